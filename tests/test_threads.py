@@ -1,0 +1,404 @@
+"""Threads: results equal bit by bit for any count, fork, two models at once, Ctrl-C, and how the count is set."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+
+from seqcore import _core
+from tests import cases
+from tests.cases import Case
+
+COUNTS = (1, 2, 7)
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+dtypes = pytest.mark.parametrize("dtype", cases.DTYPES)
+cells = pytest.mark.parametrize("cell", cases.CELLS)
+
+
+def for_each_count(run):
+    """Runs with 1, 2 and 7 threads and asserts that the dictionaries of arrays are the same bits."""
+    results = []
+    for count in COUNTS:
+        _core.set_num_threads(count)
+        results.append({name: np.array(value) for name, value in run().items()})
+    for other in results[1:]:
+        cases.identical(results[0], other)
+
+
+def script(text, timeout=120, **environment):
+    """Runs Python code in a process of its own, with the project importable."""
+    path = os.pathsep.join([ROOT, *sys.path])
+    variables = {**os.environ, "PYTHONPATH": path, **environment}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, timeout=timeout, env=variables
+    )
+
+
+def succeeds(text, timeout=120, **environment):
+    """What the code prints, asserting that it ends well."""
+    done = script(text, timeout, **environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+# The same bits --------------------------------------------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("ragged", ["none", "lengths", "mask"])
+@pytest.mark.parametrize("directions", ["forward", "both"])
+@pytest.mark.parametrize(("batch", "units", "features"), [(3, 9, 5), (33, 130, 70), (64, 40, 100)])
+@cells
+def test_recurrent(cell, batch, units, features, directions, ragged, dtype):
+    """All cells, one and two directions, ragged batches, work small and large enough to be shared out."""
+    case = Case(cell, units, features, batch, steps=9, directions=directions, ragged=ragged)
+    problem = cases.make(case, dtype)
+    for_each_count(lambda: cases.run_core(problem, True))
+
+
+@pytest.mark.parametrize(("units", "batch"), [(650, 20), (1500, 5), (700, 1)])
+@cells
+def test_large_layers(cell, units, batch):
+    """Layers whose units may be shared out instead of the rows."""
+    problem = cases.make(Case(cell, units, 300, batch, steps=2), "float32")
+    for_each_count(lambda: cases.run_core(problem))
+
+
+@dtypes
+@pytest.mark.parametrize("shape", [(7, 9, 17), (300, 200, 1000), (2000, 33, 65)], ids=str)
+def test_linear_softmax(shape, dtype, rng):
+    """The fused loss and its gradients."""
+    rows, inputs, classes = shape
+    x, kernel = rng.normal(size=(rows, inputs)).astype(dtype), rng.normal(size=(inputs, classes)).astype(dtype)
+    bias, targets = rng.normal(size=classes).astype(dtype), rng.integers(0, classes, rows).astype(np.int32)
+    names = ("losses", "correct", "dx", "dkernel", "dbias")
+    for_each_count(lambda: dict(zip(names, _core.linear_softmax(x, kernel, bias, targets), strict=True)))
+
+
+@dtypes
+@pytest.mark.parametrize("shape", [(7, 9, 17), (900, 200, 130), (5000, 33, 65)], ids=str)
+def test_dense(shape, dtype, rng):
+    """Dense layer, its gradients and softmax."""
+    rows, inputs, outputs = shape
+    x, kernel = rng.normal(size=(rows, inputs)).astype(dtype), rng.normal(size=(inputs, outputs)).astype(dtype)
+    bias, dy = rng.normal(size=outputs).astype(dtype), rng.normal(size=(rows, outputs)).astype(dtype)
+
+    def run():
+        y = _core.dense_forward(x, kernel, bias, "tanh")
+        gradients = _core.dense_backward(x, kernel, y, dy, "tanh")
+        return {"y": y, "softmax": _core.softmax(y), **dict(zip(("dx", "dkernel", "dbias"), gradients, strict=True))}
+
+    for_each_count(run)
+
+
+@dtypes
+def test_sums_scatter_and_scan(dtype, rng):
+    """Norms, embedding gradients, dropout masks and the context's scan."""
+    arrays = [rng.normal(size=n).astype(dtype) for n in (3, 1000, 300_001)]
+    table, ids = rng.normal(size=(500, 65)).astype(dtype), rng.integers(0, 500, (40, 200)).astype(np.int32)
+    dy, z = rng.normal(size=(8000, 65)).astype(dtype), rng.normal(size=(33, 20, 65)).astype(dtype)
+
+    def run():
+        values, indices = _core.embedding_backward(ids.reshape(-1), dy, 500)
+        s, last = _core.context_scan_forward(z, 0.9)
+        dz, dinitial = _core.context_scan_backward(z, None, 0.9, z.shape, dtype=dtype)
+        return {
+            "sum": _core.sum_squares(arrays),
+            "rows": _core.embedding_forward(table, ids),
+            "values": values,
+            "indices": indices,
+            "mask": _core.dropout_mask((300, 1001), 0.3, 1, 2, 3, dtype),
+            "s": s,
+            "last": last,
+            "dz": dz,
+            "dinitial": dinitial,
+        }
+
+    for_each_count(run)
+
+
+@dtypes
+@pytest.mark.parametrize(
+    ("name", "slots", "options"),
+    [
+        ("sgd", 0, {}),
+        ("sgd", 1, {"momentum": 0.9, "nesterov": True}),
+        ("adam", 3, {}),
+        ("rmsprop", 3, {"momentum": 0.9, "epsilon": 1e-3}),
+        ("adagrad", 1, {}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, str) else "",
+)
+def test_optimizers(name, slots, options, dtype, rng):
+    """Updates of an arena large enough to be shared out."""
+    sizes = (5, 200_003)
+    start, grads = ([rng.normal(size=n).astype(dtype) for n in sizes] for _ in range(2))
+
+    def run():
+        params = [p.copy() for p in start]
+        state = [[np.zeros(n, dtype) for n in sizes] for _ in range(slots)]
+        for _ in range(2):
+            getattr(_core, name)(params, grads, *state, learning_rate=0.1, clipvalue=1.0, **options)
+        return {str(n): a for n, a in enumerate([*params, *(s for ss in state for s in ss)])}
+
+    for_each_count(run)
+
+
+# Fork and threads -----------------------------------------------------------------------------------------------------
+
+WORK = """
+import numpy as np
+from seqcore import _core
+from tests import cases
+
+def work(seed=0):
+    found = {}
+    for cell in ("lstm", "gru"):
+        problem = cases.make(cases.Case(cell, 130, 70, 33, steps=9, seed=seed, directions="both"), "float32")
+        found |= {cell + name: value for name, value in cases.run_core(problem).items()}
+    x, kernel = np.ones((300, 64), np.float32), np.linspace(-1, 1, 64000, dtype=np.float32).reshape(64, 1000)
+    found["loss"] = _core.linear_softmax(x, kernel, None, np.zeros(300, np.int32))[0]
+    return found
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_fork_after_threads():
+    """A forked child of a process that used threads computes the same, and so does the child's child."""
+    code = """
+        import os, sys
+        _core.set_num_threads(2)
+        expected = work()
+        def child(depth):
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    cases.identical(work(), expected)
+                    code = 0 if depth == 0 else child(depth - 1)
+                finally:
+                    os._exit(code)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        status = child(1)
+        cases.identical(work(), expected)
+        sys.exit(status)
+    """
+    succeeds(WORK + textwrap.dedent(code), timeout=60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_fork_while_another_thread_computes():
+    """A fork in the middle of another thread's call leaves a child that can compute."""
+    code = """
+        import os, sys, threading
+        _core.set_num_threads(2)
+        expected = work()
+        stop = threading.Event()
+        def busy():
+            while not stop.is_set():
+                work(1)
+        thread = threading.Thread(target=busy)
+        thread.start()
+        status = 0
+        for _ in range(5):
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    cases.identical(work(), expected)
+                    code = 0
+                finally:
+                    os._exit(code)
+            status |= os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        stop.set()
+        thread.join()
+        sys.exit(status)
+    """
+    succeeds(WORK + textwrap.dedent(code), timeout=60, PYTHONWARNINGS="ignore")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_fork_pool():
+    """A multiprocessing pool of forked workers."""
+    code = """
+        import multiprocessing
+        _core.set_num_threads(2)
+        expected = [work(seed) for seed in range(4)]
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            for got, value in zip(pool.map(work, range(4)), expected):
+                cases.identical(got, value)
+    """
+    succeeds(WORK + textwrap.dedent(code), timeout=60)
+
+
+def test_two_python_threads():
+    """Two models in two Python threads at once give what each gives alone."""
+    problems = [
+        cases.make(Case("lstm", 130, 70, 33, steps=9), "float32"),
+        cases.make(Case("gru", 65, 40, 20, steps=9, directions="both", ragged="lengths"), "float64"),
+    ]
+    _core.set_num_threads(2)
+    expected = [cases.run_core(problem) for problem in problems]
+    failures = []
+
+    def run(problem, value):
+        try:
+            for _ in range(20):
+                cases.identical(cases.run_core(problem), value)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=pair) for pair in zip(problems, expected, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+
+
+# Ctrl-C ---------------------------------------------------------------------------------------------------------------
+
+INTERRUPT = """
+import os, signal, sys, threading, time
+import numpy as np
+from seqcore import _core
+
+def interrupted(call, after=0.3):
+    sent = []
+    def send():
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+    timer = threading.Timer(after, send)
+    timer.start()
+    try:
+        call()
+    except KeyboardInterrupt:
+        waited = time.monotonic() - sent[0]
+        print("stopped after", waited)
+        assert waited < 1.0, waited
+        return
+    timer.cancel()
+    sys.exit("the call ended before it was interrupted")
+
+def layer(cell, gates, units, features=8):
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(0, 0.1, (features, gates * units)).astype(np.float32)
+    recurrent = rng.normal(0, 0.01, (units, gates * units)).astype(np.float32)
+    return [(kernel, recurrent, None)]
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("cell", "gates"), [("lstm", 4), ("gru", 3), ("rnn", 1)])
+def test_interrupt_forward(cell, gates, threads):
+    """SIGINT ends a long call within a second; the next call works and gives the right numbers."""
+    code = f"""
+        _core.set_num_threads({threads})
+        weights = layer("{cell}", {gates}, 1536)
+        x = np.broadcast_to(np.ones((1, 1, 8), np.float32), (2, 16000 // {gates}, 8))
+        initial = [tuple(np.zeros((2, 1536), np.float32) for _ in range(2 if "{cell}" == "lstm" else 1))]
+        interrupted(lambda: _core.recurrent_forward("{cell}", x, weights, initial=initial, sequences=False, save=False))
+        assert not any(s.any() for s in initial[0])
+        y = _core.recurrent_forward("{cell}", x[:, :3], weights, sequences=False, save=False)[0]
+        from tests import reference
+        expected = reference.forward("{cell}", x[:, :3], weights, sequences=False)[0]
+        assert abs(y - expected).max() < 1e-5
+    """
+    assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_interrupt_backward(threads):
+    """SIGINT during the way back: the arrays for the gradients are as they were, or the call can be made again."""
+    code = f"""
+        _core.set_num_threads({threads})
+        weights = layer("lstm", 4, 1536)
+        x = np.ones((40, 160, 8), np.float32)
+        y, _, saved = _core.recurrent_forward("lstm", x, weights)
+        out = [(np.full_like(weights[0][0], 7), np.full_like(weights[0][1], 7), None)]
+        interrupted(lambda: _core.recurrent_backward(saved, np.ones(y.shape, np.float32), out=out), after=0.1)
+        assert (out[0][0] == 7).all() and (out[0][1] == 7).all()
+    """
+    assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
+
+
+def test_interrupt_linear_softmax():
+    """SIGINT during the fused loss leaves the arrays for the gradients alone."""
+    code = """
+        _core.set_num_threads(1)
+        kernel = np.zeros((512, 20000), np.float32)
+        x, targets = np.ones((12000, 512), np.float32), np.zeros(12000, np.int32)
+        out = (np.full_like(kernel, 7), None)
+        interrupted(lambda: _core.linear_softmax(x, kernel, None, targets, out=out))
+        assert (out[0] == 7).all()
+    """
+    assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
+
+
+# The number of threads ------------------------------------------------------------------------------------------------
+
+
+def test_set_num_threads():
+    """The count is taken, and what is no count is refused by name."""
+    for count in COUNTS:
+        _core.set_num_threads(count)
+        assert _core.get_num_threads() == count
+        assert _core.info()["threads"] == count
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="count"):
+            _core.set_num_threads(wrong)
+    for wrong in ("2", 1.5, None):
+        with pytest.raises(TypeError, match="count"):
+            _core.set_num_threads(wrong)
+    assert _core.get_num_threads() == COUNTS[-1]
+
+
+SHOW = "from seqcore import _core; print(_core.get_num_threads())"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"SEQCORE_NUM_THREADS": "3"}, "3"),
+        ({"OMP_NUM_THREADS": "3"}, "3"),
+        ({"SEQCORE_NUM_THREADS": "1", "OMP_NUM_THREADS": "3"}, "1"),
+    ],
+    ids=str,
+)
+def test_environment(environment, expected):
+    """SEQCORE_NUM_THREADS counts before OMP_NUM_THREADS."""
+    clean = {"SEQCORE_NUM_THREADS": "", "OMP_NUM_THREADS": ""}
+    assert succeeds(SHOW, **{**clean, **environment}) == expected
+
+
+@pytest.mark.parametrize("value", ["zero", "-2", "0", "1.5"])
+def test_environment_without_sense(value):
+    """A value that is no count is an error of one line, which names the variable and shows the value."""
+    done = script(SHOW, SEQCORE_NUM_THREADS=value)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert "SEQCORE_NUM_THREADS" in last and value in last
+
+
+def test_default_is_at_most_what_the_process_may_use():
+    """Without settings: at least one thread, at most one for each processor the process may run on."""
+    count = int(succeeds(SHOW, SEQCORE_NUM_THREADS="", OMP_NUM_THREADS=""))
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert 1 <= count <= allowed
+
+
+def test_threadpoolctl():
+    """threadpoolctl's limit counts inside its block, and the results stay the same."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    if not _core.info()["openmp"]:
+        pytest.skip("built without OpenMP")
+    problem = cases.make(Case("lstm", 130, 70, 33, steps=9), "float32")
+    expected = cases.run_core(problem)
+    with threadpoolctl.threadpool_limits(limits=1, user_api="openmp"):
+        cases.identical(cases.run_core(problem), expected)
+    cases.identical(cases.run_core(problem), expected)
