@@ -276,7 +276,7 @@ def forward(
         hs = np.ones((batch, units)) if h_scale is None or h_scale[n] is None else np.asarray(h_scale[n], F)
         y = np.zeros((batch, steps, sum(widths) if isinstance(cell, ContextRNN) else units))
         last = np.zeros_like(y[:, 0]) if steps else None
-        caches = []
+        caches, started = [], np.zeros(batch, bool)
         for k, (time, inside, valid) in enumerate(_order(batch, steps, reverse[n], lengths, mask)):
             row = rows[valid]
             xt = x[row, time[row]] if xs is None else x[row, time[row]] * xs[row]
@@ -288,7 +288,8 @@ def forward(
                 last[~valid] = 0.0
             at = np.full(batch, k) if scan_order else time
             y[rows[inside], at[inside]] = last[inside]
-            caches.append((cache, row, time, at, inside, valid))
+            started = started | valid
+            caches.append((cache, row, at, inside, valid, started, time))
         tape.directions.append((caches, widths, xs))
         states.append(tuple(s.copy() for s in state))
         if sequences:
@@ -302,7 +303,8 @@ def backward(tape, dy=None, dstates=None):
     """Backpropagation through time of `forward`.
 
     Returns dx (B, T, D), the weights' gradients and the initial states' gradients of each direction, and for each
-    direction dL/dh_t (B, T, H) at time t, the whole derivative by the h of that step.
+    direction dL/dh_t (B, T, H) in the order of y: the whole derivative by the h that a step leaves behind (at a masked
+    step the h it carries; zeros past a length).
     """
     cell, options = tape.cell, tape.options
     batch, steps, _ = tape.x.shape
@@ -328,11 +330,14 @@ def backward(tape, dy=None, dstates=None):
                     s += d
             else:
                 repeated += part
-        for cache, row, time, at, inside, valid in reversed(caches):
+        for cache, row, at, inside, valid, started, time in reversed(caches):
             if part is not None and options["sequences"]:
                 repeated[inside] += part[np.arange(batch)[inside], at[inside]]
             if options["zero"]:
                 repeated[~valid] = 0.0
+            carried = inside & ~valid
+            shown = np.where(started[:, None], repeated, 0.0)[:, : widths[0]]
+            dsteps[carried, at[carried]] = (dstate[0] + shown)[carried]
             out = repeated[row]
             repeated[row] = 0.0
             here = [s[row] for s in dstate]
@@ -340,7 +345,7 @@ def backward(tape, dy=None, dstates=None):
                 here = [h + o for h, o in zip(here, np.split(out, np.cumsum(widths)[:-1], axis=1), strict=True)]
             else:
                 here[0] = here[0] + out
-            dsteps[row, time[row]] = here[0]
+            dsteps[row, at[row]] = here[0]
             dxt, before, gradients = cell.back(cache, here, w, options["act"], options["gate"])
             dx[row, time[row]] += dxt if xs is None else dxt * xs[row]
             for s, value in zip(dstate, before, strict=True):
