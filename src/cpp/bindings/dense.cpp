@@ -1,0 +1,254 @@
+// Dense layers, softmax with its loss, embeddings.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "common.h"
+
+namespace seqcore {
+namespace {
+
+template <class T>
+DenseCall<T> dense_call(const py::array& x, const py::array& kernel, const std::string& activation) {
+  DenseCall<T> call{};
+  call.x = contiguous<T>("x", x, {-1, -1});
+  call.rows = x.shape(0);
+  call.inputs = x.shape(1);
+  call.kernel = contiguous<T>("kernel", kernel, {call.inputs, -1});
+  call.outputs = kernel.shape(1);
+  call.activation = activation_of("activation", activation);
+  if (!call.rows || !call.inputs || !call.outputs) fail("x", "a matrix that is not empty", describe(x));
+  return call;
+}
+
+double flops_of(Index rows, Index inputs, Index outputs) { return 2.0 * double(rows) * double(inputs) * double(outputs); }
+
+py::array dense_forward(const py::array& x, const py::array& kernel, const py::object& bias, const std::string& activation) {
+  return with_type_of("x", x, [&](auto zero) {
+    using T = decltype(zero);
+    auto call = dense_call<T>(x, kernel, activation);
+    call.bias = optional_contiguous<T>("bias", bias, {call.outputs});
+    const py::array y = new_array<T>({call.rows, call.outputs});
+    call.y = data_of<T>(y);
+    DenseSizes sizes;
+    kernels<T>().dense_sizes(call, sizes);
+    const auto pack = borrow_array<T>(sizes.pack);
+    call.scratch_pack = pack.get();
+    run_released(threads_for(flops_of(call.rows, call.inputs, call.outputs)),
+                 [&](const Team& team) { kernels<T>().dense_forward(call, team); });
+    return y;
+  });
+}
+
+// The array given in `out`, or a new one; `index` is its place there.
+template <class T>
+py::array place(const py::object& out, int index, const Shape& shape) {
+  const py::object given = out.is_none() ? py::none() : py::object(out[py::int_(index)]);
+  if (given.is_none()) return new_array<T>(shape);
+  writable<T>("out", given.cast<py::array>(), shape);
+  return given.cast<py::array>();
+}
+
+py::tuple dense_backward(const py::array& x, const py::array& kernel, const py::array& y, const py::array& dy,
+                         const std::string& activation, bool use_bias, bool need_dx, bool need_weights, const py::object& out) {
+  return with_type_of("x", x, [&](auto zero) {
+    using T = decltype(zero);
+    auto call = dense_call<T>(x, kernel, activation);
+    const Index R = call.rows, K = call.inputs, N = call.outputs;
+    call.y = contiguous<T>("y", y, {R, N});
+    call.dy = contiguous<T>("dy", dy, {R, N});
+    py::object dx = py::none(), dkernel = py::none(), dbias = py::none();
+    if (need_dx) {
+      dx = new_array<T>({R, K});
+      call.dx = data_of<T>(dx.cast<py::array>());
+    }
+    if (need_weights) {
+      dkernel = place<T>(out, 0, {K, N});
+      call.dkernel = data_of<T>(dkernel.cast<py::array>());
+      if (use_bias) {
+        dbias = place<T>(out, 1, {N});
+        call.dbias = data_of<T>(dbias.cast<py::array>());
+      }
+    }
+    DenseSizes sizes;
+    kernels<T>().dense_sizes(call, sizes);
+    const int threads = threads_for(2 * flops_of(R, K, N));
+    const auto pack = borrow_array<T>(sizes.pack), rows = borrow_array<T>(sizes.rows), scratch = borrow_array<T>(threads * sizes.thread);
+    call.scratch_pack = pack.get();
+    call.scratch_rows = rows.get();
+    call.scratch_thread = scratch.get();
+    run_released(threads, [&](const Team& team) { kernels<T>().dense_backward(call, team); });
+    return py::make_tuple(dx, dkernel, dbias);
+  });
+}
+
+py::tuple linear_softmax(const py::array& x, const py::array& kernel, const py::object& bias, const py::array& targets,
+                         const py::object& weights, bool gradients, bool need_dx, const py::object& out) {
+  return with_type_of("x", x, [&](auto zero) {
+    using T = decltype(zero);
+    LinearSoftmaxCall<T> call{};
+    call.x = contiguous<T>("x", x, {-1, -1});
+    const Index R = call.rows = x.shape(0), K = call.inputs = x.shape(1);
+    call.kernel = contiguous<T>("kernel", kernel, {K, -1});
+    const Index V = call.classes = kernel.shape(1);
+    if (!R || !K || !V) fail("x", "a matrix that is not empty", describe(x));
+    call.bias = optional_contiguous<T>("bias", bias, {V});
+    call.targets = contiguous<int32_t>("targets", targets, {R});
+    for (Index r = 0; r < R; ++r)
+      if (call.targets[r] < 0 || call.targets[r] >= V)
+        fail("targets", "class numbers 0..." + std::to_string(V - 1), std::to_string(call.targets[r]) + " at row " + std::to_string(r));
+    call.weights = optional_contiguous<T>("weights", weights, {R});
+    const py::array losses = new_array<T>({R});
+    const py::array_t<bool> correct(R);
+    call.losses = data_of<T>(losses);
+    call.correct = data_of<uint8_t>(correct);
+    py::object dx = py::none(), dkernel = py::none(), dbias = py::none();
+    if (gradients) {
+      if (need_dx) {
+        dx = new_array<T>({R, K});
+        call.dx = data_of<T>(dx.cast<py::array>());
+      }
+      dkernel = place<T>(out, 0, {K, V});
+      call.dkernel = data_of<T>(dkernel.cast<py::array>());
+      if (call.bias) {
+        dbias = place<T>(out, 1, {V});
+        call.dbias = data_of<T>(dbias.cast<py::array>());
+      }
+    }
+    LinearSoftmaxSizes sizes;
+    kernels<T>().linear_softmax_sizes(call, sizes);
+    call.block = sizes.block;
+    const int threads = threads_for(flops_of(R, K, V));
+    const auto pack = borrow_array<T>(sizes.pack), logits = borrow_array<T>(sizes.logits), scratch = borrow_array<T>(threads * sizes.thread);
+    call.scratch_pack = pack.get();
+    call.scratch_logits = logits.get();
+    call.scratch_thread = scratch.get();
+    run_released(threads, [&](const Team& team) { kernels<T>().linear_softmax(call, team); });
+    return py::make_tuple(losses, correct, dx, dkernel, dbias);
+  });
+}
+
+py::array softmax(const py::array& x) {
+  return with_type_of("x", x, [&](auto zero) {
+    using T = decltype(zero);
+    const T* from = contiguous<T>("x", x, {-1, -1});
+    const Index R = x.shape(0), N = x.shape(1);
+    if (!R || !N) fail("x", "a matrix that is not empty", describe(x));
+    const py::array y = new_array<T>({R, N});
+    T* to = data_of<T>(y);
+    std::memcpy(to, from, sizeof(T) * size_t(R * N));
+    run_released(threads_for(20.0 * double(R * N)), [&](const Team& team) { kernels<T>().softmax(to, R, N, team); });
+    return y;
+  });
+}
+
+// Calls f(pointer) for int32 or int64 ids.
+template <class F>
+auto with_ids(const py::array& ids, F f) {
+  if (py::isinstance<py::array_t<int32_t>>(ids)) return f(data_of<const int32_t>(ids));
+  if (py::isinstance<py::array_t<int64_t>>(ids)) return f(data_of<const int64_t>(ids));
+  throw py::type_error("ids: expected an array of int32 or int64, got " + describe(ids));
+}
+
+template <class I>
+void check_ids(const I* ids, Index count, Index rows) {
+  for (Index n = 0; n < count; ++n)
+    if (ids[n] < 0 || ids[n] >= rows)
+      fail("ids", "row numbers 0..." + std::to_string(rows - 1), std::to_string(ids[n]) + " at " + std::to_string(n));
+}
+
+Range share_of(Index count, const Team& team) {
+  return {count * team.rank / team.size, count * (team.rank + 1) / team.size};
+}
+
+py::array embedding_forward(const py::array& table, const py::array& ids) {
+  return with_type_of("table", table, [&](auto zero) {
+    using T = decltype(zero);
+    const T* rows = contiguous<T>("table", table, {-1, -1});
+    const Index V = table.shape(0), D = table.shape(1), N = ids.size();
+    if (ids.ndim() > 2) fail("ids", "two axes at most", describe(ids));
+    if (!(ids.flags() & py::array::c_style)) fail("ids", "a C-contiguous array", describe(ids) + " with other strides");
+    return with_ids(ids, [&](auto* id) {
+      check_ids(id, N, V);
+      const Index B = ids.ndim() == 2 ? ids.shape(0) : N, S = ids.ndim() == 2 ? ids.shape(1) : 1;
+      py::array y = ids.ndim() == 2 ? new_sequence<T>(B, S, D) : ids.ndim() == 1 ? new_array<T>({N, D}) : new_array<T>({D});
+      T* to = data_of<T>(y);
+      run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
+        const Range mine = share_of(N, team);
+        for (Index n = mine.begin; n < mine.end; ++n)
+          std::memcpy(to + n * D, rows + Index(id[(n % B) * S + n / B]) * D, sizeof(T) * size_t(D));
+      });
+      return y;
+    });
+  });
+}
+
+// Positions 0...N-1 ordered by their id, equal ids in order of appearance.
+template <class I>
+std::vector<int32_t> by_id(const I* ids, Index N, Index rows) {
+  std::vector<int32_t> order(static_cast<size_t>(N));
+  if (rows > 16 * N) {
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return ids[a] < ids[b]; });
+    return order;
+  }
+  std::vector<int32_t> start(static_cast<size_t>(rows + 1), 0);
+  for (Index n = 0; n < N; ++n) ++start[size_t(ids[n]) + 1];
+  for (Index v = 0; v < rows; ++v) start[size_t(v) + 1] += start[size_t(v)];
+  for (Index n = 0; n < N; ++n) order[size_t(start[size_t(ids[n])]++)] = int32_t(n);
+  return order;
+}
+
+py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index rows) {
+  return with_type_of("dy", dy, [&](auto zero) {
+    using T = decltype(zero);
+    const Index N = ids.size();
+    if (ids.ndim() != 1 || !(ids.flags() & py::array::c_style)) fail("ids", "a contiguous array with one axis", describe(ids));
+    const T* from = contiguous<T>("dy", dy, {N, -1});
+    const Index D = dy.shape(1);
+    return with_ids(ids, [&](auto* id) {
+      check_ids(id, N, rows);
+      const auto order = by_id(id, N, rows);
+      std::vector<Index> starts;
+      for (Index n = 0; n < N; ++n)
+        if (!n || id[order[size_t(n)]] != id[order[size_t(n) - 1]]) starts.push_back(n);
+      const Index U = Index(starts.size());
+      starts.push_back(N);
+      const py::array values = new_array<T>({U, D});
+      const py::array indices = new_array<int64_t>({U});
+      T* to = data_of<T>(values);
+      int64_t* at = data_of<int64_t>(indices);
+      run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
+        const Range mine = share_of(U, team);
+        for (Index u = mine.begin; u < mine.end; ++u) {
+          at[u] = id[order[size_t(starts[size_t(u)])]];
+          T* sum = to + u * D;
+          for (Index n = starts[size_t(u)]; n < starts[size_t(u) + 1]; ++n) {
+            const T* row = from + Index(order[size_t(n)]) * D;
+            if (n == starts[size_t(u)]) {
+              std::memcpy(sum, row, sizeof(T) * size_t(D));
+            } else {
+              for (Index d = 0; d < D; ++d) sum[d] += row[d];
+            }
+          }
+        }
+      });
+      return py::make_tuple(values, indices);
+    });
+  });
+}
+
+}  // namespace
+
+void bind_dense(py::module_& m) {
+  m.def("dense_forward", &dense_forward, py::arg("x"), py::arg("kernel"), py::arg("bias") = py::none(), py::arg("activation") = "linear");
+  m.def("dense_backward", &dense_backward, py::arg("x"), py::arg("kernel"), py::arg("y"), py::arg("dy"), py::arg("activation") = "linear",
+        py::kw_only(), py::arg("use_bias") = true, py::arg("need_dx") = true, py::arg("need_weights") = true, py::arg("out") = py::none());
+  m.def("linear_softmax", &linear_softmax, py::arg("x"), py::arg("kernel"), py::arg("bias"), py::arg("targets"),
+        py::arg("weights") = py::none(), py::kw_only(), py::arg("gradients") = true, py::arg("need_dx") = true, py::arg("out") = py::none());
+  m.def("softmax", &softmax, py::arg("x"));
+  m.def("embedding_forward", &embedding_forward, py::arg("table"), py::arg("ids"));
+  m.def("embedding_backward", &embedding_backward, py::arg("ids"), py::arg("dy"), py::arg("rows"));
+}
+
+}  // namespace seqcore

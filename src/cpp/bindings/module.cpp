@@ -1,0 +1,23 @@
+// The module: registers each topic.
+#include "common.h"
+
+PYBIND11_MODULE(_core, m) {
+  using namespace seqcore;
+  m.doc() = "Kernels of seqcore; see the Python layer for what they mean.";
+  try {
+    table();  // an unknown or unsupported SEQCORE_ISA is an error of the import
+  } catch (const std::runtime_error& error) {
+    throw py::import_error(error.what());
+  }
+  prepare_workspace();
+  set_poll([] {
+    const py::gil_scoped_acquire gil;
+    return PyErr_CheckSignals() != 0;
+  });
+  bind_system(m);
+  bind_recurrent(m);
+  bind_dense(m);
+  bind_optimizer(m);
+  bind_random(m);
+  bind_stream(m);
+}

@@ -1,0 +1,224 @@
+// Optimizer steps over lists of arrays, each cut into chunks that the threads share.
+#include <algorithm>
+
+#include "common.h"
+
+namespace seqcore {
+namespace {
+
+constexpr Index kChunk = 1 << 16;  // elements; fixed, so that the norm's tree does not depend on the threads
+
+template <class T>
+struct Piece {
+  T *param, *slot0, *slot1, *slot2;
+  const T* grad;
+  Index count;
+};
+
+// The arrays of a list, which match `like` in number and shape where it is given.
+std::vector<py::array> arrays_of(const std::string& name, const py::object& list, const std::vector<py::array>* like) {
+  std::vector<py::array> arrays;
+  if (list.is_none()) return arrays;
+  for (const auto& one : list) arrays.push_back(one.cast<py::array>());
+  if (like && arrays.size() != like->size())
+    fail(name, std::to_string(like->size()) + " arrays, one per parameter", std::to_string(arrays.size()));
+  return arrays;
+}
+
+Shape shape_of(const py::array& array) { return Shape(array.shape(), array.shape() + array.ndim()); }
+
+struct Hyper {
+  Rule rule;
+  double learning_rate = 0, momentum = 0, beta_1 = 0, beta_2 = 0, rho = 0, epsilon = 0, bias_1 = 1, bias_2 = 1, scale = 1;
+  std::optional<double> clipvalue{};
+  bool nesterov = false;
+};
+
+void step(const Hyper& hyper, const py::object& params, const py::object& grads, const py::object& slot0, const py::object& slot1,
+          const py::object& slot2, const char* name0, const char* name1, const char* name2) {
+  const auto p = arrays_of("params", params, nullptr);
+  const auto g = arrays_of("grads", grads, &p), s0 = arrays_of(name0, slot0, slot0.is_none() ? nullptr : &p),
+             s1 = arrays_of(name1, slot1, slot1.is_none() ? nullptr : &p), s2 = arrays_of(name2, slot2, slot2.is_none() ? nullptr : &p);
+  if (p.empty()) return;
+  with_type_of("params", p[0], [&](auto zero) {
+    using T = decltype(zero);
+    std::vector<Piece<T>> pieces;
+    Index total = 0;
+    for (size_t i = 0; i < p.size(); ++i) {
+      const Shape shape = shape_of(p[i]);
+      T* param = writable<T>("params", p[i], shape);
+      const T* grad = contiguous<T>("grads", g[i], shape);
+      T* a = s0.empty() ? nullptr : writable<T>(name0, s0[i], shape);
+      T* b = s1.empty() ? nullptr : writable<T>(name1, s1[i], shape);
+      T* c = s2.empty() ? nullptr : writable<T>(name2, s2[i], shape);
+      const Index count = p[i].size();
+      total += count;
+      for (Index n = 0; n < count; n += kChunk)
+        pieces.push_back({param + n, a ? a + n : a, b ? b + n : b, c ? c + n : c, grad + n, std::min(kChunk, count - n)});
+    }
+    UpdateCall<T> call{};
+    call.rule = hyper.rule;
+    call.scale = hyper.scale;
+    call.clip = hyper.clipvalue.has_value();
+    call.clipvalue = hyper.clipvalue.value_or(0);
+    call.learning_rate = hyper.learning_rate;
+    call.momentum = hyper.momentum;
+    call.beta_1 = hyper.beta_1;
+    call.beta_2 = hyper.beta_2;
+    call.rho = hyper.rho;
+    call.epsilon = hyper.epsilon;
+    call.bias_1 = hyper.bias_1;
+    call.bias_2 = hyper.bias_2;
+    call.nesterov = hyper.nesterov;
+    // Not interruptible: an update is done whole or not at all.
+    const py::gil_scoped_release release;
+    run(threads_for(10.0 * double(total)), [&](const Team& team) {
+      const size_t count = pieces.size(), size = size_t(team.size), rank = size_t(team.rank);
+      UpdateCall<T> part = call;
+      for (size_t i = count * rank / size; i < count * (rank + 1) / size; ++i) {
+        const Piece<T>& piece = pieces[i];
+        part.param = piece.param;
+        part.grad = piece.grad;
+        part.slot0 = piece.slot0;
+        part.slot1 = piece.slot1;
+        part.slot2 = piece.slot2;
+        part.count = piece.count;
+        kernels<T>().update(part);
+      }
+    });
+  });
+}
+
+double sum_squares(const py::object& list) {
+  const auto arrays = arrays_of("arrays", list, nullptr);
+  double total = 0;
+  for (const auto& array : arrays) {
+    total += with_type_of("arrays", array, [&](auto zero) {
+      using T = decltype(zero);
+      const T* data = contiguous<T>("arrays", array, shape_of(array));
+      const Index count = array.size(), chunks = (count + kChunk - 1) / kChunk;
+      std::vector<double> sums(static_cast<size_t>(chunks));
+      const py::gil_scoped_release release;
+      run(threads_for(2.0 * double(count)), [&](const Team& team) {
+        for (Index n = chunks * team.rank / team.size; n < chunks * (team.rank + 1) / team.size; ++n)
+          sums[size_t(n)] = kernels<T>().sum_squares(data + n * kChunk, std::min(kChunk, count - n * kChunk));
+      });
+      double sum = 0;
+      for (const double part : sums) sum += part;
+      return sum;
+    });
+  }
+  return total;
+}
+
+void sgd_rows(const py::array& param, const py::array& values, const py::array& indices, double learning_rate, double scale,
+              std::optional<double> clipvalue) {
+  with_type_of("param", param, [&](auto zero) {
+    using T = decltype(zero);
+    if (param.ndim() < 1) fail("param", "at least one axis", describe(param));
+    const Shape shape = shape_of(param);
+    T* table = writable<T>("param", param, shape);
+    Shape row_shape = shape;
+    row_shape[0] = indices.size();
+    const T* rows = contiguous<T>("values", values, row_shape);
+    const int64_t* at = contiguous<int64_t>("indices", indices, {-1});
+    const Index count = indices.size(), width = shape[0] ? param.size() / shape[0] : 0;
+    for (Index n = 0; n < count; ++n)
+      if (at[n] < 0 || at[n] >= shape[0]) fail("indices", "row numbers 0..." + std::to_string(shape[0] - 1), std::to_string(at[n]));
+    UpdateCall<T> call{};
+    call.rule = Rule::kSgd;
+    call.learning_rate = learning_rate;
+    call.scale = scale;
+    call.clip = clipvalue.has_value();
+    call.clipvalue = clipvalue.value_or(0);
+    call.count = width;
+    const py::gil_scoped_release release;
+    run(threads_for(4.0 * double(count * width)), [&](const Team& team) {
+      UpdateCall<T> part = call;
+      for (Index n = count * team.rank / team.size; n < count * (team.rank + 1) / team.size; ++n) {
+        part.param = table + at[n] * width;
+        part.grad = rows + n * width;
+        kernels<T>().update(part);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+void bind_optimizer(py::module_& m) {
+  using Clip = std::optional<double>;
+  m.def("sum_squares", &sum_squares, py::arg("arrays"));
+  m.def("sgd_rows", &sgd_rows, py::arg("param"), py::arg("values"), py::arg("indices"), py::kw_only(), py::arg("learning_rate"),
+        py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
+  m.def(
+      "sgd",
+      [](const py::object& params, const py::object& grads, const py::object& velocities, double learning_rate, double momentum,
+         bool nesterov, double scale, Clip clipvalue) {
+        Hyper hyper{Rule::kSgd};
+        hyper.learning_rate = learning_rate;
+        hyper.momentum = momentum;
+        hyper.nesterov = nesterov;
+        hyper.scale = scale;
+        hyper.clipvalue = clipvalue;
+        if (momentum != 0 && velocities.is_none()) fail("velocities", "arrays, as momentum is not 0", "None");
+        step(hyper, params, grads, momentum != 0 ? velocities : py::none(), py::none(), py::none(), "velocities", "", "");
+      },
+      py::arg("params"), py::arg("grads"), py::arg("velocities") = py::none(), py::kw_only(), py::arg("learning_rate"),
+      py::arg("momentum") = 0.0, py::arg("nesterov") = false, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
+  m.def(
+      "adam",
+      [](const py::object& params, const py::object& grads, const py::object& momentums, const py::object& velocities,
+         const py::object& max_velocities, double learning_rate, double beta_1, double beta_2, double epsilon, long step_number,
+         double scale, Clip clipvalue) {
+        if (step_number < 1) fail("step", "a number from 1", std::to_string(step_number));
+        if (momentums.is_none() || velocities.is_none()) fail("velocities", "arrays for both moments", "None");
+        Hyper hyper{Rule::kAdam};
+        hyper.learning_rate = learning_rate;
+        hyper.beta_1 = beta_1;
+        hyper.beta_2 = beta_2;
+        hyper.epsilon = epsilon;
+        hyper.bias_1 = 1 - std::pow(beta_1, double(step_number));
+        hyper.bias_2 = 1 - std::pow(beta_2, double(step_number));
+        hyper.scale = scale;
+        hyper.clipvalue = clipvalue;
+        step(hyper, params, grads, momentums, velocities, max_velocities, "momentums", "velocities", "max_velocities");
+      },
+      py::arg("params"), py::arg("grads"), py::arg("momentums"), py::arg("velocities"), py::arg("max_velocities") = py::none(),
+      py::kw_only(), py::arg("learning_rate"), py::arg("beta_1") = 0.9, py::arg("beta_2") = 0.999, py::arg("epsilon") = 1e-7,
+      py::arg("step") = 1, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
+  m.def(
+      "rmsprop",
+      [](const py::object& params, const py::object& grads, const py::object& velocities, const py::object& momentums,
+         const py::object& averages, double learning_rate, double rho, double momentum, double epsilon, double scale, Clip clipvalue) {
+        if (velocities.is_none()) fail("velocities", "arrays", "None");
+        if (momentum != 0 && momentums.is_none()) fail("momentums", "arrays, as momentum is not 0", "None");
+        Hyper hyper{Rule::kRmsprop};
+        hyper.learning_rate = learning_rate;
+        hyper.rho = rho;
+        hyper.momentum = momentum;
+        hyper.epsilon = epsilon;
+        hyper.scale = scale;
+        hyper.clipvalue = clipvalue;
+        step(hyper, params, grads, velocities, momentum != 0 ? momentums : py::none(), averages, "velocities", "momentums", "averages");
+      },
+      py::arg("params"), py::arg("grads"), py::arg("velocities"), py::arg("momentums") = py::none(), py::arg("averages") = py::none(),
+      py::kw_only(), py::arg("learning_rate"), py::arg("rho") = 0.9, py::arg("momentum") = 0.0, py::arg("epsilon") = 1e-7,
+      py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
+  m.def(
+      "adagrad",
+      [](const py::object& params, const py::object& grads, const py::object& accumulators, double learning_rate, double epsilon,
+         double scale, Clip clipvalue) {
+        if (accumulators.is_none()) fail("accumulators", "arrays", "None");
+        Hyper hyper{Rule::kAdagrad};
+        hyper.learning_rate = learning_rate;
+        hyper.epsilon = epsilon;
+        hyper.scale = scale;
+        hyper.clipvalue = clipvalue;
+        step(hyper, params, grads, accumulators, py::none(), py::none(), "accumulators", "", "");
+      },
+      py::arg("params"), py::arg("grads"), py::arg("accumulators"), py::kw_only(), py::arg("learning_rate"), py::arg("epsilon") = 1e-7,
+      py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
+}
+
+}  // namespace seqcore

@@ -1,0 +1,366 @@
+// Recurrent layers over whole sequences, forward and back, and the context scan of RNN-CF.
+#include "common.h"
+
+namespace seqcore {
+namespace {
+
+Cell cell_of(const std::string& name) {
+  if (name == "rnn") return Cell::kRnn;
+  if (name == "lstm") return Cell::kLstm;
+  if (name == "gru") return Cell::kGru;
+  if (name == "gru_reset_before") return Cell::kGruResetBefore;
+  fail("cell", "'rnn', 'lstm', 'gru' or 'gru_reset_before'", "'" + name + "'");
+}
+Index gates_of(Cell cell) { return cell == Cell::kRnn ? 1 : cell == Cell::kLstm ? 4 : 3; }
+Shape bias_shape(Cell cell, Index units) {
+  if (cell == Cell::kGru) return {2, 3 * units};
+  return {gates_of(cell) * units};
+}
+
+py::object item(const py::object& sequence, int i) {
+  if (sequence.is_none()) return py::none();
+  return sequence[py::int_(i)];
+}
+
+// What a forward call keeps, without its type.
+class Saved {
+ public:
+  virtual ~Saved() = default;
+  virtual py::tuple backward(const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool step_gradients,
+                             const py::object& out) = 0;
+  Index nbytes() const { return nbytes_; }
+
+ protected:
+  Index nbytes_ = 0;
+};
+
+struct ForwardOptions {
+  Cell cell;
+  Activation activation, recurrent_activation;
+  bool sequences, scan_order, zero_masked, save;
+};
+
+template <class T>
+class Layer : public Saved {
+ public:
+  Layer(const ForwardOptions& options, const py::array& x, const py::object& weights, const py::object& initial,
+        const std::vector<bool>& reverse, const py::object& lengths, const py::object& mask, const py::object& x_scale,
+        const py::object& h_scale) {
+    auto& c = call_;
+    c.cell = options.cell;
+    c.activation = options.activation;
+    c.recurrent_activation = options.recurrent_activation;
+    c.sequences = options.sequences;
+    c.scan_order = options.scan_order;
+    c.zero_masked = options.zero_masked;
+    if (reverse.empty() || reverse.size() > kMaxDirections)
+      fail("reverse", "one or two directions", std::to_string(reverse.size()));
+    c.directions = int(reverse.size());
+    if (py::len(weights) != size_t(c.directions))
+      fail("weights", std::to_string(c.directions) + " triples, one per direction", std::to_string(py::len(weights)));
+    c.x = sequence_of<const T>("x", x, {-1, -1, -1});
+    c.batch = x.shape(0);
+    c.steps = x.shape(1);
+    c.features = x.shape(2);
+    if (!c.batch || !c.steps || !c.features) fail("x", "a sequence that is not empty", describe(x));
+    hold(x);
+    bool backwards[kMaxDirections] = {};
+    for (int d = 0; d < c.directions; ++d) backwards[d] = reverse[d];
+    rows_.build(c.batch, c.steps, lengths, mask, c.directions, backwards);
+    for (int d = 0; d < c.directions; ++d)
+      take_direction(d, backwards[d], item(weights, d), item(initial, d), item(x_scale, d), item(h_scale, d));
+    const double flops = 2.0 * double(rows()) * double(c.features + c.units) * double(gates_of(c.cell) * c.units) * c.directions;
+    threads_ = threads_for(flops);
+    // Measured: the batch is the better thing to share but for very wide layers and very few sequences.
+    const bool few = c.batch < 2 * threads_ && c.units >= 256;
+    c.partition_units = threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || c.units >= 1024);
+    c.keep = options.save || c.partition_units;
+    allocate();
+  }
+
+  py::tuple forward() {
+    auto& c = call_;
+    const Index B = c.batch, S = c.steps, H = c.units, all = c.directions * H;
+    py::array y;
+    c.y_is_h = c.sequences && c.directions == 1 && !rows_.ragged && !rows_.mask_data;
+    if (c.y_is_h) {
+      T* h = saved_h_.get() + B * H;
+      const bool turned = c.direction[0].reverse && !c.scan_order;
+      y = on_memory<T>(saved_h_, turned ? h + (S - 1) * B * H : h, {B, S, H}, {H, turned ? -B * H : B * H, 1});
+    } else {
+      y = c.sequences ? new_sequence<T>(B, S, all) : new_array<T>({B, all});
+    }
+    c.y = {data_of<T>(y), c.sequences && !c.y_is_h ? all : y.strides(0) / Index(sizeof(T)), c.sequences ? B * all : 0};
+    py::list states;
+    for (int d = 0; d < c.directions; ++d) {
+      auto& dir = c.direction[d];
+      const py::array h = new_array<T>({B, H});
+      dir.h_last = data_of<T>(h);
+      if (c.cell == Cell::kLstm) {
+        const py::array cell_state = new_array<T>({B, H});
+        dir.c_last = data_of<T>(cell_state);
+        states.append(py::make_tuple(h, cell_state));
+      } else {
+        states.append(py::make_tuple(h));
+      }
+    }
+    compute();
+    return py::make_tuple(y, states);
+  }
+
+  py::tuple backward(const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool step_gradients,
+                     const py::object& out) override {
+    auto& c = call_;
+    const Index B = c.batch, S = c.steps, D = c.features, H = c.units, G = gates_of(c.cell), all = c.directions * H;
+    if (spent_) recompute();
+    py::object dy_array = dy;
+    c.dy = {};
+    if (!dy.is_none()) {
+      const auto array = dy.cast<py::array>();
+      if (c.sequences) {
+        c.dy = sequence_of<const T>("dy", array, {B, S, all});
+      } else {
+        c.dy = {contiguous<T>("dy", array, {B, all}), all, 0};
+      }
+    }
+    py::object dx = py::none();
+    c.dx = {};
+    if (need_dx) {
+      dx = new_sequence<T>(B, S, D);
+      c.dx = {data_of<T>(dx.cast<py::array>()), D, B * D};
+    }
+    std::vector<std::shared_ptr<T>> scratch;
+    py::list weights, initial, steps;
+    for (int d = 0; d < c.directions; ++d) {
+      auto& dir = c.direction[d];
+      const py::object given = item(dstates, d), home = item(out, d);
+      const bool has_c = c.cell == Cell::kLstm;
+      dir.dh_last = given.is_none() ? nullptr : optional_contiguous<T>("dstates", item(given, 0), {B, H});
+      dir.dc_last = given.is_none() || !has_c ? nullptr : optional_contiguous<T>("dstates", item(given, 1), {B, H});
+      const py::array dh0 = new_array<T>({B, H});
+      dir.dh0 = data_of<T>(dh0);
+      dir.dc0 = nullptr;
+      if (has_c) {
+        const py::array dc0 = new_array<T>({B, H});
+        dir.dc0 = data_of<T>(dc0);
+        initial.append(py::make_tuple(dh0, dc0));
+      } else {
+        initial.append(py::make_tuple(dh0));
+      }
+      dir.dkernel = dir.drecurrent = dir.dbias = nullptr;
+      if (need_weights) {
+        const auto place = [&](const char* name, int i, const Shape& shape) {
+          const py::object wanted = home.is_none() ? py::none() : item(home, i);
+          if (wanted.is_none()) return new_array<T>(shape);
+          writable<T>(name, wanted.cast<py::array>(), shape);
+          return wanted.cast<py::array>();
+        };
+        const py::array kernel = place("out", 0, {D, G * H}), recurrent = place("out", 1, {H, G * H});
+        dir.dkernel = data_of<T>(kernel);
+        dir.drecurrent = data_of<T>(recurrent);
+        py::object bias = py::none();
+        if (dir.bias) {
+          bias = place("out", 2, bias_shape(c.cell, H));
+          dir.dbias = data_of<T>(bias.cast<py::array>());
+        }
+        weights.append(py::make_tuple(kernel, recurrent, bias));
+      }
+      scratch.push_back(borrow_array<T>(3 * B * sizes_.padded_units));
+      dir.scratch_state = scratch.back().get();
+      scratch.push_back(borrow_array<T>(sizes_.backward_pack));
+      dir.scratch_pack = scratch.back().get();
+      dir.step_gradients = nullptr;
+      if (step_gradients) {
+        if (rows_.ragged) fail("step_gradients", "sequences of one length", "lengths");
+        const bool turned = dir.reverse && !c.scan_order;
+        auto memory = borrow_array<T>(B * S * H);
+        dir.step_gradients = memory.get();
+        steps.append(on_memory<T>(memory, turned ? memory.get() + (S - 1) * B * H : memory.get(), {B, S, H},
+                                  {H, turned ? -B * H : B * H, 1}));
+      }
+    }
+    const int threads = threads_;
+    scratch.push_back(borrow_array<T>(threads * sizes_.thread_scratch));
+    c.scratch_thread = scratch.back().get();
+    spent_ = true;
+    run_released(threads, [&](const Team& team) { kernels<T>().recurrent_backward(c, team); });
+    return py::make_tuple(dx, need_weights ? py::object(weights) : py::none(), initial,
+                          step_gradients ? py::object(steps) : py::none());
+  }
+
+ private:
+  Index rows() const { return rows_.offset[call_.steps]; }
+  void hold(const py::object& object) { held_.append(object); }
+
+  void take_direction(int d, bool reverse, const py::object& weights, const py::object& initial, const py::object& x_scale,
+                      const py::object& h_scale) {
+    auto& c = call_;
+    auto& dir = c.direction[d];
+    if (py::len(weights) != 3) fail("weights", "(kernel, recurrent, bias) per direction", std::to_string(py::len(weights)) + " items");
+    const auto recurrent = item(weights, 1).cast<py::array>();
+    const Index G = gates_of(c.cell), H = recurrent.ndim() ? recurrent.shape(0) : 0;
+    if (d && H != c.units) fail("weights", std::to_string(c.units) + " units in both directions", std::to_string(H));
+    if (!H) fail("weights", "a recurrent kernel (units, gates * units)", describe(recurrent));
+    c.units = H;
+    dir.reverse = reverse;
+    dir.y_column = d * H;
+    dir.map = rows_.map(d);
+    dir.kernel = contiguous<T>("weights: kernel", item(weights, 0).cast<py::array>(), {c.features, G * H});
+    dir.recurrent = contiguous<T>("weights: recurrent", recurrent, {H, G * H});
+    dir.bias = optional_contiguous<T>("weights: bias", item(weights, 2), bias_shape(c.cell, H));
+    hold(weights);
+    if (!initial.is_none()) {
+      const size_t expected = c.cell == Cell::kLstm ? 2 : 1;
+      if (py::len(initial) != expected)
+        fail("initial", std::to_string(expected) + (expected == 1 ? " state" : " states"), std::to_string(py::len(initial)));
+      dir.h0 = optional_contiguous<T>("initial: h", item(initial, 0), {c.batch, H});
+      if (expected == 2) dir.c0 = optional_contiguous<T>("initial: c", item(initial, 1), {c.batch, H});
+      hold(initial);
+    }
+    dir.x_scale = optional_contiguous<T>("x_scale", x_scale, {c.batch, c.features});
+    dir.h_scale = optional_contiguous<T>("h_scale", h_scale, {c.batch, H});
+    hold(x_scale);
+    hold(h_scale);
+  }
+
+  std::shared_ptr<T> keep_memory(Index count) {
+    memory_.push_back(borrow_array<T>(count));
+    nbytes_ += count * Index(sizeof(T));
+    return memory_.back();
+  }
+
+  void allocate() {
+    auto& c = call_;
+    const Index B = c.batch, R = rows(), H = c.units, D = c.features;
+    kernels<T>().recurrent_sizes(c, sizes_);
+    const Index columns = sizes_.gate_columns;
+    for (int d = 0; d < c.directions; ++d) {
+      auto& dir = c.direction[d];
+      dir.saved_gates = keep_memory(c.keep ? R * columns : threads_ * sizes_.chunk_rows * columns).get();
+      if (c.cell == Cell::kGru || c.cell == Cell::kGruResetBefore) dir.saved_recurrent = keep_memory((c.keep ? R : B) * columns).get();
+      if (c.cell == Cell::kGruResetBefore) dir.saved_reset_h = keep_memory((c.keep ? R : B) * H).get();
+      if (c.cell == Cell::kLstm) dir.saved_c = keep_memory((c.keep ? B + R : 2 * B) * sizes_.padded_units).get();
+      saved_h_ = keep_memory((B + R) * H);
+      dir.saved_h = saved_h_.get();
+      if (dir.h_scale || rows_.ragged) dir.saved_used_h = keep_memory(R * H).get();
+      // The weights' gradient reads x row by row in the order of the scan.
+      const bool in_order = !rows_.ragged && !dir.reverse && c.x.step_stride == c.batch * c.x.batch_stride;
+      if (dir.x_scale || (c.keep && !in_order)) dir.packed_x = keep_memory(R * D).get();
+    }
+  }
+
+  void compute() {
+    auto& c = call_;
+    std::vector<std::shared_ptr<T>> scratch;
+    for (int d = 0; d < c.directions; ++d) {
+      scratch.push_back(borrow_array<T>(sizes_.forward_pack));
+      c.direction[d].scratch_pack = scratch.back().get();
+    }
+    run_released(threads_, [&](const Team& team) { kernels<T>().recurrent_forward(c, team); });
+  }
+
+  // The gates were overwritten by their gradients: a second way back (of a persistent tape) needs them again.
+  void recompute() {
+    py::array y = new_array<T>({call_.batch * call_.steps * call_.directions * call_.units});
+    const bool was_h = call_.y_is_h;
+    if (!was_h && call_.sequences)
+      call_.y = {data_of<T>(y), call_.directions * call_.units, call_.batch * call_.directions * call_.units};
+    if (!call_.sequences) call_.y = {data_of<T>(y), call_.directions * call_.units, 0};
+    const py::array states = new_array<T>({2 * kMaxDirections, call_.batch, call_.units});
+    for (int d = 0; d < call_.directions; ++d) {
+      call_.direction[d].h_last = data_of<T>(states) + 2 * d * call_.batch * call_.units;
+      call_.direction[d].c_last = call_.direction[d].h_last + call_.batch * call_.units;
+    }
+    compute();
+  }
+
+  RecurrentCall<T> call_{};
+  RecurrentSizes sizes_{};
+  Rows rows_;
+  std::vector<std::shared_ptr<T>> memory_;
+  std::shared_ptr<T> saved_h_;
+  py::list held_;  // arrays whose memory the call points at
+  int threads_ = 1;
+  bool spent_ = false;
+};
+
+py::tuple forward(const std::string& cell, const py::array& x, const py::object& weights, const py::object& initial,
+                  const std::vector<bool>& reverse, const py::object& lengths, const py::object& mask, const py::object& x_scale,
+                  const py::object& h_scale, const std::string& activation, const std::string& recurrent_activation, bool sequences,
+                  bool scan_order, bool zero_masked, bool save) {
+  const ForwardOptions options{cell_of(cell), activation_of("activation", activation),
+                               activation_of("recurrent_activation", recurrent_activation), sequences, scan_order, zero_masked, save};
+  return with_type_of("x", x, [&](auto zero) {
+    auto layer = std::make_shared<Layer<decltype(zero)>>(options, x, weights, initial, reverse, lengths, mask, x_scale, h_scale);
+    const py::tuple result = layer->forward();
+    const py::object saved = save ? py::cast(std::static_pointer_cast<Saved>(layer)) : py::none();
+    return py::make_tuple(result[0], result[1], saved);
+  });
+}
+
+template <class T>
+py::tuple scan(bool back, const py::object& input, Shape shape, double alpha, const py::object& initial, const py::object& lengths,
+               const py::object& mask, bool reverse) {
+  if (!(alpha >= 0 && alpha <= 1)) fail("alpha", "a number from 0 to 1", std::to_string(alpha));
+  ContextScan<T> call{};
+  if (!input.is_none()) {
+    const auto array = input.cast<py::array>();
+    call.z = sequence_of<const T>(back ? "ds" : "z", array, shape);
+    shape = {array.shape(0), array.shape(1), array.shape(2)};
+  }
+  const Index B = shape[0], S = shape[1], C = shape[2];
+  if (B < 1 || S < 1 || C < 1) fail(back ? "shape" : "z", "a sequence that is not empty", describe(shape));
+  Rows rows;
+  rows.build(B, S, lengths, mask, 1, &reverse);
+  call.map = rows.map(0);
+  call.reverse = reverse;
+  call.columns = C;
+  call.alpha = alpha;
+  call.initial = optional_contiguous<T>(back ? "ds_last" : "initial", initial, {B, C});
+  const py::array result = new_sequence<T>(B, S, C), last = new_array<T>({B, C});
+  call.s = {data_of<T>(result), C, B * C};
+  call.last = data_of<T>(last);
+  run_released(threads_for(20.0 * double(B * S * C)), [&](const Team& team) {
+    back ? kernels<T>().context_backward(call, team) : kernels<T>().context_forward(call, team);
+  });
+  return py::make_tuple(result, last);
+}
+
+}  // namespace
+
+void bind_recurrent(py::module_& m) {
+  py::class_<Saved, std::shared_ptr<Saved>>(m, "Saved").def_property_readonly("nbytes", &Saved::nbytes);
+  m.def("recurrent_forward", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::kw_only(),
+        py::arg("initial") = py::none(), py::arg("reverse") = std::vector<bool>{false}, py::arg("lengths") = py::none(),
+        py::arg("mask") = py::none(), py::arg("x_scale") = py::none(), py::arg("h_scale") = py::none(), py::arg("activation") = "tanh",
+        py::arg("recurrent_activation") = "sigmoid", py::arg("sequences") = true, py::arg("scan_order") = false,
+        py::arg("zero_masked") = false, py::arg("save") = true);
+  m.def(
+      "recurrent_backward",
+      [](Saved& saved, const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool step_gradients,
+         const py::object& out) { return saved.backward(dy, dstates, need_dx, need_weights, step_gradients, out); },
+      py::arg("saved"), py::arg("dy"), py::arg("dstates") = py::none(), py::kw_only(), py::arg("need_dx") = true,
+      py::arg("need_weights") = true, py::arg("step_gradients") = false, py::arg("out") = py::none());
+  m.def(
+      "context_scan_forward",
+      [](const py::array& z, double alpha, const py::object& initial, const py::object& lengths, const py::object& mask, bool reverse) {
+        return with_type_of("z", z, [&](auto zero) {
+          return scan<decltype(zero)>(false, z, {-1, -1, -1}, alpha, initial, lengths, mask, reverse);
+        });
+      },
+      py::arg("z"), py::arg("alpha"), py::arg("initial") = py::none(), py::arg("lengths") = py::none(), py::arg("mask") = py::none(),
+      py::arg("reverse") = false);
+  m.def(
+      "context_scan_backward",
+      [](const py::object& ds, const py::object& ds_last, double alpha, const Shape& shape, const py::object& lengths,
+         const py::object& mask, bool reverse, const std::string& dtype) {
+        if (shape.size() != 3) fail("shape", "(batch, time, columns)", describe(shape));
+        return with_dtype(dtype, [&](auto zero) {
+          return scan<decltype(zero)>(true, ds, shape, alpha, ds_last, lengths, mask, reverse);
+        });
+      },
+      py::arg("ds"), py::arg("ds_last"), py::arg("alpha"), py::arg("shape"), py::arg("lengths") = py::none(),
+      py::arg("mask") = py::none(), py::arg("reverse") = false, py::arg("dtype") = "float32");
+}
+
+}  // namespace seqcore

@@ -1,0 +1,68 @@
+// Version, instruction set, threads, peak rate.
+#include <Eigen/Core>
+#include <chrono>
+
+#include "common.h"
+
+#define SEQCORE_TEXT2(x) #x
+#define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)
+
+namespace seqcore {
+namespace {
+
+std::string compiler() {
+#if defined(__clang__)
+  return "Clang " __clang_version__;
+#elif defined(__GNUC__)
+  return "GCC " __VERSION__;
+#else
+  return "unknown";
+#endif
+}
+
+void set_num_threads(Index count) {
+  if (count < 1 || count > 1024) fail("count", "a number of threads from 1 to 1024", std::to_string(count));
+  if (count > 1 && !has_openmp())
+    throw py::value_error("count: expected 1, as this build has no OpenMP, got " + std::to_string(count));
+  set_thread_count(int(count));
+}
+
+double peak_gflops(const std::string& dtype, double seconds) {
+  if (!(seconds > 0 && seconds <= 60)) fail("seconds", "a number above 0 and up to 60", std::to_string(seconds));
+  return with_dtype(dtype, [&](auto zero) {
+    using Clock = std::chrono::steady_clock;
+    const py::gil_scoped_release release;
+    double best = 0;
+    const auto start = Clock::now();
+    while (std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
+      const auto before = Clock::now();
+      const double flops = kernels<decltype(zero)>().peak_flops(200000);
+      best = std::max(best, flops / std::chrono::duration<double>(Clock::now() - before).count());
+    }
+    return best / 1e9;
+  });
+}
+
+py::dict info() {
+  py::dict result;
+  result["version"] = SEQCORE_TEXT(SEQCORE_VERSION);
+  result["isa"] = table().name;
+  result["isas"] = available();
+  result["compiler"] = compiler();
+  result["eigen"] = SEQCORE_TEXT(EIGEN_WORLD_VERSION) "." SEQCORE_TEXT(EIGEN_MAJOR_VERSION) "." SEQCORE_TEXT(EIGEN_MINOR_VERSION);
+  result["openmp"] = has_openmp();
+  result["threads"] = thread_count();
+  return result;
+}
+
+}  // namespace
+
+void bind_system(py::module_& m) {
+  m.attr("__version__") = SEQCORE_TEXT(SEQCORE_VERSION);
+  m.def("info", &info);
+  m.def("get_num_threads", &thread_count);
+  m.def("set_num_threads", &set_num_threads, py::arg("count"));
+  m.def("peak_gflops", &peak_gflops, py::arg("dtype") = "float32", py::arg("seconds") = 0.2);
+}
+
+}  // namespace seqcore

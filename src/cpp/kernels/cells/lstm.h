@@ -1,0 +1,43 @@
+// LSTM without peepholes (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000), gates in Keras's order i f g o.
+#pragma once
+
+#include "rnn.h"
+
+namespace seqcore::SEQCORE_VARIANT {
+
+template <class T>
+struct LstmCell {
+  static constexpr int kGates = 4;
+  static constexpr bool kCarries = false, kSeparate = false, kHasC = true;
+
+  // i, f, o = σ(·), g = tanh(·), c_t = f c_{t-1} + i g, h_t = o tanh(c_t)
+  template <class P, class A>
+  static SEQCORE_INLINE P forward(const A& act, const Block<T>& at) {
+    constexpr int w = kSize<P>;
+    const P i = act.gate.value(load<P>(at.gates)), f = act.gate.value(load<P>(at.gates + w));
+    const P g = act.state.value(load<P>(at.gates + 2 * w)), o = act.gate.value(load<P>(at.gates + 3 * w));
+    const P c = madd(f, load<P>(at.c_before), mul(i, g));
+    store(at.gates, i);
+    store(at.gates + w, f);
+    store(at.gates + 2 * w, g);
+    store(at.gates + 3 * w, o);
+    store(at.c, c);
+    return mul(o, act.state.value(c));
+  }
+
+  // do = dh tanh(c) o', dc += dh o tanh'(c), di = dc g i', df = dc c_{t-1} f', dg = dc i g', dc_{t-1} = dc f
+  template <class P, class A>
+  static SEQCORE_INLINE void backward(const A& act, const Block<T>& at, const P& dh) {
+    constexpr int w = kSize<P>;
+    const P i = load<P>(at.gates), f = load<P>(at.gates + w), g = load<P>(at.gates + 2 * w), o = load<P>(at.gates + 3 * w);
+    const P shown = act.state.value(load<P>(at.c));
+    const P dc = madd(mul(dh, o), act.state.slope(shown), load<P>(at.dc));
+    store(at.gates, mul(mul(dc, g), act.gate.slope(i)));
+    store(at.gates + w, mul(mul(dc, load<P>(at.c_before)), act.gate.slope(f)));
+    store(at.gates + 2 * w, mul(mul(dc, i), act.state.slope(g)));
+    store(at.gates + 3 * w, mul(mul(dh, shown), act.gate.slope(o)));
+    store(at.dc, mul(dc, f));
+  }
+};
+
+}  // namespace seqcore::SEQCORE_VARIANT

@@ -1,0 +1,120 @@
+// Dense layer: y = f(x·W + b).
+#pragma once
+
+#include "gemm.h"
+
+namespace seqcore::SEQCORE_VARIANT {
+
+template <class A, class T>
+void activate_with(A act, T* x, Index count) {
+  using P = Wide<T>;
+  for (Index i = 0; i < count; i += kLanes<T>) {
+    const int n = int(std::min<Index>(kLanes<T>, count - i));
+    store_first(x + i, act.value(load_first<P>(x + i, n)), n);
+  }
+}
+
+template <class T>
+void activate(T* x, Index count, Activation activation) {
+  if (activation != Activation::kLinear) activate_with(Chosen{activation}, x, count);
+}
+
+template <class T>
+void dense_sizes(const DenseCall<T>& call, DenseSizes& sizes) {
+  const Index columns = Blocks<T, 1>::columns(call.outputs);
+  sizes.pack = std::max((call.inputs + 1) * columns, call.outputs * Blocks<T, 1>::columns(call.inputs));
+  sizes.rows = call.activation == Activation::kLinear ? 0 : call.rows * columns;
+  sizes.thread = weight_scratch<T, 1>(call.inputs);
+}
+
+// Packs the kernel and, behind it, the bias.
+template <class T>
+void pack_dense(const T* kernel, const T* bias, Index K, Index N, T* to, const Team& team) {
+  using B = Blocks<T, 1>;
+  constexpr Index kColumns = B::kPanel * kLanes<T>;
+  const Range mine = share(B::panels(N), team.rank, team.size);
+  T* packed_bias = to + K * B::columns(N);
+  for (Index p = mine.begin; p < mine.end; ++p) {
+    pack_panel<1>(kernel, N, K, N, p, to + p * K * kColumns);
+    if (bias) {
+      pack_panel<1>(bias, N, 1, N, p, packed_bias + p * kColumns);
+    } else {
+      for (Index n = 0; n < B::panel_vectors(N, p) * kLanes<T>; ++n) packed_bias[p * kColumns + n] = 0;
+    }
+  }
+}
+
+template <class T>
+void pack_dense_transposed(const T* kernel, Index K, Index N, T* to, const Team& team) {
+  using B = Blocks<T, 1>;
+  const Range mine = share(B::panels(K), team.rank, team.size);
+  for (Index p = mine.begin; p < mine.end; ++p)
+    pack_panel_transposed<1>(kernel, N, K, N, p, to + p * N * B::kPanel * kLanes<T>);
+}
+
+// Calls f(first row, rows) for the rows of this thread, kMostRows at most at a time.
+template <class F>
+SEQCORE_INLINE void for_my_rows(Index rows, const Team& team, F f) {
+  const Range mine = share(rows, team.rank, team.size);
+  for (Index r = mine.begin; r < mine.end && !stopped(team); r += kMostRows) f(r, int(std::min<Index>(kMostRows, mine.end - r)));
+}
+
+// Rows of x·B for a packed B (K, N), K elements to a row of x and N to a row of y.
+template <class T>
+void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index K, Index N, T* y, Start start, const T* bias) {
+  const T* a[kMostRows];
+  T* c[kMostRows];
+  for (int i = 0; i < rows; ++i) {
+    a[i] = x + i * x_stride;
+    c[i] = y + i * N;
+  }
+  multiply_exact(a, 1, rows, packed, K, N, c, start, bias);
+}
+
+template <class T>
+void dense_forward(const DenseCall<T>& call, const Team& team) {
+  const Index K = call.inputs, N = call.outputs;
+  if (!call.packed) {
+    pack_dense(call.kernel, call.bias, K, N, call.scratch_pack, team);
+    wait(team);
+  }
+  const T* bias = call.scratch_pack + K * Blocks<T, 1>::columns(N);
+  for_my_rows(call.rows, team, [&](Index r, int rows) {
+    multiply_rows(call.x + r * K, K, rows, call.scratch_pack, K, N, call.y + r * N, Start::kBias, bias);
+    activate(call.y + r * N, rows * N, call.activation);
+  });
+}
+
+// With g = dy f'(y): dx = g·Wᵀ, dW = xᵀ·g, db = sum of the rows of g.
+template <class T>
+void dense_backward(const DenseCall<T>& call, const Team& team) {
+  using P = Wide<T>;
+  const Index K = call.inputs, N = call.outputs, columns = Blocks<T, 1>::columns(N);
+  const bool linear = call.activation == Activation::kLinear;
+  const Chosen act{call.activation};
+  if (call.dx) pack_dense_transposed(call.kernel, K, N, call.scratch_pack, team);
+  if (!linear) {
+    const Range mine = share(call.rows, team.rank, team.size);
+    for (Index r = mine.begin; r < mine.end; ++r)
+      for (Index n = 0; n < N; n += kLanes<T>) {
+        const int count = int(std::min<Index>(kLanes<T>, N - n));
+        const P y = load_first<P>(call.y + r * N + n, count), dy = load_first<P>(call.dy + r * N + n, count);
+        store(call.scratch_rows + r * columns + n, mul(dy, act.slope(y)));
+      }
+  }
+  wait(team);
+  const T* g = linear ? call.dy : call.scratch_rows;
+  const Index stride = linear ? N : columns;
+  if (call.dx)
+    for_my_rows(call.rows, team, [&](Index r, int rows) {
+      multiply_rows(g + r * stride, stride, rows, call.scratch_pack, N, K, call.dx + r * K, Start::kZero, static_cast<const T*>(nullptr));
+    });
+  if (!call.dkernel) return;
+  const Factor<T> by_x{call.x, K, K, 0, 1, call.dkernel};
+  T* scratch = call.scratch_thread + team.rank * weight_scratch<T, 1>(K);
+  const Range mine = share(Blocks<T, 1>::panels(N), team.rank, team.size);
+  for (Index p = mine.begin; p < mine.end && !stopped(team); ++p)
+    weight_gradients<T, 1>(g, stride, call.rows, N, p, &by_x, 1, call.dbias, false, scratch);
+}
+
+}  // namespace seqcore::SEQCORE_VARIANT

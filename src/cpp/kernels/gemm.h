@@ -1,0 +1,180 @@
+// Products on top of the tile: rows times packed panels, and the transposed product of the weights' gradients.
+#pragma once
+
+#include "tile.h"
+
+namespace seqcore::SEQCORE_VARIANT {
+
+// K is cut so that a block of a panel stays in the second-level cache. Fixed: it must not depend on the threads.
+constexpr Index kBlockK = 512;
+// In Xᵀ·G, K is cut so that a block of the panel stays in the first-level cache.
+constexpr Index kBlockRows = 128;
+constexpr int kMostRows = 256;  // rows of one call of `multiply`
+
+// Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel.
+template <class T, int NV, int NP>
+void multiply_panels(const T* const* a, Index ak, int rows, const T* panel, Index b_row, Index b_panel, Index K, T* const* c,
+                     Start start, const T* bias) {
+  constexpr int kTall = tallest(NV * NP);
+  const int tiles = (rows + kTall - 1) / kTall;
+  for (Index k = 0; k < K || k == 0; k += kBlockK) {
+    const Index depth = std::min(kBlockK, K - k);
+    const T* part[kMostRows];
+    for (int i = 0; i < rows; ++i) part[i] = a[i] + k * ak;
+    for (int t = 0, i = 0; t < tiles; ++t) {
+      const int height = (rows - i) / (tiles - t);
+      tile_of_height<T, NV, NP, kTall>(height, part + i, ak, panel + k * b_row, b_row, b_panel, depth, c + i,
+                                       k ? Start::kAccumulate : start, bias);
+      i += height;
+    }
+  }
+}
+
+template <class T, int NV, int NP = 1>
+void multiply_narrow(int vectors, const T* const* a, Index ak, int rows, const T* panel, Index b_row, Index K, T* const* c,
+                     Start start, const T* bias) {
+  if (vectors == NV) return multiply_panels<T, NV, NP>(a, ak, rows, panel, b_row, 0, K, c, start, bias);
+  if constexpr (NV > 1) multiply_narrow<T, NV - 1>(vectors, a, ak, rows, panel, b_row, K, c, start, bias);
+}
+
+// Full panels that one tile takes at once for few rows, so that enough accumulators are under way to hide the latency.
+template <int PV>
+SEQCORE_INLINE int panels_at_once(int rows) {
+  return kRegisters < 32 ? (rows == 1 ? 2 : 1) : rows == 1 ? 4 : rows == 2 ? 2 : 1;
+}
+
+// c(i, columns of panels [p0, p1)) = start + a(i, :) · B for up to kMostRows rows. B: packed with K rows, `vectors` in all.
+// c points at the row's first packed column; bias likewise.
+template <class T, int PV>
+void multiply(const T* const* a, Index ak, int rows, const T* packed, Index K, Index vectors, Index p0, Index p1, T* const* c,
+              Start start, const T* bias = nullptr) {
+  constexpr Index kColumns = Index(PV) * kLanes<T>;
+  const int group = panels_at_once<PV>(rows);
+  T* at[kMostRows];
+  for (Index p = p0; p < p1;) {
+    for (int i = 0; i < rows; ++i) at[i] = c[i] + p * kColumns;
+    const T* panel = packed + p * K * kColumns;
+    const T* shift = bias ? bias + p * kColumns : nullptr;
+    if (group == 4 && p + 4 <= p1 && (p + 4) * PV <= vectors) {
+      if constexpr (kRegisters == 32) multiply_panels<T, PV, 4>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift);
+      p += 4;
+    } else if (group >= 2 && p + 2 <= p1 && (p + 2) * PV <= vectors) {
+      multiply_panels<T, PV, 2>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift);
+      p += 2;
+    } else {
+      const int width = int(std::min<Index>(PV, vectors - p * PV));
+      multiply_narrow<T, PV>(width, a, ak, rows, panel, Index(width) * kLanes<T>, K, at, start, shift);
+      p += 1;
+    }
+  }
+}
+
+// The same for rows of c that hold exactly `columns` elements: the last vector is not written past its end.
+template <class T>
+void multiply_exact(const T* const* a, Index ak, int rows, const T* packed, Index K, Index columns, T* const* c, Start start,
+                    const T* bias = nullptr) {
+  using B = Blocks<T, 1>;
+  constexpr Index kColumns = Index(B::kPanel) * kLanes<T>;
+  const Index panels = B::panels(columns), vectors = B::vectors(columns);
+  const Index whole = columns % kLanes<T> ? panels - 1 : panels;
+  multiply<T, B::kPanel>(a, ak, rows, packed, K, vectors, 0, whole, c, start, bias);
+  if (whole == panels) return;
+  const Index from = whole * kColumns, rest = columns - from;
+  alignas(64) T part[kMostRows * kColumns];
+  T* at[kMostRows];
+  for (int i = 0; i < rows; ++i) {
+    at[i] = part + i * kColumns - from;
+    if (start == Start::kAccumulate)
+      for (Index n = 0; n < kColumns; ++n) part[i * kColumns + n] = n < rest ? c[i][from + n] : T(0);
+  }
+  multiply<T, B::kPanel>(a, ak, rows, packed, K, vectors, whole, panels, at, start, bias);
+  for (int i = 0; i < rows; ++i)
+    for (Index n = 0; n < rest; ++n) c[i][from + n] = part[i * kColumns + n];
+}
+
+// out(i, :) += sum over rows r of x(r, i) · panel(r, :) for i < columns: one panel of a weight's gradient. `panel` holds
+// `depth` <= kBlockRows rows of `vectors` vectors. out: (columns, vectors · W).
+template <class T, int PV>
+void accumulate_transposed(const T* x, Index x_stride, Index columns, const T* panel, int vectors, Index panel_stride, Index depth,
+                           T* out, Index out_stride, Start start) {
+  const T* a[kMostRows];
+  T* c[kMostRows];
+  for (Index i = 0; i < columns; i += kMostRows) {
+    const int rows = int(std::min<Index>(kMostRows, columns - i));
+    for (int n = 0; n < rows; ++n) {
+      a[n] = x + i + n;
+      c[n] = out + (i + n) * out_stride;
+    }
+    multiply_narrow<T, PV>(vectors, a, x_stride, rows, panel, panel_stride, depth, c, start, static_cast<const T*>(nullptr));
+  }
+}
+
+// One matrix whose gradient is xᵀ·g: x (R, columns), and the vectors of g's panel that belong to it (of full panels; with
+// G = 1 or 4 all of them), in Keras's order at `out` (columns, G·units).
+template <class T>
+struct Factor {
+  const T* x;
+  Index stride, columns;
+  int first, count;
+  T* out;
+};
+
+template <class T, int G>
+Index weight_scratch(Index columns) {
+  return (kBlockRows + columns + 1) * Blocks<T, G>::kPanel * kLanes<T>;
+}
+
+// The gradients of one panel of columns: one pass over all R rows of g (packed order, rows `stride` apart), which are copied
+// block by block; the bias's gradient is summed on the way. `add` adds to what stands at `out`.
+template <class T, int G>
+void weight_gradients(const T* g, Index stride, Index R, Index units, Index panel, const Factor<T>* factors, int count, T* bias,
+                      bool add, T* scratch) {
+  using B = Blocks<T, G>;
+  using P = Wide<T>;
+  constexpr int W = kLanes<T>;
+  const int vectors = B::panel_vectors(units, panel);
+  const Index width = Index(vectors) * W;
+  T *copy = scratch, *sums = copy + kBlockRows * width, *products = sums + width;
+  for (Index n = 0; n < width; ++n) sums[n] = 0;
+  const T* from = g + panel * B::kPanel * W;
+  for (Index r = 0; r < R; r += kBlockRows) {
+    const Index depth = std::min(kBlockRows, R - r);
+    for (int v = 0; v < vectors; ++v) {
+      // The rows of a plain matrix end with its last column.
+      const int n = G == 1 ? int(std::min<Index>(W, units - (panel * B::kPanel + v) * W)) : W;
+      P sum = load<P>(sums + v * W);
+      for (Index i = 0; i < depth; ++i) {
+        const P value = load_first<P>(from + (r + i) * stride + v * W, n);
+        sum = ei::padd(sum, value);
+        store(copy + i * width + v * W, value);
+      }
+      store(sums + v * W, sum);
+    }
+    T* out = products;
+    for (int f = 0; f < count; ++f) {
+      const Factor<T>& factor = factors[f];
+      accumulate_transposed<T, B::kPanel>(factor.x + r * factor.stride, factor.stride, factor.columns, copy + factor.first * W,
+                                          G == 3 ? factor.count : vectors, width, depth, out + factor.first * W, width,
+                                          r ? Start::kAccumulate : Start::kZero);
+      out += factor.columns * width;
+    }
+  }
+  const auto put = [&](T* to, const T* value, int n) {
+    for (int i = 0; i < n; ++i) to[i] = add ? to[i] + value[i] : value[i];
+  };
+  int gate = 0;
+  B::segments(units, panel, [&](Index column, Index keras, int n, int) {
+    const T* product = products;
+    for (int f = 0; f < count; ++f) {
+      const Factor<T>& factor = factors[f];
+      if (G != 3 || (gate >= factor.first && gate < factor.first + factor.count)) {
+        for (Index i = 0; i < factor.columns; ++i) put(factor.out + i * G * units + keras, product + i * width + column, n);
+      }
+      product += factor.columns * width;
+    }
+    if (bias) put(bias + keras, sums + column, n);
+    ++gate;
+  });
+}
+
+}  // namespace seqcore::SEQCORE_VARIANT

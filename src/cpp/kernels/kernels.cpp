@@ -1,0 +1,63 @@
+// The one translation unit of an instruction set: fills its table.
+#include "cells/context.h"
+#include "linear_softmax.h"
+#include "optimizer.h"
+#include "sequence.h"
+
+namespace seqcore::SEQCORE_VARIANT {
+
+template <class T>
+void sizes_of(const RecurrentCall<T>& call, RecurrentSizes& sizes) {
+  with_cell(call, [&](auto cell, auto) { recurrent_sizes<T, decltype(cell)::value>(call, sizes); });
+}
+template <class T>
+void forward_of(const RecurrentCall<T>& call, const Team& team) {
+  with_cell(call, [&](auto cell, auto act) { recurrent_forward<T, decltype(cell)::value>(call, act, team); });
+}
+template <class T>
+void backward_of(const RecurrentCall<T>& call, const Team& team) {
+  with_cell(call, [&](auto cell, auto act) { recurrent_backward<T, decltype(cell)::value>(call, act, team); });
+}
+// The weights of a call that will come with `packed` set, by one thread.
+template <class T>
+void pack_of(const RecurrentCall<T>& call, const Team& team) {
+  with_cell(call, [&](auto cell, auto) { pack_forward(Scan<T, decltype(cell)::value>(call, 0, team), team); });
+}
+template <class T>
+void pack_dense_of(const DenseCall<T>& call, const Team& team) {
+  pack_dense(call.kernel, call.bias, call.inputs, call.outputs, call.scratch_pack, team);
+}
+
+// Independent accumulators, no memory traffic: as many multiply-adds as the processor can do.
+template <class T>
+double peak_flops(Index repeats) {
+  using P = Wide<T>;
+  constexpr int kChains = 12;
+  P sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = fill<P>(T(0.1) * T(i));
+  const P scale = fill<P>(T(0.999)), shift = fill<P>(T(0.001));
+  for (Index n = 0; n < repeats; ++n) {
+    for (int i = 0; i < kChains; ++i) sums[i] = madd(sums[i], scale, shift);
+    // Keeps the loop from being simplified away.
+    for (int i = 0; i < kChains; ++i) asm volatile("" : "+x"(sums[i]));
+  }
+  P total = sums[0];
+  for (int i = 1; i < kChains; ++i) total = add(total, sums[i]);
+  volatile T keep = ei::pfirst(total);
+  (void)keep;
+  return 2.0 * kChains * kLanes<T> * double(repeats);
+}
+
+template <class T>
+constexpr Kernels<T> kernels() {
+  return {sizes_of<T>,        forward_of<T>,    backward_of<T>,          pack_of<T>,        context_forward<T>, context_backward<T>,
+          dense_sizes<T>,     pack_dense_of<T>, dense_forward<T>,        dense_backward<T>, linear_softmax_sizes<T>, linear_softmax<T>,
+          softmax<T>,         sum_squares<T>,   update<T>,               activate<T>,       peak_flops<T>};
+}
+
+#define SEQCORE_TEXT2(x) #x
+#define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)
+extern const Table table;
+const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kernels<float>(), kernels<double>()};
+
+}  // namespace seqcore::SEQCORE_VARIANT

@@ -1,0 +1,257 @@
+// Vectors of the instruction set as Eigen packets, and the functions of the gates on them.
+#pragma once
+
+#include <Eigen/Core>
+
+#include "table.h"
+
+// Everything below this folder stands in a namespace of its instruction set, so that the linker never merges two builds.
+#define SEQCORE_JOIN2(a, b) a##b
+#define SEQCORE_JOIN(a, b) SEQCORE_JOIN2(a, b)
+#define SEQCORE_VARIANT SEQCORE_JOIN(isa_, SEQCORE_ISA)
+#define SEQCORE_INLINE inline __attribute__((always_inline))
+
+namespace seqcore::SEQCORE_VARIANT {
+
+namespace ei = Eigen::internal;
+
+// The widest vector of T, and how many elements it holds.
+template <class T>
+using Wide = typename ei::packet_traits<T>::type;
+template <class T>
+constexpr int kLanes = ei::unpacket_traits<Wide<T>>::size;
+// The vector of exactly N elements.
+template <class T, int N>
+using Vec = typename ei::find_best_packet<T, N>::type;
+
+template <class P>
+using Scalar = typename ei::unpacket_traits<P>::type;
+template <class P>
+constexpr int kSize = ei::unpacket_traits<P>::size;
+
+template <class P>
+SEQCORE_INLINE P load(const Scalar<P>* from) {
+  return ei::ploadu<P>(from);
+}
+template <class P>
+SEQCORE_INLINE void store(Scalar<P>* to, const P& value) {
+  ei::pstoreu(to, value);
+}
+template <class P>
+SEQCORE_INLINE P fill(Scalar<P> value) {
+  return ei::pset1<P>(value);
+}
+template <class P>
+SEQCORE_INLINE P madd(const P& a, const P& b, const P& c) {
+  return ei::pmadd(a, b, c);
+}
+template <class P>
+SEQCORE_INLINE P mul(const P& a, const P& b) {
+  return ei::pmul(a, b);
+}
+template <class P>
+SEQCORE_INLINE P add(const P& a, const P& b) {
+  return ei::padd(a, b);
+}
+template <class P>
+SEQCORE_INLINE P sub(const P& a, const P& b) {
+  return ei::psub(a, b);
+}
+template <class P>
+SEQCORE_INLINE P div(const P& a, const P& b) {
+  return ei::pdiv(a, b);
+}
+// a where a is NaN, so that NaN passes through a clamp.
+template <class P>
+SEQCORE_INLINE P clamp(const P& a, Scalar<P> low, Scalar<P> high) {
+  return ei::pmin(ei::pmax(a, fill<P>(low)), fill<P>(high));
+}
+
+// The first n elements; the others are 0.
+template <class P>
+SEQCORE_INLINE P load_first(const Scalar<P>* from, int n) {
+  if (n == kSize<P>) return load<P>(from);
+  alignas(64) Scalar<P> part[kSize<P>] = {};
+  for (int i = 0; i < n; ++i) part[i] = from[i];
+  return load<P>(part);
+}
+template <class P>
+SEQCORE_INLINE void store_first(Scalar<P>* to, const P& value, int n) {
+  if (n == kSize<P>) return store(to, value);
+  alignas(64) Scalar<P> part[kSize<P>];
+  store(part, value);
+  for (int i = 0; i < n; ++i) to[i] = part[i];
+}
+
+// Bit patterns of a vector as integers, through the compiler's own vectors: Eigen has no 64-bit ones.
+template <class P>
+struct Bits {
+  using Integer = std::conditional_t<sizeof(Scalar<P>) == 4, int32_t, int64_t>;
+  typedef Integer Vector __attribute__((vector_size(sizeof(P))));
+};
+
+template <class T>
+struct ExpConstants;
+template <>
+struct ExpConstants<float> {
+  static constexpr float kLow = -87.0f, kHigh = 88.0f, kRound = 12582912.0f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
+  static constexpr float kTanhEnd = 20.0f;
+  static constexpr int kMantissa = 23, kBias = 127, kTerms = 5;
+  // exp(r) = 1 + r + r² (p0 + p1 r + ...) for |r| <= ln(2)/2, a Chebyshev fit; absolute error 8e-9.
+  static constexpr float kTerm[kTerms] = {0.5f, 0.16666576989698775683f, 0.041666554617204574203f, 0.0083631790527225773704f,
+                                          0.0013926183587713494542f};
+};
+template <>
+struct ExpConstants<double> {
+  static constexpr double kLow = -708.0, kHigh = 709.0, kRound = 6755399441055744.0, kLn2High = 6.93145751953125e-1,
+                          kLn2Low = 1.42860682030941723212e-6;
+  static constexpr double kTanhEnd = 40.0;
+  static constexpr int kMantissa = 52, kBias = 1023, kTerms = 11;
+  // The same fit; absolute error 2e-19.
+  static constexpr double kTerm[kTerms] = {0.5,
+                                           0.16666666666666670991,
+                                           0.041666666666666669755,
+                                           0.0083333333333261351258,
+                                           0.0013888888888883748305,
+                                           0.00019841269874820625271,
+                                           0.000024801587325547741216,
+                                           2.755725540020642443e-6,
+                                           2.7557273643110295328e-7,
+                                           2.5105217004720745164e-8,
+                                           2.0914686968086877233e-9};
+};
+
+// exp(x) = power · (1 + rest): power is a power of two, rest the exponential of the reduced argument less one. Within
+// [kLow, kHigh]; NaN gives NaN.
+template <class P>
+SEQCORE_INLINE void exp_parts(const P& x, P& power, P& rest) {
+  using C = ExpConstants<Scalar<P>>;
+  using B = typename Bits<P>::Vector;
+  using Integer = typename Bits<P>::Integer;
+  const P shifted = madd(x, fill<P>(Scalar<P>(1.44269504088896340736)), fill<P>(C::kRound));
+  const P n = sub(shifted, fill<P>(C::kRound));
+  P r = madd(n, fill<P>(-C::kLn2High), x);
+  r = madd(n, fill<P>(-C::kLn2Low), r);
+  P sum = fill<P>(C::kTerm[C::kTerms - 1]);
+  for (int i = C::kTerms - 2; i >= 0; --i) sum = madd(sum, r, fill<P>(C::kTerm[i]));
+  rest = madd(mul(r, r), sum, r);
+  const B bits = ((B)shifted << C::kMantissa) + (Integer(C::kBias) << C::kMantissa);
+  power = (P)bits;
+}
+
+// exp(x); 0 below kLow, so that no denormal number arises.
+template <class P>
+SEQCORE_INLINE P exp(const P& x) {
+  using C = ExpConstants<Scalar<P>>;
+  using B = typename Bits<P>::Vector;
+  P power, rest;
+  exp_parts(clamp(x, C::kLow, C::kHigh), power, rest);
+  const B small = (B)(x < fill<P>(C::kLow));
+  return (P)((B)madd(power, rest, power) & ~small);
+}
+
+template <class P>
+SEQCORE_INLINE P sigmoid(const P& x) {
+  using C = ExpConstants<Scalar<P>>;
+  P power, rest;
+  exp_parts(clamp(ei::pnegate(x), C::kLow, -C::kLow), power, rest);
+  const P one = fill<P>(1);
+  return div(one, add(one, madd(power, rest, power)));
+}
+
+// (e^{2x} - 1) / (e^{2x} + 1) with the numerator free of cancellation near 0.
+template <class P>
+SEQCORE_INLINE P tanh(const P& x) {
+  using C = ExpConstants<Scalar<P>>;
+  P power, rest;
+  exp_parts(clamp(add(x, x), -C::kTanhEnd, C::kTanhEnd), power, rest);
+  const P less_one = madd(power, rest, sub(power, fill<P>(1)));
+  return div(less_one, add(less_one, fill<P>(2)));
+}
+
+template <class P>
+SEQCORE_INLINE P relu(const P& x) {
+  return ei::pmax(x, fill<P>(0));
+}
+
+// An activation known when compiling.
+template <Activation A>
+struct Fixed {
+  template <class P>
+  SEQCORE_INLINE P value(const P& x) const {
+    using S = Scalar<P>;
+    if constexpr (A == Activation::kTanh) return tanh(x);
+    if constexpr (A == Activation::kSigmoid) return sigmoid(x);
+    if constexpr (A == Activation::kRelu) return relu(x);
+    if constexpr (A == Activation::kHardSigmoid) return clamp(madd(x, fill<P>(S(1.0 / 6.0)), fill<P>(S(0.5))), S(0), S(1));
+    return x;
+  }
+  // The derivative, from the value y.
+  template <class P>
+  SEQCORE_INLINE P slope(const P& y) const {
+    using S = Scalar<P>;
+    using B = typename Bits<P>::Vector;
+    const P one = fill<P>(1);
+    if constexpr (A == Activation::kTanh) return madd(ei::pnegate(y), y, one);
+    if constexpr (A == Activation::kSigmoid) return madd(ei::pnegate(y), y, y);
+    if constexpr (A == Activation::kRelu) return (P)((B)one & (B)(y > fill<P>(0)));
+    if constexpr (A == Activation::kHardSigmoid)
+      return (P)((B)fill<P>(S(1.0 / 6.0)) & (B)(y > fill<P>(0)) & (B)(y < one));
+    return one;
+  }
+};
+
+// An activation known when running.
+struct Chosen {
+  Activation which;
+  template <class P>
+  SEQCORE_INLINE P value(const P& x) const {
+    switch (which) {
+      case Activation::kTanh: return Fixed<Activation::kTanh>().value(x);
+      case Activation::kSigmoid: return Fixed<Activation::kSigmoid>().value(x);
+      case Activation::kRelu: return Fixed<Activation::kRelu>().value(x);
+      case Activation::kHardSigmoid: return Fixed<Activation::kHardSigmoid>().value(x);
+      default: return x;
+    }
+  }
+  template <class P>
+  SEQCORE_INLINE P slope(const P& y) const {
+    switch (which) {
+      case Activation::kTanh: return Fixed<Activation::kTanh>().slope(y);
+      case Activation::kSigmoid: return Fixed<Activation::kSigmoid>().slope(y);
+      case Activation::kRelu: return Fixed<Activation::kRelu>().slope(y);
+      case Activation::kHardSigmoid: return Fixed<Activation::kHardSigmoid>().slope(y);
+      default: return fill<P>(1);
+    }
+  }
+};
+
+// The two activations of a cell: of the state, and of the gates.
+struct StandardGates {
+  static constexpr Fixed<Activation::kTanh> state{};
+  static constexpr Fixed<Activation::kSigmoid> gate{};
+};
+struct ChosenGates {
+  Chosen state, gate;
+};
+
+// Whether a long call should end early. Only rank 0 asks; the others read its answer.
+SEQCORE_INLINE bool stopped(const Team& team) {
+  if (*team.stop) return true;
+  return team.rank == 0 && team.interrupted && team.interrupted(team.context);
+}
+SEQCORE_INLINE void wait(const Team& team) {
+  if (team.size > 1) team.wait(team.context);
+}
+
+// The part of 0...count-1 that thread `rank` of `size` works on, in multiples of `grain`.
+struct Range {
+  Index begin, end;
+};
+SEQCORE_INLINE Range share(Index count, int rank, int size, Index grain = 1) {
+  const Index blocks = (count + grain - 1) / grain;
+  const Index begin = blocks * rank / size * grain, end = blocks * (rank + 1) / size * grain;
+  return {begin < count ? begin : count, end < count ? end : count};
+}
+
+}  // namespace seqcore::SEQCORE_VARIANT

@@ -1,0 +1,174 @@
+// The boundary between the kernels, compiled once per instruction set, and the rest: plain structs and function pointers.
+//
+// Letters: B batch, S time steps, D input features, H units, R rows (time steps of all sequences together), K and N the
+// input and output columns of a product, V classes. "Packed" means: in the column order and panels of tile.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace seqcore {
+
+using Index = std::ptrdiff_t;
+
+// One thread's view of the parallel region it works in.
+struct Team {
+  int rank, size;
+  void* context;
+  void (*wait)(void* context);             // barrier of the region
+  bool (*interrupted)(void* context);      // asked by rank 0: has the user pressed Ctrl-C?
+  volatile int* stop;                      // set once the answer was yes: finish early, results will not be used
+};
+
+enum class Cell : int { kRnn, kLstm, kGru, kGruResetBefore };
+enum class Activation : int { kLinear, kTanh, kRelu, kSigmoid, kHardSigmoid, kSoftmax };
+
+constexpr int kMaxDirections = 2;
+
+// Rows of a batch in the order of the scan: row (s, j) is step s of the j-th longest sequence, so that the rows that are
+// still active at step s are j < active[s], and a padded step has no row at all.
+struct RowMap {
+  Index batch, steps, rows;
+  const int32_t* order;    // (B) sequence number of the j-th longest
+  const int32_t* lengths;  // (B) by sequence number
+  const int32_t* active;   // (S + 1) number of active sequences, ending with 0
+  const Index* offset;     // (S + 1) first row of step s
+  const uint8_t* mask;     // (B, S) or null: 0 where the step repeats the state
+  const int32_t* first_valid;  // (B) with a mask: first step in scan order that is not masked; per direction
+};
+
+// A (B, S, features) array with contiguous features.
+template <class T>
+struct Sequence {
+  T* data;
+  Index batch_stride, step_stride;
+};
+
+// Sizes in elements that depend on the instruction set.
+struct RecurrentSizes {
+  Index gate_columns, padded_units;           // columns of a row of gates, of a row of c and of what is carried back
+  Index forward_pack, backward_pack;          // packed weights of one direction
+  Index thread_scratch;                       // for each thread of a backward call
+  Index chunk_rows;                           // rows of gates for each thread of a forward call that keeps none
+};
+
+template <class T>
+struct RecurrentDirection {
+  RowMap map;
+  int reverse;
+  Index y_column;               // first column of this direction in y and dy
+  const T *kernel, *recurrent, *bias, *h0, *c0, *x_scale, *h_scale;
+  T *h_last, *c_last;
+  T *saved_gates, *saved_recurrent, *saved_c, *saved_h, *saved_reset_h;
+  T* saved_used_h;              // (R, H) h before each row as the products see it, or null: it is row `row - B` of saved_h
+  T* packed_x;                  // (R, D) x in the order of the rows, or null: x is read where it is
+  T* scratch_pack;
+  // The way back.
+  const T *dh_last, *dc_last;
+  T *dh0, *dc0, *dkernel, *drecurrent, *dbias;
+  T* scratch_state;
+  T* step_gradients;            // (R, H) or null
+};
+
+template <class T>
+struct RecurrentCall {
+  Cell cell;
+  Activation activation, recurrent_activation;
+  Index batch, steps, features, units;
+  int directions;
+  int keep;                     // forward: gates of all steps are kept
+  int packed;                   // forward: scratch_pack is filled already
+  int y_is_h;                   // y is a view of saved_h
+  int sequences, scan_order, zero_masked;
+  Sequence<const T> x;
+  Sequence<T> y;                // sequences: (B, S, directions * H); else step_stride 0
+  Sequence<const T> dy;
+  Sequence<T> dx;
+  int partition_units;          // threads share the units of a step instead of the batch
+  RecurrentDirection<T> direction[kMaxDirections];
+  T* scratch_thread;            // thread_scratch elements for each thread
+};
+
+template <class T>
+struct ContextScan {
+  RowMap map;
+  int reverse;
+  Index columns;
+  double alpha;
+  Sequence<const T> z;          // forward: z; back: ds
+  const T* initial;             // forward: s before the first step; back: gradient of the last s; or null
+  Sequence<T> s;                // forward: s; back: dz
+  T* last;                      // forward: last s; back: gradient of the initial s
+};
+
+template <class T>
+struct DenseCall {
+  Index rows, inputs, outputs;
+  Activation activation;
+  int packed;                   // forward: scratch_pack is filled already
+  const T *x, *kernel, *bias;
+  T* y;
+  const T* dy;
+  T *dx, *dkernel, *dbias;      // null: not wanted
+  T *scratch_pack, *scratch_rows, *scratch_thread;
+};
+struct DenseSizes {
+  Index pack, rows, thread;     // rows: of the gradient before the activation
+};
+
+template <class T>
+struct LinearSoftmaxCall {
+  Index rows, inputs, classes, block;
+  const T *x, *kernel, *bias, *weights;
+  const int32_t* targets;
+  T* losses;
+  uint8_t* correct;
+  T *dx, *dkernel, *dbias;      // null: not wanted
+  T *scratch_pack, *scratch_logits, *scratch_thread;
+};
+struct LinearSoftmaxSizes {
+  Index block, pack, logits, thread;
+};
+
+enum class Rule : int { kSgd, kAdam, kRmsprop, kAdagrad };
+
+// One piece of an update: `count` elements of a parameter with its gradient and slots.
+template <class T>
+struct UpdateCall {
+  Rule rule;
+  Index count;
+  T* param;
+  const T* grad;
+  T *slot0, *slot1, *slot2;
+  double scale, clipvalue, learning_rate, momentum, beta_1, beta_2, rho, epsilon, bias_1, bias_2;
+  int clip, nesterov;
+};
+
+template <class T>
+struct Kernels {
+  void (*recurrent_sizes)(const RecurrentCall<T>&, RecurrentSizes&);
+  void (*recurrent_forward)(const RecurrentCall<T>&, const Team&);
+  void (*recurrent_backward)(const RecurrentCall<T>&, const Team&);
+  void (*recurrent_pack)(const RecurrentCall<T>&, const Team&);  // direction 0 alone
+  void (*context_forward)(const ContextScan<T>&, const Team&);
+  void (*context_backward)(const ContextScan<T>&, const Team&);
+  void (*dense_sizes)(const DenseCall<T>&, DenseSizes&);
+  void (*dense_pack)(const DenseCall<T>&, const Team&);
+  void (*dense_forward)(const DenseCall<T>&, const Team&);
+  void (*dense_backward)(const DenseCall<T>&, const Team&);
+  void (*linear_softmax_sizes)(const LinearSoftmaxCall<T>&, LinearSoftmaxSizes&);
+  void (*linear_softmax)(const LinearSoftmaxCall<T>&, const Team&);
+  void (*softmax)(T* x, Index rows, Index columns, const Team&);
+  double (*sum_squares)(const T* x, Index count);
+  void (*update)(const UpdateCall<T>&);
+  void (*activate)(T* x, Index count, Activation);
+  double (*peak_flops)(Index repeats);  // runs the multiply-add loop, returns the operations done
+};
+
+struct Table {
+  const char* name;
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+}  // namespace seqcore

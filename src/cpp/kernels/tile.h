@@ -1,0 +1,171 @@
+// The panels that weights are packed into, and the register tile that multiplies with them.
+//
+//   One panel of LSTM weights, W lanes a vector:          The tile over it: MR rows, NV vectors of accumulators
+//
+//            i×W      f×W      c×W      o×W
+//   k = 0  [......] [......] [......] [......]              a(row 0, k) ─┐   acc[0][0] acc[0][1] acc[0][2] acc[0][3]
+//   k = 1  [......] [......] [......] [......]              a(row 1, k) ─┼─► acc[1][0] acc[1][1] acc[1][2] acc[1][3]
+//     ...                                                      ...       ─┘      ...
+//   k = K-1[......] [......] [......] [......]
+//
+// A matrix (K, G·H) in Keras's order is cut into blocks of units; a block holds its W units' G gates side by side, so that a
+// tile ends with every gate of its units. Panels are the blocks of one to four vectors; they follow one another, each
+// stored as K rows. The last block of an LSTM may be narrower (W/2 or W/4 units), the last panel of a plain matrix has fewer
+// vectors. Lanes past the last unit hold zeros.
+//
+// Every element of a product is one accumulator with k ascending, whatever the height of its tile or the thread: results
+// are bitwise the same for every way to cut the work.
+#pragma once
+
+#include "simd.h"
+
+namespace seqcore::SEQCORE_VARIANT {
+
+// Columns of a packed matrix of G gates with `units` units each.
+template <class T, int G>
+struct Blocks {
+  static constexpr int kWidth = kLanes<T>;
+  static constexpr int kPanel = G == 3 ? 3 : 4;                             // vectors of a full panel
+  static constexpr int kNarrowest = G == 4 ? std::max(kWidth / 4, int(16 / sizeof(T))) : kWidth;
+
+  // Units in the last block, padded.
+  static SEQCORE_INLINE int last_width(Index units) {
+    const int rest = int(units % kWidth);
+    int width = kWidth;
+    while (rest > 0 && width / 2 >= rest && width / 2 >= kNarrowest) width /= 2;
+    return width;
+  }
+  static SEQCORE_INLINE Index vectors(Index units) {
+    if (units == 0) return 0;
+    const Index full = (units - 1) / kWidth;
+    return full * G + G * last_width(units) / kWidth;
+  }
+  static SEQCORE_INLINE Index columns(Index units) { return vectors(units) * kWidth; }
+  static SEQCORE_INLINE Index panels(Index units) { return (vectors(units) + kPanel - 1) / kPanel; }
+  static SEQCORE_INLINE int panel_vectors(Index units, Index panel) {
+    return int(std::min<Index>(kPanel, vectors(units) - panel * kPanel));
+  }
+
+  // Calls f(packed column within the panel, Keras column, count, padded count) for each gate of each block of a panel.
+  template <class F>
+  static SEQCORE_INLINE void segments(Index units, Index panel, F f) {
+    if constexpr (G == 1) {
+      for (int v = 0; v < panel_vectors(units, panel); ++v) {
+        const Index unit = (panel * kPanel + v) * kWidth;
+        f(Index(v) * kWidth, unit, int(std::min<Index>(kWidth, units - unit)), kWidth);
+      }
+    } else {
+      const Index unit = panel * kWidth;
+      const int count = int(std::min<Index>(kWidth, units - unit));
+      const int width = count == kWidth ? kWidth : last_width(units);
+      for (int gate = 0; gate < G; ++gate) f(Index(gate) * width, gate * units + unit, count, width);
+    }
+  }
+};
+
+// Packs panel `panel` of a (K, G·units) matrix with rows `stride` apart.
+template <int G, class T>
+void pack_panel(const T* from, Index stride, Index K, Index units, Index panel, T* to) {
+  using P = Wide<T>;
+  const Index width = Blocks<T, G>::panel_vectors(units, panel) * kLanes<T>;
+  Blocks<T, G>::segments(units, panel, [&](Index column, Index source, int count, int padded) {
+    const T* row = from + source;
+    T* out = to + column;
+    if (count == kLanes<T>) {
+      for (Index k = 0; k < K; ++k) store(out + k * width, load<P>(row + k * stride));
+    } else {
+      for (Index k = 0; k < K; ++k) {
+        for (int i = 0; i < count; ++i) out[k * width + i] = row[k * stride + i];
+        for (int i = count; i < padded; ++i) out[k * width + i] = 0;
+      }
+    }
+  });
+}
+
+// Packs panel `panel` of the transpose of a (N, G·units) matrix: K runs over its packed gate columns (for G = 1 over its units
+// alone), the columns over its N rows. What multiplies gate gradients, which stay in packed order.
+template <int G, class T>
+void pack_panel_transposed(const T* from, Index stride, Index N, Index units, Index panel, T* to) {
+  using P = Wide<T>;
+  constexpr int kWidth = kLanes<T>;
+  const int vectors = Blocks<T, 1>::panel_vectors(N, panel);
+  const Index width = Index(vectors) * kWidth;
+  Index k0 = 0;
+  for (Index gates = 0; gates < Blocks<T, G>::panels(units); ++gates) {
+    Blocks<T, G>::segments(units, gates, [&](Index column, Index source, int count, int padded) {
+      for (int v = 0; v < vectors; ++v) {
+        const Index n0 = (panel * Blocks<T, 1>::kPanel + v) * kWidth;
+        T* out = to + (k0 + column) * width + v * kWidth;
+        const T* in = from + n0 * stride + source;
+        if (count == kWidth && n0 + kWidth <= N) {
+          ei::PacketBlock<P, kWidth> block;
+          for (int i = 0; i < kWidth; ++i) block.packet[i] = load<P>(in + i * stride);
+          ei::ptranspose(block);
+          for (int i = 0; i < kWidth; ++i) store(out + i * width, block.packet[i]);
+        } else {
+          const int rows = int(std::min<Index>(kWidth, N - n0));
+          for (int i = 0; i < (G == 1 ? count : padded); ++i)
+            for (int n = 0; n < kWidth; ++n) out[i * width + n] = i < count && n < rows ? in[n * stride + i] : T(0);
+        }
+      }
+    });
+    k0 += Blocks<T, G>::panel_vectors(units, gates) * kWidth;
+  }
+}
+
+// What the accumulators start from.
+enum class Start { kZero, kBias, kAccumulate };
+
+// c(row, :) = start + sum over k of a(row, k) · b(k, :) for MR rows and NP panels of NV vectors.
+//
+// a, c: one pointer per row; a's elements are ak apart (1: A·B; the row stride of X: Xᵀ·B). b: rows of NV vectors,
+// `b_row` elements apart, panels `b_panel` apart. bias: the packed vector of the panels' columns.
+template <class T, int MR, int NV, int NP>
+SEQCORE_INLINE void tile(const T* const* a, Index ak, const T* b, Index b_row, Index b_panel, Index K, T* const* c, Start start,
+                         const T* bias) {
+  using P = Wide<T>;
+  constexpr int kVectors = NV * NP;
+  P acc[MR][kVectors];
+  if (start == Start::kAccumulate) {
+    for (int i = 0; i < MR; ++i)
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = load<P>(c[i] + v * kLanes<T>);
+  } else {
+    for (int v = 0; v < kVectors; ++v) {
+      const P first = start == Start::kBias ? load<P>(bias + v * kLanes<T>) : fill<P>(0);
+      for (int i = 0; i < MR; ++i) acc[i][v] = first;
+    }
+  }
+  const T* row[MR];
+  for (int i = 0; i < MR; ++i) row[i] = a[i];
+  for (Index k = 0, at = 0; k < K; ++k, at += ak) {
+    P column[kVectors];
+    for (int v = 0; v < kVectors; ++v) column[v] = load<P>(b + (v / NV) * b_panel + (v % NV) * kLanes<T>);
+    b += b_row;
+    for (int i = 0; i < MR; ++i) {
+      const P scalar = fill<P>(row[i][at]);
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = madd(scalar, column[v], acc[i][v]);
+    }
+  }
+  for (int i = 0; i < MR; ++i)
+    for (int v = 0; v < kVectors; ++v) store(c[i] + v * kLanes<T>, acc[i][v]);
+}
+
+// The tallest tile that stays in registers: 32 of them with AVX-512, else 16.
+#ifdef __AVX512F__
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
+#endif
+constexpr int tallest(int vectors) {
+  if (kRegisters == 32) return vectors >= 16 ? 1 : vectors >= 8 ? 2 : vectors == 4 ? 6 : 8;
+  return vectors >= 8 ? 1 : vectors == 4 ? 3 : vectors == 3 ? 4 : 6;
+}
+
+template <class T, int NV, int NP, int MR>
+void tile_of_height(int height, const T* const* a, Index ak, const T* b, Index b_row, Index b_panel, Index K, T* const* c,
+                    Start start, const T* bias) {
+  if (height == MR) return tile<T, MR, NV, NP>(a, ak, b, b_row, b_panel, K, c, start, bias);
+  if constexpr (MR > 1) tile_of_height<T, NV, NP, MR - 1>(height, a, ak, b, b_row, b_panel, K, c, start, bias);
+}
+
+}  // namespace seqcore::SEQCORE_VARIANT

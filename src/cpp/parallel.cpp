@@ -1,0 +1,185 @@
+// Threads on OpenMP: limits, fork safety, a barrier that spins and then yields.
+#include "parallel.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace seqcore {
+namespace {
+
+std::atomic<int> chosen{0};  // by set_num_threads; 0: not chosen
+std::atomic<bool> forked{false};
+Poll poll_hook = nullptr;
+std::vector<void (*)()>& child_handlers() {
+  static std::vector<void (*)()> handlers;
+  return handlers;
+}
+
+int openmp_limit() {
+#ifdef _OPENMP
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+// CPUs that the container may use, 0 if it has no quota.
+int quota() {
+  std::ifstream v2("/sys/fs/cgroup/cpu.max");
+  std::string limit;
+  double period = 0;
+  if (v2 >> limit >> period && limit != "max" && period > 0) return std::max(1, int(std::stod(limit) / period + 0.5));
+  std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  double used = 0;
+  if (v1 >> used && v1_period >> period && used > 0 && period > 0) return std::max(1, int(used / period + 0.5));
+  return 0;
+}
+
+struct Defaults {
+  int openmp, count;
+  Defaults() : openmp(openmp_limit()), count(openmp) {
+    if (const int cpus = quota()) count = std::min(count, cpus);
+    if (const char* text = std::getenv("SEQCORE_NUM_THREADS")) {
+      char* end = nullptr;
+      const long wanted = std::strtol(text, &end, 10);
+      if (end != text && *end == 0 && wanted >= 1 && wanted <= 1024) count = int(wanted);
+    }
+  }
+};
+const Defaults& defaults() {
+  static const Defaults value;
+  return value;
+}
+
+void on_fork_in_child() {
+  forked = true;
+  for (auto handler : child_handlers()) handler();
+}
+
+// Waits by spinning for a few microseconds, then by yielding, so that an oversubscribed machine goes on.
+class Barrier {
+ public:
+  explicit Barrier(int size) : size_(size) {}
+  void resize(int size) { size_.store(size, std::memory_order_relaxed); }
+  void wait() {
+    const int round = round_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_.load(std::memory_order_relaxed)) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.store(round + 1, std::memory_order_release);
+      return;
+    }
+    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+      if (spins > 4000) {
+        std::this_thread::yield();
+      } else {
+#if defined(__x86_64__)
+        _mm_pause();
+#endif
+      }
+    }
+  }
+
+ private:
+  std::atomic<int> size_;
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<int> round_{0};
+};
+
+// Flush-to-zero and denormals-are-zero for a scope.
+class FlushDenormals {
+#if defined(__x86_64__)
+ public:
+  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~FlushDenormals() { _mm_setcsr(before_); }
+
+ private:
+  const unsigned before_;
+#endif
+};
+
+struct Region {
+  explicit Region(int size) : barrier(size) {}
+  Barrier barrier;
+  volatile int stop = 0;
+  std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+
+  static void wait(void* region) { static_cast<Region*>(region)->barrier.wait(); }
+  static bool interrupted(void* context) {
+    auto* region = static_cast<Region*>(context);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - region->last < std::chrono::milliseconds(50)) return false;
+    region->last = now;
+    if (poll_hook && poll_hook()) region->stop = 1;
+    return region->stop;
+  }
+};
+
+}  // namespace
+
+bool has_openmp() {
+#ifdef _OPENMP
+  return true;
+#else
+  return false;
+#endif
+}
+
+int thread_count() {
+  const int now = openmp_limit(), usual = defaults().openmp;
+  int count = chosen ? chosen.load() : defaults().count;
+  // Someone (threadpoolctl, omp_set_num_threads) has lowered OpenMP's own limit since the start.
+  if (now < usual) count = std::min(count, now);
+  return has_openmp() ? count : 1;
+}
+
+void set_thread_count(int count) { chosen = count; }
+void set_poll(Poll poll) { poll_hook = poll; }
+
+void at_fork_in_child(void (*handler)()) {
+  defaults();
+#if defined(__unix__) || defined(__APPLE__)
+  if (child_handlers().empty()) pthread_atfork(nullptr, nullptr, on_fork_in_child);
+#endif
+  child_handlers().push_back(handler);
+}
+
+bool run(int threads, const std::function<void(const Team&)>& work) {
+#ifdef _OPENMP
+  // libgomp's threads do not exist in a forked child, and it would wait for them.
+  if (threads > 1 && !forked) {
+    Region region(threads);
+#pragma omp parallel num_threads(threads)
+    {
+      // OpenMP may give fewer threads than asked for; each of them notes the same number.
+      const int size = omp_get_num_threads();
+      region.barrier.resize(size);
+      const FlushDenormals flush;
+      work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::interrupted, &region.stop});
+    }
+    return !region.stop;
+  }
+#else
+  (void)threads;
+#endif
+  Region region(1);
+  const FlushDenormals flush;
+  work(Team{0, 1, &region, Region::wait, Region::interrupted, &region.stop});
+  return !region.stop;
+}
+
+}  // namespace seqcore

@@ -1,0 +1,26 @@
+// Threads: how many, and running a function on each of them.
+#pragma once
+
+#include <functional>
+
+#include "kernels/table.h"
+
+namespace seqcore {
+
+// What set_num_threads, SEQCORE_NUM_THREADS, OMP_NUM_THREADS, threadpoolctl, the CPU set and the container's quota leave.
+int thread_count();
+void set_thread_count(int count);
+bool has_openmp();
+
+// Asked about every 50 ms by the thread that called `run`: true ends the work early.
+using Poll = bool (*)();
+void set_poll(Poll poll);
+
+// Calls work(team) on `threads` threads (at most; on one in a forked child). Denormal numbers are flushed inside; the caller's
+// floating-point state comes back. Returns false if the work was interrupted: its results are to be thrown away.
+bool run(int threads, const std::function<void(const Team&)>& work);
+
+// Registers what must be made new in a forked child.
+void at_fork_in_child(void (*handler)());
+
+}  // namespace seqcore

@@ -1,0 +1,77 @@
+"""seqcore: recurrent networks at the speed of the CPU, in Keras's words.
+
+>>> import numpy as np
+>>> import seqcore as sc
+>>> model = sc.Sequential([sc.layers.LSTM(8), sc.layers.Dense(1)])
+>>> model(np.zeros((2, 5, 3), "float32")).shape
+(2, 1)
+"""
+
+from . import (
+    autograd,
+    callbacks,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    ops,
+    optimizers,
+    random,
+    text,
+)
+from ._core import __version__, get_num_threads, info, set_num_threads
+from .autograd import GradientTape, IndexedSlices, Tensor, Variable, floatx, set_floatx
+from .models import Model, Sequential, load_model
+from .ops import (
+    clip_by_global_norm,
+    clip_by_norm,
+    clip_by_value,
+    reduce_mean,
+    reduce_sum,
+    sigmoid,
+    tanh,
+    unstack,
+)
+from .random import set_seed
+from .text import pad_sequences, to_categorical
+
+__all__ = [
+    "GradientTape",
+    "IndexedSlices",
+    "Model",
+    "Sequential",
+    "Tensor",
+    "Variable",
+    "__version__",
+    "autograd",
+    "callbacks",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "clip_by_value",
+    "datasets",
+    "floatx",
+    "get_num_threads",
+    "info",
+    "initializers",
+    "layers",
+    "load_model",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "optimizers",
+    "pad_sequences",
+    "random",
+    "reduce_mean",
+    "reduce_sum",
+    "set_floatx",
+    "set_num_threads",
+    "set_seed",
+    "sigmoid",
+    "tanh",
+    "text",
+    "to_categorical",
+    "unstack",
+]

@@ -1,0 +1,219 @@
+"""The compiled core: what the Python layer may call. Arrays are float32 or float64, all of one type within a call.
+
+B, T, D, H: batch, time steps, input features, units. R: rows of a matrix; K, N: its input and output columns; V: classes.
+A sequence (B, T, D) may have any strides for batch and time (a time-major view costs nothing); its features are contiguous.
+Other arrays are C-contiguous. Whatever is wrong raises ValueError or TypeError that names the argument.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Weights = tuple[Array, Array, Array | None]
+
+__version__: str
+
+def info() -> dict[str, Any]:
+    """version, isa, isas (those this CPU can run), compiler, eigen, openmp (bool), threads."""
+
+def get_num_threads() -> int: ...
+def set_num_threads(count: int) -> None: ...
+def peak_gflops(dtype: str = "float32", seconds: float = 0.2) -> float:
+    """Multiply-add peak of one thread under the current instruction set."""
+
+class Saved:
+    """What a forward call keeps for its way back."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+def recurrent_forward(
+    cell: str,
+    x: Array,
+    weights: Sequence[Weights],
+    *,
+    initial: Sequence[tuple[Array, ...] | None] | None = None,
+    reverse: Sequence[bool] = (False,),
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    x_scale: Sequence[Array | None] | None = None,
+    h_scale: Sequence[Array | None] | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    sequences: bool = True,
+    scan_order: bool = False,
+    zero_masked: bool = False,
+    save: bool = True,
+) -> tuple[Array, list[tuple[Array, ...]], Saved | None]:
+    """One recurrent layer over a whole sequence, in one or two directions at the same time.
+
+    cell: "rnn", "lstm", "gru" (reset-after) or "gru_reset_before". weights: per direction (kernel (D, gH), recurrent
+    (H, gH), bias or None) with g = 1, 4, 3 and Keras's gate order (i f c o; z r h); the bias is (gH,), for "gru" (2, 3H).
+    initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction. lengths: (B,) int32, 0...T;
+    mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction. scan_order: outputs in the order of
+    processing instead of time. zero_masked: outputs at masked steps are zero instead of the last output.
+    Returns y (B, T, directions * H), a time-major view, or (B, directions * H) without `sequences`; the final state of
+    each direction; what `recurrent_backward` needs, if `save`.
+    """
+
+def recurrent_backward(
+    saved: Saved,
+    dy: Array | None,
+    dstates: Sequence[tuple[Array | None, ...] | None] | None = None,
+    *,
+    need_dx: bool = True,
+    need_weights: bool = True,
+    step_gradients: bool = False,
+    out: Sequence[Weights | None] | None = None,
+) -> tuple[Array | None, list[Weights] | None, list[tuple[Array, ...]], list[Array] | None]:
+    """Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the initial
+    state, and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the weights' gradients."""
+
+def context_scan_forward(
+    z: Array, alpha: float, initial: Array | None = None, lengths: Array | None = None, mask: Array | None = None, reverse: bool = False
+) -> tuple[Array, Array]:
+    """s_t = (1 - alpha) z_t + alpha s_{t-1} for z (B, T, C); returns s (B, T, C) and the final s (B, C). Past a length s is 0;
+    at masked steps s is carried."""
+
+def context_scan_backward(
+    ds: Array | None, ds_last: Array | None, alpha: float, shape: tuple[int, int, int], lengths: Array | None = None, mask: Array | None = None, reverse: bool = False, dtype: str = "float32"
+) -> tuple[Array, Array]:
+    """Returns dz (B, T, C) and the gradient of the initial s (B, C)."""
+
+def dense_forward(x: Array, kernel: Array, bias: Array | None = None, activation: str = "linear") -> Array:
+    """activation(x (R, K) · kernel (K, N) + bias (N,)); activation: linear, tanh, relu, sigmoid or hard_sigmoid."""
+
+def dense_backward(
+    x: Array,
+    kernel: Array,
+    y: Array,
+    dy: Array,
+    activation: str = "linear",
+    *,
+    use_bias: bool = True,
+    need_dx: bool = True,
+    need_weights: bool = True,
+    out: Sequence[Array | None] | None = None,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients (dx, dkernel, dbias); what is not needed is None. `out`: arrays for (dkernel, dbias)."""
+
+def linear_softmax(
+    x: Array,
+    kernel: Array,
+    bias: Array | None,
+    targets: Array,
+    weights: Array | None = None,
+    *,
+    gradients: bool = True,
+    need_dx: bool = True,
+    out: Sequence[Array | None] | None = None,
+) -> tuple[Array, Array, Array | None, Array | None, Array | None]:
+    """Softmax cross-entropy of x (R, K) · kernel (K, V) + bias with bounded memory.
+
+    targets: (R,) int32 in 0...V-1. Returns per row the loss -log p(target) and whether the largest logit is the target
+    (bool), then the gradients (dx, dkernel, dbias) of sum(weights * losses), weights (R,) being ones by default.
+    """
+
+def softmax(x: Array) -> Array:
+    """Softmax of the rows of x (R, N)."""
+
+def embedding_forward(table: Array, ids: Array) -> Array:
+    """Rows of table (V, D) for ids (int32 or int64, 0 to 2 axes): ids.shape + (D,); two axes give a time-major view."""
+
+def embedding_backward(ids: Array, dy: Array, rows: int) -> tuple[Array, Array]:
+    """For ids (N,), dy (N, D): (values (U, D), indices (U,) int64), indices ascending, duplicates summed in order."""
+
+def dropout_mask(shape: tuple[int, ...], rate: float, seed: int, stream: int, call: int, dtype: str = "float32") -> Array:
+    """0 with probability `rate`, else 1 / (1 - rate); element i depends on (seed, stream, call, i) alone."""
+
+def sum_squares(arrays: Sequence[Array]) -> float:
+    """Sum of the squares of all elements, by a fixed tree in float64."""
+
+def sgd(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    velocities: Sequence[Array] | None = None,
+    *,
+    learning_rate: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    scale: float = 1.0,
+    clipvalue: float | None = None,
+) -> None:
+    """Keras's SGD in place. Every gradient is first multiplied by `scale`, then clipped to +-clipvalue."""
+
+def sgd_rows(param: Array, values: Array, indices: Array, *, learning_rate: float, scale: float = 1.0, clipvalue: float | None = None) -> None:
+    """SGD on the rows `indices` (int64, unique) of param alone."""
+
+def adam(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    momentums: Sequence[Array],
+    velocities: Sequence[Array],
+    max_velocities: Sequence[Array] | None = None,
+    *,
+    learning_rate: float,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+    step: int = 1,
+    scale: float = 1.0,
+    clipvalue: float | None = None,
+) -> None:
+    """Keras's Adam (AMSGrad with max_velocities) in place; `step` counts from 1."""
+
+def rmsprop(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    velocities: Sequence[Array],
+    momentums: Sequence[Array] | None = None,
+    averages: Sequence[Array] | None = None,
+    *,
+    learning_rate: float,
+    rho: float = 0.9,
+    momentum: float = 0.0,
+    epsilon: float = 1e-7,
+    scale: float = 1.0,
+    clipvalue: float | None = None,
+) -> None:
+    """Keras's RMSprop in place; `averages` (of the gradients) make it the centered form."""
+
+def adagrad(
+    params: Sequence[Array],
+    grads: Sequence[Array],
+    accumulators: Sequence[Array],
+    *,
+    learning_rate: float,
+    epsilon: float = 1e-7,
+    scale: float = 1.0,
+    clipvalue: float | None = None,
+) -> None:
+    """Keras's Adagrad in place."""
+
+class Stream:
+    """Layers with packed weights and their state, advanced one time step at a time on one thread."""
+
+    def __init__(self, batch_size: int, dtype: str = "float32") -> None: ...
+    def add_embedding(self, table: Array) -> None:
+        """Only as the first layer: then `step` takes ids (batch,)."""
+
+    def add_recurrent(
+        self, cell: str, kernel: Array, recurrent: Array, bias: Array | None, activation: str = "tanh", recurrent_activation: str = "sigmoid"
+    ) -> None: ...
+    def add_context(self, context_kernel: Array, kernel: Array, context_recurrent: Array, recurrent: Array, bias: Array | None, alpha: float, activation: str = "tanh") -> None:
+        """RNN-CF: B (D, C), A (D, H), P (C, H), R (H, H); its output is [h, s]."""
+
+    def add_dense(self, kernel: Array, bias: Array | None, activation: str = "linear") -> None:
+        """Activations of `dense_forward`, and softmax."""
+
+    def add_activation(self, activation: str) -> None: ...
+    def step(self, x: Array) -> Array:
+        """One time step: x (batch, features) of the stream's type, or ids (batch,); returns a new (batch, outputs) array."""
+
+    def reset(self) -> None: ...
+    def get_state(self) -> list[tuple[Array, ...]]:
+        """Copies of the states of the recurrent layers: (h,), (h, c) or, for RNN-CF, (h, s)."""
+
+    def set_state(self, state: Sequence[tuple[Array, ...]]) -> None: ...

@@ -1,0 +1,478 @@
+"""A small tape over coarse operations: Tensor, Variable, IndexedSlices, GradientTape.
+
+One operation is a whole layer call or a whole array operation, so the tape holds tens of nodes, not thousands. An
+operation computes its result with NumPy or ``_core`` and calls :func:`record` with a function that maps the gradients of
+its outputs to the gradients of its inputs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Union
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_settings = {"floatx": np.dtype(np.float32)}
+
+
+def floatx() -> str:
+    """Name of the floating-point type that layers use where no ``dtype=`` is given.
+
+    >>> floatx()
+    'float32'
+    """
+    return _settings["floatx"].name
+
+
+def set_floatx(dtype: DTypeLike) -> None:
+    """Sets the default floating-point type, ``"float32"`` or ``"float64"``.
+
+    Raises:
+        ValueError: for any other type.
+    """
+    _settings["floatx"] = float_dtype(dtype)
+
+
+def float_dtype(dtype: DTypeLike | None) -> np.dtype[Any]:
+    """The NumPy type of a ``dtype=`` argument; ``None`` is :func:`floatx`."""
+    if dtype is None:
+        return _settings["floatx"]
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in _FLOATS:
+        raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
+    return found
+
+
+class Tensor:
+    """An array that a :class:`GradientTape` can follow.
+
+    Args:
+        value: anything ``np.asarray`` takes; Python numbers and lists become ``floatx``, integer and boolean arrays keep
+            their type.
+        dtype: type of the result.
+
+    ``mask`` ((batch, time) bool) and ``lengths`` ((batch,) int) ride along with a sequence from layer to layer.
+
+    >>> x = Tensor([1.0, 2.0])
+    >>> (2 * x + 1).numpy()
+    array([3., 5.], dtype=float32)
+    """
+
+    __slots__ = ("_array", "mask", "lengths", "__weakref__")
+    __array_priority__ = 1000.0
+
+    _array: Array
+    mask: Array | None
+    lengths: Array | None
+
+    def __init__(self, value: Any, dtype: DTypeLike | None = None) -> None:
+        self._array = as_array(value, dtype)
+        self.mask = None
+        self.lengths = None
+
+    def numpy(self) -> Array:
+        """The values as an array. It shares memory with the tensor; a sequence may come as a time-major view."""
+        return self._array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        return self._array.size
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if copy:
+            return np.array(self._array, dtype=dtype)
+        return np.asarray(self._array, dtype=dtype)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __iter__(self) -> Iterable[Tensor]:
+        if not self.ndim:
+            raise TypeError("iteration over a tensor without axes")
+        return (self[i] for i in range(len(self)))  # type: ignore[index]  # ops adds __getitem__
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __int__(self) -> int:
+        return int(self._array)
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._array.item() if self.size == 1 and spec else self._array, spec)
+
+    def item(self) -> Any:
+        return self._array.item()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} shape={self.shape} dtype={self.dtype.name} numpy={self._array!r}>"
+
+
+class Variable(Tensor):
+    """A tensor with a name that an optimizer may change.
+
+    Args:
+        value: initial values; copied.
+        trainable: whether tapes follow it without ``watch``.
+        name: shown in summaries and files.
+        dtype: type of the values; floats default to ``floatx`` unless ``value`` is an array with a float type.
+
+    ``assign`` writes in place and marks the variable as changed (``version``): what was prepared from the old values (a
+    packed weight, a recorded operation) then knows. ``numpy()`` copies.
+
+    >>> w = Variable([1.0, 2.0], name="w")
+    >>> _ = w.assign_add([1.0, 1.0])
+    >>> w.numpy()
+    array([2., 3.], dtype=float32)
+    """
+
+    __slots__ = ("name", "trainable", "version", "sparse")
+
+    def __init__(
+        self, value: Any, trainable: bool = True, name: str = "variable", dtype: DTypeLike | None = None
+    ) -> None:
+        super().__init__(value, dtype)
+        self._array = np.array(self._array, order="C")
+        self.name = name
+        self.trainable = trainable
+        self.version = 0
+        # Tables whose gradients touch few rows stand beside the arena of a model, not in it.
+        self.sparse = False
+
+    def numpy(self) -> Array:
+        return self._array.copy()
+
+    def assign(self, value: Any) -> Variable:
+        """Writes ``value`` (same shape) in place."""
+        new = value._array if isinstance(value, Tensor) else np.asarray(value)
+        if new.shape != self.shape:
+            raise ValueError(f"value: expected shape {self.shape} for variable {self.name!r}, got {new.shape}")
+        if not np.can_cast(new.dtype, self.dtype, "same_kind"):
+            raise TypeError(f"value: expected numbers of type {self.dtype.name} for variable {self.name!r}, got {new.dtype}")
+        self._array[...] = new
+        self.version += 1
+        return self
+
+    def assign_add(self, delta: Any) -> Variable:
+        return self.assign(self._array + np.asarray(delta, self.dtype))
+
+    def assign_sub(self, delta: Any) -> Variable:
+        return self.assign(self._array - np.asarray(delta, self.dtype))
+
+    def _move(self, home: Array) -> None:
+        """Makes ``home`` (same shape, part of an arena) the storage of the values."""
+        home[...] = self._array
+        self._array = home
+
+    def __repr__(self) -> str:
+        return f"<Variable {self.name!r} shape={self.shape} dtype={self.dtype.name} numpy={self._array!r}>"
+
+
+class IndexedSlices:
+    """A gradient that is zero outside a few rows.
+
+    Args:
+        values: (N, ...) float array, one row per index.
+        indices: (N,) int64 array of row numbers; duplicates mean a sum.
+        shape: shape of the dense array.
+
+    ``np.asarray`` makes it dense.
+    """
+
+    __slots__ = ("values", "indices", "shape")
+
+    def __init__(self, values: Array, indices: Array, shape: Sequence[int]) -> None:
+        self.values, self.indices, self.shape = np.asarray(values), np.asarray(indices, np.int64), tuple(shape)
+        if self.values.shape != (len(self.indices), *self.shape[1:]):
+            raise ValueError(
+                f"values: expected shape {(len(self.indices), *self.shape[1:])}, got {self.values.shape}"
+            )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    def numpy(self) -> Array:
+        return np.asarray(self)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        dense = np.zeros(self.shape, dtype or self.values.dtype)
+        np.add.at(dense, self.indices, self.values)
+        return dense
+
+    def unique(self) -> IndexedSlices:
+        """The same gradient with ascending indices and duplicates summed in order of appearance."""
+        indices, inverse = np.unique(self.indices, return_inverse=True)
+        if len(indices) == len(self.indices) and np.array_equal(indices, self.indices):
+            return self
+        values = np.zeros((len(indices), *self.shape[1:]), self.dtype)
+        np.add.at(values, inverse, self.values)
+        return IndexedSlices(values, indices, self.shape)
+
+    def __repr__(self) -> str:
+        return f"<IndexedSlices rows={len(self.indices)} shape={self.shape} dtype={self.dtype.name}>"
+
+
+Gradient = Union[Array, IndexedSlices, None]
+Backward = Callable[..., Sequence[Gradient]]
+
+
+def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:
+    """``value`` as an array: tensors give theirs, Python numbers and lists of floats become ``floatx``."""
+    if isinstance(value, Tensor):
+        array = value._array
+    elif isinstance(value, np.ndarray):
+        array = value
+    elif isinstance(value, IndexedSlices):
+        array = np.asarray(value)
+    else:
+        array = np.asarray(value)
+        if array.dtype == np.float64 and not isinstance(value, np.generic) and not _holds_arrays(value):
+            array = array.astype(_settings["floatx"])
+    if array.dtype == object or array.dtype.kind in "USOV":
+        raise TypeError(f"value: expected numbers, got {type(value).__name__} of type {array.dtype}")
+    return array if dtype is None or array.dtype == dtype else array.astype(dtype)
+
+
+def _holds_arrays(value: Any) -> bool:
+    """Whether a list holds NumPy values, whose type is meant, rather than Python numbers."""
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, (np.ndarray, np.generic, Tensor))
+
+
+class _Node:
+    """One recorded operation."""
+
+    __slots__ = ("outputs", "inputs", "backward", "versions")
+
+    def __init__(self, outputs: tuple[Tensor, ...], inputs: tuple[Tensor, ...], backward: Backward) -> None:
+        self.outputs, self.inputs, self.backward = outputs, inputs, backward
+        self.versions = [(v, v.version) for v in inputs if isinstance(v, Variable)]
+
+
+class _Local(threading.local):
+    """Tapes that record in this thread, and where the gradients of a model's variables shall be written."""
+
+    def __init__(self) -> None:
+        self.tapes: list[GradientTape] = []
+        self.homes: dict[int, Array] = {}
+
+
+_local = _Local()
+
+
+def is_recording(inputs: Iterable[Any]) -> bool:
+    """Whether some active tape follows one of ``inputs``, so that an operation must keep what its way back needs."""
+    return any(tape._follows(x) for tape in _local.tapes for x in inputs if isinstance(x, Tensor))
+
+
+def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward) -> None:
+    """Notes an operation on every active tape that follows one of its inputs.
+
+    Args:
+        outputs: the tensors it made.
+        inputs: what it was made from; the gradients come back in this order. Entries that are no tensors are allowed
+            and get no gradient.
+        backward: called with one gradient (array or None) per output, returns one gradient (array, IndexedSlices or
+            None) per input. It may write the gradient of a variable into :func:`gradient_home`.
+    """
+    node = None
+    for tape in _local.tapes:
+        if any(tape._follows(x) for x in inputs if isinstance(x, Tensor)):
+            node = node or _Node(tuple(outputs), tuple(inputs), backward)
+            tape._add(node)
+
+
+def gradient_home(variable: Any) -> Array | None:
+    """Where the gradient of ``variable`` should be written, or None for a new array.
+
+    Each home is handed out once per way back: a variable used twice gets a new array the second time, and the sum is
+    moved into the home at the end.
+    """
+    return _local.homes.pop(id(variable), None)
+
+
+class GradientTape:
+    """Records the operations on trainable variables and watched tensors, and computes gradients.
+
+    Args:
+        persistent: allows more than one call of :meth:`gradient`.
+
+    >>> w = Variable(3.0)
+    >>> with GradientTape() as tape:
+    ...     loss = w * w
+    >>> float(tape.gradient(loss, w))
+    6.0
+    """
+
+    def __init__(self, persistent: bool = False) -> None:
+        self._persistent = persistent
+        self._nodes: list[_Node] = []
+        self._tracked: set[int] = set()
+        self._watched: list[Tensor] = []
+        self._used = False
+
+    def __enter__(self) -> GradientTape:
+        if self in _local.tapes:
+            raise RuntimeError("GradientTape: this tape is recording already")
+        _local.tapes.append(self)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        _local.tapes.remove(self)
+
+    def watch(self, tensor: Tensor | Iterable[Tensor]) -> None:
+        """Follows ``tensor`` (or each of several) although it is no trainable variable."""
+        for one in [tensor] if isinstance(tensor, Tensor) else list(tensor):
+            if not isinstance(one, Tensor):
+                raise TypeError(f"tensor: expected a Tensor, got {type(one).__name__}; wrap arrays with Tensor(...)")
+            self._watched.append(one)
+            self._tracked.add(id(one))
+
+    def _follows(self, x: Tensor) -> bool:
+        return id(x) in self._tracked or (type(x) is Variable and x.trainable)
+
+    def _add(self, node: _Node) -> None:
+        # The node holds its outputs, so an id in the set stays theirs as long as the tape lives.
+        self._nodes.append(node)
+        self._tracked.update(map(id, node.outputs))
+
+    def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
+        """Gradients of ``target`` with respect to ``sources``.
+
+        Args:
+            target: a tensor, or a list of tensors whose sum is meant.
+            sources: a tensor or variable, or a (nested) list or dict of them.
+            output_gradients: gradient of each target (same shape), ones by default.
+
+        Returns:
+            In the structure of ``sources``: a Tensor, an :class:`IndexedSlices`, or None where the target does not
+            depend on the source.
+
+        Raises:
+            RuntimeError: on a second call without ``persistent=True``, for a weight that was changed after it was used,
+                and for gradients of gradients.
+        """
+        flat: list[Any] = []
+        _flatten(sources, flat)
+        targets = list(target) if isinstance(target, (list, tuple)) else [target]
+        given = list(output_gradients) if isinstance(output_gradients, (list, tuple)) else [output_gradients] * len(targets)
+        if len(given) != len(targets):
+            raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
+        found = self._run(targets, given, flat)
+        results = [Tensor(g) if isinstance(g, np.ndarray) else g for g in found]
+        outer = [tape for tape in _local.tapes if tape is not self and any(map(tape._follows, targets))]
+        if outer:
+            dense = tuple(g for g in results if isinstance(g, Tensor))
+            node = _Node(dense, tuple(flat), _refuse_second_order)
+            for tape in outer:
+                tape._add(node)
+        return _unflatten(sources, iter(results))
+
+    def gradient_into(self, target: Tensor, homes: Sequence[tuple[Variable, Array | None]]) -> list[Gradient]:
+        """Like :meth:`gradient` for a model's variables, each written into its home (part of a gradient arena).
+
+        A variable that the target does not depend on leaves its home zero. The home None, and a gradient that touches
+        few rows, give what :meth:`gradient` would give as an array.
+        """
+        _local.homes = {id(v): home for v, home in homes if home is not None}
+        try:
+            found = self._run([target], [None], [v for v, _ in homes])
+        finally:
+            _local.homes = {}
+        for i, (_, home) in enumerate(homes):
+            if home is not None and found[i] is not home:
+                home[...] = 0 if found[i] is None else np.asarray(found[i])
+                found[i] = home
+        return found
+
+    def _run(self, targets: list[Any], given: list[Any], sources: list[Any]) -> list[Gradient]:
+        if self._used and not self._persistent:
+            raise RuntimeError("GradientTape: gradient was called already; use GradientTape(persistent=True) to call it again")
+        for one in sources:
+            if not isinstance(one, Tensor):
+                raise TypeError(f"sources: expected Tensors and Variables, got {type(one).__name__}")
+        gradients: dict[int, Gradient] = {}
+        for one, dy in zip(targets, given):
+            if not isinstance(one, Tensor):
+                raise TypeError(f"target: expected a Tensor, got {type(one).__name__}")
+            dy = np.ones(one.shape, one.dtype) if dy is None else as_array(dy, one.dtype)
+            if dy.shape != one.shape:
+                raise ValueError(f"output_gradients: expected shape {one.shape}, got {dy.shape}")
+            gradients[id(one)] = add_gradients(gradients.get(id(one)), dy)
+        kept = {id(source) for source in sources}
+        self._used = True
+        for node in reversed(self._nodes):
+            if not any(id(out) in gradients for out in node.outputs):
+                continue
+            for variable, version in node.versions:
+                if variable.version != version:
+                    raise RuntimeError(
+                        f"GradientTape: variable {variable.name!r} was changed after the operation that used it; "
+                        "call gradient before assigning to it"
+                    )
+            dys = [
+                gradients.get(id(out)) if id(out) in kept else gradients.pop(id(out), None) for out in node.outputs
+            ]
+            for x, dx in zip(node.inputs, node.backward(*dys)):
+                if dx is not None and isinstance(x, Tensor) and self._follows(x):
+                    gradients[id(x)] = add_gradients(gradients.get(id(x)), dx)
+        if not self._persistent:
+            self._nodes.clear()
+        return [gradients.get(id(source)) for source in sources]
+
+
+def add_gradients(a: Gradient, b: Gradient) -> Gradient:
+    """The sum of two gradients, either of which may be None or touch few rows."""
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, IndexedSlices) and isinstance(b, IndexedSlices):
+        joined = np.concatenate([a.values, b.values]), np.concatenate([a.indices, b.indices])
+        return IndexedSlices(*joined, a.shape).unique()
+    return np.add(np.asarray(a), np.asarray(b))
+
+
+def _refuse_second_order(*_: Gradient) -> Sequence[Gradient]:
+    raise RuntimeError("GradientTape: gradients of gradients are not supported")
+
+
+def _flatten(structure: Any, flat: list[Any]) -> None:
+    if isinstance(structure, (list, tuple)):
+        for one in structure:
+            _flatten(one, flat)
+    elif isinstance(structure, dict):
+        for one in structure.values():
+            _flatten(one, flat)
+    else:
+        flat.append(structure)
+
+
+def _unflatten(structure: Any, values: Any) -> Any:
+    if isinstance(structure, (list, tuple)):
+        return [_unflatten(one, values) for one in structure]
+    if isinstance(structure, dict):
+        return {key: _unflatten(one, values) for key, one in structure.items()}
+    return next(values)

@@ -1,0 +1,257 @@
+"""The ``seqcore`` command: argument parsing; the work is done by the modules it imports when they are needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from .models import Model
+    from .text import Vocabulary
+
+# What a model file or a run's folder may be called on the command line, the first that exists.
+_MODELS_OF_A_RUN = ("best.safetensors", "last.safetensors", "model.safetensors")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: the words after ``seqcore``; None takes those of the process.
+
+    Returns:
+        The exit status: 0, 2 after an error (one line on standard error), 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["bench"]:
+            from . import bench
+
+            return int(bench.main(words[1:]) or 0)
+        arguments = _parser(words).parse_args(words)
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        return command(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+    except KeyboardInterrupt:
+        print("seqcore: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone; the flush at exit must not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError) as error:
+        print(f"seqcore: {_one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    from .experiments import EXPERIMENTS, add_common_arguments
+
+    parser = _Parser(prog="seqcore", description="Recurrent sequence models on the CPU.")
+    parser.set_defaults(command=_help)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+
+    commands.add_parser("list", help="the experiments that run knows").set_defaults(command=_list)
+
+    info = commands.add_parser("info", help="version, instruction set, threads, compiler")
+    info.add_argument("--json", action="store_true", help="as JSON")
+    info.set_defaults(command=_info)
+
+    run = commands.add_parser("run", help="run an experiment and write its results")
+    names = run.add_subparsers(metavar="NAME", required=True, parser_class=_Parser)
+    for experiment in EXPERIMENTS.values():
+        one = names.add_parser(experiment.name, help=experiment.summary, description=experiment.summary)
+        if experiment.name in words[1:2]:
+            module = experiment.load()
+            add_common_arguments(one)
+            module.add_arguments(one)
+            one.set_defaults(command=module.run)
+
+    generate = commands.add_parser("generate", help="text from a language model")
+    generate.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
+    generate.add_argument("--prompt", default="", help="words to go on from")
+    generate.add_argument("--length", type=int, default=40, metavar="N", help="number of words (default 40)")
+    way = generate.add_mutually_exclusive_group()
+    way.add_argument("--greedy", action="store_true", help="the likeliest word each time")
+    way.add_argument("--beam", type=int, metavar="N", help="beam search of width N")
+    generate.add_argument("--temperature", type=float, metavar="X", help="below 1 safer, above 1 wilder (default 1)")
+    generate.add_argument("--top-k", type=int, metavar="K", help="draw among the K likeliest words")
+    generate.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest words of probability P")
+    generate.add_argument("--seed", type=int, metavar="N", help="same seed, same text")
+    generate.add_argument("--stop", metavar="WORD", help="end at this word, such as '<eos>'")
+    generate.set_defaults(command=_generate)
+
+    predict = commands.add_parser("predict", help="perplexity and next words of a text, or class probabilities")
+    predict.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
+    predict.add_argument("text", nargs="?", help="a text, for a language model")
+    predict.add_argument("--file", metavar="FILE", help="the text is in this file")
+    predict.add_argument("--input", metavar="FILE.npy", help="an array (N, ...) for another model")
+    predict.add_argument("--top", type=int, default=5, metavar="N", help="how many words or classes to show")
+    predict.add_argument("--json", action="store_true", help="as JSON")
+    predict.set_defaults(command=_predict)
+
+    commands.add_parser("bench", help="measure the kernels against NumPy and the peers")
+
+    data = commands.add_parser("data", help="list the data sets, or fetch one")
+    data.add_argument("fetch", nargs="?", metavar="NAME", help="data set to fetch")
+    data.add_argument("--dir", metavar="DIR", help="where to keep it (default: the user's cache)")
+    data.add_argument("--sources", metavar="FILE", help="JSON table of other addresses and sha256 sums")
+    data.set_defaults(command=_data)
+    return parser
+
+
+def _help(_: argparse.Namespace) -> int:
+    _parser([]).print_help()
+    return 0
+
+
+def _list(_: argparse.Namespace) -> int:
+    from .experiments import EXPERIMENTS
+
+    for experiment in EXPERIMENTS.values():
+        print(f"{experiment.name:<12}{experiment.summary}")
+    return 0
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    import platform
+
+    import numpy as np
+
+    from . import _core
+
+    facts = {**_core.info(), "python": platform.python_version(), "numpy": np.__version__}
+    if arguments.json:
+        print(json.dumps(facts))
+        return 0
+    for key, value in facts.items():
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        print(f"{key:<10}{' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
+    return 0
+
+
+def _load(path: str) -> Model:
+    from .io import load_model
+
+    place = Path(path)
+    if place.is_dir():
+        found = [place / name for name in _MODELS_OF_A_RUN if (place / name).is_file()]
+        if not found:
+            raise ValueError(f"MODEL: expected {', '.join(_MODELS_OF_A_RUN)} in folder {path!r}, got none of them")
+        place = found[0]
+    return load_model(place)
+
+
+def _load_language_model(path: str) -> tuple[Any, Vocabulary]:
+    from .text import Vocabulary
+
+    model = _load(path)
+    if "vocabulary" not in model.extra:
+        raise ValueError(f"MODEL: expected a language model with its vocabulary, got {path!r} without one")
+    return model, Vocabulary.from_dict(model.extra["vocabulary"])
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    from .language import generate
+
+    model, vocabulary = _load_language_model(arguments.model)
+    method = "greedy" if arguments.greedy else "sample" if arguments.beam is None else "beam"
+    words = generate(
+        model,
+        vocabulary,
+        arguments.prompt,
+        arguments.length,
+        method=method,
+        temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
+        beam_width=arguments.beam,
+        seed=arguments.seed,
+        stop=arguments.stop,
+    )
+    text = " ".join(arguments.prompt.split() + words)
+    print(text.replace(" <eos> ", "\n").replace(" <eos>", ""))
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    given = [one for one in (arguments.text, arguments.file, arguments.input) if one is not None]
+    if len(given) != 1:
+        raise ValueError(f"predict: expected one of TEXT, --file and --input, got {len(given)}")
+    return _predict_array(arguments) if arguments.input is not None else _predict_text(arguments)
+
+
+def _predict_text(arguments: argparse.Namespace) -> int:
+    from .language import encode_text, evaluate_perplexity, next_words
+    from .text import read_words
+
+    model, vocabulary = _load_language_model(arguments.model)
+    if arguments.file is None:
+        words = arguments.text.split()
+    else:
+        words = read_words(arguments.file, "<eos>" if "<eos>" in vocabulary else None)
+    ids = encode_text(vocabulary, words)
+    result: dict[str, Any] = {"words": len(ids) - 1, "perplexity": evaluate_perplexity(model, ids)}
+    result["next"] = [[word, p] for word, p in next_words(model, vocabulary, vocabulary.decode(ids), arguments.top)]
+    if arguments.json:
+        print(json.dumps(result))
+        return 0
+    print(f"perplexity {result['perplexity']:.3f} per word over {result['words']} words")
+    for word, p in result["next"]:
+        print(f"{p:8.4f}  {word}")
+    return 0
+
+
+def _predict_array(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    model = _load(arguments.model)
+    try:
+        x = np.load(arguments.input, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"--input: expected a .npy file, got {arguments.input!r} ({error})") from None
+    y = np.asarray(model.predict(x, verbose=0))
+    if arguments.json:
+        print(json.dumps(y.tolist()))
+        return 0
+    rows = y.reshape(len(y), -1)
+    for number, row in enumerate(rows):
+        best = np.argsort(-row, kind="stable")[: arguments.top]
+        print(f"{number}: " + "  ".join(f"{label} {row[label]:.4f}" for label in best))
+    return 0
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from .datasets import SOURCES, cache_folder, download, load_sources
+
+    sources = SOURCES if arguments.sources is None else load_sources(arguments.sources)
+    folder = cache_folder() if arguments.dir is None else Path(arguments.dir)
+    if arguments.fetch is not None:
+        print(download(arguments.fetch, folder, None if arguments.sources is None else sources))
+        return 0
+    print("grammar     built in: sentences of a probabilistic grammar of known entropy")
+    for name, files in sources.items():
+        missing = [one.file for one in files if not (folder / name / one.file).is_file()]
+        state = f"missing {', '.join(missing)}: seqcore data {name}" if missing else "there"
+        print(f"{name:<12}{folder / name}: {state}")
+    return 0

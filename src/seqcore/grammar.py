@@ -1,0 +1,291 @@
+"""Probabilistic grammars whose entropy is known exactly, and the English-like one behind the built-in corpus."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+Rule = tuple[float, tuple[str, ...]]
+END = "<eos>"
+
+
+class Grammar:
+    """A probabilistic context-free grammar.
+
+    Args:
+        rules: for each nonterminal its rules (probability, right-hand side); the probabilities of one nonterminal sum
+            to 1. Symbols without rules are words. An empty right-hand side is allowed.
+        start: the nonterminal of a whole sentence.
+
+    All entropies are in nats. They are exact if no sentence has two derivations (see :meth:`derivations`): then the
+    entropy of the sentence is that of its derivation, which solves H(A) = h(A) + sum over the rules of A of p times the
+    entropies of the nonterminals on the right, with h(A) the entropy of the choice among the rules of A (U. Grenander,
+    Syntax-controlled probabilities, 1967).
+
+    Raises:
+        ValueError: probabilities that do not sum to 1, an unknown start, sentences of infinite mean length.
+
+    >>> g = Grammar({"S": [(0.5, ("a", "S")), (0.5, ("b",))]}, "S")
+    >>> round(g.entropy() / math.log(2), 6), round(g.expected_length(), 6)
+    (2.0, 2.0)
+    >>> round(g.log_probability(["a", "b"]) / math.log(2), 6)
+    -2.0
+    """
+
+    def __init__(self, rules: Mapping[str, Sequence[Rule]], start: str) -> None:
+        if start not in rules:
+            raise ValueError(f"start: expected a symbol with rules, got {start!r}")
+        self.start = start
+        self.rules = {name: tuple((float(p), tuple(right)) for p, right in choices) for name, choices in rules.items()}
+        for symbol, choices in self.rules.items():
+            total = math.fsum(p for p, _ in choices)
+            if not all(p > 0 for p, _ in choices) or abs(total - 1) > 1e-9:
+                raise ValueError(f"rules: expected positive probabilities that sum to 1 for {symbol!r}, got {total}")
+            if len({right for _, right in choices}) != len(choices):
+                raise ValueError(f"rules: expected each right-hand side of {symbol!r} once")
+        self._number = {symbol: i for i, symbol in enumerate(self.rules)}
+        self._visits = self._expected_visits()
+        # A nonterminal that only names words is looked up instead of tried rule by rule.
+        self._lexicon = {
+            symbol: {right[0]: math.log(p) for p, right in choices}
+            for symbol, choices in self.rules.items()
+            if all(len(right) == 1 and right[0] not in self.rules for _, right in choices)
+        }
+
+    def _expected_visits(self) -> dict[str, float]:
+        """How often a sentence is expected to expand each nonterminal: the solution v of v = e_start + v M."""
+        size = len(self.rules)
+        mean = np.zeros((size, size))
+        for symbol, choices in self.rules.items():
+            for p, right in choices:
+                for part in right:
+                    if part in self._number:
+                        mean[self._number[symbol], self._number[part]] += p
+        if np.abs(np.linalg.eigvals(mean)).max() >= 1 - 1e-9:
+            raise ValueError("rules: expected sentences of finite mean length, got a grammar that grows without end")
+        first = np.zeros(size)
+        first[self._number[self.start]] = 1
+        visits = np.linalg.solve(np.eye(size) - mean.T, first)
+        return {symbol: float(visits[i]) for symbol, i in self._number.items()}
+
+    def entropy(self) -> float:
+        """Entropy of a sentence in nats."""
+        return math.fsum(
+            -self._visits[symbol] * p * math.log(p) for symbol, choices in self.rules.items() for p, _ in choices
+        )
+
+    def expected_counts(self) -> dict[str, float]:
+        """How often each word is expected in a sentence."""
+        counts: dict[str, float] = {}
+        for symbol, choices in self.rules.items():
+            for p, right in choices:
+                for part in right:
+                    if part not in self.rules:
+                        counts[part] = counts.get(part, 0.0) + p * self._visits[symbol]
+        return counts
+
+    def expected_length(self) -> float:
+        """Mean number of words of a sentence."""
+        return math.fsum(self.expected_counts().values())
+
+    def entropy_per_word(self) -> float:
+        """Entropy rate in nats of a text of independent sentences: :meth:`entropy` over :meth:`expected_length`."""
+        return self.entropy() / self.expected_length()
+
+    def bound(self) -> float:
+        """The perplexity exp(entropy per word): no model of such texts can have a lower one in the long run."""
+        return math.exp(self.entropy_per_word())
+
+    def words(self) -> list[str]:
+        """All words, the most frequent first, words of equal expected count in alphabetical order."""
+        counts = self.expected_counts()
+        return sorted(counts, key=lambda word: (-round(counts[word], 12), word))
+
+    def sample(self, length: int, seed: int | Sequence[int]) -> tuple[list[str], float]:
+        """Whole sentences, one after the other, until there are ``length`` words or more.
+
+        Args:
+            length: least number of words.
+            seed: same seed, same text.
+
+        Returns:
+            The words, and the log-probability of the derivations they were made by.
+        """
+        names = self.words()
+        code = {word: ~i for i, word in enumerate(names)} | self._number
+        limits, pushes, logs = [], [], []
+        for choices in self.rules.values():
+            limits.append([*np.cumsum([p for p, _ in choices])[:-1].tolist(), 2.0])
+            pushes.append([[code[part] for part in reversed(right)] for _, right in choices])
+            logs.append([math.log(p) for p, _ in choices])
+        uniform = _uniform(seed)
+        text: list[int] = []
+        total = 0.0
+        while len(text) < length:
+            sentence, stack = 0.0, [self._number[self.start]]
+            while stack:
+                top = stack.pop()
+                if top < 0:
+                    text.append(~top)
+                else:
+                    choice = bisect(limits[top], next(uniform))
+                    sentence += logs[top][choice]
+                    stack += pushes[top][choice]
+            total += sentence
+        return [names[i] for i in text], total
+
+    def log_probability(self, sentence: Iterable[str]) -> float:
+        """Log-probability of one sentence, summed over its derivations; -inf if it has none.
+
+        Raises:
+            ValueError: the grammar is left-recursive.
+        """
+        return self._parse(list(sentence))[0]
+
+    def derivations(self, sentence: Iterable[str]) -> int:
+        """In how many ways the grammar makes a sentence: at most 1 for an unambiguous grammar."""
+        return self._parse(list(sentence))[1]
+
+    def _parse(self, sentence: list[str]) -> tuple[float, int]:
+        table: dict[tuple[str, int], dict[int, tuple[float, int]] | None] = {}
+
+        def spans(symbol: str, begin: int) -> dict[int, tuple[float, int]]:
+            """Where a part that starts at `begin` and is a `symbol` may end: {end: (log-probability, derivations)}."""
+            word = sentence[begin] if begin < len(sentence) else None
+            if symbol not in self.rules:
+                return {begin + 1: (0.0, 1)} if symbol == word else {}
+            if symbol in self._lexicon:
+                found = self._lexicon[symbol].get(word) if word is not None else None
+                return {} if found is None else {begin + 1: (found, 1)}
+            key = symbol, begin
+            if key in table:
+                known = table[key]
+                if known is None:
+                    raise ValueError(f"rules: expected no left recursion, got one at {symbol!r}")
+                return known
+            table[key] = None
+            result: dict[int, tuple[float, int]] = {}
+            for p, right in self.rules[symbol]:
+                ends = {begin: (math.log(p), 1)}
+                for part in right:
+                    longer: dict[int, tuple[float, int]] = {}
+                    for middle, left in ends.items():
+                        for end, rest in spans(part, middle).items():
+                            _add(longer, end, left[0] + rest[0], left[1] * rest[1])
+                    ends = longer
+                for end, (log_p, count) in ends.items():
+                    _add(result, end, log_p, count)
+            table[key] = result
+            return result
+
+        return spans(self.start, 0).get(len(sentence), (-math.inf, 0))
+
+
+def _add(sums: dict[int, tuple[float, int]], key: int, log_p: float, count: int) -> None:
+    old = sums.get(key)
+    sums[key] = (log_p, count) if old is None else (float(np.logaddexp(old[0], log_p)), old[1] + count)
+
+
+def _uniform(seed: int | Sequence[int]) -> Iterator[float]:
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
+    while True:
+        yield from generator.random(4096).tolist()
+
+
+# topic: (weight, nouns, intransitive verbs, transitive verbs, adjectives), each list the most frequent first.
+_TOPICS = {
+    "sea": (
+        4,
+        "sailor boat captain ship harbor island whale gull anchor pirate "
+        "diver dolphin lighthouse reef tide crab raft pilot turtle lagoon",
+        "drift sink float swim dive glide surface capsize",
+        "steer follow tow rescue spot chase circle load signal board",
+        "salty deep calm stormy blue distant wooden rusty",
+    ),
+    "kitchen": (
+        3,
+        "cook pot guest waiter table chef soup oven cake apple "
+        "plate baker spoon onion sauce kettle recipe lemon carrot biscuit",
+        "boil burn cool simmer melt steam rise bubble",
+        "stir taste serve slice order heat peel roast season grate",
+        "hot sweet fresh warm sour spicy crisp bitter",
+    ),
+    "music": (
+        2,
+        "singer song band guitar piano dancer violin choir stage concert "
+        "drummer conductor chord tune album flute trumpet composer rhythm cello",
+        "play sing dance perform rehearse pause fade resonate",
+        "hear lead write record praise admire conduct compose applaud interrupt",
+        "loud slow quiet famous gentle modern rapid solemn",
+    ),
+    "forest": (
+        1,
+        "bear hunter tree owl river rabbit ranger trail stone hawk "
+        "squirrel oak cabin snake frog badger pine beetle mushroom meadow",
+        "sleep hide grow wander climb rest crawl howl",
+        "find track hunt avoid feed guard scare protect surround shelter",
+        "dark tall wild green hidden silent ancient hungry",
+    ),
+}
+_DETERMINERS = {"sg": "the one this every", "pl": "the some these many"}
+_PREPOSITIONS = "near with behind beside above below under opposite"
+_ADVERBS = "often never always quickly slowly rarely usually suddenly"
+_CLAUSE_VERBS = "think say believe know hope"
+
+
+def english() -> Grammar:
+    """The grammar of the built-in corpus: short English-like sentences, each ended by ``<eos>``.
+
+    What a model has to keep in mind goes beyond its last words: a verb agrees in number with its noun across
+    prepositional phrases and nested relative clauses; a second verb after "and" still agrees with the first noun; and
+    all nouns, verbs and adjectives of a sentence belong to one of four topics. Within a class, words follow Zipf's law.
+    No word but "the" belongs to two classes, and each sentence has one derivation.
+    """
+    rules: dict[str, list[Rule]] = {"S": []}
+    numbers = ("sg", "pl")
+    weights = sum(topic[0] for topic in _TOPICS.values())
+    for number in numbers:
+        rules[f"Det {number}"] = _zipf(_DETERMINERS[number].split())
+        rules[f"Vs {number}"] = _zipf([_inflect(verb, number != "pl") for verb in _CLAUSE_VERBS.split()])
+    rules["Prep"] = _zipf(_PREPOSITIONS.split())
+    rules["Adv"] = _zipf(_ADVERBS.split())
+    for topic, (weight, nouns, intransitive, transitive, adjectives) in _TOPICS.items():
+        share = {"sg": 0.55, "pl": 0.45}
+        rules["S"].append((weight / weights, (f"Sentence {topic}",)))
+        rules[f"Sentence {topic}"] = [
+            (share[n], (f"NP {topic} {n}", f"VP {topic} {n}", f"Tail {topic} {n}")) for n in numbers
+        ]
+        rules[f"Clause {topic}"] = [(share[n], (f"NP {topic} {n}", f"VP {topic} {n}")) for n in numbers]
+        rules[f"Object {topic}"] = [(share[n], (f"NP {topic} {n}",)) for n in numbers]
+        rules[f"Adj {topic}"] = _zipf(adjectives.split())
+        for n in numbers:
+            own = f"{topic} {n}"
+            rules[f"N {own}"] = _zipf([_inflect(noun, n == "pl") for noun in nouns.split()])
+            rules[f"Vi {own}"] = _zipf([_inflect(verb, n == "sg") for verb in intransitive.split()])
+            rules[f"Vt {own}"] = _zipf([_inflect(verb, n == "sg") for verb in transitive.split()])
+            rules[f"Tail {own}"] = [(0.75, (END,)), (0.25, ("and", f"VP {own}", END))]
+            rules[f"NP {own}"] = [(1.0, (f"Det {n}", f"Noun {own}"))]
+            rules[f"Noun {own}"] = [(0.25, (f"Adj {topic}", f"Noun {own}")), (0.75, (f"N {own}", f"Post {own}"))]
+            rules[f"Post {own}"] = [(0.6, ()), (0.2, ("Prep", f"Object {topic}")), (0.2, (f"Rel {own}",))]
+            rules[f"Rel {own}"] = [(0.5, ("that", f"VP {own}"))]
+            rules[f"Rel {own}"] += [(0.5 * share[m], ("that", f"NP {topic} {m}", f"Vt {topic} {m}")) for m in numbers]
+            rules[f"VP {own}"] = [(0.2, ("Adv", f"Verb {own}")), (0.8, (f"Verb {own}",))]
+            rules[f"Verb {own}"] = [
+                (0.4, (f"Vi {own}",)),
+                (0.5, (f"Vt {own}", f"Object {topic}")),
+                (0.1, (f"Vs {n}", "that", f"Clause {topic}")),
+            ]
+    return Grammar(rules, "S")
+
+
+def _inflect(word: str, with_s: bool) -> str:
+    return word + "s" if with_s else word
+
+
+def _zipf(words: Sequence[str]) -> list[Rule]:
+    """Words with probabilities proportional to 1 / rank."""
+    total = math.fsum(1 / rank for rank in range(1, len(words) + 1))
+    return [(1 / (rank * total), (word,)) for rank, word in enumerate(words, 1)]

@@ -1,0 +1,359 @@
+"""Initial values of weights, with Keras's names, defaults and formulas.
+
+An initializer is called with a shape and gives an array. With ``seed=None`` it draws from ``random.generator()``; with
+an integer seed it gives the same values at each call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import random as _random
+from .autograd import float_dtype
+
+Array = NDArray[Any]
+
+
+class Initializer:
+    """Base of all initializers: subclasses fill ``_values(shape)`` in float64."""
+
+    _fields: tuple[str, ...] = ()
+
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array:
+        """New values of ``shape`` in ``dtype`` (``floatx`` by default)."""
+        return np.array(self._values(tuple(int(n) for n in shape)), float_dtype(dtype), order="C")
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        raise TypeError(f"{type(self).__name__}: an initializer must define _values(shape)")
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._fields}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Initializer:
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
+
+
+class _Drawn(Initializer):
+    """An initializer with random values."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+            raise ValueError(f"seed: expected None or an integer >= 0, got {seed!r}")
+        self.seed = None if seed is None else int(seed)
+
+    def _generator(self) -> np.random.Generator:
+        return _random.generator() if self.seed is None else np.random.Generator(np.random.Philox(self.seed))
+
+
+class Zeros(Initializer):
+    """All zeros."""
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        return np.zeros(shape)
+
+
+class Ones(Initializer):
+    """All ones."""
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        return np.ones(shape)
+
+
+class Constant(Initializer):
+    """One value everywhere, or an array of the weight's shape."""
+
+    _fields = ("value",)
+
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        value = np.asarray(self.value, np.float64)
+        if value.ndim and value.shape != shape:
+            raise ValueError(f"value: expected a number or an array of shape {shape}, got shape {value.shape}")
+        return np.full(shape, value)
+
+
+class RandomNormal(_Drawn):
+    """Normal values."""
+
+    _fields = ("mean", "stddev", "seed")
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.mean, self.stddev = float(mean), float(stddev)
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        return self._generator().normal(self.mean, self.stddev, shape)
+
+
+class RandomUniform(_Drawn):
+    """Values with equal chances between ``minval`` and ``maxval``."""
+
+    _fields = ("minval", "maxval", "seed")
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.minval, self.maxval = float(minval), float(maxval)
+        if self.minval > self.maxval:
+            raise ValueError(f"minval: expected at most maxval={self.maxval}, got {self.minval}")
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        return self._generator().uniform(self.minval, self.maxval, shape)
+
+
+class TruncatedNormal(_Drawn):
+    """Normal values; those more than two standard deviations from the mean are drawn again."""
+
+    _fields = ("mean", "stddev", "seed")
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.mean, self.stddev = float(mean), float(stddev)
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        return self.mean + self.stddev * _truncated(self._generator(), shape)
+
+
+def _truncated(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    values = generator.standard_normal(shape)
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = generator.standard_normal(int(outside.sum()))
+    return values
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
+    """Inputs and outputs of a weight; leading axes before the last two are a receptive field."""
+    if len(shape) < 2:
+        n = float(shape[0]) if shape else 1.0
+        return n, n
+    field = math.prod(shape[:-2])
+    return float(shape[-2] * field), float(shape[-1] * field)
+
+
+class VarianceScaling(_Drawn):
+    """Variance ``scale / n`` with n the inputs, the outputs or their mean (``mode``).
+
+    Args:
+        scale: positive factor.
+        mode: "fan_in", "fan_out" or "fan_avg".
+        distribution: "truncated_normal" (its variance after truncation is meant), "untruncated_normal" or "uniform".
+        seed: None or an integer.
+    """
+
+    _fields: tuple[str, ...] = ("scale", "mode", "distribution", "seed")
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(seed)
+        if not scale > 0:
+            raise ValueError(f"scale: expected a positive number, got {scale!r}")
+        if mode not in ("fan_in", "fan_out", "fan_avg"):
+            raise ValueError(f"mode: expected 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
+        if distribution == "normal":
+            distribution = "truncated_normal"
+        if distribution not in ("truncated_normal", "untruncated_normal", "uniform"):
+            raise ValueError(
+                f"distribution: expected 'truncated_normal', 'untruncated_normal' or 'uniform', got {distribution!r}"
+            )
+        self.scale, self.mode, self.distribution = float(scale), mode, distribution
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        fan_in, fan_out = _fans(shape)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, n)
+        generator = self._generator()
+        if self.distribution == "uniform":
+            limit = math.sqrt(3 * variance)
+            return generator.uniform(-limit, limit, shape)
+        if self.distribution == "untruncated_normal":
+            return generator.normal(0, math.sqrt(variance), shape)
+        # The standard deviation of a standard normal cut at +-2.
+        return math.sqrt(variance) / 0.87962566103423978 * _truncated(generator, shape)
+
+
+class _Scaled(VarianceScaling):
+    """A VarianceScaling with everything but the seed fixed by its class."""
+
+    _fields: tuple[str, ...] = ("seed",)
+    _scaling: tuple[float, str, str]
+
+    def __init__(self, seed: int | None = None) -> None:
+        super().__init__(*self._scaling, seed=seed)
+
+
+class GlorotUniform(_Scaled):
+    """Uniform in +-sqrt(6 / (inputs + outputs)).
+
+    Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
+
+    >>> w = GlorotUniform(seed=1)((2, 4))
+    >>> bool(abs(w).max() <= 1)
+    True
+    """
+
+    _scaling = (1.0, "fan_avg", "uniform")
+
+
+class GlorotNormal(_Scaled):
+    """Truncated normal with variance 2 / (inputs + outputs). Source: Glorot and Bengio, 2010."""
+
+    _scaling = (1.0, "fan_avg", "truncated_normal")
+
+
+class HeUniform(_Scaled):
+    """Uniform in +-sqrt(6 / inputs). Source: He et al., Delving deep into rectifiers, 2015."""
+
+    _scaling = (2.0, "fan_in", "uniform")
+
+
+class HeNormal(_Scaled):
+    """Truncated normal with variance 2 / inputs. Source: He et al., Delving deep into rectifiers, 2015."""
+
+    _scaling = (2.0, "fan_in", "truncated_normal")
+
+
+class LecunUniform(_Scaled):
+    """Uniform in +-sqrt(3 / inputs). Source: LeCun et al., Efficient backprop, 1998."""
+
+    _scaling = (1.0, "fan_in", "uniform")
+
+
+class LecunNormal(_Scaled):
+    """Truncated normal with variance 1 / inputs. Source: LeCun et al., Efficient backprop, 1998."""
+
+    _scaling = (1.0, "fan_in", "truncated_normal")
+
+
+class Orthogonal(_Drawn):
+    """A matrix with orthonormal rows or columns (whichever are fewer), times ``gain``; QR of a normal matrix.
+
+    Source: Saxe et al., Exact solutions to the nonlinear dynamics of learning in deep linear neural networks, 2013.
+
+    >>> q = Orthogonal(seed=0)((3, 3), "float64")
+    >>> bool(abs(q @ q.T - np.eye(3)).max() < 1e-12)
+    True
+    """
+
+    _fields = ("gain", "seed")
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.gain = float(gain)
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        if len(shape) < 2:
+            raise ValueError(f"shape: expected at least 2 axes for an orthogonal matrix, got {shape}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(self._generator().standard_normal((max(rows, columns), min(rows, columns))))
+        q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+class Identity(Initializer):
+    """The identity matrix times ``gain``; for 2 axes only."""
+
+    _fields = ("gain",)
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = float(gain)
+
+    def _values(self, shape: tuple[int, ...]) -> Array:
+        if len(shape) != 2:
+            raise ValueError(f"shape: expected 2 axes for an identity matrix, got {shape}")
+        return self.gain * np.eye(*shape)
+
+
+class _Function(Initializer):
+    """A function ``f(shape, dtype)`` of the user."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array:
+        values = np.asarray(self.function(tuple(shape), dtype=float_dtype(dtype).name))
+        if values.shape != tuple(shape):
+            raise ValueError(f"initializer: expected values of shape {tuple(shape)}, got {values.shape}")
+        return values.astype(float_dtype(dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(f"initializer: the function {self.function!r} cannot be saved; use a class of initializers")
+
+
+_CLASSES: dict[str, type[Initializer]] = {
+    one.__name__: one
+    for one in (
+        Zeros, Ones, Constant, RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling, GlorotUniform,
+        GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal, Identity,
+    )
+}  # fmt: skip
+_NAMES: dict[str, type[Initializer]] = {
+    "zeros": Zeros,
+    "ones": Ones,
+    "constant": Constant,
+    "random_normal": RandomNormal,
+    "normal": RandomNormal,
+    "random_uniform": RandomUniform,
+    "uniform": RandomUniform,
+    "truncated_normal": TruncatedNormal,
+    "variance_scaling": VarianceScaling,
+    "glorot_uniform": GlorotUniform,
+    "glorot_normal": GlorotNormal,
+    "he_uniform": HeUniform,
+    "he_normal": HeNormal,
+    "lecun_uniform": LecunUniform,
+    "lecun_normal": LecunNormal,
+    "orthogonal": Orthogonal,
+    "identity": Identity,
+    **_CLASSES,
+}
+
+
+def get(identifier: Any, argument: str = "initializer") -> Initializer:
+    """The initializer behind a name, a class, a function, a config dict or an initializer.
+
+    Args:
+        identifier: "glorot_uniform", "GlorotUniform", ``GlorotUniform(seed=1)``, ``serialize(...)``, ...
+        argument: what to call it in an error.
+
+    Raises:
+        ValueError: for anything unknown.
+
+    >>> get("ones")((2,))
+    array([1., 1.], dtype=float32)
+    """
+    if isinstance(identifier, Initializer):
+        return identifier
+    if isinstance(identifier, str) and identifier in _NAMES:
+        return _NAMES[identifier]()
+    if isinstance(identifier, dict) and identifier.get("class_name") in _CLASSES:
+        return _CLASSES[identifier["class_name"]].from_config(identifier.get("config", {}))
+    if isinstance(identifier, type) and issubclass(identifier, Initializer):
+        return identifier()
+    if callable(identifier):
+        return _Function(identifier)
+    names = ", ".join(name for name in _NAMES if name.islower())
+    raise ValueError(f"{argument}: expected one of {names}, an Initializer or a function, got {identifier!r}")
+
+
+def serialize(initializer: Initializer) -> dict[str, Any]:
+    """Class name and config, for files.
+
+    >>> serialize(Zeros())
+    {'class_name': 'Zeros', 'config': {}}
+    """
+    return {"class_name": type(initializer).__name__, "config": initializer.get_config()}

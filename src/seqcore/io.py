@@ -1,0 +1,550 @@
+"""Files without pickle: models, weights and checkpoints in safetensors with JSON; weight maps for PyTorch.
+
+A file holds arrays under names such as ``weights/layers.0/kernel`` and, in the metadata of its header, the format and
+its version, the architecture, how the model was compiled, and what the caller adds (a vocabulary, preprocessing). Every
+file is written under a temporary name, synced and renamed, so that a kill or a full disk leaves the old file.
+Reading checks everything before anything is changed.
+
+Keras's arrays need no map: kernels, gate order, the two bias rows of the GRU and the order of ``get_weights()`` are the
+same here, so ``model.set_weights(keras_model.get_weights())`` is enough.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from . import random
+from .autograd import Tensor, Variable
+
+if TYPE_CHECKING:
+    from .layers.base import Layer
+    from .models import Model
+
+Array = NDArray[Any]
+Path = str | os.PathLike[str]
+
+VERSION = 1
+_DTYPES = {
+    "float64": "F64", "int64": "I64", "uint64": "U64", "float32": "F32", "int32": "I32", "uint32": "U32",
+    "int16": "I16", "uint16": "U16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------- bytes on the disk
+
+
+def atomic_write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Writes ``pieces`` one after the other to ``path``; whatever happens leaves the old file or the whole new one.
+
+    Args:
+        path: the file; a symbolic link is followed.
+        pieces: its content.
+
+    Raises:
+        OSError: naming ``path``, where the disk is full or the folder cannot be written.
+
+    >>> import tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "note.txt")
+    >>> atomic_write(path, [b"one ", b"two"])
+    >>> open(path).read()
+    'one two'
+    """
+    target = os.path.realpath(os.fspath(path))
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+            raise OSError(
+                error.errno or 0, f"cannot save, the old file is untouched: {reason}", os.fspath(path)
+            ) from error
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Makes the rename itself durable; file systems that cannot sync a folder are left alone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Writes one safetensors file, array by array without a copy of the whole.
+
+    Args:
+        path: the file.
+        tensors: name -> array (float32, float64, integers or bool).
+        metadata: texts for the header.
+
+    The layout: length of the header (8 bytes), the header as JSON, the arrays little-endian and C-contiguous, those
+    of the widest types first so that all are aligned (https://github.com/huggingface/safetensors).
+    """
+    arrays = {name: np.asarray(tensors[name]) for name in tensors}
+    for name, array in arrays.items():
+        if array.dtype.name not in _DTYPES:
+            raise TypeError(f"tensors: expected numbers or booleans for {name!r}, got {array.dtype}")
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    order = sorted(arrays, key=lambda name: -arrays[name].itemsize)
+    end = 0
+    for name in order:
+        start, end = end, end + arrays[name].nbytes
+        kind = _DTYPES[arrays[name].dtype.name]
+        header[name] = {"dtype": kind, "shape": list(arrays[name].shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    little = (np.ascontiguousarray(arrays[name], arrays[name].dtype.newbyteorder("<")) for name in order)
+    body = (array.reshape(-1).view(np.uint8).data for array in little if array.size)
+    atomic_write(path, _chain([len(text).to_bytes(8, "little"), text], body))
+
+
+def _chain(*parts: Iterable[bytes | memoryview]) -> Iterable[bytes | memoryview]:
+    for part in parts:
+        yield from part
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """Arrays and header texts of a safetensors file.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: naming the file, for one that is truncated, too long or of another format.
+    """
+    place = os.fspath(path)
+    with open(place, "rb"):
+        pass
+    try:
+        with safe_open(place, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+    except (SafetensorError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{place}: expected a whole safetensors file, got one that cannot be read ({reason})"
+        ) from error
+
+
+def _read(path: Path, *kinds: str) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Like :func:`read_tensors` for one of our files; the header's JSON texts come decoded."""
+    tensors, texts = read_tensors(path)
+    place, found = os.fspath(path), texts.get("format", "")
+    if found not in kinds:
+        other = f"a {found} file" if found else "a safetensors file of another program"
+        raise ValueError(f"{place}: expected a {kinds[0]} file, got {other}")
+    try:
+        metadata: dict[str, Any] = {key: text if key == "format" else json.loads(text) for key, text in texts.items()}
+    except ValueError as error:
+        raise ValueError(f"{place}: expected JSON in the header, got something else ({error})") from error
+    if not isinstance(metadata.get("version"), int) or not 1 <= metadata["version"] <= VERSION:
+        raise ValueError(f"{place}: expected format version 1...{VERSION}, got {metadata.get('version')!r}")
+    return tensors, metadata
+
+
+def _texts(kind: str, **values: Any) -> dict[str, str]:
+    return {"format": kind, **{key: json.dumps(value) for key, value in {"version": VERSION, **values}.items()}}
+
+
+# ---------------------------------------------------------------- nested values: JSON, arrays beside it
+
+
+def _pack(value: Any, name: str, tensors: dict[str, Array]) -> Any:
+    """``value`` as JSON; arrays inside it go into ``tensors`` and leave a reference."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        tensors[name] = np.asarray(value)
+        return {"__array__": name}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        strange = [key for key in value if not isinstance(key, str)]
+        if strange:
+            raise TypeError(f"{name}: expected string keys, which JSON keeps, got {strange[0]!r}")
+        return {key: _pack(one, f"{name}/{key}", tensors) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(one, f"{name}/{i}", tensors) for i, one in enumerate(value)]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{name}: expected numbers, texts, arrays, lists or dicts of them, got {type(value).__name__}")
+
+
+def _unpack(value: Any, tensors: Mapping[str, Array]) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"__array__"}:
+            if value["__array__"] not in tensors:
+                raise ValueError(f"expected an array {value['__array__']!r}, which is missing")
+            return tensors[value["__array__"]]
+        return {key: _unpack(one, tensors) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_unpack(one, tensors) for one in value]
+    return value
+
+
+# ---------------------------------------------------------------- weights
+
+
+def named_weights(model: Layer) -> dict[str, Variable]:
+    """All weights of a model under the path that leads to them, the same for every instance of an architecture.
+
+    >>> from seqcore import Sequential, layers
+    >>> model = Sequential([layers.Input((4,)), layers.Dense(2)])
+    >>> {name: weight.shape for name, weight in named_weights(model).items()}
+    {'layers.0/kernel': (4, 2), 'layers.0/bias': (2,)}
+    """
+    found: dict[str, Variable] = {}
+    seen: set[int] = set()
+
+    def walk(layer: Layer, path: str) -> None:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        for variable in layer._own_weights():
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            stem = name = f"{path}/{variable.name.rsplit('/', 1)[-1]}".lstrip("/")
+            count = 1
+            while name in found:
+                name, count = f"{stem}_{count}", count + 1
+            found[name] = variable
+        for part, inner in layer._named_sublayers():
+            walk(inner, f"{path}.{part}".lstrip("._"))
+
+    walk(model, "")
+    return found
+
+
+def _matched(place: str, model: Model, tensors: Mapping[str, Array]) -> list[tuple[Variable, Array]]:
+    """Pairs of a variable and its new values, all checked."""
+    if not model.built:
+        raise ValueError(
+            f"model: expected {model.name!r} to be built before its weights are loaded; call it or build it"
+        )
+    arrays = {name[len("weights/") :]: array for name, array in tensors.items() if name.startswith("weights/")}
+    variables = named_weights(model)
+    for name in variables:
+        if name not in arrays:
+            raise ValueError(f"{place}: expected weights {name!r} of model {model.name!r}, got a file without them")
+    for name in arrays:
+        if name not in variables:
+            raise ValueError(f"{place}: expected the weights of model {model.name!r} alone, got {name!r} too")
+    for name, variable in variables.items():
+        got = arrays[name]
+        if got.shape != variable.shape or got.dtype != variable.dtype:
+            raise ValueError(
+                f"{place}: expected {variable.dtype.name} of shape {variable.shape} for {name!r}, "
+                f"got {got.dtype.name} of shape {got.shape}"
+            )
+    return [(variable, arrays[name]) for name, variable in variables.items()]
+
+
+def _weights(model: Model) -> dict[str, Array]:
+    if not model.built:
+        raise ValueError(f"model: expected {model.name!r} to be built before it is saved; call it or build it")
+    return {f"weights/{name}": variable._array for name, variable in named_weights(model).items()}
+
+
+def save_weights(model: Model, path: Path) -> None:
+    """Writes the weights alone. Raises ValueError for a model that is not built, OSError for a full disk."""
+    write_tensors(path, _weights(model), _texts("seqcore-weights"))
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Reads the weights of a file of weights, a model or a checkpoint into ``model`` (built, same architecture).
+
+    Raises:
+        ValueError: naming the file and what is wrong with it; the model is then unchanged.
+    """
+    tensors, _ = _read(path, "seqcore-weights", "seqcore-model", "seqcore-checkpoint")
+    for variable, values in _matched(os.fspath(path), model, tensors):
+        variable.assign(values)
+
+
+# ---------------------------------------------------------------- whole models
+
+
+def save_model(model: Model, path: Path, **extra: Any) -> None:
+    """Writes one file with the architecture, the weights, how the model was compiled, and ``extra``.
+
+    Args:
+        model: a built model; a subclassed one must be registered (``models.register``) and have ``get_config``.
+        path: the file.
+        **extra: what belongs to the model: a vocabulary, preprocessing; numbers, texts, arrays, lists and dicts of
+            them. :func:`load_model` gives it back as ``model.extra``.
+
+    >>> import tempfile, os
+    >>> from seqcore import Sequential, layers
+    >>> model = Sequential([layers.Input((4,)), layers.Dense(2)])
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+    >>> save_model(model, path, words=["the", "cat"])
+    >>> load_model(path).extra
+    {'words': ['the', 'cat']}
+    """
+    from .layers.base import serialize
+
+    tensors = _weights(model)
+    texts = _texts(
+        "seqcore-model",
+        architecture=_pack(serialize(model), "architecture", tensors),
+        build=model._build_config(),
+        compiled=_pack(model._compile_config(), "compiled", tensors),
+        extra=_pack(extra, "extra", tensors),
+    )
+    write_tensors(path, tensors, texts)
+
+
+def load_model(path: Path, compile: bool = True) -> Model:
+    """Reads a model that :func:`save_model` wrote, built, with its weights, and compiled as it was.
+
+    The optimizer starts with its settings and fresh slots; a checkpoint keeps the slots too.
+
+    Raises:
+        ValueError: naming the file, if it is truncated, of another format, or needs a class that is not registered.
+    """
+    from .layers.base import deserialize
+    from .models import Model
+
+    place = os.fspath(path)
+    tensors, metadata = _read(path, "seqcore-model")
+    try:
+        model = deserialize(_unpack(metadata["architecture"], tensors))
+        if not isinstance(model, Model):
+            raise ValueError(f"expected a model, got {type(model).__name__}")
+        model._build_from_config(metadata["build"])
+        model.extra = _unpack(metadata["extra"], tensors)
+        if compile:
+            model._compile_from_config(_unpack(metadata["compiled"], tensors))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{place}: expected the description of a model, got one that fails: {error}") from error
+    for variable, values in _matched(place, model, tensors):
+        variable.assign(values)
+    return model
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def save_checkpoint(path: Path, model: Model, position: Mapping[str, Any] | None = None) -> None:
+    """Writes all that a training run needs to go on as if it had never stopped, bit by bit.
+
+    Args:
+        path: the file.
+        model: a built and compiled model.
+        position: where the run stands (epoch, batch, best loss, ...): numbers, texts, arrays, lists, dicts.
+
+    Held: the weights, the optimizer's slots and settings, the state of the global random generator, the layers' own
+    states (the counters of dropout, the carried states of stateful layers) and the position.
+    """
+    tensors = _weights(model)
+    optimizer = None
+    if model.optimizer is not None:
+        names = {id(variable): name for name, variable in named_weights(model).items()}
+        optimizer = {
+            "class": type(model.optimizer).__name__,
+            "variables": [names.get(id(variable)) for variable in model.optimizer.variables],
+            "state": _pack(model.optimizer.get_state(), "optimizer", tensors),
+        }
+    texts = _texts(
+        "seqcore-checkpoint",
+        build=model._build_config(),
+        optimizer=optimizer,
+        layers=_pack(model.get_layer_state(), "layers", tensors),
+        random=_pack(random.get_state(), "random", tensors),
+        position=_pack(dict(position or {}), "position", tensors),
+    )
+    write_tensors(path, tensors, texts)
+
+
+def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
+    """Puts ``model`` and the random generator into the state of a checkpoint and returns its position.
+
+    Args:
+        path: a file that :func:`save_checkpoint` wrote.
+        model: the same architecture, compiled with the same kind of optimizer; it is built if need be.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it; the model is then unchanged.
+    """
+    place = os.fspath(path)
+    tensors, metadata = _read(path, "seqcore-checkpoint")
+    try:
+        saved, states = metadata["optimizer"], _unpack(metadata["layers"], tensors)
+        slots = None if saved is None else _unpack(saved["state"], tensors)
+        generator, position = _unpack(metadata["random"], tensors), _unpack(metadata["position"], tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{place}: expected a whole checkpoint, got one that fails: {error}") from error
+    if saved is not None:
+        have = type(model.optimizer).__name__ if model.optimizer is not None else "a model that is not compiled"
+        if have != saved["class"]:
+            raise ValueError(f"{place}: expected a model compiled with {saved['class']}, got {have}")
+    if not model.built:
+        model._build_from_config(metadata["build"])
+    pairs = _matched(place, model, tensors)
+    optimizer = model.optimizer
+    layers_before, random_before = model.get_layer_state(), random.get_state()
+    try:
+        model.set_layer_state(states)
+        random.set_state(generator)
+        if slots is not None and optimizer is not None:
+            model._prepare_training()
+            optimizer.set_state(_in_order(slots, saved["variables"], model))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        model.set_layer_state(layers_before)
+        random.set_state(random_before)
+        raise ValueError(f"{place}: expected the state of model {model.name!r}, got another one: {error}") from error
+    for variable, values in pairs:
+        variable.assign(values)
+    return dict(position)
+
+
+def _in_order(slots: Mapping[str, Any], names: Sequence[str | None], model: Model) -> dict[str, Any]:
+    """The optimizer's state, saved for variables in the order of ``names``, in the order in which it knows them now."""
+    optimizer = model.optimizer
+    assert optimizer is not None
+    variables = named_weights(model)
+    optimizer.build([variables[name] for name in names if name is not None])
+    now = {id(variable): number for number, variable in enumerate(optimizer.variables)}
+    found: dict[str, Any] = {}
+    for key, value in slots.items():
+        number, slash, rest = key.partition("/")
+        if not slash:
+            found[key] = value
+            continue
+        name = names[int(number)]
+        if name is not None:
+            found[f"{now[id(variables[name])]}/{rest}"] = value
+    return found
+
+
+# ---------------------------------------------------------------- weight maps
+
+# Where each of our gates (i f c o; z r h) stands in PyTorch (i f g o; r z n).
+_TORCH_GATES = {"rnn": (0,), "lstm": (0, 1, 2, 3), "gru": (1, 0, 2)}
+
+
+def _torch_gates(cell: str) -> tuple[int, ...]:
+    if cell not in _TORCH_GATES:
+        raise ValueError(f"cell: expected 'rnn', 'lstm' or 'gru', got {cell!r}")
+    return _TORCH_GATES[cell]
+
+
+def _reorder(array: Array, gates: Sequence[int]) -> Array:
+    """Blocks of the last axis in another order."""
+    blocks = np.split(array, len(gates), axis=-1)
+    return np.concatenate([blocks[gate] for gate in gates], axis=-1)
+
+
+def from_torch(weights: Mapping[str, Any], cell: str) -> list[list[Array]]:
+    """Weights of a ``torch.nn.RNN``, ``LSTM`` or ``GRU`` for layers of seqcore.
+
+    Args:
+        weights: its ``state_dict()`` as arrays: ``weight_ih_l0`` (gH, D), ``weight_hh_l0`` (gH, H), ``bias_ih_l0`` and
+            ``bias_hh_l0`` (gH,), ... with ``_reverse`` for the second direction; a prefix such as ``lstm.`` is ignored.
+        cell: ``"rnn"``, ``"lstm"`` or ``"gru"``.
+
+    Returns:
+        One list for each layer, in the order of ``layer.set_weights``: kernel (D, gH), recurrent kernel (H, gH), bias
+        (gH,), for the GRU (2, 3H); for two directions the forward ones first. PyTorch's two biases are added where the
+        equations add them.
+
+    Raises:
+        ValueError: for an unknown cell, missing arrays or shapes that do not fit.
+
+    >>> arrays = {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.ones((8, 2))}
+    >>> [array.shape for array in from_torch(arrays, "lstm")[0]]
+    [(3, 8), (2, 8)]
+    """
+    gates = _torch_gates(cell)
+    arrays = {name.rsplit(".", 1)[-1]: np.asarray(array) for name, array in weights.items()}
+    layers: list[list[Array]] = []
+    while f"weight_ih_l{len(layers)}" in arrays:
+        layer: list[Array] = []
+        for suffix in (f"_l{len(layers)}", f"_l{len(layers)}_reverse"):
+            if f"weight_ih{suffix}" in arrays:
+                layer += _one_from_torch(arrays, suffix, gates, cell)
+        layers.append(layer)
+    if not layers:
+        raise ValueError("weights: expected arrays named 'weight_ih_l0', 'weight_hh_l0', ..., got none of these names")
+    return layers
+
+
+def _one_from_torch(arrays: Mapping[str, Array], suffix: str, gates: Sequence[int], cell: str) -> list[Array]:
+    if f"weight_hh{suffix}" not in arrays:
+        raise ValueError(f"weights: expected 'weight_hh{suffix}' beside 'weight_ih{suffix}', got none")
+    if f"weight_hr{suffix}" in arrays:
+        raise ValueError(f"weights: expected an LSTM without projection, got 'weight_hr{suffix}'")
+    kernel, recurrent = arrays[f"weight_ih{suffix}"], arrays[f"weight_hh{suffix}"]
+    rows = len(gates) * recurrent.shape[-1]
+    if kernel.ndim != 2 or recurrent.shape[:1] != (rows,) or len(kernel) != rows:
+        raise ValueError(
+            f"weights: expected ({rows}, D) and ({rows}, H) for {cell!r}, got {kernel.shape}, {recurrent.shape}"
+        )
+    found = [np.ascontiguousarray(_reorder(kernel.T, gates)), np.ascontiguousarray(_reorder(recurrent.T, gates))]
+    if f"bias_ih{suffix}" in arrays:
+        biases = np.stack([arrays[f"bias_ih{suffix}"], arrays[f"bias_hh{suffix}"]])
+        found.append(_reorder(biases if cell == "gru" else biases[0] + biases[1], gates))
+    return found
+
+
+def to_torch(layers: Sequence[Sequence[Any]], cell: str) -> dict[str, Array]:
+    """The way back of :func:`from_torch`: arrays for ``load_state_dict`` of a ``torch.nn.RNN``, ``LSTM`` or ``GRU``.
+
+    Args:
+        layers: ``layer.get_weights()`` of each layer; six arrays (four without biases) mean two directions.
+        cell: ``"rnn"``, ``"lstm"`` or ``"gru"`` (with ``reset_after=True``).
+
+    Returns:
+        name -> array; the second bias of RNN and LSTM is zero.
+
+    >>> kernel, recurrent, bias = np.zeros((3, 8)), np.zeros((2, 8)), np.zeros(8)
+    >>> sorted(to_torch([[kernel, recurrent, bias]], "lstm"))
+    ['bias_hh_l0', 'bias_ih_l0', 'weight_hh_l0', 'weight_ih_l0']
+    """
+    gates = _torch_gates(cell)
+    back = [gates.index(gate) for gate in range(len(gates))]
+    found: dict[str, Array] = {}
+    for number, layer in enumerate(layers):
+        arrays = [np.asarray(array) for array in layer]
+        if len(arrays) not in (2, 3, 4, 6):
+            raise ValueError(f"layers: expected 2, 3, 4 or 6 arrays for layer {number}, got {len(arrays)}")
+        each = 3 if len(arrays) in (3, 6) else 2
+        for start, suffix in zip(range(0, len(arrays), each), (f"_l{number}", f"_l{number}_reverse")):
+            kernel, recurrent = arrays[start], arrays[start + 1]
+            width = len(gates) * len(recurrent)
+            if kernel.shape[1:] != (width,) or recurrent.shape[1:] != (width,):
+                raise ValueError(
+                    f"layers: expected kernels of {width} columns for {cell!r}, got {kernel.shape}, {recurrent.shape}"
+                )
+            found[f"weight_ih{suffix}"] = np.ascontiguousarray(_reorder(kernel, back).T)
+            found[f"weight_hh{suffix}"] = np.ascontiguousarray(_reorder(recurrent, back).T)
+            if each == 3:
+                bias = _reorder(arrays[start + 2], back)
+                if cell == "gru" and bias.shape != (2, width):
+                    raise ValueError(
+                        f"layers: expected a bias of shape (2, {width}) (reset_after=True), got {bias.shape}"
+                    )
+                pair = bias if cell == "gru" else (bias, np.zeros_like(bias))
+                found[f"bias_ih{suffix}"], found[f"bias_hh{suffix}"] = pair[0], pair[1]
+    return found

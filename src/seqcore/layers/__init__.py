@@ -1,0 +1,32 @@
+"""Layers with Keras's names, arguments and semantics."""
+
+from .base import Layer, register
+from .cells import ContextRNNCell, GRUCell, LSTMCell, SimpleRNNCell
+from .context import ContextRNN
+from .core import Activation, Dense, Dropout, Embedding, Flatten, Input, InputLayer, ReLU, Softmax
+from .recurrent import GRU, LSTM, SimpleRNN
+from .wrappers import Bidirectional, TimeDistributed
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Activation",
+    "Bidirectional",
+    "ContextRNN",
+    "ContextRNNCell",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GRUCell",
+    "Input",
+    "InputLayer",
+    "LSTMCell",
+    "Layer",
+    "ReLU",
+    "SimpleRNN",
+    "SimpleRNNCell",
+    "Softmax",
+    "TimeDistributed",
+    "register",
+]

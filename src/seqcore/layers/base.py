@@ -1,0 +1,670 @@
+"""Layer: weights, call protocol (casting, training, masks, lengths), extra state, config; the registry of classes."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from inspect import signature
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .. import _core, ops
+from .. import initializers as _initializers
+from .. import random as _random
+from ..autograd import Tensor, Variable, as_array, float_dtype, record
+
+Array = NDArray[Any]
+Shape = tuple[int | None, ...]
+LayerClass = TypeVar("LayerClass", bound="type[Layer]")
+
+
+class _CallSpec(NamedTuple):
+    """What the ``call`` of a class takes, and where (-1: by keyword alone; None: not at all)."""
+
+    training: int | None
+    mask: int | None
+    lengths: int | None
+
+
+class _Context(threading.local):
+    """``training`` of the call that is running in this thread; inner layers take it over."""
+
+    training: bool | None = None
+
+
+_context = _Context()
+_counters: dict[str, int] = {}
+
+
+def _automatic_name(cls: type) -> str:
+    """lstm, lstm_1, ... in the order of making."""
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower().lstrip("_")
+    count = _counters.get(word, 0)
+    _counters[word] = count + 1
+    return f"{word}_{count}" if count else word
+
+
+def reset_names() -> None:
+    """Lets automatic layer names count from the beginning again."""
+    _counters.clear()
+
+
+def _refuse_unknown(cls: type, unknown: dict[str, Any]) -> None:
+    """Keyword arguments that Keras has and this library has not, and those that nobody has."""
+    for key, value in unknown.items():
+        if key.endswith(("_regularizer", "_constraint")):
+            if value is not None:
+                raise ValueError(
+                    f"{key}: expected None, since regularizers and constraints are not supported, got {value!r}"
+                )
+        else:
+            raise ValueError(f"{cls.__name__}: got an unknown argument {key!r}")
+
+
+class Layer:
+    """Base of all layers and models.
+
+    Args:
+        trainable: whether tapes follow the weights.
+        name: for summaries and files; counted names like ``lstm_1`` by default.
+        dtype: "float32" or "float64"; ``floatx`` by default. Inputs are cast to it.
+        input_shape: shape of one sample, for the first layer of a Sequential.
+        batch_input_shape: the same with the batch size in front.
+
+    Subclasses make their weights in ``build(input_shape)`` with :meth:`add_weight` and compute in
+    ``call(inputs, ...)``, which may take ``training``, ``mask`` and ``lengths``. Layers and variables held as
+    attributes (in lists, tuples and dicts too) belong to the layer.
+
+    Raises:
+        ValueError: for unknown arguments, and for Keras's regularizers and constraints.
+
+    >>> class Scale(Layer):
+    ...     def build(self, input_shape):
+    ...         self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="factor")
+    ...     def call(self, inputs):
+    ...         return inputs * self.factor
+    >>> Scale()([[1.0, 2.0]]).numpy()
+    array([[1., 2.]], dtype=float32)
+    """
+
+    supports_masking = False
+    # Kinds of arrays that are cast to the layer's type: "f" as in Keras; "fiub" in layers of numbers; none of ids.
+    _input_kinds = "f"
+    _spec = _CallSpec(None, None, None)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        call = cls.__dict__.get("call")
+        if call is None:
+            return
+        found: dict[str, int | None] = {"training": None, "mask": None, "lengths": None}
+        for i, parameter in enumerate(signature(call).parameters.values()):
+            if parameter.name in found:
+                found[parameter.name] = -1 if parameter.kind is parameter.KEYWORD_ONLY else i - 1
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                found = {key: -1 if at is None else at for key, at in found.items()}
+        cls._spec = _CallSpec(**found)
+
+    def __init__(
+        self,
+        *,
+        trainable: bool = True,
+        name: str | None = None,
+        dtype: DTypeLike | None = None,
+        input_shape: Sequence[int | None] | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+        **unknown: Any,
+    ) -> None:
+        _refuse_unknown(type(self), unknown)
+        self.name = str(name) if name else _automatic_name(type(self))
+        self._dtype = float_dtype(dtype)
+        self._trainable = bool(trainable)
+        self._own: list[tuple[Variable, bool]] = []
+        self.built = False
+        self._build_shape: Any = None
+        self._batch_input_shape: Shape | None = None
+        if input_shape is not None:
+            self._batch_input_shape = (None, *_sizes("input_shape", input_shape))
+        if batch_input_shape is not None:
+            self._batch_input_shape = _sizes("batch_input_shape", batch_input_shape)
+
+    # --- weights ---
+
+    @property
+    def dtype(self) -> str:
+        """Name of the floating-point type."""
+        return self._dtype.name
+
+    @property
+    def trainable(self) -> bool:
+        """Whether tapes follow the weights; setting it reaches all layers inside."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        known = {id(variable) for variable, _ in self._own}
+        self._own += [(one, one.trainable) for one in self._own_weights() if id(one) not in known]
+        for variable, free in self._own:
+            variable.trainable = self._trainable and free
+        for layer in self._sublayers:
+            layer.trainable = value
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | None = None,
+        initializer: Any = None,
+        dtype: DTypeLike | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+        **unknown: Any,
+    ) -> Variable:
+        """A new variable of the layer.
+
+        Args:
+            shape: sizes of its axes.
+            initializer: see ``initializers.get``; "glorot_uniform", for a vector "zeros", by default.
+            dtype: the layer's type by default.
+            trainable: False for a weight that no optimizer may change.
+            name: the variable is called ``layer/name``.
+        """
+        _refuse_unknown(type(self), unknown)
+        sizes = tuple(shape or ())
+        if initializer is None:
+            initializer = "glorot_uniform" if len(sizes) > 1 else "zeros"
+        kind = self._dtype if dtype is None else np.dtype(dtype)
+        if kind.kind == "f":
+            values: Any = _initializers.get(initializer)(sizes, kind)
+        else:
+            values = _initializers.get(initializer)(sizes, "float64").astype(kind)
+        short = name or f"weight_{len(self._own)}"
+        variable = Variable(values, trainable and self._trainable, f"{self.name}/{short}")
+        self._own.append((variable, bool(trainable)))
+        return variable
+
+    @property
+    def _sublayers(self) -> list[Layer]:
+        """The layers held directly, each once."""
+        return [layer for _, layer in self._named_sublayers()]
+
+    def _named_sublayers(self) -> list[tuple[str, Layer]]:
+        """The layers held directly with the way to them: an attribute, or attribute.index in lists and dicts."""
+        found: dict[int, tuple[str, Layer]] = {}
+        for key, value in self.__dict__.items():
+            for path, layer in _inside(value, Layer, key):
+                if layer is not self:
+                    found.setdefault(id(layer), (path, layer))
+        return list(found.values())
+
+    def _own_weights(self) -> list[Variable]:
+        """The variables of the layer itself, without those of layers inside."""
+        found = {id(one): one for one, _ in self._own}
+        for key, value in self.__dict__.items():
+            if key != "_own":
+                for _, variable in _inside(value, Variable, key):
+                    found.setdefault(id(variable), variable)
+        return list(found.values())
+
+    def layers_inside(self) -> list[Layer]:
+        """All layers held directly or deeper, in order, each once."""
+        found: dict[int, Layer] = {}
+        for layer in self._sublayers:
+            for one in [layer, *layer.layers_inside()]:
+                found.setdefault(id(one), one)
+        return list(found.values())
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All variables: the layer's own, then those of the layers inside, each once."""
+        found = {id(one): one for one in self._own_weights()}
+        for layer in self._sublayers:
+            for variable in layer.weights:
+                found.setdefault(id(variable), variable)
+        return list(found.values())
+
+    variables = weights
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        return [one for one in self.weights if one.trainable]
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        return self.trainable_weights
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        return [one for one in self.weights if not one.trainable]
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        return self.non_trainable_weights
+
+    def get_weights(self) -> list[Array]:
+        """Copies of all weights, in the order of :attr:`weights`."""
+        return [one.numpy() for one in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Writes arrays in the order of :attr:`weights`.
+
+        Raises:
+            ValueError: if their number or a shape differs; nothing is changed then.
+        """
+        variables = self.weights
+        arrays = [as_array(one) for one in weights]
+        if len(arrays) != len(variables):
+            hint = "" if self.built else " (the layer has no weights before its first call)"
+            raise ValueError(
+                f"weights: expected {len(variables)} arrays for layer {self.name!r}{hint}, got {len(arrays)}"
+            )
+        for variable, array in zip(variables, arrays):
+            if variable.shape != array.shape:
+                raise ValueError(f"weights: expected shape {variable.shape} for {variable.name!r}, got {array.shape}")
+            if array.dtype.kind not in "fiub":
+                raise TypeError(f"weights: expected numbers for {variable.name!r}, got type {array.dtype}")
+        for variable, array in zip(variables, arrays):
+            variable.assign(array.astype(variable.dtype, copy=False))
+
+    def count_params(self) -> int:
+        """Number of weights.
+
+        Raises:
+            ValueError: before the layer is built.
+        """
+        if not self.built and not self.weights:
+            raise ValueError(f"count_params: expected a built layer; call {self.name!r} on data first")
+        return sum(one.size for one in self.weights)
+
+    # --- calling ---
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the weights for inputs of ``input_shape``; subclasses override it."""
+        self.built = True
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The computation; subclasses override it."""
+        raise TypeError(f"{type(self).__name__}: a layer must define call(inputs)")
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output for inputs of ``input_shape``; None stands for any size."""
+        return input_shape
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask of the output."""
+        return mask
+
+    def _keeps_time(self) -> bool:
+        """Whether the output has the time steps of the input, so that masks and lengths go on."""
+        return True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Builds at the first call, casts the input, passes ``training``, ``mask`` and ``lengths``, and runs ``call``.
+
+        Raises:
+            ValueError: for both mask and lengths, and for a symbolic input.
+        """
+        if not args:
+            if "inputs" not in kwargs:
+                raise ValueError(f"inputs: expected data for layer {self.name!r}, got none")
+            args = (kwargs.pop("inputs"),)
+        x = self._prepare(args[0])
+        spec = self._spec
+        outer = _context.training
+        training = kwargs.pop("training", None)
+        at = spec.training
+        if at is not None and 0 < at < len(args):
+            training = args[at] if training is None else training
+            args = args[:at] + ((outer or False) if training is None else training,) + args[at + 1 :]
+        elif at is not None:
+            kwargs["training"] = (outer or False) if training is None else training
+        if training is None:
+            training = outer or False
+        single = isinstance(x, Tensor)
+        kept = False
+        if single:
+            if not x.size:
+                raise ValueError(f"inputs: expected at least one element for layer {self.name!r}, got shape {x.shape}")
+            x, kept = self._take_masks(x, args, kwargs)
+        if not self.built:
+            self._build(x)
+        _context.training = training
+        try:
+            y = self.call(x, *args[1:], **kwargs)
+        finally:
+            _context.training = outer
+        if kept and self.supports_masking and self._keeps_time():
+            first = y[0] if isinstance(y, (list, tuple)) else y
+            if isinstance(first, Tensor) and first.mask is None and first.lengths is None:
+                first.lengths = x.lengths
+                first.mask = self.compute_mask(x, x.mask) if x.mask is not None else None
+        return y
+
+    def _take_masks(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, bool]:
+        """Puts what masks or lengths there are where ``call`` and the output find them."""
+        spec = self._spec
+        mask = args[spec.mask] if spec.mask is not None and 0 < spec.mask < len(args) else kwargs.pop("mask", None)
+        lengths = kwargs.pop("lengths", None)
+        given = mask is not None or lengths is not None
+        mask = x.mask if mask is None else mask
+        lengths = x.lengths if lengths is None else lengths
+        if mask is None and lengths is None:
+            return x, False
+        if mask is not None and lengths is not None:
+            raise ValueError(f"mask, lengths: expected at most one of them for layer {self.name!r}, got both")
+        if given:
+            mask = None if mask is None else as_mask(mask, x.shape)
+            lengths = None if lengths is None else as_lengths(lengths, x.shape)
+            old = x
+            x = Tensor(x._array)
+            x.mask, x.lengths = mask, lengths
+            record((x,), (old,), lambda g: (g,))
+        if spec.mask is not None and mask is not None and not 0 < spec.mask < len(args):
+            kwargs["mask"] = mask
+        if spec.lengths is not None and lengths is not None:
+            kwargs["lengths"] = lengths
+        return x, True
+
+    def _prepare(self, value: Any) -> Any:
+        """Inputs as tensors of the layer's type."""
+        if isinstance(value, Tensor):
+            kind = value.dtype
+            if kind is self._dtype or kind == self._dtype or not self._casts(kind):
+                return value
+            y = ops.cast(value, self._dtype)
+            y.mask, y.lengths = value.mask, value.lengths
+            return y
+        if isinstance(value, dict):
+            return {key: self._prepare(one) for key, one in value.items()}
+        if isinstance(value, (list, tuple)) and any(
+            isinstance(one, (Tensor, np.ndarray, list, tuple)) for one in value
+        ):
+            if any(isinstance(one, (Tensor, np.ndarray)) for one in value):
+                return [self._prepare(one) for one in value]
+        if isinstance(value, Layer):
+            raise ValueError(
+                f"inputs: expected data for layer {self.name!r}, got the layer {value.name!r}; the functional API is "
+                "not supported, use Sequential([...]) or a subclass of Model"
+            )
+        if value is None:
+            raise ValueError(f"inputs: expected data for layer {self.name!r}, got None")
+        array = as_array(value)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"inputs: expected real numbers for layer {self.name!r}, got type {array.dtype}")
+        if array.dtype != self._dtype and self._casts(array.dtype):
+            array = array.astype(self._dtype)
+        return Tensor(array)
+
+    def _casts(self, kind: np.dtype[Any]) -> bool:
+        """Whether inputs of another type become the layer's; a model leaves that to the layers inside."""
+        if kind.kind not in self._input_kinds:
+            return False
+        return len(self._input_kinds) > 1 or not self._sublayers
+
+    def _build(self, x: Any) -> None:
+        self._build_with(_shape(x))
+
+    def _build_with(self, shape: Any) -> None:
+        """Builds for inputs of ``shape``; a failing build leaves no weights behind."""
+        before = len(self._own)
+        try:
+            self.build(shape)
+        except BaseException:
+            del self._own[before:]
+            raise
+        self._build_shape = shape
+        self.built = True
+
+    # --- state beside the weights ---
+
+    def reset_states(self, stddev: float = 0.0) -> None:
+        """Sets the states of stateful layers inside to zero, or to normal noise of that standard deviation."""
+        for layer in self._sublayers:
+            layer.reset_states(stddev)
+
+    def reset_dropout_masks(self) -> None:
+        """Lets cells inside draw new dropout masks at their next step; a model calls it when its call begins."""
+        for layer in self._sublayers:
+            layer.reset_dropout_masks()
+
+    def _take_state(self) -> Any:
+        """Removes and returns the carried state."""
+        return None
+
+    def _put_state(self, state: Any) -> None:
+        """Brings back what :meth:`_take_state` returned."""
+
+    @contextmanager
+    def state_scope(self) -> Iterator[None]:
+        """Inside, stateful layers work on states of their own that start at zero; the old ones come back afterwards."""
+        taken = [(layer, layer._take_state()) for layer in [self, *self.layers_inside()]]
+        try:
+            yield
+        finally:
+            for layer, state in taken:
+                layer._put_state(state)
+
+    def get_layer_state(self) -> dict[str, Any]:
+        """What an exact resume needs beside the weights: dropout counters and carried states, of layers inside too."""
+        return {"own": self._get_own_state(), "inside": [layer.get_layer_state() for layer in self._sublayers]}
+
+    def set_layer_state(self, state: dict[str, Any]) -> None:
+        """Brings back what :meth:`get_layer_state` returned.
+
+        Raises:
+            ValueError: if it comes from a layer of another structure.
+        """
+        layers = self._sublayers
+        if not isinstance(state, dict) or len(state.get("inside", ())) != len(layers) or "own" not in state:
+            raise ValueError(f"state: expected the state of layer {self.name!r} with {len(layers)} layers inside")
+        for layer, one in zip(layers, state["inside"]):
+            layer.set_layer_state(one)
+        self._set_own_state(state["own"])
+
+    def _get_own_state(self) -> dict[str, Any]:
+        return {}
+
+    def _set_own_state(self, state: dict[str, Any]) -> None:
+        pass
+
+    def _add_to_stream(self, stream: Any) -> None:
+        """Adds the layer to a ``_core.Stream``.
+
+        Raises:
+            ValueError: for layers that cannot run one step at a time.
+        """
+        raise ValueError(f"layer {self.name!r}: a {type(self).__name__} cannot be streamed")
+
+    # --- config ---
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make an equal layer with new weights; subclasses add theirs."""
+        config: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype}
+        if self._batch_input_shape is not None:
+            config["batch_input_shape"] = list(self._batch_input_shape)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A new layer from a config."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+class DropoutSource:
+    """A stream of dropout masks: one (seed, stream), a counter of draws.
+
+    Args:
+        seed: a seed of its own, or None for the global one with a new stream number.
+    """
+
+    __slots__ = ("seed", "stream", "call")
+
+    def __init__(self, seed: int | None) -> None:
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+            raise ValueError(f"seed: expected None or an integer >= 0, got {seed!r}")
+        self.seed = None if seed is None else int(seed)
+        self.stream = _random.next_stream() if seed is None else 0
+        self.call = 0
+
+    def mask(self, shape: tuple[int, ...], rate: float, dtype: str, offset: int = 0) -> Array:
+        """The mask of the draw number ``call + offset``; the caller counts ``call`` up when its work is done."""
+        seed = _random.seed() if self.seed is None else self.seed
+        return _core.dropout_mask(shape, rate, seed, self.stream, self.call + offset, dtype)
+
+    def get_state(self) -> dict[str, int]:
+        return {"stream": self.stream, "call": self.call}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.stream, self.call = int(state["stream"]), int(state["call"])
+
+
+def check_rate(name: str, rate: Any) -> float:
+    """A dropout rate as a float.
+
+    Raises:
+        ValueError: outside 0 <= rate < 1.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0 <= rate < 1:
+        raise ValueError(f"{name}: expected a number 0 <= rate < 1, got {rate!r}")
+    return float(rate)
+
+
+def check_size(name: str, value: Any) -> int:
+    """A positive whole number as an int."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+    return int(value)
+
+
+def activation_name(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """An activation given as a name, as None (linear) or as a function of ``ops``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value is None:
+        return "linear"
+    found = value if isinstance(value, str) else str(getattr(value, "__name__", None))
+    known = isinstance(value, str) or value is getattr(ops, found, None)
+    if not known or found not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    return found
+
+
+def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:
+    """A mask as (B, T) booleans for a sequence (or ids) of ``shape`` (B, T, ...)."""
+    array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+    if array.shape != shape[:2] or len(shape) < 2 or array.dtype.kind not in "buif":
+        raise ValueError(f"mask: expected booleans of shape {shape[:2]}, got {array.dtype} of shape {array.shape}")
+    return np.ascontiguousarray(array, bool)
+
+
+def as_lengths(lengths: Any, shape: tuple[int, ...]) -> Array:
+    """Lengths as (B,) int32 for a sequence (or ids) of ``shape`` (B, T, ...)."""
+    array = lengths._array if isinstance(lengths, Tensor) else np.asarray(lengths)
+    steps = shape[1] if len(shape) > 1 else 0
+    expected = f"lengths: expected integers 0...{steps} of shape {shape[:1]}, got"
+    if array.shape != shape[:1] or array.dtype.kind not in "iuf":
+        raise ValueError(f"{expected} {array.dtype} of shape {array.shape}")
+    with np.errstate(invalid="ignore"):
+        wrong = ~((array >= 0) & (array <= steps) & (array == np.floor(array)))
+    if wrong.any():
+        raise ValueError(f"{expected} {array[wrong][0]}")
+    return np.ascontiguousarray(array, np.int32)
+
+
+def _sizes(name: str, shape: Any) -> Shape:
+    try:
+        sizes = tuple(None if n is None else int(n) for n in shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected a tuple of sizes, got {shape!r}") from None
+    if any(n is not None and n < 1 for n in sizes):
+        raise ValueError(f"{name}: expected positive sizes or None, got {shape!r}")
+    return sizes
+
+
+def _shape(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.shape
+    if isinstance(x, dict):
+        return {key: _shape(one) for key, one in x.items()}
+    return [_shape(one) for one in x] if isinstance(x, (list, tuple)) else None
+
+
+def _inside(value: Any, kind: type, path: str) -> Iterator[tuple[str, Any]]:
+    """Values of a kind in an attribute, lists, tuples and dicts included, with the way to each."""
+    if isinstance(value, kind):
+        yield path, value
+    elif type(value) in (list, tuple, dict):
+        for key, one in value.items() if type(value) is dict else enumerate(value):
+            yield from _inside(one, kind, f"{path}.{key}")
+
+
+# --- classes by name, for files without pickle -----------------------------------------------------------------------
+
+_registry: dict[str, type[Layer]] = {}
+
+
+def register(name: Any = None) -> Any:
+    """Class decorator: files know the class by ``name`` (its own name by default).
+
+    >>> @register("mine/Double")
+    ... class Double(Layer):
+    ...     def call(self, inputs):
+    ...         return inputs * 2
+    >>> get_class("mine/Double") is Double
+    True
+    """
+    if isinstance(name, type):
+        return _enter(name.__name__, name)
+    return lambda cls: _enter(name or cls.__name__, cls)
+
+
+def _enter(name: str, cls: LayerClass) -> LayerClass:
+    if not (isinstance(cls, type) and issubclass(cls, Layer)):
+        raise TypeError(f"register: expected a subclass of Layer, got {cls!r}")
+    _registry[name] = cls
+    cls._registered_name = name  # type: ignore[attr-defined]
+    return cls
+
+
+def get_class(name: str) -> type[Layer]:
+    """The class registered under ``name``.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in _registry:
+        raise ValueError(f"class_name: expected a registered layer, got {name!r}; decorate the class with @register()")
+    return _registry[name]
+
+
+def serialize(layer: Layer) -> dict[str, Any]:
+    """Registered name and config of a layer.
+
+    Raises:
+        ValueError: if its class is not registered.
+    """
+    name = type(layer).__dict__.get("_registered_name")
+    if name is None or _registry.get(name) is not type(layer):
+        raise ValueError(
+            f"layer {layer.name!r}: class {type(layer).__name__} is not registered; decorate it with @register()"
+        )
+    return {"class_name": name, "config": layer.get_config()}
+
+
+def deserialize(config: dict[str, Any]) -> Any:
+    """A new layer from what :func:`serialize` returned.
+
+    Raises:
+        ValueError: for an unknown class or a config that is none.
+    """
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise ValueError(f"config: expected a dict with class_name and config, got {config!r:.80}")
+    return get_class(config["class_name"]).from_config(dict(config.get("config", {})))

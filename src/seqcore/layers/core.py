@@ -1,0 +1,513 @@
+"""Layers without time: Input, Dense, Embedding, Dropout, activations, Flatten.
+
+B: batch, T: time steps, K: input features, N: units, V: rows of an embedding table, D: their width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .. import _core, ops
+from .. import initializers as _initializers
+from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
+from .base import (
+    DropoutSource,
+    Layer,
+    Shape,
+    activation_name,
+    as_mask,
+    check_rate,
+    check_size,
+    register,
+)
+
+Array = NDArray[Any]
+
+ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "hard_sigmoid")
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "linear": ops.linear,
+    "tanh": ops.tanh,
+    "relu": ops.relu,
+    "sigmoid": ops.sigmoid,
+    "hard_sigmoid": ops.hard_sigmoid,
+    "softmax": ops.softmax,
+    "log_softmax": ops.log_softmax,
+}
+
+
+@register()
+class InputLayer(Layer):
+    """States the shape of one sample at the front of a Sequential; passes data on unchanged.
+
+    Args:
+        shape: shape of one sample, without the batch size.
+        batch_size: fixed batch size, or None.
+        dtype: "float32", "float64", or an integer type for ids.
+        batch_shape: shape with the batch size in front, instead of ``shape`` and ``batch_size``.
+    """
+
+    supports_masking = True
+    _input_kinds = ""
+
+    def __init__(
+        self,
+        shape: Sequence[int | None] | int | None = None,
+        batch_size: int | None = None,
+        dtype: DTypeLike | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        name: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        kind = None if dtype is None else np.dtype(dtype)
+        unknown.pop("trainable", None)
+        if batch_shape is None:
+            if shape is None:
+                raise ValueError("shape: expected a tuple of sizes, got None")
+            batch_shape = (batch_size, *((shape,) if isinstance(shape, int) else shape))
+        super().__init__(
+            name=name,
+            dtype=kind if kind is not None and kind.kind == "f" else None,
+            batch_input_shape=batch_shape,
+            **unknown,
+        )
+        self.data_type = self.dtype if kind is None else kind.name
+
+    @property
+    def batch_shape(self) -> Shape:
+        assert self._batch_input_shape is not None
+        return self._batch_input_shape
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.data_type, "batch_shape": list(self.batch_shape)}
+
+    def _add_to_stream(self, stream: Any) -> None:
+        pass
+
+
+def Input(  # noqa: N802
+    shape: Sequence[int | None] | int | None = None,
+    batch_size: int | None = None,
+    dtype: DTypeLike | None = None,
+    batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
+    **unknown: Any,
+) -> InputLayer:
+    """The shape of one sample, as the first entry of a Sequential.
+
+    Calling a layer on it (Keras's functional API) is refused.
+
+    >>> Input(shape=(10, 3)).batch_shape
+    (None, 10, 3)
+    """
+    return InputLayer(shape, batch_size, dtype, batch_shape, name, **unknown)
+
+
+@register()
+class Dense(Layer):
+    """activation(x · kernel + bias) over the last axis.
+
+    Args:
+        units: N, number of outputs.
+        activation: None ("linear"), "tanh", "relu", "sigmoid", "hard_sigmoid" or "softmax".
+        use_bias: whether a bias is added.
+        kernel_initializer, bias_initializer: initial values.
+        input_dim: K, if known beforehand.
+
+    Call: x (..., K) gives (..., N).
+
+    Raises:
+        ValueError: for an input with fewer than 2 axes or another K than at the first call.
+
+    >>> layer = Dense(2, kernel_initializer="ones")
+    >>> layer([[1.0, 2.0]]).numpy()
+    array([[3., 3.]], dtype=float32)
+    """
+
+    supports_masking = True
+    _input_kinds = "fiub"
+    kernel: Variable
+    bias: Variable | None
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        input_dim: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if input_dim is not None:
+            kwargs.setdefault("input_shape", (input_dim,))
+        super().__init__(**kwargs)
+        self.units = check_size("units", units)
+        self.activation = activation_name("activation", activation, (*ACTIVATIONS, "softmax"))
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
+        self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")
+
+    def build(self, input_shape: Any) -> None:
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ValueError(
+                f"inputs: expected shape (batch, ..., features) for layer {self.name!r}, got {tuple(input_shape)}"
+            )
+        self.kernel = self.add_weight((input_shape[-1], self.units), self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias") if self.use_bias else None
+        self.built = True
+
+    def call(self, inputs: Tensor, training: Any = None) -> Tensor:
+        kernel, bias = self.kernel, self.bias
+        x, k = inputs._array, kernel._array
+        if x.ndim < 2 or x.shape[-1] != k.shape[0]:
+            raise ValueError(
+                f"inputs: expected shape (batch, ..., {k.shape[0]}) for layer {self.name!r}, got {x.shape}"
+            )
+        flat, restore = ops.rows(x)
+        # A softmax runs over the logits; its way back makes the gradient of the logits, and the rest is linear.
+        soft = self.activation == "softmax"
+        fused = "linear" if soft else self.activation
+        y = _core.dense_forward(flat, k, None if bias is None else bias._array, fused)
+        if soft:
+            y = _core.softmax(y)
+        out = Tensor(restore(y))
+        tensors = (inputs, kernel, bias)
+        if not is_recording(tensors):
+            return out
+        need_dx, need_weights = is_recording((inputs,)), is_recording((kernel, bias))
+
+        def backward(dy: Array) -> tuple[Gradient, ...]:
+            flat_dy = ops.rows_like(dy, x)
+            if soft:
+                flat_dy = ops.softmax_backward(y, flat_dy)
+            homes = (gradient_home(kernel), gradient_home(bias)) if need_weights else None
+            dx, dkernel, dbias = _core.dense_backward(
+                flat,
+                k,
+                y,
+                flat_dy,
+                fused,
+                use_bias=bias is not None,
+                need_dx=need_dx,
+                need_weights=need_weights,
+                out=homes,
+            )
+            return None if dx is None else restore(dx), dkernel, dbias
+
+        record((out,), tensors, backward)
+        return out
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": self.activation,
+            "use_bias": self.use_bias,
+            "kernel_initializer": _initializers.serialize(self.kernel_initializer),
+            "bias_initializer": _initializers.serialize(self.bias_initializer),
+        }
+
+    def _add_to_stream(self, stream: Any) -> None:
+        stream.add_dense(self.kernel._array, None if self.bias is None else self.bias._array, self.activation)
+
+
+@register()
+class Embedding(Layer):
+    """Rows of a table for ids.
+
+    Args:
+        input_dim: V, number of ids.
+        output_dim: D, width of a row.
+        embeddings_initializer: initial values.
+        mask_zero: id 0 is padding: steps with it are masked in what follows.
+        weights: the table itself, (V, D) or a list that holds it.
+        input_length: number of steps, if known beforehand.
+
+    Call: ids (...) in 0...V-1 (floats must be whole numbers) give (..., D). The gradient of the table is IndexedSlices;
+    with ``trainable=False`` there is none.
+
+    Raises:
+        ValueError: for NaN, fractions and ids out of range, naming the bound.
+
+    >>> layer = Embedding(4, 2, weights=[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]])
+    >>> layer([[3, 0]]).numpy().tolist()
+    [[[6.0, 7.0], [0.0, 1.0]]]
+    """
+
+    supports_masking = True
+    _input_kinds = ""
+    embeddings: Variable
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        mask_zero: bool = False,
+        weights: Any = None,
+        input_length: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if input_length is not None:
+            kwargs.setdefault("input_shape", (input_length,))
+        super().__init__(**kwargs)
+        self.input_dim, self.output_dim = check_size("input_dim", input_dim), check_size("output_dim", output_dim)
+        self.embeddings_initializer = _initializers.get(embeddings_initializer, "embeddings_initializer")
+        self.mask_zero = bool(mask_zero)
+        self.input_length = input_length
+        if weights is not None:
+            self._use_table(weights)
+
+    def _use_table(self, weights: Any) -> None:
+        shape = (self.input_dim, self.output_dim)
+        if isinstance(weights, (list, tuple)) and len(weights) == 1 and np.ndim(weights[0]) == 2:
+            weights = weights[0]
+        table = as_array(weights)
+        if table.shape != shape:
+            raise ValueError(f"weights: expected shape {shape} for layer {self.name!r}, got {table.shape}")
+        self.build(None)
+        self.embeddings.assign(table.astype(self.dtype))
+
+    def build(self, input_shape: Any = None) -> None:
+        if not self._own:
+            self.embeddings = self.add_weight(
+                (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"
+            )
+            self.embeddings.sparse = True
+        self.built = True
+
+    def call(self, inputs: Tensor) -> Tensor:
+        ids = ops.as_ids(inputs, "ids", self.input_dim)
+        table = self.embeddings
+        if ids.ndim <= 2:
+            y = _core.embedding_forward(table._array, np.ascontiguousarray(ids) if ids.ndim else ids)
+        else:
+            y = _core.embedding_forward(table._array, np.ascontiguousarray(ids).reshape(-1))
+            y = y.reshape(*ids.shape, self.output_dim)
+        out = Tensor(y)
+        if self.mask_zero:
+            if inputs.lengths is not None:
+                raise ValueError(f"mask_zero, lengths: expected at most one of them for layer {self.name!r}, got both")
+            if inputs.mask is None:
+                out.mask = self.compute_mask(inputs)
+        if is_recording((table,)):
+
+            def backward(dy: Array) -> tuple[Gradient, ...]:
+                if dy.ndim < 2:
+                    flat_ids, flat_dy = ids.reshape(1), dy.reshape(1, -1)
+                else:
+                    flat_dy, _ = ops.rows(dy)
+                    flat_ids = ops.rows_like(ids, dy)
+                values, indices = _core.embedding_backward(flat_ids, flat_dy, self.input_dim)
+                return (IndexedSlices(values, indices, table.shape),)
+
+            record((out,), (table,), backward)
+        return out
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        if not self.mask_zero:
+            return mask
+        own = as_array(inputs) != 0
+        return own if mask is None else own & as_mask(mask, own.shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape, self.output_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "embeddings_initializer": _initializers.serialize(self.embeddings_initializer),
+            "mask_zero": self.mask_zero,
+        }
+
+    def _add_to_stream(self, stream: Any) -> None:
+        # A stream has no padding: with mask_zero its user does not feed id 0.
+        stream.add_embedding(self.embeddings._array)
+
+
+@register()
+class Dropout(Layer):
+    """In training, zeroes elements with probability ``rate`` and divides the others by 1 - rate.
+
+    Args:
+        rate: 0 <= rate < 1.
+        noise_shape: shape of the mask, None for a size of the input; 1 shares the mask along an axis.
+        seed: None or an integer.
+
+    Source: Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, 2014.
+
+    >>> Dropout(0.5)([[1.0, 2.0]]).numpy()
+    array([[1., 2.]], dtype=float32)
+    """
+
+    supports_masking = True
+    _input_kinds = "fiub"
+
+    def __init__(
+        self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.rate = check_rate("rate", rate)
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        self.seed = seed
+        self._source = DropoutSource(seed)
+
+    def call(self, inputs: Tensor, training: Any = False) -> Tensor:
+        if not training or not self.rate:
+            return inputs
+        x = inputs._array
+        shape = x.shape
+        if self.noise_shape is not None:
+            if len(self.noise_shape) != x.ndim or any(n not in (None, 1, m) for n, m in zip(self.noise_shape, shape)):
+                raise ValueError(f"noise_shape: expected sizes that broadcast to {shape}, got {self.noise_shape}")
+            shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, shape))
+        mask = self._source.mask(shape, self.rate, x.dtype.name)
+        y = Tensor(np.multiply(x, mask, out=np.empty_like(x)))
+        record((y,), (inputs,), lambda g: (np.multiply(g, mask, out=np.empty_like(x)),))
+        self._source.call += 1
+        return y
+
+    def get_config(self) -> dict[str, Any]:
+        shape = None if self.noise_shape is None else list(self.noise_shape)
+        return {**super().get_config(), "rate": self.rate, "noise_shape": shape, "seed": self.seed}
+
+    def _get_own_state(self) -> dict[str, Any]:
+        return self._source.get_state()
+
+    def _set_own_state(self, state: dict[str, Any]) -> None:
+        self._source.set_state(state)
+
+    def _add_to_stream(self, stream: Any) -> None:
+        pass
+
+
+@register()
+class Activation(Layer):
+    """An activation alone.
+
+    Args:
+        activation: "linear", "tanh", "relu", "sigmoid", "hard_sigmoid", "softmax" or "log_softmax".
+
+    >>> Activation("relu")([[-1.0, 2.0]]).numpy()
+    array([[0., 2.]], dtype=float32)
+    """
+
+    supports_masking = True
+    _input_kinds = "fiub"
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activation_name("activation", activation, tuple(_FUNCTIONS))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return _FUNCTIONS[self.activation](inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "activation": self.activation}
+
+    def _add_to_stream(self, stream: Any) -> None:
+        if self.activation == "log_softmax":
+            super()._add_to_stream(stream)
+        stream.add_activation(self.activation)
+
+
+@register()
+class ReLU(Layer):
+    """max(x, 0), or with a slope below ``threshold`` and a ceiling.
+
+    Args:
+        max_value: ceiling of the output, or None.
+        negative_slope: slope below the threshold.
+        threshold: where the output begins to follow the input.
+
+    >>> ReLU(max_value=6)([[-1.0, 2.0, 9.0]]).numpy()
+    array([[0., 2., 6.]], dtype=float32)
+    """
+
+    supports_masking = True
+    _input_kinds = "fiub"
+
+    def __init__(
+        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
+            if (value is None and name != "max_value") or (value is not None and not value >= 0):
+                raise ValueError(f"{name}: expected a number >= 0, got {value!r}")
+        self.max_value = None if max_value is None else float(max_value)
+        self.negative_slope, self.threshold = float(negative_slope), float(threshold)
+
+    def _is_plain(self) -> bool:
+        return self.max_value is None and not self.negative_slope and not self.threshold
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if self._is_plain():
+            return ops.relu(inputs)
+        above = inputs.numpy() >= self.threshold
+        y = ops.where(above, inputs, ops.multiply(ops.subtract(inputs, self.threshold), self.negative_slope))
+        return y if self.max_value is None else ops.minimum(y, self.max_value)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"max_value": self.max_value, "negative_slope": self.negative_slope, "threshold": self.threshold}
+        return {**super().get_config(), **own}
+
+    def _add_to_stream(self, stream: Any) -> None:
+        if not self._is_plain():
+            super()._add_to_stream(stream)
+        stream.add_activation("relu")
+
+
+@register()
+class Softmax(Layer):
+    """Softmax along ``axis``.
+
+    >>> Softmax()([[0.0, 0.0]]).numpy()
+    array([[0.5, 0.5]], dtype=float32)
+    """
+
+    supports_masking = True
+    _input_kinds = "fiub"
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = int(axis)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.softmax(inputs, self.axis)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis}
+
+    def _add_to_stream(self, stream: Any) -> None:
+        if self.axis not in (-1, 1):
+            super()._add_to_stream(stream)
+        stream.add_activation("softmax")
+
+
+@register()
+class Flatten(Layer):
+    """(B, ...) as (B, product of the rest).
+
+    >>> Flatten()(np.zeros((2, 3, 4))).shape
+    (2, 12)
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.reshape(inputs, (inputs.shape[0], -1))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        rest = input_shape[1:]
+        return (input_shape[0], None if None in rest else math.prod(rest))

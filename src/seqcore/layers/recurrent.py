@@ -1,0 +1,535 @@
+"""SimpleRNN, LSTM and GRU over whole sequences: one call of the core forward, one tape node, one call backward.
+
+B: batch, T: time steps, D: input features, H: units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from .. import random as _random
+from ..autograd import Gradient, Tensor, gradient_home, is_recording, record
+from .base import Shape, as_lengths, as_mask, register
+from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
+
+Array = NDArray[Any]
+Scales = Sequence[tuple[Array | None, Array | None]]
+
+
+def run(
+    parts: Sequence[RecurrentWeights],
+    x: Tensor,
+    initial: Sequence[Sequence[Tensor] | None],
+    *,
+    reverse: Sequence[bool] = (False,),
+    mask: Array | None = None,
+    lengths: Array | None = None,
+    scales: Scales | None = None,
+    sequences: bool = False,
+    scan_order: bool = False,
+    zero_masked: bool = False,
+    states: int = 0,
+) -> tuple[Tensor, list[tuple[Array, ...]], list[Tensor]]:
+    """Runs one layer, or the two directions of one, and records it.
+
+    Args:
+        parts: the layers, one per direction; built, of one class and configuration.
+        x: (B, T, D) of their type, contiguous features.
+        initial: per direction the states at the start, or None for zeros.
+        reverse, mask, lengths, sequences, scan_order, zero_masked: as in the core.
+        scales: per direction the dropout masks of the input (B, D) and the state (B, H).
+        states: which final states become tensors: 0 none, 1 all, 2 all but h (of a cell, whose h is its output).
+
+    Returns:
+        The output, per direction the final states as arrays, and the tensors of those asked for.
+    """
+    first = parts[0]
+    cell, (activation, recurrent_activation) = first._core_cell, first._core_activations
+    weights = [part._arrays() for part in parts]
+    inputs: list[Any] = [x]
+    for part in parts:
+        inputs.extend(part._variables())
+    starts: list[tuple[Array, ...] | None] = []
+    for given in initial:
+        starts.append(None if given is None else tuple([np.ascontiguousarray(one._array) for one in given]))
+        inputs.extend(given or ())
+    saving = is_recording(inputs)
+    array = x._array
+    x_scale = None if scales is None else [one[0] for one in scales]
+    h_scale = None if scales is None else [one[1] for one in scales]
+
+    y, finals, saved = _core.recurrent_forward(
+        cell,
+        array,
+        weights,
+        initial=starts,
+        reverse=reverse,
+        lengths=lengths,
+        mask=mask,
+        x_scale=x_scale,
+        h_scale=h_scale,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        sequences=sequences,
+        scan_order=scan_order,
+        zero_masked=zero_masked,
+        save=saving,
+    )
+    out = Tensor(y)
+    skipped = 1 if states == 2 else 0
+    tensors = [Tensor(one) for final in finals for one in final[skipped:]] if states else []
+    if saved is None:
+        return out, finals, tensors
+    need_dx = is_recording((x,))
+    need_weights = is_recording(inputs[1 : 1 + 3 * len(parts)])
+
+    def backward(dy: Array | None, *dstates: Array | None) -> list[Gradient]:
+        dfinals = None
+        if any(one is not None for one in dstates):
+            each = iter([None if one is None else np.ascontiguousarray(one) for one in dstates])
+            dfinals = [tuple([None] * skipped + [next(each) for _ in final[skipped:]]) for final in finals]
+        steps = any(getattr(part, "step_gradients", False) for part in parts)
+        dx, dweights, dstarts, dsteps = _core.recurrent_backward(
+            saved,
+            None if dy is None else with_features(dy),
+            dfinals,
+            need_dx=need_dx,
+            need_weights=need_weights,
+            step_gradients=steps,
+            out=_homes(parts) if need_weights else None,
+        )
+        if steps and dsteps is not None:
+            for part, one in zip(parts, dsteps):
+                part.last_step_gradients = one  # type: ignore[attr-defined]
+        gradients: list[Gradient] = [dx]
+        for i in range(len(parts)):
+            gradients.extend((None, None, None) if dweights is None else dweights[i])
+        for given, dstart in zip(initial, dstarts):
+            if given is not None:
+                gradients.extend(dstart)
+        return gradients
+
+    record((out, *tensors), inputs, backward)
+    return out, finals, tensors
+
+
+def _homes(parts: Sequence[RecurrentWeights]) -> list[Any] | None:
+    """Where the gradients of the weights go; where some of a layer have a home, the others get new arrays."""
+    found: list[Any] = []
+    for part in parts:
+        variables = part._variables()
+        homes = [None if one is None else gradient_home(one) for one in variables]
+        if all(home is None for home in homes):
+            found.append(None)
+        else:
+            pairs = zip(homes, part._arrays())
+            found.append(tuple([np.empty_like(a) if home is None and a is not None else home for home, a in pairs]))
+    return None if all(one is None for one in found) else found
+
+
+def with_features(array: Array) -> Array:
+    """``array`` with contiguous features: any strides for the other axes of (B, T, D), none else."""
+    if array.ndim == 3 and (array.shape[2] == 1 or array.strides[2] == array.itemsize):
+        # A broadcast gradient has strides of 0, which the core need not know.
+        return array if array.strides[0] and array.strides[1] else np.array(array, order="C")
+    return np.ascontiguousarray(array)
+
+
+class RecurrentLayer(RecurrentWeights):
+    """What the sequence layers share: arguments of Keras's RNN layers, masks, lengths, carried states."""
+
+    supports_masking = True
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        # Keras's choice between two ways of computing the same.
+        kwargs.pop("implementation", None)
+        length = kwargs.pop("input_length", None)
+        if "input_dim" in kwargs:
+            kwargs.setdefault("input_shape", (length, kwargs.pop("input_dim")))
+        super().__init__(units, **kwargs)
+        self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
+        self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
+        self.step_gradients = False
+        self.last_step_gradients: Array | None = None
+        self._state: list[Array] | None = None
+        self._stddev = 0.0
+
+    def _features(self, input_shape: Any) -> int:
+        if isinstance(input_shape, list) or len(input_shape) != 3 or input_shape[2] is None:
+            raise ValueError(
+                f"inputs: expected shape (batch, time, features) for layer {self.name!r}, got {_text(input_shape)}"
+            )
+        return int(input_shape[2])
+
+    # --- calling ---
+
+    def call(
+        self,
+        inputs: Tensor,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: Any = False,
+        *,
+        lengths: Any = None,
+    ) -> Any:
+        x = self._check_input(inputs)
+        mask, lengths = self._check_masks(inputs, mask, lengths)
+        batch = x.shape[0]
+        initial = self._initial_state(initial_state, batch)
+        y, finals, states = self._run(
+            x,
+            initial,
+            training,
+            mask,
+            lengths,
+            self.return_sequences,
+            self.go_backwards,
+            self.go_backwards,
+            False,
+            self.return_state,
+        )
+        if self.stateful:
+            self._state = list(finals)
+        return [y, *states] if self.return_state else y
+
+    def _run(
+        self,
+        x: Tensor,
+        initial: list[Tensor] | None,
+        training: Any,
+        mask: Array | None,
+        lengths: Array | None,
+        sequences: bool,
+        reverse: bool,
+        scan_order: bool,
+        zero_masked: bool,
+        return_state: bool,
+    ) -> tuple[Tensor, Sequence[Array], list[Tensor]]:
+        """One direction: the output, the final states as arrays and, if asked for, as tensors."""
+        drop = bool(training) and self._source is not None
+        scales = [self._draw(x.shape[0], x.shape[2])] if drop else None
+        y, finals, states = run(
+            (self,),
+            x,
+            (initial,),
+            reverse=(reverse,),
+            mask=mask,
+            lengths=lengths,
+            scales=scales,
+            sequences=sequences,
+            scan_order=scan_order and sequences,
+            zero_masked=zero_masked,
+            states=int(return_state),
+        )
+        if drop:
+            self._drawn()
+        return y, finals[0], states
+
+    def _input_width(self) -> int:
+        return self.kernel.shape[0]
+
+    def _check_input(self, inputs: Tensor) -> Tensor:
+        array = inputs._array
+        if array.ndim != 3 or array.shape[2] != self._input_width():
+            expected = f"(batch, time, {self._input_width()})"
+            raise ValueError(f"inputs: expected shape {expected} for layer {self.name!r}, got {array.shape}")
+        if array.strides[2] == array.itemsize or array.shape[2] == 1:
+            return inputs
+        x = Tensor(np.ascontiguousarray(array))
+        record((x,), (inputs,), lambda g: (g,))
+        return x
+
+    def _check_masks(self, inputs: Tensor, mask: Any, lengths: Any) -> tuple[Array | None, Array | None]:
+        mask = inputs.mask if inputs.mask is not None else mask
+        lengths = inputs.lengths if inputs.lengths is not None else lengths
+        if mask is None and lengths is None:
+            return None, None
+        if mask is not None and lengths is not None:
+            raise ValueError(f"mask, lengths: expected at most one of them for layer {self.name!r}, got both")
+        return (
+            None if mask is None else as_mask(mask, inputs.shape),
+            None if lengths is None else as_lengths(lengths, inputs.shape),
+        )
+
+    def _keeps_time(self) -> bool:
+        return self.return_sequences
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask of the output; with ``go_backwards`` in the order of processing, as the output is."""
+        if mask is None or not self.return_sequences:
+            return None
+        return np.ascontiguousarray(np.asarray(mask)[:, ::-1]) if self.go_backwards else mask
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        batch, steps = input_shape[0], input_shape[1]
+        y: Shape = (batch, steps, self.output_size) if self.return_sequences else (batch, self.output_size)
+        return [y, *((batch, n) for n in self._state_sizes())] if self.return_state else y
+
+    # --- the carried state ---
+
+    def _initial_state(self, given: Any, batch: int) -> list[Tensor] | None:
+        if self.stateful and self._state is not None and self._state[0].shape[0] != batch:
+            raise ValueError(
+                f"inputs: expected the batch size {self._state[0].shape[0]} of the first call for the stateful layer "
+                f"{self.name!r}, got {batch}"
+            )
+        if given is not None:
+            return self._given_state("initial_state", given, batch)
+        if not self.stateful:
+            return None
+        return [Tensor(one) for one in (self._noise(batch) if self._state is None else self._state)]
+
+    def _noise(self, batch: int) -> list[Array]:
+        shapes = [(batch, n) for n in self._state_sizes()]
+        if not self._stddev:
+            return [np.zeros(shape, self._dtype) for shape in shapes]
+        return [_random.generator().normal(0, self._stddev, shape).astype(self._dtype) for shape in shapes]
+
+    @property
+    def states(self) -> list[Tensor] | None:
+        """The carried state of a stateful layer, None before its first call."""
+        return None if self._state is None else [Tensor(one.copy()) for one in self._state]
+
+    def reset_states(self, stddev: float = 0.0) -> None:
+        """Sets the carried state to zero, or to normal noise of that standard deviation.
+
+        Raises:
+            ValueError: for a negative ``stddev``.
+        """
+        if not stddev >= 0:
+            raise ValueError(f"stddev: expected a number >= 0, got {stddev!r}")
+        self._stddev = float(stddev)
+        if self._state is not None:
+            self._state = self._noise(self._state[0].shape[0])
+
+    reset_state = reset_states
+
+    def _take_state(self) -> Any:
+        taken = self._state, self._stddev
+        self._state, self._stddev = None, 0.0
+        return taken
+
+    def _put_state(self, state: Any) -> None:
+        self._state, self._stddev = state
+
+    def _get_own_state(self) -> dict[str, Any]:
+        own = super()._get_own_state()
+        if self.stateful:
+            own["state"] = None if self._state is None else [one.copy() for one in self._state]
+            own["stddev"] = self._stddev
+        return own
+
+    def _set_own_state(self, state: dict[str, Any]) -> None:
+        super()._set_own_state(state)
+        if not self.stateful:
+            return
+        arrays = state.get("state")
+        if arrays is not None:
+            arrays = [np.array(one, self._dtype, order="C") for one in arrays]
+            widths = [one.shape[-1] if one.ndim == 2 else 0 for one in arrays]
+            if widths != list(self._state_sizes()):
+                raise ValueError(
+                    f"state: expected states of {self._state_sizes()} units for {self.name!r}, got {widths}"
+                )
+        self._state, self._stddev = arrays, float(state.get("stddev", 0.0))
+
+    # --- config and streams ---
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "return_sequences": self.return_sequences,
+            "return_state": self.return_state,
+            "go_backwards": self.go_backwards,
+            "stateful": self.stateful,
+            "unroll": self.unroll,
+        }
+
+    def _add_to_stream(self, stream: Any) -> None:
+        self._check_stream()
+        stream.add_recurrent(self._core_cell, *self._arrays(), *self._core_activations)
+
+    def _check_stream(self) -> None:
+        if self.go_backwards or self.return_state:
+            name = "go_backwards" if self.go_backwards else "return_state"
+            raise ValueError(f"layer {self.name!r}: a {type(self).__name__} with {name}=True cannot be streamed")
+
+
+def _text(shape: Any) -> str:
+    return f"{len(shape)} inputs" if isinstance(shape, list) else str(tuple(shape))
+
+
+_ARGUMENTS = """
+
+    Args:
+        units: H.
+        activation: of the output: "tanh", "relu", "sigmoid", "linear" or "hard_sigmoid".
+        {gate}use_bias: whether a bias is added.
+        kernel_initializer, recurrent_initializer, bias_initializer: initial values.
+        {own}dropout, recurrent_dropout: rates for the input and the state; one mask each for all time steps of a call.
+        return_sequences: all outputs (B, T, H) instead of the last (B, H).
+        return_state: also return the final state.
+        go_backwards: from the last step to the first; outputs in the order of processing.
+        stateful: the state is carried from call to call; the first call fixes the batch size.
+        seed: of the dropout masks.
+        unroll: accepted, without effect.
+
+    Call: ``(x, initial_state=None, mask=None, training=False, *, lengths=None)`` with x (B, T, D), mask (B, T) bool,
+    lengths (B,) in 0...T. A masked step repeats the last output and carries the state; steps past a length are zero.
+
+    Raises:
+        ValueError: for wrong shapes, and for mask and lengths together.
+"""
+_GATE = 'recurrent_activation: of the gates: "sigmoid" and the others.\n        '
+
+
+def _document(cls: Any, gate: bool = False, own: str = "") -> None:
+    """Puts the arguments that all recurrent layers have into the docstring, in place of the line ARGUMENTS."""
+    text = _ARGUMENTS.format(gate=_GATE if gate else "", own=own)
+    cls.__doc__ = (cls.__doc__ or "").replace("\n\n    ARGUMENTS\n", text)
+
+
+@register()
+class SimpleRNN(RecurrentLayer):
+    """h_t = activation(x_t · kernel + h_{t-1} · recurrent_kernel + bias).
+
+    ARGUMENTS
+
+    Source: Elman, Finding structure in time, 1990.
+
+    >>> SimpleRNN(4)(np.zeros((2, 3, 5))).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**_arguments(locals()), **kwargs)
+
+
+@register()
+class LSTM(RecurrentLayer, LSTMWeights):
+    """Long short-term memory: c_t = f∘c_{t-1} + i∘tanh(...), h_t = o∘tanh(c_t); gates in the order i, f, c, o.
+
+    ARGUMENTS
+
+    Source: Hochreiter and Schmidhuber, Long short-term memory, 1997; Gers et al., Learning to forget, 2000.
+
+    >>> y, h, c = LSTM(4, return_sequences=True, return_state=True)(np.zeros((2, 3, 5)))
+    >>> y.shape, h.shape, c.shape
+    ((2, 3, 4), (2, 4), (2, 4))
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.unit_forget_bias = bool(unit_forget_bias)
+        super().__init__(**_arguments(locals()), **kwargs)
+
+
+@register()
+class GRU(RecurrentLayer, GRUWeights):
+    """Gated recurrent unit: h_t = z∘h_{t-1} + (1 - z)∘tanh(...); gates in the order z, r, h.
+
+    ARGUMENTS
+
+    Source: Cho et al., Learning phrase representations using RNN encoder-decoder, 2014.
+
+    >>> GRU(4, return_sequences=True)(np.zeros((2, 3, 5))).shape
+    (2, 3, 4)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        *,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        reset_after: bool = True,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.reset_after = bool(reset_after)
+        super().__init__(**_arguments(locals()), **kwargs)
+
+
+def _arguments(scope: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor for the one above it."""
+    own = (
+        "self",
+        "kwargs",
+        "__class__",
+        "unit_forget_bias",
+        "reset_after",
+        "context_units",
+        "alpha",
+        "context_initializer",
+    )
+    return {key: value for key, value in scope.items() if key not in own}
+
+
+_document(SimpleRNN)
+_document(LSTM, True, "unit_forget_bias: the bias of the forget gate starts at one.\n        ")
+_document(
+    GRU, True, "reset_after: the reset gate acts after the product with the state (two biases) or before it.\n        "
+)

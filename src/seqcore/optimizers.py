@@ -1,0 +1,812 @@
+"""Optimizers: SGD, Adam, RMSprop and Adagrad with Keras 3's formulas and defaults, clipping and sparse gradients.
+
+An update is one call of the core over all arrays, or over a model's flat arenas (:meth:`Optimizer.apply_arena`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _core, schedules
+from .autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array
+from .schedules import (
+    CosineDecay,
+    ExponentialDecay,
+    InverseTimeDecay,
+    LearningRateSchedule,
+    PiecewiseConstantDecay,
+    PolynomialDecay,
+    real,
+)
+
+__all__ = [
+    "Adagrad",
+    "Adam",
+    "CosineDecay",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "LearningRateSchedule",
+    "Optimizer",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+    "RMSprop",
+    "SGD",
+    "deserialize",
+    "get",
+    "schedules",
+    "serialize",
+]
+
+Rate = float | LearningRateSchedule | Callable[[], float] | dict[str, Any]
+
+
+class _Work(NamedTuple):
+    """One array to update: parameters, their gradient, the optimizer's slots of the same shape."""
+
+    param: Array
+    gradient: Array
+    slots: Sequence[Array]
+
+
+class _Rows(NamedTuple):
+    """A table of which only some rows are updated."""
+
+    param: Array
+    gradient: IndexedSlices
+    slots: Sequence[Array]
+
+
+class _Arena(NamedTuple):
+    """Where a model's variables and their slots lie in flat arrays."""
+
+    flat: list[Array]
+    ids: tuple[int, ...]
+    inside: list[Variable]
+    # Per variable inside: which flat array, first element, end.
+    places: list[tuple[int, int, int]]
+    # Per flat array: one flat array for each slot.
+    slots: list[list[Array]]
+
+
+class Optimizer:
+    """Base of the optimizers; holds the learning rate, the clipping and the slots of each variable.
+
+    Args:
+        learning_rate: a number >= 0, a schedule called with the number of updates so far, or a function without
+            arguments.
+        clipnorm: the gradient of each variable is scaled to at most this norm.
+        clipvalue: every element of a gradient is clipped to +-clipvalue.
+        global_clipnorm: all gradients together are scaled to at most this norm; repeated rows of an ``IndexedSlices``
+            are summed first. As in Keras a norm that is not finite makes every gradient NaN: all dense variables and
+            the touched rows become NaN, which is seen, rather than some of them, which is not.
+        name: name in configurations.
+
+    At most one of the three clips may be given. A gradient that is an ``IndexedSlices`` is used densely, as Keras does,
+    unless the optimizer says otherwise (``lazy``).
+    """
+
+    # Whether updating the rows of an IndexedSlices alone is what this optimizer does.
+    _by_rows = False
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        given = {key: value for key, value in clips.items() if value is not None}
+        if len(given) > 1:
+            raise ValueError(f"{', '.join(given)}: expected at most one kind of clipping, got {len(given)}")
+        for key, value in given.items():
+            if real(key, value, 0.0) == 0.0:
+                raise ValueError(f"{key}: expected a number > 0, got {value!r}")
+        self.clipnorm, self.clipvalue, self.global_clipnorm = (None if c is None else float(c) for c in clips.values())
+        self.name = name or type(self).__name__.lower()
+        self._rate: float | LearningRateSchedule | Callable[[], float] = self._checked_rate(learning_rate)
+        self._iterations = 0
+        self._variables: list[Variable] = []
+        self._index: dict[int, int] = {}
+        self._slots: list[list[Array] | None] = []
+        self._arena: _Arena | None = None
+        # Zeros of a table's shape, into which the rows of a sparse gradient are written for one update.
+        self._scratch: dict[int, Array] = {}
+
+    # --- what a subclass defines ---
+
+    def _slot_values(self) -> dict[str, float]:
+        """Name and initial value of each slot."""
+        return {}
+
+    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
+        """One call of the core for arrays of one type; ``scale`` multiplies the gradients."""
+        raise TypeError(f"{type(self).__name__}: an optimizer must define _update")
+
+    def _update_rows(self, rows: _Rows, learning_rate: float, scale: float) -> None:
+        """The same update for some rows of a table: gathered, updated, scattered back."""
+        where = rows.gradient.indices
+        param, slots = rows.param[where], [slot[where] for slot in rows.slots]
+        self._update([_Work(param, rows.gradient.values, slots)], learning_rate, scale)
+        for array, part in zip((rows.param, *rows.slots), (param, *slots)):
+            array[where] = part
+
+    # --- learning rate and count ---
+
+    @staticmethod
+    def _checked_rate(value: Any) -> float | LearningRateSchedule | Callable[[], float]:
+        if isinstance(value, dict):
+            return schedules.deserialize(value)
+        if isinstance(value, LearningRateSchedule) or (callable(value) and not inspect.isclass(value)):
+            return value
+        return real("learning_rate", value, 0.0)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next update. It can be set to a number or another schedule."""
+        rate = self._rate
+        if type(rate) is float:
+            return rate
+        if isinstance(rate, LearningRateSchedule):
+            return real("learning_rate", rate(self._iterations), 0.0)
+        return real("learning_rate", rate(), 0.0)  # type: ignore[operator]
+
+    @learning_rate.setter
+    def learning_rate(self, value: Rate) -> None:
+        rate = self._checked_rate(value)
+        if isinstance(rate, float) and isinstance(self._rate, LearningRateSchedule):
+            raise TypeError("learning_rate: this optimizer follows a schedule; create it with a number to set another")
+        self._rate = rate
+
+    @property
+    def iterations(self) -> int:
+        """Number of updates made."""
+        return self._iterations
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        if isinstance(value, bool) or int(value) != value or value < 0:
+            raise ValueError(f"iterations: expected an int >= 0, got {value!r}")
+        self._iterations = int(value)
+
+    # --- variables and slots ---
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The variables seen so far, in the order of the state."""
+        return list(self._variables)
+
+    def build(self, variables: Iterable[Variable]) -> None:
+        """Registers ``variables``; their order is that of the state. Further ones may follow later."""
+        new = list(variables)
+        for v in new:
+            if not isinstance(v, Variable):
+                raise TypeError(f"variables: expected Variables, got {type(v).__name__}")
+            if v.dtype.kind != "f":
+                raise TypeError(f"variables: expected float variables, got {v.dtype} for {v.name!r}")
+        for v in new:
+            if id(v) not in self._index:
+                self._index[id(v)] = len(self._variables)
+                self._variables.append(v)
+                self._slots.append(None)
+
+    def _slots_of(self, variable: Variable) -> list[Array]:
+        i = self._index[id(variable)]
+        slots = self._slots[i]
+        if slots is None:
+            slots = [np.full(variable.shape, value, variable.dtype) for value in self._slot_values().values()]
+            self._slots[i] = slots
+        return slots
+
+    # --- updates ---
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> int:
+        """One update.
+
+        Args:
+            grads_and_vars: pairs (gradient, variable). A gradient is a Tensor, an array or an ``IndexedSlices`` of the
+                variable's shape; float gradients of another width are cast to the variable's type. Pairs whose gradient
+                is None are left out, with a warning.
+
+        Returns:
+            The number of updates made.
+
+        Raises:
+            ValueError: if no pair has a gradient, and for shapes that do not fit.
+            TypeError: for gradients that are no real numbers.
+        """
+        pairs = list(grads_and_vars)
+        kept = [(g, v) for g, v in pairs if g is not None]
+        if len(kept) != len(pairs):
+            missing = [v.name for g, v in pairs if g is None]
+            if not kept:
+                raise ValueError(f"gradients: expected at least one besides None, got None for {', '.join(missing)}")
+            warnings.warn(f"gradients: None for {', '.join(missing)}; these variables stay as they are", stacklevel=2)
+        elif not kept:
+            raise ValueError("gradients: expected at least one pair of gradient and variable, got none")
+        index = self._index
+        if not all(id(v) in index for _, v in kept):
+            self.build(v for _, v in kept)
+        if len({id(v) for _, v in kept}) != len(kept):
+            raise ValueError("variables: expected each variable once, got one twice; add its gradients up first")
+        self._apply([], [(v, self._checked(g, v)) for g, v in kept])
+        return self._iterations
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> int:
+        """:meth:`apply_gradients` for a list of gradients and one of variables (by default those of :meth:`build`)."""
+        variables = self._variables if trainable_variables is None else trainable_variables
+        if len(grads) != len(variables):
+            raise ValueError(f"grads: expected {len(variables)}, one per variable, got {len(grads)}")
+        return self.apply_gradients(zip(grads, list(variables)))
+
+    def apply_arena(
+        self,
+        params: Array | Sequence[Array],
+        grads: Array | Sequence[Array],
+        sparse: Sequence[tuple[Variable, Gradient]],
+        variables: Sequence[Variable],
+    ) -> None:
+        """The same update for a model whose variables live in flat arrays.
+
+        Args:
+            params: (P,) the parameters of all dense variables; gaps between them hold zeros. Several types: one each.
+            grads: (P,) their gradients in the same layout. With ``clipnorm`` they are scaled in place.
+            sparse: variables beside the arena with their gradients; None leaves one out.
+            variables: the model's variables in the order of the state; those that lie in ``params`` are found by
+                their address.
+        """
+        flat = [params] if isinstance(params, np.ndarray) else list(params)
+        flat_grads = [grads] if isinstance(grads, np.ndarray) else list(grads)
+        arena = self._arena
+        if (
+            arena is None
+            or len(arena.flat) != len(flat)
+            or any(a is not b for a, b in zip(arena.flat, flat))
+            or arena.ids != tuple(map(id, variables))
+        ):
+            arena = self._place(flat, variables)
+        wanted, found = ([(a.shape, a.dtype.name) for a in arrays] for arrays in (flat, flat_grads))
+        if wanted != found:
+            raise ValueError(f"grads: expected arrays like params, {wanted}, got {found}")
+        beside = [(v, self._checked(g, v)) for v, g in sparse if g is not None]
+        if any(id(v) not in self._index for v, _ in beside):
+            self.build(v for v, _ in beside)
+        work = [_Work(p, g, s) for p, g, s in zip(flat, flat_grads, arena.slots) if p.size]
+        if self.clipnorm is not None:
+            for k, start, end in arena.places:
+                part = flat_grads[k][start:end]
+                factor = self._clip_scale(math.sqrt(_core.sum_squares([part])), self.clipnorm)
+                if factor != 1.0:
+                    with np.errstate(all="ignore"):
+                        part *= factor
+        self._apply(work, beside)
+        for v in arena.inside:
+            v.version += 1
+
+    def _place(self, flat: list[Array], variables: Sequence[Variable]) -> _Arena:
+        """Lays the slots of the variables inside ``flat`` out like them, keeping their values."""
+        for p in flat:
+            if p.ndim != 1 or not p.flags.c_contiguous:
+                raise ValueError(f"params: expected flat contiguous arrays, got shape {p.shape}")
+        self.build(variables)
+        inside, places = [], []
+        for v in variables:
+            array = v._array
+            address = array.ctypes.data
+            for k, p in enumerate(flat):
+                start = address - p.ctypes.data
+                if p.dtype == array.dtype and array.size and 0 <= start < p.nbytes:
+                    first = start // p.itemsize
+                    inside.append(v)
+                    places.append((k, first, first + array.size))
+        slots = [[np.full(p.size, value, p.dtype) for value in self._slot_values().values()] for p in flat]
+        for v, (k, start, end) in zip(inside, places):
+            views = [slot[start:end].reshape(v.shape) for slot in slots[k]]
+            old = self._slots[self._index[id(v)]]
+            if old is not None:
+                for view, value in zip(views, old):
+                    view[...] = value
+            self._slots[self._index[id(v)]] = views
+        self._arena = _Arena(flat, tuple(map(id, variables)), inside, places, slots)
+        return self._arena
+
+    @staticmethod
+    def _checked(gradient: Any, variable: Variable) -> Array | IndexedSlices:
+        """The gradient in the variable's type and shape, contiguous; slices with rising rows."""
+        array = variable._array
+        if isinstance(gradient, IndexedSlices):
+            return _checked_slices(gradient, variable)
+        if isinstance(gradient, Tensor):
+            found = gradient._array
+        else:
+            found = gradient if type(gradient) is np.ndarray else as_array(gradient)
+        if found.shape != array.shape:
+            raise ValueError(f"gradients: expected shape {array.shape} for {variable.name!r}, got {found.shape}")
+        if found.dtype is not array.dtype and found.dtype != array.dtype:
+            if found.dtype.kind != "f":
+                raise TypeError(f"gradients: expected {array.dtype} for {variable.name!r}, got {found.dtype}")
+            return found.astype(array.dtype, order="C")
+        return found if found.flags.c_contiguous else np.ascontiguousarray(found)
+
+    @staticmethod
+    def _clip_scale(norm: float, limit: float) -> float:
+        """limit / max(norm, limit); NaN stays NaN."""
+        return 1.0 if norm <= limit else limit / norm
+
+    def _apply(self, flat: list[_Work], pairs: list[tuple[Variable, Array | IndexedSlices]]) -> None:
+        """Clips and updates ``flat`` (parts of an arena, clipped already) and ``pairs``."""
+        learning_rate = self.learning_rate
+        work, rows = list(flat), []
+        spread: list[tuple[Array, Array]] = []
+        try:
+            for v, g in pairs:
+                slots = self._slots[self._index[id(v)]]
+                if slots is None:
+                    slots = self._slots_of(v)
+                if self.clipnorm is not None:
+                    g = _scaled(g, self._clip_scale(math.sqrt(_core.sum_squares([_values(g)])), self.clipnorm))
+                if not isinstance(g, IndexedSlices):
+                    work.append(_Work(v._array, g, slots))
+                elif self._by_rows:
+                    rows.append(_Rows(v._array, g, slots))
+                else:
+                    dense = self._scratch.get(id(v))
+                    if dense is None:
+                        dense = self._scratch[id(v)] = np.zeros(v.shape, v.dtype)
+                    spread.append((dense, g.indices))
+                    dense[g.indices] = g.values
+                    work.append(_Work(v._array, dense, slots))
+            scale = 1.0
+            if self.global_clipnorm is not None:
+                gradients = [w.gradient for w in flat] + [_values(g) for _, g in pairs]
+                same_type = _by_type([g for g in gradients if g.size], lambda g: g.dtype)
+                norm = math.sqrt(sum(map(_core.sum_squares, same_type)))
+                scale = self._clip_scale(norm, self.global_clipnorm) if math.isfinite(norm) else math.nan
+            for same in _by_type(work, lambda w: w.param.dtype):
+                self._update(same, learning_rate, scale)
+            for one in rows:
+                if len(one.gradient.indices):
+                    self._update_rows(one, learning_rate, scale)
+        finally:
+            for dense, where in spread:
+                dense[where] = 0
+        self._iterations += 1
+        for v, _ in pairs:
+            v.version += 1
+
+    # --- state and configuration ---
+
+    def get_state(self) -> dict[str, Array]:
+        """Copies of everything a resumed run needs.
+
+        Returns:
+            "iterations", "learning_rate" (unless a schedule or function gives it), and "<position>/<slot>" for each
+            variable in the order of :meth:`build`.
+        """
+        state: dict[str, Array] = {"iterations": np.asarray(self._iterations, np.int64)}
+        if isinstance(self._rate, float):
+            state["learning_rate"] = np.asarray(self._rate, np.float64)
+        for i, v in enumerate(self._variables):
+            for key, slot in zip(self._slot_values(), self._slots_of(v)):
+                state[f"{i}/{key}"] = slot.copy()
+        return state
+
+    def set_state(self, state: dict[str, Array]) -> None:
+        """Restores what :meth:`get_state` gave, after :meth:`build` with the same variables.
+
+        Raises:
+            ValueError: for missing, foreign or misshapen entries; nothing is changed then.
+        """
+        slots = {
+            f"{i}/{key}": slot
+            for i, v in enumerate(self._variables)
+            for key, slot in zip(self._slot_values(), self._slots_of(v))
+        }
+        expected = {"iterations", *slots} | ({"learning_rate"} if isinstance(self._rate, float) else set())
+        if set(state) != expected:
+            odd = sorted(expected.symmetric_difference(state))
+            raise ValueError(f"state: expected the {len(expected)} entries of this {self.name}, wrong are {odd[:4]}")
+        for key, slot in slots.items():
+            value = np.asarray(state[key])
+            if value.shape != slot.shape or value.dtype.kind != "f":
+                got = f"{value.dtype} {value.shape}"
+                raise ValueError(f"state: expected {slot.dtype} {slot.shape} for {key!r}, got {got}")
+        rate = None
+        if "learning_rate" in state:
+            rate = real("learning_rate", np.asarray(state["learning_rate"]).item(), 0.0)
+        self.iterations = int(np.asarray(state["iterations"]).item())
+        if rate is not None:
+            self._rate = rate
+        for key, slot in slots.items():
+            slot[...] = state[key]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same optimizer again, without its state; JSON-able."""
+        rate: Any = self._rate
+        if isinstance(rate, LearningRateSchedule):
+            rate = schedules.serialize(rate)
+        elif not isinstance(rate, float):
+            raise ValueError("learning_rate: a function cannot be written to a configuration; use a schedule class")
+        return {
+            "name": self.name,
+            "learning_rate": rate,
+            "clipnorm": self.clipnorm,
+            "clipvalue": self.clipvalue,
+            "global_clipnorm": self.global_clipnorm,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Optimizer:
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} learning_rate={self._rate!r} iterations={self._iterations}>"
+
+
+def _checked_slices(gradient: IndexedSlices, variable: Variable) -> IndexedSlices:
+    if gradient.shape != variable.shape:
+        raise ValueError(
+            f"gradients: expected shape {variable.shape} for variable {variable.name!r}, got {gradient.shape}"
+        )
+    if gradient.dtype.kind != "f":
+        raise TypeError(f"gradients: expected {variable.dtype} for variable {variable.name!r}, got {gradient.dtype}")
+    rows = gradient.indices
+    if rows.ndim != 1:
+        raise ValueError(f"gradients: expected indices with one axis for variable {variable.name!r}, got {rows.shape}")
+    if len(rows) and not (rows[1:] > rows[:-1]).all():
+        gradient = gradient.unique()
+        rows = gradient.indices
+    if len(rows) and (rows[0] < 0 or rows[-1] >= variable.shape[0]):
+        bad = rows[0] if rows[0] < 0 else rows[-1]
+        raise ValueError(f"gradients: expected rows 0...{variable.shape[0] - 1} of {variable.name!r}, got {bad}")
+    values = np.ascontiguousarray(gradient.values, variable.dtype)
+    return gradient if values is gradient.values else IndexedSlices(values, rows, gradient.shape)
+
+
+def _values(gradient: Array | IndexedSlices) -> Array:
+    return gradient.values if isinstance(gradient, IndexedSlices) else gradient
+
+
+def _scaled(gradient: Array | IndexedSlices, scale: float) -> Array | IndexedSlices:
+    if scale == 1.0:
+        return gradient
+    values = _values(gradient)
+    with np.errstate(all="ignore"):
+        scaled = values * values.dtype.type(scale)
+    return IndexedSlices(scaled, gradient.indices, gradient.shape) if isinstance(gradient, IndexedSlices) else scaled
+
+
+def _by_type(items: list[Any], dtype_of: Callable[[Any], Any]) -> list[list[Any]]:
+    """The items in groups of one type."""
+    groups: dict[Any, list[Any]] = {}
+    for item in items:
+        groups.setdefault(dtype_of(item), []).append(item)
+    return list(groups.values())
+
+
+def _columns(work: list[_Work], count: int) -> list[list[Array]]:
+    """Per slot the list of its arrays."""
+    return [[w.slots[k] for w in work] for k in range(count)]
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum and Nesterov's form.
+
+    w -= learning_rate * g; with momentum m: v = m * v - learning_rate * g, then w += v, or with ``nesterov``
+    w += m * v - learning_rate * g.
+
+    Args:
+        learning_rate: see :class:`Optimizer`.
+        momentum: 0...1.
+        nesterov: only matters with momentum.
+        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
+        lazy: with momentum, sparse gradients move and decay only the rows they touch. Without momentum only these rows
+            change anyway, and only they are visited.
+
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+
+    >>> w = Variable([1.0], name="w")
+    >>> SGD(0.1).apply_gradients([(np.array([2.0], np.float32), w)])
+    1
+    >>> w.numpy()
+    array([0.8], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = "sgd",
+        lazy: bool = False,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
+        self.momentum = real("momentum", momentum, 0.0, 1.0)
+        self.nesterov, self.lazy = bool(nesterov), bool(lazy)
+        self._by_rows = self.lazy or self.momentum == 0.0
+
+    def _slot_values(self) -> dict[str, float]:
+        return {"momentum": 0.0} if self.momentum else {}
+
+    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
+        _core.sgd(
+            [w.param for w in work],
+            [w.gradient for w in work],
+            *_columns(work, 1 if self.momentum else 0),
+            learning_rate=learning_rate,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            scale=scale,
+            clipvalue=self.clipvalue,
+        )
+
+    def _update_rows(self, rows: _Rows, learning_rate: float, scale: float) -> None:
+        if self.momentum:
+            super()._update_rows(rows, learning_rate, scale)
+            return
+        values, where = rows.gradient.values, rows.gradient.indices
+        _core.sgd_rows(
+            rows.param.reshape(len(rows.param), -1),
+            values.reshape(len(values), -1),
+            where,
+            learning_rate=learning_rate,
+            scale=scale,
+            clipvalue=self.clipvalue,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"momentum": self.momentum, "nesterov": self.nesterov, "lazy": self.lazy}
+
+
+class Adam(Optimizer):
+    """Steps scaled by running means of the gradient and of its square.
+
+    m += (1 - beta_1) * (g - m); v += (1 - beta_2) * (g^2 - v);
+    w -= learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon), t counting from 1.
+
+    Args:
+        learning_rate: see :class:`Optimizer`.
+        beta_1, beta_2: 0...1, 1 excluded.
+        epsilon: >= 0.
+        amsgrad: divide by the largest v so far.
+        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
+        lazy: sparse gradients update only the rows they touch; otherwise every row moves on by its running means.
+
+    Sources: Kingma and Ba, "Adam", 2015; Reddi et al., "On the convergence of Adam and beyond", 2018.
+
+    >>> w = Variable([1.0], name="w")
+    >>> _ = Adam(0.1).apply_gradients([(np.array([2.0], np.float32), w)])
+    >>> w.numpy().round(4)
+    array([0.9], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = "adam",
+        lazy: bool = False,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
+        self.beta_1 = real("beta_1", beta_1, 0.0, 1.0, open_high=True)
+        self.beta_2 = real("beta_2", beta_2, 0.0, 1.0, open_high=True)
+        self.epsilon = real("epsilon", epsilon, 0.0)
+        self.amsgrad, self.lazy = bool(amsgrad), bool(lazy)
+        self._by_rows = self.lazy
+
+    def _slot_values(self) -> dict[str, float]:
+        return {"momentum": 0.0, "velocity": 0.0} | ({"velocity_hat": 0.0} if self.amsgrad else {})
+
+    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
+        momentums, velocities, *largest = _columns(work, 3 if self.amsgrad else 2)
+        _core.adam(
+            [w.param for w in work],
+            [w.gradient for w in work],
+            momentums,
+            velocities,
+            *largest,
+            learning_rate=learning_rate,
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
+            epsilon=self.epsilon,
+            step=self._iterations + 1,
+            scale=scale,
+            clipvalue=self.clipvalue,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+        return super().get_config() | own | {"amsgrad": self.amsgrad, "lazy": self.lazy}
+
+
+class RMSprop(Optimizer):
+    """Steps scaled by a running mean of the squared gradient.
+
+    v = rho * v + (1 - rho) * g^2; with ``centered`` a = rho * a + (1 - rho) * g and d = v - a^2, else d = v;
+    step = learning_rate * g / sqrt(d + epsilon); with momentum m = momentum * m + step; w -= m (or step).
+
+    Args:
+        learning_rate: see :class:`Optimizer`.
+        rho: 0...1, 1 excluded.
+        momentum: 0...1.
+        epsilon: >= 0.
+        centered: subtract the square of the running mean.
+        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
+        lazy: sparse gradients update only the rows they touch.
+
+    Source: Hinton, "Neural networks for machine learning", lecture 6e, 2012; centered: Graves, "Generating sequences
+    with recurrent neural networks", 2013.
+
+    >>> w = Variable([1.0], name="w")
+    >>> _ = RMSprop(0.1, rho=0.0).apply_gradients([(np.array([2.0], np.float32), w)])
+    >>> w.numpy().round(4)
+    array([0.9], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = "rmsprop",
+        lazy: bool = False,
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
+        self.rho = real("rho", rho, 0.0, 1.0, open_high=True)
+        self.momentum = real("momentum", momentum, 0.0, 1.0)
+        self.epsilon = real("epsilon", epsilon, 0.0)
+        self.centered, self.lazy = bool(centered), bool(lazy)
+        self._by_rows = self.lazy
+
+    def _slot_values(self) -> dict[str, float]:
+        names = ["velocity"] + ["momentum"] * (self.momentum > 0) + ["average_gradient"] * self.centered
+        return dict.fromkeys(names, 0.0)
+
+    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
+        slots = dict(zip(self._slot_values(), _columns(work, len(self._slot_values()))))
+        _core.rmsprop(
+            [w.param for w in work],
+            [w.gradient for w in work],
+            slots["velocity"],
+            slots.get("momentum"),
+            slots.get("average_gradient"),
+            learning_rate=learning_rate,
+            rho=self.rho,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            scale=scale,
+            clipvalue=self.clipvalue,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
+        return super().get_config() | own | {"centered": self.centered, "lazy": self.lazy}
+
+
+class Adagrad(Optimizer):
+    """Steps scaled by the sum of all squared gradients so far.
+
+    a += g^2; w -= learning_rate * g / sqrt(a + epsilon), a starting at ``initial_accumulator_value``.
+
+    Args:
+        learning_rate: see :class:`Optimizer`.
+        initial_accumulator_value: >= 0.
+        epsilon: >= 0.
+        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
+
+    A row without gradient does not change, so sparse gradients always visit the rows they touch alone.
+
+    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods", 2011.
+
+    >>> w = Variable([1.0], name="w")
+    >>> _ = Adagrad(0.1, initial_accumulator_value=0.0).apply_gradients([(np.array([2.0], np.float32), w)])
+    >>> w.numpy().round(4)
+    array([0.9], dtype=float32)
+    """
+
+    _by_rows = True
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = "adagrad",
+    ) -> None:
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
+        self.initial_accumulator_value = real("initial_accumulator_value", initial_accumulator_value, 0.0)
+        self.epsilon = real("epsilon", epsilon, 0.0)
+
+    def _slot_values(self) -> dict[str, float]:
+        return {"accumulator": self.initial_accumulator_value}
+
+    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
+        _core.adagrad(
+            [w.param for w in work],
+            [w.gradient for w in work],
+            *_columns(work, 1),
+            learning_rate=learning_rate,
+            epsilon=self.epsilon,
+            scale=scale,
+            clipvalue=self.clipvalue,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"initial_accumulator_value": self.initial_accumulator_value, "epsilon": self.epsilon}
+        return super().get_config() | own
+
+
+_CLASSES: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop, "adagrad": Adagrad}
+
+
+def get(identifier: Any) -> Optimizer:
+    """The optimizer meant by a name, a class, a configuration or an optimizer.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for anything else.
+
+    >>> get("adam").learning_rate
+    0.001
+    """
+    if isinstance(identifier, Optimizer):
+        return identifier
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    if isinstance(identifier, str):
+        found = _CLASSES.get(identifier.lower())
+        if found is None:
+            raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {identifier!r}")
+        return found()
+    if inspect.isclass(identifier) and issubclass(identifier, Optimizer):
+        return identifier()
+    raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}")
+
+
+def serialize(optimizer: Optimizer) -> dict[str, Any]:
+    """``{"class_name", "config"}`` of an optimizer; JSON-able.
+
+    >>> serialize(SGD(0.5))["config"]["learning_rate"]
+    0.5
+    """
+    return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}
+
+
+def deserialize(config: dict[str, Any]) -> Optimizer:
+    """The optimizer that :func:`serialize` described, without its state.
+
+    Raises:
+        ValueError: for a class this module does not have.
+    """
+    found = _CLASSES.get(str(config.get("class_name", "")).lower())
+    if found is None:
+        raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {config.get('class_name')!r}")
+    return found.from_config(config.get("config", {}))

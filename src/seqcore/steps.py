@@ -1,0 +1,374 @@
+"""One step of training or testing: the flat arenas of parameters and gradients, loss and metrics, fused or eager."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import losses, ops
+from .autograd import Gradient, GradientTape, Tensor, Variable, as_array
+from .batches import Batch
+from .layers import Activation, Dense, Softmax
+from .layers.base import Layer
+from .metrics import Metric, Perplexity, SparseCategoricalAccuracy
+from .optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from .training import Trainable
+
+Array = NDArray[Any]
+
+
+# ---------------------------------------------------------------- arenas
+
+_ALIGNMENT = 64
+
+
+def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
+    """Zeros that start at a multiple of 64 bytes."""
+    raw = np.zeros(size * dtype.itemsize + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+class Arena:
+    """Dense trainable variables in one flat array per type, their gradients in others of the same layout.
+
+    Each variable starts at a multiple of 64 bytes; the gaps hold zeros in both arrays and stay so. Variables marked
+    ``sparse`` (tables whose gradients touch few rows) stand beside the arena.
+
+    >>> kernel, bias = Variable(np.ones((3, 2), np.float32)), Variable(np.zeros(2, np.float32))
+    >>> arena = Arena([kernel, bias])
+    >>> arena.parameters[0].shape, np.shares_memory(arena.parameters[0], kernel._array)
+    ((32,), True)
+    """
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self.variables = list(variables)
+        self.parameters: list[Array] = []
+        self.gradients: list[Array] = []
+        self._homes: dict[int, Array] = {}
+        dense = [v for v in self.variables if not v.sparse]
+        for kind in sorted({v.dtype for v in dense}, key=str):
+            self._lay_out([v for v in dense if v.dtype == kind], kind)
+        self._places = [v._array for v in self.variables]
+        self.homes: list[tuple[Variable, Array | None]] = [(v, self._homes.get(id(v))) for v in self.variables]
+        self._beside = [(i, v) for i, v in enumerate(self.variables) if id(v) not in self._homes]
+
+    def _lay_out(self, variables: list[Variable], kind: np.dtype[Any]) -> None:
+        step = _ALIGNMENT // kind.itemsize
+        starts = [0, *np.cumsum([-(-v.size // step) * step for v in variables]).tolist()]
+        parameters, gradients = (_aligned_zeros(starts[-1], kind) for _ in range(2))
+        for variable, start in zip(variables, starts):
+            here = slice(start, start + variable.size)
+            variable._move(parameters[here].reshape(variable.shape))
+            self._homes[id(variable)] = gradients[here].reshape(variable.shape)
+        self.parameters.append(parameters)
+        self.gradients.append(gradients)
+
+    def holds(self, variables: Sequence[Variable]) -> bool:
+        """Whether the arena is still the home of exactly these variables; another model's arena may have taken one."""
+        mine = self.variables
+        return len(mine) == len(variables) and all(
+            v is w and v._array is place for v, w, place in zip(mine, variables, self._places)
+        )
+
+    def home(self, variable: Variable) -> Array | None:
+        """Where the gradient of ``variable`` is kept, or None if it has no place here."""
+        return self._homes.get(id(variable))
+
+    def apply(self, optimizer: Optimizer, gradients: Sequence[Gradient]) -> None:
+        """One update; ``gradients`` in the order of ``homes``."""
+        optimizer.apply_arena(
+            self.parameters, self.gradients, [(v, gradients[i]) for i, v in self._beside], self.variables
+        )
+
+
+# ---------------------------------------------------------------- one step
+
+
+class uninterrupted:
+    """Context that holds Ctrl-C back until its end, so that a model is never left half-updated."""
+
+    def __enter__(self) -> uninterrupted:
+        self._pending: tuple[int, FrameType | None] | None = None
+        self._old: Any = None
+        if threading.current_thread() is threading.main_thread():
+            old = signal.getsignal(signal.SIGINT)
+            if callable(old):
+                self._old = old
+                signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._pending = (number, frame)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._old is not None:
+            signal.signal(signal.SIGINT, self._old)
+            if self._pending is not None:
+                self._old(*self._pending)
+
+
+# ---------------------------------------------------------------- loss and metrics of an epoch
+
+
+class Tracker:
+    """Running mean of the loss, and the metrics.
+
+    Args:
+        metrics: pairs of a metric and whether it takes sample weights.
+
+    The mean of the loss weighs each batch by its size; where a mask or lengths leave steps out of a mean, by the number
+    of valid steps, so that the result does not depend on how the data were cut.
+    """
+
+    def __init__(self, metrics: Sequence[tuple[Metric, bool]] = ()) -> None:
+        self.metrics = list(metrics)
+        self.names: list[str] = []
+        for metric, _ in self.metrics:
+            name, count = metric.name, 1
+            while name in self.names or name == "loss":
+                name, count = f"{metric.name}_{count}", count + 1
+            self.names.append(name)
+        self._sum = self._weight = 0.0
+
+    def reset(self) -> None:
+        self._sum = self._weight = 0.0
+        for metric, _ in self.metrics:
+            metric.reset_state()
+
+    def add_loss(self, loss: float, weight: float) -> None:
+        self._sum, self._weight = self._sum + loss * weight, self._weight + weight
+
+    def logs(self) -> dict[str, float]:
+        """{"loss": ..., metric: ...}"""
+        found = {"loss": self._sum / self._weight if self._weight else 0.0}
+        found.update((name, float(metric.result())) for name, (metric, _) in zip(self.names, self.metrics))
+        return found
+
+
+def _loss_weight(loss: losses.Loss, batch: Batch, mask: Array | None) -> float:
+    return float(np.count_nonzero(mask)) if mask is not None and loss.reduction == "mean" else float(batch.size)
+
+
+# ---------------------------------------------------------------- one step
+
+
+def fused_tail(model: Trainable) -> tuple[list[Layer], Dense, list[Layer]] | None:
+    """Layers before the last Dense, that layer, and the softmax after it, if they and the loss can be one operation."""
+    loss = model.loss
+    if type(loss) is not losses.SparseCategoricalCrossentropy or loss.axis != -1 or loss.reduction == "none":
+        return None
+    for metric, _ in model._tracker.metrics:
+        if type(metric) is not SparseCategoricalAccuracy and not _same_entropy(metric, loss):
+            return None
+    layers = model._chain()
+    after: list[Layer] = []
+    if layers and not loss.from_logits and _is_softmax(layers[-1]):
+        after = [layers.pop()]
+    dense = layers.pop() if len(layers) > 1 else None
+    if not isinstance(dense, Dense) or type(dense) is not Dense:
+        return None
+    if dense.activation != ("linear" if loss.from_logits or after else "softmax"):
+        return None
+    return layers, dense, after
+
+
+def _same_entropy(metric: Metric, loss: losses.SparseCategoricalCrossentropy) -> bool:
+    """Whether ``metric`` is the perplexity that belongs to ``loss``."""
+    return type(metric) is Perplexity and metric.loss.get_config()["ignore_class"] == loss.ignore_class
+
+
+def _is_softmax(layer: Layer) -> bool:
+    if type(layer) is Activation:
+        return layer.activation == "softmax"
+    return type(layer) is Softmax and layer.axis == -1
+
+
+def _plain_targets(y: Any, shape: tuple[int, ...]) -> Array | None:
+    """Class ids of ``shape``, or None where ``y`` is something else, which the loss then explains."""
+    ids = as_array(y)
+    if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
+        ids = ids[..., 0]
+    return ids if ids.shape == shape and ids.dtype.kind in "iuf" else None
+
+
+class Step:
+    """One step of training or testing of a compiled model: the fused or the eager way, and the arena.
+
+    Args:
+        model: a compiled model.
+
+    The fused way: where the model ends in a Dense layer under a sparse categorical cross-entropy that means the same
+    softmax, and no metric asks for predictions, that layer and the loss are one operation that never holds all logits.
+    """
+
+    def __init__(self, model: Trainable) -> None:
+        self._model = model
+        self.renew()
+
+    def renew(self) -> None:
+        """Forgets what was prepared, after the layers of the model have changed."""
+        self._arena: Arena | None = None
+        self._watched: list[tuple[Variable, bool]] = []
+        self._unbuilt: list[Layer] = []
+        self._stateful: list[Layer] = []
+        self._tail: tuple[list[Layer], Dense, list[Layer]] | None = None
+        self._tail_known = False
+
+    def arena(self, thorough: bool = False) -> Arena:
+        """The arena, laid out anew if variables came, went, were frozen or thawed, or moved into another model's.
+
+        Args:
+            thorough: look at the whole model instead of what was noted last time.
+        """
+        arena = self._arena
+        if arena is not None and not thorough and self._is_current(arena):
+            return arena
+        variables = self._model.trainable_variables
+        if arena is None or not arena.holds(variables):
+            arena = self._arena = Arena(variables)
+        inside = self._model.layers_inside()
+        self._watched = [(v, v.trainable) for v in self._model.weights]
+        self._unbuilt = [layer for layer in inside if not layer.built]
+        self._stateful = [layer for layer in inside if layer._get_own_state()]
+        return arena
+
+    def _is_current(self, arena: Arena) -> bool:
+        return (
+            arena.holds(arena.variables)
+            and all(variable.trainable is trainable for variable, trainable in self._watched)
+            and not any(layer.built for layer in self._unbuilt)
+        )
+
+    def train(self, batch: Batch) -> None:
+        """One update of the weights. A failure or Ctrl-C on the way leaves the model as it was."""
+        model, optimizer = self._model, self._model.optimizer
+        assert optimizer is not None
+        if batch.y is None:
+            raise ValueError("y: expected targets to train on, got None")
+        if not model.built:
+            model._build_for(batch.x)
+        arena = self.arena()
+        before = [(layer, layer._get_own_state()) for layer in self._stateful]
+        try:
+            with GradientTape() as tape:
+                loss, update = self._loss(batch, True, arena)
+            gradients = tape.gradient_into(loss, arena.homes)
+        except BaseException:
+            for layer, state in before:
+                layer._set_own_state(state)
+            raise
+        with uninterrupted():
+            arena.apply(optimizer, gradients)
+            update()
+
+    def test(self, batch: Batch) -> None:
+        """Loss and metrics of one batch."""
+        if batch.y is None:
+            raise ValueError("y: expected targets to test against, got None")
+        if not self._model.built:
+            self._model._build_for(batch.x)
+        _, update = self._loss(batch, False, None)
+        update()
+
+    def _loss(self, batch: Batch, training: bool, arena: Arena | None) -> tuple[Tensor, Callable[[], None]]:
+        """The loss of a batch, and what enters it into the metrics."""
+        if not self._tail_known:
+            self._tail, self._tail_known = fused_tail(self._model), True
+        if self._tail is None:
+            return self._eager(batch, self._model(batch.x, training=training))
+        layers, dense, after = self._tail
+        with self._model._outermost():
+            hidden = self._model._run(layers, batch.x, training)
+            targets = _plain_targets(batch.y, hidden.shape[:-1])
+            if targets is None or not self._metrics_can_follow(batch):
+                return self._eager(batch, self._model._run([dense, *after], hidden, training))
+        return self._fused(batch, hidden, dense, targets, arena)
+
+    def _metrics_can_follow(self, batch: Batch) -> bool:
+        """Perplexity without sample weights cannot be had from a loss that contains them."""
+        metrics = self._model._tracker.metrics
+        return batch.weight is None or all(weighted or type(metric) is not Perplexity for metric, weighted in metrics)
+
+    def _eager(self, batch: Batch, y_pred: Any) -> tuple[Tensor, Callable[[], None]]:
+        tracker, function = self._model._tracker, self._model.loss
+        assert function is not None
+        if not isinstance(y_pred, Tensor):
+            raise TypeError(f"model: expected call to return one Tensor to compare with y, got {type(y_pred).__name__}")
+        loss = function(batch.y, y_pred, sample_weight=batch.weight)
+        if loss.ndim:
+            raise ValueError(
+                f"loss: expected a scalar, got shape {loss.shape}; the reduction 'none' is for custom loops"
+            )
+
+        def update() -> None:
+            mask = None if y_pred.mask is None and y_pred.lengths is None else losses.mask_of(y_pred, y_pred.shape[:-1])
+            tracker.add_loss(float(loss), _loss_weight(function, batch, mask))
+            for metric, weighted in tracker.metrics:
+                metric.update_state(batch.y, y_pred, sample_weight=batch.weight if weighted else None)
+
+        return loss, update
+
+    def _fused(
+        self, batch: Batch, hidden: Tensor, dense: Dense, targets: Array, arena: Arena | None
+    ) -> tuple[Tensor, Callable[[], None]]:
+        tracker, function = self._model._tracker, self._model.loss
+        assert isinstance(function, losses.SparseCategoricalCrossentropy)
+        steps = mask = losses.mask_of(hidden, targets.shape)
+        counted = None
+        if function.ignore_class is not None:
+            counted = targets != function.ignore_class
+            mask = counted if steps is None else steps & counted
+        if mask is not None:
+            targets = np.where(mask, targets, 0)
+        out = None
+        if arena is not None:
+            out = [arena.home(dense.kernel), None if dense.bias is None else arena.home(dense.bias)]
+            if out[0] is None or (dense.bias is not None and out[1] is None):
+                out = None
+        loss, correct = ops.linear_softmax_cross_entropy(
+            hidden,
+            dense.kernel,
+            dense.bias,
+            targets,
+            batch.weight,
+            mask,
+            function.reduction,
+            return_correct=True,
+            out=out,
+        )
+
+        def update() -> None:
+            value = float(loss)
+            tracker.add_loss(value, _loss_weight(function, batch, mask))
+            for metric, weighted in tracker.metrics:
+                sample_weight = batch.weight if weighted else None
+                if isinstance(metric, SparseCategoricalAccuracy):
+                    right = correct.numpy() if counted is None else correct.numpy() & counted
+                    metric.update_correct(right, _fused_weight(steps, sample_weight, targets.shape))
+                elif isinstance(metric, Perplexity):
+                    weight = _fused_weight(mask, sample_weight, targets.shape)
+                    total = float(targets.size if weight is None else weight.sum())
+                    divisors = {"mean": targets.size if mask is None else np.count_nonzero(mask), "sum": 1}
+                    summed = value * float(divisors.get(function.reduction, len(targets)))
+                    metric.update_losses(np.array([summed / total if total else 0.0]), np.array([total]))
+
+        return loss, update
+
+
+def _fused_weight(mask: Array | None, weight: Array | None, shape: tuple[int, ...]) -> Array | None:
+    """Weight of each step (shape) in a metric, or None for ones."""
+    if weight is None:
+        return mask
+    full = np.broadcast_to(losses.expand_to("sample_weight", weight, shape), shape)
+    return full if mask is None else full * mask

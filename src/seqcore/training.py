@@ -1,0 +1,489 @@
+"""What a model needs to learn: compile, fit, evaluate, predict and their forms for one batch.
+
+B: batch, T: time steps, N: rows of the whole data.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from . import losses as _losses
+from . import metrics as _metrics
+from . import optimizers as _optimizers
+from .autograd import Variable
+from .batches import ArraySource, Source, make_batch, make_source
+from .callbacks import CallbackList, History, ProgressBar
+from .layers.base import Layer
+from .steps import Arena, Step, Tracker
+
+
+class Trainable(Layer):
+    """A layer that can be compiled and trained; the base of ``Model``."""
+
+    def __init__(self, *, name: str | None, trainable: bool, dtype: DTypeLike | None, **unknown: Any) -> None:
+        self._step: Step | None
+        super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
+        self._tracker = Tracker()
+        self.optimizer: _optimizers.Optimizer | None = None
+        self.loss: _losses.Loss | None = None
+        self.stop_training = False
+        self.history: History | None = None
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        object.__setattr__(self, key, value)
+        if isinstance(value, (Layer, Variable, list, tuple, dict)) and self._step is not None:
+            self._step.renew()
+
+    # ------------------------------------------------------------ what a step asks of the model
+
+    def _chain(self) -> list[Layer]:
+        """The layers in order, where calling the model means calling them one after the other; else nothing."""
+        return []
+
+    def _run(
+        self, layers: Iterable[Layer], x: Any, training: bool | None = None, mask: Any = None, lengths: Any = None
+    ) -> Any:
+        """Calls ``layers`` one after the other."""
+        given = {key: value for key, value in (("mask", mask), ("lengths", lengths)) if value is not None}
+        for layer in layers:
+            x = layer(x, training=training, **given)
+            given = {}
+        return x
+
+    def _outermost(self) -> AbstractContextManager[None]:
+        """Context of a call of the model."""
+        raise TypeError(f"{type(self).__name__}: a trainable layer must define _outermost")
+
+    def _build_for(self, x: Any) -> None:
+        """Builds for one step's data, without a trace in the states."""
+        raise TypeError(f"{type(self).__name__}: a trainable layer must define _build_for")
+
+    # ------------------------------------------------------------ compiling
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+    ) -> None:
+        """Sets what training needs.
+
+        Args:
+            optimizer: an ``Optimizer`` or its name.
+            loss: a ``Loss``, its name or a function of (y_true, y_pred).
+            metrics: metrics or names ("accuracy", ...); they do not see sample weights, but masks and lengths count.
+            weighted_metrics: metrics that do.
+
+        Raises:
+            ValueError, TypeError: naming the argument; the model stays compiled as it was.
+
+        >>> from seqcore import layers
+        >>> model = Sequential([layers.Input((3,)), layers.Dense(2)])
+        >>> model.compile("adam", "mse", metrics=["mae"])
+        >>> model.metrics_names
+        ['loss', 'mae']
+        """
+        new_optimizer = _optimizers.get(optimizer)
+        new_loss = None if loss is None else _losses.get(loss)
+        pairs = [(_metrics.get(one, loss=new_loss), False) for one in _listed("metrics", metrics)]
+        pairs += [(_metrics.get(one, loss=new_loss), True) for one in _listed("weighted_metrics", weighted_metrics)]
+        for metric, _ in pairs:
+            _check_entropy(metric, new_loss)
+        self.optimizer, self.loss, self._tracker = new_optimizer, new_loss, Tracker(pairs)
+        self._step = Step(self)
+
+    @property
+    def metrics(self) -> list[_metrics.Metric]:
+        """The metrics of ``compile``."""
+        return [metric for metric, _ in self._tracker.metrics]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what ``evaluate`` and ``train_on_batch`` return, in order."""
+        return ["loss", *self._tracker.names]
+
+    @property
+    def arena(self) -> Arena:
+        """The flat arrays of parameters and gradients of the compiled, built model."""
+        step = self._compiled()
+        if not self.built:
+            raise ValueError(f"arena: expected a built model; call {self.name!r} or build it")
+        return step.arena(thorough=True)
+
+    def _compiled(self) -> Step:
+        if self._step is None or self.loss is None:
+            what = "to be compiled" if self._step is None else "to be compiled with a loss"
+            raise RuntimeError(f"model: expected {self.name!r} {what}; call compile(optimizer, loss)")
+        return self._step
+
+    def _prepare_training(self) -> None:
+        """Lays out the arena and registers the variables with the optimizer, as the first step would."""
+        if self._step is not None and self.optimizer is not None:
+            self.optimizer.build(self._step.arena(thorough=True).variables)
+
+    def _compile_config(self) -> Any:
+        """Optimizer, loss and metrics, or None (with a warning if they cannot be written down)."""
+        if self.optimizer is None:
+            return None
+        try:
+            return {
+                "optimizer": _optimizers.serialize(self.optimizer),
+                "loss": None if self.loss is None else _losses.serialize(self.loss),
+                "metrics": [_metrics.serialize(metric) for metric, weighted in self._tracker.metrics if not weighted],
+                "weighted_metrics": [
+                    _metrics.serialize(metric) for metric, weighted in self._tracker.metrics if weighted
+                ],
+            }
+        except (TypeError, ValueError) as error:
+            warnings.warn(f"save: optimizer, loss and metrics are left out: {error}", stacklevel=2)
+            return None
+
+    def _compile_from_config(self, config: Any) -> None:
+        if config is not None:
+            self.compile(config["optimizer"], config["loss"], config["metrics"], config["weighted_metrics"])
+
+    # ------------------------------------------------------------ one batch
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        lengths: Any = None,
+    ) -> Any:
+        """One update. Returns the loss of this batch before it, a list with the metrics if there are any, or a dict.
+
+        Args:
+            x: (B, ...) inputs, or a list of arrays for a model with several.
+            y: (B, ...) targets.
+            sample_weight: (B,) or (B, T).
+            class_weight: class -> weight.
+            return_dict: return {"loss": ..., metric: ...}.
+            lengths: (B,) valid steps of each row of x.
+
+        Raises:
+            ValueError, TypeError: naming the argument; weights and states are then unchanged.
+        """
+        step = self._compiled()
+        self._tracker.reset()
+        step.train(make_batch(x, y, sample_weight, class_weight, lengths))
+        return self._results(return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, *, lengths: Any = None
+    ) -> Any:
+        """Loss and metrics of one batch, as :meth:`train_on_batch` returns them, without an update.
+
+        Stateful layers go on from their state, as in a plain call.
+        """
+        step = self._compiled()
+        self._tracker.reset()
+        step.test(make_batch(x, y, sample_weight, None, lengths))
+        return self._results(return_dict)
+
+    def predict_on_batch(self, x: Any, *, lengths: Any = None) -> Any:
+        """Output of one batch as an array. Stateful layers go on from their state, as in a plain call."""
+        return _arrays(self(make_batch(x, lengths=lengths).x, training=False))
+
+    def _results(self, return_dict: bool) -> Any:
+        logs = self._tracker.logs()
+        if return_dict:
+            return logs
+        values = list(logs.values())
+        return values if len(values) > 1 else values[0]
+
+    # ------------------------------------------------------------ loops
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+        *,
+        lengths: Any = None,
+    ) -> History:
+        """Trains for ``epochs - initial_epoch`` epochs.
+
+        Args:
+            x: (N, ...) array or Tensor, a list of arrays for a model with several inputs, or an iterable of batches x,
+                (x, y) or (x, y, sample_weight). A Tensor may carry ``lengths`` or ``mask``.
+            y: (N, ...) targets.
+            batch_size: rows of a batch, 32 by default.
+            verbose: 0 silent, 1 progress bar, 2 one line per epoch, "auto" by the kind of output.
+            callbacks: callbacks, called in order.
+            validation_split: this share of the last rows is held back for validation.
+            validation_data: (x, y), (x, y, sample_weight) or an iterable of batches.
+            shuffle: a new order each epoch, from the seeded global generator. Stateful models keep the order.
+            class_weight: class -> weight.
+            sample_weight: (N,) or (N, T).
+            initial_epoch: number of the first epoch, for resumed runs.
+            steps_per_epoch: batches per epoch of an iterable.
+            validation_steps, validation_batch_size, validation_freq: the same for validation, and after how many
+                epochs it takes place.
+            lengths: (N,) valid steps of each row of x.
+
+        Returns:
+            The ``History``: its ``history`` has a list per epoch for each name in the logs.
+
+        Stateful layers carry their state from batch to batch and from epoch to epoch (``reset_states`` in a callback
+        zeroes it); their rows must divide into whole batches. Ctrl-C leaves the model as the last whole batch left it.
+
+        >>> from seqcore import layers, random
+        >>> random.set_seed(1)
+        >>> model = Sequential([layers.Input((2,)), layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x = np.random.default_rng(0).normal(size=(64, 2))
+        >>> history = model.fit(x, x[:, :1], epochs=3, verbose=0)
+        >>> history.history["loss"][2] < history.history["loss"][0]
+        True
+        """
+        step = self._compiled()
+        for name, number, least in (
+            ("epochs", epochs, 0),
+            ("initial_epoch", initial_epoch, 0),
+            ("validation_freq", validation_freq, 1),
+        ):
+            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
+                raise ValueError(f"{name}: expected an integer >= {least}, got {number!r}")
+        stateful = self._is_stateful()
+        common: dict[str, Any] = {"batch_size": batch_size, "stateful": stateful}
+        validation: Source | None = None
+        if validation_split:
+            if validation_data is not None:
+                raise ValueError("validation_split: expected 0 where validation_data is given")
+            whole = make_source(x, y, sample_weight, lengths=lengths, batch_size=batch_size)
+            if not isinstance(whole, ArraySource):
+                raise ValueError("validation_split: expected 0 where x yields whole batches; pass validation_data")
+            (x, y, sample_weight), held = whole.split(validation_split)
+            lengths = None
+            validation = self._validation_source(held, validation_steps, validation_batch_size or batch_size, stateful)
+        elif validation_data is not None:
+            validation = self._validation_source(
+                validation_data, validation_steps, validation_batch_size or batch_size, stateful
+            )
+        source = make_source(
+            x,
+            y,
+            sample_weight,
+            lengths=lengths,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            steps=steps_per_epoch,
+            **common,
+        )
+        if source.once and steps_per_epoch is None and epochs - initial_epoch > 1:
+            raise ValueError(
+                "x: expected data that can be walked once per epoch, got an iterator; pass steps_per_epoch or an "
+                "object whose __iter__ starts anew"
+            )
+        return self._fit(step, source, validation, epochs, initial_epoch, validation_freq, verbose, callbacks)
+
+    def _validation_source(self, data: Any, steps: int | None, batch_size: int | None, stateful: bool) -> Source:
+        try:
+            if isinstance(data, tuple):
+                if not 2 <= len(data) <= 3:
+                    raise ValueError(f"expected (x, y) or (x, y, sample_weight), got a tuple of {len(data)}")
+                return make_source(*data, batch_size=batch_size, stateful=stateful, steps=steps)
+            return make_source(data, steps=steps)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from None
+
+    def _fit(
+        self,
+        step: Step,
+        source: Source,
+        validation: Source | None,
+        epochs: int,
+        initial_epoch: int,
+        validation_freq: int,
+        verbose: int | str,
+        callbacks: Any,
+    ) -> History:
+        watchers = self._callback_list(callbacks, verbose, epochs=epochs, steps=source.steps, history=True)
+        self.stop_training = False
+        if self.built:
+            step.arena(thorough=True)
+        watchers.on_train_begin()
+        logs: dict[str, float] = {}
+        for epoch in range(initial_epoch, epochs):
+            watchers.on_epoch_begin(epoch)
+            self._tracker.reset()
+            number = -1
+            for number, batch in enumerate(source):
+                watchers.on_train_batch_begin(number)
+                step.train(batch)
+                if watchers.has("on_train_batch_end"):
+                    watchers.on_train_batch_end(number, self._tracker.logs())
+                if self.stop_training:
+                    break
+            if number < 0:
+                if source.exhausted and epoch > initial_epoch:
+                    break
+                raise ValueError("x: expected at least one batch per epoch, got none")
+            logs = self._tracker.logs()
+            if validation is not None and (epoch + 1) % validation_freq == 0:
+                found = self._evaluate(step, validation, watchers)
+                logs.update((f"val_{name}", value) for name, value in found.items())
+            watchers.on_epoch_end(epoch, logs)
+            if self.stop_training or source.exhausted:
+                break
+        watchers.on_train_end(logs)
+        assert self.history is not None
+        return self.history
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        *,
+        lengths: Any = None,
+    ) -> Any:
+        """Loss and metrics over all of the data; arguments as in :meth:`fit`, results as in :meth:`train_on_batch`.
+
+        Stateful layers start from zero and carry a state of their own; the one of training comes back afterwards.
+        """
+        step = self._compiled()
+        source = make_source(
+            x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps
+        )
+        watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
+        self._evaluate(step, source, watchers)
+        return self._results(return_dict)
+
+    def _evaluate(self, step: Step, source: Source, watchers: CallbackList) -> dict[str, float]:
+        self._tracker.reset()
+        watchers.on_test_begin()
+        number = -1
+        with self.state_scope():
+            for number, batch in enumerate(source):
+                watchers.on_test_batch_begin(number)
+                step.test(batch)
+                if watchers.has("on_test_batch_end"):
+                    watchers.on_test_batch_end(number, self._tracker.logs())
+        if number < 0:
+            raise ValueError("x: expected at least one batch to evaluate on, got none")
+        logs = self._tracker.logs()
+        watchers.on_test_end(logs)
+        return logs
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+        *,
+        lengths: Any = None,
+    ) -> Any:
+        """Outputs for all of the data as one array (N, ...), or a list of them for a model with several outputs.
+
+        Stateful layers start from zero and carry a state of their own; the one of training comes back afterwards.
+
+        >>> from seqcore import layers
+        >>> model = Sequential([layers.Input((5, 3)), layers.GRU(4)])
+        >>> model.predict(np.zeros((7, 5, 3)), batch_size=2, verbose=0).shape
+        (7, 4)
+        """
+        source = make_source(x, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps)
+        watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
+        watchers.on_predict_begin()
+        outputs: list[Any] = []
+        with self.state_scope():
+            for number, batch in enumerate(source):
+                watchers.on_predict_batch_begin(number)
+                outputs.append(_arrays(self(batch.x, training=False)))
+                watchers.on_predict_batch_end(number, {"outputs": outputs[-1]})
+        watchers.on_predict_end()
+        if not outputs:
+            raise ValueError("x: expected at least one batch to predict for, got none")
+        if isinstance(outputs[0], list):
+            return [_joined([one[i] for one in outputs]) for i in range(len(outputs[0]))]
+        return _joined(outputs)
+
+    def _callback_list(
+        self, callbacks: Any, verbose: int | str, *, epochs: int, steps: int | None, history: bool = False
+    ) -> CallbackList:
+        """The caller's callbacks, then a progress bar unless ``verbose`` is 0, and a history in ``fit``."""
+        if verbose not in (0, 1, 2, "auto"):
+            raise ValueError(f"verbose: expected 0, 1, 2 or 'auto', got {verbose!r}")
+        watchers = list(callbacks) if isinstance(callbacks, (list, tuple, CallbackList)) else [callbacks]
+        watchers = [one for one in watchers if one is not None]
+        if verbose and not any(isinstance(one, ProgressBar) for one in watchers):
+            watchers.append(ProgressBar())
+        if history:
+            self.history = next((one for one in watchers if isinstance(one, History)), None) or History()
+            if self.history not in watchers:
+                watchers.append(self.history)
+        level = 1 if verbose == "auto" else int(verbose)
+        return CallbackList(watchers, model=self, epochs=epochs, steps=steps, verbose=level)
+
+    def _is_stateful(self) -> bool:
+        return any(getattr(layer, "stateful", False) for layer in self.layers_inside())
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        raise TypeError(f"{name}: expected a list of metrics, got a dict; models have one output here")
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _check_entropy(metric: _metrics.Metric, loss: _losses.Loss | None) -> None:
+    """A cross-entropy metric that takes logits for probabilities, or the other way round, would give nonsense."""
+    own = getattr(metric, "loss", None)
+    if own is None or type(own) is not type(loss):
+        return
+    mine, theirs = getattr(own, "from_logits", None), getattr(loss, "from_logits", None)
+    if mine != theirs:
+        raise ValueError(
+            f"metrics: expected {metric.name!r} with from_logits={theirs} as in the loss, got from_logits={mine}"
+        )
+
+
+def _arrays(outputs: Any) -> Any:
+    """Tensors as arrays, in lists too."""
+    if isinstance(outputs, (list, tuple)):
+        return [_arrays(one) for one in outputs]
+    return np.ascontiguousarray(outputs)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Outputs of all batches, one behind the other."""
+    if len({part.shape[1:] for part in parts}) > 1:
+        shapes = sorted({part.shape[1:] for part in parts})
+        raise ValueError(f"x: expected batches whose outputs can be joined, got rows {shapes[0]} and {shapes[-1]}")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

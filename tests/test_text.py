@@ -1,0 +1,339 @@
+"""Vocabularies, padding, one-hot labels and truncated-BPTT batches."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from seqcore.text import (
+    Vocabulary,
+    bptt_batches,
+    check_ids,
+    evaluation_windows,
+    pad_sequences,
+    read_words,
+    to_categorical,
+)
+
+WORDS = st.text(st.characters(exclude_categories=("Cs", "Z", "Cc")), min_size=1, max_size=4)
+TEXTS = st.lists(WORDS, min_size=1, max_size=60)
+
+
+# ---------------------------------------------------------------- vocabularies
+
+
+def test_order_is_by_count_then_word():
+    v = Vocabulary.from_tokens("b a c b a d".split())
+    assert v.words == ("a", "b", "c", "d")
+    assert v.counts.tolist() == [2, 2, 1, 1]
+    assert (v.size, len(v), list(v)) == (4, 4, ["a", "b", "c", "d"])
+    assert "a" in v and "z" not in v
+
+
+def test_specials_come_first_and_unknown_is_used():
+    v = Vocabulary.from_tokens("b a b".split(), specials=("<pad>", "<s>"), unknown="<unk>")
+    assert v.words == ("<pad>", "<s>", "<unk>", "b", "a")
+    assert v.encode("a zebra b").tolist() == [4, 2, 3]
+    assert v.id("zebra") == 2
+
+
+def test_unknown_that_occurs_keeps_its_rank():
+    v = Vocabulary.from_tokens("the <unk> the cat".split(), unknown="<unk>")
+    assert v.words == ("the", "<unk>", "cat")
+
+
+def test_max_size_counts_everything_and_keeps_unknown():
+    tokens = "a a a b b c <unk>".split()
+    assert Vocabulary.from_tokens(tokens, max_size=3).words == ("a", "b", "<unk>")
+    assert Vocabulary.from_tokens(tokens, max_size=2, unknown="<unk>").words == ("a", "<unk>")
+    assert Vocabulary.from_tokens(tokens, max_size=2, specials=("<unk>",), unknown="<unk>").words == ("<unk>", "a")
+    assert Vocabulary.from_tokens(tokens, max_size=2, unknown="UNK").words == ("UNK", "a")
+    assert Vocabulary.from_tokens(tokens, min_count=2).words == ("a", "b")
+
+
+def test_words_outside_without_unknown_are_an_error():
+    v = Vocabulary(["a", "b"])
+    with pytest.raises(ValueError, match="word: expected one of the 2 words.*'z'"):
+        v.encode("a z")
+
+
+@pytest.mark.parametrize("ids", [[2], [-1], [0, 5]])
+def test_decode_refuses_ids_outside(ids):
+    with pytest.raises(ValueError, match=r"ids: expected integers 0\.\.\.1"):
+        Vocabulary(["a", "b"]).decode(ids)
+
+
+def test_decode_refuses_other_kinds():
+    v = Vocabulary(["a", "b"])
+    with pytest.raises(TypeError, match="ids: expected integers"):
+        v.decode([0.0])
+    with pytest.raises(ValueError, match="ids: expected one axis"):
+        v.decode([[0]])
+    assert v.decode([]) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Vocabulary([]), "words: expected at least one"),
+        (lambda: Vocabulary(["a", "a"]), "words: expected each word once"),
+        (lambda: Vocabulary(["a"], unknown="u"), "unknown: expected one of the words"),
+        (lambda: Vocabulary(["a"], counts=[1, 2]), "counts: expected 1 integers"),
+        (lambda: Vocabulary.from_tokens([]), "tokens: expected at least one word"),
+        (lambda: Vocabulary.from_tokens(["a"], max_size=0), "max_size: expected at least 1"),
+        (lambda: Vocabulary.from_tokens(["a"], max_size=1, specials=("p", "q")), "max_size: expected at least 2"),
+    ],
+)
+def test_bad_vocabularies(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_string_is_not_a_list_of_words():
+    with pytest.raises(TypeError, match="tokens: expected a sequence of words"):
+        Vocabulary.from_tokens("the cat")
+    with pytest.raises(TypeError, match="words: expected strings"):
+        Vocabulary(["a", 1])
+
+
+@given(TEXTS, st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_round_trips(tokens, with_unknown):
+    v = Vocabulary.from_tokens(tokens, unknown="<unknown>" if with_unknown else None)
+    ids = v.encode(tokens)
+    assert ids.dtype == np.int32
+    assert v.decode(ids) == tokens
+    again = Vocabulary.from_dict(json.loads(json.dumps(v.to_dict())))
+    assert again == v and hash(again) == hash(v)
+    assert np.array_equal(again.counts, v.counts)
+    counts = [tokens.count(word) for word in v.words if word != "<unknown>"]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_save_and_load(tmp_path):
+    v = Vocabulary.from_tokens("naïve café naïve 猫".split(), unknown="<unk>")
+    path = tmp_path / "words.json"
+    v.save(path)
+    assert Vocabulary.load(path) == v
+    assert [p.name for p in tmp_path.iterdir()] == ["words.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": "other"}', b"\xff\xfe", b"[" * 5000])
+def test_load_refuses_other_files(tmp_path, content):
+    path = tmp_path / "words.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="path: expected a vocabulary file"):
+        Vocabulary.load(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"words": "abc"}, {"words": [1]}, {"unknown": 3}, {"counts": ["x"]}, {"version": 2}]
+)
+def test_from_dict_checks(change):
+    config = Vocabulary(["a"]).to_dict() | change
+    with pytest.raises(ValueError, match="config: expected"):
+        Vocabulary.from_dict(config)
+
+
+def test_save_into_a_missing_folder(tmp_path):
+    with pytest.raises(OSError):
+        Vocabulary(["a"]).save(tmp_path / "none" / "words.json")
+
+
+def test_from_file_plain_and_gzip(tmp_path):
+    text = " the cat \n the dog\x85x \n\n"
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8", newline="")
+    (tmp_path / "a.gz").write_bytes(gzip.compress(text.encode()))
+    expected = ["the", "cat", "<eos>", "the", "dog", "x", "<eos>", "<eos>"]
+    assert read_words(tmp_path / "a.txt", "<eos>") == expected
+    assert read_words(tmp_path / "a.gz", "<eos>") == expected
+    assert Vocabulary.from_file(tmp_path / "a.gz", "<eos>").words[:2] == ("<eos>", "the")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xff", gzip.compress(b"abc " * 100)[:-9], b"\x1f\x8b\x08\x00garbage......"])
+def test_damaged_text_files(tmp_path, content):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(ValueError, match="path: expected"):
+        read_words(tmp_path / "a.txt")
+
+
+def test_empty_text_file(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b" \n")
+    with pytest.raises(ValueError, match="path: expected a text with words"):
+        Vocabulary.from_file(tmp_path / "a.txt")
+
+
+# ---------------------------------------------------------------- padding
+
+
+def test_padding_as_in_keras():
+    rows = [[1, 2, 3], [4, 5], [6]]
+    assert pad_sequences(rows).tolist() == [[1, 2, 3], [0, 4, 5], [0, 0, 6]]
+    assert pad_sequences(rows, padding="post", value=9).tolist() == [[1, 2, 3], [4, 5, 9], [6, 9, 9]]
+    assert pad_sequences(rows, maxlen=2).tolist() == [[2, 3], [4, 5], [0, 6]]
+    assert pad_sequences(rows, maxlen=2, truncating="post").tolist() == [[1, 2], [4, 5], [0, 6]]
+    assert pad_sequences(rows, dtype="float32").dtype == np.float32
+    assert pad_sequences([]).shape == (0, 0)
+    assert pad_sequences([[], []], maxlen=2).tolist() == [[0, 0], [0, 0]]
+    assert pad_sequences(rows, maxlen=0).shape == (3, 0)
+
+
+def test_padding_of_vectors():
+    rows = [np.ones((2, 3)), np.zeros((0, 3)), [[5, 6, 7]]]
+    padded = pad_sequences(rows, dtype="float64", padding="post", value=-1)
+    assert padded.shape == (3, 2, 3)
+    assert padded[2].tolist() == [[5, 6, 7], [-1, -1, -1]]
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 99), max_size=8), max_size=6),
+    st.one_of(st.none(), st.integers(0, 9)),
+    st.sampled_from(["pre", "post"]),
+    st.sampled_from(["pre", "post"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_padding_keeps_what_fits(rows, maxlen, padding, truncating):
+    padded = pad_sequences(rows, maxlen=maxlen, padding=padding, truncating=truncating)
+    length = max(map(len, rows), default=0) if maxlen is None else maxlen
+    assert padded.shape == (len(rows), length)
+    for out, row in zip(padded, rows, strict=True):
+        kept = row[max(0, len(row) - length) :] if truncating == "pre" else row[:length]
+        fill = [0] * (length - len(kept))
+        assert out.tolist() == (fill + kept if padding == "pre" else kept + fill)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: pad_sequences([[1]], padding="left"), "padding: expected 'pre' or 'post', got 'left'"),
+        (lambda: pad_sequences([[1]], truncating="x"), "truncating: expected"),
+        (lambda: pad_sequences([1, 2]), "sequences: expected a sequence at position 0, got 1"),
+        (lambda: pad_sequences(["ab"]), "sequences: expected a sequence at position 0"),
+        (lambda: pad_sequences([[1]], maxlen=-1), "maxlen: expected an integer >= 0"),
+        (lambda: pad_sequences([[[1, 2]], [[1, 2, 3]]]), "sequences: expected elements of one shape"),
+        (lambda: pad_sequences([[[1, 2], [1]]]), "sequences: expected elements of one shape in sequence 0"),
+    ],
+)
+def test_bad_padding(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# ---------------------------------------------------------------- one-hot
+
+
+def test_to_categorical_shapes():
+    assert to_categorical([1, 0]).tolist() == [[0, 1], [1, 0]]
+    assert to_categorical([[1], [0]], 3).shape == (2, 3)
+    assert to_categorical([[1, 0, 2]], 4).shape == (1, 3, 4)
+    assert to_categorical(2, 3).tolist() == [0, 0, 1]
+    assert to_categorical([1.0, 0.0]).tolist() == [[0, 1], [1, 0]]
+    assert to_categorical([], 3).shape == (0, 3)
+
+
+@given(hnp.arrays(np.int64, hnp.array_shapes(min_dims=1, max_dims=3, max_side=4), elements=st.integers(0, 6)))
+@settings(max_examples=50, deadline=None)
+def test_to_categorical_inverts_argmax(labels):
+    hot = to_categorical(labels, 7)
+    expected = labels[..., 0] if labels.ndim > 1 and labels.shape[-1] == 1 else labels
+    assert np.array_equal(hot.argmax(-1), expected)
+    assert np.array_equal(hot.sum(-1), np.ones(expected.shape))
+
+
+@pytest.mark.parametrize(
+    ("x", "classes", "error"),
+    [
+        ([3], 3, ValueError),
+        ([-1], None, ValueError),
+        ([], None, ValueError),
+        ([0.5], 2, TypeError),
+        ([np.nan], 2, TypeError),
+    ],
+)
+def test_bad_labels(x, classes, error):
+    with pytest.raises(error, match="expected"):
+        to_categorical(x, classes)
+
+
+# ---------------------------------------------------------------- truncated BPTT
+
+
+@given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 80))
+@settings(max_examples=150, deadline=None)
+def test_batches_are_contiguous_and_shifted(batch_size, steps, extra):
+    ids = np.arange(batch_size * (steps + 1) + extra, dtype=np.int32)
+    batches = bptt_batches(ids, batch_size, steps)
+    row = len(ids) // batch_size
+    assert len(batches) == (row - 1) // steps == len(list(batches))
+    for x, y in batches:
+        assert x.shape == y.shape == (batch_size, steps)
+        assert x.dtype == y.dtype == np.int32
+        assert np.array_equal(y, x + 1)
+        assert np.shares_memory(x, ids) and np.shares_memory(y, ids)
+    joined = np.concatenate([x for x, _ in batches], axis=1)
+    assert np.array_equal(joined, ids[: row * batch_size].reshape(batch_size, row)[:, : len(batches) * steps])
+
+
+def test_resume_goes_on_where_it_stood():
+    batches = bptt_batches(np.arange(41), 2, 4)
+    whole = [x.tolist() for x, _ in batches]
+    assert batches.position == len(batches) == 4
+    seen = []
+    for x, _ in batches:
+        seen.append(x.tolist())
+        if batches.position == 2:
+            break
+    seen += [x.tolist() for x, _ in batches.resume(batches.position)]
+    assert seen == whole
+    assert list(batches.resume(len(batches))) == []
+    assert [x.tolist() for x, _ in batches] == whole
+    assert batches[-1][0].tolist() == whole[-1]
+    with pytest.raises(IndexError):
+        batches[4]
+    with pytest.raises(ValueError, match=r"position: expected 0\.\.\.4, got 5"):
+        batches.resume(5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([], 2, 3), ValueError, "ids: expected at least 8 words"),
+        ((np.arange(7), 2, 3), ValueError, "ids: expected at least 8 words"),
+        ((np.arange(5), 20, 1), ValueError, "ids: expected at least 40 words"),
+        ((np.arange(9), 0, 3), ValueError, "batch_size: expected an integer >= 1, got 0"),
+        ((np.arange(9), 2, 0), ValueError, "steps: expected an integer >= 1, got 0"),
+        ((np.arange(9), 2.5, 2), ValueError, "batch_size: expected an integer >= 1, got 2.5"),
+        ((np.arange(9.0), 2, 2), TypeError, "ids: expected integers, got float64"),
+        ((np.zeros((3, 3), int), 2, 2), ValueError, "ids: expected one axis"),
+        (([0, 1, -1, 2, 3, 4], 2, 2), ValueError, "ids: expected integers 0...2147483646, got -1"),
+        (([0, 1, 9, 2, 3, 4], 2, 2, 9), ValueError, r"ids: expected integers 0\.\.\.8, got 9"),
+    ],
+)
+def test_bad_batches(arguments, error, message):
+    with pytest.raises(error, match=message):
+        bptt_batches(*arguments)
+
+
+@given(st.integers(2, 70), st.integers(1, 90))
+@settings(max_examples=80, deadline=None)
+def test_windows_cover_every_target_once(length, steps):
+    ids = np.arange(length, dtype=np.int32)
+    windows = list(evaluation_windows(ids, steps))
+    assert all(x.shape == y.shape and len(x) == 1 and x.shape[1] <= steps for x, y in windows)
+    assert np.concatenate([x[0] for x, _ in windows]).tolist() == list(range(length - 1))
+    assert np.concatenate([y[0] for _, y in windows]).tolist() == list(range(1, length))
+
+
+def test_windows_need_two_words():
+    with pytest.raises(ValueError, match="ids: expected at least 2 words"):
+        evaluation_windows([1])
+
+
+def test_check_ids_does_not_copy():
+    ids = np.arange(5, dtype=np.int32)
+    assert check_ids(ids) is ids
+    assert check_ids([1, 2]).dtype == np.int32
