@@ -272,8 +272,8 @@ class Optimizer:
             or arena.ids != tuple(map(id, variables))
         ):
             arena = self._place(flat, variables)
-        wanted, found = ([(a.shape, a.dtype.name) for a in arrays] for arrays in (flat, flat_grads))
-        if wanted != found:
+        if [(p.size, p.dtype) for p in flat] != [(g.size, g.dtype) for g in flat_grads]:
+            wanted, found = ([f"{a.dtype} {a.shape}" for a in arrays] for arrays in (flat, flat_grads))
             raise ValueError(f"grads: expected arrays like params, {wanted}, got {found}")
         beside = [(v, self._checked(g, v)) for v, g in sparse if g is not None]
         if any(id(v) not in self._index for v, _ in beside):
@@ -366,10 +366,10 @@ class Optimizer:
             scale = 1.0
             if self.global_clipnorm is not None:
                 gradients = [w.gradient for w in flat] + [_values(g) for _, g in pairs]
-                same_type = _by_type([g for g in gradients if g.size], lambda g: g.dtype)
+                same_type = _by_type(gradients, [g.dtype for g in gradients])
                 norm = math.sqrt(sum(map(_core.sum_squares, same_type)))
                 scale = self._clip_scale(norm, self.global_clipnorm) if math.isfinite(norm) else math.nan
-            for same in _by_type(work, lambda w: w.param.dtype):
+            for same in _by_type(work, [w.param.dtype for w in work]):
                 self._update(same, learning_rate, scale)
             for one in rows:
                 if len(one.gradient.indices):
@@ -483,11 +483,15 @@ def _scaled(gradient: Array | IndexedSlices, scale: float) -> Array | IndexedSli
     return IndexedSlices(scaled, gradient.indices, gradient.shape) if isinstance(gradient, IndexedSlices) else scaled
 
 
-def _by_type(items: list[Any], dtype_of: Callable[[Any], Any]) -> list[list[Any]]:
+def _by_type(items: list[Any], types: list[Any]) -> list[list[Any]]:
     """The items in groups of one type."""
+    if not items:
+        return []
+    if types.count(types[0]) == len(types):
+        return [items]
     groups: dict[Any, list[Any]] = {}
-    for item in items:
-        groups.setdefault(dtype_of(item), []).append(item)
+    for item, kind in zip(items, types):
+        groups.setdefault(kind, []).append(item)
     return list(groups.values())
 
 
