@@ -84,7 +84,7 @@ class Trainable(Layer):
         Raises:
             ValueError, TypeError: naming the argument; the model stays compiled as it was.
 
-        >>> from seqcore import layers
+        >>> from seqcore import Sequential, layers
         >>> model = Sequential([layers.Input((3,)), layers.Dense(2)])
         >>> model.compile("adam", "mse", metrics=["mae"])
         >>> model.metrics_names
@@ -251,7 +251,7 @@ class Trainable(Layer):
         Stateful layers carry their state from batch to batch and from epoch to epoch (``reset_states`` in a callback
         zeroes it); their rows must divide into whole batches. Ctrl-C leaves the model as the last whole batch left it.
 
-        >>> from seqcore import layers, random
+        >>> from seqcore import Sequential, layers, random
         >>> random.set_seed(1)
         >>> model = Sequential([layers.Input((2,)), layers.Dense(1)])
         >>> model.compile("sgd", "mse")
@@ -409,7 +409,7 @@ class Trainable(Layer):
 
         Stateful layers start from zero and carry a state of their own; the one of training comes back afterwards.
 
-        >>> from seqcore import layers
+        >>> from seqcore import Sequential, layers
         >>> model = Sequential([layers.Input((5, 3)), layers.GRU(4)])
         >>> model.predict(np.zeros((7, 5, 3)), batch_size=2, verbose=0).shape
         (7, 4)

@@ -1,0 +1,559 @@
+"""Files: models, weights, checkpoints, exact resume, broken files, full disks, weight maps."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import seqcore as sc
+from seqcore import callbacks, io, layers, losses, models, optimizers
+
+V = 9
+
+
+@models.register("tests/Tagger")
+class Tagger(models.Model):
+    def __init__(self, units, rate=0.2):
+        super().__init__()
+        self.table = layers.Embedding(V, units)
+        self.blocks = [layers.LSTM(units, return_sequences=True), layers.Dropout(rate)]
+        self.head = layers.Dense(V)
+
+    def call(self, inputs, training=False):
+        x = self.table(inputs)
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.head(x)
+
+
+def sequential(dropout=0.0, stateful=False):
+    model = models.Sequential(
+        [
+            layers.Embedding(V, 4),
+            layers.LSTM(5, return_sequences=True, stateful=stateful, dropout=dropout, recurrent_dropout=dropout),
+            layers.Dropout(dropout),
+            layers.Bidirectional(layers.GRU(3, return_sequences=True)),
+            layers.Dense(V),
+        ]
+    )
+    model.compile(
+        optimizers.Adam(0.01),
+        losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", "perplexity"],
+    )
+    return model
+
+
+def tagger(**_):
+    model = Tagger(4)
+    model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+@pytest.fixture
+def data(rng):
+    return rng.integers(0, V, (8, 6), dtype=np.int32), rng.integers(0, V, (8, 6), dtype=np.int32)
+
+
+def same_weights(one, other):
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# ---------------------------------------------------------------- models and weights
+
+
+@pytest.mark.parametrize("make", [sequential, tagger])
+def test_a_model_comes_back_whole(tmp_path, data, make):
+    x, y = data
+    model = make()
+    model.fit(x, y, verbose=0)
+    path = tmp_path / "model.safetensors"
+    vocabulary = {"words": ["a", "b"], "counts": np.arange(3), "lower": True, "rate": 0.5, "none": None}
+    model.save(path, vocabulary=vocabulary)
+    found = models.load_model(path)
+    assert type(found) is type(model) and found.built
+    same_weights(model, found)
+    np.testing.assert_array_equal(found.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert found.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+    assert found.optimizer.get_config() == model.optimizer.get_config()
+    assert found.extra["vocabulary"]["words"] == ["a", "b"] and found.extra["vocabulary"]["none"] is None
+    np.testing.assert_array_equal(found.extra["vocabulary"]["counts"], np.arange(3))
+    found.save(path)
+    assert models.load_model(path, compile=False).extra["vocabulary"]["rate"] == 0.5
+    with pytest.raises(FileExistsError, match="model.safetensors"):
+        model.save(path, overwrite=False)
+
+
+def test_every_kind_of_layer_survives(tmp_path, rng):
+    model = models.Sequential(
+        [
+            layers.Input((6, 3), name="front"),
+            layers.ContextRNN(4, 2, return_sequences=True),
+            layers.GRU(4, reset_after=False, return_sequences=True, go_backwards=True),
+            models.Sequential([layers.SimpleRNN(3, return_sequences=True), layers.Activation("relu")], name="inner"),
+            layers.Flatten(),
+            layers.Dense(2, "softmax", dtype="float64"),
+        ],
+        name="zoo",
+    )
+    model.layers[0].trainable = False
+    path = tmp_path / "zoo"
+    model.save(path)
+    found = models.load_model(path)
+    assert found.name == "zoo" and [one.name for one in found.layers] == [one.name for one in model.layers]
+    assert found.optimizer is None and len(found.trainable_weights) == len(model.trainable_weights)
+    x = rng.normal(size=(2, 6, 3))
+    np.testing.assert_array_equal(found(x).numpy(), model(x).numpy())
+
+
+def test_names_in_the_file_follow_the_structure(tmp_path, data):
+    model = tagger()
+    model(data[0])
+    model.save_weights(tmp_path / "w")
+    tensors, metadata = io.read_tensors(tmp_path / "w")
+    assert "weights/blocks.0/recurrent_kernel" in tensors and "weights/head/bias" in tensors
+    assert metadata["format"] == "seqcore-weights" and metadata["version"] == "1"
+
+
+def test_weights_between_instances(tmp_path, data):
+    first, second = sequential(), sequential()
+    first(data[0])
+    with pytest.raises(ValueError, match="to be built"):
+        second.save_weights(tmp_path / "w")
+    first.save_weights(tmp_path / "w")
+    with pytest.raises(ValueError, match="to be built"):
+        second.load_weights(tmp_path / "w")
+    second(data[0])
+    second.load_weights(tmp_path / "w")
+    same_weights(first, second)
+    first.save(tmp_path / "m")
+    second.load_weights(tmp_path / "m")
+    other = models.Sequential([layers.Embedding(V, 4), layers.Dense(3)])
+    other(data[0])
+    before = other.get_weights()
+    with pytest.raises(ValueError, match="w: expected"):
+        other.load_weights(tmp_path / "w")
+    for one, same in zip(other.get_weights(), before):
+        np.testing.assert_array_equal(one, same)
+
+
+def test_extras_that_cannot_be_kept(tmp_path, data):
+    model = sequential()
+    model(data[0])
+    with pytest.raises(TypeError, match="extra/vocabulary: expected string keys"):
+        model.save(tmp_path / "m", vocabulary={1: "a"})
+    with pytest.raises(TypeError, match="extra/thing: expected numbers"):
+        model.save(tmp_path / "m", thing=object())
+    assert os.listdir(tmp_path) == []
+
+
+def test_unregistered_classes_and_losses(tmp_path, data):
+    class Unknown(models.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = layers.Dense(2)
+
+        def call(self, inputs):
+            return self.head(inputs)
+
+    model = Unknown()
+    model(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="Unknown is not registered"):
+        model.save(tmp_path / "m")
+    model = sequential()
+    model.compile("sgd", lambda y_true, y_pred: sc.ops.reduce_mean(y_pred, axis=-1))
+    model(data[0])
+    with pytest.warns(UserWarning, match="left out"):
+        model.save(tmp_path / "m")
+    assert models.load_model(tmp_path / "m").optimizer is None
+
+
+# ---------------------------------------------------------------- exact resume
+
+
+class Zeroed(callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.reset_states()
+
+
+def trained(data, first, last, model):
+    x, y = data
+    model.fit(x, y, batch_size=4, initial_epoch=first, epochs=last, verbose=0, callbacks=[Zeroed()])
+    return model
+
+
+@pytest.mark.parametrize("make, stateful", [(sequential, False), (sequential, True), (tagger, False)])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_three_and_three_epochs_are_six(tmp_path, data, make, stateful, fresh):
+    sc.set_seed(11)
+    whole = trained(data, 0, 6, make(dropout=0.3, stateful=stateful))
+    last = whole.get_layer_state()
+    sc.set_seed(11)
+    half = trained(data, 0, 3, make(dropout=0.3, stateful=stateful))
+    half.save_checkpoint(tmp_path / "c", {"epoch": 3, "best": 1.5, "where": [1, 2]})
+    sc.set_seed(77)
+    rest = make(dropout=0.3, stateful=stateful)
+    if not fresh:
+        trained(data, 0, 1, rest)
+    position = rest.load_checkpoint(tmp_path / "c")
+    assert position == {"epoch": 3, "best": 1.5, "where": [1, 2]}
+    trained(data, position["epoch"], 6, rest)
+    same_weights(whole, rest)
+    assert str(rest.get_layer_state()) == str(last)
+    for key, value in whole.optimizer.get_state().items():
+        np.testing.assert_array_equal(rest.optimizer.get_state()[key], value)
+
+
+def test_resume_in_the_middle_of_a_stateful_epoch(tmp_path, rng):
+    batches = [tuple(rng.integers(0, V, (2, 2, 3), dtype=np.int32)) for _ in range(6)]
+    sc.set_seed(2)
+    whole = sequential(0.2, True)
+    losses_whole = [whole.train_on_batch(*batch) for batch in batches]
+    sc.set_seed(2)
+    half = sequential(0.2, True)
+    losses_half = [half.train_on_batch(*batch) for batch in batches[:3]]
+    io.save_checkpoint(tmp_path / "c", half)
+    rest = sequential(0.2, True)
+    assert io.load_checkpoint(tmp_path / "c", rest) == {}
+    assert losses_half + [rest.train_on_batch(*batch) for batch in batches[3:]] == losses_whole
+
+
+def test_slots_find_their_variables_in_another_order(tmp_path, data):
+    x, y = data
+    sc.set_seed(1)
+    model = sequential()
+    model(x)
+    model.layers[0].trainable = False
+    model.train_on_batch(x, y)
+    model.layers[0].trainable = True
+    model.train_on_batch(x, y)
+    model.save_checkpoint(tmp_path / "c")
+    other = sequential()
+    other.load_checkpoint(tmp_path / "c")
+    for one in (model, other):
+        one.train_on_batch(x, y)
+    same_weights(model, other)
+
+
+def test_a_checkpoint_of_another_model_changes_nothing(tmp_path, data):
+    x, y = data
+    model = sequential()
+    model.train_on_batch(x, y)
+    model.save_checkpoint(tmp_path / "c")
+    other = sequential()
+    other.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="c: expected a model compiled with Adam, got SGD"):
+        other.load_checkpoint(tmp_path / "c")
+    different = tagger()
+    different.train_on_batch(x, y)
+    weights, slots = different.get_weights(), different.optimizer.get_state()
+    before = sc.random.get_state()
+    with pytest.raises(ValueError, match="c: expected"):
+        different.load_checkpoint(tmp_path / "c")
+    for one, same in zip(different.get_weights(), weights):
+        np.testing.assert_array_equal(one, same)
+    for key, value in different.optimizer.get_state().items():
+        np.testing.assert_array_equal(slots[key], value)
+    assert sc.random.get_state() == before
+
+
+# ---------------------------------------------------------------- broken files
+
+
+def test_broken_files_are_named(tmp_path, data):
+    model = sequential()
+    model.train_on_batch(*data)
+    weights = model.get_weights()
+    good = tmp_path / "good"
+    model.save(good)
+    content = good.read_bytes()
+    checkpoint = tmp_path / "checkpoint"
+    model.save_checkpoint(checkpoint)
+    foreign = tmp_path / "foreign.safetensors"
+    io.write_tensors(foreign, {"a": np.ones(3)}, {})
+    newer = tmp_path / "newer"
+    io.write_tensors(newer, {}, {"format": "seqcore-model", "version": "99"})
+    odd = tmp_path / "odd"
+    io.write_tensors(odd, {}, {"format": "seqcore-model", "version": "1", "architecture": '{"class_name": "Nothing"}'})
+    garbled = tmp_path / "garbled"
+    io.write_tensors(garbled, {}, {"format": "seqcore-model", "version": "1", "architecture": "{"})
+    cases = {
+        "empty": b"",
+        "short": content[:100],
+        "cut": content[:-1],
+        "long": content + b"\0",
+        "text": b"not a model at all, just text",
+        "huge": (2**62).to_bytes(8, "little") + content[8:],
+    }
+    paths = [foreign, newer, odd, garbled]
+    for name, raw in cases.items():
+        (tmp_path / name).write_bytes(raw)
+        paths.append(tmp_path / name)
+    for path in paths:
+        for read in (models.load_model, model.load_weights, model.load_checkpoint):
+            with pytest.raises(ValueError) as caught:
+                read(path)
+            assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="got a seqcore-model file"):
+        model.load_checkpoint(good)
+    with pytest.raises(ValueError, match="got a seqcore-checkpoint file"):
+        models.load_model(checkpoint)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        models.load_model(tmp_path / "nowhere")
+    for one, same in zip(model.get_weights(), weights):
+        np.testing.assert_array_equal(one, same)
+
+
+def test_shapes_and_types_are_checked_before_anything_is_written(tmp_path, data):
+    model = sequential()
+    model(data[0])
+    model.save_weights(tmp_path / "w")
+    tensors, metadata = io.read_tensors(tmp_path / "w")
+    before = model.get_weights()
+    last = list(tensors)[-1]
+    for name, change in [
+        ("type", {last: tensors[last].astype(np.float64)}),
+        ("shape", {last: np.zeros((2, 2), np.float32)}),
+        ("more", {"weights/more": np.zeros(2, np.float32)}),
+    ]:
+        io.write_tensors(tmp_path / name, {**{key: 0 * one for key, one in tensors.items()}, **change}, metadata)
+        with pytest.raises(ValueError, match=f"{name}: expected"):
+            model.load_weights(tmp_path / name)
+        for one, same in zip(model.get_weights(), before):
+            np.testing.assert_array_equal(one, same)
+
+
+def test_other_programs_can_read_our_files(tmp_path, data):
+    from safetensors.numpy import load_file
+
+    model = sequential()
+    model(data[0])
+    model.save_weights(tmp_path / "w")
+    found = load_file(tmp_path / "w")
+    assert {key[len("weights/") :] for key in found} == set(io.named_weights(model))
+    for name, variable in io.named_weights(model).items():
+        np.testing.assert_array_equal(found[f"weights/{name}"], variable.numpy())
+
+
+def test_all_types_and_empty_arrays_round_trip(tmp_path):
+    arrays = {
+        kind: np.arange(6).reshape(2, 3).astype(kind)
+        for kind in ("float64", "float32", "int64", "int32", "int16", "int8", "uint8", "uint64", "bool")
+    }
+    arrays |= {
+        "empty": np.zeros((0, 3), np.float32),
+        "scalar": np.float64(3.5),
+        "view": np.arange(12.0).reshape(3, 4).T,
+    }
+    io.write_tensors(tmp_path / "t", arrays, {"note": "näher"})
+    found, metadata = io.read_tensors(tmp_path / "t")
+    assert metadata == {"note": "näher"} and found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == np.asarray(array).dtype
+    with pytest.raises(TypeError, match="'bad'"):
+        io.write_tensors(tmp_path / "u", {"bad": np.array(["text"])}, {})
+
+
+# ---------------------------------------------------------------- full disks and kills
+
+
+@pytest.mark.parametrize("where", ["write", "fsync", "replace", "open"])
+def test_a_full_disk_leaves_the_old_file(tmp_path, data, monkeypatch, where):
+    import builtins
+
+    model = sequential()
+    model.train_on_batch(*data)
+    path = tmp_path / "model"
+    model.save(path)
+    old = path.read_bytes()
+
+    def full(*arguments, **others):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Full:
+        def __init__(self, *arguments):
+            self._file = opened(*arguments)
+            self.count = 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self._file.close()
+
+        def write(self, piece):
+            self.count += 1
+            if self.count > 3:
+                full()
+            return self._file.write(piece)
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+    opened = builtins.open
+    with monkeypatch.context() as patch:
+        if where == "fsync":
+            patch.setattr(os, "fsync", full)
+        elif where == "replace":
+            patch.setattr(os, "replace", full)
+        elif where == "open":
+            patch.setattr(builtins, "open", full)
+        else:
+            patch.setattr(builtins, "open", Full)
+        for save in (model.save, model.save_weights, model.save_checkpoint):
+            with pytest.raises(OSError) as caught:
+                save(path)
+            message = str(caught.value)
+            assert str(path) in message and "No space left" in message and "\n" not in message
+            assert caught.value.errno == errno.ENOSPC
+    assert path.read_bytes() == old and os.listdir(tmp_path) == ["model"]
+
+
+def test_a_full_device(data):
+    """The kernel's own full device, where there is one."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    with pytest.raises(OSError, match="No space left"), open("/dev/full", "wb") as file:
+        file.write(b"x" * 100_000)
+        file.flush()
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
+    """A child saves over and over and is killed; what is there must load."""
+    script = """
+import sys
+import numpy as np
+from seqcore import io
+number = 0
+while True:
+    io.write_tensors(sys.argv[1], {"a": np.full(200_000, number)}, {"n": str(number)})
+    number += 1
+    if number == 3:
+        print("running", flush=True)
+"""
+    path = tmp_path / "file"
+    for wait in (0.0, 0.013, 0.031):
+        child = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
+        assert child.stdout is not None and child.stdout.readline()
+        try:
+            child.wait(wait)
+        except subprocess.TimeoutExpired:
+            pass
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        arrays, metadata = io.read_tensors(path)
+        assert (arrays["a"] == int(metadata["n"])).all()
+
+
+def test_missing_folders_and_links(tmp_path, data):
+    model = sequential()
+    model(data[0])
+    with pytest.raises(OSError, match="nowhere"):
+        model.save(tmp_path / "nowhere" / "model")
+    real = tmp_path / "real"
+    model.save(real)
+    (tmp_path / "link").symlink_to(real)
+    model.save(tmp_path / "link", note="new")
+    assert (tmp_path / "link").is_symlink() and models.load_model(real).extra == {"note": "new"}
+
+
+def test_the_header_is_json_alone(tmp_path, data):
+    model = sequential()
+    model(data[0])
+    model.save(tmp_path / "m", words=["ä"])
+    raw = (tmp_path / "m").read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    assert json.loads(header["__metadata__"]["extra"]) == {"words": ["ä"]}
+    assert json.loads(header["__metadata__"]["architecture"])["class_name"] == "Sequential"
+
+
+# ---------------------------------------------------------------- weight maps
+
+CELLS = {"rnn": (1, layers.SimpleRNN), "lstm": (4, layers.LSTM), "gru": (3, layers.GRU)}
+
+
+def torch_weights(rng, cell, layer_count, directions, inputs=5, units=4):
+    gates = CELLS[cell][0]
+    found = {}
+    for number in range(layer_count):
+        for direction in range(directions):
+            end = f"_l{number}" + ("_reverse" if direction else "")
+            width = inputs if number == 0 else units * directions
+            found[f"weight_ih{end}"] = rng.normal(size=(gates * units, width))
+            found[f"weight_hh{end}"] = rng.normal(size=(gates * units, units))
+            found[f"bias_ih{end}"] = rng.normal(size=gates * units)
+            found[f"bias_hh{end}"] = rng.normal(size=gates * units)
+    return found
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("directions", [1, 2])
+def test_torch_weights_round_trip(rng, cell, directions):
+    weights = torch_weights(rng, cell, 2, directions)
+    found = io.from_torch({f"lstm.{name}": array for name, array in weights.items()}, cell)
+    assert len(found) == 2 and all(len(layer) == 3 * directions for layer in found)
+    back = io.to_torch(found, cell)
+    assert back.keys() == weights.keys()
+    for name, array in weights.items():
+        if cell == "gru" or "weight" in name:
+            np.testing.assert_array_equal(back[name], array)
+        elif "ih" in name:
+            np.testing.assert_array_equal(
+                back[name] + back[name.replace("ih", "hh")], array + weights[name.replace("ih", "hh")]
+            )
+    again = io.from_torch(back, cell)
+    for one, other in zip(found, again):
+        for a, b in zip(one, other):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("directions", [1, 2])
+def test_torch_itself_agrees(rng, cell, directions):
+    torch = pytest.importorskip("torch")
+    kind = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+    net = kind(5, 4, num_layers=2, batch_first=True, bidirectional=directions == 2).double()
+    x = rng.normal(size=(3, 6, 5))
+    with torch.no_grad():
+        expected = net(torch.from_numpy(x))[0].numpy()
+
+    def layer():
+        one = CELLS[cell][1](4, return_sequences=True, dtype="float64")
+        return layers.Bidirectional(one, dtype="float64") if directions == 2 else one
+
+    model = models.Sequential([layer(), layer()])
+    model.build((None, None, 5))
+    arrays = {name: value.detach().numpy() for name, value in net.state_dict().items()}
+    for one, weights in zip(model.layers, io.from_torch(arrays, cell)):
+        one.set_weights(weights)
+    np.testing.assert_allclose(model(x).numpy(), expected, atol=1e-12)
+    back = io.to_torch([one.get_weights() for one in model.layers], cell)
+    net.load_state_dict({name: torch.from_numpy(array) for name, array in back.items()})
+    with torch.no_grad():
+        np.testing.assert_allclose(net(torch.from_numpy(x))[0].numpy(), expected, atol=1e-12)
+
+
+def test_bad_torch_weights():
+    with pytest.raises(ValueError, match="cell: expected 'rnn', 'lstm' or 'gru'"):
+        io.from_torch({}, "qrnn")
+    with pytest.raises(ValueError, match="weight_ih_l0"):
+        io.from_torch({"a": np.ones(3)}, "lstm")
+    with pytest.raises(ValueError, match="weight_hh_l0"):
+        io.from_torch({"weight_ih_l0": np.ones((8, 3))}, "lstm")
+    with pytest.raises(ValueError, match=r"expected \(8, D\)"):
+        io.from_torch({"weight_ih_l0": np.ones((6, 3)), "weight_hh_l0": np.ones((8, 2))}, "lstm")
+    with pytest.raises(ValueError, match="projection"):
+        io.from_torch(
+            {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.ones((8, 2)), "weight_hr_l0": np.ones((1, 2))}, "lstm"
+        )
+    with pytest.raises(ValueError, match="columns"):
+        io.to_torch([[np.ones((3, 7)), np.ones((2, 8))]], "lstm")
+    with pytest.raises(ValueError, match="reset_after"):
+        io.to_torch([[np.ones((3, 6)), np.ones((2, 6)), np.ones(6)]], "gru")
