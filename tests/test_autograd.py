@@ -87,7 +87,7 @@ def test_persistent_tape_runs_a_layer_back_twice() -> None:
         y = ops.reduce_sum(ops.square(layer(np.ones((2, 4, 2)))))
     first = [g.numpy().copy() for g in tape.gradient(y, layer.trainable_variables)]
     second = tape.gradient(y, layer.trainable_variables)
-    for a, b in zip(first, second):
+    for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b.numpy())
 
 
@@ -175,8 +175,8 @@ def test_gradient_into_fills_homes() -> None:
     homes = [np.full(v.shape, 7, np.float32) for v in variables]
     with GradientTape() as tape:
         y = ops.reduce_sum(layer(layer.kernel[:, :1].numpy().T)) + ops.reduce_sum(layer(np.ones((2, 3))))
-    found = tape.gradient_into(y, list(zip(variables, homes)))
-    assert all(a is b for a, b in zip(found, homes))
+    found = tape.gradient_into(y, list(zip(variables, homes, strict=True)))
+    assert all(a is b for a, b in zip(found, homes, strict=True))
     np.testing.assert_array_equal(homes[1], [3, 3])
     np.testing.assert_allclose(homes[0], layer.kernel.numpy()[:, :1] + [[2, 2]], rtol=1e-6)
     np.testing.assert_array_equal(homes[2], [0])
@@ -195,8 +195,8 @@ def test_recurrent_layer_writes_into_homes() -> None:
             y = ops.reduce_sum(layer(x))
             if shared == 2:
                 y = y + ops.reduce_sum(layer(x))
-        found = tape.gradient_into(y, list(zip(layer.trainable_variables, homes)))
-        for one, home, dense in zip(found, homes, wanted):
+        found = tape.gradient_into(y, list(zip(layer.trainable_variables, homes, strict=True)))
+        for one, home, dense in zip(found, homes, wanted, strict=True):
             assert one is home
             np.testing.assert_allclose(home, shared * dense, rtol=1e-5)
 
@@ -233,7 +233,7 @@ def test_whole_chain_against_central_differences(units: int) -> None:
         y = loss()
     grads = [np.asarray(g) for g in tape.gradient(y, variables)]
     eps = 1e-6
-    for variable, grad in zip(variables, grads):
+    for variable, grad in zip(variables, grads, strict=True):
         values = variable.numpy()
         for at in np.ndindex(*variable.shape):
             moved = values.copy()

@@ -308,7 +308,7 @@ def test_predict_text(finished, capsys, tmp_path):
     assert run("predict", finished, "--file", tmp_path / "text.txt", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["words"] == 8 and len(result["next"]) == 5 and result["perplexity"] > 1
-    assert "zebra" in error_line(capsys, "predict", finished, "a zebra")
+    assert "zebra" in error_line(capsys, "predict", finished, "the zebra")
 
 
 def test_predict_classes(capsys, tmp_path):

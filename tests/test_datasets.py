@@ -175,10 +175,10 @@ def test_agreement_is_part_of_the_grammar():
 
 
 def test_each_word_but_the_has_one_class():
-    classes = {}
-    for symbol, rules in english().rules.items():
+    classes, grammar = {}, english()
+    for symbol, rules in grammar.rules.items():
         for _, right in rules:
-            if len(right) == 1 and right[0] not in english().rules:
+            if len(right) == 1 and right[0] not in grammar.rules:
                 classes.setdefault(right[0], set()).add(symbol.split()[0])
     assert {word for word, found in classes.items() if len(found) > 1} <= {"the"}
 

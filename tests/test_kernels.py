@@ -98,6 +98,7 @@ def test_activations(cell, activation, dtype):
     for gate in gates:
         case = Case(cell, units=17, batch=6, steps=4, activation=activation, recurrent_activation=gate)
         problem = cases.make(case, dtype)
+        problem.weights = [tuple(w / 3 for w in weights) for weights in problem.weights]  # unbounded gates stay small
         cases.check(cases.run_core(problem), cases.run_reference(problem), dtype)
 
 

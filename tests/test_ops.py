@@ -35,7 +35,7 @@ def check_gradients(function: Callable[..., Any], *arrays: np.ndarray, tolerance
     def total(values: list[np.ndarray]) -> float:
         result = function(*[Tensor(v) for v in values])
         results = result if isinstance(result, list) else [result]
-        return float(sum((w * r.numpy()).sum() for w, r in zip(weights, results)))
+        return float(sum((w * r.numpy()).sum() for w, r in zip(weights, results, strict=True)))
 
     eps = 1e-6
     for i, array in enumerate(arrays):
@@ -238,7 +238,7 @@ def test_fused_loss_equals_dense_and_softmax(reduction: str, major: bool) -> Non
     wanted = tape.gradient(expected, [x, k, b])
     assert float(total) == pytest.approx(float(expected), rel=1e-10)
     assert loss.shape == ((3, 4) if reduction == "none" else ())
-    for ours, theirs in zip(grads, wanted):
+    for ours, theirs in zip(grads, wanted, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-12)
     best = (data @ k.numpy() + b.numpy()).argmax(-1)
     np.testing.assert_array_equal(correct.numpy()[mask], (best == ids)[mask])
@@ -255,7 +255,7 @@ def test_fused_loss_writes_into_given_arrays_and_takes_lengths() -> None:
     with GradientTape() as tape:
         mask = np.array([[1, 1, 1], [1, 0, 0]], bool)
         loss = ops.linear_softmax_cross_entropy(Tensor(x.numpy()), k, b, np.zeros((2, 3), int), mask=mask)
-    for ours, theirs in zip(homes, tape.gradient(loss, [k, b])):
+    for ours, theirs in zip(homes, tape.gradient(loss, [k, b]), strict=True):
         np.testing.assert_array_equal(ours, theirs.numpy())
 
 

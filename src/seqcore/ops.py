@@ -47,8 +47,17 @@ def _float_tensor(x: Any) -> Tensor:
 
 def _wrap(array: Any, inputs: Sequence[Any], backward: Backward) -> Tensor:
     out = Tensor(array)
+    if any(not one._array.ndim for one in inputs):
+        backward = _with_arrays(backward)
     record((out,), inputs, backward)
     return out
+
+
+def _with_arrays(backward: Backward) -> Backward:
+    """NumPy's arithmetic on arrays without axes gives scalars; the tape wants arrays."""
+    return lambda *gs: [
+        one if one is None or isinstance(one, IndexedSlices) else np.asarray(one) for one in backward(*gs)
+    ]
 
 
 def _fit(gradient: Array, x: Tensor) -> Array:
@@ -531,7 +540,7 @@ def concat(values: Sequence[Any], axis: int = -1) -> Tensor:
     cuts = np.cumsum([one.shape[axis] for one in parts])[:-1]
 
     def backward(g: Array) -> Sequence[Gradient]:
-        return [_fit(piece, one) for piece, one in zip(np.split(g, cuts, axis), parts)]
+        return [_fit(piece, one) for piece, one in zip(np.split(g, cuts, axis), parts, strict=True)]
 
     return _wrap(y, parts, backward)
 
@@ -544,7 +553,7 @@ def stack(values: Sequence[Any], axis: int = 0) -> Tensor:
     y = np.stack([one._array for one in parts], axis)
 
     def backward(g: Array) -> Sequence[Gradient]:
-        return [_fit(piece, one) for piece, one in zip(np.moveaxis(g, axis, 0), parts)]
+        return [_fit(piece, one) for piece, one in zip(np.moveaxis(g, axis, 0), parts, strict=True)]
 
     return _wrap(y, parts, backward)
 
@@ -554,7 +563,7 @@ def _pieces(a: Tensor, arrays: list[Array], join: Callable[[list[Array]], Array]
     pieces = [Tensor(one) for one in arrays]
 
     def backward(*gradients: Gradient) -> tuple[Gradient, ...]:
-        dense = [np.zeros_like(p) if g is None else np.asarray(g) for p, g in zip(arrays, gradients)]
+        dense = [np.zeros_like(p) if g is None else np.asarray(g) for p, g in zip(arrays, gradients, strict=True)]
         return (join(dense),)
 
     record(pieces, (a,), backward)

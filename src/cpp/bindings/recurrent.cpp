@@ -1,4 +1,6 @@
 // Recurrent layers over whole sequences, forward and back, and the context scan of RNN-CF.
+#include <cstring>
+
 #include "common.h"
 
 namespace seqcore {
@@ -86,7 +88,9 @@ class Layer : public Saved {
     if (c.y_is_h) {
       T* h = saved_h_.get() + B * H;
       const bool turned = c.direction[0].reverse && !c.scan_order;
+      // Shares memory with what the way back reads: nobody may write there.
       y = on_memory<T>(saved_h_, turned ? h + (S - 1) * B * H : h, {B, S, H}, {H, turned ? -B * H : B * H, 1});
+      y.attr("flags").attr("writeable") = false;
     } else {
       y = c.sequences ? new_sequence<T>(B, S, all) : new_array<T>({B, all});
     }
@@ -171,12 +175,8 @@ class Layer : public Saved {
       dir.scratch_pack = scratch.back().get();
       dir.step_gradients = nullptr;
       if (step_gradients) {
-        if (rows_.ragged) fail("step_gradients", "sequences of one length", "lengths");
-        const bool turned = dir.reverse && !c.scan_order;
-        auto memory = borrow_array<T>(B * S * H);
-        dir.step_gradients = memory.get();
-        steps.append(on_memory<T>(memory, turned ? memory.get() + (S - 1) * B * H : memory.get(), {B, S, H},
-                                  {H, turned ? -B * H : B * H, 1}));
+        scratch.push_back(borrow_array<T>(rows() * H));
+        dir.step_gradients = scratch.back().get();
       }
     }
     const int threads = threads_;
@@ -184,6 +184,7 @@ class Layer : public Saved {
     c.scratch_thread = scratch.back().get();
     spent_ = true;
     run_released(threads, [&](const Team& team) { kernels<T>().recurrent_backward(c, team); });
+    for (int d = 0; d < c.directions && step_gradients; ++d) steps.append(by_step(c.direction[d]));
     return py::make_tuple(dx, need_weights ? py::object(weights) : py::none(), initial,
                           step_gradients ? py::object(steps) : py::none());
   }
@@ -247,6 +248,20 @@ class Layer : public Saved {
       const bool in_order = !rows_.ragged && !dir.reverse && c.x.step_stride == c.batch * c.x.batch_stride;
       if (dir.x_scale || (c.keep && !in_order)) dir.packed_x = keep_memory(R * D).get();
     }
+  }
+
+  // dL/dh in the order of y, zeros past a length.
+  py::array by_step(const RecurrentDirection<T>& dir) const {
+    const Index B = call_.batch, S = call_.steps, H = call_.units;
+    const py::array result = new_sequence<T>(B, S, H);
+    T* to = data_of<T>(result);
+    std::memset(to, 0, sizeof(T) * size_t(B * S * H));
+    for (Index s = 0; s < S; ++s)
+      for (Index j = 0; j < rows_.active[size_t(s)]; ++j) {
+        const Index b = rows_.order[size_t(j)], t = dir.reverse && !call_.scan_order ? rows_.lengths[size_t(b)] - 1 - s : s;
+        std::memcpy(to + (t * B + b) * H, dir.step_gradients + (rows_.offset[size_t(s)] + j) * H, sizeof(T) * size_t(H));
+      }
+    return result;
   }
 
   void compute() {

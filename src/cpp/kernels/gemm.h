@@ -137,7 +137,7 @@ void weight_gradients(const T* g, Index stride, Index R, Index units, Index pane
   T *copy = scratch, *sums = copy + kBlockRows * width, *products = sums + width;
   for (Index n = 0; n < width; ++n) sums[n] = 0;
   const T* from = g + panel * B::kPanel * W;
-  for (Index r = 0; r < R; r += kBlockRows) {
+  for (Index r = 0; r < R || r == 0; r += kBlockRows) {
     const Index depth = std::min(kBlockRows, R - r);
     for (int v = 0; v < vectors; ++v) {
       // The rows of a plain matrix end with its last column.

@@ -64,6 +64,7 @@ struct Scan {
   bool masked(Index s, Index j) const { return map.mask && !map.mask[map.order[j] * S + time(s, j)]; }
   // Keras shows zeros until the first step that is not masked.
   bool silent(Index s, Index j) const { return map.mask && s < map.first_valid[map.order[j]]; }
+  bool shows_zero(Index s, Index j) const { return silent(s, j) || (call.zero_masked && masked(s, j)); }
   Index y_offset(Index batch_stride, Index step_stride, Index s, Index j) const {
     return map.order[j] * batch_stride + (call.scan_order ? s : time(s, j)) * step_stride + dir.y_column;
   }
@@ -196,9 +197,8 @@ SEQCORE_INLINE void emit(const Scan<T, kCell>& scan, Index s, Index j, Index uni
     store_first(dir.saved_used_h + scan.row(s + 1, j) * scan.H + unit, scale ? mul(h, load_first<P>(scale, count)) : h, count);
   }
   if (call.sequences && !call.y_is_h) {
-    const bool hidden = scan.silent(s, j) || (call.zero_masked && scan.masked(s, j));
     T* y = call.y.data + scan.y_offset(call.y.batch_stride, call.y.step_stride, s, j) + unit;
-    store_first(y, hidden ? fill<P>(0) : h, count);
+    store_first(y, scan.shows_zero(s, j) ? fill<P>(0) : h, count);
   }
 }
 
@@ -302,7 +302,7 @@ void end_rows(const Scan<T, kCell>& scan, Index j0, Index j1) {
     T* y = call.y.data + b * call.y.batch_stride + dir.y_column;
     if (call.sequences) {
       for (Index s = length; s < scan.S; ++s) std::memset(y + s * call.y.step_stride, 0, sizeof(T) * H);
-    } else if (length && scan.silent(length - 1, j)) {
+    } else if (length && scan.shows_zero(length - 1, j)) {
       std::memset(y, 0, sizeof(T) * H);
     } else {
       std::memcpy(y, h, sizeof(T) * H);
@@ -452,7 +452,7 @@ template <class P, class T, Cell kCell>
 SEQCORE_INLINE P gradient_of_h(const BackScan<T, kCell>& scan, Index s, Index j, Index unit, int count) {
   const auto& call = scan.call;
   P dh = load<P>(scan.dh_row(j) + unit);
-  if (call.sequences && call.dy.data && !scan.silent(s, j) && !(call.zero_masked && scan.masked(s, j)))
+  if (call.sequences && call.dy.data && !scan.shows_zero(s, j))
     dh = add(dh, load_first<P>(call.dy.data + scan.y_offset(call.dy.batch_stride, call.dy.step_stride, s, j) + unit, count));
   if (scan.dir.step_gradients) store_first(scan.dir.step_gradients + scan.row(s, j) * scan.H + unit, dh, count);
   return dh;
@@ -534,7 +534,7 @@ void begin_rows_back(const BackScan<T, kCell>& scan, Index j0, Index j1) {
   for (Index j = j0; j < j1; ++j) {
     const Index b = scan.map.order[j], length = scan.map.lengths[b];
     T *dh = scan.dh_row(j), *dc = scan.dc_row(j);
-    const bool seen = call.dy.data && !call.sequences && !(length && scan.silent(length - 1, j));
+    const bool seen = call.dy.data && !call.sequences && !(length && scan.shows_zero(length - 1, j));
     const T* dy = seen ? call.dy.data + b * call.dy.batch_stride + dir.y_column : nullptr;
     for (Index u = 0; u < scan.padded_units; ++u) {
       const bool real = u < scan.H;

@@ -315,7 +315,7 @@ class _Run:
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
-            from matplotlib.ticker import MaxNLocator
+            from matplotlib.ticker import FormatStrFormatter, MaxNLocator
         except ImportError:
             return
         history = self.trainer.history
@@ -329,6 +329,8 @@ class _Run:
             axes.axhline(self.corpus.bound, color="#555555", linestyle="--", label=f"bound {self.corpus.bound:.2f}")
         if all(math.isfinite(one[key]) for one in history for key in ("train_perplexity", "valid_perplexity")):
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+            axes.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
         axes.set_xlabel("epoch")
         axes.set_ylabel("perplexity")
         title = f"{self.arguments.size} model on {self.corpus.name}: test perplexity {metrics['test_perplexity']:.2f}"

@@ -137,7 +137,7 @@ class Layer:
     @property
     def dtype(self) -> str:
         """Name of the floating-point type."""
-        return self._dtype.name
+        return str(self._dtype.name)
 
     @property
     def trainable(self) -> bool:
@@ -186,28 +186,28 @@ class Layer:
         self._own.append((variable, bool(trainable)))
         return variable
 
+    def _members(self) -> tuple[dict[int, Variable], dict[int, tuple[str, Layer]]]:
+        """Variables and layers (with the way to them) held as attributes, by identity."""
+        variables: dict[int, Variable] = {id(one): one for one, _ in self._own}
+        layers: dict[int, tuple[str, Layer]] = {}
+        for key, value in self.__dict__.items():
+            if type(value) not in _PLAIN and key != "_own":
+                _collect(value, key, variables, layers)
+        layers.pop(id(self), None)
+        return variables, layers
+
+    def _named_sublayers(self) -> list[tuple[str, Layer]]:
+        """The layers held directly with the way to them: an attribute, or attribute.index in lists and dicts."""
+        return list(self._members()[1].values())
+
     @property
     def _sublayers(self) -> list[Layer]:
         """The layers held directly, each once."""
         return [layer for _, layer in self._named_sublayers()]
 
-    def _named_sublayers(self) -> list[tuple[str, Layer]]:
-        """The layers held directly with the way to them: an attribute, or attribute.index in lists and dicts."""
-        found: dict[int, tuple[str, Layer]] = {}
-        for key, value in self.__dict__.items():
-            for path, layer in _inside(value, Layer, key):
-                if layer is not self:
-                    found.setdefault(id(layer), (path, layer))
-        return list(found.values())
-
     def _own_weights(self) -> list[Variable]:
         """The variables of the layer itself, without those of layers inside."""
-        found = {id(one): one for one, _ in self._own}
-        for key, value in self.__dict__.items():
-            if key != "_own":
-                for _, variable in _inside(value, Variable, key):
-                    found.setdefault(id(variable), variable)
-        return list(found.values())
+        return list(self._members()[0].values())
 
     def layers_inside(self) -> list[Layer]:
         """All layers held directly or deeper, in order, each once."""
@@ -220,8 +220,8 @@ class Layer:
     @property
     def weights(self) -> list[Variable]:
         """All variables: the layer's own, then those of the layers inside, each once."""
-        found = {id(one): one for one in self._own_weights()}
-        for layer in self._sublayers:
+        found, layers = self._members()
+        for _, layer in layers.values():
             for variable in layer.weights:
                 found.setdefault(id(variable), variable)
         return list(found.values())
@@ -261,12 +261,12 @@ class Layer:
             raise ValueError(
                 f"weights: expected {len(variables)} arrays for layer {self.name!r}{hint}, got {len(arrays)}"
             )
-        for variable, array in zip(variables, arrays):
+        for variable, array in zip(variables, arrays, strict=True):
             if variable.shape != array.shape:
                 raise ValueError(f"weights: expected shape {variable.shape} for {variable.name!r}, got {array.shape}")
             if array.dtype.kind not in "fiub":
                 raise TypeError(f"weights: expected numbers for {variable.name!r}, got type {array.dtype}")
-        for variable, array in zip(variables, arrays):
+        for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array.astype(variable.dtype, copy=False))
 
     def count_params(self) -> int:
@@ -409,11 +409,13 @@ class Layer:
 
     def _build_with(self, shape: Any) -> None:
         """Builds for inputs of ``shape``; a failing build leaves no weights behind."""
-        before = len(self._own)
+        before, known = len(self._own), set(self.__dict__)
         try:
             self.build(shape)
         except BaseException:
             del self._own[before:]
+            for name in set(self.__dict__) - known:
+                delattr(self, name)
             raise
         self._build_shape = shape
         self.built = True
@@ -460,7 +462,7 @@ class Layer:
         layers = self._sublayers
         if not isinstance(state, dict) or len(state.get("inside", ())) != len(layers) or "own" not in state:
             raise ValueError(f"state: expected the state of layer {self.name!r} with {len(layers)} layers inside")
-        for layer, one in zip(layers, state["inside"]):
+        for layer, one in zip(layers, state["inside"], strict=True):
             layer.set_layer_state(one)
         self._set_own_state(state["own"])
 
@@ -597,13 +599,20 @@ def _shape(x: Any) -> Any:
     return [_shape(one) for one in x] if isinstance(x, (list, tuple)) else None
 
 
-def _inside(value: Any, kind: type, path: str) -> Iterator[tuple[str, Any]]:
-    """Values of a kind in an attribute, lists, tuples and dicts included, with the way to each."""
-    if isinstance(value, kind):
-        yield path, value
+# Types of attributes that hold neither layers nor variables.
+_PLAIN = frozenset((str, int, float, bool, type(None), np.ndarray, Tensor))
+
+
+def _collect(value: Any, path: str, variables: dict[int, Variable], layers: dict[int, tuple[str, Layer]]) -> None:
+    """Adds the variables and layers of an attribute, those in lists, tuples and dicts included."""
+    if isinstance(value, Variable):
+        variables.setdefault(id(value), value)
+    elif isinstance(value, Layer):
+        layers.setdefault(id(value), (path, value))
     elif type(value) in (list, tuple, dict):
         for key, one in value.items() if type(value) is dict else enumerate(value):
-            yield from _inside(one, kind, f"{path}.{key}")
+            if type(one) not in _PLAIN:
+                _collect(one, f"{path}.{key}", variables, layers)
 
 
 # --- classes by name, for files without pickle -----------------------------------------------------------------------

@@ -92,10 +92,11 @@ def _shown(mask: Array | None, reverse: bool, zero_masked: bool, has_start: bool
     if mask is None or not (zero_masked or has_start):
         return None
     if zero_masked:
-        return mask[:, :, None]
+        return np.expand_dims(mask, 2)
     turned = mask[:, ::-1] if reverse else mask
     begun = np.logical_or.accumulate(turned, axis=1)
-    return (begun[:, ::-1] if reverse else begun)[:, :, None]
+    shown: Array = np.expand_dims(begun[:, ::-1] if reverse else begun, 2)
+    return shown
 
 
 def _time_major(batch: int, steps: int, features: int, dtype: Any) -> Array:

@@ -371,9 +371,11 @@ class Dropout(Layer):
         x = inputs._array
         shape = x.shape
         if self.noise_shape is not None:
-            if len(self.noise_shape) != x.ndim or any(n not in (None, 1, m) for n, m in zip(self.noise_shape, shape)):
+            if len(self.noise_shape) != x.ndim or any(
+                n not in (None, 1, m) for n, m in zip(self.noise_shape, shape, strict=True)
+            ):
                 raise ValueError(f"noise_shape: expected sizes that broadcast to {shape}, got {self.noise_shape}")
-            shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, shape))
+            shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, shape, strict=True))
         mask = self._source.mask(shape, self.rate, x.dtype.name)
         y = Tensor(np.multiply(x, mask, out=np.empty_like(x)))
         record((y,), (inputs,), lambda g: (np.multiply(g, mask, out=np.empty_like(x)),))
@@ -457,7 +459,10 @@ class ReLU(Layer):
         if self._is_plain():
             return ops.relu(inputs)
         above = inputs.numpy() >= self.threshold
-        y = ops.where(above, inputs, ops.multiply(ops.subtract(inputs, self.threshold), self.negative_slope))
+        below: Any = 0.0
+        if self.negative_slope:
+            below = ops.multiply(ops.subtract(inputs, self.threshold), self.negative_slope)
+        y = ops.where(above, inputs, below)
         return y if self.max_value is None else ops.minimum(y, self.max_value)
 
     def get_config(self) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class RecurrentWeights(Layer):
         if len(items) != len(sizes):
             raise ValueError(f"{name}: expected {len(sizes)} states for layer {self.name!r}, got {len(items)}")
         states = []
-        for one, size in zip(items, sizes):
+        for one, size in zip(items, sizes, strict=True):
             state = ops.cast(one, self._dtype)
             if state.shape != (batch, size):
                 raise ValueError(

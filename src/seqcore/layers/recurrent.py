@@ -49,36 +49,40 @@ def run(
         The output, per direction the final states as arrays, and the tensors of those asked for.
     """
     first = parts[0]
-    cell, (activation, recurrent_activation) = first._core_cell, first._core_activations
-    weights = [part._arrays() for part in parts]
     inputs: list[Any] = [x]
     for part in parts:
-        inputs.extend(part._variables())
-    starts: list[tuple[Array, ...] | None] = []
-    for given in initial:
-        starts.append(None if given is None else tuple([np.ascontiguousarray(one._array) for one in given]))
-        inputs.extend(given or ())
+        inputs += part._variables()
+    # Arguments that have their default value are left out: each costs time on the way into the core.
+    options: dict[str, Any] = {"sequences": sequences}
+    if any(initial):
+        starts: list[tuple[Array, ...] | None] = []
+        for given in initial:
+            starts.append(None if given is None else tuple([np.ascontiguousarray(one._array) for one in given]))
+            inputs += given or ()
+        options["initial"] = starts
     saving = is_recording(inputs)
-    array = x._array
-    x_scale = None if scales is None else [one[0] for one in scales]
-    h_scale = None if scales is None else [one[1] for one in scales]
-
+    if not saving:
+        options["save"] = False
+    if any(reverse):
+        options["reverse"] = reverse
+        options["scan_order"] = scan_order
+    elif len(parts) > 1:
+        options["reverse"] = reverse
+    if mask is not None:
+        options["mask"] = mask
+        options["zero_masked"] = zero_masked
+    elif lengths is not None:
+        options["lengths"] = lengths
+    if scales is not None:
+        options["x_scale"] = [one[0] for one in scales]
+        options["h_scale"] = [one[1] for one in scales]
+    activation, recurrent_activation = first._core_activations
+    if activation != "tanh":
+        options["activation"] = activation
+    if recurrent_activation != "sigmoid":
+        options["recurrent_activation"] = recurrent_activation
     y, finals, saved = _core.recurrent_forward(
-        cell,
-        array,
-        weights,
-        initial=starts,
-        reverse=reverse,
-        lengths=lengths,
-        mask=mask,
-        x_scale=x_scale,
-        h_scale=h_scale,
-        activation=activation,
-        recurrent_activation=recurrent_activation,
-        sequences=sequences,
-        scan_order=scan_order,
-        zero_masked=zero_masked,
-        save=saving,
+        first._core_cell, x._array, [part._arrays() for part in parts], **options
     )
     out = Tensor(y)
     skipped = 1 if states == 2 else 0
@@ -86,14 +90,19 @@ def run(
     if saved is None:
         return out, finals, tensors
     need_dx = is_recording((x,))
-    need_weights = is_recording(inputs[1 : 1 + 3 * len(parts)])
+    need_weights = not need_dx or is_recording(inputs[1 : 1 + 3 * len(parts)])
 
     def backward(dy: Array | None, *dstates: Array | None) -> list[Gradient]:
         dfinals = None
-        if any(one is not None for one in dstates):
+        if dstates and any([one is not None for one in dstates]):
             each = iter([None if one is None else np.ascontiguousarray(one) for one in dstates])
             dfinals = [tuple([None] * skipped + [next(each) for _ in final[skipped:]]) for final in finals]
-        steps = any(getattr(part, "step_gradients", False) for part in parts)
+        steps = any([getattr(part, "step_gradients", False) for part in parts])
+        homes: Any = None
+        if need_weights:
+            homes = [
+                tuple([None if one is None else gradient_home(one) for one in part._variables()]) for part in parts
+            ]
         dx, dweights, dstarts, dsteps = _core.recurrent_backward(
             saved,
             None if dy is None else with_features(dy),
@@ -101,35 +110,21 @@ def run(
             need_dx=need_dx,
             need_weights=need_weights,
             step_gradients=steps,
-            out=_homes(parts) if need_weights else None,
+            out=homes,
         )
         if steps and dsteps is not None:
-            for part, one in zip(parts, dsteps):
+            for part, one in zip(parts, dsteps, strict=True):
                 part.last_step_gradients = one  # type: ignore[attr-defined]
         gradients: list[Gradient] = [dx]
         for i in range(len(parts)):
             gradients.extend((None, None, None) if dweights is None else dweights[i])
-        for given, dstart in zip(initial, dstarts):
+        for given, dstart in zip(initial, dstarts, strict=True):
             if given is not None:
                 gradients.extend(dstart)
         return gradients
 
     record((out, *tensors), inputs, backward)
     return out, finals, tensors
-
-
-def _homes(parts: Sequence[RecurrentWeights]) -> list[Any] | None:
-    """Where the gradients of the weights go; where some of a layer have a home, the others get new arrays."""
-    found: list[Any] = []
-    for part in parts:
-        variables = part._variables()
-        homes = [None if one is None else gradient_home(one) for one in variables]
-        if all(home is None for home in homes):
-            found.append(None)
-        else:
-            pairs = zip(homes, part._arrays())
-            found.append(tuple([np.empty_like(a) if home is None and a is not None else home for home, a in pairs]))
-    return None if all(one is None for one in found) else found
 
 
 def with_features(array: Array) -> Array:
@@ -188,9 +183,11 @@ class RecurrentLayer(RecurrentWeights):
         lengths: Any = None,
     ) -> Any:
         x = self._check_input(inputs)
-        mask, lengths = self._check_masks(inputs, mask, lengths)
-        batch = x.shape[0]
-        initial = self._initial_state(initial_state, batch)
+        if inputs.mask is not None or inputs.lengths is not None or mask is not None or lengths is not None:
+            mask, lengths = self._check_masks(inputs, mask, lengths)
+        initial = None
+        if self.stateful or initial_state is not None:
+            initial = self._initial_state(initial_state, x._array.shape[0])
         y, finals, states = self._run(
             x,
             initial,

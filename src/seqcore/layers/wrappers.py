@@ -141,13 +141,13 @@ class Bidirectional(Layer):
         x = first._check_input(inputs)
         mask, lengths = first._check_masks(inputs, mask, lengths)
         given = self._split_state(initial_state)
-        starts = [layer._initial_state(one, x.shape[0]) for layer, one in zip((first, second), given)]
+        starts = [layer._initial_state(one, x.shape[0]) for layer, one in zip((first, second), given, strict=True)]
         if self._is_joint():
             y, finals, states = self._run_joint(x, starts, training, mask, lengths)
         else:
             y, finals, states = self._run_apart(x, starts, training, mask, lengths)
         if self.stateful:
-            for layer, final in zip((first, second), finals):
+            for layer, final in zip((first, second), finals, strict=True):
                 layer._state = list(final)
         if not self.return_state:
             return y
@@ -196,7 +196,7 @@ class Bidirectional(Layer):
         self, x: Tensor, starts: list[Any], training: Any, mask: Array | None, lengths: Array | None
     ) -> tuple[Any, Any, list[Tensor]]:
         outputs, finals, states = [], [], []
-        for layer, start in zip((self.forward_layer, self.backward_layer), starts):
+        for layer, start in zip((self.forward_layer, self.backward_layer), starts, strict=True):
             sequences = self.return_sequences
             y, final, tensors = layer._run(
                 x, start, training, mask, lengths, sequences, layer.go_backwards, False, sequences, self.return_state
