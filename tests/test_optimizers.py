@@ -92,7 +92,7 @@ def test_formula(cls, formula, arguments, dtype):
     ws = variables(weights)
     optimizer = cls(0.1, **arguments)
     for step, gs in enumerate(gradients, 1):
-        assert optimizer.apply_gradients(zip(gs, ws)) == step == optimizer.iterations
+        assert optimizer.apply_gradients(zip(gs, ws, strict=True)) == step == optimizer.iterations
     for i, w in enumerate(ws):
         wide = [np.asarray(g[i], np.float64) for g in gradients]
         expected = formula(np.asarray(weights[i], np.float64), wide, lr=0.1, **arguments)
@@ -106,7 +106,7 @@ def test_defaults(cls, formula, arguments):
     ws = variables(weights)
     optimizer = cls()
     for gs in gradients:
-        optimizer.apply_gradients(zip(gs, ws))
+        optimizer.apply_gradients(zip(gs, ws, strict=True))
     for i, w in enumerate(ws):
         np.testing.assert_allclose(w.numpy(), formula(weights[i], [g[i] for g in gradients]), rtol=1e-12)
 
@@ -139,23 +139,23 @@ def test_clipping(cls, formula, arguments, name, clip, limit):
     before = [[g.copy() for g in gs] for gs in gradients]
     optimizer = cls(0.1, **{name: limit}, **arguments)
     for gs in gradients:
-        optimizer.apply_gradients(zip(gs, ws))
+        optimizer.apply_gradients(zip(gs, ws, strict=True))
     clipped = [clip(gs, limit) for gs in before]
     for i, w in enumerate(ws):
         expected = formula(weights[i], [g[i] for g in clipped], lr=0.1, **arguments)
         np.testing.assert_allclose(w.numpy(), expected, rtol=1e-12, atol=1e-13)
     # The gradients given belong to the caller.
-    for a, b in zip(itertools.chain(*gradients), itertools.chain(*before)):
+    for a, b in zip(itertools.chain(*gradients), itertools.chain(*before), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_norm_that_is_not_finite_spoils_everything(bad):
     ws = variables([np.ones(3), np.ones((2, 2))])
-    SGD(0.1, global_clipnorm=1.0).apply_gradients(zip([np.array([1.0, bad, 1.0]), np.ones((2, 2))], ws))
+    SGD(0.1, global_clipnorm=1.0).apply_gradients(zip([np.array([1.0, bad, 1.0]), np.ones((2, 2))], ws, strict=True))
     assert all(np.isnan(w.numpy()).all() for w in ws)
     ws = variables([np.ones(3), np.ones((2, 2))])
-    SGD(0.1, clipnorm=1.0).apply_gradients(zip([np.array([1.0, bad, 1.0]), np.ones((2, 2))], ws))
+    SGD(0.1, clipnorm=1.0).apply_gradients(zip([np.array([1.0, bad, 1.0]), np.ones((2, 2))], ws, strict=True))
     assert np.isnan(ws[0].numpy()[1]) and np.isfinite(ws[1].numpy()).all()
 
 
@@ -177,9 +177,9 @@ def test_sparse_equals_dense(cls, formula, arguments, shape, clip):
     sparse, dense = variables([table, other]), variables([table, other])
     one, two = cls(0.1, **clip, **arguments), cls(0.1, **clip, **arguments)
     for g, h in steps:
-        one.apply_gradients(zip([g, h], sparse))
-        two.apply_gradients(zip([np.asarray(g), h], dense))
-    for a, b in zip(sparse, dense):
+        one.apply_gradients(zip([g, h], sparse, strict=True))
+        two.apply_gradients(zip([np.asarray(g), h], dense, strict=True))
+    for a, b in zip(sparse, dense, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-13)
         assert a.version == 4
 
@@ -242,7 +242,7 @@ def arena(weights, dtype):
     params, grads = np.zeros(size, dtype), np.zeros(size, dtype)
     ws = variables(weights)
     homes = []
-    for w, start in zip(ws, starts):
+    for w, start in zip(ws, starts, strict=True):
         w._move(params[start : start + w.size].reshape(w.shape))
         homes.append(grads[start : start + w.size].reshape(w.shape))
     return ws, params, grads, homes
@@ -260,15 +260,15 @@ def test_arena_equals_single_arrays(cls, formula, arguments, clip):
     beside = Variable(table)
     one, two = cls(0.1, **clip, **arguments), cls(0.1, **clip, **arguments)
     ws, params, grads, homes = inside
-    for step, (gs, rows) in enumerate(zip(gradients, sparse)):
-        one.apply_gradients(zip([*gs, rows], plain))
+    for step, (gs, rows) in enumerate(zip(gradients, sparse, strict=True)):
+        one.apply_gradients(zip([*gs, rows], plain, strict=True))
         if step in (1, 2):
-            two.apply_gradients(zip([*gs, rows], [*ws, beside]))
+            two.apply_gradients(zip([*gs, rows], [*ws, beside], strict=True))
             continue
-        for home, g in zip(homes, gs):
+        for home, g in zip(homes, gs, strict=True):
             home[...] = g
         two.apply_arena(params, grads, [(beside, rows)], [*ws, beside])
-    for a, b in zip(plain, [*ws, beside]):
+    for a, b in zip(plain, [*ws, beside], strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-11, atol=1e-13)
         assert a.version == b.version == 5
     used = np.zeros(params.shape, bool)
@@ -522,18 +522,18 @@ def test_resume_is_bitwise(cls, formula, arguments):
     weights, gradients = data(6, "float32")
     whole, ws = cls(0.1, **arguments), variables(weights)
     for gs in gradients:
-        whole.apply_gradients(zip(gs, ws))
+        whole.apply_gradients(zip(gs, ws, strict=True))
     first, parts = cls(0.1, **arguments), variables(weights)
     for gs in gradients[:3]:
-        first.apply_gradients(zip(gs, parts))
+        first.apply_gradients(zip(gs, parts, strict=True))
     state = first.get_state()
     second, rest = cls(0.7, **arguments), variables([v.numpy() for v in parts])
     second.build(rest)
     second.set_state(state)
     assert second.iterations == 3 and second.learning_rate == 0.1
     for gs in gradients[3:]:
-        second.apply_gradients(zip(gs, rest))
-    for a, b in zip(ws, rest):
+        second.apply_gradients(zip(gs, rest, strict=True))
+    for a, b in zip(ws, rest, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     # The state is a copy.
     assert state["iterations"] == 3
@@ -542,7 +542,7 @@ def test_resume_is_bitwise(cls, formula, arguments):
 def test_a_bad_state_changes_nothing():
     ws = variables([np.ones((2, 2)), np.ones(3)])
     optimizer = Adam(0.1)
-    optimizer.apply_gradients(zip([np.ones((2, 2)), np.ones(3)], ws))
+    optimizer.apply_gradients(zip([np.ones((2, 2)), np.ones(3)], ws, strict=True))
     good = optimizer.get_state()
     fresh = Adam(0.2)
     with pytest.raises(ValueError, match="state: "):

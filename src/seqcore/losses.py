@@ -47,7 +47,7 @@ def expand_to(name: str, value: Any, shape: tuple[int, ...]) -> Array:
     found = array.shape
     if array.ndim < len(shape):
         array = array.reshape(found + (1,) * (len(shape) - array.ndim))
-    if array.ndim != len(shape) or any(a not in (1, b) for a, b in zip(array.shape, shape)):
+    if array.ndim != len(shape) or any(a not in (1, b) for a, b in zip(array.shape, shape, strict=True)):
         raise ValueError(f"{name}: expected shape {shape} or its leading axes, got {found}")
     return array
 

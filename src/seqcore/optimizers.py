@@ -135,7 +135,7 @@ class Optimizer:
         where = rows.gradient.indices
         param, slots = rows.param[where], [slot[where] for slot in rows.slots]
         self._update([_Work(param, rows.gradient.values, slots)], learning_rate, scale)
-        for array, part in zip((rows.param, *rows.slots), (param, *slots)):
+        for array, part in zip((rows.param, *rows.slots), (param, *slots), strict=True):
             array[where] = part
 
     # --- learning rate and count ---
@@ -244,7 +244,7 @@ class Optimizer:
         variables = self._variables if trainable_variables is None else trainable_variables
         if len(grads) != len(variables):
             raise ValueError(f"grads: expected {len(variables)}, one per variable, got {len(grads)}")
-        return self.apply_gradients(zip(grads, list(variables)))
+        return self.apply_gradients(zip(grads, list(variables), strict=True))
 
     def apply_arena(
         self,
@@ -268,7 +268,7 @@ class Optimizer:
         if (
             arena is None
             or len(arena.flat) != len(flat)
-            or any(a is not b for a, b in zip(arena.flat, flat))
+            or any(a is not b for a, b in zip(arena.flat, flat, strict=True))
             or arena.ids != tuple(map(id, variables))
         ):
             arena = self._place(flat, variables)
@@ -278,7 +278,7 @@ class Optimizer:
         beside = [(v, self._checked(g, v)) for v, g in sparse if g is not None]
         if any(id(v) not in self._index for v, _ in beside):
             self.build(v for v, _ in beside)
-        work = [_Work(p, g, s) for p, g, s in zip(flat, flat_grads, arena.slots) if p.size]
+        work = [_Work(p, g, s) for p, g, s in zip(flat, flat_grads, arena.slots, strict=True) if p.size]
         if self.clipnorm is not None:
             for k, start, end in arena.places:
                 part = flat_grads[k][start:end]
@@ -307,11 +307,11 @@ class Optimizer:
                     inside.append(v)
                     places.append((k, first, first + array.size))
         slots = [[np.full(p.size, value, p.dtype) for value in self._slot_values().values()] for p in flat]
-        for v, (k, start, end) in zip(inside, places):
+        for v, (k, start, end) in zip(inside, places, strict=True):
             views = [slot[start:end].reshape(v.shape) for slot in slots[k]]
             old = self._slots[self._index[id(v)]]
             if old is not None:
-                for view, value in zip(views, old):
+                for view, value in zip(views, old, strict=True):
                     view[...] = value
             self._slots[self._index[id(v)]] = views
         self._arena = _Arena(flat, tuple(map(id, variables)), inside, places, slots)
@@ -394,7 +394,7 @@ class Optimizer:
         if isinstance(self._rate, float):
             state["learning_rate"] = np.asarray(self._rate, np.float64)
         for i, v in enumerate(self._variables):
-            for key, slot in zip(self._slot_values(), self._slots_of(v)):
+            for key, slot in zip(self._slot_values(), self._slots_of(v), strict=True):
                 state[f"{i}/{key}"] = slot.copy()
         return state
 
@@ -407,7 +407,7 @@ class Optimizer:
         slots = {
             f"{i}/{key}": slot
             for i, v in enumerate(self._variables)
-            for key, slot in zip(self._slot_values(), self._slots_of(v))
+            for key, slot in zip(self._slot_values(), self._slots_of(v), strict=True)
         }
         expected = {"iterations", *slots} | ({"learning_rate"} if isinstance(self._rate, float) else set())
         if set(state) != expected:
@@ -490,7 +490,7 @@ def _by_type(items: list[Any], types: list[Any]) -> list[list[Any]]:
     if types.count(types[0]) == len(types):
         return [items]
     groups: dict[Any, list[Any]] = {}
-    for item, kind in zip(items, types):
+    for item, kind in zip(items, types, strict=True):
         groups.setdefault(kind, []).append(item)
     return list(groups.values())
 
@@ -691,7 +691,7 @@ class RMSprop(Optimizer):
         return dict.fromkeys(names, 0.0)
 
     def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
-        slots = dict(zip(self._slot_values(), _columns(work, len(self._slot_values()))))
+        slots = dict(zip(self._slot_values(), _columns(work, len(self._slot_values())), strict=True))
         _core.rmsprop(
             [w.param for w in work],
             [w.gradient for w in work],

@@ -122,7 +122,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         self.name = name
 
     def __call__(self, step: int) -> float:
-        for boundary, value in zip(self.boundaries, self.values):
+        for boundary, value in zip(self.boundaries, self.values[:-1], strict=True):
             if step <= boundary:
                 return value
         return self.values[-1]
