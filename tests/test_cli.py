@@ -1,7 +1,9 @@
 """The command line: every command, the PTB experiment from end to end, exact resume after a kill, one-line errors."""
 
+import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +27,14 @@ def run(*words):
 
 def run_test_size(folder, *words):
     return run("run", "ptb", "--size", "test", "--out", folder, *words)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_settings_of_the_user():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SEQCORE_DATA", "SEQCORE_CACHE", "SEQCORE_SOURCES"):
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -180,9 +190,43 @@ def test_folder_that_cannot_be_written(tmp_path, capsys):
     assert "--out: cannot write in" in line
 
 
-def start(folder, *words):
+def test_downloaded_data(tmp_path, monkeypatch, capsys):
+    """Files that are in the cache with the right sums are taken without a network."""
+    pytest.importorskip("pooch")
+    (tmp_path / "ptb").mkdir()
+    table = []
+    for split in ("train", "valid", "test"):
+        content = b" the cat sat \n" * 60
+        (tmp_path / "ptb" / f"ptb.{split}.txt").write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        table.append({"file": f"ptb.{split}.txt", "url": "http://127.0.0.1:9/", "sha256": sha256})
+    (tmp_path / "sources.json").write_text(json.dumps({"ptb": table}))
+    monkeypatch.setenv("SEQCORE_CACHE", str(tmp_path))
+    monkeypatch.setenv("SEQCORE_SOURCES", str(tmp_path / "sources.json"))
+    monkeypatch.setenv("SEQCORE_DATA", "download")
+    assert run_test_size(tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["data"] == "download"
+    (tmp_path / "ptb" / "ptb.test.txt").unlink()
+    words = ("run", "ptb", "--size", "test", "--out", tmp_path / "out")
+    assert "ptb.test.txt: cannot download from http://127.0.0.1:9/" in error_line(capsys, *words)
+
+
+def start(folder, *words, **options):
     command = [sys.executable, "-m", "seqcore", "run", "ptb", "--size", "test", "--out", str(folder), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_full_disk(tmp_path):
+    """A limit on the size of files stands for a full disk: one line, and no half-written file."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    process = start(tmp_path / "out", preexec_fn=limit)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert len(err.splitlines()) == 1 and "cannot save" in err
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def wait_for(path, process):
@@ -206,7 +250,7 @@ def test_killed_runs_resume_to_the_last_digit(tmp_path):
     process = start(folder, *options)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert "resumed in epoch" in out
+    assert "resumed" in out
     assert figures(folder) == figures(tmp_path / "whole")
 
 
@@ -229,7 +273,7 @@ def test_more_epochs_go_on_from_a_finished_run(tmp_path, capsys):
     assert run_test_size(tmp_path / "whole", "--epochs", 2) == 0
     assert run_test_size(tmp_path / "parts") == 0
     assert run_test_size(tmp_path / "parts", "--epochs", 2, "--resume") == 0
-    assert "resumed in epoch 2" in capsys.readouterr().out
+    assert "resumed after epoch 1" in capsys.readouterr().out
     assert figures(tmp_path / "whole") == figures(tmp_path / "parts")
     assert run_test_size(tmp_path / "parts", "--epochs", 2) == 0
     assert "resumed" not in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import operator
 import os
@@ -28,15 +27,16 @@ def read_lines(path: PathLike) -> list[str]:
         ValueError: the file is no UTF-8 text, or a damaged gzip file.
         OSError: it cannot be read.
     """
+    import gzip
+    import zlib
+
     raw = Path(path).read_bytes()
     try:
         if raw[:2] == b"\x1f\x8b":
             raw = gzip.decompress(raw)
         text = raw.decode("utf-8")
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f"path: expected UTF-8 text, plain or gzip, got {str(path)!r} ({error})") from None
-    except Exception as error:  # zlib.error is no OSError
-        raise ValueError(f"path: expected a gzip file, got the damaged {str(path)!r} ({error})") from None
     lines = text.split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 

@@ -183,7 +183,7 @@ class _Run:
             self._finish()
         except Interrupted:
             self._save()
-            say(f"stopped in epoch {self.trainer.epoch + 1}; the same command goes on from there")
+            say(f"stopped {self._place()}; the same command goes on from there")
             return 128 + (self.signals.received or int(signal.SIGINT))
         return 0
 
@@ -246,8 +246,13 @@ class _Run:
         self.model.load_checkpoint(path)
         self.trainer.restore(position["trainer"])
         self.best = dict(position["best"])
-        done, total = self.trainer.batch, len(self.trainer.batches)
-        self.progress.line(f"resumed in epoch {self.trainer.epoch + 1} after {done} of {total} batches")
+        self.progress.line(f"resumed {self._place()}")
+
+    def _place(self) -> str:
+        epoch, batch = self.trainer.epoch, self.trainer.batch
+        if batch == 0:
+            return f"after epoch {epoch}"
+        return f"in epoch {epoch + 1} after {batch} of {len(self.trainer.batches)} batches"
 
     def _finish(self) -> None:
         """Test perplexity of the last model, as in the book, and of the best; all files."""
