@@ -415,13 +415,26 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, data, monkeypatch, where):
     assert path.read_bytes() == old and os.listdir(tmp_path) == ["model"]
 
 
-def test_a_full_device(data):
-    """The kernel's own full device, where there is one."""
-    if not os.path.exists("/dev/full"):
-        pytest.skip("no /dev/full")
-    with pytest.raises(OSError, match="No space left"), open("/dev/full", "wb") as file:
-        file.write(b"x" * 100_000)
-        file.flush()
+def test_a_real_limit_of_the_system(tmp_path):
+    """A child that may not write files above 100 kB: the kernel itself refuses the write."""
+    resource = pytest.importorskip("resource")
+    assert resource
+    script = """
+import resource, signal, sys
+import numpy as np
+from seqcore import io
+io.write_tensors(sys.argv[1], {"a": np.zeros(1000)}, {})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    io.write_tensors(sys.argv[1], {"a": np.ones(100_000)}, {})
+except OSError as error:
+    print(error)
+"""
+    path = tmp_path / "file"
+    found = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert str(path) in found.stdout and "too large" in found.stdout
+    assert os.listdir(tmp_path) == ["file"] and not io.read_tensors(path)[0]["a"].any()
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):

@@ -160,6 +160,56 @@ def test_cells_share_their_dropout_mask_within_one_call():
     assert not np.array_equal(model(x, training=True)[0].numpy(), first.numpy())
 
 
+def test_weights_made_late_are_trained_too(rng):
+    class Late(models.Model):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = layers.Dense(1), layers.Dense(1)
+
+        def call(self, inputs, training=False):
+            return self.one(inputs) + self.two(inputs) if training else self.one(inputs)
+
+    model = Late()
+    model.compile("sgd", "mse")
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    model(x)
+    assert not model.two.built
+    model.train_on_batch(x, x[:, :1])
+    first = model.two.bias.numpy()
+    assert first != 0
+    model.train_on_batch(x, x[:, :1])
+    assert model.two.bias.numpy() != first
+
+
+def test_a_failing_first_call_of_a_subclass_keeps_what_was_there():
+    class Own(models.Model):
+        def __init__(self):
+            super().__init__()
+            self.scale = self.add_weight((1,), "ones", name="scale")
+            self.head = layers.Dense(2)
+
+        def call(self, inputs):
+            y = self.head(inputs) * self.scale
+            if y.shape[0] == 3:
+                raise ValueError("three")
+            return y
+
+    model = Own()
+    with pytest.raises(ValueError, match="three"):
+        model(np.zeros((3, 2)))
+    assert not model.built and not model.head.built
+    assert model(np.zeros((2, 5))).shape == (2, 2)
+    assert len(model.weights) == 3
+    model.build((None, 5))
+
+
+def test_models_are_not_copied_silently(rng):
+    import copy
+
+    with pytest.raises(TypeError, match="cannot be copied or pickled"):
+        copy.deepcopy(dense_model())
+
+
 def test_model_without_call_and_with_a_wrong_output(rng):
     with pytest.raises(TypeError, match="must define call"):
         models.Model()(np.zeros((1, 2)))
@@ -228,7 +278,8 @@ def step_of(model, x, y, fused, **given):
     batch = steps.Batch(Tensor(x), y, given.get("weight"))
     batch.x.lengths = given.get("lengths")
     step = steps.Step(model)
-    step._tail_known = not fused
+    if not fused:
+        step._tail_changes = steps.structure.changes
     model._tracker.reset()
     with GradientTape() as tape:
         loss, update = step._loss(batch, True, None)
@@ -257,8 +308,8 @@ def test_fused_equals_eager(rng, reduction, case):
     model.compile(
         "sgd",
         losses.SparseCategoricalCrossentropy(from_logits=not probabilities, reduction=reduction, ignore_class=ignore),
-        metrics=["accuracy"] if case == "weights" else ["accuracy", "perplexity"],
-        weighted_metrics=[metrics.SparseCategoricalAccuracy("weighted")],
+        metrics=["perplexity"] * (case != "weights") + ["accuracy"] * (case != "ignored"),
+        weighted_metrics=[metrics.SparseCategoricalAccuracy("weighted")] if case != "ignored" else ["perplexity"],
     )
     given = {}
     if case == "lengths":
@@ -287,6 +338,8 @@ def test_when_the_fused_path_is_taken():
     assert tail(model, logits_loss(reduction="none")) is None
     assert tail(model, logits_loss(), [metrics.SparseTopKCategoricalAccuracy()]) is None
     assert tail(model, logits_loss(axis=1)) is None
+    assert tail(model, logits_loss(ignore_class=0), ["perplexity"]) is not None
+    assert tail(model, logits_loss(ignore_class=0), ["accuracy"]) is None
 
     class Own(models.Sequential):
         def call(self, inputs, training=None, mask=None, lengths=None):
@@ -391,9 +444,14 @@ def test_frozen_layers_added_layers_and_shared_layers(rng):
             one.train_on_batch(x, y)
             after = [layer.kernel.numpy() for layer in (lstm, one.layers[-1])]
             assert not any(np.array_equal(a, b) for a, b in zip(before, after))
-    model.add(layers.Dense(V, name="more"))
+    inner = models.Sequential([layers.Dense(V)], name="inner")
+    model.add(inner)
     model.train_on_batch(x, y)
-    assert any(v is model.layers[-1].kernel for v, _ in model.arena.homes)
+    inner.add(layers.Dense(V, name="more"))
+    count = len(model.weights)
+    model.train_on_batch(x, y)
+    assert len(model.trainable_variables) == len(model.weights) == count
+    assert any(v is inner.layers[-1].kernel for v, _ in model.arena.homes)
 
 
 def test_optimizer_slots_follow_through_a_new_arena(rng):
@@ -407,7 +465,6 @@ def test_optimizer_slots_follow_through_a_new_arena(rng):
         for number in range(4):
             model.train_on_batch(x, y)
             if interlude and number == 1:
-                model._step.renew()
                 steps.Arena(model.trainable_variables[2:4])
         results.append(model.get_weights())
     for one, other in zip(*results):

@@ -20,6 +20,7 @@ from .autograd import Tensor, Variable
 from .io import load_model
 from .layers import InputLayer
 from .layers.base import Layer, deserialize, register, serialize
+from .steps import structure
 from .training import Trainable
 
 __all__ = ["Model", "Sequential", "Stream", "load_model", "register"]
@@ -152,15 +153,18 @@ class Model(Trainable):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs ``call``; see ``Layer``. A failing first call leaves the model unbuilt."""
-        was_built = self.built
+        if self.built:
+            with self._outermost():
+                return super().__call__(*args, **kwargs)
+        unbuilt = _unbuilt([self, *self.layers_inside()])
         try:
             with self._outermost():
                 y = super().__call__(*args, **kwargs)
         except BaseException:
-            self.built = was_built
+            _unbuild(unbuilt)
+            self._inputs = _Hidden(None)
             raise
-        if not was_built:
-            self._inputs = _Hidden([_describe(one) for one in args])
+        self._inputs = _Hidden([_describe(one) for one in args])
         return y
 
     def _build(self, x: Any) -> None:
@@ -234,6 +238,10 @@ class Model(Trainable):
         return [(layer, None) for layer in self.layers]
 
     # ------------------------------------------------------------ config and files
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A copy would share nothing with its optimizer and its arenas, and learn nothing without a word.
+        raise TypeError(f"model {self.name!r}: a model cannot be copied or pickled; use save and load_model")
 
     def get_config(self) -> dict[str, Any]:
         """The arguments the model was made with, by name."""
@@ -378,8 +386,7 @@ class Sequential(Model):
 
     def _changed(self) -> None:
         self._known = _Hidden(None)
-        if self._step is not None:
-            self._step.renew()
+        structure.changes += 1
 
     @property
     def layers(self) -> list[Layer]:
@@ -404,13 +411,15 @@ class Sequential(Model):
 
     def _noted(self) -> tuple[list[Variable], list[Layer]] | None:
         """All weights, and the layers that keep dropout masks; None while it may still change."""
-        found: tuple[list[Variable], list[Layer]] | None = self._known.value
+        changes, found = self._known.value or (-1, None)
+        if changes != structure.changes:
+            found = None
         if found is None and type(self) is Sequential and self.built:
             inside = self.layers_inside()
             if all(layer.built and (not isinstance(layer, Model) or type(layer) is Sequential) for layer in inside):
                 cells = [layer for layer in inside if type(layer).reset_dropout_masks is not Layer.reset_dropout_masks]
-                found = Layer.weights.fget(self), [one for one in cells if not isinstance(one, Sequential)]  # type: ignore[attr-defined]
-                self._known = _Hidden(found)
+                found = super().weights, [one for one in cells if not isinstance(one, Sequential)]
+                self._known = _Hidden((structure.changes, found))
         return found
 
     @property
@@ -459,7 +468,7 @@ class Sequential(Model):
         """Builds layer by layer on the way; a failure leaves unbuilt what was."""
         if not self._stack:
             raise ValueError(f"model: expected layers in {self.name!r}, got none")
-        unbuilt = [layer for layer in self.layers_inside() if not layer.built]
+        unbuilt = _unbuilt(self.layers_inside())
         try:
             y = self._run(self._stack, inputs, training, mask, lengths)
         except BaseException:
@@ -489,7 +498,7 @@ class Sequential(Model):
                 f"input_shape: expected a shape for the layers of model {self.name!r}, got {input_shape!r}"
             )
         shape = tuple(input_shape)
-        unbuilt = [layer for layer in self.layers_inside() if not layer.built]
+        unbuilt = _unbuilt(self.layers_inside())
         after: Any = shape
         try:
             for layer in self._stack:
@@ -657,8 +666,13 @@ def _output_shape(layer: Layer, shape: Any) -> Any:
     return (shape[0], *y.shape[1:])
 
 
-def _unbuild(layers: Sequence[Layer]) -> None:
-    for layer in layers:
-        if layer.built:
-            del layer._own[:]
-            layer.built = False
+def _unbuilt(layers: Sequence[Layer]) -> list[tuple[Layer, int]]:
+    """The layers that are not built, each with the number of weights it has nevertheless."""
+    return [(layer, len(layer._own)) for layer in layers if not layer.built]
+
+
+def _unbuild(layers: Sequence[tuple[Layer, int]]) -> None:
+    """Takes back what a failing first call has built."""
+    for layer, count in layers:
+        del layer._own[count:]
+        layer.built = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -93,6 +94,10 @@ class Arena:
 # ---------------------------------------------------------------- one step
 
 
+# Without the conversion to enums, which costs more than the switch itself.
+_get_handler, _set_handler = inspect.unwrap(signal.getsignal), inspect.unwrap(signal.signal)
+
+
 class uninterrupted:
     """Context that holds Ctrl-C back until its end, so that a model is never left half-updated."""
 
@@ -100,10 +105,10 @@ class uninterrupted:
         self._pending: tuple[int, FrameType | None] | None = None
         self._old: Any = None
         if threading.current_thread() is threading.main_thread():
-            old = signal.getsignal(signal.SIGINT)
+            old = _get_handler(signal.SIGINT)
             if callable(old):
                 self._old = old
-                signal.signal(signal.SIGINT, self._note)
+                _set_handler(signal.SIGINT, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -113,7 +118,7 @@ class uninterrupted:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._old is not None:
-            signal.signal(signal.SIGINT, self._old)
+            _set_handler(signal.SIGINT, self._old)
             if self._pending is not None:
                 self._old(*self._pending)
 
@@ -156,6 +161,17 @@ class Tracker:
         return found
 
 
+def _counted(loss: losses.Loss, y: Any, y_pred: Tensor) -> Array | None:
+    """Which single losses count: those that neither a mask nor lengths nor the loss itself leave out; None for all."""
+    shape = y_pred.shape[:-1]
+    mask = None if y_pred.mask is None and y_pred.lengths is None else losses.mask_of(y_pred, shape)
+    ignored = getattr(loss, "ignore_class", None)
+    ids = None if ignored is None else _plain_targets(y, shape)
+    if ids is None:
+        return mask
+    return ids != ignored if mask is None else mask & (ids != ignored)
+
+
 def _loss_weight(loss: losses.Loss, batch: Batch, mask: Array | None) -> float:
     return float(np.count_nonzero(mask)) if mask is not None and loss.reduction == "mean" else float(batch.size)
 
@@ -169,7 +185,9 @@ def fused_tail(model: Trainable) -> tuple[list[Layer], Dense, list[Layer]] | Non
     if type(loss) is not losses.SparseCategoricalCrossentropy or loss.axis != -1 or loss.reduction == "none":
         return None
     for metric, _ in model._tracker.metrics:
-        if type(metric) is not SparseCategoricalAccuracy and not _same_entropy(metric, loss):
+        # An accuracy also counts the steps that the loss ignores, of which the fused operation knows nothing.
+        follows = type(metric) is SparseCategoricalAccuracy and loss.ignore_class is None
+        if not follows and not _same_entropy(metric, loss):
             return None
     layers = model._chain()
     after: list[Layer] = []
@@ -202,6 +220,20 @@ def _plain_targets(y: Any, shape: tuple[int, ...]) -> Array | None:
     return ids if ids.shape == shape and ids.dtype.kind in "iuf" else None
 
 
+def _count(layers: Sequence[Layer]) -> int:
+    """Number of weights that the layers have made so far."""
+    return sum([len(layer._own) for layer in layers])
+
+
+class _Structure:
+    """Counts changes to the structure of any model, after which nothing noted about one may be relied on."""
+
+    changes = 0
+
+
+structure = _Structure()
+
+
 class Step:
     """One step of training or testing of a compiled model: the fused or the eager way, and the arena.
 
@@ -214,16 +246,15 @@ class Step:
 
     def __init__(self, model: Trainable) -> None:
         self._model = model
-        self.renew()
-
-    def renew(self) -> None:
-        """Forgets what was prepared, after the layers of the model have changed."""
         self._arena: Arena | None = None
+        self._tail: tuple[list[Layer], Dense, list[Layer]] | None = None
+        # What was noted when arena and tail were prepared, and must still be so.
+        self._arena_changes = self._tail_changes = -1
         self._watched: list[tuple[Variable, bool]] = []
+        self._inside: list[Layer] = []
         self._unbuilt: list[Layer] = []
         self._stateful: list[Layer] = []
-        self._tail: tuple[list[Layer], Dense, list[Layer]] | None = None
-        self._tail_known = False
+        self._weight_count = 0
 
     def arena(self, thorough: bool = False) -> Arena:
         """The arena, laid out anew if variables came, went, were frozen or thawed, or moved into another model's.
@@ -234,10 +265,12 @@ class Step:
         arena = self._arena
         if arena is not None and not thorough and self._is_current(arena):
             return arena
+        self._arena_changes = structure.changes
         variables = self._model.trainable_variables
         if arena is None or not arena.holds(variables):
             arena = self._arena = Arena(variables)
         inside = self._model.layers_inside()
+        self._inside, self._weight_count = inside, _count(inside)
         self._watched = [(v, v.trainable) for v in self._model.weights]
         self._unbuilt = [layer for layer in inside if not layer.built]
         self._stateful = [layer for layer in inside if layer._get_own_state()]
@@ -245,9 +278,11 @@ class Step:
 
     def _is_current(self, arena: Arena) -> bool:
         return (
-            arena.holds(arena.variables)
+            self._arena_changes == structure.changes
+            and arena.holds(arena.variables)
             and all(variable.trainable is trainable for variable, trainable in self._watched)
             and not any(layer.built for layer in self._unbuilt)
+            and _count(self._inside) == self._weight_count
         )
 
     def train(self, batch: Batch) -> None:
@@ -263,6 +298,8 @@ class Step:
         try:
             with GradientTape() as tape:
                 loss, update = self._loss(batch, True, arena)
+            if any(layer.built for layer in self._unbuilt):
+                arena = self.arena()
             gradients = tape.gradient_into(loss, arena.homes)
         except BaseException:
             for layer, state in before:
@@ -283,8 +320,8 @@ class Step:
 
     def _loss(self, batch: Batch, training: bool, arena: Arena | None) -> tuple[Tensor, Callable[[], None]]:
         """The loss of a batch, and what enters it into the metrics."""
-        if not self._tail_known:
-            self._tail, self._tail_known = fused_tail(self._model), True
+        if self._tail_changes != structure.changes:
+            self._tail, self._tail_changes = fused_tail(self._model), structure.changes
         if self._tail is None:
             return self._eager(batch, self._model(batch.x, training=training))
         layers, dense, after = self._tail
@@ -312,8 +349,7 @@ class Step:
             )
 
         def update() -> None:
-            mask = None if y_pred.mask is None and y_pred.lengths is None else losses.mask_of(y_pred, y_pred.shape[:-1])
-            tracker.add_loss(float(loss), _loss_weight(function, batch, mask))
+            tracker.add_loss(float(loss), _loss_weight(function, batch, _counted(function, batch.y, y_pred)))
             for metric, weighted in tracker.metrics:
                 metric.update_state(batch.y, y_pred, sample_weight=batch.weight if weighted else None)
 
@@ -325,11 +361,10 @@ class Step:
         tracker, function = self._model._tracker, self._model.loss
         assert isinstance(function, losses.SparseCategoricalCrossentropy)
         steps = mask = losses.mask_of(hidden, targets.shape)
-        counted = None
         if function.ignore_class is not None:
-            counted = targets != function.ignore_class
-            mask = counted if steps is None else steps & counted
+            mask = _counted(function, targets, hidden)
         if mask is not None:
+            # Where it does not count, padding may be any number.
             targets = np.where(mask, targets, 0)
         out = None
         if arena is not None:
@@ -354,8 +389,7 @@ class Step:
             for metric, weighted in tracker.metrics:
                 sample_weight = batch.weight if weighted else None
                 if isinstance(metric, SparseCategoricalAccuracy):
-                    right = correct.numpy() if counted is None else correct.numpy() & counted
-                    metric.update_correct(right, _fused_weight(steps, sample_weight, targets.shape))
+                    metric.update_correct(correct.numpy(), _fused_weight(steps, sample_weight, targets.shape))
                 elif isinstance(metric, Perplexity):
                     weight = _fused_weight(mask, sample_weight, targets.shape)
                     total = float(targets.size if weight is None else weight.sum())

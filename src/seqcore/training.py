@@ -20,7 +20,7 @@ from .autograd import Variable
 from .batches import ArraySource, Source, make_batch, make_source
 from .callbacks import CallbackList, History, ProgressBar
 from .layers.base import Layer
-from .steps import Arena, Step, Tracker
+from .steps import Arena, Step, Tracker, structure
 
 
 class Trainable(Layer):
@@ -37,8 +37,8 @@ class Trainable(Layer):
 
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
-        if isinstance(value, (Layer, Variable, list, tuple, dict)) and self._step is not None:
-            self._step.renew()
+        if isinstance(value, (Layer, Variable, list, tuple, dict)):
+            structure.changes += 1
 
     # ------------------------------------------------------------ what a step asks of the model
 
@@ -303,9 +303,9 @@ class Trainable(Layer):
 
     def _validation_source(self, data: Any, steps: int | None, batch_size: int | None, stateful: bool) -> Source:
         try:
-            if isinstance(data, tuple):
+            if isinstance(data, (tuple, list)):
                 if not 2 <= len(data) <= 3:
-                    raise ValueError(f"expected (x, y) or (x, y, sample_weight), got a tuple of {len(data)}")
+                    raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(data)} entries")
                 return make_source(*data, batch_size=batch_size, stateful=stateful, steps=steps)
             return make_source(data, steps=steps)
         except (TypeError, ValueError) as error:
