@@ -169,7 +169,8 @@ def _counted(loss: losses.Loss, y: Any, y_pred: Tensor) -> Array | None:
     ids = None if ignored is None else _plain_targets(y, shape)
     if ids is None:
         return mask
-    return ids != ignored if mask is None else mask & (ids != ignored)
+    counted: Array = ids != ignored
+    return counted if mask is None else mask & counted
 
 
 def _loss_weight(loss: losses.Loss, batch: Batch, mask: Array | None) -> float:
