@@ -16,9 +16,10 @@ from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
 from ..autograd import Tensor, Variable, as_array, float_dtype, record
+from .arguments import Shape, as_mask, as_sizes
+from .arguments import as_lengths as as_lengths
 
 Array = NDArray[Any]
-Shape = tuple[int | None, ...]
 LayerClass = TypeVar("LayerClass", bound="type[Layer]")
 
 
@@ -128,9 +129,9 @@ class Layer:
         self._build_shape: Any = None
         self._batch_input_shape: Shape | None = None
         if input_shape is not None:
-            self._batch_input_shape = (None, *_sizes("input_shape", input_shape))
+            self._batch_input_shape = (None, *as_sizes("input_shape", input_shape))
         if batch_input_shape is not None:
-            self._batch_input_shape = _sizes("batch_input_shape", batch_input_shape)
+            self._batch_input_shape = as_sizes("batch_input_shape", batch_input_shape)
 
     # --- weights ---
 
@@ -312,23 +313,23 @@ class Layer:
                 raise ValueError(f"inputs: expected data for layer {self.name!r}, got none")
             args = (kwargs.pop("inputs"),)
         x = self._prepare(args[0])
-        spec = self._spec
+        spec, kept = self._spec, False
         outer = _context.training
-        training = kwargs.pop("training", None)
-        at = spec.training
-        if at is not None and 0 < at < len(args):
-            training = args[at] if training is None else training
-            args = args[:at] + ((outer or False) if training is None else training,) + args[at + 1 :]
-        elif at is not None:
-            kwargs["training"] = (outer or False) if training is None else training
-        if training is None:
-            training = outer or False
-        single = isinstance(x, Tensor)
-        kept = False
-        if single:
-            if not x.size:
+        training = kwargs.pop("training", None) if kwargs else None
+        if isinstance(x, Tensor):
+            if not x._array.size:
                 raise ValueError(f"inputs: expected at least one element for layer {self.name!r}, got shape {x.shape}")
-            x, kept = self._take_masks(x, args, kwargs)
+            if kwargs or len(args) > 1 or x.mask is not None or x.lengths is not None:
+                x, kept = self._take_masks(x, args, kwargs)
+        at = spec.training or 0
+        placed = 0 < at < len(args)
+        if training is None:
+            training = args[at] if placed else outer
+            training = (outer or False) if training is None else training
+        if placed:
+            args = (*args[:at], training, *args[at + 1 :])
+        elif at:
+            kwargs["training"] = training
         if not self.built:
             self._build(x)
         _context.training = training
@@ -370,6 +371,8 @@ class Layer:
 
     def _prepare(self, value: Any) -> Any:
         """Inputs as tensors of the layer's type."""
+        if type(value) is np.ndarray and value.dtype == self._dtype:
+            return Tensor(value)
         if isinstance(value, Tensor):
             kind = value.dtype
             if kind is self._dtype or kind == self._dtype or not self._casts(kind):
@@ -524,71 +527,6 @@ class DropoutSource:
 
     def set_state(self, state: dict[str, Any]) -> None:
         self.stream, self.call = int(state["stream"]), int(state["call"])
-
-
-def check_rate(name: str, rate: Any) -> float:
-    """A dropout rate as a float.
-
-    Raises:
-        ValueError: outside 0 <= rate < 1.
-    """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0 <= rate < 1:
-        raise ValueError(f"{name}: expected a number 0 <= rate < 1, got {rate!r}")
-    return float(rate)
-
-
-def check_size(name: str, value: Any) -> int:
-    """A positive whole number as an int."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
-    return int(value)
-
-
-def activation_name(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """An activation given as a name, as None (linear) or as a function of ``ops``.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if value is None:
-        return "linear"
-    found = value if isinstance(value, str) else str(getattr(value, "__name__", None))
-    known = isinstance(value, str) or value is getattr(ops, found, None)
-    if not known or found not in allowed:
-        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
-    return found
-
-
-def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:
-    """A mask as (B, T) booleans for a sequence (or ids) of ``shape`` (B, T, ...)."""
-    array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
-    if array.shape != shape[:2] or len(shape) < 2 or array.dtype.kind not in "buif":
-        raise ValueError(f"mask: expected booleans of shape {shape[:2]}, got {array.dtype} of shape {array.shape}")
-    return np.ascontiguousarray(array, bool)
-
-
-def as_lengths(lengths: Any, shape: tuple[int, ...]) -> Array:
-    """Lengths as (B,) int32 for a sequence (or ids) of ``shape`` (B, T, ...)."""
-    array = lengths._array if isinstance(lengths, Tensor) else np.asarray(lengths)
-    steps = shape[1] if len(shape) > 1 else 0
-    expected = f"lengths: expected integers 0...{steps} of shape {shape[:1]}, got"
-    if array.shape != shape[:1] or array.dtype.kind not in "iuf":
-        raise ValueError(f"{expected} {array.dtype} of shape {array.shape}")
-    with np.errstate(invalid="ignore"):
-        wrong = ~((array >= 0) & (array <= steps) & (array == np.floor(array)))
-    if wrong.any():
-        raise ValueError(f"{expected} {array[wrong][0]}")
-    return np.ascontiguousarray(array, np.int32)
-
-
-def _sizes(name: str, shape: Any) -> Shape:
-    try:
-        sizes = tuple(None if n is None else int(n) for n in shape)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected a tuple of sizes, got {shape!r}") from None
-    if any(n is not None and n < 1 for n in sizes):
-        raise ValueError(f"{name}: expected positive sizes or None, got {shape!r}")
-    return sizes
 
 
 def _shape(x: Any) -> Any:

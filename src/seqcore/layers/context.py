@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from ..autograd import Gradient, Tensor, Variable, gradient_home, is_recording, record
-from .base import check_size, register
+from .arguments import check_size
+from .base import register
 from .parameters import RecurrentWeights
 from .recurrent import RecurrentLayer, _arguments, with_features
 
@@ -92,15 +93,15 @@ def _shown(mask: Array | None, reverse: bool, zero_masked: bool, has_start: bool
     if mask is None or not (zero_masked or has_start):
         return None
     if zero_masked:
-        return np.expand_dims(mask, 2)
+        return mask[:, :, None]
     turned = mask[:, ::-1] if reverse else mask
-    begun = np.logical_or.accumulate(turned, axis=1)
-    shown: Array = np.expand_dims(begun[:, ::-1] if reverse else begun, 2)
-    return shown
+    begun: Array = np.logical_or.accumulate(turned, axis=1)
+    return np.expand_dims(begun[:, ::-1] if reverse else begun, 2)
 
 
-def _time_major(batch: int, steps: int, features: int, dtype: Any) -> Array:
-    return np.empty((steps, batch, features), dtype).transpose(1, 0, 2)
+def _time_major(batch: int, steps: int, features: int, dtype: np.dtype[Any]) -> Array:
+    view: Array = np.empty((steps, batch, features), dtype).transpose(1, 0, 2)
+    return view
 
 
 def run_context(

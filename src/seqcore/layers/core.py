@@ -15,16 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
-from .base import (
-    DropoutSource,
-    Layer,
-    Shape,
-    activation_name,
-    as_mask,
-    check_rate,
-    check_size,
-    register,
-)
+from .arguments import Shape, activation_name, as_mask, check_rate, check_size
+from .base import DropoutSource, Layer, register
 
 Array = NDArray[Any]
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .. import initializers as _initializers
 from .. import ops
 from ..autograd import Tensor, Variable
-from .base import DropoutSource, Layer, activation_name, check_rate, check_size
+from .arguments import activation_name, check_rate, check_size
+from .base import DropoutSource, Layer
 from .core import ACTIVATIONS
 
 Array = NDArray[Any]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from .. import _core
 from .. import random as _random
 from ..autograd import Gradient, Tensor, gradient_home, is_recording, record
-from .base import Shape, as_lengths, as_mask, register
+from .arguments import Shape, as_lengths, as_mask
+from .base import register
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
 
 Array = NDArray[Any]
@@ -90,7 +91,7 @@ def run(
     if saved is None:
         return out, finals, tensors
     need_dx = is_recording((x,))
-    need_weights = not need_dx or is_recording(inputs[1 : 1 + 3 * len(parts)])
+    need_weights = is_recording(inputs[1 : 1 + 3 * len(parts)])
 
     def backward(dy: Array | None, *dstates: Array | None) -> list[Gradient]:
         dfinals = None

@@ -62,8 +62,6 @@ class Bidirectional(Layer):
         kwargs.setdefault("dtype", layer.dtype)
         if layer._batch_input_shape is not None and "input_shape" not in kwargs:
             kwargs.setdefault("batch_input_shape", layer._batch_input_shape)
-        if kwargs.get("name") is None:
-            kwargs["name"] = f"bidirectional_{layer.name}"
         super().__init__(**kwargs)
         self.merge_mode = merge_mode
         self.forward_layer: RecurrentLayer = _copy(layer, "forward_")

@@ -1,0 +1,132 @@
+"""Clipping: of values, with a gradient; of gradients by value, by norm and by the norm of all together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .autograd import Gradient, IndexedSlices, Tensor, as_array, floatx
+from .tensors import as_tensor, fit, float_tensor, wrap
+
+Array = NDArray[Any]
+
+
+def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
+    """x, at least ``x_min`` and at most ``x_max``; the gradient is 0 where x was changed."""
+    a = as_tensor(x)
+    p = a._array
+    low, high = as_array(x_min, p.dtype), as_array(x_max, p.dtype)
+    inside = (p >= low) & (p <= high)
+    return wrap(np.minimum(np.maximum(p, low), high), (a,), lambda g: (fit(np.where(inside, g, 0), a),))
+
+
+def clip_by_value(t: Any, clip_value_min: float, clip_value_max: float) -> Any:
+    """Each element at least ``clip_value_min`` and at most ``clip_value_max``.
+
+    Args:
+        t: a tensor or array; IndexedSlices stay such.
+        clip_value_min, clip_value_max: the bounds.
+
+    >>> clip_by_value([-7.0, 0.5], -5, 5).numpy()
+    array([-5. ,  0.5], dtype=float32)
+    """
+    if isinstance(t, IndexedSlices):
+        t = t.unique()
+        return IndexedSlices(np.clip(t.values, clip_value_min, clip_value_max), t.indices, t.shape)
+    return clip(t, clip_value_min, clip_value_max)
+
+
+def clip_by_norm(t: Any, clip_norm: float) -> Any:
+    """t times min(1, clip_norm / norm(t)), with the Euclidean norm of all elements.
+
+    Args:
+        t: a tensor or array; IndexedSlices stay such.
+        clip_norm: positive number.
+    """
+    _check_norm(clip_norm)
+    if isinstance(t, IndexedSlices):
+        t = t.unique()
+        return IndexedSlices(t.values * t.dtype.type(_scale(_norm([t.values]), clip_norm)), t.indices, t.shape)
+    a = float_tensor(t)
+    p = a._array
+    norm = _norm([p])
+    scale = a.dtype.type(_scale(norm, clip_norm))
+
+    def backward(g: Array) -> tuple[Gradient, ...]:
+        dx = g * scale
+        if norm > clip_norm:
+            dx -= p * a.dtype.type(clip_norm * float((p * g).sum()) / norm**3)
+        return (dx,)
+
+    return wrap(p * scale, (a,), backward)
+
+
+def global_norm(t_list: Iterable[Any]) -> Tensor:
+    """Euclidean norm of all elements of several gradients together; None counts nothing. It has no gradient.
+
+    >>> float(global_norm([[3.0], None, [4.0]]))
+    5.0
+    """
+    return Tensor(np.asarray(_norm([_values(one) for one in t_list if one is not None]), floatx()))
+
+
+def clip_by_global_norm(t_list: Iterable[Any], clip_norm: float, use_norm: Any = None) -> tuple[list[Any], Tensor]:
+    """Gradients times clip_norm / max(norm of all together, clip_norm).
+
+    Args:
+        t_list: tensors, arrays, IndexedSlices and None.
+        clip_norm: positive number.
+        use_norm: the norm, if it is known already.
+
+    Returns:
+        The list in the same order, and the norm. A norm that is not finite makes every gradient NaN.
+
+    Source: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks, 2013.
+
+    >>> clipped, norm = clip_by_global_norm([np.array([6.0]), np.array([8.0])], 5.0)
+    >>> float(norm), [one.item() for one in clipped]
+    (10.0, [3.0, 4.0])
+    """
+    _check_norm(clip_norm)
+    items = [one.unique() if isinstance(one, IndexedSlices) else one for one in t_list]
+    norm = global_norm(items) if use_norm is None else as_tensor(use_norm)
+    scale = _scale(float(norm), clip_norm)
+    clipped: list[Any] = []
+    for one in items:
+        if one is None:
+            clipped.append(None)
+            continue
+        values = _values(one)
+        values = values * values.dtype.type(scale)
+        clipped.append(
+            IndexedSlices(values, one.indices, one.shape) if isinstance(one, IndexedSlices) else Tensor(values)
+        )
+    return clipped, norm
+
+
+def _check_norm(clip_norm: float) -> None:
+    if not clip_norm > 0:
+        raise ValueError(f"clip_norm: expected a positive number, got {clip_norm!r}")
+
+
+def _scale(norm: float, clip_norm: float) -> float:
+    return float(clip_norm) / max(norm, float(clip_norm)) if np.isfinite(norm) else float("nan")
+
+
+def _values(gradient: Any) -> Array:
+    """What a gradient holds, as floats; duplicate rows are summed."""
+    values = gradient.unique().values if isinstance(gradient, IndexedSlices) else as_array(gradient)
+    return values if values.dtype.kind == "f" else values.astype(floatx())
+
+
+def _norm(arrays: Sequence[Array]) -> float:
+    total = 0.0
+    for dtype in (np.float32, np.float64):
+        same = [np.ascontiguousarray(one) for one in arrays if one.dtype == dtype and one.size]
+        if same:
+            total += _core.sum_squares(same)
+    return float(np.sqrt(total))

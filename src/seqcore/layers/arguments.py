@@ -1,0 +1,80 @@
+"""Checks of arguments that several layers take: sizes, rates, activations, masks, lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import ops
+from ..autograd import Tensor
+
+Array = NDArray[Any]
+Shape = tuple[int | None, ...]
+
+
+def check_rate(name: str, rate: Any) -> float:
+    """A dropout rate as a float.
+
+    Raises:
+        ValueError: outside 0 <= rate < 1.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0 <= rate < 1:
+        raise ValueError(f"{name}: expected a number 0 <= rate < 1, got {rate!r}")
+    return float(rate)
+
+
+def check_size(name: str, value: Any) -> int:
+    """A positive whole number as an int."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+    return int(value)
+
+
+def activation_name(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """An activation given as a name, as None (linear) or as a function of ``ops``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value is None:
+        return "linear"
+    found = value if isinstance(value, str) else str(getattr(value, "__name__", None))
+    known = isinstance(value, str) or value is getattr(ops, found, None)
+    if not known or found not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    return found
+
+
+def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:
+    """A mask as (B, T) booleans for a sequence (or ids) of ``shape`` (B, T, ...)."""
+    array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+    if array.shape != shape[:2] or len(shape) < 2 or array.dtype.kind not in "buif":
+        raise ValueError(f"mask: expected booleans of shape {shape[:2]}, got {array.dtype} of shape {array.shape}")
+    return np.ascontiguousarray(array, bool)
+
+
+def as_lengths(lengths: Any, shape: tuple[int, ...]) -> Array:
+    """Lengths as (B,) int32 for a sequence (or ids) of ``shape`` (B, T, ...)."""
+    array = lengths._array if isinstance(lengths, Tensor) else np.asarray(lengths)
+    steps = shape[1] if len(shape) > 1 else 0
+    expected = f"lengths: expected integers 0...{steps} of shape {shape[:1]}, got"
+    if array.shape != shape[:1] or array.dtype.kind not in "iuf":
+        raise ValueError(f"{expected} {array.dtype} of shape {array.shape}")
+    with np.errstate(invalid="ignore"):
+        wrong = ~((array >= 0) & (array <= steps) & (array == np.floor(array)))
+    if wrong.any():
+        raise ValueError(f"{expected} {array[wrong][0]}")
+    return np.ascontiguousarray(array, np.int32)
+
+
+def as_sizes(name: str, shape: Any) -> Shape:
+    try:
+        sizes = tuple(None if n is None else int(n) for n in shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected a tuple of sizes, got {shape!r}") from None
+    if any(n is not None and n < 1 for n in sizes):
+        raise ValueError(f"{name}: expected positive sizes or None, got {shape!r}")
+    return sizes
