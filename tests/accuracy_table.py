@@ -14,6 +14,19 @@ SIZES = ((1, 1, 1, 3), (7, 5, 3, 5), (17, 9, 7, 6), (40, 32, 32, 12), (65, 40, 2
 VARIANTS = (("forward", "none"), ("both", "lengths"), ("both", "mask"))
 
 
+def worst(pairs):
+    """[forward, backward]: largest deviations of any array of (core, reference) results."""
+    import numpy as np
+
+    found = [0.0, 0.0]
+    for got, expected in pairs:
+        for name, value in expected.items():
+            difference = np.abs(got[name] - value).max() / max(1.0, np.abs(value).max())
+            back = name.startswith("d")
+            found[back] = max(found[back], float(difference))
+    return found
+
+
 def measure():
     """Under the instruction set of this process: {"cell dtype": [forward, backward]} and {"cell": difference error}."""
     from tests import cases, test_gradients
@@ -21,22 +34,28 @@ def measure():
     reference, differences = {}, {}
     for cell in cases.CELLS:
         for dtype in cases.DTYPES:
-            worst = [0.0, 0.0]
-            for units, features, batch, steps in SIZES:
-                for directions, ragged in VARIANTS:
-                    case = cases.Case(cell, units, features, batch, steps, directions, ragged)
-                    problem = cases.make(case, dtype)
-                    found = cases.deviations(cases.run_core(problem, True), cases.run_reference(problem, True))
-                    for name, value in found.items():
-                        back = name.startswith(("d", "steps"))
-                        worst[back] = max(worst[back], value)
-            reference[f"{cell} {dtype}"] = worst
+            problems = [
+                cases.make(cases.Case(cell, *shape, directions, ragged), dtype)
+                for shape in SIZES
+                for directions, ragged in VARIANTS
+            ]
+            reference[f"{cell} {dtype}"] = worst((cases.run_core(p), cases.run_reference(p)) for p in problems)
         errors = []
         for units in test_gradients.SIZES:
             for directions, ragged in VARIANTS:
                 stack = test_gradients.differentiable(cell, units, 2, directions, ragged)
                 errors += test_gradients.largest_error(stack, units).values()
         differences[cell] = max(errors)
+    for dtype in cases.DTYPES:
+        problems = [
+            cases.make_context(units, (units + 1) // 2, *shape, reverse, ragged, dtype)
+            for units, *shape in SIZES
+            for reverse, ragged in ((False, "none"), (True, "lengths"))
+        ]
+        pairs = ((cases.run_context_core(p), cases.run_context_reference(p)) for p in problems)
+        reference[f"context {dtype}"] = worst(pairs)
+    errors = (test_gradients.context_errors(units, True, "lengths").values() for units in test_gradients.SIZES)
+    differences["context"] = max(max(found) for found in errors)
     return reference, differences
 
 
@@ -55,7 +74,8 @@ def main():
         if done.returncode:
             sys.exit(done.stderr)
         measured[isa] = json.loads(done.stdout)
-    print("Largest deviation from the float64 reference, relative to max(1, |reference|): forward / backward")
+    print("Largest deviation of an array from the float64 reference, relative to max(1, its largest element):")
+    print("forward / backward")
     head = f"{'cell':<12}{'dtype':<10}" + "".join(f"{isa:>24}" for isa in measured)
     print(head, "-" * len(head), sep="\n")
     for key in next(iter(measured.values()))[0]:

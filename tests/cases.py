@@ -162,6 +162,94 @@ def run_reference(problem, step_gradients=False):
     return named(y, states, dx, weights, dstates, steps if step_gradients else None)
 
 
+@dataclass
+class ContextProblem:
+    """RNN-CF in one direction: weights (B, A, P, R, bias), initial (h, s), and what its way back starts from."""
+
+    x: np.ndarray
+    weights: list
+    initial: tuple
+    reverse: bool
+    lengths: np.ndarray | None
+    dy: np.ndarray
+    dlast: tuple
+    alpha: float = 0.9
+    names: tuple = ("db_kernel", "da_kernel", "dp", "dr", "dbias")
+
+
+def make_context(units, columns, features, batch, steps, reverse, ragged, dtype, seed=0):
+    """The random arrays of RNN-CF with `columns` context units."""
+    rng = np.random.default_rng([seed, units, columns, features, batch, steps])
+
+    def array(*shape):
+        return rng.normal(0, 0.7, shape).astype(np.float32).astype(dtype)
+
+    shapes = ((features, columns), (features, units), (columns, units), (units, units))
+    weights = [(rng.uniform(-1.2, 1.2, s) / np.sqrt(s[0])).astype(np.float32).astype(dtype) for s in shapes]
+    return ContextProblem(
+        array(batch, steps, features),
+        [*weights, array(units)],
+        (array(batch, units), array(batch, columns)),
+        reverse,
+        random_lengths(rng, batch, steps) if ragged == "lengths" else None,
+        array(batch, steps, units + columns),
+        (array(batch, units), array(batch, columns)),
+    )
+
+
+def context_core_forward(problem, save=False):
+    """RNN-CF by the core: a dense product, the scan, the recurrence over [x, s]. Returns y, (h, s), what to keep."""
+    from seqcore import _core
+
+    x, (b, a, p, r, bias) = problem.x, problem.weights
+    options = {"lengths": problem.lengths}
+    z = _core.dense_forward(x.reshape(-1, x.shape[2]), b)
+    s, s_last = _core.context_scan_forward(
+        z.reshape(*x.shape[:2], -1), problem.alpha, problem.initial[1], reverse=problem.reverse, **options
+    )
+    joined = np.concatenate([x, s], axis=2)
+    h, last, saved = _core.recurrent_forward(
+        "rnn",
+        joined,
+        [(np.concatenate([a, p]), r, bias)],
+        initial=[problem.initial[:1]],
+        reverse=(problem.reverse,),
+        save=save,
+        **options,
+    )
+    return np.concatenate([h, s], axis=2), (last[0][0], s_last), (z, saved)
+
+
+def run_context_core(problem):
+    """Forward and backward of RNN-CF by the core."""
+    from seqcore import _core
+
+    x, units, features = problem.x, problem.initial[0].shape[1], problem.x.shape[2]
+    y, (h, s), (z, saved) = context_core_forward(problem, save=True)
+    dh = np.ascontiguousarray(problem.dy[..., :units])
+    djoined, weights, start, _ = _core.recurrent_backward(saved, dh, [problem.dlast[:1]])
+    ds = djoined[..., features:] + problem.dy[..., units:]
+    dz, ds0 = _core.context_scan_backward(
+        ds, problem.dlast[1], problem.alpha, ds.shape, problem.lengths, reverse=problem.reverse, dtype=str(x.dtype)
+    )
+    rows = x.reshape(-1, features)
+    dz_rows = np.ascontiguousarray(dz).reshape(len(rows), -1)
+    dx, db, _ = _core.dense_backward(rows, problem.weights[0], z, dz_rows, use_bias=False)
+    dkernel, dr, dbias = weights[0]
+    gradients = dict(zip(problem.names, (db, dkernel[:features], dkernel[features:], dr, dbias), strict=True))
+    dx = djoined[..., :features] + dx.reshape(x.shape)
+    return {"y": y, "h": h, "s": s, "dx": dx, "dh0": start[0][0], "ds0": ds0, **gradients}
+
+
+def run_context_reference(problem):
+    """Forward and backward of RNN-CF by its equations."""
+    cell, options = reference.ContextRNN(problem.alpha), {"reverse": (problem.reverse,), "lengths": problem.lengths}
+    y, states, tape = reference.forward(cell, problem.x, [problem.weights], initial=[problem.initial], **options)
+    dx, weights, start, _ = reference.backward(tape, problem.dy, [problem.dlast])
+    gradients = dict(zip(problem.names, weights[0], strict=True))
+    return {"y": y, "h": states[0][0], "s": states[0][1], "dx": dx, "dh0": start[0][0], "ds0": start[0][1], **gradients}
+
+
 def deviation(got, expected):
     """Largest deviation relative to max(1, |expected|), element by element; infinite where only one is a number."""
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)

@@ -1,7 +1,12 @@
 """Settings shared by all tests: property tests without deadlines, and the thread count put back after each test."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that `from tests import ...` works from anywhere
 
 try:
     from hypothesis import settings

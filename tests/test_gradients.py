@@ -205,6 +205,41 @@ def test_central_differences(cell, layers, directions, ragged, units):
     assert not wrong
 
 
+def context_errors(units, reverse, ragged):
+    """Deviations of the core's gradients of RNN-CF from central differences."""
+    problem = cases.make_context(units, (units + 1) // 2, FEATURES, BATCH, STEPS, reverse, ragged, "float64")
+    rng = np.random.default_rng(5)
+
+    def loss():
+        y, last, _ = cases.context_core_forward(problem)
+        return (y * problem.dy).sum() + sum((s * d).sum() for s, d in zip(last, problem.dlast, strict=True))
+
+    gradients, worst = cases.run_context_core(problem), {}
+    arrays = dict(zip(problem.names, problem.weights, strict=True))
+    arrays |= {"dx": problem.x, "dh0": problem.initial[0], "ds0": problem.initial[1]}
+    for name, array in arrays.items():
+        few = units <= 9 or array.size <= SAMPLED
+        chosen = np.arange(array.size) if few else rng.choice(array.size, SAMPLED, replace=False)
+        flat, values, step = array.reshape(-1), [], 1e-5
+        for i in chosen:
+            before, losses = flat[i], []
+            for flat[i] in (before + step, before - step):
+                losses.append(loss())
+            flat[i] = before
+            values.append((losses[0] - losses[1]) / (2 * step))
+        worst[name] = cases.deviation(gradients[name].reshape(-1)[chosen], values)
+    return worst
+
+
+@pytest.mark.parametrize("units", SIZES, ids=lambda n: f"units{n}")
+@pytest.mark.parametrize("ragged", ["none", "lengths"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_context_central_differences(reverse, ragged, units):
+    """RNN-CF: every weight, the inputs and both initial states."""
+    wrong = {name: error for name, error in context_errors(units, reverse, ragged).items() if not error < TOLERANCE}
+    assert not wrong
+
+
 @pytest.mark.parametrize("units", SIZES, ids=lambda n: f"units{n}")
 @pytest.mark.parametrize("ragged", RAGGED)
 @pytest.mark.parametrize("directions", cases.DIRECTIONS)

@@ -59,7 +59,8 @@ def test_proofs(isa):
     if isa == found["isa"]:
         return  # the other test files run it in full
     files = [f"tests/test_{name}.py" for name in ("kernels", "gradients", "threads")]
-    done = run(["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files, "-k", REDUCED], SEQCORE_ISA=isa)
+    command = ["-m", "pytest", "-o", "addopts=", "-x", "-p", "no:cacheprovider", *files, "-k", REDUCED]
+    done = run(command, SEQCORE_ISA=isa)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert re.search(r"\d{3,} passed", done.stdout), done.stdout[-500:]
 

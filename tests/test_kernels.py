@@ -433,40 +433,10 @@ def test_context_scan_of_a_time_major_view(dtype, rng):
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.parametrize("ragged", ["none", "lengths"])
 @pytest.mark.parametrize(("units", "columns"), [(1, 1), (9, 4), (17, 40)])
-def test_context_cell(units, columns, ragged, reverse, dtype, rng):
+def test_context_cell(units, columns, ragged, reverse, dtype):
     """RNN-CF composed of a dense product, the scan and the recurrence, against the cell's own equations."""
-    batch, steps, features = 5, 4, 6
-    shapes = ((features, columns), (features, units), (columns, units), (units, units), (units,))
-    b, a, p, r, bias = weights = [(rng.normal(size=s) / np.sqrt(s[0])).astype(dtype) for s in shapes]
-    x = rng.normal(size=(batch, steps, features)).astype(dtype)
-    h0, s0 = (rng.normal(size=(batch, n)).astype(dtype) for n in (units, columns))
-    dy = rng.normal(size=(batch, steps, units + columns)).astype(dtype)
-    options = {"lengths": np.array([2, 0, 4, 4, 1], np.int32)} if ragged == "lengths" else {}
-    cell = reference.ContextRNN(0.9)
-    y, states, tape = reference.forward(cell, x, [weights], initial=[(h0, s0)], reverse=(reverse,), **options)
-    dx, dweights, dinitial, _ = reference.backward(tape, dy)
-
-    rows = x.reshape(-1, features)
-    z = _core.dense_forward(rows, b)
-    s, s_last = _core.context_scan_forward(z.reshape(batch, steps, columns), 0.9, s0, reverse=reverse, **options)
-    joined = np.concatenate([x, s], axis=2)
-    kernel = np.concatenate([a, p])
-    h, last, saved = _core.recurrent_forward(
-        "rnn", joined, [(kernel, r, bias)], initial=[(h0,)], reverse=(reverse,), **options
-    )
-    close(np.concatenate([h, s], axis=2), y, dtype)
-    close(last[0][0], states[0][0], dtype)
-    close(s_last, states[0][1], dtype)
-
-    djoined, weight_gradients, start, _ = _core.recurrent_backward(saved, np.ascontiguousarray(dy[..., :units]))
-    ds = djoined[..., features:] + dy[..., units:]
-    dz, ds0 = _core.context_scan_backward(ds, None, 0.9, s.shape, reverse=reverse, **options, dtype=dtype)
-    dz_rows = np.ascontiguousarray(dz).reshape(-1, columns)
-    dx_dense, db, _ = _core.dense_backward(rows, b, z, dz_rows, use_bias=False)
-    close(djoined[..., :features] + dx_dense.reshape(x.shape), dx, dtype)
-    found = (db, weight_gradients[0][0][:features], weight_gradients[0][0][features:], *weight_gradients[0][1:])
-    for got, expected in zip((*found, start[0][0], ds0), (*dweights[0], *dinitial[0]), strict=True):
-        close(got, expected, dtype)
+    problem = cases.make_context(units, columns, 6, 5, 4, reverse, ragged, dtype)
+    cases.check(cases.run_context_core(problem), cases.run_context_reference(problem), dtype)
 
 
 # Dense ----------------------------------------------------------------------------------------------------------------

@@ -311,7 +311,7 @@ def test_stream_mistakes():
     refused("bias", stream.add_recurrent, "lstm", *layer()[:2], zeros(5))
     stream.add_recurrent("lstm", *layer())
     refused("activation", stream.add_activation, "elu")
-    refused("table", stream.add_embedding, zeros(3, 5))
+    refused("add_embedding", stream.add_embedding, zeros(3, 5))
     refused("kernel", stream.add_dense, zeros(5, 2), None)
     refused("activation", stream.add_dense, zeros(6, 2), None, "elu")
     stream.add_dense(zeros(6, 2), None)

@@ -314,28 +314,53 @@ def test_interrupt_forward(cell, gates, threads):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_interrupt_backward(threads):
-    """SIGINT during the way back: the arrays for the gradients are as they were, or the call can be made again."""
+    """After SIGINT on the way back the call can be made again, and gives what it would have given."""
     code = f"""
         _core.set_num_threads({threads})
         weights = layer("lstm", 4, 1536)
-        x = np.ones((40, 160, 8), np.float32)
+        x = np.ones((40, 100, 8), np.float32)
         y, _, saved = _core.recurrent_forward("lstm", x, weights)
-        out = [(np.full_like(weights[0][0], 7), np.full_like(weights[0][1], 7), None)]
-        interrupted(lambda: _core.recurrent_backward(saved, np.ones(y.shape, np.float32), out=out), after=0.1)
-        assert (out[0][0] == 7).all() and (out[0][1] == 7).all()
+        dy, kept = np.ones(y.shape, np.float32), y.copy()
+        out = [(np.empty_like(weights[0][0]), np.empty_like(weights[0][1]), None)]
+        interrupted(lambda: _core.recurrent_backward(saved, dy, out=out), after=0.05)
+        assert (y == kept).all() and (dy == 1).all() and (x == 1).all()
+        dx = _core.recurrent_backward(saved, dy, out=out)[0]
+        expected = _core.recurrent_backward(_core.recurrent_forward("lstm", x, weights)[2], dy)
+        assert (dx == expected[0]).all()
+        assert (out[0][0] == expected[1][0][0]).all() and (out[0][1] == expected[1][0][1]).all()
     """
     assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
 
 
 def test_interrupt_linear_softmax():
-    """SIGINT during the fused loss leaves the arrays for the gradients alone."""
+    """After SIGINT in the fused loss its inputs are as they were, and the next call gives the right numbers."""
     code = """
         _core.set_num_threads(1)
         kernel = np.zeros((512, 20000), np.float32)
         x, targets = np.ones((12000, 512), np.float32), np.zeros(12000, np.int32)
-        out = (np.full_like(kernel, 7), None)
+        out = (np.empty_like(kernel), None)
         interrupted(lambda: _core.linear_softmax(x, kernel, None, targets, out=out))
-        assert (out[0] == 7).all()
+        assert (x == 1).all() and not kernel.any() and not targets.any()
+        losses = _core.linear_softmax(x[:5], kernel, None, targets[:5], out=out)[0]
+        assert abs(losses - np.log(20000)).max() < 1e-5
+        expected = 5 * (1 / 20000 - (np.arange(20000) == 0))
+        assert abs(out[0] - expected).max() < 1e-5
+    """
+    assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_interrupt_optimizer(threads):
+    """SIGINT during an update of large arrays: every element has made the same number of steps."""
+    code = f"""
+        _core.set_num_threads({threads})
+        params, grads, velocity = ([np.full(1_000_000, v, np.float32)] for v in (0.0, 1.0, 0.0))
+        def steps():
+            while True:
+                _core.sgd(params, grads, velocity, learning_rate=1e-3, momentum=0.5)
+        interrupted(steps)
+        assert (params[0] == params[0][0]).all() and (velocity[0] == velocity[0][0]).all()
+        assert params[0][0] < 0
     """
     assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
 
