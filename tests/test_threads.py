@@ -424,6 +424,9 @@ def test_threadpoolctl():
         pytest.skip("built without OpenMP")
     problem = cases.make(Case("lstm", 130, 70, 33, steps=9), "float32")
     expected = cases.run_core(problem)
+    _core.set_num_threads(2)
     with threadpoolctl.threadpool_limits(limits=1, user_api="openmp"):
+        assert _core.get_num_threads() == 1
         cases.identical(cases.run_core(problem), expected)
+    assert _core.get_num_threads() == 2
     cases.identical(cases.run_core(problem), expected)
