@@ -102,6 +102,17 @@ def test_activations(cell, activation, dtype):
         cases.check(cases.run_core(problem), cases.run_reference(problem), dtype)
 
 
+@pytest.mark.parametrize("ragged", ["none", "lengths", "mask"])
+@pytest.mark.parametrize(("units", "batch"), [(300, 1), (1030, 3)])
+@cells
+def test_wide_layers(cell, units, batch, ragged):
+    """Layers whose units, not rows, are shared out among threads."""
+    _core.set_num_threads(2)
+    case = Case(cell, units, 33, batch, steps=3, directions="both", ragged=ragged, x_scale=True, h_scale=True)
+    problem = cases.make(case, "float64")
+    cases.check(cases.run_core(problem), cases.run_reference(problem), "float64")
+
+
 @dtypes
 @cells
 def test_long_sequence(cell, dtype):
