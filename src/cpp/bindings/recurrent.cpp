@@ -75,7 +75,7 @@ class Layer : public Saved {
     threads_ = threads_for(flops);
     // Measured: the batch is the better thing to share but for very wide layers and very few sequences.
     const bool few = c.batch < 2 * threads_ && c.units >= 256;
-    c.partition_units = threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || c.units >= 1024);
+    c.partition_units = threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || c.units >= (getenv("UL")?atoi(getenv("UL")):1024));
     c.keep = options.save || c.partition_units;
     allocate();
   }
@@ -169,7 +169,7 @@ class Layer : public Saved {
         }
         weights.append(py::make_tuple(kernel, recurrent, bias));
       }
-      scratch.push_back(borrow_array<T>(3 * B * sizes_.padded_units));
+      scratch.push_back(borrow_array<T>(3 * B * sizes_.state_stride));
       dir.scratch_state = scratch.back().get();
       scratch.push_back(borrow_array<T>(sizes_.backward_pack));
       dir.scratch_pack = scratch.back().get();
@@ -234,13 +234,13 @@ class Layer : public Saved {
     auto& c = call_;
     const Index B = c.batch, R = rows(), H = c.units, D = c.features;
     kernels<T>().recurrent_sizes(c, sizes_);
-    const Index columns = sizes_.gate_columns;
+    const Index columns = sizes_.gate_stride;
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
       dir.saved_gates = keep_memory(c.keep ? R * columns : threads_ * sizes_.chunk_rows * columns).get();
       if (c.cell == Cell::kGru || c.cell == Cell::kGruResetBefore) dir.saved_recurrent = keep_memory((c.keep ? R : B) * columns).get();
       if (c.cell == Cell::kGruResetBefore) dir.saved_reset_h = keep_memory((c.keep ? R : B) * H).get();
-      if (c.cell == Cell::kLstm) dir.saved_c = keep_memory((c.keep ? B + R : 2 * B) * sizes_.padded_units).get();
+      if (c.cell == Cell::kLstm) dir.saved_c = keep_memory((c.keep ? B + R : 2 * B) * sizes_.state_stride).get();
       saved_h_ = keep_memory((B + R) * H);
       dir.saved_h = saved_h_.get();
       if (dir.h_scale || rows_.ragged) dir.saved_used_h = keep_memory(R * H).get();

@@ -52,10 +52,10 @@ class RecurrentStage : public Stage<T> {
     dir.recurrent = recurrent;
     dir.bias = bias;
     dir.scratch_pack = own(sizes.forward_pack);
-    dir.saved_gates = own(sizes.chunk_rows * sizes.gate_columns);
-    dir.saved_recurrent = own(batch * sizes.gate_columns);
+    dir.saved_gates = own(sizes.chunk_rows * sizes.gate_stride);
+    dir.saved_recurrent = own(batch * sizes.gate_stride);
     dir.saved_reset_h = own(batch * units);
-    dir.saved_c = own(2 * batch * sizes.padded_units);
+    dir.saved_c = own(2 * batch * sizes.state_stride);
     dir.saved_h = own(2 * batch * units);
     h_ = own(batch * units);
     dir.h0 = dir.h_last = h_;

@@ -8,7 +8,7 @@ namespace seqcore::SEQCORE_VARIANT {
 // K is cut so that a block of a panel stays in the second-level cache. Fixed: it must not depend on the threads.
 constexpr Index kBlockK = 512;
 // In Xᵀ·G, K is cut so that a block of the panel stays in the first-level cache.
-constexpr Index kBlockRows = 128;
+constexpr Index kBlockRows = 64;
 constexpr int kMostRows = 256;  // rows of one call of `multiply`
 
 // Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel.
@@ -92,8 +92,7 @@ void multiply_exact(const T* const* a, Index ak, int rows, const T* packed, Inde
     for (Index n = 0; n < rest; ++n) c[i][from + n] = part[i * kColumns + n];
 }
 
-// out(i, :) += sum over rows r of x(r, i) · panel(r, :) for i < columns: one panel of a weight's gradient. `panel` holds
-// `depth` <= kBlockRows rows of `vectors` vectors. out: (columns, vectors · W).
+// out(i, :) = start + sum over rows r of x(r, i) · panel(r, :) for i < columns: `depth` rows of `vectors` vectors of a panel.
 template <class T, int PV>
 void accumulate_transposed(const T* x, Index x_stride, Index columns, const T* panel, int vectors, Index panel_stride, Index depth,
                            T* out, Index out_stride, Start start) {
@@ -108,7 +107,6 @@ void accumulate_transposed(const T* x, Index x_stride, Index columns, const T* p
     multiply_narrow<T, PV>(vectors, a, x_stride, rows, panel, panel_stride, depth, c, start, static_cast<const T*>(nullptr));
   }
 }
-
 // One matrix whose gradient is xᵀ·g: x (R, columns), and the vectors of g's panel that belong to it (of full panels; with
 // G = 1 or 4 all of them), in Keras's order at `out` (columns, G·units).
 template <class T>
@@ -119,62 +117,97 @@ struct Factor {
   T* out;
 };
 
+// Moves the products of one panel to their places in Keras's order.
 template <class T, int G>
-Index weight_scratch(Index columns) {
-  return (kBlockRows + columns + 1) * Blocks<T, G>::kPanel * kLanes<T>;
-}
-
-// The gradients of one panel of columns: one pass over all R rows of g (packed order, rows `stride` apart), which are copied
-// block by block; the bias's gradient is summed on the way. `add` adds to what stands at `out`.
-template <class T, int G>
-void weight_gradients(const T* g, Index stride, Index R, Index units, Index panel, const Factor<T>* factors, int count, T* bias,
-                      bool add, T* scratch) {
-  using B = Blocks<T, G>;
-  using P = Wide<T>;
-  constexpr int W = kLanes<T>;
-  const int vectors = B::panel_vectors(units, panel);
-  const Index width = Index(vectors) * W;
-  T *copy = scratch, *sums = copy + kBlockRows * width, *products = sums + width;
-  for (Index n = 0; n < width; ++n) sums[n] = 0;
-  const T* from = g + panel * B::kPanel * W;
-  for (Index r = 0; r < R || r == 0; r += kBlockRows) {
-    const Index depth = std::min(kBlockRows, R - r);
-    for (int v = 0; v < vectors; ++v) {
-      // The rows of a plain matrix end with its last column.
-      const int n = G == 1 ? int(std::min<Index>(W, units - (panel * B::kPanel + v) * W)) : W;
-      P sum = load<P>(sums + v * W);
-      for (Index i = 0; i < depth; ++i) {
-        const P value = load_first<P>(from + (r + i) * stride + v * W, n);
-        sum = ei::padd(sum, value);
-        store(copy + i * width + v * W, value);
-      }
-      store(sums + v * W, sum);
-    }
-    T* out = products;
-    for (int f = 0; f < count; ++f) {
-      const Factor<T>& factor = factors[f];
-      accumulate_transposed<T, B::kPanel>(factor.x + r * factor.stride, factor.stride, factor.columns, copy + factor.first * W,
-                                          G == 3 ? factor.count : vectors, width, depth, out + factor.first * W, width,
-                                          r ? Start::kAccumulate : Start::kZero);
-      out += factor.columns * width;
-    }
-  }
+void put_gradients(Index units, Index panel, const Factor<T>* factors, int count, T* bias, bool add, const T* sums, const T* products) {
+  const Index width = Blocks<T, G>::panel_vectors(units, panel) * kLanes<T>;
   const auto put = [&](T* to, const T* value, int n) {
     for (int i = 0; i < n; ++i) to[i] = add ? to[i] + value[i] : value[i];
   };
   int gate = 0;
-  B::segments(units, panel, [&](Index column, Index keras, int n, int) {
+  Blocks<T, G>::segments(units, panel, [&](Index column, Index keras, int n, int) {
     const T* product = products;
     for (int f = 0; f < count; ++f) {
       const Factor<T>& factor = factors[f];
-      if (G != 3 || (gate >= factor.first && gate < factor.first + factor.count)) {
+      if (G != 3 || (gate >= factor.first && gate < factor.first + factor.count))
         for (Index i = 0; i < factor.columns; ++i) put(factor.out + i * G * units + keras, product + i * width + column, n);
-      }
       product += factor.columns * width;
     }
     if (bias) put(bias + keras, sums + column, n);
     ++gate;
   });
+}
+
+// Panels whose products fit the second-level cache together: x is read once for all of them.
+template <class T, int G>
+Index panels_together(Index columns) {
+  constexpr Index kBudget = 768 * 1024 / sizeof(T);
+  return std::max<Index>(1, kBudget / (std::max<Index>(1, columns) * Blocks<T, G>::kPanel * kLanes<T>));
+}
+
+template <class T, int G>
+Index weight_scratch(Index columns) {
+  return (kBlockRows + panels_together<T, G>(columns) * (columns + 1)) * Blocks<T, G>::kPanel * kLanes<T>;
+}
+
+// Copies rows [0, depth) of one panel of g and adds their sum to `sums`.
+template <class T, int G>
+void copy_panel(const T* g, Index stride, Index depth, Index units, Index panel, T* copy, T* sums) {
+  using B = Blocks<T, G>;
+  using P = Wide<T>;
+  constexpr int W = kLanes<T>;
+  const int vectors = B::panel_vectors(units, panel);
+  const Index width = Index(vectors) * W;
+  for (int v = 0; v < vectors; ++v) {
+    // The rows of a plain matrix end with its last column.
+    const int n = G == 1 ? int(std::min<Index>(W, units - (panel * B::kPanel + v) * W)) : W;
+    P sum = load<P>(sums + v * W);
+    for (Index i = 0; i < depth; ++i) {
+      const P value = load_first<P>(g + i * stride + v * W, n);
+      sum = add(sum, value);
+      store(copy + i * width + v * W, value);
+    }
+    store(sums + v * W, sum);
+  }
+}
+
+// The gradients of the columns of panels [p0, p1): g (packed order, rows `stride` apart) is copied block by block, and the
+// bias's gradient is summed on the way. `add` adds to what stands at `out`. scratch: weight_scratch of all factors' columns.
+template <class T, int G>
+void weight_gradients(const T* g, Index stride, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count, T* bias,
+                      bool add, T* scratch) {
+  using B = Blocks<T, G>;
+  constexpr int W = kLanes<T>;
+  constexpr Index kWidest = Index(B::kPanel) * W;
+  Index columns = 0;
+  for (int f = 0; f < count; ++f) columns += factors[f].columns;
+  const Index together = panels_together<T, G>(columns), step = (columns + 1) * kWidest;
+  T *copy = scratch, *first = scratch + kBlockRows * kWidest;
+  for (Index begin = p0; begin < p1; begin += together) {
+    const Index end = std::min(begin + together, p1);
+    for (Index n = 0; n < (end - begin) * step; n += step)
+      for (Index i = 0; i < kWidest; ++i) first[n + i] = 0;
+    for (Index r = 0; r < R || r == 0; r += kBlockRows) {
+      const Index depth = std::min(kBlockRows, R - r);
+      for (Index p = begin; p < end; ++p) {
+        const int vectors = B::panel_vectors(units, p);
+        const Index width = Index(vectors) * W;
+        T* sums = first + (p - begin) * step;
+        copy_panel<T, G>(g + r * stride + p * kWidest, stride, depth, units, p, copy, sums);
+        T* out = sums + kWidest;
+        for (int f = 0; f < count; ++f) {
+          const Factor<T>& factor = factors[f];
+          accumulate_transposed<T, B::kPanel>(factor.x + r * factor.stride, factor.stride, factor.columns, copy + factor.first * W, G == 3 ? factor.count : vectors, width, depth,
+                                              out + factor.first * W, width, r ? Start::kAccumulate : Start::kZero);
+          out += factor.columns * width;
+        }
+      }
+    }
+    for (Index p = begin; p < end; ++p) {
+      const T* sums = first + (p - begin) * step;
+      put_gradients<T, G>(units, p, factors, count, bias, add, sums, sums + kWidest);
+    }
+  }
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

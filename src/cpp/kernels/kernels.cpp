@@ -37,9 +37,9 @@ double peak_flops(Index repeats) {
   for (int i = 0; i < kChains; ++i) sums[i] = fill<P>(T(0.1) * T(i));
   const P scale = fill<P>(T(0.999)), shift = fill<P>(T(0.001));
   for (Index n = 0; n < repeats; ++n) {
+#pragma GCC unroll 12
     for (int i = 0; i < kChains; ++i) sums[i] = madd(sums[i], scale, shift);
-    // Keeps the loop from being simplified away.
-    for (int i = 0; i < kChains; ++i) asm volatile("" : "+x"(sums[i]));
+    asm volatile("");  // keeps the loop from being simplified away
   }
   P total = sums[0];
   for (int i = 1; i < kChains; ++i) total = add(total, sums[i]);

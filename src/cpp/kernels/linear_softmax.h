@@ -6,7 +6,7 @@
 namespace seqcore::SEQCORE_VARIANT {
 
 // Rows whose logits stay in the second-level cache between the product and the softmax.
-constexpr Index kSoftmaxRows = 48;
+constexpr Index kSoftmaxRows = 96;
 // Elements of the logits of one block; a block has at least kSoftmaxRows rows.
 constexpr Index kLogitsBudget = Index(1) << 23;
 
@@ -126,8 +126,8 @@ void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
       by_x.stride = by_x.columns = K;
       by_x.out = call.dkernel;
       const Range panels = share(B::panels(V), team.rank, team.size);
-      for (Index p = panels.begin; p < panels.end && !stopped(team); ++p)
-        weight_gradients<T, 1>(call.scratch_logits, columns, rows, V, p, &by_x, 1, call.dbias, r0 > 0, scratch);
+      if (!stopped(team))
+        weight_gradients<T, 1>(call.scratch_logits, columns, rows, V, panels.begin, panels.end, &by_x, 1, call.dbias, r0 > 0, scratch);
     }
     wait(team);
   }

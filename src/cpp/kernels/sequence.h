@@ -26,6 +26,12 @@ struct CellOf<T, Cell::kGru> : GruCell<T> {};
 template <class T>
 struct CellOf<T, Cell::kGruResetBefore> : GruResetBeforeCell<T> {};
 
+// Elements from row to row: an odd number of vectors, so that the rows of a tile do not fall on the same cache sets.
+template <class T>
+SEQCORE_INLINE Index row_stride(Index columns) {
+  return (columns / kLanes<T> | 1) * kLanes<T>;
+}
+
 // One direction of a call with the sizes and addresses that follow from it.
 template <class T, Cell kCell>
 struct Scan {
@@ -39,13 +45,15 @@ struct Scan {
   const RecurrentDirection<T>& dir;
   const RowMap& map;
   Index B, S, D, H, gate_columns, padded_units;
+  Index gate_stride, state_stride;  // from row to row of gates, and of c and what is carried back
   Index back_columns;  // columns of a row of gate gradients that multiply Uᵀ and Wᵀ
   T* local_gates;  // where gates of a chunk go if they are not kept
 
   Scan(const RecurrentCall<T>& c, int direction, const Team& team)
       : call(c), dir(c.direction[direction]), map(dir.map), B(c.batch), S(c.steps), D(c.features), H(c.units),
-        gate_columns(Gates::columns(c.units)), padded_units(Plain::columns(c.units)), back_columns(G == 1 ? c.units : gate_columns),
-        local_gates(dir.saved_gates ? dir.saved_gates + team.rank * Index(kMostRows) * gate_columns : nullptr) {}
+        gate_columns(Gates::columns(c.units)), padded_units(Plain::columns(c.units)), gate_stride(row_stride<T>(gate_columns)),
+        state_stride(row_stride<T>(padded_units)), back_columns(G == 1 ? c.units : gate_columns),
+        local_gates(dir.saved_gates ? dir.saved_gates + team.rank * Index(kMostRows) * gate_stride : nullptr) {}
 
   // Packed weights: W, U, input bias, recurrent bias; on the way back Wᵀ, Uᵀ.
   T* packed_kernel() const { return dir.scratch_pack; }
@@ -72,15 +80,15 @@ struct Scan {
   Index state_row(Index s, Index j) const { return s < 0 ? j : B + row(s, j); }
   T* h_row(Index s, Index j) const { return dir.saved_h + state_row(s, j) * H; }
   T* c_row(Index s, Index j) const {
-    return dir.saved_c + (call.keep ? state_row(s, j) : ((s + 1) & 1) * B + j) * padded_units;
+    return dir.saved_c + (call.keep ? state_row(s, j) : ((s + 1) & 1) * B + j) * state_stride;
   }
   const T* used_h(Index s, Index j) const {
     return dir.saved_used_h ? dir.saved_used_h + row(s, j) * H : h_row(s - 1, j);
   }
   T* recurrent_row(Index s, Index j) const {
-    return dir.saved_recurrent + (call.keep ? row(s, j) : j) * gate_columns;
+    return dir.saved_recurrent + (call.keep ? row(s, j) : j) * gate_stride;
   }
-  T* gates_row(Index s, Index j) const { return dir.saved_gates + row(s, j) * gate_columns; }
+  T* gates_row(Index s, Index j) const { return dir.saved_gates + row(s, j) * gate_stride; }
   Index active_in(Index s, Index j0, Index j1) const {
     const Index n = std::min<Index>(map.active[s], j1) - j0;
     return n > 0 ? n : 0;
@@ -321,7 +329,7 @@ void forward_rows(const Scan<T, kCell>& scan, const A& act, const Team& team, In
     if (!scan.active_in(s0, j0, j1) || stopped(team)) break;
     const auto gates = [&](Index s, Index j) {
       if (scan.call.keep) return scan.gates_row(s, j);
-      return scan.local_gates + ((s - s0) * (j1 - j0) + j - j0) * scan.gate_columns;
+      return scan.local_gates + ((s - s0) * (j1 - j0) + j - j0) * scan.gate_stride;
     };
     input_product(scan, s0, s1, j0, j1, gates);
     for (Index s = s0; s < s1; ++s) {
@@ -413,12 +421,12 @@ struct BackScan : Scan<T, kCell> {
   T *dh, *dc, *product;
   BackScan(const RecurrentCall<T>& c, int direction, const Team& team) : Base(c, direction, team) {
     dh = this->dir.scratch_state;
-    dc = dh + this->B * this->padded_units;
-    product = dc + this->B * this->padded_units;
+    dc = dh + this->B * this->state_stride;
+    product = dc + this->B * this->state_stride;
   }
-  T* dh_row(Index j) const { return dh + j * this->padded_units; }
-  T* dc_row(Index j) const { return dc + j * this->padded_units; }
-  T* product_row(Index j) const { return product + j * this->padded_units; }
+  T* dh_row(Index j) const { return dh + j * this->state_stride; }
+  T* dc_row(Index j) const { return dc + j * this->state_stride; }
+  T* product_row(Index j) const { return product + j * this->state_stride; }
   // The gradients that multiply Uᵀ.
   T* to_recurrent(Index s, Index j) const { return Base::Maths::kSeparate ? this->recurrent_row(s, j) : this->gates_row(s, j); }
 };
@@ -646,17 +654,22 @@ void weights_gradient(const BackScan<T, kCell>& scan, const Team& team, T* scrat
   const Factor<T> by_x{x, x_stride, scan.D, 0, G, dir.dkernel}, by_h{h, scan.H, scan.H, 0, G, dir.drecurrent};
   const Index R = scan.map.rows, H = scan.H;
   const Range mine = share(Gates::panels(H), team.rank, team.size);
-  for (Index p = mine.begin; p < mine.end && !stopped(team); ++p) {
+  // A few panels at a time, so that an interruption is noticed.
+  const Index some = panels_together<T, G>(scan.D + 2 * H);
+  for (Index p = mine.begin; p < mine.end && !stopped(team); p += some) {
+    const Index end = std::min(p + some, mine.end);
+    const auto gradients = [&](const T* g, const Factor<T>* factors, int count, T* bias) {
+      weight_gradients<T, G>(g, scan.gate_stride, R, H, p, end, factors, count, bias, false, scratch);
+    };
     if constexpr (kCell == Cell::kGru) {
-      weight_gradients<T, G>(dir.saved_gates, scan.gate_columns, R, H, p, &by_x, 1, dir.dbias, false, scratch);
-      weight_gradients<T, G>(dir.saved_recurrent, scan.gate_columns, R, H, p, &by_h, 1, dir.dbias ? dir.dbias + G * H : nullptr,
-                             false, scratch);
+      gradients(dir.saved_gates, &by_x, 1, dir.dbias);
+      gradients(dir.saved_recurrent, &by_h, 1, dir.dbias ? dir.dbias + G * H : nullptr);
     } else if constexpr (kCell == Cell::kGruResetBefore) {
       const Factor<T> factors[] = {by_x, {h, H, H, 0, 2, dir.drecurrent}, {dir.saved_reset_h, H, H, 2, 1, dir.drecurrent}};
-      weight_gradients<T, G>(dir.saved_gates, scan.gate_columns, R, H, p, factors, 3, dir.dbias, false, scratch);
+      gradients(dir.saved_gates, factors, 3, dir.dbias);
     } else {
       const Factor<T> factors[] = {by_x, by_h};
-      weight_gradients<T, G>(dir.saved_gates, scan.gate_columns, R, H, p, factors, 2, dir.dbias, false, scratch);
+      gradients(dir.saved_gates, factors, 2, dir.dbias);
     }
   }
 }
@@ -701,10 +714,11 @@ template <class T, Cell kCell>
 void recurrent_sizes(const RecurrentCall<T>& call, RecurrentSizes& sizes) {
   using Gates = Blocks<T, CellOf<T, kCell>::kGates>;
   const Index H = call.units, D = call.features;
-  sizes.gate_columns = Gates::columns(H);
-  sizes.padded_units = Blocks<T, 1>::columns(H);
-  sizes.forward_pack = (D + H + 2) * sizes.gate_columns;
-  sizes.backward_pack = sizes.gate_columns * (sizes.padded_units + Blocks<T, 1>::columns(D));
+  const Index gate_columns = Gates::columns(H), padded_units = Blocks<T, 1>::columns(H);
+  sizes.gate_stride = row_stride<T>(gate_columns);
+  sizes.state_stride = row_stride<T>(padded_units);
+  sizes.forward_pack = (D + H + 2) * gate_columns;
+  sizes.backward_pack = gate_columns * (padded_units + Blocks<T, 1>::columns(D));
   sizes.thread_scratch = recurrent_thread_scratch<T, kCell>(call);
   sizes.chunk_rows = kMostRows;
 }

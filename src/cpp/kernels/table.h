@@ -46,7 +46,7 @@ struct Sequence {
 
 // Sizes in elements that depend on the instruction set.
 struct RecurrentSizes {
-  Index gate_columns, padded_units;           // columns of a row of gates, of a row of c and of what is carried back
+  Index gate_stride, state_stride;            // from row to row of gates, of c and of what is carried back
   Index forward_pack, backward_pack;          // packed weights of one direction
   Index thread_scratch;                       // for each thread of a backward call
   Index chunk_rows;                           // rows of gates for each thread of a forward call that keeps none
