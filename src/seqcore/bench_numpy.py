@@ -333,12 +333,10 @@ class Stepper:
         units = recurrent.shape[0]
         if cell == "GRU":
             # Four blocks of columns: z, r, and of n the input's part and the state's part, which r keeps apart.
-            zeros = np.zeros_like
-            kernel = np.hstack([kernel, zeros(kernel[:, :units])])
-            recurrent = np.hstack(
-                [recurrent[:, : 2 * units], zeros(recurrent[:, :units]), recurrent[:, 2 * units :]]
-            )
-            bias = np.concatenate([bias[0, : 2 * units] + bias[1, : 2 * units], bias[0, 2 * units :], bias[1, 2 * units :]])
+            gates, last = slice(2 * units), slice(2 * units, None)
+            kernel = np.hstack([kernel, np.zeros_like(kernel[:, :units])])
+            recurrent = np.hstack([recurrent[:, gates], np.zeros_like(recurrent[:, :units]), recurrent[:, last]])
+            bias = np.concatenate([bias[0, gates] + bias[1, gates], bias[0, last], bias[1, last]])
         self.stacked, self.bias = np.vstack([kernel, recurrent]), bias
         self.inputs, self.units = kernel.shape[0], units
         self.row = np.zeros((batch, kernel.shape[0] + units), kernel.dtype)
@@ -358,7 +356,8 @@ class Stepper:
     def _simple(self, x: Array) -> Array:
         h = self._product(x)
         np.tanh(self.gates, out=h)
-        return h.copy()
+        result: Array = h.copy()
+        return result
 
     def _lstm(self, x: Array) -> Array:
         h, a, units = self._product(x), self.gates, self.units
@@ -371,7 +370,8 @@ class Stepper:
         self.c += self.scratch
         np.tanh(self.c, out=self.u)
         np.multiply(a[:, 3 * units :], self.u, out=h)
-        return h.copy()
+        result: Array = h.copy()
+        return result
 
     def _gru(self, x: Array) -> Array:
         h, a, units = self._product(x), self.gates, self.units
@@ -386,7 +386,8 @@ class Stepper:
         h -= n
         h *= zr[:, :units]
         h += n
-        return h.copy()
+        result: Array = h.copy()
+        return result
 
 
 class LanguageModel:
@@ -406,9 +407,7 @@ class LanguageModel:
     def __init__(self, weights: Sequence[Array], steps: int, batch: int, clip: float, learning_rate: float) -> None:
         self.weights = list(weights)
         self.embeddings, *inside, self.kernel, self.bias = self.weights
-        layers: list[list[Weights]] = [
-            [(inside[i], inside[i + 1], inside[i + 2])] for i in range(0, len(inside), 3)
-        ]
+        layers: list[list[Weights]] = [[(inside[i], inside[i + 1], inside[i + 2])] for i in range(0, len(inside), 3)]
         self.network = Network("LSTM", layers, steps, batch)
         self.steps, self.batch, self.clip, self.learning_rate = steps, batch, clip, learning_rate
         self.logits = np.empty((steps * batch, len(self.bias)), self.kernel.dtype)

@@ -73,9 +73,12 @@ class Layer : public Saved {
       take_direction(d, backwards[d], item(weights, d), item(initial, d), item(x_scale, d), item(h_scale, d));
     const double flops = 2.0 * double(rows()) * double(c.features + c.units) * double(gates_of(c.cell) * c.units) * c.directions;
     threads_ = threads_for(flops);
-    // Measured: the batch is the better thing to share but for very wide layers and very few sequences.
+    // Threads share the batch, without a barrier, unless there are few sequences, or the recurrent weights exceed what one
+    // core caches: then each thread had better read its half of them than all of them.
+    constexpr double kCached = double(1 << 20);
     const bool few = c.batch < 2 * threads_ && c.units >= 256;
-    c.partition_units = threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || c.units >= (getenv("UL")?atoi(getenv("UL")):1024));
+    const bool large = (getenv("UL")?atoi(getenv("UL")):1) && double(gates_of(c.cell) * c.units * c.units) * sizeof(T) > kCached && c.batch < 32 * threads_;
+    c.partition_units = threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || large);
     c.keep = options.save || c.partition_units;
     allocate();
   }

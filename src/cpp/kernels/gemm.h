@@ -11,20 +11,29 @@ constexpr Index kBlockK = 512;
 constexpr Index kBlockRows = 64;
 constexpr int kMostRows = 256;  // rows of one call of `multiply`
 
-// Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel.
+// A packed matrix of more bytes than this is taken to lie beyond the second-level cache.
+constexpr Index kCached = Index(1) << 20;
+
+// Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel. next: null, or the panel to come.
 template <class T, int NV, int NP>
 void multiply_panels(const T* const* a, Index ak, int rows, const T* panel, Index b_row, Index b_panel, Index K, T* const* c,
-                     Start start, const T* bias) {
+                     Start start, const T* bias, const T* next) {
   constexpr int kTall = tallest(NV * NP);
   const int tiles = (rows + kTall - 1) / kTall;
+  const T* const end = next ? next + K * b_row : nullptr;
   for (Index k = 0; k < K || k == 0; k += kBlockK) {
     const Index depth = std::min(kBlockK, K - k);
     const T* part[kMostRows];
     for (int i = 0; i < rows; ++i) part[i] = a[i] + k * ak;
     for (int t = 0, i = 0; t < tiles; ++t) {
       const int height = (rows - i) / (tiles - t);
-      tile_of_height<T, NV, NP, kTall>(height, part + i, ak, panel + k * b_row, b_row, b_panel, depth, c + i,
-                                       k ? Start::kAccumulate : start, bias);
+      const Start from = k ? Start::kAccumulate : start;
+      const T* b = panel + k * b_row;
+      const int lines = next && next < end ? (tiles < NV ? 2 : 1) : 0;  // a panel has NV lines for each k
+      if (lines == 0) tile_of_height<T, NV, NP, kTall, 0>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, nullptr);
+      if (lines == 1) tile_of_height<T, NV, NP, kTall, 1>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, next);
+      if (lines == 2) tile_of_height<T, NV, NP, kTall, 2>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, next);
+      next += lines * depth * Index(64 / sizeof(T));
       i += height;
     }
   }
@@ -33,7 +42,7 @@ void multiply_panels(const T* const* a, Index ak, int rows, const T* panel, Inde
 template <class T, int NV, int NP = 1>
 void multiply_narrow(int vectors, const T* const* a, Index ak, int rows, const T* panel, Index b_row, Index K, T* const* c,
                      Start start, const T* bias) {
-  if (vectors == NV) return multiply_panels<T, NV, NP>(a, ak, rows, panel, b_row, 0, K, c, start, bias);
+  if (vectors == NV) return multiply_panels<T, NV, NP>(a, ak, rows, panel, b_row, 0, K, c, start, bias, nullptr);
   if constexpr (NV > 1) multiply_narrow<T, NV - 1>(vectors, a, ak, rows, panel, b_row, K, c, start, bias);
 }
 
@@ -44,28 +53,40 @@ SEQCORE_INLINE int panels_at_once(int rows) {
 }
 
 // c(i, columns of panels [p0, p1)) = start + a(i, :) · B for up to kMostRows rows. B: packed with K rows, `vectors` in all.
-// c points at the row's first packed column; bias likewise.
+// c points at the row's first packed column; bias likewise. `down`: the panels from the last to the first.
 template <class T, int PV>
 void multiply(const T* const* a, Index ak, int rows, const T* packed, Index K, Index vectors, Index p0, Index p1, T* const* c,
-              Start start, const T* bias = nullptr) {
+              Start start, const T* bias = nullptr, bool down = false) {
   constexpr Index kColumns = Index(PV) * kLanes<T>;
   const int group = panels_at_once<PV>(rows);
+  const Index whole = vectors / PV;  // full panels of the matrix
+  const bool beyond = K * vectors * kLanes<T> * Index(sizeof(T)) > kCached;
   T* at[kMostRows];
-  for (Index p = p0; p < p1;) {
+  for (Index done = 0; done < p1 - p0;) {
+    const Index left = p1 - p0 - done;
+    int take = 1;
+    while (take * 2 <= group && take * 2 <= left) take *= 2;
+    Index p = down ? p1 - done - take : p0 + done;
+    if (p + take > whole) {
+      take = 1;
+      p = down ? p1 - done - 1 : p0 + done;
+    }
     for (int i = 0; i < rows; ++i) at[i] = c[i] + p * kColumns;
     const T* panel = packed + p * K * kColumns;
     const T* shift = bias ? bias + p * kColumns : nullptr;
-    if (group == 4 && p + 4 <= p1 && (p + 4) * PV <= vectors) {
-      if constexpr (kRegisters == 32) multiply_panels<T, PV, 4>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift);
-      p += 4;
-    } else if (group >= 2 && p + 2 <= p1 && (p + 2) * PV <= vectors) {
-      multiply_panels<T, PV, 2>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift);
-      p += 2;
-    } else {
-      const int width = int(std::min<Index>(PV, vectors - p * PV));
+    const Index following = down ? p - 1 : p + 1;
+    const T* next = beyond && take == 1 && following >= 0 && following < whole ? packed + following * K * kColumns : nullptr;
+    if (p >= whole) {
+      const int width = int(vectors - p * PV);
       multiply_narrow<T, PV>(width, a, ak, rows, panel, Index(width) * kLanes<T>, K, at, start, shift);
-      p += 1;
+    } else if (take == 1) {
+      multiply_panels<T, PV, 1>(a, ak, rows, panel, kColumns, 0, K, at, start, shift, next);
+    } else if (take == 2) {
+      multiply_panels<T, PV, 2>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift, nullptr);
+    } else if constexpr (kRegisters == 32) {
+      multiply_panels<T, PV, 4>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift, nullptr);
     }
+    done += take;
   }
 }
 
@@ -107,6 +128,7 @@ void accumulate_transposed(const T* x, Index x_stride, Index columns, const T* p
     multiply_narrow<T, PV>(vectors, a, x_stride, rows, panel, panel_stride, depth, c, start, static_cast<const T*>(nullptr));
   }
 }
+
 // One matrix whose gradient is xᵀ·g: x (R, columns), and the vectors of g's panel that belong to it (of full panels; with
 // G = 1 or 4 all of them), in Keras's order at `out` (columns, G·units).
 template <class T>

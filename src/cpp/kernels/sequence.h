@@ -254,7 +254,7 @@ void forward_step(const Scan<T, kCell>& scan, const A& act, Index s, Index j0, I
     for (Index p = p0; p < p1; ++p) {
       for (Index i = 0; i < n; ++i) at[i] = g[i] + p * kColumns;
       multiply_panels<T, 2, 1>(a, 1, int(n), scan.packed_recurrent() + p * scan.H * kColumns, kColumns, 0, scan.H, at,
-                               Start::kAccumulate, nullptr);
+                               Start::kAccumulate, nullptr, nullptr);
       for (Index i = 0; i < n; ++i)
         for_each_block<T, G>(scan.H, p, p + 1, [&](auto tag, Index offset, Index unit, int count) {
           using P = decltype(tag);
@@ -264,16 +264,18 @@ void forward_step(const Scan<T, kCell>& scan, const A& act, Index s, Index j0, I
     for (Index p = p0; p < p1; ++p) {
       for (Index i = 0; i < n; ++i) at[i] = g[i] + p * kColumns + 2 * kLanes<T>;
       multiply_panels<T, 1, 1>(reset, 1, int(n), scan.packed_recurrent() + p * scan.H * kColumns + 2 * kLanes<T>, kColumns, 0,
-                               scan.H, at, Start::kAccumulate, nullptr);
+                               scan.H, at, Start::kAccumulate, nullptr, nullptr);
       finish(p, p + 1);
     }
   } else {
     const int group = panels_at_once<PV>(int(n));
     const Start start = kCell == Cell::kGru ? Start::kBias : Start::kAccumulate;
-    for (Index p = p0; p < p1; p += group) {
-      const Index end = std::min<Index>(p + group, p1);
-      multiply<T, PV>(a, 1, int(n), scan.packed_recurrent(), scan.H, vectors, p, end, c, start, scan.packed_recurrent_bias());
-      finish(p, end);
+    // Every other step takes the panels from the last to the first: what the caches still hold of U comes first.
+    const bool down = s & 1;
+    for (Index done = 0; done < p1 - p0; done += group) {
+      const Index left = std::min<Index>(group, p1 - p0 - done), p = down ? p1 - done - left : p0 + done;
+      multiply<T, PV>(a, 1, int(n), scan.packed_recurrent(), scan.H, vectors, p, p + left, c, start, scan.packed_recurrent_bias(), down);
+      finish(p, p + left);
     }
   }
 }
@@ -445,7 +447,7 @@ void hand_back(const BackScan<T, kCell>& scan, Index s, Index j0, Index n, Index
     c[i] = scale ? scan.product_row(j0 + i) : scan.dh_row(j0 + i);
   }
   multiply<T, Plain::kPanel>(a, 1, int(n), scan.transposed_recurrent(), scan.back_columns, Plain::vectors(scan.H), p0, p1, c,
-                             carries && !scale ? Start::kAccumulate : Start::kZero);
+                             carries && !scale ? Start::kAccumulate : Start::kZero, static_cast<const T*>(nullptr), s & 1);
   if (!scale) return;
   const Index u0 = p0 * Plain::kPanel * kLanes<T>, u1 = std::min<Index>(scan.H, p1 * Plain::kPanel * kLanes<T>);
   for (Index i = 0; i < n; ++i) {

@@ -119,10 +119,12 @@ enum class Start { kZero, kBias, kAccumulate };
 // c(row, :) = start + sum over k of a(row, k) · b(k, :) for MR rows and NP panels of NV vectors.
 //
 // a, c: one pointer per row; a's elements are ak apart (1: A·B; the row stride of X: Xᵀ·B). b: rows of NV vectors,
-// `b_row` elements apart, panels `b_panel` apart. bias: the packed vector of the panels' columns.
-template <class T, int MR, int NV, int NP>
+// `b_row` elements apart, panels `b_panel` apart. bias: the packed vector of the panels' columns. ahead: null, or what the
+// next tiles will read: kAhead cache lines of it are fetched at each k, so that a matrix that lies beyond the second-level cache
+// streams in while the tile computes.
+template <class T, int MR, int NV, int NP, int kAhead>
 SEQCORE_INLINE void tile(const T* const* a, Index ak, const T* b, Index b_row, Index b_panel, Index K, T* const* c, Start start,
-                         const T* bias) {
+                         const T* bias, const T* ahead) {
   using P = Wide<T>;
   constexpr int kVectors = NV * NP;
   P acc[MR][kVectors];
@@ -141,6 +143,9 @@ SEQCORE_INLINE void tile(const T* const* a, Index ak, const T* b, Index b_row, I
     P column[kVectors];
     for (int v = 0; v < kVectors; ++v) column[v] = load<P>(b + (v / NV) * b_panel + (v % NV) * kLanes<T>);
     b += b_row;
+    if constexpr (kAhead > 0) {
+      for (int line = 0; line < kAhead; ++line, ahead += 64 / sizeof(T)) __builtin_prefetch(ahead, 0, 2);
+    }
     for (int i = 0; i < MR; ++i) {
       const P scalar = fill<P>(row[i][at]);
       for (int v = 0; v < kVectors; ++v) acc[i][v] = madd(scalar, column[v], acc[i][v]);
@@ -161,11 +166,11 @@ constexpr int tallest(int vectors) {
   return vectors >= 8 ? 1 : vectors == 4 ? 3 : vectors == 3 ? 4 : 6;
 }
 
-template <class T, int NV, int NP, int MR>
-void tile_of_height(int height, const T* const* a, Index ak, const T* b, Index b_row, Index b_panel, Index K, T* const* c,
-                    Start start, const T* bias) {
-  if (height == MR) return tile<T, MR, NV, NP>(a, ak, b, b_row, b_panel, K, c, start, bias);
-  if constexpr (MR > 1) tile_of_height<T, NV, NP, MR - 1>(height, a, ak, b, b_row, b_panel, K, c, start, bias);
+template <class T, int NV, int NP, int MR, int kAhead>
+SEQCORE_INLINE void tile_of_height(int height, const T* const* a, Index ak, const T* b, Index b_row, Index b_panel, Index K,
+                                   T* const* c, Start start, const T* bias, const T* ahead) {
+  if (height == MR) return tile<T, MR, NV, NP, kAhead>(a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
+  if constexpr (MR > 1) tile_of_height<T, NV, NP, MR - 1, kAhead>(height, a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT
