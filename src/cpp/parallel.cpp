@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -57,7 +58,9 @@ struct Defaults {
     if (const char* text = std::getenv("SEQCORE_NUM_THREADS")) {
       char* end = nullptr;
       const long wanted = std::strtol(text, &end, 10);
-      if (end != text && *end == 0 && wanted >= 1 && wanted <= 1024) count = int(wanted);
+      if (end == text || *end != 0 || wanted < 1 || wanted > 1024)
+        throw std::runtime_error("SEQCORE_NUM_THREADS: expected a number of threads from 1 to 1024, got '" + std::string(text) + "'");
+      count = int(wanted);
     }
   }
 };

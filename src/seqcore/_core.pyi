@@ -69,7 +69,8 @@ def recurrent_backward(
     out: Sequence[Weights | None] | None = None,
 ) -> tuple[Array | None, list[Weights] | None, list[tuple[Array, ...]], list[Array] | None]:
     """Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the initial
-    state, and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the weights' gradients."""
+    state, and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the weights' gradients, undefined after
+    an exception."""
 
 def context_scan_forward(
     z: Array, alpha: float, initial: Array | None = None, lengths: Array | None = None, mask: Array | None = None, reverse: bool = False

@@ -452,7 +452,7 @@ def add_gradients(a: Gradient, b: Gradient) -> Gradient:
     if isinstance(a, IndexedSlices) and isinstance(b, IndexedSlices):
         joined = np.concatenate([a.values, b.values]), np.concatenate([a.indices, b.indices])
         return IndexedSlices(*joined, a.shape).unique()
-    return np.add(np.asarray(a), np.asarray(b))
+    return np.asarray(np.add(np.asarray(a), np.asarray(b)))
 
 
 def _refuse_second_order(*_: Gradient) -> Sequence[Gradient]:

@@ -40,8 +40,8 @@ CELLS = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
 PEERS = tuple(name for name in CONTENDERS if name != "seqcore")
 # Largest deviation from NumPy by the largest element: an honest float32 result stays a hundred times below it.
 TOLERANCE = 1e-4
-# A learning rate at which hours of timing leave the weights where they are, but the update can still be seen.
-_RATE = 1e-4
+# A learning rate at which minutes of timing leave the weights much as they are, but one update shows every gradient.
+_RATE = 2e-6
 # Seconds before each turn, in which the threads of the one before stop spinning.
 _REST = 0.05
 
@@ -179,8 +179,7 @@ def make_arrays(case: Case) -> dict[str, Array]:
     elif case.what == "stream":
         arrays = {"x": uniform(1, 8, b, d)}
     else:
-        # The gradient of a mean over all steps: the weights drift slowly however long they are trained.
-        arrays = {"x": uniform(1, b, t, d), "dy": uniform(1 / (b * t), b, t, h * directions)}
+        arrays = {"x": uniform(1, b, t, d), "dy": uniform(1, b, t, h * directions)}
     return {**arrays, **{f"w{i}": one for i, one in enumerate(weights)}}
 
 
@@ -211,7 +210,7 @@ def check_answer(
         case: what was computed.
         expected, got: arrays by name; ``got`` may lack gradients of weights, whose updates show them, and whatever
             belongs to training if it has no update at all.
-        weights: before the update, for what rounding them takes away from it.
+        weights: before the update; it is known no better than to two units of their last place.
 
     Returns:
         The largest deviation of the outputs and gradients by the largest element of each array.
@@ -234,7 +233,7 @@ def check_answer(
         difference = float(np.abs(array - expected[name]).max(initial=0))
         allowed = TOLERANCE * largest
         if name.startswith(UPDATE):
-            allowed = 10 * TOLERANCE * largest + 1.5e-7 * sizes.get(name.removeprefix(UPDATE), 1.0)
+            allowed = 10 * TOLERANCE * largest + 2.5e-7 * sizes.get(name.removeprefix(UPDATE), 1.0)
         if not difference <= allowed:
             raise ValueError(
                 f"{who} at {case.label}: wrong answer: {name}: expected NumPy's to {allowed:.1e}, "

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "common.h"
+#include "arguments.h"
 
 namespace seqcore {
 namespace {
@@ -206,6 +206,7 @@ py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index ro
     if (ids.ndim() != 1 || !(ids.flags() & py::array::c_style)) fail("ids", "a contiguous array with one axis", describe(ids));
     const T* from = contiguous<T>("dy", dy, {N, -1});
     const Index D = dy.shape(1);
+    if (rows < 1) fail("rows", "a number from 1", std::to_string(rows));
     return with_ids(ids, [&](auto* id) {
       check_ids(id, N, rows);
       const auto order = by_id(id, N, rows);
@@ -241,14 +242,16 @@ py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index ro
 }  // namespace
 
 void bind_dense(py::module_& m) {
-  m.def("dense_forward", &dense_forward, py::arg("x"), py::arg("kernel"), py::arg("bias") = py::none(), py::arg("activation") = "linear");
-  m.def("dense_backward", &dense_backward, py::arg("x"), py::arg("kernel"), py::arg("y"), py::arg("dy"), py::arg("activation") = "linear",
+  define(m, "dense_forward", "x:array kernel:array bias:array? activation:str", &dense_forward, py::arg("x"), py::arg("kernel"), py::arg("bias") = py::none(), py::arg("activation") = "linear");
+  define(m, "dense_backward", "x:array kernel:array y:array dy:array activation:str use_bias:bool need_dx:bool "
+      "need_weights:bool out:sequence?", &dense_backward, py::arg("x"), py::arg("kernel"), py::arg("y"), py::arg("dy"), py::arg("activation") = "linear",
         py::kw_only(), py::arg("use_bias") = true, py::arg("need_dx") = true, py::arg("need_weights") = true, py::arg("out") = py::none());
-  m.def("linear_softmax", &linear_softmax, py::arg("x"), py::arg("kernel"), py::arg("bias"), py::arg("targets"),
+  define(m, "linear_softmax", "x:array kernel:array bias:array? targets:array weights:array? gradients:bool need_dx:bool "
+      "out:sequence?", &linear_softmax, py::arg("x"), py::arg("kernel"), py::arg("bias"), py::arg("targets"),
         py::arg("weights") = py::none(), py::kw_only(), py::arg("gradients") = true, py::arg("need_dx") = true, py::arg("out") = py::none());
-  m.def("softmax", &softmax, py::arg("x"));
-  m.def("embedding_forward", &embedding_forward, py::arg("table"), py::arg("ids"));
-  m.def("embedding_backward", &embedding_backward, py::arg("ids"), py::arg("dy"), py::arg("rows"));
+  define(m, "softmax", "x:array", &softmax, py::arg("x"));
+  define(m, "embedding_forward", "table:array ids:array", &embedding_forward, py::arg("table"), py::arg("ids"));
+  define(m, "embedding_backward", "ids:array dy:array rows:int", &embedding_backward, py::arg("ids"), py::arg("dy"), py::arg("rows"));
 }
 
 }  // namespace seqcore

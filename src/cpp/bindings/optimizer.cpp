@@ -1,7 +1,7 @@
 // Optimizer steps over lists of arrays, each cut into chunks that the threads share.
 #include <algorithm>
 
-#include "common.h"
+#include "arguments.h"
 
 namespace seqcore {
 namespace {
@@ -19,6 +19,7 @@ struct Piece {
 std::vector<py::array> arrays_of(const std::string& name, const py::object& list, const std::vector<py::array>* like) {
   std::vector<py::array> arrays;
   if (list.is_none()) return arrays;
+  if (py::isinstance<py::array>(list)) fail(name, "a list of arrays", describe(list.cast<py::array>()));
   for (const auto& one : list) arrays.push_back(one.cast<py::array>());
   if (like && arrays.size() != like->size())
     fail(name, std::to_string(like->size()) + " arrays, one per parameter", std::to_string(arrays.size()));
@@ -148,11 +149,11 @@ void sgd_rows(const py::array& param, const py::array& values, const py::array& 
 
 void bind_optimizer(py::module_& m) {
   using Clip = std::optional<double>;
-  m.def("sum_squares", &sum_squares, py::arg("arrays"));
-  m.def("sgd_rows", &sgd_rows, py::arg("param"), py::arg("values"), py::arg("indices"), py::kw_only(), py::arg("learning_rate"),
+  define(m, "sum_squares", "arrays:sequence", &sum_squares, py::arg("arrays"));
+  define(m, "sgd_rows", "param:array values:array indices:array learning_rate:float scale:float clipvalue:float?", &sgd_rows, py::arg("param"), py::arg("values"), py::arg("indices"), py::kw_only(), py::arg("learning_rate"),
         py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  m.def(
-      "sgd",
+  define(m, "sgd", "params:sequence grads:sequence velocities:sequence? learning_rate:float momentum:float "
+      "nesterov:bool scale:float clipvalue:float?",
       [](const py::object& params, const py::object& grads, const py::object& velocities, double learning_rate, double momentum,
          bool nesterov, double scale, Clip clipvalue) {
         Hyper hyper{Rule::kSgd};
@@ -166,8 +167,9 @@ void bind_optimizer(py::module_& m) {
       },
       py::arg("params"), py::arg("grads"), py::arg("velocities") = py::none(), py::kw_only(), py::arg("learning_rate"),
       py::arg("momentum") = 0.0, py::arg("nesterov") = false, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  m.def(
-      "adam",
+  define(m, "adam", "params:sequence grads:sequence momentums:sequence velocities:sequence max_velocities:sequence? "
+      "learning_rate:float beta_1:float beta_2:float epsilon:float step:int scale:float "
+      "clipvalue:float?",
       [](const py::object& params, const py::object& grads, const py::object& momentums, const py::object& velocities,
          const py::object& max_velocities, double learning_rate, double beta_1, double beta_2, double epsilon, long step_number,
          double scale, Clip clipvalue) {
@@ -187,8 +189,8 @@ void bind_optimizer(py::module_& m) {
       py::arg("params"), py::arg("grads"), py::arg("momentums"), py::arg("velocities"), py::arg("max_velocities") = py::none(),
       py::kw_only(), py::arg("learning_rate"), py::arg("beta_1") = 0.9, py::arg("beta_2") = 0.999, py::arg("epsilon") = 1e-7,
       py::arg("step") = 1, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  m.def(
-      "rmsprop",
+  define(m, "rmsprop", "params:sequence grads:sequence velocities:sequence momentums:sequence? averages:sequence? "
+      "learning_rate:float rho:float momentum:float epsilon:float scale:float clipvalue:float?",
       [](const py::object& params, const py::object& grads, const py::object& velocities, const py::object& momentums,
          const py::object& averages, double learning_rate, double rho, double momentum, double epsilon, double scale, Clip clipvalue) {
         if (velocities.is_none()) fail("velocities", "arrays", "None");
@@ -205,8 +207,8 @@ void bind_optimizer(py::module_& m) {
       py::arg("params"), py::arg("grads"), py::arg("velocities"), py::arg("momentums") = py::none(), py::arg("averages") = py::none(),
       py::kw_only(), py::arg("learning_rate"), py::arg("rho") = 0.9, py::arg("momentum") = 0.0, py::arg("epsilon") = 1e-7,
       py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  m.def(
-      "adagrad",
+  define(m, "adagrad", "params:sequence grads:sequence accumulators:sequence learning_rate:float epsilon:float "
+      "scale:float clipvalue:float?",
       [](const py::object& params, const py::object& grads, const py::object& accumulators, double learning_rate, double epsilon,
          double scale, Clip clipvalue) {
         if (accumulators.is_none()) fail("accumulators", "arrays", "None");

@@ -1,7 +1,7 @@
 // Recurrent layers over whole sequences, forward and back, and the context scan of RNN-CF.
 #include <cstring>
 
-#include "common.h"
+#include "arguments.h"
 
 namespace seqcore {
 namespace {
@@ -22,6 +22,12 @@ Shape bias_shape(Cell cell, Index units) {
 py::object item(const py::object& sequence, int i) {
   if (sequence.is_none()) return py::none();
   return sequence[py::int_(i)];
+}
+
+// Throws unless `sequence` is None or holds `count` items, described by `items`.
+void require_items(const std::string& name, const py::object& sequence, int count, const std::string& items) {
+  if (!sequence.is_none() && py::len(sequence) != size_t(count))
+    fail(name, std::to_string(count) + " " + items, std::to_string(py::len(sequence)));
 }
 
 // What a forward call keeps, without its type.
@@ -58,8 +64,10 @@ class Layer : public Saved {
     if (reverse.empty() || reverse.size() > kMaxDirections)
       fail("reverse", "one or two directions", std::to_string(reverse.size()));
     c.directions = int(reverse.size());
-    if (py::len(weights) != size_t(c.directions))
-      fail("weights", std::to_string(c.directions) + " triples, one per direction", std::to_string(py::len(weights)));
+    require_items("weights", weights, c.directions, "triples, one per direction");
+    require_items("initial", initial, c.directions, "states, one per direction");
+    require_items("x_scale", x_scale, c.directions, "masks, one per direction");
+    require_items("h_scale", h_scale, c.directions, "masks, one per direction");
     c.x = sequence_of<const T>("x", x, {-1, -1, -1});
     c.batch = x.shape(0);
     c.steps = x.shape(1);
@@ -77,7 +85,7 @@ class Layer : public Saved {
     // core caches: then each thread had better read its half of them than all of them.
     constexpr double kCached = double(1 << 20);
     const bool few = c.batch < 2 * threads_ && c.units >= 256;
-    const bool large = (getenv("UL")?atoi(getenv("UL")):1) && double(gates_of(c.cell) * c.units * c.units) * sizeof(T) > kCached && c.batch < 32 * threads_;
+    const bool large = double(gates_of(c.cell) * c.units * c.units) * sizeof(T) > kCached && c.batch < 32 * threads_;
     c.partition_units = threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || large);
     c.keep = options.save || c.partition_units;
     allocate();
@@ -119,8 +127,14 @@ class Layer : public Saved {
                      const py::object& out) override {
     auto& c = call_;
     const Index B = c.batch, S = c.steps, D = c.features, H = c.units, G = gates_of(c.cell), all = c.directions * H;
+    const bool has_c = c.cell == Cell::kLstm;
+    require_items("dstates", dstates, c.directions, "gradients, one per direction");
+    require_items("out", out, c.directions, "triples, one per direction");
+    for (int d = 0; d < c.directions; ++d) {
+      require_items("dstates", item(dstates, d), has_c ? 2 : 1, has_c ? "states (h, c)" : "state (h,)");
+      require_items("out", item(out, d), 3, "arrays (kernel, recurrent, bias)");
+    }
     if (spent_) recompute();
-    py::object dy_array = dy;
     c.dy = {};
     if (!dy.is_none()) {
       const auto array = dy.cast<py::array>();
@@ -141,7 +155,6 @@ class Layer : public Saved {
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
       const py::object given = item(dstates, d), home = item(out, d);
-      const bool has_c = c.cell == Cell::kLstm;
       dir.dh_last = given.is_none() ? nullptr : optional_contiguous<T>("dstates", item(given, 0), {B, H});
       dir.dc_last = given.is_none() || !has_c ? nullptr : optional_contiguous<T>("dstates", item(given, 1), {B, H});
       const py::array dh0 = new_array<T>({B, H});
@@ -200,7 +213,7 @@ class Layer : public Saved {
                       const py::object& h_scale) {
     auto& c = call_;
     auto& dir = c.direction[d];
-    if (py::len(weights) != 3) fail("weights", "(kernel, recurrent, bias) per direction", std::to_string(py::len(weights)) + " items");
+    require_items("weights", weights, 3, "arrays (kernel, recurrent, bias) per direction");
     const auto recurrent = item(weights, 1).cast<py::array>();
     const Index G = gates_of(c.cell), H = recurrent.ndim() ? recurrent.shape(0) : 0;
     if (d && H != c.units) fail("weights", std::to_string(c.units) + " units in both directions", std::to_string(H));
@@ -214,9 +227,8 @@ class Layer : public Saved {
     dir.bias = optional_contiguous<T>("weights: bias", item(weights, 2), bias_shape(c.cell, H));
     hold(weights);
     if (!initial.is_none()) {
-      const size_t expected = c.cell == Cell::kLstm ? 2 : 1;
-      if (py::len(initial) != expected)
-        fail("initial", std::to_string(expected) + (expected == 1 ? " state" : " states"), std::to_string(py::len(initial)));
+      const int expected = c.cell == Cell::kLstm ? 2 : 1;
+      require_items("initial", initial, expected, expected == 1 ? "state (h,)" : "states (h, c)");
       dir.h0 = optional_contiguous<T>("initial: h", item(initial, 0), {c.batch, H});
       if (expected == 2) dir.c0 = optional_contiguous<T>("initial: c", item(initial, 1), {c.batch, H});
       hold(initial);
@@ -348,19 +360,20 @@ py::tuple scan(bool back, const py::object& input, Shape shape, double alpha, co
 
 void bind_recurrent(py::module_& m) {
   py::class_<Saved, std::shared_ptr<Saved>>(m, "Saved").def_property_readonly("nbytes", &Saved::nbytes);
-  m.def("recurrent_forward", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::kw_only(),
+  define(m, "recurrent_forward", "cell:str x:array weights:sequence initial:sequence? reverse:sequence lengths:array? mask:array? "
+      "x_scale:sequence? h_scale:sequence? activation:str recurrent_activation:str sequences:bool "
+      "scan_order:bool zero_masked:bool save:bool", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::kw_only(),
         py::arg("initial") = py::none(), py::arg("reverse") = std::vector<bool>{false}, py::arg("lengths") = py::none(),
         py::arg("mask") = py::none(), py::arg("x_scale") = py::none(), py::arg("h_scale") = py::none(), py::arg("activation") = "tanh",
         py::arg("recurrent_activation") = "sigmoid", py::arg("sequences") = true, py::arg("scan_order") = false,
         py::arg("zero_masked") = false, py::arg("save") = true);
-  m.def(
-      "recurrent_backward",
+  define(m, "recurrent_backward", "saved:saved dy:array? dstates:sequence? need_dx:bool need_weights:bool step_gradients:bool "
+      "out:sequence?",
       [](Saved& saved, const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool step_gradients,
          const py::object& out) { return saved.backward(dy, dstates, need_dx, need_weights, step_gradients, out); },
       py::arg("saved"), py::arg("dy"), py::arg("dstates") = py::none(), py::kw_only(), py::arg("need_dx") = true,
       py::arg("need_weights") = true, py::arg("step_gradients") = false, py::arg("out") = py::none());
-  m.def(
-      "context_scan_forward",
+  define(m, "context_scan_forward", "z:array alpha:float initial:array? lengths:array? mask:array? reverse:bool",
       [](const py::array& z, double alpha, const py::object& initial, const py::object& lengths, const py::object& mask, bool reverse) {
         return with_type_of("z", z, [&](auto zero) {
           return scan<decltype(zero)>(false, z, {-1, -1, -1}, alpha, initial, lengths, mask, reverse);
@@ -368,8 +381,8 @@ void bind_recurrent(py::module_& m) {
       },
       py::arg("z"), py::arg("alpha"), py::arg("initial") = py::none(), py::arg("lengths") = py::none(), py::arg("mask") = py::none(),
       py::arg("reverse") = false);
-  m.def(
-      "context_scan_backward",
+  define(m, "context_scan_backward", "ds:array? ds_last:array? alpha:float shape:sequence lengths:array? mask:array? reverse:bool "
+      "dtype:str",
       [](const py::object& ds, const py::object& ds_last, double alpha, const Shape& shape, const py::object& lengths,
          const py::object& mask, bool reverse, const std::string& dtype) {
         if (shape.size() != 3) fail("shape", "(batch, time, columns)", describe(shape));

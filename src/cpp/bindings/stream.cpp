@@ -1,7 +1,7 @@
 // Streaming inference: layers with packed weights and their state, one time step at a time, on the calling thread.
 #include <cstring>
 
-#include "common.h"
+#include "arguments.h"
 
 namespace seqcore {
 namespace {
@@ -370,24 +370,25 @@ class Stream : public StreamBase {
 }  // namespace
 
 void bind_stream(py::module_& m) {
-  py::class_<StreamBase>(m, "Stream")
-      .def(py::init([](Index batch_size, const std::string& dtype) {
+  py::class_<StreamBase> stream(m, "Stream");
+  stream.def(py::init([](Index batch_size, const std::string& dtype) {
              return with_dtype(dtype, [&](auto zero) -> std::unique_ptr<StreamBase> {
                return std::make_unique<Stream<decltype(zero)>>(batch_size);
              });
            }),
-           py::arg("batch_size"), py::arg("dtype") = "float32")
-      .def("add_embedding", &StreamBase::add_embedding, py::arg("table"))
-      .def("add_recurrent", &StreamBase::add_recurrent, py::arg("cell"), py::arg("kernel"), py::arg("recurrent"), py::arg("bias"),
-           py::arg("activation") = "tanh", py::arg("recurrent_activation") = "sigmoid")
-      .def("add_context", &StreamBase::add_context, py::arg("context_kernel"), py::arg("kernel"), py::arg("context_recurrent"),
-           py::arg("recurrent"), py::arg("bias"), py::arg("alpha"), py::arg("activation") = "tanh")
-      .def("add_dense", &StreamBase::add_dense, py::arg("kernel"), py::arg("bias"), py::arg("activation") = "linear")
-      .def("add_activation", &StreamBase::add_activation, py::arg("activation"))
-      .def("step", &StreamBase::step, py::arg("x"))
-      .def("reset", &StreamBase::reset)
-      .def("get_state", &StreamBase::get_state)
-      .def("set_state", &StreamBase::set_state, py::arg("state"));
+           py::arg("batch_size"), py::arg("dtype") = "float32");
+  define_method(stream, "add_embedding", "table:array", &StreamBase::add_embedding, py::arg("table"));
+  define_method(stream, "add_recurrent", "cell:str kernel:array recurrent:array bias:array? activation:str recurrent_activation:str", &StreamBase::add_recurrent, py::arg("cell"), py::arg("kernel"), py::arg("recurrent"), py::arg("bias"),
+           py::arg("activation") = "tanh", py::arg("recurrent_activation") = "sigmoid");
+  define_method(stream, "add_context", "context_kernel:array kernel:array context_recurrent:array recurrent:array bias:array? "
+      "alpha:float activation:str", &StreamBase::add_context, py::arg("context_kernel"), py::arg("kernel"), py::arg("context_recurrent"),
+           py::arg("recurrent"), py::arg("bias"), py::arg("alpha"), py::arg("activation") = "tanh");
+  define_method(stream, "add_dense", "kernel:array bias:array? activation:str", &StreamBase::add_dense, py::arg("kernel"), py::arg("bias"), py::arg("activation") = "linear");
+  define_method(stream, "add_activation", "activation:str", &StreamBase::add_activation, py::arg("activation"));
+  define_method(stream, "step", "x:array", &StreamBase::step, py::arg("x"));
+  stream.def("reset", &StreamBase::reset);
+  stream.def("get_state", &StreamBase::get_state);
+  define_method(stream, "set_state", "state:sequence", &StreamBase::set_state, py::arg("state"));
 }
 
 }  // namespace seqcore

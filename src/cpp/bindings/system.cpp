@@ -2,7 +2,7 @@
 #include <Eigen/Core>
 #include <chrono>
 
-#include "common.h"
+#include "arguments.h"
 
 #define SEQCORE_TEXT2(x) #x
 #define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)
@@ -61,8 +61,8 @@ void bind_system(py::module_& m) {
   m.attr("__version__") = SEQCORE_TEXT(SEQCORE_VERSION);
   m.def("info", &info);
   m.def("get_num_threads", &thread_count);
-  m.def("set_num_threads", &set_num_threads, py::arg("count"));
-  m.def("peak_gflops", &peak_gflops, py::arg("dtype") = "float32", py::arg("seconds") = 0.2);
+  define(m, "set_num_threads", "count:int", &set_num_threads, py::arg("count"));
+  define(m, "peak_gflops", "dtype:str seconds:float", &peak_gflops, py::arg("dtype") = "float32", py::arg("seconds") = 0.2);
 }
 
 }  // namespace seqcore
