@@ -268,6 +268,8 @@ import os, signal, sys, threading, time
 import numpy as np
 from seqcore import _core
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process started in the background ignores it
+
 def interrupted(call, after=0.3):
     sent = []
     def send():
