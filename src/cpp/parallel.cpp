@@ -55,7 +55,8 @@ struct Defaults {
   int openmp, count;
   Defaults() : openmp(openmp_limit()), count(openmp) {
     if (const int cpus = quota()) count = std::min(count, cpus);
-    if (const char* text = std::getenv("SEQCORE_NUM_THREADS")) {
+    const char* text = std::getenv("SEQCORE_NUM_THREADS");
+    if (text && *text) {
       char* end = nullptr;
       const long wanted = std::strtol(text, &end, 10);
       if (end == text || *end != 0 || wanted < 1 || wanted > 1024)
