@@ -114,14 +114,16 @@ def answers(tmp_path, case):
     return bench.reference(case, tmp_path), weights
 
 
-@pytest.mark.parametrize("what, name", [("recurrent", "3x4x5x6x2xboth"), ("stream", "2x1x5x6x1"), ("ptb", "2x3x9x4x2")])
+@pytest.mark.parametrize(
+    "what, name", [("recurrent", "8x16x5x6x2xboth"), ("stream", "2x1x5x6x1"), ("ptb", "2x3x9x4x2")]
+)
 def test_a_wrong_array_of_any_kind_is_found(tmp_path, what, name):
     for case in bench.select_cases(what, [name]):
         expected, weights = answers(tmp_path, case)
         assert bench.check_answer("torch", case, expected, expected, weights) == 0
         for wrong, array in expected.items():
-            # Of an update so small that rounding shows, a larger part must be missing.
-            factor = np.float32(1.1 if wrong.startswith("update") else 1.001)
+            # An update this small is partly rounding.
+            factor = np.float32(1.5 if wrong.startswith("update") else 1.001)
             for other in (array * factor, array * np.nan, np.roll(array, 1), array * 0):
                 with pytest.raises(ValueError, match=rf"torch at .*{case.cell}: wrong answer: {wrong}: expected"):
                     bench.check_answer("torch", case, expected, {**expected, wrong: other}, weights)
