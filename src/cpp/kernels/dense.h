@@ -34,13 +34,11 @@ void pack_dense(const T* kernel, const T* bias, Index K, Index N, T* to, const T
   constexpr Index kColumns = B::kPanel * kLanes<T>;
   const Range mine = share(B::panels(N), team.rank, team.size);
   T* packed_bias = to + K * B::columns(N);
-  for (Index p = mine.begin; p < mine.end; ++p) {
-    pack_panel<1>(kernel, N, K, N, p, to + p * K * kColumns);
-    if (bias) {
-      pack_panel<1>(bias, N, 1, N, p, packed_bias + p * kColumns);
-    } else {
-      for (Index n = 0; n < B::panel_vectors(N, p) * kLanes<T>; ++n) packed_bias[p * kColumns + n] = 0;
-    }
+  pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, to);
+  if (bias) {
+    pack_panels<1>(bias, N, 1, N, mine.begin, mine.end, packed_bias);
+  } else {
+    for (Index n = mine.begin * kColumns; n < std::min(mine.end * kColumns, B::columns(N)); ++n) packed_bias[n] = 0;
   }
 }
 
@@ -68,7 +66,7 @@ void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index 
     a[i] = x + i * x_stride;
     c[i] = y + i * N;
   }
-  multiply_exact(a, 1, rows, packed, K, N, c, start, bias);
+  multiply_exact(a, rows, packed, K, N, c, start, bias);
 }
 
 template <class T>

@@ -14,26 +14,29 @@ constexpr int kMostRows = 256;  // rows of one call of `multiply`
 // A packed matrix of more bytes than this is taken to lie beyond the second-level cache.
 constexpr Index kCached = Index(1) << 20;
 
-// Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel. next: null, or the panel to come.
+// Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel. next: null, or what comes after it.
 template <class T, int NV, int NP>
 void multiply_panels(const T* const* a, Index ak, int rows, const T* panel, Index b_row, Index b_panel, Index K, T* const* c,
                      Start start, const T* bias, const T* next) {
   constexpr int kTall = tallest(NV * NP);
   const int tiles = (rows + kTall - 1) / kTall;
-  const T* const end = next ? next + K * b_row : nullptr;
   for (Index k = 0; k < K || k == 0; k += kBlockK) {
     const Index depth = std::min(kBlockK, K - k);
     const T* part[kMostRows];
     for (int i = 0; i < rows; ++i) part[i] = a[i] + k * ak;
+    // The block after this one: of this panel, or the first of the next.
+    const T* ahead = !next ? nullptr : k + kBlockK < K ? panel + (k + kBlockK) * b_row : next;
+    Index waiting = ahead ? NV * depth : 0;  // cache lines still to be fetched
     for (int t = 0, i = 0; t < tiles; ++t) {
       const int height = (rows - i) / (tiles - t);
       const Start from = k ? Start::kAccumulate : start;
       const T* b = panel + k * b_row;
-      const int lines = next && next < end ? (tiles < NV ? 2 : 1) : 0;  // a panel has NV lines for each k
+      const int lines = waiting <= 0 ? 0 : tiles < NV ? 2 : 1;
       if (lines == 0) tile_of_height<T, NV, NP, kTall, 0>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, nullptr);
-      if (lines == 1) tile_of_height<T, NV, NP, kTall, 1>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, next);
-      if (lines == 2) tile_of_height<T, NV, NP, kTall, 2>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, next);
-      next += lines * depth * Index(64 / sizeof(T));
+      if (lines == 1) tile_of_height<T, NV, NP, kTall, 1>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
+      if (lines == 2) tile_of_height<T, NV, NP, kTall, 2>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
+      ahead += lines * depth * Index(64 / sizeof(T));
+      waiting -= lines * depth;
       i += height;
     }
   }
@@ -90,15 +93,47 @@ void multiply(const T* const* a, Index ak, int rows, const T* packed, Index K, I
   }
 }
 
+// The same with K cut outside the panels: for many rows of a long K, whose blocks are then read once for all panels.
+template <class T, int PV>
+void multiply_deep(const T* const* a, int rows, const T* packed, Index K, Index vectors, Index p0, Index p1, T* const* c, Start start) {
+  constexpr Index kColumns = Index(PV) * kLanes<T>;
+  const T* part[kMostRows];
+  T* at[kMostRows];
+  for (Index k = 0; k < K; k += kBlockK) {
+    const Index depth = std::min(kBlockK, K - k);
+    for (int i = 0; i < rows; ++i) part[i] = a[i] + k;
+    for (Index p = p0; p < p1; ++p) {
+      const int width = int(std::min<Index>(PV, vectors - p * PV));
+      const T* block = packed + p * K * kColumns + k * width * kLanes<T>;
+      for (int i = 0; i < rows; ++i) at[i] = c[i] + p * kColumns;
+      const T* next = p + 1 < p1 ? packed + (p + 1) * K * kColumns + k * kColumns : nullptr;
+      const Start from = k ? Start::kAccumulate : start;
+      if (width == PV) {
+        multiply_panels<T, PV, 1>(part, 1, rows, block, kColumns, 0, depth, at, from, nullptr, next);
+      } else {
+        multiply_narrow<T, PV>(width, part, 1, rows, block, Index(width) * kLanes<T>, depth, at, from, nullptr);
+      }
+    }
+  }
+}
+
 // The same for rows of c that hold exactly `columns` elements: the last vector is not written past its end.
 template <class T>
-void multiply_exact(const T* const* a, Index ak, int rows, const T* packed, Index K, Index columns, T* const* c, Start start,
+void multiply_exact(const T* const* a, int rows, const T* packed, Index K, Index columns, T* const* c, Start start,
                     const T* bias = nullptr) {
   using B = Blocks<T, 1>;
   constexpr Index kColumns = Index(B::kPanel) * kLanes<T>;
   const Index panels = B::panels(columns), vectors = B::vectors(columns);
   const Index whole = columns % kLanes<T> ? panels - 1 : panels;
-  multiply<T, B::kPanel>(a, ak, rows, packed, K, vectors, 0, whole, c, start, bias);
+  constexpr int kMany = 32;
+  const bool deep = K > kBlockK && rows >= kMany && start != Start::kBias;
+  const auto product = [&](Index p0, Index p1, T* const* to) {
+    if (deep)
+      multiply_deep<T, B::kPanel>(a, rows, packed, K, vectors, p0, p1, to, start);
+    else
+      multiply<T, B::kPanel>(a, 1, rows, packed, K, vectors, p0, p1, to, start, bias);
+  };
+  product(0, whole, c);
   if (whole == panels) return;
   const Index from = whole * kColumns, rest = columns - from;
   alignas(64) T part[kMostRows * kColumns];
@@ -108,7 +143,7 @@ void multiply_exact(const T* const* a, Index ak, int rows, const T* packed, Inde
     if (start == Start::kAccumulate)
       for (Index n = 0; n < kColumns; ++n) part[i * kColumns + n] = n < rest ? c[i][from + n] : T(0);
   }
-  multiply<T, B::kPanel>(a, ak, rows, packed, K, vectors, whole, panels, at, start, bias);
+  product(whole, panels, at);
   for (int i = 0; i < rows; ++i)
     for (Index n = 0; n < rest; ++n) c[i][from + n] = part[i * kColumns + n];
 }
@@ -139,25 +174,40 @@ struct Factor {
   T* out;
 };
 
-// Moves the products of one panel to their places in Keras's order.
+// Where the products of panel p for a row of a weight stand: sums of the bias first, then a row for each column of x.
+template <class T>
+struct Products {
+  const T* first;      // of panel `begin`
+  Index begin, step;   // from panel to panel
+  SEQCORE_INLINE const T* sums(Index p) const { return first + (p - begin) * step; }
+};
+
+// Moves n products to `to`, row `row` of a gradient in Keras's order (row -1: the bias).
 template <class T, int G>
-void put_gradients(Index units, Index panel, const Factor<T>* factors, int count, T* bias, bool add, const T* sums, const T* products) {
-  const Index width = Blocks<T, G>::panel_vectors(units, panel) * kLanes<T>;
-  const auto put = [&](T* to, const T* value, int n) {
-    for (int i = 0; i < n; ++i) to[i] = add ? to[i] + value[i] : value[i];
-  };
-  int gate = 0;
-  Blocks<T, G>::segments(units, panel, [&](Index column, Index keras, int n, int) {
-    const T* product = products;
-    for (int f = 0; f < count; ++f) {
-      const Factor<T>& factor = factors[f];
-      if (G != 3 || (gate >= factor.first && gate < factor.first + factor.count))
-        for (Index i = 0; i < factor.columns; ++i) put(factor.out + i * G * units + keras, product + i * width + column, n);
-      product += factor.columns * width;
+SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<T>& products, Index row, int first_gate, int gates,
+                            bool add, T* to) {
+  using P = Wide<T>;
+  constexpr int W = kLanes<T>;
+  constexpr Index kWidest = Index(Blocks<T, G>::kPanel) * W;
+  for (Index p = begin; p < end; ++p) {
+    const T* sums = products.sums(p);
+    if (is_full<T, G>(units, p)) {
+      const T* product = row < 0 ? sums : sums + (row + 1) * kWidest;
+      full_vectors<T, G>(units, p, [&](Index column, Index keras) {
+        if (G == 3 && (column < first_gate * W || column >= (first_gate + gates) * W)) return;
+        const P value = load<P>(product + column);
+        store(to + keras, add ? ei::padd(load<P>(to + keras), value) : value);
+      });
+      continue;
     }
-    if (bias) put(bias + keras, sums + column, n);
-    ++gate;
-  });
+    const T* product = row < 0 ? sums : sums + kWidest + row * Blocks<T, G>::panel_vectors(units, p) * W;
+    int gate = 0;
+    Blocks<T, G>::segments(units, p, [&](Index column, Index keras, int n, int) {
+      if (G != 3 || (gate >= first_gate && gate < first_gate + gates))
+        for (int i = 0; i < n; ++i) to[keras + i] = add ? to[keras + i] + product[column + i] : product[column + i];
+      ++gate;
+    });
+  }
 }
 
 // Panels whose products fit the second-level cache together: x is read once for all of them.
@@ -225,10 +275,12 @@ void weight_gradients(const T* g, Index stride, Index R, Index units, Index p0, 
         }
       }
     }
-    for (Index p = begin; p < end; ++p) {
-      const T* sums = first + (p - begin) * step;
-      put_gradients<T, G>(units, p, factors, count, bias, add, sums, sums + kWidest);
-    }
+    const Products<T> products{first, begin, step};
+    Index row = 0;
+    for (int f = 0; f < count; ++f)
+      for (Index i = 0; i < factors[f].columns; ++i, ++row)
+        put_row<T, G>(units, begin, end, products, row, factors[f].first, factors[f].count, add, factors[f].out + i * G * units);
+    if (bias) put_row<T, G>(units, begin, end, products, -1, 0, G, add, bias);
   }
 }
 

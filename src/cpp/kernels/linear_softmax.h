@@ -6,7 +6,7 @@
 namespace seqcore::SEQCORE_VARIANT {
 
 // Rows whose logits stay in the second-level cache between the product and the softmax.
-constexpr Index kSoftmaxRows = 96;
+constexpr Index kSoftmaxRows = 36;
 // Elements of the logits of one block; a block has at least kSoftmaxRows rows.
 constexpr Index kLogitsBudget = Index(1) << 23;
 

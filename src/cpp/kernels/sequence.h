@@ -104,15 +104,15 @@ void pack_forward(const Scan<T, kCell>& scan, const Team& team) {
   const auto& dir = scan.dir;
   const Index panels = Gates::panels(scan.H), stride = G * scan.H;
   const Range mine = share(panels, team.rank, team.size);
-  for (Index p = mine.begin; p < mine.end; ++p) {
-    pack_panel<G>(dir.kernel, stride, scan.D, scan.H, p, scan.packed_kernel() + p * scan.D * kColumns);
-    pack_panel<G>(dir.recurrent, stride, scan.H, scan.H, p, scan.packed_recurrent() + p * scan.H * kColumns);
-    T* bias = scan.packed_bias() + p * kColumns;
-    const Index width = Gates::panel_vectors(scan.H, p) * kLanes<T>;
-    for (Index n = 0; n < width; ++n) bias[n] = bias[scan.gate_columns + n] = 0;
-    if (!dir.bias) continue;
-    pack_panel<G>(dir.bias, stride, 1, scan.H, p, bias);
-    if (kCell == Cell::kGru) pack_panel<G>(dir.bias + stride, stride, 1, scan.H, p, bias + scan.gate_columns);
+  pack_panels<G>(dir.kernel, stride, scan.D, scan.H, mine.begin, mine.end, scan.packed_kernel());
+  pack_panels<G>(dir.recurrent, stride, scan.H, scan.H, mine.begin, mine.end, scan.packed_recurrent());
+  T* bias = scan.packed_bias();
+  if (dir.bias) {
+    pack_panels<G>(dir.bias, stride, 1, scan.H, mine.begin, mine.end, bias);
+    if (kCell == Cell::kGru) pack_panels<G>(dir.bias + stride, stride, 1, scan.H, mine.begin, mine.end, bias + scan.gate_columns);
+  } else {
+    for (Index n = mine.begin * kColumns; n < std::min(mine.end * kColumns, scan.gate_columns); ++n)
+      bias[n] = bias[scan.gate_columns + n] = 0;
   }
 }
 
@@ -575,7 +575,7 @@ void input_gradient(const BackScan<T, kCell>& scan, Index s0, Index s1, Index j0
   const int limit = apart ? kApartRows : kMostRows;
   int rows = 0;
   const auto flush = [&] {
-    multiply_exact(a, 1, rows, scan.transposed_kernel(), scan.back_columns, scan.D, product,
+    multiply_exact(a, rows, scan.transposed_kernel(), scan.back_columns, scan.D, product,
                    add && !apart ? Start::kAccumulate : Start::kZero);
     for (int i = 0; i < rows && scaled; ++i)
       for (Index d = 0; d < scan.D; ++d) c[i][d] = (apart ? c[i][d] : T(0)) + product[i][d] * scales[i][d];

@@ -63,23 +63,45 @@ struct Blocks {
   }
 };
 
-// Packs panel `panel` of a (K, G·units) matrix with rows `stride` apart.
+// Whether every block of a panel has all its units, so that its gates stand in whole vectors.
+template <class T, int G>
+SEQCORE_INLINE bool is_full(Index units, Index panel) {
+  return (panel + 1) * (G == 1 ? Blocks<T, 1>::kPanel : 1) * kLanes<T> <= units;
+}
+
+// Calls f(packed column, Keras column) for each vector of a full panel.
+template <class T, int G, class F>
+SEQCORE_INLINE void full_vectors(Index units, Index panel, F f) {
+  constexpr int W = kLanes<T>;
+  for (int v = 0; v < Blocks<T, G>::kPanel; ++v) f(Index(v) * W, G == 1 ? (panel * 4 + v) * W : v * units + panel * W);
+}
+
+// Panels that are packed or unpacked side by side, so that whole lines and pages of the Keras matrix are used at a time.
+constexpr Index kPanelsAbreast = 8;
+
+// Packs panels [p0, p1) of a (K, G·units) matrix with rows `stride` apart to their places in `to`.
 template <int G, class T>
-void pack_panel(const T* from, Index stride, Index K, Index units, Index panel, T* to) {
+void pack_panels(const T* from, Index stride, Index K, Index units, Index p0, Index p1, T* to) {
   using P = Wide<T>;
-  const Index width = Blocks<T, G>::panel_vectors(units, panel) * kLanes<T>;
-  Blocks<T, G>::segments(units, panel, [&](Index column, Index source, int count, int padded) {
-    const T* row = from + source;
-    T* out = to + column;
-    if (count == kLanes<T>) {
-      for (Index k = 0; k < K; ++k) store(out + k * width, load<P>(row + k * stride));
-    } else {
+  constexpr Index kColumns = Blocks<T, G>::kPanel * kLanes<T>;
+  for (Index first = p0; first < p1; first += kPanelsAbreast) {
+    const Index last = std::min(first + kPanelsAbreast, p1), full = last - (is_full<T, G>(units, last - 1) ? 0 : 1);
+    for (Index k = 0; k < K; ++k)
+      for (Index p = first; p < full; ++p) {
+        T* row = to + (p * K + k) * kColumns;
+        full_vectors<T, G>(units, p, [&](Index column, Index keras) { store(row + column, load<P>(from + k * stride + keras)); });
+      }
+    if (full == last) continue;
+    // The last panel of the matrix is narrower or has lanes to spare.
+    const Index width = Blocks<T, G>::panel_vectors(units, full) * kLanes<T>;
+    Blocks<T, G>::segments(units, full, [&](Index column, Index keras, int count, int padded) {
+      T* out = to + full * K * kColumns + column;
       for (Index k = 0; k < K; ++k) {
-        for (int i = 0; i < count; ++i) out[k * width + i] = row[k * stride + i];
+        for (int i = 0; i < count; ++i) out[k * width + i] = from[k * stride + keras + i];
         for (int i = count; i < padded; ++i) out[k * width + i] = 0;
       }
-    }
-  });
+    });
+  }
 }
 
 // Packs panel `panel` of the transpose of a (N, G·units) matrix: K runs over its packed gate columns (for G = 1 over its units
