@@ -261,9 +261,7 @@ def test_ignore_class(from_logits):
     loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class=-1)
     value, found = gradient(loss, ids, x)
     safe = np.where(valid, ids, 0)
-    np.testing.assert_allclose(
-        value.numpy(), reduced(sparse(safe, x, from_logits), "mean", None, valid), rtol=1e-12
-    )
+    np.testing.assert_allclose(value.numpy(), reduced(sparse(safe, x, from_logits), "mean", None, valid), rtol=1e-12)
     assert (found[~valid] == 0).all()
     single = losses.sparse_categorical_crossentropy(ids, x, from_logits, ignore_class=-1).numpy()
     assert (single[~valid] == 0).all() and (single[valid] > 0).all()

@@ -8,7 +8,7 @@
 
 #define SEQCORE_DECLARE(name) \
   namespace isa_##name {      \
-  extern const Table table;   \
+    extern const Table table; \
   }
 namespace seqcore {
 SEQCORE_VARIANTS(SEQCORE_DECLARE)
@@ -48,7 +48,8 @@ const Table& choose() {
     if (forced && *forced && known.back() != forced) continue;
     if (runs_here(variant.name)) best = variant.table;
     if (forced && *forced && !best)
-      throw std::runtime_error("SEQCORE_ISA: this CPU cannot run '" + std::string(forced) + "'; it can run " + joined(available()));
+      throw std::runtime_error("SEQCORE_ISA: this CPU cannot run '" + std::string(forced) + "'; it can run " +
+                               joined(available()));
   }
   if (!best) throw std::runtime_error("SEQCORE_ISA: expected one of " + joined(known) + ", got '" + std::string(forced) + "'");
   return *best;

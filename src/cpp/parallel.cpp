@@ -60,7 +60,8 @@ struct Defaults {
       char* end = nullptr;
       const long wanted = std::strtol(text, &end, 10);
       if (end == text || *end != 0 || wanted < 1 || wanted > 1024)
-        throw std::runtime_error("SEQCORE_NUM_THREADS: expected a number of threads from 1 to 1024, got '" + std::string(text) + "'");
+        throw std::runtime_error("SEQCORE_NUM_THREADS: expected a number of threads from 1 to 1024, got '" + std::string(text) +
+                                 "'");
       count = int(wanted);
     }
   }

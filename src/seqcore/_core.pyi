@@ -1,7 +1,9 @@
 """The compiled core: what the Python layer may call. Arrays are float32 or float64, all of one type within a call.
 
-B, T, D, H: batch, time steps, input features, units. R: rows of a matrix; K, N: its input and output columns; V: classes.
-A sequence (B, T, D) may have any strides for batch and time (a time-major view costs nothing); its features are contiguous.
+B, T, D, H: batch, time steps, input features, units. R: rows of a matrix; K, N: its input and output columns; V:
+classes.
+A sequence (B, T, D) may have any strides for batch and time (a time-major view costs nothing); its features are
+contiguous.
 Other arrays are C-contiguous. Whatever is wrong raises ValueError or TypeError that names the argument.
 """
 
@@ -50,7 +52,8 @@ def recurrent_forward(
     """One recurrent layer over a whole sequence, in one or two directions at the same time.
 
     cell: "rnn", "lstm", "gru" (reset-after) or "gru_reset_before". weights: per direction (kernel (D, gH), recurrent
-    (H, gH), bias or None) with g = 1, 4, 3 and Keras's gate order (i f c o; z r h); the bias is (gH,), for "gru" (2, 3H).
+    (H, gH), bias or None) with g = 1, 4, 3 and Keras's gate order (i f c o; z r h); the bias is (gH,), for "gru"
+    (2, 3H).
     initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction. lengths: (B,) int32, 0...T;
     mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction. scan_order: outputs in the order of
     processing instead of time. zero_masked: outputs at masked steps are zero instead of the last output.
@@ -68,18 +71,33 @@ def recurrent_backward(
     step_gradients: bool = False,
     out: Sequence[Weights | None] | None = None,
 ) -> tuple[Array | None, list[Weights] | None, list[tuple[Array, ...]], list[Array] | None]:
-    """Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the initial
-    state, and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the weights' gradients, undefined after
+    """Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the
+    initial
+    state, and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the weights' gradients,
+    undefined after
     an exception."""
 
 def context_scan_forward(
-    z: Array, alpha: float, initial: Array | None = None, lengths: Array | None = None, mask: Array | None = None, reverse: bool = False
+    z: Array,
+    alpha: float,
+    initial: Array | None = None,
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    reverse: bool = False,
 ) -> tuple[Array, Array]:
-    """s_t = (1 - alpha) z_t + alpha s_{t-1} for z (B, T, C); returns s (B, T, C) and the final s (B, C). Past a length s is 0;
+    """s_t = (1 - alpha) z_t + alpha s_{t-1} for z (B, T, C); returns s (B, T, C) and the final s (B, C). Past a
+    length s is 0;
     at masked steps s is carried."""
 
 def context_scan_backward(
-    ds: Array | None, ds_last: Array | None, alpha: float, shape: tuple[int, int, int], lengths: Array | None = None, mask: Array | None = None, reverse: bool = False, dtype: str = "float32"
+    ds: Array | None,
+    ds_last: Array | None,
+    alpha: float,
+    shape: tuple[int, int, int],
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    reverse: bool = False,
+    dtype: str = "float32",
 ) -> tuple[Array, Array]:
     """Returns dz (B, T, C) and the gradient of the initial s (B, C)."""
 
@@ -126,7 +144,9 @@ def embedding_forward(table: Array, ids: Array) -> Array:
 def embedding_backward(ids: Array, dy: Array, rows: int) -> tuple[Array, Array]:
     """For ids (N,), dy (N, D): (values (U, D), indices (U,) int64), indices ascending, duplicates summed in order."""
 
-def dropout_mask(shape: tuple[int, ...], rate: float, seed: int, stream: int, call: int, dtype: str = "float32") -> Array:
+def dropout_mask(
+    shape: tuple[int, ...], rate: float, seed: int, stream: int, call: int, dtype: str = "float32"
+) -> Array:
     """0 with probability `rate`, else 1 / (1 - rate); element i depends on (seed, stream, call, i) alone."""
 
 def sum_squares(arrays: Sequence[Array]) -> float:
@@ -145,7 +165,15 @@ def sgd(
 ) -> None:
     """Keras's SGD in place. Every gradient is first multiplied by `scale`, then clipped to +-clipvalue."""
 
-def sgd_rows(param: Array, values: Array, indices: Array, *, learning_rate: float, scale: float = 1.0, clipvalue: float | None = None) -> None:
+def sgd_rows(
+    param: Array,
+    values: Array,
+    indices: Array,
+    *,
+    learning_rate: float,
+    scale: float = 1.0,
+    clipvalue: float | None = None,
+) -> None:
     """SGD on the rows `indices` (int64, unique) of param alone."""
 
 def adam(
@@ -201,9 +229,24 @@ class Stream:
         """Only as the first layer: then `step` takes ids (batch,)."""
 
     def add_recurrent(
-        self, cell: str, kernel: Array, recurrent: Array, bias: Array | None, activation: str = "tanh", recurrent_activation: str = "sigmoid"
+        self,
+        cell: str,
+        kernel: Array,
+        recurrent: Array,
+        bias: Array | None,
+        activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
     ) -> None: ...
-    def add_context(self, context_kernel: Array, kernel: Array, context_recurrent: Array, recurrent: Array, bias: Array | None, alpha: float, activation: str = "tanh") -> None:
+    def add_context(
+        self,
+        context_kernel: Array,
+        kernel: Array,
+        context_recurrent: Array,
+        recurrent: Array,
+        bias: Array | None,
+        alpha: float,
+        activation: str = "tanh",
+    ) -> None:
         """RNN-CF: B (D, C), A (D, H), P (C, H), R (H, H); its output is [h, s]."""
 
     def add_dense(self, kernel: Array, bias: Array | None, activation: str = "linear") -> None:
@@ -211,7 +254,8 @@ class Stream:
 
     def add_activation(self, activation: str) -> None: ...
     def step(self, x: Array) -> Array:
-        """One time step: x (batch, features) of the stream's type, or ids (batch,); returns a new (batch, outputs) array."""
+        """One time step: x (batch, features) of the stream's type, or ids (batch,); returns a new (batch,
+        outputs) array."""
 
     def reset(self) -> None: ...
     def get_state(self) -> list[tuple[Array, ...]]:

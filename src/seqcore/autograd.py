@@ -1,15 +1,15 @@
 """A small tape over coarse operations: Tensor, Variable, IndexedSlices, GradientTape.
 
 One operation is a whole layer call or a whole array operation, so the tape holds tens of nodes, not thousands. An
-operation computes its result with NumPy or ``_core`` and calls :func:`record` with a function that maps the gradients of
-its outputs to the gradients of its inputs.
+operation computes its result with NumPy or ``_core`` and calls :func:`record` with a function that maps the gradients
+of its outputs to the gradients of its inputs.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -26,7 +26,7 @@ def floatx() -> str:
     >>> floatx()
     'float32'
     """
-    return _settings["floatx"].name
+    return str(_settings["floatx"].name)
 
 
 def set_floatx(dtype: DTypeLike) -> None:
@@ -55,8 +55,8 @@ class Tensor:
     """An array that a :class:`GradientTape` can follow.
 
     Args:
-        value: anything ``np.asarray`` takes; Python numbers and lists become ``floatx``, integer and boolean arrays keep
-            their type.
+        value: anything ``np.asarray`` takes; Python numbers and lists become ``floatx``, integer and boolean arrays
+            keep their type.
         dtype: type of the result.
 
     ``mask`` ((batch, time) bool) and ``lengths`` ((batch,) int) ride along with a sequence from layer to layer.
@@ -162,7 +162,7 @@ class Variable(Tensor):
         self.sparse = False
 
     def numpy(self) -> Array:
-        return self._array.copy()
+        return np.array(self._array)
 
     def assign(self, value: Any) -> Variable:
         """Writes ``value`` (same shape) in place."""
@@ -170,7 +170,9 @@ class Variable(Tensor):
         if new.shape != self.shape:
             raise ValueError(f"value: expected shape {self.shape} for variable {self.name!r}, got {new.shape}")
         if not np.can_cast(new.dtype, self.dtype, "same_kind"):
-            raise TypeError(f"value: expected numbers of type {self.dtype.name} for variable {self.name!r}, got {new.dtype}")
+            raise TypeError(
+                f"value: expected numbers of type {self.dtype.name} for variable {self.name!r}, got {new.dtype}"
+            )
         self._array[...] = new
         self.version += 1
         return self
@@ -206,9 +208,7 @@ class IndexedSlices:
     def __init__(self, values: Array, indices: Array, shape: Sequence[int]) -> None:
         self.values, self.indices, self.shape = np.asarray(values), np.asarray(indices, np.int64), tuple(shape)
         if self.values.shape != (len(self.indices), *self.shape[1:]):
-            raise ValueError(
-                f"values: expected shape {(len(self.indices), *self.shape[1:])}, got {self.values.shape}"
-            )
+            raise ValueError(f"values: expected shape {(len(self.indices), *self.shape[1:])}, got {self.values.shape}")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -235,7 +235,7 @@ class IndexedSlices:
         return f"<IndexedSlices rows={len(self.indices)} shape={self.shape} dtype={self.dtype.name}>"
 
 
-Gradient = Union[Array, IndexedSlices, None]
+Gradient = Array | IndexedSlices | None
 Backward = Callable[..., Sequence[Gradient]]
 
 
@@ -379,7 +379,9 @@ class GradientTape:
         flat: list[Any] = []
         _flatten(sources, flat)
         targets = list(target) if isinstance(target, (list, tuple)) else [target]
-        given = list(output_gradients) if isinstance(output_gradients, (list, tuple)) else [output_gradients] * len(targets)
+        given = (
+            list(output_gradients) if isinstance(output_gradients, (list, tuple)) else [output_gradients] * len(targets)
+        )
         if len(given) != len(targets):
             raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
         found = self._run(targets, given, flat)
@@ -411,7 +413,9 @@ class GradientTape:
 
     def _run(self, targets: list[Any], given: list[Any], sources: list[Any]) -> list[Gradient]:
         if self._used and not self._persistent:
-            raise RuntimeError("GradientTape: gradient was called already; use GradientTape(persistent=True) to call it again")
+            raise RuntimeError(
+                "GradientTape: gradient was called already; use GradientTape(persistent=True) to call it again"
+            )
         for one in sources:
             if not isinstance(one, Tensor):
                 raise TypeError(f"sources: expected Tensors and Variables, got {type(one).__name__}")
@@ -434,9 +438,7 @@ class GradientTape:
                         f"GradientTape: variable {variable.name!r} was changed after the operation that used it; "
                         "call gradient before assigning to it"
                     )
-            dys = [
-                gradients.get(id(out)) if id(out) in kept else gradients.pop(id(out), None) for out in node.outputs
-            ]
+            dys = [gradients.get(id(out)) if id(out) in kept else gradients.pop(id(out), None) for out in node.outputs]
             for x, dx in zip(node.inputs, node.backward(*dys)):
                 if dx is not None and isinstance(x, Tensor) and self._follows(x):
                     gradients[id(x)] = add_gradients(gradients.get(id(x)), dx)

@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words[:1] == ["bench"]:
-            from . import bench
+            from .bench import main as bench
 
-            return int(bench.main(words[1:]) or 0)
+            return int(bench(words[1:]) or 0)
         arguments = _parser(words).parse_args(words)
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)

@@ -35,9 +35,13 @@ bool fits(const py::handle& value, const Argument& argument) {
 }
 
 std::string kind_in_words(const Argument& argument) {
-  static const std::pair<const char*, const char*> kWords[] = {
-      {"array", "an array"}, {"sequence", "a sequence"}, {"str", "a string"},         {"int", "an integer"},
-      {"float", "a number"}, {"bool", "True or False"},  {"saved", "what a forward call saved"}};
+  static const std::pair<const char*, const char*> kWords[] = {{"array", "an array"},
+                                                               {"sequence", "a sequence"},
+                                                               {"str", "a string"},
+                                                               {"int", "an integer"},
+                                                               {"float", "a number"},
+                                                               {"bool", "True or False"},
+                                                               {"saved", "what a forward call saved"}};
   for (const auto& [kind, words] : kWords)
     if (argument.kind == kind) return std::string(words) + (argument.may_be_none ? " or None" : "");
   return argument.kind;

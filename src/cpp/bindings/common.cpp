@@ -8,7 +8,8 @@ namespace seqcore {
 
 std::string describe(const Shape& shape) {
   std::string text = "(";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + (shape[i] < 0 ? std::string("any") : std::to_string(shape[i]));
+  for (size_t i = 0; i < shape.size(); ++i)
+    text += (i ? ", " : "") + (shape[i] < 0 ? std::string("any") : std::to_string(shape[i]));
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
@@ -56,12 +57,13 @@ Activation activation_of(const std::string& argument, const std::string& name, b
   if (name == "sigmoid") return Activation::kSigmoid;
   if (name == "hard_sigmoid") return Activation::kHardSigmoid;
   if (name == "softmax" && softmax) return Activation::kSoftmax;
-  fail(argument, std::string("'linear', 'tanh', 'relu', 'sigmoid'") + (softmax ? ", 'hard_sigmoid' or 'softmax'" : " or 'hard_sigmoid'"),
+  fail(argument,
+       std::string("'linear', 'tanh', 'relu', 'sigmoid'") + (softmax ? ", 'hard_sigmoid' or 'softmax'" : " or 'hard_sigmoid'"),
        "'" + name + "'");
 }
 
-void Rows::build(Index batch_size, Index step_count, const py::object& lengths_array, const py::object& mask_array, int directions,
-                 const bool* reverse) {
+void Rows::build(Index batch_size, Index step_count, const py::object& lengths_array, const py::object& mask_array,
+                 int directions, const bool* reverse) {
   batch = batch_size;
   steps = step_count;
   if (!lengths_array.is_none() && !mask_array.is_none()) throw py::value_error("mask: expected lengths or mask, got both");
@@ -97,8 +99,9 @@ void Rows::build(Index batch_size, Index step_count, const py::object& lengths_a
 }
 
 RowMap Rows::map(int direction) const {
-  return {batch,         steps,     offset[steps], order.data(), lengths.data(), active.data(), offset.data(),
-          mask_data, mask_data ? first_valid[direction].data() : nullptr};
+  return {batch,         steps,          offset[steps],
+          order.data(),  lengths.data(), active.data(),
+          offset.data(), mask_data,      mask_data ? first_valid[direction].data() : nullptr};
 }
 
 }  // namespace seqcore

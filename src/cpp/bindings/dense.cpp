@@ -73,7 +73,8 @@ py::tuple dense_backward(const py::array& x, const py::array& kernel, const py::
     DenseSizes sizes;
     kernels<T>().dense_sizes(call, sizes);
     const int threads = threads_for(2 * flops_of(R, K, N));
-    const auto pack = borrow_array<T>(sizes.pack), rows = borrow_array<T>(sizes.rows), scratch = borrow_array<T>(threads * sizes.thread);
+    const auto pack = borrow_array<T>(sizes.pack), rows = borrow_array<T>(sizes.rows),
+               scratch = borrow_array<T>(threads * sizes.thread);
     call.scratch_pack = pack.get();
     call.scratch_rows = rows.get();
     call.scratch_thread = scratch.get();
@@ -96,7 +97,8 @@ py::tuple linear_softmax(const py::array& x, const py::array& kernel, const py::
     call.targets = contiguous<int32_t>("targets", targets, {R});
     for (Index r = 0; r < R; ++r)
       if (call.targets[r] < 0 || call.targets[r] >= V)
-        fail("targets", "class numbers 0..." + std::to_string(V - 1), std::to_string(call.targets[r]) + " at row " + std::to_string(r));
+        fail("targets", "class numbers 0..." + std::to_string(V - 1),
+             std::to_string(call.targets[r]) + " at row " + std::to_string(r));
     call.weights = optional_contiguous<T>("weights", weights, {R});
     const py::array losses = new_array<T>({R});
     const py::array_t<bool> correct(R);
@@ -119,7 +121,8 @@ py::tuple linear_softmax(const py::array& x, const py::array& kernel, const py::
     kernels<T>().linear_softmax_sizes(call, sizes);
     call.block = sizes.block;
     const int threads = threads_for(flops_of(R, K, V));
-    const auto pack = borrow_array<T>(sizes.pack), logits = borrow_array<T>(sizes.logits), scratch = borrow_array<T>(threads * sizes.thread);
+    const auto pack = borrow_array<T>(sizes.pack), logits = borrow_array<T>(sizes.logits),
+               scratch = borrow_array<T>(threads * sizes.thread);
     call.scratch_pack = pack.get();
     call.scratch_logits = logits.get();
     call.scratch_thread = scratch.get();
@@ -157,9 +160,7 @@ void check_ids(const I* ids, Index count, Index rows) {
       fail("ids", "row numbers 0..." + std::to_string(rows - 1), std::to_string(ids[n]) + " at " + std::to_string(n));
 }
 
-Range share_of(Index count, const Team& team) {
-  return {count * team.rank / team.size, count * (team.rank + 1) / team.size};
-}
+Range share_of(Index count, const Team& team) { return {count * team.rank / team.size, count * (team.rank + 1) / team.size}; }
 
 py::array embedding_forward(const py::array& table, const py::array& ids) {
   return with_type_of("table", table, [&](auto zero) {
@@ -242,16 +243,23 @@ py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index ro
 }  // namespace
 
 void bind_dense(py::module_& m) {
-  define(m, "dense_forward", "x:array kernel:array bias:array? activation:str", &dense_forward, py::arg("x"), py::arg("kernel"), py::arg("bias") = py::none(), py::arg("activation") = "linear");
-  define(m, "dense_backward", "x:array kernel:array y:array dy:array activation:str use_bias:bool need_dx:bool "
-      "need_weights:bool out:sequence?", &dense_backward, py::arg("x"), py::arg("kernel"), py::arg("y"), py::arg("dy"), py::arg("activation") = "linear",
-        py::kw_only(), py::arg("use_bias") = true, py::arg("need_dx") = true, py::arg("need_weights") = true, py::arg("out") = py::none());
-  define(m, "linear_softmax", "x:array kernel:array bias:array? targets:array weights:array? gradients:bool need_dx:bool "
-      "out:sequence?", &linear_softmax, py::arg("x"), py::arg("kernel"), py::arg("bias"), py::arg("targets"),
-        py::arg("weights") = py::none(), py::kw_only(), py::arg("gradients") = true, py::arg("need_dx") = true, py::arg("out") = py::none());
+  define(m, "dense_forward", "x:array kernel:array bias:array? activation:str", &dense_forward, py::arg("x"), py::arg("kernel"),
+         py::arg("bias") = py::none(), py::arg("activation") = "linear");
+  define(m, "dense_backward",
+         "x:array kernel:array y:array dy:array activation:str use_bias:bool need_dx:bool "
+         "need_weights:bool out:sequence?",
+         &dense_backward, py::arg("x"), py::arg("kernel"), py::arg("y"), py::arg("dy"), py::arg("activation") = "linear",
+         py::kw_only(), py::arg("use_bias") = true, py::arg("need_dx") = true, py::arg("need_weights") = true,
+         py::arg("out") = py::none());
+  define(m, "linear_softmax",
+         "x:array kernel:array bias:array? targets:array weights:array? gradients:bool need_dx:bool "
+         "out:sequence?",
+         &linear_softmax, py::arg("x"), py::arg("kernel"), py::arg("bias"), py::arg("targets"), py::arg("weights") = py::none(),
+         py::kw_only(), py::arg("gradients") = true, py::arg("need_dx") = true, py::arg("out") = py::none());
   define(m, "softmax", "x:array", &softmax, py::arg("x"));
   define(m, "embedding_forward", "table:array ids:array", &embedding_forward, py::arg("table"), py::arg("ids"));
-  define(m, "embedding_backward", "ids:array dy:array rows:int", &embedding_backward, py::arg("ids"), py::arg("dy"), py::arg("rows"));
+  define(m, "embedding_backward", "ids:array dy:array rows:int", &embedding_backward, py::arg("ids"), py::arg("dy"),
+         py::arg("rows"));
 }
 
 }  // namespace seqcore

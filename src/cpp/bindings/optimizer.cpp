@@ -39,7 +39,8 @@ void step(const Hyper& hyper, const py::object& params, const py::object& grads,
           const py::object& slot2, const char* name0, const char* name1, const char* name2) {
   const auto p = arrays_of("params", params, nullptr);
   const auto g = arrays_of("grads", grads, &p), s0 = arrays_of(name0, slot0, slot0.is_none() ? nullptr : &p),
-             s1 = arrays_of(name1, slot1, slot1.is_none() ? nullptr : &p), s2 = arrays_of(name2, slot2, slot2.is_none() ? nullptr : &p);
+             s1 = arrays_of(name1, slot1, slot1.is_none() ? nullptr : &p),
+             s2 = arrays_of(name2, slot2, slot2.is_none() ? nullptr : &p);
   if (p.empty()) return;
   with_type_of("params", p[0], [&](auto zero) {
     using T = decltype(zero);
@@ -125,7 +126,8 @@ void sgd_rows(const py::array& param, const py::array& values, const py::array& 
     const int64_t* at = contiguous<int64_t>("indices", indices, {-1});
     const Index count = indices.size(), width = shape[0] ? param.size() / shape[0] : 0;
     for (Index n = 0; n < count; ++n)
-      if (at[n] < 0 || at[n] >= shape[0]) fail("indices", "row numbers 0..." + std::to_string(shape[0] - 1), std::to_string(at[n]));
+      if (at[n] < 0 || at[n] >= shape[0])
+        fail("indices", "row numbers 0..." + std::to_string(shape[0] - 1), std::to_string(at[n]));
     UpdateCall<T> call{};
     call.rule = Rule::kSgd;
     call.learning_rate = learning_rate;
@@ -150,9 +152,12 @@ void sgd_rows(const py::array& param, const py::array& values, const py::array& 
 void bind_optimizer(py::module_& m) {
   using Clip = std::optional<double>;
   define(m, "sum_squares", "arrays:sequence", &sum_squares, py::arg("arrays"));
-  define(m, "sgd_rows", "param:array values:array indices:array learning_rate:float scale:float clipvalue:float?", &sgd_rows, py::arg("param"), py::arg("values"), py::arg("indices"), py::kw_only(), py::arg("learning_rate"),
-        py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  define(m, "sgd", "params:sequence grads:sequence velocities:sequence? learning_rate:float momentum:float "
+  define(m, "sgd_rows", "param:array values:array indices:array learning_rate:float scale:float clipvalue:float?", &sgd_rows,
+         py::arg("param"), py::arg("values"), py::arg("indices"), py::kw_only(), py::arg("learning_rate"), py::arg("scale") = 1.0,
+         py::arg("clipvalue") = py::none());
+  define(
+      m, "sgd",
+      "params:sequence grads:sequence velocities:sequence? learning_rate:float momentum:float "
       "nesterov:bool scale:float clipvalue:float?",
       [](const py::object& params, const py::object& grads, const py::object& velocities, double learning_rate, double momentum,
          bool nesterov, double scale, Clip clipvalue) {
@@ -167,7 +172,9 @@ void bind_optimizer(py::module_& m) {
       },
       py::arg("params"), py::arg("grads"), py::arg("velocities") = py::none(), py::kw_only(), py::arg("learning_rate"),
       py::arg("momentum") = 0.0, py::arg("nesterov") = false, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  define(m, "adam", "params:sequence grads:sequence momentums:sequence velocities:sequence max_velocities:sequence? "
+  define(
+      m, "adam",
+      "params:sequence grads:sequence momentums:sequence velocities:sequence max_velocities:sequence? "
       "learning_rate:float beta_1:float beta_2:float epsilon:float step:int scale:float "
       "clipvalue:float?",
       [](const py::object& params, const py::object& grads, const py::object& momentums, const py::object& velocities,
@@ -189,10 +196,13 @@ void bind_optimizer(py::module_& m) {
       py::arg("params"), py::arg("grads"), py::arg("momentums"), py::arg("velocities"), py::arg("max_velocities") = py::none(),
       py::kw_only(), py::arg("learning_rate"), py::arg("beta_1") = 0.9, py::arg("beta_2") = 0.999, py::arg("epsilon") = 1e-7,
       py::arg("step") = 1, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  define(m, "rmsprop", "params:sequence grads:sequence velocities:sequence momentums:sequence? averages:sequence? "
+  define(
+      m, "rmsprop",
+      "params:sequence grads:sequence velocities:sequence momentums:sequence? averages:sequence? "
       "learning_rate:float rho:float momentum:float epsilon:float scale:float clipvalue:float?",
       [](const py::object& params, const py::object& grads, const py::object& velocities, const py::object& momentums,
-         const py::object& averages, double learning_rate, double rho, double momentum, double epsilon, double scale, Clip clipvalue) {
+         const py::object& averages, double learning_rate, double rho, double momentum, double epsilon, double scale,
+         Clip clipvalue) {
         if (velocities.is_none()) fail("velocities", "arrays", "None");
         if (momentum != 0 && momentums.is_none()) fail("momentums", "arrays, as momentum is not 0", "None");
         Hyper hyper{Rule::kRmsprop};
@@ -202,12 +212,15 @@ void bind_optimizer(py::module_& m) {
         hyper.epsilon = epsilon;
         hyper.scale = scale;
         hyper.clipvalue = clipvalue;
-        step(hyper, params, grads, velocities, momentum != 0 ? momentums : py::none(), averages, "velocities", "momentums", "averages");
+        step(hyper, params, grads, velocities, momentum != 0 ? momentums : py::none(), averages, "velocities", "momentums",
+             "averages");
       },
-      py::arg("params"), py::arg("grads"), py::arg("velocities"), py::arg("momentums") = py::none(), py::arg("averages") = py::none(),
-      py::kw_only(), py::arg("learning_rate"), py::arg("rho") = 0.9, py::arg("momentum") = 0.0, py::arg("epsilon") = 1e-7,
-      py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  define(m, "adagrad", "params:sequence grads:sequence accumulators:sequence learning_rate:float epsilon:float "
+      py::arg("params"), py::arg("grads"), py::arg("velocities"), py::arg("momentums") = py::none(),
+      py::arg("averages") = py::none(), py::kw_only(), py::arg("learning_rate"), py::arg("rho") = 0.9, py::arg("momentum") = 0.0,
+      py::arg("epsilon") = 1e-7, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
+  define(
+      m, "adagrad",
+      "params:sequence grads:sequence accumulators:sequence learning_rate:float epsilon:float "
       "scale:float clipvalue:float?",
       [](const py::object& params, const py::object& grads, const py::object& accumulators, double learning_rate, double epsilon,
          double scale, Clip clipvalue) {
@@ -219,8 +232,8 @@ void bind_optimizer(py::module_& m) {
         hyper.clipvalue = clipvalue;
         step(hyper, params, grads, accumulators, py::none(), py::none(), "accumulators", "", "");
       },
-      py::arg("params"), py::arg("grads"), py::arg("accumulators"), py::kw_only(), py::arg("learning_rate"), py::arg("epsilon") = 1e-7,
-      py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
+      py::arg("params"), py::arg("grads"), py::arg("accumulators"), py::kw_only(), py::arg("learning_rate"),
+      py::arg("epsilon") = 1e-7, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
 }
 
 }  // namespace seqcore

@@ -1,6 +1,5 @@
 // Dropout masks by counter-based random numbers.
 #include "../sampling.h"
-
 #include "arguments.h"
 
 namespace seqcore {
@@ -34,8 +33,8 @@ py::array dropout_mask(const Shape& shape, double rate, uint64_t seed, uint32_t 
 }  // namespace
 
 void bind_random(py::module_& m) {
-  define(m, "dropout_mask", "shape:sequence rate:float seed:int stream:int call:int dtype:str", &dropout_mask, py::arg("shape"), py::arg("rate"), py::arg("seed"), py::arg("stream"), py::arg("call"),
-        py::arg("dtype") = "float32");
+  define(m, "dropout_mask", "shape:sequence rate:float seed:int stream:int call:int dtype:str", &dropout_mask, py::arg("shape"),
+         py::arg("rate"), py::arg("seed"), py::arg("stream"), py::arg("call"), py::arg("dtype") = "float32");
 }
 
 }  // namespace seqcore

@@ -34,8 +34,8 @@ void require_items(const std::string& name, const py::object& sequence, int coun
 class Saved {
  public:
   virtual ~Saved() = default;
-  virtual py::tuple backward(const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool step_gradients,
-                             const py::object& out) = 0;
+  virtual py::tuple backward(const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights,
+                             bool step_gradients, const py::object& out) = 0;
   Index nbytes() const { return nbytes_; }
 
  protected:
@@ -253,7 +253,8 @@ class Layer : public Saved {
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
       dir.saved_gates = keep_memory(c.keep ? R * columns : threads_ * sizes_.chunk_rows * columns).get();
-      if (c.cell == Cell::kGru || c.cell == Cell::kGruResetBefore) dir.saved_recurrent = keep_memory((c.keep ? R : B) * columns).get();
+      if (c.cell == Cell::kGru || c.cell == Cell::kGruResetBefore)
+        dir.saved_recurrent = keep_memory((c.keep ? R : B) * columns).get();
       if (c.cell == Cell::kGruResetBefore) dir.saved_reset_h = keep_memory((c.keep ? R : B) * H).get();
       if (c.cell == Cell::kLstm) dir.saved_c = keep_memory((c.keep ? B + R : 2 * B) * sizes_.state_stride).get();
       saved_h_ = keep_memory((B + R) * H);
@@ -316,10 +317,15 @@ class Layer : public Saved {
 
 py::tuple forward(const std::string& cell, const py::array& x, const py::object& weights, const py::object& initial,
                   const std::vector<bool>& reverse, const py::object& lengths, const py::object& mask, const py::object& x_scale,
-                  const py::object& h_scale, const std::string& activation, const std::string& recurrent_activation, bool sequences,
-                  bool scan_order, bool zero_masked, bool save) {
-  const ForwardOptions options{cell_of(cell), activation_of("activation", activation),
-                               activation_of("recurrent_activation", recurrent_activation), sequences, scan_order, zero_masked, save};
+                  const py::object& h_scale, const std::string& activation, const std::string& recurrent_activation,
+                  bool sequences, bool scan_order, bool zero_masked, bool save) {
+  const ForwardOptions options{cell_of(cell),
+                               activation_of("activation", activation),
+                               activation_of("recurrent_activation", recurrent_activation),
+                               sequences,
+                               scan_order,
+                               zero_masked,
+                               save};
   return with_type_of("x", x, [&](auto zero) {
     auto layer = std::make_shared<Layer<decltype(zero)>>(options, x, weights, initial, reverse, lengths, mask, x_scale, h_scale);
     const py::tuple result = layer->forward();
@@ -329,8 +335,8 @@ py::tuple forward(const std::string& cell, const py::array& x, const py::object&
 }
 
 template <class T>
-py::tuple scan(bool back, const py::object& input, Shape shape, double alpha, const py::object& initial, const py::object& lengths,
-               const py::object& mask, bool reverse) {
+py::tuple scan(bool back, const py::object& input, Shape shape, double alpha, const py::object& initial,
+               const py::object& lengths, const py::object& mask, bool reverse) {
   if (!(alpha >= 0 && alpha <= 1)) fail("alpha", "a number from 0 to 1", std::to_string(alpha));
   ContextScan<T> call{};
   if (!input.is_none()) {
@@ -360,35 +366,42 @@ py::tuple scan(bool back, const py::object& input, Shape shape, double alpha, co
 
 void bind_recurrent(py::module_& m) {
   py::class_<Saved, std::shared_ptr<Saved>>(m, "Saved").def_property_readonly("nbytes", &Saved::nbytes);
-  define(m, "recurrent_forward", "cell:str x:array weights:sequence initial:sequence? reverse:sequence lengths:array? mask:array? "
-      "x_scale:sequence? h_scale:sequence? activation:str recurrent_activation:str sequences:bool "
-      "scan_order:bool zero_masked:bool save:bool", &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::kw_only(),
-        py::arg("initial") = py::none(), py::arg("reverse") = std::vector<bool>{false}, py::arg("lengths") = py::none(),
-        py::arg("mask") = py::none(), py::arg("x_scale") = py::none(), py::arg("h_scale") = py::none(), py::arg("activation") = "tanh",
-        py::arg("recurrent_activation") = "sigmoid", py::arg("sequences") = true, py::arg("scan_order") = false,
-        py::arg("zero_masked") = false, py::arg("save") = true);
-  define(m, "recurrent_backward", "saved:saved dy:array? dstates:sequence? need_dx:bool need_weights:bool step_gradients:bool "
+  define(m, "recurrent_forward",
+         "cell:str x:array weights:sequence initial:sequence? reverse:sequence lengths:array? mask:array? "
+         "x_scale:sequence? h_scale:sequence? activation:str recurrent_activation:str sequences:bool "
+         "scan_order:bool zero_masked:bool save:bool",
+         &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::kw_only(), py::arg("initial") = py::none(),
+         py::arg("reverse") = std::vector<bool>{false}, py::arg("lengths") = py::none(), py::arg("mask") = py::none(),
+         py::arg("x_scale") = py::none(), py::arg("h_scale") = py::none(), py::arg("activation") = "tanh",
+         py::arg("recurrent_activation") = "sigmoid", py::arg("sequences") = true, py::arg("scan_order") = false,
+         py::arg("zero_masked") = false, py::arg("save") = true);
+  define(
+      m, "recurrent_backward",
+      "saved:saved dy:array? dstates:sequence? need_dx:bool need_weights:bool step_gradients:bool "
       "out:sequence?",
       [](Saved& saved, const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool step_gradients,
          const py::object& out) { return saved.backward(dy, dstates, need_dx, need_weights, step_gradients, out); },
       py::arg("saved"), py::arg("dy"), py::arg("dstates") = py::none(), py::kw_only(), py::arg("need_dx") = true,
       py::arg("need_weights") = true, py::arg("step_gradients") = false, py::arg("out") = py::none());
-  define(m, "context_scan_forward", "z:array alpha:float initial:array? lengths:array? mask:array? reverse:bool",
-      [](const py::array& z, double alpha, const py::object& initial, const py::object& lengths, const py::object& mask, bool reverse) {
+  define(
+      m, "context_scan_forward", "z:array alpha:float initial:array? lengths:array? mask:array? reverse:bool",
+      [](const py::array& z, double alpha, const py::object& initial, const py::object& lengths, const py::object& mask,
+         bool reverse) {
         return with_type_of("z", z, [&](auto zero) {
           return scan<decltype(zero)>(false, z, {-1, -1, -1}, alpha, initial, lengths, mask, reverse);
         });
       },
-      py::arg("z"), py::arg("alpha"), py::arg("initial") = py::none(), py::arg("lengths") = py::none(), py::arg("mask") = py::none(),
-      py::arg("reverse") = false);
-  define(m, "context_scan_backward", "ds:array? ds_last:array? alpha:float shape:sequence lengths:array? mask:array? reverse:bool "
+      py::arg("z"), py::arg("alpha"), py::arg("initial") = py::none(), py::arg("lengths") = py::none(),
+      py::arg("mask") = py::none(), py::arg("reverse") = false);
+  define(
+      m, "context_scan_backward",
+      "ds:array? ds_last:array? alpha:float shape:sequence lengths:array? mask:array? reverse:bool "
       "dtype:str",
       [](const py::object& ds, const py::object& ds_last, double alpha, const Shape& shape, const py::object& lengths,
          const py::object& mask, bool reverse, const std::string& dtype) {
         if (shape.size() != 3) fail("shape", "(batch, time, columns)", describe(shape));
-        return with_dtype(dtype, [&](auto zero) {
-          return scan<decltype(zero)>(true, ds, shape, alpha, ds_last, lengths, mask, reverse);
-        });
+        return with_dtype(
+            dtype, [&](auto zero) { return scan<decltype(zero)>(true, ds, shape, alpha, ds_last, lengths, mask, reverse); });
       },
       py::arg("ds"), py::arg("ds_last"), py::arg("alpha"), py::arg("shape"), py::arg("lengths") = py::none(),
       py::arg("mask") = py::none(), py::arg("reverse") = false, py::arg("dtype") = "float32");

@@ -332,8 +332,10 @@ class Stream : public StreamBase {
         parts.push_back(own[i]);
       }
     }
-    if (layer != py::len(state)) fail("state", std::to_string(layer) + " entries, one per recurrent layer", std::to_string(py::len(state)));
-    for (size_t i = 0; i < parts.size(); ++i) std::memcpy(parts[i].first, values[i], sizeof(T) * size_t(batch_ * parts[i].second));
+    if (layer != py::len(state))
+      fail("state", std::to_string(layer) + " entries, one per recurrent layer", std::to_string(py::len(state)));
+    for (size_t i = 0; i < parts.size(); ++i)
+      std::memcpy(parts[i].first, values[i], sizeof(T) * size_t(batch_ * parts[i].second));
   }
 
  private:
@@ -372,18 +374,23 @@ class Stream : public StreamBase {
 void bind_stream(py::module_& m) {
   py::class_<StreamBase> stream(m, "Stream");
   stream.def(py::init([](Index batch_size, const std::string& dtype) {
-             return with_dtype(dtype, [&](auto zero) -> std::unique_ptr<StreamBase> {
-               return std::make_unique<Stream<decltype(zero)>>(batch_size);
-             });
-           }),
-           py::arg("batch_size"), py::arg("dtype") = "float32");
+               return with_dtype(dtype, [&](auto zero) -> std::unique_ptr<StreamBase> {
+                 return std::make_unique<Stream<decltype(zero)>>(batch_size);
+               });
+             }),
+             py::arg("batch_size"), py::arg("dtype") = "float32");
   define_method(stream, "add_embedding", "table:array", &StreamBase::add_embedding, py::arg("table"));
-  define_method(stream, "add_recurrent", "cell:str kernel:array recurrent:array bias:array? activation:str recurrent_activation:str", &StreamBase::add_recurrent, py::arg("cell"), py::arg("kernel"), py::arg("recurrent"), py::arg("bias"),
-           py::arg("activation") = "tanh", py::arg("recurrent_activation") = "sigmoid");
-  define_method(stream, "add_context", "context_kernel:array kernel:array context_recurrent:array recurrent:array bias:array? "
-      "alpha:float activation:str", &StreamBase::add_context, py::arg("context_kernel"), py::arg("kernel"), py::arg("context_recurrent"),
-           py::arg("recurrent"), py::arg("bias"), py::arg("alpha"), py::arg("activation") = "tanh");
-  define_method(stream, "add_dense", "kernel:array bias:array? activation:str", &StreamBase::add_dense, py::arg("kernel"), py::arg("bias"), py::arg("activation") = "linear");
+  define_method(stream, "add_recurrent",
+                "cell:str kernel:array recurrent:array bias:array? activation:str recurrent_activation:str",
+                &StreamBase::add_recurrent, py::arg("cell"), py::arg("kernel"), py::arg("recurrent"), py::arg("bias"),
+                py::arg("activation") = "tanh", py::arg("recurrent_activation") = "sigmoid");
+  define_method(stream, "add_context",
+                "context_kernel:array kernel:array context_recurrent:array recurrent:array bias:array? "
+                "alpha:float activation:str",
+                &StreamBase::add_context, py::arg("context_kernel"), py::arg("kernel"), py::arg("context_recurrent"),
+                py::arg("recurrent"), py::arg("bias"), py::arg("alpha"), py::arg("activation") = "tanh");
+  define_method(stream, "add_dense", "kernel:array bias:array? activation:str", &StreamBase::add_dense, py::arg("kernel"),
+                py::arg("bias"), py::arg("activation") = "linear");
   define_method(stream, "add_activation", "activation:str", &StreamBase::add_activation, py::arg("activation"));
   define_method(stream, "step", "x:array", &StreamBase::step, py::arg("x"));
   stream.def("reset", &StreamBase::reset);

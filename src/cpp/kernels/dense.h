@@ -46,8 +46,7 @@ template <class T>
 void pack_dense_transposed(const T* kernel, Index K, Index N, T* to, const Team& team) {
   using B = Blocks<T, 1>;
   const Range mine = share(B::panels(K), team.rank, team.size);
-  for (Index p = mine.begin; p < mine.end; ++p)
-    pack_panel_transposed<1>(kernel, N, K, N, p, to + p * N * B::kPanel * kLanes<T>);
+  for (Index p = mine.begin; p < mine.end; ++p) pack_panel_transposed<1>(kernel, N, K, N, p, to + p * N * B::kPanel * kLanes<T>);
 }
 
 // Calls f(first row, rows) for the rows of this thread, kMostRows at most at a time.
@@ -105,7 +104,8 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
   const Index stride = linear ? N : columns;
   if (call.dx)
     for_my_rows(call.rows, team, [&](Index r, int rows) {
-      multiply_rows(g + r * stride, stride, rows, call.scratch_pack, N, K, call.dx + r * K, Start::kZero, static_cast<const T*>(nullptr));
+      multiply_rows(g + r * stride, stride, rows, call.scratch_pack, N, K, call.dx + r * K, Start::kZero,
+                    static_cast<const T*>(nullptr));
     });
   if (!call.dkernel) return;
   const Factor<T> by_x{call.x, K, K, 0, 1, call.dkernel};

@@ -32,9 +32,12 @@ void multiply_panels(const T* const* a, Index ak, int rows, const T* panel, Inde
       const Start from = k ? Start::kAccumulate : start;
       const T* b = panel + k * b_row;
       const int lines = waiting <= 0 ? 0 : tiles < NV ? 2 : 1;
-      if (lines == 0) tile_of_height<T, NV, NP, kTall, 0>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, nullptr);
-      if (lines == 1) tile_of_height<T, NV, NP, kTall, 1>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
-      if (lines == 2) tile_of_height<T, NV, NP, kTall, 2>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
+      if (lines == 0)
+        tile_of_height<T, NV, NP, kTall, 0>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, nullptr);
+      if (lines == 1)
+        tile_of_height<T, NV, NP, kTall, 1>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
+      if (lines == 2)
+        tile_of_height<T, NV, NP, kTall, 2>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
       ahead += lines * depth * Index(64 / sizeof(T));
       waiting -= lines * depth;
       i += height;
@@ -95,7 +98,8 @@ void multiply(const T* const* a, Index ak, int rows, const T* packed, Index K, I
 
 // The same with K cut outside the panels: for many rows of a long K, whose blocks are then read once for all panels.
 template <class T, int PV>
-void multiply_deep(const T* const* a, int rows, const T* packed, Index K, Index vectors, Index p0, Index p1, T* const* c, Start start) {
+void multiply_deep(const T* const* a, int rows, const T* packed, Index K, Index vectors, Index p0, Index p1, T* const* c,
+                   Start start) {
   constexpr Index kColumns = Index(PV) * kLanes<T>;
   const T* part[kMostRows];
   T* at[kMostRows];
@@ -150,8 +154,8 @@ void multiply_exact(const T* const* a, int rows, const T* packed, Index K, Index
 
 // out(i, :) = start + sum over rows r of x(r, i) · panel(r, :) for i < columns: `depth` rows of `vectors` vectors of a panel.
 template <class T, int PV>
-void accumulate_transposed(const T* x, Index x_stride, Index columns, const T* panel, int vectors, Index panel_stride, Index depth,
-                           T* out, Index out_stride, Start start) {
+void accumulate_transposed(const T* x, Index x_stride, Index columns, const T* panel, int vectors, Index panel_stride,
+                           Index depth, T* out, Index out_stride, Start start) {
   const T* a[kMostRows];
   T* c[kMostRows];
   for (Index i = 0; i < columns; i += kMostRows) {
@@ -184,8 +188,8 @@ struct Products {
 
 // Moves n products to `to`, row `row` of a gradient in Keras's order (row -1: the bias).
 template <class T, int G>
-SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<T>& products, Index row, int first_gate, int gates,
-                            bool add, T* to) {
+SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<T>& products, Index row, int first_gate,
+                            int gates, bool add, T* to) {
   using P = Wide<T>;
   constexpr int W = kLanes<T>;
   constexpr Index kWidest = Index(Blocks<T, G>::kPanel) * W;
@@ -246,8 +250,8 @@ void copy_panel(const T* g, Index stride, Index depth, Index units, Index panel,
 // The gradients of the columns of panels [p0, p1): g (packed order, rows `stride` apart) is copied block by block, and the
 // bias's gradient is summed on the way. `add` adds to what stands at `out`. scratch: weight_scratch of all factors' columns.
 template <class T, int G>
-void weight_gradients(const T* g, Index stride, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count, T* bias,
-                      bool add, T* scratch) {
+void weight_gradients(const T* g, Index stride, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count,
+                      T* bias, bool add, T* scratch) {
   using B = Blocks<T, G>;
   constexpr int W = kLanes<T>;
   constexpr Index kWidest = Index(B::kPanel) * W;
@@ -269,7 +273,8 @@ void weight_gradients(const T* g, Index stride, Index R, Index units, Index p0, 
         T* out = sums + kWidest;
         for (int f = 0; f < count; ++f) {
           const Factor<T>& factor = factors[f];
-          accumulate_transposed<T, B::kPanel>(factor.x + r * factor.stride, factor.stride, factor.columns, copy + factor.first * W, G == 3 ? factor.count : vectors, width, depth,
+          accumulate_transposed<T, B::kPanel>(factor.x + r * factor.stride, factor.stride, factor.columns,
+                                              copy + factor.first * W, G == 3 ? factor.count : vectors, width, depth,
                                               out + factor.first * W, width, r ? Start::kAccumulate : Start::kZero);
           out += factor.columns * width;
         }

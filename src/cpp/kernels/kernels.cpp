@@ -50,9 +50,23 @@ double peak_flops(Index repeats) {
 
 template <class T>
 constexpr Kernels<T> kernels() {
-  return {sizes_of<T>,        forward_of<T>,    backward_of<T>,          pack_of<T>,        context_forward<T>, context_backward<T>,
-          dense_sizes<T>,     pack_dense_of<T>, dense_forward<T>,        dense_backward<T>, linear_softmax_sizes<T>, linear_softmax<T>,
-          softmax<T>,         sum_squares<T>,   update<T>,               activate<T>,       peak_flops<T>};
+  return {sizes_of<T>,
+          forward_of<T>,
+          backward_of<T>,
+          pack_of<T>,
+          context_forward<T>,
+          context_backward<T>,
+          dense_sizes<T>,
+          pack_dense_of<T>,
+          dense_forward<T>,
+          dense_backward<T>,
+          linear_softmax_sizes<T>,
+          linear_softmax<T>,
+          softmax<T>,
+          sum_squares<T>,
+          update<T>,
+          activate<T>,
+          peak_flops<T>};
 }
 
 #define SEQCORE_TEXT2(x) #x

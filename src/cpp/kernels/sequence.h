@@ -79,15 +79,9 @@ struct Scan {
   // Row of saved_h and saved_c (when all steps are kept) that holds the state after step s; s = -1: the initial state.
   Index state_row(Index s, Index j) const { return s < 0 ? j : B + row(s, j); }
   T* h_row(Index s, Index j) const { return dir.saved_h + state_row(s, j) * H; }
-  T* c_row(Index s, Index j) const {
-    return dir.saved_c + (call.keep ? state_row(s, j) : ((s + 1) & 1) * B + j) * state_stride;
-  }
-  const T* used_h(Index s, Index j) const {
-    return dir.saved_used_h ? dir.saved_used_h + row(s, j) * H : h_row(s - 1, j);
-  }
-  T* recurrent_row(Index s, Index j) const {
-    return dir.saved_recurrent + (call.keep ? row(s, j) : j) * gate_stride;
-  }
+  T* c_row(Index s, Index j) const { return dir.saved_c + (call.keep ? state_row(s, j) : ((s + 1) & 1) * B + j) * state_stride; }
+  const T* used_h(Index s, Index j) const { return dir.saved_used_h ? dir.saved_used_h + row(s, j) * H : h_row(s - 1, j); }
+  T* recurrent_row(Index s, Index j) const { return dir.saved_recurrent + (call.keep ? row(s, j) : j) * gate_stride; }
   T* gates_row(Index s, Index j) const { return dir.saved_gates + row(s, j) * gate_stride; }
   Index active_in(Index s, Index j0, Index j1) const {
     const Index n = std::min<Index>(map.active[s], j1) - j0;
@@ -274,7 +268,8 @@ void forward_step(const Scan<T, kCell>& scan, const A& act, Index s, Index j0, I
     const bool down = s & 1;
     for (Index done = 0; done < p1 - p0; done += group) {
       const Index left = std::min<Index>(group, p1 - p0 - done), p = down ? p1 - done - left : p0 + done;
-      multiply<T, PV>(a, 1, int(n), scan.packed_recurrent(), scan.H, vectors, p, p + left, c, start, scan.packed_recurrent_bias(), down);
+      multiply<T, PV>(a, 1, int(n), scan.packed_recurrent(), scan.H, vectors, p, p + left, c, start, scan.packed_recurrent_bias(),
+                      down);
       finish(p, p + left);
     }
   }
@@ -350,7 +345,8 @@ void forward_units(const Scan<T, kCell>& scan, const A& act, const Team& team) {
   const Range rows = share(scan.B, team.rank, team.size), steps = share(scan.S, team.rank, team.size);
   begin_rows(scan, rows.begin, rows.end);
   for (Index s = steps.begin; s < steps.end && !stopped(team); ++s)
-    for (Index j = 0; j < scan.map.active[s]; j += kMostRows) input_product(scan, s, s + 1, j, std::min(j + kMostRows, scan.B), gates);
+    for (Index j = 0; j < scan.map.active[s]; j += kMostRows)
+      input_product(scan, s, s + 1, j, std::min(j + kMostRows, scan.B), gates);
   wait(team);
   const Range mine = share(scan.H, team.rank, team.size, kUnits);
   const Index p0 = mine.begin / kPerPanel, p1 = mine.begin < mine.end ? (mine.end + kPerPanel - 1) / kPerPanel : p0;
@@ -404,7 +400,6 @@ void recurrent_forward(const RecurrentCall<T>& call, const A& act, const Team& t
     for (Index j = mine.begin; j < mine.end; j += kMostRows) forward_rows(scan, act, team, j, std::min(j + kMostRows, mine.end));
   }
 }
-
 
 // ---- The way back -------------------------------------------------------------------------------------------------------
 

@@ -195,8 +195,7 @@ struct Fixed {
     if constexpr (A == Activation::kTanh) return madd(ei::pnegate(y), y, one);
     if constexpr (A == Activation::kSigmoid) return madd(ei::pnegate(y), y, y);
     if constexpr (A == Activation::kRelu) return (P)((B)one & (B)(y > fill<P>(0)));
-    if constexpr (A == Activation::kHardSigmoid)
-      return (P)((B)fill<P>(S(1.0 / 6.0)) & (B)(y > fill<P>(0)) & (B)(y < one));
+    if constexpr (A == Activation::kHardSigmoid) return (P)((B)fill<P>(S(1.0 / 6.0)) & (B)(y > fill<P>(0)) & (B)(y < one));
     return one;
   }
 };
