@@ -214,16 +214,21 @@ SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<
   }
 }
 
-// Panels whose products fit the second-level cache together: x is read once for all of them.
+// Elements of the products of some panels that fit the second-level cache together.
+template <class T>
+constexpr Index kProductsBudget = 768 * 1024 / sizeof(T);
+
+// Panels whose products fit there for `columns` columns of x: x is read once for all of them.
 template <class T, int G>
-Index panels_together(Index columns) {
-  constexpr Index kBudget = 768 * 1024 / sizeof(T);
-  return std::max<Index>(1, kBudget / (std::max<Index>(1, columns) * Blocks<T, G>::kPanel * kLanes<T>));
+SEQCORE_INLINE Index panels_together(Index columns) {
+  return std::max<Index>(1, kProductsBudget<T> / (std::max<Index>(1, columns) * Blocks<T, G>::kPanel * kLanes<T>));
 }
 
+// Scratch of weight_gradients, for `columns` columns or fewer.
 template <class T, int G>
 Index weight_scratch(Index columns) {
-  return (kBlockRows + panels_together<T, G>(columns) * (columns + 1)) * Blocks<T, G>::kPanel * kLanes<T>;
+  constexpr Index kWidest = Index(Blocks<T, G>::kPanel) * kLanes<T>;
+  return kBlockRows * kWidest + std::max(2 * kProductsBudget<T>, (columns + 1) * kWidest);
 }
 
 // Copies rows [0, depth) of one panel of g and adds their sum to `sums`.
@@ -287,6 +292,39 @@ void weight_gradients(const T* g, Index stride, Index R, Index units, Index p0, 
         put_row<T, G>(units, begin, end, products, row, factors[f].first, factors[f].count, add, factors[f].out + i * G * units);
     if (bias) put_row<T, G>(units, begin, end, products, -1, 0, G, add, bias);
   }
+}
+
+// weight_gradients shared by a team: its panels, or, where there are few, the columns of x.
+template <class T, int G>
+void share_weight_gradients(const Team& team, const T* g, Index stride, Index R, Index units, const Factor<T>* factors, int count,
+                            T* bias, bool add, T* scratch) {
+  constexpr Index kFewPanels = 8;
+  const Index panels = Blocks<T, G>::panels(units);
+  Index columns = 0;
+  for (int f = 0; f < count; ++f) columns += factors[f].columns;
+  if (team.size == 1 || panels >= kFewPanels * team.size) {
+    const Range mine = share(panels, team.rank, team.size);
+    // A few panels at a time, so that an interruption is noticed.
+    const Index some = panels_together<T, G>(columns);
+    for (Index p = mine.begin; p < mine.end && !stopped(team); p += some)
+      weight_gradients<T, G>(g, stride, R, units, p, std::min(p + some, mine.end), factors, count, bias, add, scratch);
+    return;
+  }
+  constexpr int kMostFactors = 3;
+  Factor<T> parts[kMostFactors];
+  int some = 0;
+  const Range mine = share(columns, team.rank, team.size);
+  Index before = 0;
+  for (int f = 0; f < count; before += factors[f++].columns) {
+    const Index from = std::max(mine.begin, before) - before, to = std::min(mine.end, before + factors[f].columns) - before;
+    if (from >= to) continue;
+    parts[some] = factors[f];
+    parts[some].x += from;
+    parts[some].out += from * G * units;
+    parts[some++].columns = to - from;
+  }
+  if (some && !stopped(team))
+    weight_gradients<T, G>(g, stride, R, units, 0, panels, parts, some, mine.begin == 0 ? bias : nullptr, add, scratch);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -125,10 +125,7 @@ void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
       by_x.x = call.x + r0 * K;
       by_x.stride = by_x.columns = K;
       by_x.out = call.dkernel;
-      const Range panels = share(B::panels(V), team.rank, team.size);
-      if (!stopped(team))
-        weight_gradients<T, 1>(call.scratch_logits, columns, rows, V, panels.begin, panels.end, &by_x, 1, call.dbias, r0 > 0,
-                               scratch);
+      share_weight_gradients<T, 1>(team, call.scratch_logits, columns, rows, V, &by_x, 1, call.dbias, r0 > 0, scratch);
     }
     wait(team);
   }

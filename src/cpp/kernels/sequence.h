@@ -344,9 +344,10 @@ void forward_units(const Scan<T, kCell>& scan, const A& act, const Team& team) {
   const auto gates = [&](Index s, Index j) { return scan.gates_row(s, j); };
   const Range rows = share(scan.B, team.rank, team.size), steps = share(scan.S, team.rank, team.size);
   begin_rows(scan, rows.begin, rows.end);
-  for (Index s = steps.begin; s < steps.end && !stopped(team); ++s)
+  const Index some = std::max<Index>(1, kMostRows / scan.B);  // steps of one product
+  for (Index s = steps.begin; s < steps.end && !stopped(team); s += some)
     for (Index j = 0; j < scan.map.active[s]; j += kMostRows)
-      input_product(scan, s, s + 1, j, std::min(j + kMostRows, scan.B), gates);
+      input_product(scan, s, std::min(s + some, steps.end), j, std::min(j + kMostRows, scan.B), gates);
   wait(team);
   const Range mine = share(scan.H, team.rank, team.size, kUnits);
   const Index p0 = mine.begin / kPerPanel, p1 = mine.begin < mine.end ? (mine.end + kPerPanel - 1) / kPerPanel : p0;
@@ -642,7 +643,6 @@ void backward_units(const BackScan<T, kCell>& scan, const A& act, const Team& te
 // The gradients of one direction's weights, their columns shared by the team.
 template <class T, Cell kCell>
 void weights_gradient(const BackScan<T, kCell>& scan, const Team& team, T* scratch) {
-  using Gates = typename Scan<T, kCell>::Gates;
   constexpr int G = Scan<T, kCell>::G;
   const auto& dir = scan.dir;
   const T* x = dir.packed_x ? dir.packed_x : scan.call.x.data;
@@ -650,24 +650,18 @@ void weights_gradient(const BackScan<T, kCell>& scan, const Team& team, T* scrat
   const T* h = dir.saved_used_h ? dir.saved_used_h : dir.saved_h;
   const Factor<T> by_x{x, x_stride, scan.D, 0, G, dir.dkernel}, by_h{h, scan.H, scan.H, 0, G, dir.drecurrent};
   const Index R = scan.map.rows, H = scan.H;
-  const Range mine = share(Gates::panels(H), team.rank, team.size);
-  // A few panels at a time, so that an interruption is noticed.
-  const Index some = panels_together<T, G>(scan.D + 2 * H);
-  for (Index p = mine.begin; p < mine.end && !stopped(team); p += some) {
-    const Index end = std::min(p + some, mine.end);
-    const auto gradients = [&](const T* g, const Factor<T>* factors, int count, T* bias) {
-      weight_gradients<T, G>(g, scan.gate_stride, R, H, p, end, factors, count, bias, false, scratch);
-    };
-    if constexpr (kCell == Cell::kGru) {
-      gradients(dir.saved_gates, &by_x, 1, dir.dbias);
-      gradients(dir.saved_recurrent, &by_h, 1, dir.dbias ? dir.dbias + G * H : nullptr);
-    } else if constexpr (kCell == Cell::kGruResetBefore) {
-      const Factor<T> factors[] = {by_x, {h, H, H, 0, 2, dir.drecurrent}, {dir.saved_reset_h, H, H, 2, 1, dir.drecurrent}};
-      gradients(dir.saved_gates, factors, 3, dir.dbias);
-    } else {
-      const Factor<T> factors[] = {by_x, by_h};
-      gradients(dir.saved_gates, factors, 2, dir.dbias);
-    }
+  const auto gradients = [&](const T* g, const Factor<T>* factors, int count, T* bias) {
+    share_weight_gradients<T, G>(team, g, scan.gate_stride, R, H, factors, count, bias, false, scratch);
+  };
+  if constexpr (kCell == Cell::kGru) {
+    gradients(dir.saved_gates, &by_x, 1, dir.dbias);
+    gradients(dir.saved_recurrent, &by_h, 1, dir.dbias ? dir.dbias + G * H : nullptr);
+  } else if constexpr (kCell == Cell::kGruResetBefore) {
+    const Factor<T> factors[] = {by_x, {h, H, H, 0, 2, dir.drecurrent}, {dir.saved_reset_h, H, H, 2, 1, dir.drecurrent}};
+    gradients(dir.saved_gates, factors, 3, dir.dbias);
+  } else {
+    const Factor<T> factors[] = {by_x, by_h};
+    gradients(dir.saved_gates, factors, 2, dir.dbias);
   }
 }
 
