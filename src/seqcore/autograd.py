@@ -286,7 +286,11 @@ _local = _Local()
 
 def is_recording(inputs: Iterable[Any]) -> bool:
     """Whether some active tape follows one of ``inputs``, so that an operation must keep what its way back needs."""
-    return any(tape._follows(x) for tape in _local.tapes for x in inputs if isinstance(x, Tensor))
+    for tape in _local.tapes:
+        for x in inputs:
+            if isinstance(x, Tensor) and tape._follows(x):
+                return True
+    return False
 
 
 def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward) -> None:
@@ -301,9 +305,11 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward)
     """
     node = None
     for tape in _local.tapes:
-        if any(tape._follows(x) for x in inputs if isinstance(x, Tensor)):
-            node = node or _Node(tuple(outputs), tuple(inputs), backward)
-            tape._add(node)
+        for x in inputs:
+            if isinstance(x, Tensor) and tape._follows(x):
+                node = node or _Node(tuple(outputs), tuple(inputs), backward)
+                tape._add(node)
+                break
 
 
 def gradient_home(variable: Any) -> Array | None:
@@ -377,7 +383,11 @@ class GradientTape:
                 and for gradients of gradients.
         """
         flat: list[Any] = []
-        _flatten(sources, flat)
+        flat_already = isinstance(sources, (list, tuple)) and all(isinstance(one, Tensor) for one in sources)
+        if flat_already:
+            flat = list(sources)
+        else:
+            _flatten(sources, flat)
         targets = list(target) if isinstance(target, (list, tuple)) else [target]
         given = (
             list(output_gradients) if isinstance(output_gradients, (list, tuple)) else [output_gradients] * len(targets)
@@ -386,13 +396,11 @@ class GradientTape:
             raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
         found = self._run(targets, given, flat)
         results = [Tensor(g) if isinstance(g, np.ndarray) else g for g in found]
-        outer = [tape for tape in _local.tapes if tape is not self and any(map(tape._follows, targets))]
-        if outer:
-            dense = tuple(g for g in results if isinstance(g, Tensor))
-            node = _Node(dense, tuple(flat), _refuse_second_order)
-            for tape in outer:
-                tape._add(node)
-        return _unflatten(sources, iter(results))
+        for tape in _local.tapes:
+            if tape is not self and any(map(tape._follows, targets)):
+                dense = tuple(g for g in results if isinstance(g, Tensor))
+                tape._add(_Node(dense, tuple(flat), _refuse_second_order))
+        return results if flat_already else _unflatten(sources, iter(results))
 
     def gradient_into(self, target: Tensor, homes: Sequence[tuple[Variable, Array | None]]) -> list[Gradient]:
         """Like :meth:`gradient` for a model's variables, each written into its home (part of a gradient arena).
@@ -428,9 +436,17 @@ class GradientTape:
                 raise ValueError(f"output_gradients: expected shape {one.shape}, got {dy.shape}")
             gradients[id(one)] = add_gradients(gradients.get(id(one)), dy)
         kept = {id(source) for source in sources}
+        tracked = self._tracked
         self._used = True
         for node in reversed(self._nodes):
-            if not any(id(out) in gradients for out in node.outputs):
+            dys = []
+            reached = False
+            for out in node.outputs:
+                key = id(out)
+                gradient = gradients.get(key) if key in kept else gradients.pop(key, None)
+                reached = reached or gradient is not None
+                dys.append(gradient)
+            if not reached:
                 continue
             for variable, version in node.versions:
                 if variable.version != version:
@@ -438,10 +454,13 @@ class GradientTape:
                         f"GradientTape: variable {variable.name!r} was changed after the operation that used it; "
                         "call gradient before assigning to it"
                     )
-            dys = [gradients.get(id(out)) if id(out) in kept else gradients.pop(id(out), None) for out in node.outputs]
             for x, dx in zip(node.inputs, node.backward(*dys)):
-                if dx is not None and isinstance(x, Tensor) and self._follows(x):
-                    gradients[id(x)] = add_gradients(gradients.get(id(x)), dx)
+                if dx is None or not isinstance(x, Tensor):
+                    continue
+                key = id(x)
+                if key in tracked or (type(x) is Variable and x.trainable):
+                    before = gradients.get(key)
+                    gradients[key] = dx if before is None else add_gradients(before, dx)
         if not self._persistent:
             self._nodes.clear()
         return [gradients.get(id(source)) for source in sources]
