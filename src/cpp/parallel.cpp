@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -121,6 +122,7 @@ struct Region {
   explicit Region(int size) : barrier(size) {}
   Barrier barrier;
   volatile int stop = 0;
+  volatile Index last_round = std::numeric_limits<Index>::max();
   std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
 
   static void wait(void* region) { static_cast<Region*>(region)->barrier.wait(); }
@@ -174,7 +176,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
       const int size = omp_get_num_threads();
       region.barrier.resize(size);
       const FlushDenormals flush;
-      work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::interrupted, &region.stop});
+      work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::interrupted, &region.stop, &region.last_round});
     }
     return !region.stop;
   }
@@ -183,7 +185,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
 #endif
   Region region(1);
   const FlushDenormals flush;
-  work(Team{0, 1, &region, Region::wait, Region::interrupted, &region.stop});
+  work(Team{0, 1, &region, Region::wait, Region::interrupted, &region.stop, &region.last_round});
   return !region.stop;
 }
 

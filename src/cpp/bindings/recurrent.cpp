@@ -80,7 +80,9 @@ class Layer : public Saved {
     for (int d = 0; d < c.directions; ++d)
       take_direction(d, backwards[d], item(weights, d), item(initial, d), item(x_scale, d), item(h_scale, d));
     const double flops = 2.0 * double(rows()) * double(c.features + c.units) * double(gates_of(c.cell) * c.units) * c.directions;
-    threads_ = threads_for(flops);
+    // One sequence leaves the other threads little to do until the weights' gradients.
+    constexpr double kWorthSharing = 2e7;
+    threads_ = c.batch * c.directions == 1 && flops < kWorthSharing ? 1 : threads_for(flops);
     // Threads share the batch, without a barrier, unless there are few sequences, or the recurrent weights exceed what one
     // core caches: then each thread had better read its half of them than all of them.
     constexpr double kCached = double(1 << 20);

@@ -1,5 +1,6 @@
 // Streaming inference: layers with packed weights and their state, one time step at a time, on the calling thread.
 #include <cstring>
+#include <limits>
 
 #include "arguments.h"
 
@@ -11,7 +12,8 @@ using Memory = std::shared_ptr<T>;
 
 // The team of one: a stream never wakes other threads.
 volatile int never_stops = 0;
-const Team kAlone{0, 1, nullptr, nullptr, nullptr, &never_stops};
+volatile Index no_last_round = std::numeric_limits<Index>::max();
+const Team kAlone{0, 1, nullptr, nullptr, nullptr, &never_stops, &no_last_round};
 
 template <class T>
 class Stage {

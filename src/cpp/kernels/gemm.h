@@ -294,37 +294,50 @@ void weight_gradients(const T* g, Index stride, Index R, Index units, Index p0, 
   }
 }
 
+constexpr int kMostFactors = 3;
+// Columns of x in one pass: their products for a few panels stay in the second-level cache, beside a block of x.
+constexpr Index kColumnsTogether = 768;
+
+// The parts of the factors that columns [begin, end) of all of them together fall on; returns their number.
+template <class T>
+int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Index out_stride, Factor<T>* parts) {
+  int some = 0;
+  Index before = 0;
+  for (int f = 0; f < count; before += factors[f++].columns) {
+    const Index from = std::max(begin, before) - before, to = std::min(end, before + factors[f].columns) - before;
+    if (from >= to) continue;
+    parts[some] = factors[f];
+    parts[some].x += from;
+    parts[some].out += from * out_stride;
+    parts[some++].columns = to - from;
+  }
+  return some;
+}
+
 // weight_gradients shared by a team: its panels, or, where there are few, the columns of x.
 template <class T, int G>
 void share_weight_gradients(const Team& team, const T* g, Index stride, Index R, Index units, const Factor<T>* factors, int count,
                             T* bias, bool add, T* scratch) {
   constexpr Index kFewPanels = 8;
-  const Index panels = Blocks<T, G>::panels(units);
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
-  if (team.size == 1 || panels >= kFewPanels * team.size) {
-    const Range mine = share(panels, team.rank, team.size);
+  Range panels{0, Blocks<T, G>::panels(units)}, mine{0, columns};
+  if (panels.end >= kFewPanels * team.size)
+    panels = share(panels.end, team.rank, team.size);
+  else
+    mine = share(columns, team.rank, team.size);
+  const Index passes = (mine.end - mine.begin + kColumnsTogether - 1) / kColumnsTogether;
+  for (Index pass = 0; pass < passes; ++pass) {
+    const Range part = share(mine.end - mine.begin, int(pass), int(passes));
+    const Index begin = mine.begin + part.begin, end = mine.begin + part.end;
+    Factor<T> parts[kMostFactors];
+    const int some = factors_of(factors, count, begin, end, G * units, parts);
     // A few panels at a time, so that an interruption is noticed.
-    const Index some = panels_together<T, G>(columns);
-    for (Index p = mine.begin; p < mine.end && !stopped(team); p += some)
-      weight_gradients<T, G>(g, stride, R, units, p, std::min(p + some, mine.end), factors, count, bias, add, scratch);
-    return;
+    const Index together = panels_together<T, G>(end - begin);
+    for (Index p = panels.begin; p < panels.end && !stopped(team); p += together)
+      weight_gradients<T, G>(g, stride, R, units, p, std::min(p + together, panels.end), parts, some, begin == 0 ? bias : nullptr,
+                             add, scratch);
   }
-  constexpr int kMostFactors = 3;
-  Factor<T> parts[kMostFactors];
-  int some = 0;
-  const Range mine = share(columns, team.rank, team.size);
-  Index before = 0;
-  for (int f = 0; f < count; before += factors[f++].columns) {
-    const Index from = std::max(mine.begin, before) - before, to = std::min(mine.end, before + factors[f].columns) - before;
-    if (from >= to) continue;
-    parts[some] = factors[f];
-    parts[some].x += from;
-    parts[some].out += from * G * units;
-    parts[some++].columns = to - from;
-  }
-  if (some && !stopped(team))
-    weight_gradients<T, G>(g, stride, R, units, 0, panels, parts, some, mine.begin == 0 ? bias : nullptr, add, scratch);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

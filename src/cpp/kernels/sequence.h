@@ -356,7 +356,7 @@ void forward_units(const Scan<T, kCell>& scan, const A& act, const Team& team) {
       for (Index j = 0; j < scan.map.active[s]; j += kMostRows)
         forward_step(scan, act, s, j, scan.active_in(s, j, j + kMostRows), p0, p1, gates);
     }
-    wait(team);
+    if (!end_round(team, s)) break;
   }
   end_rows(scan, rows.begin, rows.end);
 }
@@ -635,7 +635,7 @@ void backward_units(const BackScan<T, kCell>& scan, const A& act, const Team& te
         if (s >= 0) backward_step(scan, act, s, j, scan.active_in(s, j, j + kMostRows), p0, p1);
       }
     }
-    wait(team);
+    if (!end_round(team, scan.S - 1 - s)) break;
   }
   end_rows_back(scan, rows.begin, rows.end);
 }

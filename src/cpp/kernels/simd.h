@@ -150,23 +150,53 @@ SEQCORE_INLINE P exp(const P& x) {
   return (P)((B)madd(power, rest, power) & ~small);
 }
 
+// 1 + e^{-x}, with e^{-x} at most e^{end}.
+template <class P>
+SEQCORE_INLINE P sigmoid_denominator(const P& x, Scalar<P> end) {
+  P power, rest;
+  exp_parts(clamp(ei::pnegate(x), -end, end), power, rest);
+  return add(fill<P>(1), madd(power, rest, power));
+}
 template <class P>
 SEQCORE_INLINE P sigmoid(const P& x) {
-  using C = ExpConstants<Scalar<P>>;
-  P power, rest;
-  exp_parts(clamp(ei::pnegate(x), C::kLow, -C::kLow), power, rest);
-  const P one = fill<P>(1);
-  return div(one, add(one, madd(power, rest, power)));
+  return div(fill<P>(1), sigmoid_denominator(x, -ExpConstants<Scalar<P>>::kLow));
 }
 
-// (e^{2x} - 1) / (e^{2x} + 1) with the numerator free of cancellation near 0.
+// e^{2x} - 1, free of cancellation near 0; tanh x = that / (that + 2).
 template <class P>
-SEQCORE_INLINE P tanh(const P& x) {
+SEQCORE_INLINE P tanh_numerator(const P& x) {
   using C = ExpConstants<Scalar<P>>;
   P power, rest;
   exp_parts(clamp(add(x, x), -C::kTanhEnd, C::kTanhEnd), power, rest);
-  const P less_one = madd(power, rest, sub(power, fill<P>(1)));
-  return div(less_one, add(less_one, fill<P>(2)));
+  return madd(power, rest, sub(power, fill<P>(1)));
+}
+template <class P>
+SEQCORE_INLINE P tanh(const P& x) {
+  const P top = tanh_numerator(x);
+  return div(top, add(top, fill<P>(2)));
+}
+
+// Division is the slowest step of the gates: two of them share one, 1/a = b · 1/(ab). So that the product stays finite,
+// each denominator is at most e^{kHalf}; below -kHalf a sigmoid of a pair stays at e^{-kHalf} (2e-19, 1e-152 in double).
+template <class P>
+constexpr Scalar<P> kHalf = -ExpConstants<Scalar<P>>::kLow / 2 - Scalar<P>(0.5);
+
+template <class P>
+SEQCORE_INLINE void reciprocals(const P& a, const P& b, P& one_over_a, P& one_over_b) {
+  const P both = div(fill<P>(1), mul(a, b));
+  one_over_a = mul(both, b);
+  one_over_b = mul(both, a);
+}
+template <class P>
+SEQCORE_INLINE void two_sigmoids(P& x, P& y) {
+  const P a = sigmoid_denominator(x, kHalf<P>), b = sigmoid_denominator(y, kHalf<P>);
+  reciprocals(a, b, x, y);
+}
+template <class P>
+SEQCORE_INLINE void tanh_and_sigmoid(P& x, P& y) {
+  const P top = tanh_numerator(x), b = sigmoid_denominator(y, kHalf<P>);
+  reciprocals(add(top, fill<P>(2)), b, x, y);
+  x = mul(top, x);
 }
 
 template <class P>
@@ -229,9 +259,27 @@ struct Chosen {
 struct StandardGates {
   static constexpr Fixed<Activation::kTanh> state{};
   static constexpr Fixed<Activation::kSigmoid> gate{};
+  template <class P>
+  SEQCORE_INLINE void two_gates(P& x, P& y) const {
+    two_sigmoids(x, y);
+  }
+  template <class P>
+  SEQCORE_INLINE void state_and_gate(P& x, P& y) const {
+    tanh_and_sigmoid(x, y);
+  }
 };
 struct ChosenGates {
   Chosen state, gate;
+  template <class P>
+  SEQCORE_INLINE void two_gates(P& x, P& y) const {
+    x = gate.value(x);
+    y = gate.value(y);
+  }
+  template <class P>
+  SEQCORE_INLINE void state_and_gate(P& x, P& y) const {
+    x = state.value(x);
+    y = gate.value(y);
+  }
 };
 
 // Whether a long call should end early. Only rank 0 asks; the others read its answer.
@@ -241,6 +289,14 @@ SEQCORE_INLINE bool stopped(const Team& team) {
 }
 SEQCORE_INLINE void wait(const Team& team) {
   if (team.size > 1) team.wait(team.context);
+}
+
+// The barrier that ends round n of a loop; false if the loop ends there for all. A value that rank 0 sets during the next
+// round is n + 1, so a slow thread cannot leave one round early.
+SEQCORE_INLINE bool end_round(const Team& team, Index n) {
+  if (team.rank == 0 && *team.stop && *team.last_round > n) *team.last_round = n;
+  wait(team);
+  return *team.last_round > n;
 }
 
 // The part of 0...count-1 that thread `rank` of `size` works on, in multiples of `grain`.

@@ -15,9 +15,10 @@ using Index = std::ptrdiff_t;
 struct Team {
   int rank, size;
   void* context;
-  void (*wait)(void* context);             // barrier of the region
-  bool (*interrupted)(void* context);      // asked by rank 0: has the user pressed Ctrl-C?
-  volatile int* stop;                      // set once the answer was yes: finish early, results will not be used
+  void (*wait)(void* context);         // barrier of the region
+  bool (*interrupted)(void* context);  // asked by rank 0: has the user pressed Ctrl-C?
+  volatile int* stop;                  // set once the answer was yes: finish early, results will not be used
+  volatile Index* last_round;          // loops with a barrier end together after this round, set by rank 0 before its barrier
 };
 
 enum class Cell : int { kRnn, kLstm, kGru, kGruResetBefore };

@@ -16,8 +16,8 @@ struct GruCell {
   template <class P, class A>
   static SEQCORE_INLINE P forward(const A& act, const Block<T>& at) {
     constexpr int w = kSize<P>;
-    const P z = act.gate.value(add(load<P>(at.gates), load<P>(at.recurrent)));
-    const P r = act.gate.value(add(load<P>(at.gates + w), load<P>(at.recurrent + w)));
+    P z = add(load<P>(at.gates), load<P>(at.recurrent)), r = add(load<P>(at.gates + w), load<P>(at.recurrent + w));
+    act.two_gates(z, r);
     const P n = act.state.value(madd(r, load<P>(at.recurrent + 2 * w), load<P>(at.gates + 2 * w)));
     store(at.gates, z);
     store(at.gates + w, r);
@@ -52,7 +52,8 @@ struct GruResetBeforeCell {
   template <class P, class A>
   static SEQCORE_INLINE P forward_reset(const A& act, const Block<T>& at) {
     constexpr int w = kSize<P>;
-    const P z = act.gate.value(load<P>(at.gates)), r = act.gate.value(load<P>(at.gates + w));
+    P z = load<P>(at.gates), r = load<P>(at.gates + w);
+    act.two_gates(z, r);
     store(at.gates, z);
     store(at.gates + w, r);
     return mul(r, load_first<P>(at.h_used, at.count));

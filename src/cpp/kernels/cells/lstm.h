@@ -14,8 +14,9 @@ struct LstmCell {
   template <class P, class A>
   static SEQCORE_INLINE P forward(const A& act, const Block<T>& at) {
     constexpr int w = kSize<P>;
-    const P i = act.gate.value(load<P>(at.gates)), f = act.gate.value(load<P>(at.gates + w));
-    const P g = act.state.value(load<P>(at.gates + 2 * w)), o = act.gate.value(load<P>(at.gates + 3 * w));
+    P i = load<P>(at.gates), f = load<P>(at.gates + w), g = load<P>(at.gates + 2 * w), o = load<P>(at.gates + 3 * w);
+    act.two_gates(i, f);
+    act.state_and_gate(g, o);
     const P c = madd(f, load<P>(at.c_before), mul(i, g));
     store(at.gates, i);
     store(at.gates + w, f);
