@@ -1,5 +1,6 @@
-"""Settings shared by all tests: property tests without deadlines, and the thread count put back after each test."""
+"""Settings shared by all tests: Ctrl-C works, property tests have no deadline, the thread count is put back."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that `from tests import ...` works from anywhere
+
+# A process started in the background ignores Ctrl-C, and so would the tests that send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 try:
     from hypothesis import settings
