@@ -524,7 +524,9 @@ def test_softmax(shape, dtype, rng):
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("bias", [False, True], ids=["no_bias", "bias"])
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 1), (2, 3, 2), (7, 9, 17), (33, 40, 65), (100, 17, 1000), (400, 20, 9), (260, 64, 310)], ids=str
+    "shape",
+    [(1, 1, 1), (2, 3, 2), (7, 9, 17), (33, 40, 65), (100, 17, 1000), (400, 20, 9), (260, 64, 310), (5, 70, 1537), (140, 2, 65000)],
+    ids=str,
 )
 def test_linear_softmax(shape, bias, weighted, dtype, rng):
     """Losses, hits and gradients of dense + softmax cross-entropy."""
@@ -566,6 +568,26 @@ def test_linear_softmax_extremes(dtype, rng):
     assert np.isnan(losses).tolist() == [False, False, True, False]
     assert np.isnan(dx[2]).all() and np.isfinite(np.delete(dx, 2, 0)).all()
     assert np.isnan(dkernel[2]).all()
+
+
+@dtypes
+def test_linear_softmax_slices(dtype, rng):
+    """Classes in several slices: logits that grow and fall along them, slices of -inf, ties between slices."""
+    classes, rows = 2000, 9
+    x, kernel = rng.normal(size=(rows, 6)).astype(dtype), rng.normal(size=(6, classes)).astype(dtype)
+    targets = rng.integers(0, classes, rows).astype(np.int32)
+    with np.errstate(invalid="ignore"):
+        for bias in (np.linspace(-90, 90, classes), np.linspace(90, -90, classes), np.where(np.arange(classes) < 1100, -np.inf, 0)):
+            aimed = np.where(np.isinf(bias[targets]), targets % 900 + 1100, targets).astype(np.int32)
+            got = _core.linear_softmax(x, kernel, bias.astype(dtype), aimed)
+            expected = reference.linear_softmax(x, kernel, bias.astype(dtype), aimed)
+            assert np.array_equal(got[1], expected[1])
+            for mine, value in zip((got[0], *got[2:]), (expected[0], *expected[2:]), strict=True):
+                close(mine, value, dtype)
+    flat, ones = np.zeros((1, classes), dtype), np.ones((4, 1), dtype)
+    flat[0, [3, 700, 1500]] = 5
+    aimed = np.array([3, 700, 1500, 4], np.int32)
+    assert _core.linear_softmax(ones, flat, None, aimed)[1].tolist() == [True, False, False, False]
 
 
 # Embedding and dropout ------------------------------------------------------------------------------------------------

@@ -119,12 +119,12 @@ py::tuple linear_softmax(const py::array& x, const py::array& kernel, const py::
     }
     LinearSoftmaxSizes sizes;
     kernels<T>().linear_softmax_sizes(call, sizes);
-    call.block = sizes.block;
     const int threads = threads_for(flops_of(R, K, V));
-    const auto pack = borrow_array<T>(sizes.pack), logits = borrow_array<T>(sizes.logits),
+    const auto pack = borrow_array<T>(sizes.pack), logits = borrow_array<T>(sizes.logits), rows = borrow_array<T>(sizes.rows),
                scratch = borrow_array<T>(threads * sizes.thread);
     call.scratch_pack = pack.get();
     call.scratch_logits = logits.get();
+    call.scratch_rows = rows.get();
     call.scratch_thread = scratch.get();
     run_released(threads, [&](const Team& team) { kernels<T>().linear_softmax(call, team); });
     return py::make_tuple(losses, correct, dx, dkernel, dbias);

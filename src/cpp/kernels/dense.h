@@ -110,7 +110,7 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
   if (!call.dkernel) return;
   const Factor<T> by_x{call.x, K, K, 0, 1, call.dkernel};
   T* scratch = call.scratch_thread + team.rank * weight_scratch<T, 1>(K);
-  share_weight_gradients<T, 1>(team, g, stride, call.rows, N, &by_x, 1, call.dbias, false, scratch);
+  share_weight_gradients<T, 1>(team, PlainRows<T>{g, stride}, call.rows, N, &by_x, 1, call.dbias, false, scratch);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -14,6 +14,12 @@ constexpr int kMostRows = 256;  // rows of one call of `multiply`
 // A packed matrix of more bytes than this is taken to lie beyond the second-level cache.
 constexpr Index kCached = Index(1) << 20;
 
+// Elements from row to row: an odd number of vectors, so that the rows of a tile do not fall on the same cache sets.
+template <class T>
+SEQCORE_INLINE Index row_stride(Index columns) {
+  return (columns / kLanes<T> | 1) * kLanes<T>;
+}
+
 // Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel. next: null, or what comes after it.
 template <class T, int NV, int NP>
 void multiply_panels(const T* const* a, Index ak, int rows, const T* panel, Index b_row, Index b_panel, Index K, T* const* c,
@@ -231,20 +237,30 @@ Index weight_scratch(Index columns) {
   return kBlockRows * kWidest + std::max(2 * kProductsBudget<T>, (columns + 1) * kWidest);
 }
 
-// Copies rows [0, depth) of one panel of g and adds their sum to `sums`.
-template <class T, int G>
-void copy_panel(const T* g, Index stride, Index depth, Index units, Index panel, T* copy, T* sums) {
+// The rows of a product's second factor g, as they stand.
+template <class T>
+struct PlainRows {
+  const T* g;
+  Index stride;
+  // n elements of row r from `column` on.
+  SEQCORE_INLINE Wide<T> read(Index r, Index column, int n) const { return load_first<Wide<T>>(g + r * stride + column, n); }
+};
+
+// Copies rows [r0, r0 + depth) of one panel of g and adds their sum to `sums`.
+template <class T, int G, class Rows>
+void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, T* copy, T* sums) {
   using B = Blocks<T, G>;
   using P = Wide<T>;
   constexpr int W = kLanes<T>;
   const int vectors = B::panel_vectors(units, panel);
   const Index width = Index(vectors) * W;
   for (int v = 0; v < vectors; ++v) {
+    const Index column = (panel * B::kPanel + v) * W;
     // The rows of a plain matrix end with its last column.
-    const int n = G == 1 ? int(std::min<Index>(W, units - (panel * B::kPanel + v) * W)) : W;
+    const int n = G == 1 ? int(std::min<Index>(W, units - column)) : W;
     P sum = load<P>(sums + v * W);
     for (Index i = 0; i < depth; ++i) {
-      const P value = load_first<P>(g + i * stride + v * W, n);
+      const P value = g.read(r0 + i, column, n);
       sum = add(sum, value);
       store(copy + i * width + v * W, value);
     }
@@ -252,11 +268,11 @@ void copy_panel(const T* g, Index stride, Index depth, Index units, Index panel,
   }
 }
 
-// The gradients of the columns of panels [p0, p1): g (packed order, rows `stride` apart) is copied block by block, and the
+// The gradients of the columns of panels [p0, p1): g (in packed order) is copied block by block, and the
 // bias's gradient is summed on the way. `add` adds to what stands at `out`. scratch: weight_scratch of all factors' columns.
-template <class T, int G>
-void weight_gradients(const T* g, Index stride, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count,
-                      T* bias, bool add, T* scratch) {
+template <class T, int G, class Rows>
+void weight_gradients(const Rows& g, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count, T* bias,
+                      bool add, T* scratch) {
   using B = Blocks<T, G>;
   constexpr int W = kLanes<T>;
   constexpr Index kWidest = Index(B::kPanel) * W;
@@ -274,7 +290,7 @@ void weight_gradients(const T* g, Index stride, Index R, Index units, Index p0, 
         const int vectors = B::panel_vectors(units, p);
         const Index width = Index(vectors) * W;
         T* sums = first + (p - begin) * step;
-        copy_panel<T, G>(g + r * stride + p * kWidest, stride, depth, units, p, copy, sums);
+        copy_panel<T, G>(g, r, depth, units, p, copy, sums);
         T* out = sums + kWidest;
         for (int f = 0; f < count; ++f) {
           const Factor<T>& factor = factors[f];
@@ -315,9 +331,9 @@ int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Inde
 }
 
 // weight_gradients shared by a team: its panels, or, where there are few, the columns of x.
-template <class T, int G>
-void share_weight_gradients(const Team& team, const T* g, Index stride, Index R, Index units, const Factor<T>* factors, int count,
-                            T* bias, bool add, T* scratch) {
+template <class T, int G, class Rows>
+void share_weight_gradients(const Team& team, const Rows& g, Index R, Index units, const Factor<T>* factors, int count, T* bias,
+                            bool add, T* scratch) {
   constexpr Index kFewPanels = 8;
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
@@ -335,8 +351,8 @@ void share_weight_gradients(const Team& team, const T* g, Index stride, Index R,
     // A few panels at a time, so that an interruption is noticed.
     const Index together = panels_together<T, G>(end - begin);
     for (Index p = panels.begin; p < panels.end && !stopped(team); p += together)
-      weight_gradients<T, G>(g, stride, R, units, p, std::min(p + together, panels.end), parts, some, begin == 0 ? bias : nullptr,
-                             add, scratch);
+      weight_gradients<T, G>(g, R, units, p, std::min(p + together, panels.end), parts, some, begin == 0 ? bias : nullptr, add,
+                             scratch);
   }
 }
 

@@ -1,13 +1,24 @@
-// Dense layer and softmax cross-entropy in one: blocks of rows over all classes, so that no (R, V) matrix outlives its block.
+// Dense layer and softmax cross-entropy in one.
+//
+// The classes are cut into slices. For each slice the team packs its columns of W and their transpose, and every thread takes
+// its rows through it: logits, exponentials against the largest logit so far (Milakov & Gimelshein 2018, "Online normalizer
+// calculation for softmax"), and their part of dx, while all of it is still in the second-level cache. W is thus read from
+// memory once. What is left for the weights' gradient is one factor per row and slice, applied where a panel of it is copied.
+//
+//   slice s, row r:  l = x·W_s + b_s    m' = max(m, max l)    e_s = exp(l - m')    sum = sum exp(m - m') + Σ e_s
+//   in the end:      loss = log sum + m - l_target            factor_s = weight / sum · exp(m_s - m)
+//   gradient of l:   factor_s e_s - weight · (1 at the target)
 #pragma once
 
 #include "dense.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
-// Rows whose logits stay in the second-level cache between the product and the softmax.
-constexpr Index kSoftmaxRows = 36;
-// Elements of the logits of one block; a block has at least kSoftmaxRows rows.
+// Classes of a slice: whole panels of every vector width. The last slice has from half as many to half as many more.
+constexpr Index kSliceClasses = 512, kMostClasses = kSliceClasses * 3 / 2;
+// Rows that go through a slice together: their logits stay in the second-level cache.
+constexpr Index kSliceRows = 128;
+// Elements of the exponentials that are kept for the weights' gradient; a block of rows has at least kSliceRows.
 constexpr Index kLogitsBudget = Index(1) << 23;
 
 template <class P>
@@ -61,71 +72,224 @@ void softmax(T* x, Index rows, Index columns, const Team& team) {
   });
 }
 
+// Scratch of one call: for a block of rows, and two slices in turn.
 template <class T>
-void linear_softmax_sizes(const LinearSoftmaxCall<T>& call, LinearSoftmaxSizes& sizes) {
+struct SoftmaxScratch {
   using B = Blocks<T, 1>;
-  const Index columns = B::columns(call.classes);
-  sizes.block = std::min(call.rows, std::max(kSoftmaxRows, kLogitsBudget / columns));
-  sizes.pack = (call.inputs + 1) * columns + (call.dx ? call.classes * B::columns(call.inputs) : 0);
-  sizes.logits = sizes.block * columns;
-  sizes.thread = weight_scratch<T, 1>(call.inputs);
+  Index block, slices, stride;  // rows of a block; slices of all classes; elements from row to row of the exponentials
+  Index pack;                   // elements of one packed slice: W_s, its bias, W_sᵀ
+
+  explicit SoftmaxScratch(const LinearSoftmaxCall<T>& call)
+      : slices(std::max<Index>(1, (call.classes + kSliceClasses / 2 - 1) / kSliceClasses)),
+        stride(row_stride<T>(B::columns(call.dkernel ? call.classes : std::min(call.classes, kMostClasses)))),
+        pack(kMostClasses * (call.inputs + 1 + (call.dx ? B::columns(call.inputs) : 0))) {
+    block = std::min(call.rows, std::max(kSliceRows, kLogitsBudget / stride));
+  }
+  // Per row: largest logit so far, sum, target's logit, what the last slice scaled the earlier ones by; shift and then factor of
+  // each slice; W's column of the target.
+  Index row_elements(const LinearSoftmaxCall<T>& call) const { return 4 + slices + (call.dx ? call.inputs : 0); }
+};
+
+// Of one thread: a group's dx of one slice, or the products of the weights' gradients.
+template <class T>
+Index softmax_thread_scratch(const LinearSoftmaxCall<T>& call) {
+  return std::max(kSliceRows * Blocks<T, 1>::columns(call.inputs), weight_scratch<T, 1>(call.inputs));
 }
 
-// One row: its loss, and its logits become the gradient weight · (softmax - one-hot).
 template <class T>
-void finish_row(const LinearSoftmaxCall<T>& call, Index r, T* logits) {
-  using P = Wide<T>;
-  const Index V = call.classes, target = call.targets[r];
-  const T best = largest<P>(logits, V), mine = logits[target];
-  Index before = 0;
-  if (mine == best)
-    while (before < target && logits[before] != best) ++before;
-  call.correct[r] = mine == best && before == target;
-  const T sum = exponentials<P>(logits, V, best);
-  call.losses[r] = std::log(sum) + (best - mine);
-  if (!call.dkernel && !call.dx) return;
-  const T weight = call.weights ? call.weights[r] : T(1);
-  scale_by<P>(logits, V, weight / sum);
-  logits[target] -= weight;
+void linear_softmax_sizes(const LinearSoftmaxCall<T>& call, LinearSoftmaxSizes& sizes) {
+  const SoftmaxScratch<T> scratch(call);
+  sizes.pack = 2 * scratch.pack;
+  sizes.logits = scratch.block * scratch.stride;
+  sizes.rows = scratch.block * scratch.row_elements(call);
+  sizes.thread = softmax_thread_scratch(call);
 }
+
+// The gradient of the logits, made from the exponentials as it is read.
+template <class T>
+struct SoftmaxRows {
+  const T* exponentials;
+  Index stride;
+  const T* factors;  // of slice s and row r at s * rows + r
+  Index rows, slices;
+  const int32_t* targets;
+  const T* weights;  // or null
+
+  SEQCORE_INLINE Wide<T> read(Index r, Index column, int n) const {
+    using P = Wide<T>;
+    const Index slice = std::min(column / kSliceClasses, slices - 1);
+    const P value = mul(load_first<P>(exponentials + r * stride + column, n), fill<P>(factors[slice * rows + r]));
+    const Index at = targets[r] - column;
+    if (at < 0 || at >= kLanes<T>) return value;
+    alignas(64) T part[kLanes<T>];
+    store(part, value);
+    part[at] -= weights ? weights[r] : T(1);
+    return load<P>(part);
+  }
+};
+
+// One block of rows of a call, with the addresses that follow from it.
+template <class T>
+struct SoftmaxBlock {
+  using P = Wide<T>;
+  using B = Blocks<T, 1>;
+  static constexpr Index kColumns = Index(B::kPanel) * kLanes<T>;
+
+  const LinearSoftmaxCall<T>& call;
+  const SoftmaxScratch<T>& scratch;
+  Index first, rows;  // of the call's rows
+  T *best, *sum, *mine, *scale, *factors, *target_columns;
+
+  SoftmaxBlock(const LinearSoftmaxCall<T>& c, const SoftmaxScratch<T>& s, Index r0)
+      : call(c), scratch(s), first(r0), rows(std::min(s.block, c.rows - r0)), best(c.scratch_rows), sum(best + rows),
+        mine(sum + rows), scale(mine + rows), factors(scale + rows), target_columns(factors + s.slices * rows) {}
+
+  Index begin(Index slice) const { return slice * kSliceClasses; }
+  Index width(Index slice) const { return slice + 1 < scratch.slices ? kSliceClasses : call.classes - begin(slice); }
+  T* packed(Index slice) const { return call.scratch_pack + (slice & 1) * scratch.pack; }
+  T* packed_bias(Index slice) const { return packed(slice) + call.inputs * kMostClasses; }
+  T* transposed(Index slice) const { return packed_bias(slice) + kMostClasses; }
+  T* logits(Index slice, Index r) const { return call.scratch_logits + r * scratch.stride + (call.dkernel ? begin(slice) : 0); }
+  T weight(Index r) const { return call.weights ? call.weights[first + r] : T(1); }
+
+  // The team's share of a slice: panels of W_s, and beside each the same columns transposed, while they are in the cache.
+  void pack(Index slice, const Team& team) const {
+    const Index K = call.inputs, V = call.classes, count = width(slice);
+    const T* from = call.kernel + begin(slice);
+    const Range mine_to_do = share(B::panels(count), team.rank, team.size);
+    for (Index p = mine_to_do.begin; p < mine_to_do.end; ++p) {
+      pack_panels<1>(from, V, K, count, p, p + 1, packed(slice));
+      T* bias = packed_bias(slice);
+      if (call.bias) {
+        pack_panels<1>(call.bias + begin(slice), V, 1, count, p, p + 1, bias);
+      } else {
+        for (Index n = 0; n < Index(B::panel_vectors(count, p)) * kLanes<T>; ++n) bias[p * kColumns + n] = 0;
+      }
+      if (!call.dx) continue;
+      const Index column = p * kColumns, columns = std::min(kColumns, count - column);
+      for (Index q = 0; q < B::panels(K); ++q)
+        pack_panel_transposed<1>(from + column, V, K, columns, q,
+                                 transposed(slice) + q * count * kColumns + column * B::panel_vectors(K, q) * kLanes<T>);
+    }
+  }
+
+  void begin_row(Index r) const {
+    best[r] = -std::numeric_limits<T>::infinity();
+    sum[r] = 0;
+    mine[r] = 0;
+    call.correct[first + r] = 1;
+  }
+
+  // The logits of one row and slice become exponentials; what stood for earlier slices is scaled to the new largest logit.
+  void exponentials_of(Index slice, Index r) const {
+    T* row = logits(slice, r);
+    const Index count = width(slice), target = call.targets[first + r] - begin(slice);
+    const T before = best[r], top = largest<P>(row, count);
+    uint8_t& correct = call.correct[first + r];
+    best[r] = top > before ? top : before;
+    if (target >= 0 && target < count) {
+      // Of equal logits the first class counts.
+      mine[r] = row[target];
+      correct = mine[r] == top && mine[r] > before;
+      for (Index n = 0; correct && n < target; ++n) correct = row[n] != top;
+    } else if (target < 0) {
+      correct = correct && !(top > mine[r]);
+    }
+    const T shift = shift_of(best[r]);
+    factors[slice * rows + r] = shift;
+    scale[r] = exp_of(shift_of(before) - shift);
+    sum[r] = sum[r] * scale[r] + exponentials<P>(row, count, shift);
+  }
+
+  // Rows [r0, r0 + n) through one slice.
+  void forward(Index slice, Index r0, int n, T* scratch_dx) const {
+    const Index K = call.inputs, count = width(slice);
+    const T* a[kSliceRows];
+    T* c[kSliceRows];
+    for (int i = 0; i < n; ++i) {
+      a[i] = call.x + (first + r0 + i) * K;
+      c[i] = logits(slice, r0 + i);
+    }
+    multiply<T, B::kPanel>(a, 1, n, packed(slice), K, B::vectors(count), 0, B::panels(count), c, Start::kBias,
+                           packed_bias(slice));
+    for (int i = 0; i < n; ++i) exponentials_of(slice, r0 + i);
+    if (!call.dx) return;
+    const Index columns = B::columns(K);
+    for (int i = 0; i < n; ++i) {
+      a[i] = c[i];
+      c[i] = scratch_dx + i * columns;
+    }
+    multiply<T, B::kPanel>(a, 1, n, transposed(slice), count, B::vectors(K), 0, B::panels(K), c, Start::kZero);
+    for (int i = 0; i < n; ++i) {
+      const Index r = r0 + i, target = call.targets[first + r] - begin(slice);
+      T* __restrict dx = call.dx + (first + r) * K;
+      const T* __restrict part = c[i];
+      const T factor = scale[r];
+      if (slice)
+        for (Index k = 0; k < K; ++k) dx[k] = dx[k] * factor + part[k];
+      else
+        std::memcpy(dx, part, sizeof(T) * size_t(K));
+      if (target >= 0 && target < count) keep_column(slice, r, target);
+    }
+  }
+
+  void keep_column(Index slice, Index r, Index target) const {
+    const Index K = call.inputs;
+    for (Index q = 0; q < B::panels(K); ++q) {
+      const Index lanes = Index(B::panel_vectors(K, q)) * kLanes<T>;
+      std::memcpy(target_columns + r * K + q * kColumns, transposed(slice) + q * width(slice) * kColumns + target * lanes,
+                  sizeof(T) * size_t(std::min(lanes, K - q * kColumns)));
+    }
+  }
+
+  // Loss, factors of the slices, and dx of a row that has seen all of them.
+  void end_row(Index r) const {
+    const T w = weight(r), over_sum = w / sum[r];
+    call.losses[first + r] = std::log(sum[r]) + (best[r] - mine[r]);
+    for (Index slice = 0; slice < scratch.slices; ++slice) {
+      T& factor = factors[slice * rows + r];
+      factor = over_sum * exp_of(factor - best[r]);
+    }
+    if (!call.dx) return;
+    T* dx = call.dx + (first + r) * call.inputs;
+    const T* column = target_columns + r * call.inputs;
+    for (Index k = 0; k < call.inputs; ++k) dx[k] = dx[k] * over_sum - w * column[k];
+  }
+
+  static T shift_of(T top) { return top == -std::numeric_limits<T>::infinity() ? T(0) : top; }
+  static T exp_of(T x) { return ei::pfirst(exp(fill<P>(x))); }
+};
 
 // loss_r = log sum_v exp(x_r·W_v + b_v) - (x_r·W_t + b_t)
 template <class T>
 void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
-  using B = Blocks<T, 1>;
-  const Index K = call.inputs, V = call.classes, columns = B::columns(V);
-  T* packed = call.scratch_pack;
-  T* transposed = packed + (K + 1) * columns;
-  pack_dense(call.kernel, call.bias, K, V, packed, team);
-  if (call.dx) pack_dense_transposed(call.kernel, K, V, transposed, team);
-  wait(team);
-  const Factor<T> none{};
-  T* scratch = call.scratch_thread + team.rank * weight_scratch<T, 1>(K);
-  for (Index r0 = 0; r0 < call.rows; r0 += call.block) {
-    const Index rows = std::min(call.block, call.rows - r0);
-    const Range mine = share(rows, team.rank, team.size);
-    for (Index r = mine.begin; r < mine.end && !stopped(team); r += kSoftmaxRows) {
-      const int n = int(std::min(kSoftmaxRows, mine.end - r));
-      const T* a[kSoftmaxRows];
-      T* c[kSoftmaxRows];
-      for (int i = 0; i < n; ++i) {
-        a[i] = call.x + (r0 + r + i) * K;
-        c[i] = call.scratch_logits + (r + i) * columns;
+  const SoftmaxScratch<T> sizes(call);
+  T* scratch = call.scratch_thread + team.rank * softmax_thread_scratch(call);
+  for (Index r0 = 0; r0 < call.rows; r0 += sizes.block) {
+    const SoftmaxBlock<T> block(call, sizes, r0);
+    const Range mine = share(block.rows, team.rank, team.size);
+    for (Index r = mine.begin; r < mine.end; ++r) block.begin_row(r);
+    const int groups = int((mine.end - mine.begin + kSliceRows - 1) / kSliceRows);
+    for (Index slice = 0; slice < sizes.slices; ++slice) {
+      block.pack(slice, team);
+      wait(team);
+      for (int g = 0; g < groups && !stopped(team); ++g) {
+        const Range part = share(mine.end - mine.begin, g, groups);
+        block.forward(slice, mine.begin + part.begin, int(part.end - part.begin), scratch);
       }
-      multiply<T, B::kPanel>(a, 1, n, packed, K, B::vectors(V), 0, B::panels(V), c, Start::kBias, packed + K * columns);
-      for (int i = 0; i < n; ++i) finish_row(call, r0 + r + i, c[i]);
     }
-    if (call.dx)
-      for (Index r = mine.begin; r < mine.end && !stopped(team); r += kMostRows)
-        multiply_rows(call.scratch_logits + r * columns, columns, int(std::min<Index>(kMostRows, mine.end - r)), transposed, V, K,
-                      call.dx + (r0 + r) * K, Start::kZero, static_cast<const T*>(nullptr));
+    for (Index r = mine.begin; r < mine.end; ++r) block.end_row(r);
     wait(team);
     if (call.dkernel) {
-      Factor<T> by_x = none;
-      by_x.x = call.x + r0 * K;
-      by_x.stride = by_x.columns = K;
-      by_x.out = call.dkernel;
-      share_weight_gradients<T, 1>(team, call.scratch_logits, columns, rows, V, &by_x, 1, call.dbias, r0 > 0, scratch);
+      const Factor<T> by_x{call.x + r0 * call.inputs, call.inputs, call.inputs, 0, 1, call.dkernel};
+      const SoftmaxRows<T> gradient{call.scratch_logits,
+                                    sizes.stride,
+                                    block.factors,
+                                    block.rows,
+                                    sizes.slices,
+                                    call.targets + r0,
+                                    call.weights ? call.weights + r0 : nullptr};
+      share_weight_gradients<T, 1>(team, gradient, block.rows, call.classes, &by_x, 1, call.dbias, r0 > 0, scratch);
     }
     wait(team);
   }

@@ -26,12 +26,6 @@ struct CellOf<T, Cell::kGru> : GruCell<T> {};
 template <class T>
 struct CellOf<T, Cell::kGruResetBefore> : GruResetBeforeCell<T> {};
 
-// Elements from row to row: an odd number of vectors, so that the rows of a tile do not fall on the same cache sets.
-template <class T>
-SEQCORE_INLINE Index row_stride(Index columns) {
-  return (columns / kLanes<T> | 1) * kLanes<T>;
-}
-
 // One direction of a call with the sizes and addresses that follow from it.
 template <class T, Cell kCell>
 struct Scan {
@@ -651,7 +645,7 @@ void weights_gradient(const BackScan<T, kCell>& scan, const Team& team, T* scrat
   const Factor<T> by_x{x, x_stride, scan.D, 0, G, dir.dkernel}, by_h{h, scan.H, scan.H, 0, G, dir.drecurrent};
   const Index R = scan.map.rows, H = scan.H;
   const auto gradients = [&](const T* g, const Factor<T>* factors, int count, T* bias) {
-    share_weight_gradients<T, G>(team, g, scan.gate_stride, R, H, factors, count, bias, false, scratch);
+    share_weight_gradients<T, G>(team, PlainRows<T>{g, scan.gate_stride}, R, H, factors, count, bias, false, scratch);
   };
   if constexpr (kCell == Cell::kGru) {
     gradients(dir.saved_gates, &by_x, 1, dir.dbias);

@@ -119,16 +119,16 @@ struct DenseSizes {
 
 template <class T>
 struct LinearSoftmaxCall {
-  Index rows, inputs, classes, block;
+  Index rows, inputs, classes;
   const T *x, *kernel, *bias, *weights;
   const int32_t* targets;
   T* losses;
   uint8_t* correct;
   T *dx, *dkernel, *dbias;      // null: not wanted
-  T *scratch_pack, *scratch_logits, *scratch_thread;
+  T *scratch_pack, *scratch_logits, *scratch_rows, *scratch_thread;
 };
 struct LinearSoftmaxSizes {
-  Index block, pack, logits, thread;
+  Index pack, logits, rows, thread;
 };
 
 enum class Rule : int { kSgd, kAdam, kRmsprop, kAdagrad };
