@@ -525,7 +525,17 @@ def test_softmax(shape, dtype, rng):
 @pytest.mark.parametrize("bias", [False, True], ids=["no_bias", "bias"])
 @pytest.mark.parametrize(
     "shape",
-    [(1, 1, 1), (2, 3, 2), (7, 9, 17), (33, 40, 65), (100, 17, 1000), (400, 20, 9), (260, 64, 310), (5, 70, 1537), (140, 2, 65000)],
+    [
+        (1, 1, 1),
+        (2, 3, 2),
+        (7, 9, 17),
+        (33, 40, 65),
+        (100, 17, 1000),
+        (400, 20, 9),
+        (260, 64, 310),
+        (5, 70, 1537),
+        (140, 2, 65000),
+    ],
     ids=str,
 )
 def test_linear_softmax(shape, bias, weighted, dtype, rng):
@@ -577,7 +587,11 @@ def test_linear_softmax_slices(dtype, rng):
     x, kernel = rng.normal(size=(rows, 6)).astype(dtype), rng.normal(size=(6, classes)).astype(dtype)
     targets = rng.integers(0, classes, rows).astype(np.int32)
     with np.errstate(invalid="ignore"):
-        for bias in (np.linspace(-90, 90, classes), np.linspace(90, -90, classes), np.where(np.arange(classes) < 1100, -np.inf, 0)):
+        for bias in (
+            np.linspace(-90, 90, classes),
+            np.linspace(90, -90, classes),
+            np.where(np.arange(classes) < 1100, -np.inf, 0),
+        ):
             aimed = np.where(np.isinf(bias[targets]), targets % 900 + 1100, targets).astype(np.int32)
             got = _core.linear_softmax(x, kernel, bias.astype(dtype), aimed)
             expected = reference.linear_softmax(x, kernel, bias.astype(dtype), aimed)
