@@ -31,6 +31,8 @@ inline constexpr const char* kTypeName<double> = "float64";
 template <>
 inline constexpr const char* kTypeName<int32_t> = "int32";
 template <>
+inline constexpr const char* kTypeName<uint32_t> = "uint32";
+template <>
 inline constexpr const char* kTypeName<int64_t> = "int64";
 template <>
 inline constexpr const char* kTypeName<bool> = "bool";
@@ -143,5 +145,6 @@ void bind_optimizer(py::module_& m);
 void bind_random(py::module_& m);
 void bind_stream(py::module_& m);
 void bind_system(py::module_& m);
+void bind_word2vec(py::module_& m);
 
 }  // namespace seqcore

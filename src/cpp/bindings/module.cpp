@@ -22,4 +22,5 @@ PYBIND11_MODULE(_core, m) {
   bind_optimizer(m);
   bind_random(m);
   bind_stream(m);
+  bind_word2vec(m);
 }

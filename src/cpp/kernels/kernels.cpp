@@ -3,6 +3,7 @@
 #include "linear_softmax.h"
 #include "optimizer.h"
 #include "sequence.h"
+#include "skipgram.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
@@ -72,6 +73,6 @@ constexpr Kernels<T> kernels() {
 #define SEQCORE_TEXT2(x) #x
 #define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)
 extern const Table table;
-const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kernels<float>(), kernels<double>()};
+const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kernels<float>(), kernels<double>(), word2vec};
 
 }  // namespace seqcore::SEQCORE_VARIANT

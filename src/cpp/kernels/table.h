@@ -166,10 +166,29 @@ struct Kernels {
   double (*peak_flops)(Index repeats);  // runs the multiply-add loop, returns the operations done
 };
 
+// One pass of word2vec over some sentences. Rows of `input` and `output` are `stride` apart, a multiple of 16, zero past
+// `size`; threads share both without locks.
+struct Word2VecCall {
+  const int32_t* words;            // ids of the corpus, sentence after sentence
+  const Index* sentences;          // offsets into `words`, one more than there are sentences
+  Index first, last;               // sentences of this call
+  Index size, stride, classes;
+  float *input, *output;           // (V, stride)
+  const uint32_t* keep;            // (V) a word stays where a draw of 32 bits is at most this; null: all stay
+  const uint32_t* noise;           // (V, 2) Walker's table: word v where a draw is at most [v, 0], else word [v, 1]
+  const float* shift;              // (V) taken from the logits of a word (NCE), or null
+  int window, negatives, shrink, cbow, mean;
+  double rate_begin, rate_end;     // learning rate at the first and after the last word of the call
+  uint64_t seed;                   // of this pass over the corpus
+  double* loss;                    // per thread: summed over the pairs that were looked at
+  int64_t *looked_at, *pairs;      // per thread: how many those were; how many pairs (centres with CBOW) were learnt
+};
+
 struct Table {
   const char* name;
   Kernels<float> f32;
   Kernels<double> f64;
+  void (*word2vec)(const Word2VecCall&, const Team&);
 };
 
 }  // namespace seqcore

@@ -1,0 +1,284 @@
+// word2vec (Mikolov et al. 2013): skip-gram and CBOW with negative sampling or noise-contrastive estimation.
+//
+// A block is what one centre word gives: C rows x (its contexts; with CBOW one, their mean or sum) against J rows y (the centre
+// and noise words that all of them share). Three small products whose operands stay in the first-level cache and registers:
+//
+//   l = x·yᵀ  (C, J)      g = rate (label - σ(l - shift))      x += g·y      y += gᵀ·x
+//
+// Rows are shared by the threads without locks (Recht et al. 2011, "Hogwild!"). Every draw comes from a generator that is seeded
+// by the pass and the number of the sentence, so the words that are kept, the windows and the noise are the same for any
+// number of threads.
+#pragma once
+
+#include "simd.h"
+
+namespace seqcore::SEQCORE_VARIANT {
+
+constexpr int kMostTargets = 6;       // rows y of one block; more noise words make more blocks
+constexpr int kTargetLanes = 8;       // logits of one context, padded
+constexpr int kMostContexts = 32;     // rows x of one block; wider windows make more blocks
+constexpr int kMostNegatives = 64;
+constexpr Index kLargestVector = 4096;  // numbers of a row, padding included
+constexpr Index kMostKept = 10000;    // words of a sentence that are looked at together
+constexpr int64_t kLossEvery = 64;    // blocks whose loss is measured: one in so many
+
+// SplitMix64 (Steele, Lea & Flood 2014).
+struct SplitMix {
+  uint64_t state;
+
+  static SEQCORE_INLINE uint64_t mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+  }
+  SEQCORE_INLINE uint64_t next() { return mix(state += 0x9E3779B97F4A7C15u); }
+};
+
+// What all rows x of a block meet.
+struct Targets {
+  int count;
+  float* row[kMostTargets];
+  // By target, twice over so that a vector of any width finds its part: label, 1 or 0 for "counts", what is taken off.
+  alignas(64) float label[2 * kTargetLanes], weight[2 * kTargetLanes], shift[2 * kTargetLanes];
+
+  SEQCORE_INLINE void set(int j, float* at, float is, float counts, float off) {
+    row[j] = at;
+    label[j] = label[j + kTargetLanes] = is;
+    weight[j] = weight[j + kTargetLanes] = counts;
+    shift[j] = shift[j + kTargetLanes] = off;
+  }
+};
+
+// l(m, j) = x_m · y_j for M rows x.
+template <int M, int J>
+SEQCORE_INLINE void dots(const float* const* x, const float* const* y, Index stride, float* l) {
+  using P = Wide<float>;
+  P sum[M][J];
+  for (int m = 0; m < M; ++m)
+    for (int j = 0; j < J; ++j) sum[m][j] = fill<P>(0);
+  for (Index d = 0; d < stride; d += kLanes<float>) {
+    P row[M];
+    for (int m = 0; m < M; ++m) row[m] = load<P>(x[m] + d);
+    for (int j = 0; j < J; ++j) {
+      const P target = load<P>(y[j] + d);
+      for (int m = 0; m < M; ++m) sum[m][j] = madd(row[m], target, sum[m][j]);
+    }
+  }
+  for (int m = 0; m < M; ++m)
+    for (int j = 0; j < J; ++j) l[m * kTargetLanes + j] = ei::predux(sum[m][j]);
+}
+
+// x_c += sum_j g(c, j) y_j and y_j += sum_c g(c, j) x_c with the rows as they were (a row that stands twice among the x sees
+// its first change).
+template <int J>
+SEQCORE_INLINE void move_rows(float* const* x, int count, float* const* y, Index stride, const float* g) {
+  using P = Wide<float>;
+  for (Index d = 0; d < stride; d += kLanes<float>) {
+    P target[J], change[J];
+    for (int j = 0; j < J; ++j) {
+      target[j] = load<P>(y[j] + d);
+      change[j] = fill<P>(0);
+    }
+    for (int c = 0; c < count; ++c) {
+      const P before = load<P>(x[c] + d);
+      P after = before;
+      for (int j = 0; j < J; ++j) {
+        const P weight = fill<P>(g[c * kTargetLanes + j]);
+        after = madd(weight, target[j], after);
+        change[j] = madd(weight, before, change[j]);
+      }
+      store(x[c] + d, after);
+    }
+    // Loaded anew: a word may stand twice among the targets.
+    for (int j = 0; j < J; ++j) store(y[j] + d, add(load<P>(y[j] + d), change[j]));
+  }
+}
+
+// -log σ(l) of true pairs and -log σ(-l) of noise, summed over the targets that count.
+inline double loss_of(const float* l, int count, const Targets& targets) {
+  double loss = 0;
+  for (int c = 0; c < count; ++c)
+    for (int j = 0; j < targets.count; ++j) {
+      const double logit = double(l[c * kTargetLanes + j]) - double(targets.shift[j]);
+      const double wrong = targets.label[j] > 0 ? -logit : logit;  // loss = log(1 + e^wrong)
+      if (targets.weight[j] > 0) loss += wrong > 0 ? wrong + std::log1p(std::exp(-wrong)) : std::log1p(std::exp(wrong));
+    }
+  return loss;
+}
+
+template <int J>
+void learn_targets(float* const* x, int count, const Targets& targets, Index stride, float rate, double* loss) {
+  using P = Wide<float>;
+  alignas(64) float g[kMostContexts * kTargetLanes + kLanes<float>];
+  int c = 0;
+  for (; c + 2 <= count; c += 2) dots<2, J>(x + c, targets.row, stride, g + c * kTargetLanes);
+  if (c < count) dots<1, J>(x + c, targets.row, stride, g + c * kTargetLanes);
+  if (loss) *loss += loss_of(g, count, targets);
+  for (int n = 0; n < count * kTargetLanes; n += kLanes<float>) {
+    const int at = n % kTargetLanes;
+    const P chance = sigmoid(sub(load<P>(g + n), load<P>(targets.shift + at)));
+    store(g + n, mul(mul(sub(load<P>(targets.label + at), chance), load<P>(targets.weight + at)), fill<P>(rate)));
+  }
+  move_rows<J>(x, count, targets.row, stride, g);
+}
+
+// One block: `count` rows x, at most kMostContexts, and 1...kMostTargets targets.
+template <int J = kMostTargets>
+void learn(float* const* x, int count, const Targets& targets, Index stride, float rate, double* loss) {
+  if (targets.count == J) return learn_targets<J>(x, count, targets, stride, rate, loss);
+  if constexpr (J > 1) learn<J - 1>(x, count, targets, stride, rate, loss);
+}
+
+// The centre word's noise and window, drawn one centre ahead so that their rows are on their way when they are needed.
+struct Centre {
+  int reach;
+  int32_t noise[kMostNegatives];
+};
+
+// One thread's work on one sentence after another.
+struct Word2Vec {
+  const Word2VecCall& call;
+  SplitMix random{};
+  int32_t kept[kMostKept];
+  Index count = 0;
+  int64_t blocks = 0, pairs = 0, looked_at = 0;
+  double loss = 0;
+  float* sum;  // CBOW: the mean or sum of the contexts, and what it was before the block
+
+  Word2Vec(const Word2VecCall& c, float* scratch) : call(c), sum(scratch) {}
+
+  float* input(Index i) const { return call.input + kept[i] * call.stride; }
+  float* output(int32_t word) const { return call.output + word * call.stride; }
+
+  SEQCORE_INLINE void fetch(const float* row) const {
+    for (Index d = 0; d < call.stride; d += 16) __builtin_prefetch(row + d, 1, 3);
+  }
+
+  // Rare words stay, frequent ones by chance.
+  void choose(Index begin, Index end) {
+    count = 0;
+    for (Index n = begin; n < end; ++n) {
+      const int32_t word = call.words[n];
+      if (!call.keep || uint32_t(random.next() >> 32) <= call.keep[word]) kept[count++] = word;
+    }
+  }
+
+  void draw(Centre& centre, Index i) {
+    if (i >= count) return;
+    centre.reach = call.window;
+    if (call.shrink) centre.reach -= int((random.next() >> 32) * uint64_t(call.window) >> 32);
+    fetch(output(kept[i]));
+    if (i + call.window < count) fetch(input(i + call.window));
+    for (int k = 0; k < call.negatives; ++k) {
+      const uint64_t drawn = random.next();
+      const Index at = Index((drawn >> 32) * uint64_t(call.classes) >> 32);
+      const uint32_t limit = call.noise[2 * at], other = call.noise[2 * at + 1];
+      const int32_t word = uint32_t(drawn) <= limit ? int32_t(at) : int32_t(other);
+      centre.noise[k] = word;
+      fetch(output(word));
+    }
+  }
+
+  // Rows x against the centre's word and its noise.
+  void learn_block(float* const* x, int rows, int32_t word, const Centre& centre, float rate) {
+    Targets targets;
+    const bool look = blocks++ % kLossEvery == 0;
+    for (int k = -1; k < call.negatives;) {
+      targets.count = 0;
+      for (; k < call.negatives && targets.count < kMostTargets; ++k) {
+        const int32_t target = k < 0 ? word : centre.noise[k];
+        // Noise that happens to be the centre's word teaches nothing.
+        targets.set(targets.count++, output(target), k < 0 ? 1.0f : 0.0f, k >= 0 && target == word ? 0.0f : 1.0f,
+                    call.shift ? call.shift[target] : 0.0f);
+      }
+      learn(x, rows, targets, call.stride, rate, look ? &loss : nullptr);
+    }
+    pairs += rows;
+    if (look) looked_at += rows;
+  }
+
+  void skipgram(Index i, const Centre& centre, float rate) {
+    const Index begin = std::max<Index>(0, i - centre.reach), end = std::min(count, i + centre.reach + 1);
+    float* x[kMostContexts];
+    int rows = 0;
+    for (Index n = begin; n < end; ++n) {
+      if (n == i) continue;
+      x[rows++] = input(n);
+      if (rows < kMostContexts) continue;
+      learn_block(x, rows, kept[i], centre, rate);
+      rows = 0;
+    }
+    if (rows) learn_block(x, rows, kept[i], centre, rate);
+  }
+
+  void cbow(Index i, const Centre& centre, float rate) {
+    using P = Wide<float>;
+    const Index begin = std::max<Index>(0, i - centre.reach), end = std::min(count, i + centre.reach + 1);
+    const float size = float(end - begin - 1);
+    if (end - begin < 2) return;
+    float* before = sum + call.stride;
+    for (Index d = 0; d < call.stride; d += kLanes<float>) {
+      P all = fill<P>(0);
+      for (Index n = begin; n < end; ++n)
+        if (n != i) all = add(all, load<P>(input(n) + d));
+      if (call.mean) all = div(all, fill<P>(size));
+      store(sum + d, all);
+      store(before + d, all);
+    }
+    float* x[1] = {sum};
+    learn_block(x, 1, kept[i], centre, rate);
+    for (Index d = 0; d < call.stride; d += kLanes<float>) {
+      P change = sub(load<P>(sum + d), load<P>(before + d));
+      // The sum's error is divided among its words; each word of a mean takes all of it, as word2vec has always done.
+      if (!call.mean) change = div(change, fill<P>(size));
+      for (Index n = begin; n < end; ++n)
+        if (n != i) store(input(n) + d, add(load<P>(input(n) + d), change));
+    }
+  }
+
+  void sentence(Index number, Index begin, Index end, float rate) {
+    random.state = SplitMix::mix(call.seed ^ SplitMix::mix(uint64_t(number) + 0x9E3779B97F4A7C15u));
+    for (Index from = begin; from < end; from += kMostKept) {
+      choose(from, std::min(end, from + kMostKept));
+      for (Index i = 0; i < count && i <= call.window; ++i) fetch(input(i));
+      Centre centres[2];
+      draw(centres[0], 0);
+      for (Index i = 0; i < count; ++i) {
+        draw(centres[(i + 1) & 1], i + 1);
+        const Centre& centre = centres[i & 1];
+        call.cbow ? cbow(i, centre, rate) : skipgram(i, centre, rate);
+      }
+    }
+  }
+};
+
+// Sentences [first, last), shared by words. The learning rate falls along each thread's own words.
+inline void word2vec(const Word2VecCall& call, const Team& team) {
+  const Index* offset = call.sentences;
+  const auto sentence_at = [&](Index word) {
+    Index low = call.first, high = call.last;
+    while (low < high) {
+      const Index middle = (low + high) / 2;
+      if (offset[middle] < word)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return low;
+  };
+  const Index start = offset[call.first], words = offset[call.last] - start;
+  const Index begin = sentence_at(start + words * team.rank / team.size);
+  const Index end = team.rank + 1 == team.size ? call.last : sentence_at(start + words * (team.rank + 1) / team.size);
+  alignas(64) float scratch[2 * kLargestVector];
+  Word2Vec work(call, scratch);
+  const double mine = double(std::max<Index>(1, offset[end] - offset[begin]));
+  for (Index s = begin; s < end && !stopped(team); ++s) {
+    const double done = double(offset[s] - offset[begin]) / mine;
+    work.sentence(s, offset[s], offset[s + 1], float(call.rate_begin + (call.rate_end - call.rate_begin) * done));
+  }
+  call.loss[team.rank] = work.loss;
+  call.looked_at[team.rank] = work.looked_at;
+  call.pairs[team.rank] = work.pairs;
+}
+
+}  // namespace seqcore::SEQCORE_VARIANT
