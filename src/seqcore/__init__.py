@@ -19,6 +19,7 @@ from . import (
     ops,
     optimizers,
     random,
+    sampling,
     text,
 )
 from ._core import __version__, get_num_threads, info, set_num_threads
@@ -66,6 +67,7 @@ __all__ = [
     "random",
     "reduce_mean",
     "reduce_sum",
+    "sampling",
     "set_floatx",
     "set_num_threads",
     "set_seed",
