@@ -21,6 +21,7 @@ PYBIND11_MODULE(_core, m) {
   bind_dense(m);
   bind_optimizer(m);
   bind_random(m);
+  bind_sampling(m);
   bind_stream(m);
   bind_word2vec(m);
 }

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "../corpus.h"
+#include "../sampling.h"
 #include "arguments.h"
 
 namespace seqcore {
@@ -68,6 +69,26 @@ py::tuple encode_words_of(const std::string& path, const py::list& words, Index 
   });
 }
 
+// Walker's table of a distribution, (V, 2): what train_word2vec draws its noise from.
+py::array noise_table(const py::array& weights) {
+  const double* weight = contiguous<double>("weights", weights, {-1});
+  const Index classes = weights.size();
+  double sum = 0;
+  for (Index v = 0; v < classes; ++v) {
+    if (!(weight[v] >= 0 && std::isfinite(weight[v])))
+      fail("weights", "finite numbers from 0", std::to_string(weight[v]) + " at " + std::to_string(v));
+    sum += weight[v];
+  }
+  if (!(sum > 0 && std::isfinite(sum))) fail("weights", "a finite sum above 0", std::to_string(sum));
+  const AliasTable built(weight, classes);
+  const py::array noise = new_array<uint32_t>({classes, 2});
+  for (Index v = 0; v < classes; ++v) {
+    data_of<uint32_t>(noise)[2 * v] = built.slots[size_t(v)].threshold;
+    data_of<uint32_t>(noise)[2 * v + 1] = uint32_t(built.slots[size_t(v)].alias);
+  }
+  return noise;
+}
+
 // Trains `input` and `output` in place on sentences [first, last). Returns (loss summed over the pairs looked at, how many
 // those were, how many pairs were learnt).
 py::tuple train_word2vec(const py::array& words, const py::array& sentences, Index first, Index last, const py::array& input,
@@ -131,6 +152,7 @@ void bind_word2vec(py::module_& m) {
   define(m, "count_words", "path:str", &count_words_of, py::arg("path"));
   define(m, "encode_words", "path:str words:sequence longest:int", &encode_words_of, py::arg("path"), py::arg("words"),
          py::arg("longest") = 10000);
+  define(m, "noise_table", "weights:array", &noise_table, py::arg("weights"));
   define(m, "train_word2vec",
          "words:array sentences:array first:int last:int input:array output:array size:int keep:array? noise:array "
          "shift:array? window:int negatives:int shrink:bool cbow:bool mean:bool rate_begin:float rate_end:float "

@@ -173,7 +173,7 @@ struct Word2Vec {
       const uint64_t drawn = random.next();
       const Index at = Index((drawn >> 32) * uint64_t(call.classes) >> 32);
       const uint32_t limit = call.noise[2 * at], other = call.noise[2 * at + 1];
-      const int32_t word = uint32_t(drawn) <= limit ? int32_t(at) : int32_t(other);
+      const int32_t word = uint32_t(drawn) < limit ? int32_t(at) : int32_t(other);
       centre.noise[k] = word;
       fetch(output(word));
     }
