@@ -36,10 +36,12 @@ from .ops import (
 )
 from .random import set_seed
 from .text import pad_sequences, to_categorical
+from .vectors import KeyedVectors
 
 __all__ = [
     "GradientTape",
     "IndexedSlices",
+    "KeyedVectors",
     "Model",
     "Sequential",
     "Tensor",
