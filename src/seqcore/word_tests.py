@@ -62,19 +62,19 @@ def evaluate_analogies(
     questions = analogies if isinstance(analogies, Mapping) else read_questions(analogies)
     rows, first = _folded(kv, restrict_vocab, case_insensitive)
     sections: list[dict[str, Any]] = []
-    known: list[tuple[dict[str, Any], Question]] = []
+    counted: list[tuple[dict[str, Any], Any, bool]] = []
     for name, asked in questions.items():
         section: dict[str, Any] = {"section": name, "correct": [], "incorrect": []}
         sections.append(section)
         for question in asked:
             words: Any = tuple(word.upper() for word in question) if case_insensitive else tuple(question)
-            if all(word in rows for word in words):
-                known.append((section, words))
-            elif dummy4unknown:
-                section["incorrect"].append(words)
-    answers = _answers(kv, np.array([[rows[word] for word in words] for _, words in known], np.intp), first)
-    for (section, words), right in zip(known, answers):
-        section["correct" if right else "incorrect"].append(words)
+            known = all(word in rows for word in words)
+            if known or dummy4unknown:
+                counted.append((section, words, known))
+    ids = np.array([[rows[word] for word in words] for _, words, known in counted if known], np.intp)
+    answers = iter(_answers(kv, ids, first))
+    for section, words, known in counted:
+        section["correct" if known and next(answers) else "incorrect"].append(words)
     total: dict[str, Any] = {"section": "Total accuracy"}
     for kind in ("correct", "incorrect"):
         total[kind] = [words for section in sections for words in section[kind]]
