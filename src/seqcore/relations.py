@@ -179,10 +179,10 @@ def _blocks(words: int, seed: int) -> Iterator[tuple[NDArray[np.object_], NDArra
         kind, p, r = kinds[slot], pair[about], role[about]
         draw = generator.random(len(slot))
         ids = tables["X"][p, r]
-        for letter, table in (("t", tables["t"][p]), ("r", tables["r"][p, r]), ("f", tables["f"])):
-            chosen = (draw * table.shape[-1]).astype(np.intp)
-            value = table[chosen] if table.ndim == 1 else np.take_along_axis(table, chosen[:, None], 1)[:, 0]
-            ids = np.where(kind == letter, value, ids)
+        fillers = np.broadcast_to(tables["f"], (len(slot), len(_FILLERS)))
+        for letter, table in (("t", tables["t"][p]), ("r", tables["r"][p, r]), ("f", fillers)):
+            chosen = (draw * table.shape[1]).astype(np.intp)
+            ids = np.where(kind == letter, table[np.arange(len(slot)), chosen], ids)
         used = min(int(np.searchsorted(ends, left)) + 1, _BLOCK)
         yield names[ids[: ends[used - 1]]], ends[:used]
         left -= int(ends[used - 1])
