@@ -1,8 +1,12 @@
-// Counter-based random numbers: element i of a stream depends on its key and i alone, whatever thread draws it.
+// Counter-based random numbers, and the distributions that sampled losses draw their classes from. Element i of a stream
+// depends on its key and i alone, whatever thread draws it.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <vector>
+
+#include "kernels/table.h"
 
 namespace seqcore {
 
@@ -16,5 +20,73 @@ inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::arra
   }
   return counter;
 }
+
+// floor(x · n / 2^64), and the next 32 bits behind the point.
+inline uint64_t scaled(uint64_t x, uint64_t n, uint32_t* fraction = nullptr) {
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = Wide(x) * n;
+  if (fraction) *fraction = uint32_t(uint64_t(product) >> 32);
+  return uint64_t(product >> 64);
+}
+
+// Draws k with probability weights[k] / Σ weights in constant time (Walker 1977, built as in Vose 1991): a slot is chosen
+// uniformly, and then its own number or the other one that shares the slot.
+struct AliasTable {
+  struct Slot {
+    uint32_t threshold;  // of 2^32: below it the slot's own number
+    int32_t alias;
+  };
+  std::vector<Slot> slots;
+  std::vector<double> probability;
+
+  // weights: n >= 1 finite numbers >= 0, not all 0.
+  AliasTable(const double* weights, Index n);
+
+  Index size() const { return Index(slots.size()); }
+  // From 64 random bits.
+  int32_t draw(uint32_t high, uint32_t low) const {
+    uint32_t fraction;
+    const uint64_t slot = scaled(uint64_t(high) << 32 | low, slots.size(), &fraction);
+    return fraction < slots[slot].threshold ? int32_t(slot) : slots[slot].alias;
+  }
+};
+
+// A distribution over 0...classes-1.
+class Distribution {
+ public:
+  // P(k) = (log(k + 2) - log(k + 1)) / log(classes + 1): Zipf's law over ranks.
+  static Distribution log_uniform(Index classes);
+  static Distribution uniform(Index classes);
+  static Distribution of(const AliasTable& table);
+
+  Index classes() const { return classes_; }
+  // Classes that can be drawn at all.
+  Index reachable() const;
+  double probability(Index k) const;
+  int64_t draw(uint32_t high, uint32_t low) const;
+
+ private:
+  enum class Kind { kLogUniform, kUniform, kTable };
+  Distribution(Kind kind, Index classes);
+  Kind kind_;
+  Index classes_;
+  double log_range_ = 0;
+  const AliasTable* table_ = nullptr;
+};
+
+// Names a series of draws: one seed, one number for each call.
+struct Draws {
+  uint64_t seed, call;
+};
+
+// Fills out[0...count) with independent classes.
+void draw_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team);
+// Fills out with different classes: drawn one after another, repetitions left out. Returns the number of draws, or 0 if the
+// user interrupted. `count` may not exceed from.reachable().
+Index draw_different_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team);
+
+// How often class k is expected among the `count` classes that took `tries` draws: p · count, or the probability
+// 1 - (1 - p)^tries that it is among different ones.
+double expected_count(double p, Index count, Index tries, bool unique);
 
 }  // namespace seqcore

@@ -19,6 +19,7 @@ from . import (
     ops,
     optimizers,
     random,
+    sampling,
     text,
 )
 from ._core import __version__, get_num_threads, info, set_num_threads
@@ -35,6 +36,7 @@ from .ops import (
     unstack,
 )
 from .random import set_seed
+from .sampled import nce_loss, negative_sampling_loss, sampled_softmax_loss
 from .text import pad_sequences, to_categorical
 from .vectors import KeyedVectors
 
@@ -62,12 +64,16 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "nce_loss",
+    "negative_sampling_loss",
     "ops",
     "optimizers",
     "pad_sequences",
     "random",
     "reduce_mean",
     "reduce_sum",
+    "sampled_softmax_loss",
+    "sampling",
     "set_floatx",
     "set_num_threads",
     "set_seed",

@@ -193,22 +193,27 @@ class Variable(Tensor):
 
 
 class IndexedSlices:
-    """A gradient that is zero outside a few rows.
+    """A gradient that is zero outside a few rows, or columns.
 
     Args:
-        values: (N, ...) float array, one row per index.
+        values: (N, ...) float array, one slice per index.
         indices: (N,) int64 array of row numbers; duplicates mean a sum.
         shape: shape of the dense array.
+        axis: 1 for the columns of a matrix, whose numbers ``indices`` then holds.
 
     ``np.asarray`` makes it dense.
     """
 
-    __slots__ = ("values", "indices", "shape")
+    __slots__ = ("values", "indices", "shape", "axis")
 
-    def __init__(self, values: Array, indices: Array, shape: Sequence[int]) -> None:
+    def __init__(self, values: Array, indices: Array, shape: Sequence[int], axis: int = 0) -> None:
         self.values, self.indices, self.shape = np.asarray(values), np.asarray(indices, np.int64), tuple(shape)
-        if self.values.shape != (len(self.indices), *self.shape[1:]):
-            raise ValueError(f"values: expected shape {(len(self.indices), *self.shape[1:])}, got {self.values.shape}")
+        self.axis = axis
+        if axis not in (0, 1) or (axis and len(self.shape) != 2):
+            raise ValueError(f"axis: expected 0, or 1 for a matrix, got {axis!r} for shape {self.shape}")
+        rest = self.shape[:axis] + self.shape[axis + 1 :]
+        if self.values.shape != (len(self.indices), *rest):
+            raise ValueError(f"values: expected shape {(len(self.indices), *rest)}, got {self.values.shape}")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -219,7 +224,7 @@ class IndexedSlices:
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         dense = np.zeros(self.shape, dtype or self.values.dtype)
-        np.add.at(dense, self.indices, self.values)
+        np.add.at(slices_of(dense, self.axis), self.indices, self.values)
         return dense
 
     def unique(self) -> IndexedSlices:
@@ -227,12 +232,18 @@ class IndexedSlices:
         indices, inverse = np.unique(self.indices, return_inverse=True)
         if len(indices) == len(self.indices) and np.array_equal(indices, self.indices):
             return self
-        values = np.zeros((len(indices), *self.shape[1:]), self.dtype)
+        values = np.zeros((len(indices), *self.values.shape[1:]), self.dtype)
         np.add.at(values, inverse, self.values)
-        return IndexedSlices(values, indices, self.shape)
+        return IndexedSlices(values, indices, self.shape, self.axis)
 
     def __repr__(self) -> str:
-        return f"<IndexedSlices rows={len(self.indices)} shape={self.shape} dtype={self.dtype.name}>"
+        lines = "columns" if self.axis else "rows"
+        return f"<IndexedSlices {lines}={len(self.indices)} shape={self.shape} dtype={self.dtype.name}>"
+
+
+def slices_of(array: Array, axis: int) -> Array:
+    """A view of ``array`` whose rows are the slices that an :class:`IndexedSlices` of that axis names."""
+    return array.T if axis else array
 
 
 Gradient = Array | IndexedSlices | None
@@ -470,9 +481,9 @@ def add_gradients(a: Gradient, b: Gradient) -> Gradient:
     """The sum of two gradients, either of which may be None or touch few rows."""
     if a is None or b is None:
         return b if a is None else a
-    if isinstance(a, IndexedSlices) and isinstance(b, IndexedSlices):
+    if isinstance(a, IndexedSlices) and isinstance(b, IndexedSlices) and a.axis == b.axis:
         joined = np.concatenate([a.values, b.values]), np.concatenate([a.indices, b.indices])
-        return IndexedSlices(*joined, a.shape).unique()
+        return IndexedSlices(*joined, a.shape, a.axis).unique()
     return np.asarray(np.add(np.asarray(a), np.asarray(b)))
 
 

@@ -1,4 +1,4 @@
-"""The one source of random numbers: a global seed, a generator for weights and shuffles, streams for dropout."""
+"""The one source of random numbers: a global seed, a generator for weights and shuffles, streams for dropout, draws."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 
 
 class _State:
-    """Seed, number of the next stream, and the generator."""
+    """Seed, number of the next stream and of the next draw of classes, and the generator."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.stream = 0
+        self.draw = 0
         self.generator = np.random.Generator(np.random.Philox(seed))
 
 
@@ -21,7 +22,7 @@ _state = _State(secrets.randbits(32))
 
 
 def set_seed(seed: int) -> None:
-    """Starts all random numbers anew from ``seed`` (0...2**63 - 1): initial weights, shuffles, dropout.
+    """Starts all random numbers anew from ``seed`` (0...2**63 - 1): initial weights, shuffles, dropout, samples.
 
     Layers made afterwards count their dropout streams from the beginning: the same program gives the same result.
 
@@ -56,6 +57,13 @@ def next_stream() -> int:
     return _state.stream
 
 
+def next_draw() -> tuple[int, int]:
+    """Seed and number of the next draw of candidate classes; each call of a sampler takes one."""
+    state = _state
+    state.draw += 1
+    return state.seed, state.draw
+
+
 def get_state() -> dict[str, Any]:
     """Everything needed to go on exactly, as numbers, strings, lists and dicts alone (fit for JSON).
 
@@ -65,7 +73,12 @@ def get_state() -> dict[str, Any]:
     >>> a == generator().random()
     True
     """
-    return {"seed": _state.seed, "stream": _state.stream, "generator": _plain(_state.generator.bit_generator.state)}
+    return {
+        "seed": _state.seed,
+        "stream": _state.stream,
+        "draw": _state.draw,
+        "generator": _plain(_state.generator.bit_generator.state),
+    }
 
 
 def set_state(state: dict[str, Any]) -> None:
@@ -78,6 +91,8 @@ def set_state(state: dict[str, Any]) -> None:
     try:
         new = _State(int(state["seed"]))
         new.stream = int(state["stream"])
+        # States written before there were samplers have no draws.
+        new.draw = int(state.get("draw", 0))
         found = dict(state["generator"])
         found["state"] = {key: np.array(value, np.uint64) for key, value in found["state"].items()}
         found["buffer"] = np.array(found["buffer"], np.uint64)

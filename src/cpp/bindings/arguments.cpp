@@ -25,6 +25,7 @@ std::vector<Argument> parse(const std::string& signature) {
 
 bool fits(const py::handle& value, const Argument& argument) {
   if (value.is_none()) return argument.may_be_none;
+  if (argument.kind == "any") return true;
   if (argument.kind == "array") return py::isinstance<py::array>(value);
   if (argument.kind == "sequence") return PySequence_Check(value.ptr()) && !py::isinstance<py::str>(value);
   if (argument.kind == "str") return py::isinstance<py::str>(value);

@@ -141,6 +141,7 @@ void bind_recurrent(py::module_& m);
 void bind_dense(py::module_& m);
 void bind_optimizer(py::module_& m);
 void bind_random(py::module_& m);
+void bind_sampling(py::module_& m);
 void bind_stream(py::module_& m);
 void bind_system(py::module_& m);
 

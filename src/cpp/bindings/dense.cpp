@@ -1,9 +1,8 @@
 // Dense layers, softmax with its loss, embeddings.
-#include <algorithm>
 #include <cstring>
-#include <numeric>
 
 #include "arguments.h"
+#include "ids.h"
 
 namespace seqcore {
 namespace {
@@ -145,14 +144,6 @@ py::array softmax(const py::array& x) {
   });
 }
 
-// Calls f(pointer) for int32 or int64 ids.
-template <class F>
-auto with_ids(const py::array& ids, F f) {
-  if (py::isinstance<py::array_t<int32_t>>(ids)) return f(data_of<const int32_t>(ids));
-  if (py::isinstance<py::array_t<int64_t>>(ids)) return f(data_of<const int64_t>(ids));
-  throw py::type_error("ids: expected an array of int32 or int64, got " + describe(ids));
-}
-
 template <class I>
 void check_ids(const I* ids, Index count, Index rows) {
   for (Index n = 0; n < count; ++n)
@@ -169,7 +160,7 @@ py::array embedding_forward(const py::array& table, const py::array& ids) {
     const Index V = table.shape(0), D = table.shape(1), N = ids.size();
     if (ids.ndim() > 2) fail("ids", "two axes at most", describe(ids));
     if (!(ids.flags() & py::array::c_style)) fail("ids", "a C-contiguous array", describe(ids) + " with other strides");
-    return with_ids(ids, [&](auto* id) {
+    return with_ids("ids", ids, [&](auto* id) {
       check_ids(id, N, V);
       const Index B = ids.ndim() == 2 ? ids.shape(0) : N, S = ids.ndim() == 2 ? ids.shape(1) : 1;
       py::array y = ids.ndim() == 2 ? new_sequence<T>(B, S, D) : ids.ndim() == 1 ? new_array<T>({N, D}) : new_array<T>({D});
@@ -184,22 +175,6 @@ py::array embedding_forward(const py::array& table, const py::array& ids) {
   });
 }
 
-// Positions 0...N-1 ordered by their id, equal ids in order of appearance.
-template <class I>
-std::vector<int32_t> by_id(const I* ids, Index N, Index rows) {
-  std::vector<int32_t> order(static_cast<size_t>(N));
-  if (rows > 16 * N) {
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return ids[a] < ids[b]; });
-    return order;
-  }
-  std::vector<int32_t> start(static_cast<size_t>(rows + 1), 0);
-  for (Index n = 0; n < N; ++n) ++start[size_t(ids[n]) + 1];
-  for (Index v = 0; v < rows; ++v) start[size_t(v) + 1] += start[size_t(v)];
-  for (Index n = 0; n < N; ++n) order[size_t(start[size_t(ids[n])]++)] = int32_t(n);
-  return order;
-}
-
 py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index rows) {
   return with_type_of("dy", dy, [&](auto zero) {
     using T = decltype(zero);
@@ -208,14 +183,10 @@ py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index ro
     const T* from = contiguous<T>("dy", dy, {N, -1});
     const Index D = dy.shape(1);
     if (rows < 1) fail("rows", "a number from 1", std::to_string(rows));
-    return with_ids(ids, [&](auto* id) {
+    return with_ids("ids", ids, [&](auto* id) {
       check_ids(id, N, rows);
-      const auto order = by_id(id, N, rows);
-      std::vector<Index> starts;
-      for (Index n = 0; n < N; ++n)
-        if (!n || id[order[size_t(n)]] != id[order[size_t(n) - 1]]) starts.push_back(n);
-      const Index U = Index(starts.size());
-      starts.push_back(N);
+      const Groups groups = group_ids(id, N, rows);
+      const Index U = groups.count();
       const py::array values = new_array<T>({U, D});
       const py::array indices = new_array<int64_t>({U});
       T* to = data_of<T>(values);
@@ -223,11 +194,13 @@ py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index ro
       run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
         const Range mine = share_of(U, team);
         for (Index u = mine.begin; u < mine.end; ++u) {
-          at[u] = id[order[size_t(starts[size_t(u)])]];
+          const int32_t* position = groups.order.data();
+          const Index first = groups.starts[size_t(u)], end = groups.starts[size_t(u) + 1];
+          at[u] = id[position[first]];
           T* sum = to + u * D;
-          for (Index n = starts[size_t(u)]; n < starts[size_t(u) + 1]; ++n) {
-            const T* row = from + Index(order[size_t(n)]) * D;
-            if (n == starts[size_t(u)]) {
+          for (Index n = first; n < end; ++n) {
+            const T* row = from + Index(position[n]) * D;
+            if (n == first) {
               std::memcpy(sum, row, sizeof(T) * size_t(D));
             } else {
               for (Index d = 0; d < D; ++d) sum[d] += row[d];

@@ -21,5 +21,6 @@ PYBIND11_MODULE(_core, m) {
   bind_dense(m);
   bind_optimizer(m);
   bind_random(m);
+  bind_sampling(m);
   bind_stream(m);
 }

@@ -1,6 +1,7 @@
 // The one translation unit of an instruction set: fills its table.
 #include "cells/context.h"
 #include "linear_softmax.h"
+#include "nce.h"
 #include "optimizer.h"
 #include "sequence.h"
 
@@ -62,6 +63,8 @@ constexpr Kernels<T> kernels() {
           dense_backward<T>,
           linear_softmax_sizes<T>,
           linear_softmax<T>,
+          sampled_loss_sizes<T>,
+          sampled_loss<T>,
           softmax<T>,
           sum_squares<T>,
           update<T>,

@@ -131,6 +131,32 @@ struct LinearSoftmaxSizes {
   Index pack, logits, rows, thread;
 };
 
+// A loss over the true classes of each row and S sampled classes that all rows share.
+template <class T>
+struct SampledLossCall {
+  Index rows, inputs, true_classes, samples;
+  int softmax;                  // over true and sampled classes together; else a logistic loss for each
+  int by_columns;               // weights are (K, V); else (V, K)
+  Index stride;                 // from row to row of the weights
+  int remove_hits;              // a sampled class that is one of the row's true ones does not count there
+  T target;                     // label of each true class
+  const T *x, *weights, *biases;  // biases: (V) or null
+  const int32_t* ids;           // (R·true_classes + S) true classes row by row, then the sampled ones
+  const T* corrections;         // like ids, or null: subtracted from the logits
+  const T* row_weights;         // (R) or null: gradient of each loss
+  T weight;                     // where there are no row_weights
+  T* losses;
+  int gradients;
+  T* dx;                        // null: not wanted
+  Index used;                   // different classes among the ids
+  const int32_t *order, *starts;  // positions in ids of class u in order[starts[u]...starts[u + 1])
+  T *dweights, *dbiases;        // (used, K), (used); null: not wanted
+  T *scratch, *scratch_thread;
+};
+struct SampledLossSizes {
+  Index all, thread;
+};
+
 enum class Rule : int { kSgd, kAdam, kRmsprop, kAdagrad };
 
 // One piece of an update: `count` elements of a parameter with its gradient and slots.
@@ -159,6 +185,8 @@ struct Kernels {
   void (*dense_backward)(const DenseCall<T>&, const Team&);
   void (*linear_softmax_sizes)(const LinearSoftmaxCall<T>&, LinearSoftmaxSizes&);
   void (*linear_softmax)(const LinearSoftmaxCall<T>&, const Team&);
+  void (*sampled_loss_sizes)(const SampledLossCall<T>&, SampledLossSizes&);
+  void (*sampled_loss)(const SampledLossCall<T>&, const Team&);
   void (*softmax)(T* x, Index rows, Index columns, const Team&);
   double (*sum_squares)(const T* x, Index count);
   void (*update)(const UpdateCall<T>&);

@@ -1,0 +1,338 @@
+// Sampled losses: noise-contrastive estimation and sampled softmax over shared samples, forward and backward in one.
+//
+// R rows, K inputs, S samples, t the true classes of a row. All rows share the samples, so their logits are one product with the
+// S gathered rows of the weights; only the true classes are looked at row by row.
+//
+//   logits     l_rj = x_r·w_j + b_j - correction_j           for the true classes of row r and for the samples
+//   logistic   loss_r = Σ_j log(1 + exp(l_rj)) - z_rj l_rj       d_rj = sigmoid(l_rj) - z_rj
+//   softmax    loss_r = log Σ_j exp(l_rj) - Σ_j z_rj l_rj        d_rj = exp(l_rj) / Σ exp - z_rj
+//   z          `target` for the true classes, 0 for the samples
+//   gradients  dx_r = Σ_j d_rj w_j     dw_j = Σ_r d_rj x_r     db_j = Σ_r d_rj, each d_rj times the row's weight
+//
+// Gutmann & Hyvärinen 2010 (NCE), Mnih & Teh 2012 (for language models), Jean et al. 2015 (sampled softmax).
+#pragma once
+
+#include "linear_softmax.h"
+
+namespace seqcore::SEQCORE_VARIANT {
+
+// Where the parts of the scratch stand.
+template <class T>
+struct SampledScratch {
+  using B = Blocks<T, 1>;
+  Index row, logits_row;                                                       // elements from row to row: of w, of logits
+  Index used, sampled, packed, bias, trues, logits, products, sums, all;       // first elements, and their number
+
+  explicit SampledScratch(const SampledLossCall<T>& call)
+      : row(row_stride<T>(B::columns(call.inputs))), logits_row(row_stride<T>(B::columns(call.samples))) {
+    Index end = 0;
+    const auto take = [&end](Index count) {
+      const Index begin = end;
+      end += (count + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+      return begin;
+    };
+    used = take(call.by_columns ? call.used * row : 0);
+    sampled = take(call.samples * row);
+    packed = take(call.inputs * B::columns(call.samples));
+    bias = take(B::columns(call.samples));
+    trues = take(call.rows * call.true_classes);
+    logits = take(call.rows * logits_row);
+    products = take(call.dweights ? call.samples * call.inputs : 0);
+    sums = take(call.dweights ? B::columns(call.samples) : 0);
+    all = end;
+  }
+};
+
+template <class T>
+void sampled_loss_sizes(const SampledLossCall<T>& call, SampledLossSizes& sizes) {
+  sizes.all = SampledScratch<T>(call).all + call.rows * call.true_classes + call.samples;
+  sizes.thread = std::max(weight_scratch<T, 1>(call.samples), kMostRows * row_stride<T>(Blocks<T, 1>::columns(call.inputs)));
+}
+
+// log(1 + e) for e in [0, 1]: 2 artanh(s) with s = e / (2 + e) <= 1/3, by its series; no digits are lost near 0.
+template <class P>
+SEQCORE_INLINE P log1p_of(const P& e, const P& over) {
+  using T = Scalar<P>;
+  constexpr int kTerms = sizeof(T) == 4 ? 8 : 17;
+  const P s = mul(e, over), square = mul(s, s);
+  P sum = fill<P>(T(1) / T(2 * kTerms - 1));
+#pragma GCC unroll 17
+  for (int i = kTerms - 2; i >= 0; --i) sum = madd(sum, square, fill<P>(T(1) / T(2 * i + 1)));
+  return mul(add(s, s), sum);
+}
+
+// log(1 + exp(x)) - z x, and sigmoid(x) - z.
+template <class P>
+SEQCORE_INLINE void logistic(const P& x, const P& z, P& loss, P& slope) {
+  using B = typename Bits<P>::Vector;
+  const P zero = fill<P>(0), one = fill<P>(1);
+  const P e = exp(sub(zero, ei::pabs(x)));
+  P over_one, over_two;  // 1 / (1 + e), 1 / (2 + e)
+  reciprocals(add(one, e), add(fill<P>(2), e), over_one, over_two);
+  // max(x, 0) with NaN kept.
+  const B positive = (B)(x > zero);
+  const P above = (P)((B)x & ~(B)(x < zero));
+  loss = add(madd(sub(zero, z), x, above), log1p_of(e, over_two));
+  const P top = (P)(((B)one & positive) | ((B)e & ~positive));
+  slope = sub(mul(top, over_one), z);
+}
+
+template <class T>
+struct SampledLoss {
+  using P = Wide<T>;
+  using B = Blocks<T, 1>;
+  static constexpr int W = kLanes<T>;
+  static constexpr T kOut = -std::numeric_limits<T>::max() / 4;  // a logit that does not count
+  static constexpr Index kAhead = 6;                             // rows whose true classes are fetched before their turn
+
+  const SampledLossCall<T>& call;
+  const Team& team;
+  const SampledScratch<T> at;
+  const Index R, K, S, trues;  // trues: of all rows
+  const int32_t* sampled_ids;
+  T *used, *sampled, *packed, *bias, *true_logits, *logits, *products, *sums;
+  int32_t* group;  // of each position in ids, with by_columns
+
+  SampledLoss(const SampledLossCall<T>& c, const Team& t)
+      : call(c), team(t), at(c), R(c.rows), K(c.inputs), S(c.samples), trues(c.rows * c.true_classes), sampled_ids(c.ids + trues),
+        used(c.scratch + at.used), sampled(c.scratch + at.sampled), packed(c.scratch + at.packed), bias(c.scratch + at.bias),
+        true_logits(c.scratch + at.trues), logits(c.scratch + at.logits), products(c.scratch + at.products),
+        sums(c.scratch + at.sums), group(reinterpret_cast<int32_t*>(c.scratch + at.all)) {}
+
+  Range my_rows() const { return share(R, team.rank, team.size); }
+  T* logits_of(Index r) const { return logits + r * at.logits_row; }
+  T weight(Index r) const { return call.row_weights ? call.row_weights[r] : call.weight; }
+  T bias_of(Index position) const {
+    const T b = call.biases ? call.biases[call.ids[position]] : T(0);
+    return call.corrections ? b - call.corrections[position] : b;
+  }
+  // The K weights of the class at a position of ids.
+  const T* weights_of(Index position) const {
+    return call.by_columns ? used + group[position] * at.row : call.weights + call.ids[position] * call.stride;
+  }
+
+  // The used columns of (K, V) weights as rows, K elements of a few rows at a time: along a row their ids ascend.
+  void gather_columns() const {
+    constexpr Index kTogether = 16;
+    const Range groups = share(call.used, team.rank, team.size);
+    for (Index u = groups.begin; u < groups.end; ++u)
+      for (Index n = call.starts[u]; n < call.starts[u + 1]; ++n) group[call.order[n]] = int32_t(u);
+    const Range mine = share(K, team.rank, team.size, kTogether);
+    for (Index k0 = mine.begin; k0 < mine.end && !stopped(team); k0 += kTogether) {
+      const Index count = std::min(kTogether, mine.end - k0);
+      for (Index u = 0; u < call.used; ++u) {
+        const T* from = call.weights + k0 * call.stride + call.ids[call.order[call.starts[u]]];
+        for (Index k = 0; k < count; ++k) used[u * at.row + k0 + k] = from[k * call.stride];
+      }
+    }
+  }
+
+  // Gathers and packs columns [k0, k1) of the samples' weights: each thread some columns of all samples.
+  void pack_samples() const {
+    const Range mine = share(K, team.rank, team.size, W);
+    const Index count = mine.end - mine.begin;
+    if (count) {
+      for (Index s = 0; s < S; ++s) {
+        std::memcpy(sampled + s * at.row + mine.begin, weights_of(trues + s) + mine.begin, sizeof(T) * size_t(count));
+        // What the product reads beyond the last column.
+        if (mine.end == K)
+          for (Index k = K; k < at.row; ++k) sampled[s * at.row + k] = 0;
+      }
+      for (Index p = 0; p < B::panels(S); ++p)
+        pack_panel_transposed<1>(sampled + mine.begin, at.row, S, count, p,
+                                 packed + p * K * B::kPanel * W + mine.begin * B::panel_vectors(S, p) * W);
+    }
+    const Range mine_too = share(B::columns(S), team.rank, team.size);
+    for (Index s = mine_too.begin; s < mine_too.end; ++s) bias[s] = s < S ? bias_of(trues + s) : kOut;
+  }
+
+  T dot(const T* a, const T* b) const {
+    P even = fill<P>(0), odd = fill<P>(0);
+    Index k = 0;
+    for (; k + 2 * W <= K; k += 2 * W) {
+      even = madd(load<P>(a + k), load<P>(b + k), even);
+      odd = madd(load<P>(a + k + W), load<P>(b + k + W), odd);
+    }
+    for (; k < K; k += W) {
+      const int n = int(std::min<Index>(W, K - k));
+      even = madd(load_first<P>(a + k, n), load_first<P>(b + k, n), even);
+    }
+    return ei::predux(add(even, odd));
+  }
+
+  void fetch(Index position) const {
+    const T* w = weights_of(position);
+    for (Index k = 0; k < K; k += 64 / Index(sizeof(T))) __builtin_prefetch(w + k);
+  }
+
+  void true_logits_of_my_rows() const {
+    const Range mine = my_rows();
+    const Index n = call.true_classes, end = mine.end * n;
+    for (Index i = mine.begin * n; i < end; ++i) {
+      if (i + kAhead < end) fetch(i + kAhead);
+      true_logits[i] = dot(call.x + i / n * K, weights_of(i)) + bias_of(i);
+    }
+  }
+
+  // Samples that are one of the row's true classes.
+  void remove_hits(Index r) const {
+    T* row = logits_of(r);
+    for (Index i = r * call.true_classes; i < (r + 1) * call.true_classes; ++i) {
+      const int32_t id = call.ids[i];
+      for (Index s = 0; s < S; ++s) row[s] = sampled_ids[s] == id ? kOut : row[s];
+    }
+  }
+
+  // Logits become gradients; losses are written.
+  void logistic_rows(Index r0, Index rows) const {
+    const Index n = call.true_classes, end = (r0 + rows) * n;
+    const P target = fill<P>(call.target), zero = fill<P>(0);
+    for (Index r = r0; r < r0 + rows; ++r) {
+      T* row = logits_of(r);
+      const P w = fill<P>(weight(r));
+      P total = zero;
+      for (Index s = 0; s < S; s += W) {
+        P loss, slope;
+        logistic(load<P>(row + s), zero, loss, slope);
+        total = add(total, loss);
+        store(row + s, mul(slope, w));
+      }
+      call.losses[r] = ei::predux(total);
+    }
+    alignas(64) T losses[W], slopes[W];
+    for (Index i = r0 * n; i < end; i += W) {
+      const int count = int(std::min<Index>(W, end - i));
+      P loss, slope;
+      logistic(load_first<P>(true_logits + i, count), target, loss, slope);
+      store(losses, loss);
+      store(slopes, slope);
+      for (int j = 0; j < count; ++j) {
+        const Index r = (i + j) / n;
+        call.losses[r] += losses[j];
+        true_logits[i + j] = slopes[j] * weight(r);
+      }
+    }
+  }
+
+  void softmax_row(Index r) const {
+    T *row = logits_of(r), *mine = true_logits + r * call.true_classes;
+    const Index n = call.true_classes;
+    const T sampled_top = largest<P>(row, S), true_top = largest<P>(mine, n);
+    const T top = true_top > sampled_top ? true_top : sampled_top;
+    T expected = 0;
+    for (Index i = 0; i < n; ++i) expected += call.target * (mine[i] - top);
+    const T sum = exponentials<P>(row, S, top) + exponentials<P>(mine, n, top);
+    call.losses[r] = std::log(sum) - expected;
+    const T w = weight(r), factor = w / sum;
+    scale_by<P>(row, S, factor);
+    for (Index i = 0; i < n; ++i) mine[i] = mine[i] * factor - w * call.target;
+  }
+
+  // to += factor · from, K elements.
+  void add_scaled(T* to, T factor, const T* from) const {
+    const P f = fill<P>(factor);
+    Index k = 0;
+    for (; k + W <= K; k += W) store(to + k, madd(f, load<P>(from + k), load<P>(to + k)));
+    for (; k < K; ++k) to[k] = ei::pfirst(madd(fill<P>(factor), fill<P>(from[k]), fill<P>(to[k])));
+  }
+
+  void dx_of_rows(Index r0, int rows, T* scratch) const {
+    const T* a[kMostRows];
+    T* c[kMostRows];
+    // Where rows end with a whole vector the product writes them in place.
+    const bool in_place = K % W == 0;
+    for (int i = 0; i < rows; ++i) {
+      a[i] = logits_of(r0 + i);
+      c[i] = in_place ? call.dx + (r0 + i) * K : scratch + i * at.row;
+    }
+    for (Index k = 0; k < K; k += B::kPanel * W) {
+      T* part[kMostRows];
+      for (int i = 0; i < rows; ++i) part[i] = c[i] + k;
+      const int vectors = int(std::min<Index>(B::kPanel, (K - k + W - 1) / W));
+      multiply_narrow<T, B::kPanel>(vectors, a, 1, rows, sampled + k, at.row, S, part, Start::kZero,
+                                    static_cast<const T*>(nullptr));
+    }
+    for (int i = 0; i < rows; ++i) {
+      const Index r = r0 + i;
+      for (Index n = r * call.true_classes; n < (r + 1) * call.true_classes; ++n) add_scaled(c[i], true_logits[n], weights_of(n));
+      if (!in_place) std::memcpy(call.dx + r * K, c[i], sizeof(T) * size_t(K));
+    }
+  }
+
+  void rows_through(T* scratch) const {
+    const Range mine = my_rows();
+    for (Index r0 = mine.begin; r0 < mine.end && !stopped(team); r0 += kMostRows) {
+      const int rows = int(std::min<Index>(kMostRows, mine.end - r0));
+      const T* a[kMostRows];
+      T* c[kMostRows];
+      for (int i = 0; i < rows; ++i) {
+        a[i] = call.x + (r0 + i) * K;
+        c[i] = logits_of(r0 + i);
+      }
+      multiply<T, B::kPanel>(a, 1, rows, packed, K, B::vectors(S), 0, B::panels(S), c, Start::kBias, bias);
+      if (call.remove_hits)
+        for (int i = 0; i < rows; ++i) remove_hits(r0 + i);
+      if (call.softmax)
+        for (int i = 0; i < rows; ++i) softmax_row(r0 + i);
+      else
+        logistic_rows(r0, rows);
+      if (call.gradients && call.dx) dx_of_rows(r0, rows, scratch);
+    }
+  }
+
+  // Sums of the gradients of the samples' logits over all rows.
+  void sum_samples() const {
+    const Range mine = share(B::columns(S), team.rank, team.size, W);
+    for (Index s = mine.begin; s < mine.end; s += W) {
+      P total = fill<P>(0);
+      for (Index r = 0; r < R; ++r) total = add(total, load<P>(logits_of(r) + s));
+      store(sums + s, total);
+    }
+  }
+
+  // What the positions of one class add to its gradient, in their order.
+  void gradient_of(Index u) const {
+    T* to = call.dweights + u * K;
+    T total = 0;
+    for (Index n = call.starts[u]; n < call.starts[u + 1]; ++n) {
+      const Index position = call.order[n];
+      if (n == call.starts[u]) std::memset(to, 0, sizeof(T) * size_t(K));
+      if (position < trues) {
+        add_scaled(to, true_logits[position], call.x + position / call.true_classes * K);
+        total += true_logits[position];
+      } else {
+        add_scaled(to, T(1), products + (position - trues) * K);
+        total += sums[position - trues];
+      }
+    }
+    if (call.dbiases) call.dbiases[u] = total;
+  }
+
+  void run(T* scratch) const {
+    if (call.by_columns) {
+      gather_columns();
+      wait(team);
+    }
+    pack_samples();
+    true_logits_of_my_rows();
+    wait(team);
+    rows_through(scratch);
+    if (!call.gradients || !call.dweights) return;
+    wait(team);
+    const Factor<T> by_logits{logits, at.logits_row, S, 0, 1, products};
+    share_weight_gradients<T, 1>(team, PlainRows<T>{call.x, K}, R, K, &by_logits, 1, nullptr, false, scratch);
+    sum_samples();
+    wait(team);
+    const Range mine = share(call.used, team.rank, team.size);
+    for (Index u = mine.begin; u < mine.end && !stopped(team); ++u) gradient_of(u);
+  }
+};
+
+template <class T>
+void sampled_loss(const SampledLossCall<T>& call, const Team& team) {
+  SampledLossSizes sizes;
+  sampled_loss_sizes(call, sizes);
+  SampledLoss<T>(call, team).run(call.scratch_thread + team.rank * sizes.thread);
+}
+
+}  // namespace seqcore::SEQCORE_VARIANT
