@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import io
+from .text import open_plain
 
 Floats = NDArray[np.float32]
 
@@ -71,18 +72,9 @@ class _Source:
 
 @contextmanager
 def _reading(path: io.Path) -> Iterator[_Source]:
-    place = os.fspath(path)
-    with open(place, "rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        try:
-            if packed:
-                with gzip.GzipFile(fileobj=raw) as file:
-                    yield _Source(place, file, None)  # type: ignore[arg-type]
-            else:
-                yield _Source(place, raw, os.fstat(raw.fileno()).st_size)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{place}: expected a whole gzip file, got a damaged one ({error})") from None
+    with open_plain(path) as file:
+        size = None if isinstance(file, gzip.GzipFile) else os.fstat(file.fileno()).st_size
+        yield _Source(os.fspath(path), file, size)
 
 
 class _Rows:
