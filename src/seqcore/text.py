@@ -253,7 +253,7 @@ class Vocabulary:
         listed = tokens.split() if isinstance(tokens, str) else list(tokens)
         if self._unknown is not None:
             other = repeat(self._ids[self._unknown])
-            return np.fromiter(map(self._ids.get, listed, other), np.int32, len(listed))  # type: ignore[arg-type]
+            return np.fromiter(map(self._ids.get, listed, other), np.int32, len(listed))
         try:
             return np.fromiter(map(self._ids.__getitem__, listed), np.int32, len(listed))
         except KeyError:
