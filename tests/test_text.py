@@ -14,6 +14,7 @@ from seqcore.text import (
     bptt_batches,
     check_ids,
     evaluation_windows,
+    iterate_words,
     pad_sequences,
     read_words,
     to_categorical,
@@ -337,3 +338,22 @@ def test_check_ids_does_not_copy():
     ids = np.arange(5, dtype=np.int32)
     assert check_ids(ids) is ids
     assert check_ids([1, 2]).dtype == np.int32
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
+@pytest.mark.parametrize("text", ["", " \n", "a", " aé  數\u2003b\tcc dd", "one two "])
+def test_words_of_a_long_file(tmp_path, text, size):
+    """Pieces cut words and characters anywhere."""
+    for name, data in (("plain", text.encode()), ("packed", gzip.compress(text.encode()))):
+        (tmp_path / name).write_bytes(data)
+        pieces = list(iterate_words(tmp_path / name, size))
+        assert [word for piece in pieces for word in piece] == text.split() and all(pieces)
+
+
+def test_long_files_that_are_no_text(tmp_path):
+    path = tmp_path / "bad"
+    for data in (b"abc \xff", b"abc \xe6\x95", gzip.compress(b"a " * 9999)[:-9], b"\x1f\x8bxxxxxxxxxxxxx"):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match="bad") as error:
+            list(iterate_words(path, 100))
+        assert "\n" not in str(error.value)

@@ -38,10 +38,12 @@ from .ops import (
 from .random import set_seed
 from .sampled import nce_loss, negative_sampling_loss, sampled_softmax_loss
 from .text import pad_sequences, to_categorical
+from .vectors import KeyedVectors
 
 __all__ = [
     "GradientTape",
     "IndexedSlices",
+    "KeyedVectors",
     "Model",
     "Sequential",
     "Tensor",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,8 +128,8 @@ def _chain(*parts: Iterable[bytes | memoryview]) -> Iterable[bytes | memoryview]
         yield from part
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """Arrays and header texts of a safetensors file.
+def read_tensors(path: Path, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, str]]:
+    """Arrays and header texts of a safetensors file, without the arrays named in ``skip``.
 
     Raises:
         FileNotFoundError: where there is no such file.
@@ -140,7 +140,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         pass
     try:
         with safe_open(place, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+            names = [name for name in file.keys() if name not in skip]
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except (SafetensorError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -148,9 +149,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         ) from error
 
 
-def _read(path: Path, *kinds: str) -> tuple[dict[str, Array], dict[str, Any]]:
+def _read(path: Path, *kinds: str, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, Any]]:
     """Like :func:`read_tensors` for one of our files; the header's JSON texts come decoded."""
-    tensors, texts = read_tensors(path)
+    tensors, texts = read_tensors(path, skip)
     place, found = os.fspath(path), texts.get("format", "")
     if found not in kinds:
         other = f"a {found} file" if found else "a safetensors file of another program"

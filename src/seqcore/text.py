@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import operator
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,6 +21,30 @@ Ids = NDArray[np.int32]
 PathLike = str | os.PathLike[str]
 
 _FORMAT = "seqcore vocabulary"
+
+
+@contextmanager
+def open_plain(path: PathLike) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked where its first two are gzip's.
+
+    Raises:
+        ValueError: a damaged gzip file, when it is read.
+        OSError: it cannot be read.
+    """
+    import gzip
+    import zlib
+
+    with open(path, "rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        if not packed:
+            yield raw
+            return
+        try:
+            with gzip.GzipFile(fileobj=raw) as file:
+                yield file  # type: ignore[misc]
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path}: expected a whole gzip file, got a damaged one ({error})") from None
 
 
 def read_lines(path: PathLike) -> list[str]:
@@ -54,6 +81,31 @@ def read_words(path: PathLike, end_of_line: str | None = None) -> list[str]:
         if end_of_line is not None:
             words.append(end_of_line)
     return words
+
+
+def iterate_words(path: PathLike, size: int = 1 << 20) -> Iterator[list[str]]:
+    """Words of a text file of any length, plain or gzip, as lists of the words of ``size`` bytes each.
+
+    Raises:
+        ValueError: the file is no UTF-8 text, or a damaged gzip file.
+        OSError: it cannot be read.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    rest = ""
+    with open_plain(path) as file:
+        while True:
+            piece = file.read(size)
+            try:
+                text = rest + decoder.decode(piece, final=not piece)
+            except UnicodeDecodeError as error:
+                raise ValueError(f"path: expected UTF-8 text, plain or gzip, got {str(path)!r} ({error})") from None
+            words = text.split()
+            # A word goes on in the next piece unless white space ends this one.
+            rest = words.pop() if piece and words and not text[-1].isspace() else ""
+            if words:
+                yield words
+            if not piece:
+                return
 
 
 class Vocabulary:
@@ -199,6 +251,9 @@ class Vocabulary:
             ValueError: a word outside the vocabulary where no unknown word is set.
         """
         listed = tokens.split() if isinstance(tokens, str) else list(tokens)
+        if self._unknown is not None:
+            other = repeat(self._ids[self._unknown])
+            return np.fromiter(map(self._ids.get, listed, other), np.int32, len(listed))
         try:
             return np.fromiter(map(self._ids.__getitem__, listed), np.int32, len(listed))
         except KeyError:

@@ -37,6 +37,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     one.name: one
     for one in (
         Experiment("ptb", "LSTM language model on the Penn Treebank or built-in sentences", "seqcore.experiments.ptb"),
+        Experiment("word2vec", "word vectors on a text or built-in sentences", "seqcore.experiments.word2vec"),
     )
 }
 

@@ -1,0 +1,417 @@
+"""Files of word vectors: word2vec text and binary, GloVe text, each plain or gzip, and safetensors.
+
+Shapes: V words, D numbers each. Readers take nothing on trust: memory grows with the rows that are really there, a line
+or a word that does not end is given up, and every error is one ValueError that names the file and the line or byte.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import io
+from .text import open_plain
+
+Floats = NDArray[np.float32]
+
+FORMAT = "seqcore-vectors"
+_MAX_COLUMNS = 100_000
+_MAX_WORD = 1 << 16
+_NUMBER_BYTES = 32  # no way of writing a float needs more
+_CHUNK = 1 << 20
+
+
+@dataclass
+class VectorTable:
+    """What a file holds: vectors (V, D) float32, V words, counts (V,) int64 if known.
+
+    ``duplicates`` rows were left out because their word had come before.
+    """
+
+    vectors: Floats
+    words: list[str]
+    counts: NDArray[np.int64] | None = None
+    duplicates: int = 0
+
+
+# ---------------------------------------------------------------- reading
+
+
+class _Source:
+    """A file that is read once, from start to end; ``size`` is its length in bytes, None behind gzip."""
+
+    def __init__(self, place: str, file: IO[bytes], size: int | None) -> None:
+        self.place, self.file, self.size = place, file, size
+
+    def refuse(self, where: str, expected: str, got: str) -> ValueError:
+        return ValueError(f"{self.place}, {where}: expected {expected}, got {got}")
+
+    def line(self, number: int, most: int) -> bytes:
+        """The next line without its end; b"" only at the end of the file or for an empty line."""
+        found = self.file.readline(most + 1)
+        if len(found) > most:
+            raise self.refuse(f"line {number}", f"at most {most} bytes", "a longer line")
+        return found
+
+    def check_end(self, where: str, rows: int) -> None:
+        """Refuses anything but white space after the last row."""
+        while piece := self.file.read(_CHUNK):
+            if piece.strip():
+                raise self.refuse(where, f"the end of the file after {rows} rows", "more")
+
+
+@contextmanager
+def _reading(path: io.Path) -> Iterator[_Source]:
+    with open_plain(path) as file:
+        size = None if isinstance(file, gzip.GzipFile) else os.fstat(file.fileno()).st_size
+        yield _Source(os.fspath(path), file, size)
+
+
+class _Rows:
+    """Rows as they come, each word once; room grows by half, never by what a header promises."""
+
+    def __init__(self, source: _Source, columns: int, encoding: str, errors: str) -> None:
+        self.source, self.columns, self.encoding, self.errors = source, columns, encoding, errors
+        self.array = np.empty((max(1, _CHUNK // (4 * columns)), columns), np.float32)
+        self.index: dict[str, int] = {}
+        self.duplicates = 0
+
+    def __len__(self) -> int:
+        return len(self.index) + self.duplicates
+
+    def add(self, raw: bytes, values: NDArray[Any], where: str) -> None:
+        try:
+            word = raw.decode(self.encoding, self.errors)
+        except UnicodeDecodeError as error:
+            raise self.source.refuse(where, f"a word in {self.encoding}", f"{raw[:40]!r} ({error.reason})") from None
+        if not word:
+            raise self.source.refuse(where, "a word before the numbers", "none")
+        row = len(self.index)
+        if row == len(self.array):
+            self.array = np.concatenate([self.array, np.empty((row // 2 + 1, self.columns), np.float32)])
+        with np.errstate(over="ignore"):
+            self.array[row] = values
+        if not np.isfinite(self.array[row]).all():
+            raise self.source.refuse(where, f"finite float32 numbers for {word!r}", "NaN or infinity")
+        if self.index.setdefault(word, row) != row:
+            self.duplicates += 1
+
+    def table(self) -> VectorTable:
+        if not self.index:
+            raise ValueError(f"{self.source.place}: expected at least one row, got none")
+        rows = len(self.index)
+        vectors = self.array if rows == len(self.array) else self.array[:rows].copy()
+        return VectorTable(vectors, list(self.index), None, self.duplicates)
+
+
+def read_word2vec(
+    path: io.Path,
+    binary: bool = False,
+    limit: int | None = None,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    header: bool = True,
+) -> VectorTable:
+    """Vectors in the formats of word2vec and GloVe, plain or gzip (by the first bytes).
+
+    Args:
+        path: the file. Text: a line ``V D``, then V lines of a word and D numbers, separated by single spaces. Binary:
+            the same first line, then for each word the word, a space, D float32 numbers (little-endian) and perhaps a
+            line end.
+        binary: which of the two.
+        limit: reads the first ``limit`` rows only and does not look at what follows.
+        encoding, errors: of the words, as in ``bytes.decode``.
+        header: False: text without the first line, as GloVe's; words may then hold spaces.
+
+    Raises:
+        ValueError: naming file and line or byte: a damaged or truncated file, rows of another length, more or fewer
+            rows than promised, numbers that are not finite, words in another encoding, no rows.
+        OSError: it cannot be read.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit: expected an integer >= 1 or None, got {limit}")
+    if binary and not header:
+        raise ValueError("no_header: expected False for a binary file, got True")
+    try:
+        codecs.lookup_error(errors)
+        b"a".decode(encoding, "ignore")
+    except LookupError as error:
+        raise ValueError(f"encoding: expected a known one, got {encoding!r} ({error})") from None
+    with _reading(path) as source:
+        promised, columns = _read_header(source, binary) if header else (None, None)
+        wanted = promised if limit is None or promised is None else min(promised, limit)
+        if binary:
+            assert wanted is not None and columns is not None
+            rows, end = _read_binary(source, wanted, columns, encoding, errors)
+        else:
+            rows, end = _read_text(source, limit if wanted is None else wanted, columns, encoding, errors)
+        if wanted is not None and len(rows) < wanted:
+            raise source.refuse(end, f"{promised} rows as the first line says", f"the end after {len(rows)}")
+        if limit is None or len(rows) < limit:
+            source.check_end(end, len(rows))
+    return rows.table()
+
+
+def _read_header(source: _Source, binary: bool) -> tuple[int, int]:
+    first = source.line(1, 256)
+    parts = first.split()
+    if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
+        raise source.refuse("line 1", "number of rows and of columns", repr(first[:60]))
+    rows, columns = map(int, parts)
+    if not 1 <= columns <= _MAX_COLUMNS or rows < 1:
+        raise source.refuse("line 1", f"at least 1 row and 1...{_MAX_COLUMNS} columns", f"{rows} and {columns}")
+    least = rows * (columns * (4 if binary else 2) + 2)
+    if source.size is not None and source.size + 2 < least:
+        raise source.refuse(
+            "line 1", f"a file of at least {least} bytes for {rows} rows of {columns}", f"{source.size}"
+        )
+    return rows, columns
+
+
+def _read_text(
+    source: _Source, wanted: int | None, columns: int | None, encoding: str, errors: str
+) -> tuple[_Rows, str]:
+    """Up to ``wanted`` rows, and the name of the line after them; ``columns`` None: as many as the first line has."""
+    number = 1 if columns is None else 2
+    rows: _Rows | None = None
+    while wanted is None or rows is None or len(rows) < wanted:
+        where = f"line {number}"
+        line = source.line(number, _MAX_WORD + _NUMBER_BYTES * (columns or _MAX_COLUMNS)).rstrip(b" \r\n")
+        if not line:
+            break  # the end, or empty lines up to it: both are checked by the caller
+        if columns is None:
+            columns = line.count(b" ")
+            if not 1 <= columns <= _MAX_COLUMNS:
+                raise source.refuse(where, f"a word and 1...{_MAX_COLUMNS} numbers", f"{columns} numbers")
+        if rows is None:
+            rows = _Rows(source, columns, encoding, errors)
+        word, values = _split_row(source, line, columns, where)
+        rows.add(word, values, where)
+        number += 1
+    if rows is None:
+        rows = _Rows(source, columns or 1, encoding, errors)
+    return rows, f"line {number}"
+
+
+def _split_row(source: _Source, line: bytes, columns: int, where: str) -> tuple[bytes, NDArray[Any]]:
+    parts = line.rsplit(b" ", columns)
+    expected = f"a word and {columns} numbers"
+    if len(parts) != columns + 1:
+        raise source.refuse(where, expected, f"{len(parts) - 1} numbers")
+    word = parts[0]
+    # Some words of GloVe hold spaces, such as ". . ."; a number before the numbers means a row that is too long.
+    if b" " in word and _is_number(word.rsplit(b" ", 1)[1]):
+        raise source.refuse(where, expected, f"{line.count(b' ')} numbers")
+    try:
+        values = np.fromiter(map(float, parts[1:]), np.float64, columns)
+    except ValueError:
+        bad = next(part for part in parts[1:] if not _is_number(part))
+        raise source.refuse(where, expected, repr(bad[:40])) from None
+    if line.find(b"_", len(word)) >= 0:  # float() takes 1_000
+        raise source.refuse(where, expected, repr(next(part for part in parts[1:] if b"_" in part)[:40]))
+    return word, values
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_binary(source: _Source, wanted: int, columns: int, encoding: str, errors: str) -> tuple[_Rows, str]:
+    rows = _Rows(source, columns, encoding, errors)
+    width = 4 * columns
+    held, at, base = b"", 0, 0  # bytes in hand, position in them, position of their first in the file after line 1
+    while len(rows) < wanted:
+        space = held.find(b" ", at, at + _MAX_WORD + 1)
+        if space < 0 and len(held) - at > _MAX_WORD:
+            raise source.refuse(f"byte {base + at} after line 1", f"a word of at most {_MAX_WORD} bytes", "no space")
+        if space < 0 or len(held) < space + 1 + width:
+            more = source.file.read(max(_CHUNK, width))
+            if not more:
+                break
+            held, base, at = held[at:] + more, base + at, 0
+            continue
+        values = np.frombuffer(held, "<f4", columns, space + 1)
+        rows.add(held[at:space].lstrip(b"\n"), values, f"byte {base + at} after line 1")
+        at = space + 1 + width
+    end = f"byte {base + at} after line 1"
+    if len(rows) == wanted and held[at:].strip():
+        # What is left belongs to rows that were not asked for, or to no row at all; the caller knows which.
+        source.file = _Joined(held[at:], source.file)  # type: ignore[assignment]
+    return rows, end
+
+
+class _Joined:
+    """Bytes in hand before the rest of a file."""
+
+    def __init__(self, held: bytes, file: IO[bytes]) -> None:
+        self.held, self.file = held, file
+
+    def read(self, size: int) -> bytes:
+        held, self.held = self.held, b""
+        return held or self.file.read(size)
+
+
+def read_counts(path: io.Path, encoding: str = "utf-8", errors: str = "strict") -> dict[str, int]:
+    """Words and how often each was seen: lines ``word count``, as word2vec's ``-save-vocab`` writes them.
+
+    Raises:
+        ValueError: naming file and line.
+    """
+    counts: dict[str, int] = {}
+    with _reading(path) as source:
+        number = 1
+        while line := source.line(number, _MAX_WORD):
+            parts = line.split()
+            if len(parts) != 2 or not parts[1].isdigit() or len(parts[1]) > 18:
+                raise source.refuse(f"line {number}", "a word and its count", repr(line[:40]))
+            try:
+                counts.setdefault(parts[0].decode(encoding, errors), int(parts[1]))
+            except UnicodeDecodeError as error:
+                raise source.refuse(f"line {number}", f"a word in {encoding}", error.reason) from None
+            number += 1
+    return counts
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_word2vec(
+    path: io.Path, vectors: Floats, words: Sequence[str], binary: bool = False, header: bool = True
+) -> None:
+    """Writes vectors (V, D) in word2vec's text or binary format; GloVe's without ``header``.
+
+    A ``path`` that ends in ``.gz`` gets gzip. Text has nine significant digits, which give every float32 back.
+
+    Raises:
+        ValueError: a word that the format cannot hold (empty, with a space or a line end, no valid Unicode).
+        OSError: the disk is full or the folder cannot be written; the old file is then untouched.
+    """
+    if binary and not header:
+        raise ValueError("write_header: expected True for a binary file, got False")
+    for word in words:
+        if not word or " " in word or "\n" in word:
+            raise ValueError(f"words: expected words without spaces and line ends, got {word!r}; save() keeps them")
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"words: expected valid Unicode, got {word!r} ({error.reason})") from None
+    pieces = _rows_of(vectors, words, binary, header)
+    io.atomic_write(path, _packed(pieces) if os.fspath(path).endswith(".gz") else pieces)
+
+
+def write_counts(path: io.Path, words: Sequence[str], counts: Sequence[int]) -> None:
+    """Writes lines ``word count``; see :func:`read_counts`."""
+    io.atomic_write(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts)))
+
+
+def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) -> Iterator[bytes]:
+    if header:
+        yield f"{len(words)} {vectors.shape[1]}\n".encode()
+    pattern = " %.9g" * vectors.shape[1] + "\n"
+    for word, row in zip(words, vectors):
+        if binary:
+            yield word.encode() + b" " + row.astype("<f4").tobytes() + b"\n"
+        else:
+            yield (word + pattern % tuple(row.tolist())).encode()
+
+
+def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: with gzip's frame
+    for piece in pieces:
+        if packed := packer.compress(piece):
+            yield packed
+    yield packer.flush()
+
+
+# ---------------------------------------------------------------- safetensors
+
+
+def write_table(path: io.Path, table: VectorTable) -> None:
+    """Writes everything as safetensors: vectors, words (UTF-8, joined), the bytes of each word, counts."""
+    try:
+        texts = [word.encode() for word in table.words]
+    except UnicodeEncodeError as error:
+        raise ValueError(f"words: expected valid Unicode, got {error.object!r} ({error.reason})") from None
+    tensors: dict[str, NDArray[Any]] = {
+        "vectors": table.vectors,
+        "words": np.frombuffer(b"".join(texts), np.uint8),
+        "word_bytes": np.array([len(text) for text in texts], np.uint32),
+    }
+    if table.counts is not None:
+        tensors["counts"] = table.counts
+    io.write_tensors(path, tensors, io._texts(FORMAT))
+
+
+def read_table(path: io.Path, mmap: bool = False) -> VectorTable:
+    """Reads what :func:`write_table` wrote; with ``mmap`` the vectors stay in the file and are read when used.
+
+    Raises:
+        ValueError: naming the file, if it is truncated, of another format, or does not fit together.
+    """
+    place = os.fspath(path)
+    tensors, _ = io._read(path, FORMAT, skip=("vectors",) if mmap else ())
+    if mmap:
+        tensors["vectors"] = _mapped(place)
+    try:
+        vectors, text, lengths = (tensors[name] for name in ("vectors", "words", "word_bytes"))
+    except KeyError as error:
+        raise ValueError(f"{place}: expected an array {error}, got a file without it") from None
+    counts = tensors.get("counts")
+    for name, array, kind, rank in (
+        ("vectors", vectors, np.float32, 2),
+        ("words", text, np.uint8, 1),
+        ("word_bytes", lengths, np.uint32, 1),
+        *([("counts", counts, np.int64, 1)] if counts is not None else []),
+    ):
+        if array.dtype != kind or array.ndim != rank:
+            raise ValueError(
+                f"{place}: expected {np.dtype(kind)} with {rank} axes as {name!r}, "
+                f"got {array.dtype} of shape {array.shape}"
+            )
+    ends = np.cumsum(lengths, dtype=np.int64)
+    if len(lengths) != len(vectors) or not len(lengths) or ends[-1] != len(text):
+        raise ValueError(f"{place}: expected {len(vectors)} words in {len(text)} bytes, got other lengths")
+    if counts is not None and len(counts) != len(vectors):
+        raise ValueError(f"{place}: expected {len(vectors)} counts, got {len(counts)}")
+    raw, starts = text.tobytes(), [0, *ends[:-1].tolist()]
+    try:
+        words = [raw[start:end].decode() for start, end in zip(starts, ends.tolist())]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{place}: expected words in UTF-8, got bytes that are not ({error.reason})") from None
+    if not mmap:
+        _check_finite(place, vectors, words)
+    return VectorTable(vectors, words, counts)
+
+
+def _mapped(place: str) -> NDArray[Any]:
+    """The array ``vectors`` of a safetensors file that the library has found whole."""
+    with open(place, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length)).get("vectors", {})
+    if entry.get("dtype") != "F32" or not all(entry.get("shape", [0])):
+        raise ValueError(f"{place}: expected float32 vectors to map, got {entry.get('dtype')} {entry.get('shape')}")
+    start = 8 + length + int(entry["data_offsets"][0])
+    return np.memmap(place, "<f4", "r", start, tuple(entry["shape"]))
+
+
+def _check_finite(place: str, vectors: Floats, words: Sequence[str]) -> None:
+    step = max(1, _CHUNK // max(1, vectors.shape[1]))
+    for start in range(0, len(vectors), step):
+        fine = np.isfinite(vectors[start : start + step]).all(axis=1)
+        if not fine.all():
+            row = start + int(np.argmin(fine))
+            raise ValueError(f"{place}, row {row}: expected finite numbers for {words[row]!r}, got NaN or infinity")
