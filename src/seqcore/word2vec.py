@@ -1,0 +1,643 @@
+"""Word2Vec: vectors of words from the words around them, with gensim's names and arguments.
+
+V, D: words of the vocabulary, numbers per vector. Skip-gram and CBOW of Mikolov et al. 2013 ("Efficient estimation of word
+representations in vector space"; "Distributed representations of words and phrases and their compositionality") with
+negative sampling or noise-contrastive estimation (Mnih & Kavukcuoglu 2013). What a centre word draws - which frequent words
+are left out, the window, the noise - depends on the seed, the pass and the sentence alone. The contexts of a centre share its
+noise words, so that a block of small products replaces one dot product after another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core, io
+from .vectors import KeyedVectors
+
+Array = NDArray[Any]
+Sentences = Iterable[Sequence[str]]
+
+_LONGEST = 10_000
+"""Words of a sentence; longer ones are cut."""
+_PIECE = 400_000
+"""Words between two looks at the learning rate, the progress and Ctrl-C."""
+_LANES = 16
+_MASK = 2**64 - 1
+
+
+@dataclass
+class Corpus:
+    """Sentences as numbers.
+
+    Attributes:
+        ids: (N,) int32, the words that are in the vocabulary, sentence after sentence.
+        offsets: (S + 1,) int64, where each sentence starts and the last one ends.
+        total_words: words of the text, those outside the vocabulary included.
+    """
+
+    ids: Array
+    offsets: Array
+    total_words: int
+
+
+@dataclass
+class _Schedule:
+    """A run of passes with a falling learning rate, and how many of them are done."""
+
+    epochs: int
+    start_alpha: float
+    end_alpha: float
+    done: int = 0
+
+
+@dataclass
+class Progress:
+    """What ``on_progress`` is told: the pass (from 0) of how many, the share of it that is done, mean loss per pair
+    of the latest piece, words per second since ``train`` began, seconds left."""
+
+    epoch: int
+    epochs: int
+    share: float
+    loss: float
+    words_per_second: float
+    seconds_left: float
+
+
+@dataclass
+class _Settings:
+    vector_size: int
+    alpha: float
+    window: int
+    min_count: int
+    max_final_vocab: int | None
+    sample: float
+    seed: int
+    workers: int | None
+    min_alpha: float
+    sg: int
+    negative: int
+    ns_exponent: float
+    cbow_mean: int
+    epochs: int
+    shrink_windows: bool
+    loss: str
+    deterministic: bool
+
+    def check(self) -> None:
+        """Raises ValueError or TypeError for a setting out of range."""
+        for name, low, high in (
+            ("vector_size", 1, 4096),
+            ("window", 1, 10_000),
+            ("min_count", 0, None),
+            ("seed", 0, 2**63 - 1),
+            ("negative", 1, 64),
+            ("epochs", 1, None),
+            *((("max_final_vocab", 1, None),) if self.max_final_vocab is not None else ()),
+            *((("workers", 1, 1024),) if self.workers is not None else ()),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name}: expected an integer, got {value!r}")
+            if value < low or (high is not None and value > high):
+                reach = f"{low}...{high}" if high is not None else f">= {low}"
+                raise ValueError(f"{name}: expected an integer {reach}, got {value}")
+            setattr(self, name, int(value))
+        for name in ("alpha", "min_alpha", "sample", "ns_exponent"):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, (int, float, np.integer, np.floating)):
+                raise TypeError(f"{name}: expected a number, got {number!r}")
+            if not np.isfinite(number) or (number < 0 and name != "ns_exponent"):
+                raise ValueError(f"{name}: expected a finite number >= 0, got {number}")
+            setattr(self, name, float(number))
+        for name in ("sg", "cbow_mean"):
+            if getattr(self, name) not in (0, 1):
+                raise ValueError(f"{name}: expected 0 or 1, got {getattr(self, name)!r}")
+        if self.loss not in ("negative_sampling", "nce"):
+            raise ValueError(f"loss: expected 'negative_sampling' or 'nce', got {self.loss!r}")
+
+
+class Word2Vec:
+    """Learns a vector for each word of a corpus.
+
+    Args:
+        sentences: lists of words; any iterable, also one that can be walked through only once. One list holding all words
+            is one stream. With it (or ``corpus_file``) vocabulary and vectors are made at once.
+        corpus_file: path of a text file, one sentence a line, words between ASCII white space; read by the C++ core.
+        vector_size: D.
+        alpha, min_alpha: learning rate at the beginning and at the end; linear in between, over all passes.
+        window: most words between centre and context on each side.
+        min_count: rarer words are left out.
+        max_final_vocab: keep only so many of the most frequent words.
+        sample: frequent words are left out by chance: one of relative frequency f stays with (sqrt(f/s) + 1)·s/f; 0: all stay.
+        seed: of the first vectors and of every draw.
+        workers: threads; by default :func:`seqcore.get_num_threads`.
+        sg: 1 for skip-gram, 0 for CBOW.
+        negative: noise words per centre, drawn by count**ns_exponent.
+        cbow_mean: 1: CBOW takes the mean of the contexts, 0: their sum.
+        epochs: passes over the corpus.
+        shrink_windows: draw the window of each centre from 1...window.
+        loss: "negative_sampling", or "nce", which takes log(negative · P(word)) from each logit.
+        deterministic: the same bits for any number of workers, at the price of working on one thread. Otherwise threads
+            write to the shared vectors without locks, and only one worker gives the same bits again.
+        callbacks: objects with any of gensim's methods on_train_begin, on_epoch_begin, on_epoch_end and on_train_end(model).
+        verbose: 1 prints a line of progress with rate, loss and time left.
+
+    Attributes:
+        corpus_count, corpus_total_words: sentences and words (all of them) of the corpus that the vocabulary came from.
+        history: one dict per pass: epoch, loss (mean per pair over every 64th block), pairs, seconds, words_per_second.
+
+    Raises:
+        ValueError, TypeError: naming the argument, what was expected and what came.
+
+    >>> text = [["cats", "chase", "mice"], ["dogs", "chase", "cats"]] * 50
+    >>> model = Word2Vec(text, vector_size=8, min_count=1, window=2, sg=1, epochs=3, workers=1)
+    >>> len(model.wv), model.wv["cats"].shape
+    (4, (8,))
+    """
+
+    def __init__(
+        self,
+        sentences: Sentences | None = None,
+        corpus_file: str | os.PathLike[str] | None = None,
+        vector_size: int = 100,
+        alpha: float = 0.025,
+        window: int = 5,
+        min_count: int = 5,
+        max_final_vocab: int | None = None,
+        sample: float = 1e-3,
+        seed: int = 1,
+        workers: int | None = None,
+        min_alpha: float = 0.0001,
+        sg: int = 0,
+        negative: int = 5,
+        ns_exponent: float = 0.75,
+        cbow_mean: int = 1,
+        epochs: int = 5,
+        shrink_windows: bool = True,
+        callbacks: Iterable[Any] = (),
+        *,
+        loss: str = "negative_sampling",
+        deterministic: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self.settings = _Settings(
+            vector_size, alpha, window, min_count, max_final_vocab, sample, seed, workers, min_alpha, sg, negative,
+            ns_exponent, cbow_mean, epochs, bool(shrink_windows), loss, bool(deterministic),
+        )  # fmt: skip
+        self.settings.check()
+        self.words: list[str] = []
+        self.counts: Array = np.zeros(0, np.int64)
+        self.corpus_count = self.corpus_total_words = 0
+        self.history: list[dict[str, Any]] = []
+        self._input = self._output = np.zeros((0, self._stride), np.float32)
+        self._passes = 0
+        self._schedule: _Schedule | None = None
+        self._wv: KeyedVectors | None = None
+        if sentences is None and corpus_file is None:
+            return
+        corpus = self._take(sentences, corpus_file, update=False)
+        self._train(corpus, _Schedule(self.settings.epochs, alpha, min_alpha), callbacks, verbose, None)
+
+    def __repr__(self) -> str:
+        kind = "skip-gram" if self.settings.sg else "CBOW"
+        return f"<Word2Vec {kind}, {len(self.words)} words, vector_size={self.settings.vector_size}>"
+
+    # --- what was learnt ---
+
+    @property
+    def vector_size(self) -> int:
+        """D."""
+        return self.settings.vector_size
+
+    @property
+    def epochs(self) -> int:
+        """Passes that :meth:`train` makes unless told otherwise."""
+        return self.settings.epochs
+
+    @property
+    def wv(self) -> KeyedVectors:
+        """The words' vectors as they stand now; a copy, made anew after training.
+
+        Raises:
+            ValueError: there is no vocabulary yet.
+        """
+        self._need_words()
+        if self._wv is None:
+            self._wv = KeyedVectors(self._input[:, : self.vector_size].copy(), self.words, self.counts)
+        return self._wv
+
+    @property
+    def syn1neg(self) -> Array:
+        """(V, D) the words' vectors as targets, read-only."""
+        view: Array = self._output[:, : self.vector_size]
+        view.flags.writeable = False
+        return view
+
+    def get_latest_training_loss(self) -> float:
+        """Mean loss per pair of the latest pass; nan before the first."""
+        return float(self.history[-1]["loss"]) if self.history else float("nan")
+
+    # --- vocabulary ---
+
+    def build_vocab(
+        self,
+        corpus_iterable: Sentences | None = None,
+        corpus_file: str | os.PathLike[str] | None = None,
+        update: bool = False,
+    ) -> None:
+        """Counts the words of a corpus and makes the first vectors; ``update`` adds its new words to those there are.
+
+        Raises:
+            ValueError: no word comes ``min_count`` times, the file is empty or no text, or there is a vocabulary already.
+        """
+        self._take(corpus_iterable, corpus_file, update)
+
+    def _take(self, sentences: Any, corpus_file: Any, update: bool) -> Corpus:
+        """Vocabulary and vectors from a corpus, and the corpus as numbers."""
+        _one_source(sentences, corpus_file)
+        if self.words and not update:
+            raise ValueError("update: there is a vocabulary already; update=True adds words to it")
+        if update:
+            self._need_words()
+        if corpus_file is not None:
+            path = os.fspath(corpus_file)
+            raw, counts = _core.count_words(path)
+            if not raw:
+                raise ValueError(f"corpus_file: {path!r} holds no words")
+            words, total = _decoded(raw, path), int(counts.sum())
+        else:
+            words, counts, ids, offsets = _number(sentences)
+            total = int(counts.sum())
+        chosen = self._choose(words, counts, update)
+        self._add(chosen, words, counts)
+        if corpus_file is not None:
+            corpus = self._encode_file(path, total)
+        else:
+            corpus = self._renumber(words, ids, offsets, total)
+        self.corpus_total_words = total
+        self.corpus_count = len(corpus.offsets) - 1
+        return corpus
+
+    def _choose(self, words: list[str], counts: Array, update: bool) -> list[int]:
+        """Rows of the words to take in, the most frequent first."""
+        order = np.argsort(-counts, kind="stable")
+        order = order[counts[order] >= max(1, self.settings.min_count)]
+        if self.settings.max_final_vocab is not None:
+            order = order[: self.settings.max_final_vocab]
+        if not len(order) and not update:
+            raise ValueError(
+                f"min_count: no word comes {self.settings.min_count} times; "
+                f"the most frequent, {words[int(counts.argmax())]!r}, comes {int(counts.max())} times"
+            )
+        return [int(n) for n in order]
+
+    def _add(self, chosen: list[int], words: list[str], counts: Array) -> None:
+        known = {word: row for row, word in enumerate(self.words)}
+        new = [n for n in chosen if words[n] not in known]
+        first = len(self.words)
+        table = np.zeros((first + len(new), self._stride), np.float32)
+        table[:first] = self._input
+        # Every word has its own start, whatever else is in the vocabulary at its row.
+        rng = np.random.Generator(np.random.Philox(key=[self.settings.seed, first]))
+        table[first:, : self.vector_size] = (rng.random((len(new), self.vector_size), np.float32) - 0.5) / self.vector_size
+        output = np.zeros_like(table)
+        output[:first] = self._output
+        total = np.concatenate([self.counts, counts[new]]).astype(np.int64)
+        for n in chosen:
+            row = known.get(words[n])
+            if row is not None:
+                total[row] += counts[n]
+        self._input, self._output = _aligned(table), _aligned(output)
+        self.words = self.words + [words[n] for n in new]
+        self.counts = total
+        self._wv = None
+
+    @property
+    def _stride(self) -> int:
+        return -(-self.settings.vector_size // _LANES) * _LANES
+
+    def _need_words(self) -> None:
+        if not self.words:
+            raise ValueError("Word2Vec: expected a vocabulary, got none; call build_vocab first")
+
+    # --- corpora ---
+
+    def _encode_file(self, path: str, total: int | None = None) -> Corpus:
+        ids, offsets = _core.encode_words(path, [word.encode() for word in self.words], _LONGEST)
+        return Corpus(ids, offsets, int(len(ids)) if total is None else total)
+
+    def _renumber(self, words: list[str], ids: Array, offsets: Array, total: int) -> Corpus:
+        known = {word: row for row, word in enumerate(self.words)}
+        rows = np.array([known.get(word, -1) for word in words], np.int32)
+        found = rows[ids]
+        kept = np.concatenate([[0], np.cumsum(found >= 0)])
+        return Corpus(found[found >= 0], _cut(kept[offsets]), total)
+
+    def encode(self, sentences: Sentences | None = None, corpus_file: str | os.PathLike[str] | None = None) -> Corpus:
+        """A corpus as numbers of this vocabulary, for several calls of :meth:`train`; other words are left out."""
+        self._need_words()
+        _one_source(sentences, corpus_file)
+        if corpus_file is not None:
+            return self._encode_file(os.fspath(corpus_file))
+        words, counts, ids, offsets = _number(sentences)
+        return self._renumber(words, ids, offsets, int(counts.sum()))
+
+    # --- training ---
+
+    def train(
+        self,
+        corpus_iterable: Sentences | Corpus | None = None,
+        corpus_file: str | os.PathLike[str] | None = None,
+        total_examples: int | None = None,
+        total_words: int | None = None,
+        epochs: int | None = None,
+        start_alpha: float | None = None,
+        end_alpha: float | None = None,
+        callbacks: Iterable[Any] = (),
+        *,
+        resume: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        verbose: int = 0,
+    ) -> tuple[int, int]:
+        """Goes ``epochs`` times over a corpus.
+
+        Args:
+            corpus_iterable: sentences, or a :class:`Corpus` of :meth:`encode`.
+            corpus_file: a text file instead.
+            total_examples, total_words: as in gensim; checked against the corpus where given, never needed.
+            epochs, start_alpha, end_alpha: by default those of the constructor.
+            callbacks: as in the constructor.
+            resume: go on with the passes that the run saved in a checkpoint still had to do; with one worker (or
+                ``deterministic``) the result is that of a run which was never stopped, to the last bit.
+            checkpoint: file to save the model in after each pass.
+            on_progress: called with a :class:`Progress` a few times per second.
+            verbose: 1 prints a line of progress.
+
+        Returns:
+            (words of the vocabulary that were gone through, words of the text), over all passes.
+
+        Raises:
+            ValueError: no vocabulary, an empty corpus, arguments out of range. Nothing is changed then.
+            KeyboardInterrupt: what was learnt until then stays.
+        """
+        self._need_words()
+        if resume and (epochs is not None or start_alpha is not None or end_alpha is not None):
+            raise ValueError("resume: the passes and learning rates are those of the saved run; do not give them again")
+        if isinstance(corpus_iterable, Corpus):
+            _one_source(corpus_iterable, corpus_file)
+            corpus = corpus_iterable
+        else:
+            corpus = self.encode(corpus_iterable, corpus_file)
+        if not len(corpus.ids):
+            raise ValueError("corpus: expected words of the vocabulary, got none")
+        for name, given, real in (
+            ("total_examples", total_examples, len(corpus.offsets) - 1),
+            ("total_words", total_words, corpus.total_words),
+        ):
+            if given is not None and given < 1:
+                raise ValueError(f"{name}: expected a number >= 1 (this corpus has {real}), got {given}")
+        if resume:
+            if self._schedule is None or self._schedule.done >= self._schedule.epochs:
+                raise ValueError("resume: expected a model saved before its last pass, got one with nothing left to do")
+            schedule = self._schedule
+        else:
+            chosen = self.settings.epochs if epochs is None else epochs
+            if isinstance(chosen, bool) or not isinstance(chosen, (int, np.integer)) or chosen < 1:
+                raise ValueError(f"epochs: expected an integer >= 1, got {chosen!r}")
+            begin = self.settings.alpha if start_alpha is None else float(start_alpha)
+            end = self.settings.min_alpha if end_alpha is None else float(end_alpha)
+            if not (np.isfinite(begin) and np.isfinite(end) and begin >= 0 and end >= 0):
+                raise ValueError(f"start_alpha, end_alpha: expected finite numbers >= 0, got {begin}, {end}")
+            schedule = _Schedule(int(chosen), begin, end)
+        return self._train(corpus, schedule, callbacks, verbose, checkpoint, on_progress)
+
+    def _train(
+        self,
+        corpus: Corpus,
+        schedule: _Schedule,
+        callbacks: Iterable[Any],
+        verbose: int,
+        checkpoint: str | os.PathLike[str] | None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> tuple[int, int]:
+        listeners = list(callbacks)
+        self._schedule = schedule
+        first = schedule.done
+        tell = _printer(on_progress) if verbose else on_progress
+        started = time.perf_counter()
+        _call(listeners, "on_train_begin", self)
+        for epoch in range(first, schedule.epochs):
+            _call(listeners, "on_epoch_begin", self)
+            self._pass(corpus, schedule, epoch, started, (epoch - first) * len(corpus.ids), tell)
+            schedule.done = epoch + 1
+            if checkpoint is not None:
+                self.save(checkpoint)
+            _call(listeners, "on_epoch_end", self)
+        _call(listeners, "on_train_end", self)
+        passes = schedule.epochs - first
+        return passes * len(corpus.ids), passes * corpus.total_words
+
+    def _pass(
+        self,
+        corpus: Corpus,
+        schedule: _Schedule,
+        epoch: int,
+        started: float,
+        before: int,
+        tell: Callable[[Progress], None] | None,
+    ) -> None:
+        """One pass, in pieces of whole sentences."""
+        settings, count = self.settings, len(corpus.ids)
+        threads = 1 if settings.deterministic else settings.workers or _core.get_num_threads()
+        noise, keep, shift = self._distributions()
+        marks = np.arange(0, count + _PIECE, _PIECE)
+        cuts = np.unique(np.minimum(np.searchsorted(corpus.offsets, marks), len(corpus.offsets) - 1))
+        fall = (schedule.end_alpha - schedule.start_alpha) / schedule.epochs
+        seed = (settings.seed * 0x9E3779B97F4A7C15 + self._passes) & _MASK
+        began, loss, looked, pairs, told = time.perf_counter(), 0.0, 0, 0, started
+        self._wv = None
+        for first, last in zip(cuts[:-1], cuts[1:]):
+            at, end = (float(corpus.offsets[n]) / count for n in (first, last))
+            found = _core.train_word2vec(
+                corpus.ids, corpus.offsets, int(first), int(last), self._input, self._output, settings.vector_size,
+                keep, noise, shift, window=settings.window, negatives=settings.negative,
+                shrink=settings.shrink_windows, cbow=not settings.sg, mean=bool(settings.cbow_mean),
+                rate_begin=schedule.start_alpha + fall * (epoch + at), rate_end=schedule.start_alpha + fall * (epoch + end),
+                seed=seed, threads=threads,
+            )  # fmt: skip
+            loss, looked, pairs = loss + found[0], looked + found[1], pairs + found[2]
+            now = time.perf_counter()
+            if tell and (now - told > 0.2 or last == cuts[-1]):
+                told = now
+                rate = (before + end * count) / max(now - started, 1e-9)
+                left = ((schedule.epochs - epoch - end) * count) / max(rate, 1e-9)
+                tell(Progress(epoch, schedule.epochs, end, found[0] / max(found[1], 1), rate, left))
+        self._passes += 1
+        seconds = time.perf_counter() - began
+        self.history.append(
+            {
+                "epoch": self._passes,
+                "loss": loss / looked if looked else float("nan"),
+                "pairs": pairs,
+                "seconds": seconds,
+                "words_per_second": corpus.total_words / seconds,
+            }
+        )
+
+    def _distributions(self) -> tuple[Array, Array | None, Array | None]:
+        """The noise's table, the chance of each word to stay as 32-bit limits, and NCE's shifts."""
+        settings = self.settings
+        counts = self.counts.astype(np.float64)
+        weights = counts**settings.ns_exponent
+        noise = _core.noise_table(weights)
+        keep = shift = None
+        if settings.sample > 0:
+            limit = settings.sample * counts.sum()
+            chance = np.minimum((np.sqrt(counts / limit) + 1) * (limit / counts), 1.0)
+            keep = np.minimum(chance * 2.0**32, 2.0**32 - 1).astype(np.uint32)
+        if settings.loss == "nce":
+            shift = np.log(settings.negative * weights / weights.sum()).astype(np.float32)
+        return noise, keep, shift
+
+    # --- files ---
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the whole model, what is left of a run included, so that :meth:`load` can go on exactly.
+
+        Raises:
+            OSError: naming ``path``; the old file is untouched.
+        """
+        self._need_words()
+        words = json.dumps(self.words, ensure_ascii=False).encode()
+        tensors = {
+            "input": self._input,
+            "output": self._output,
+            "counts": self.counts,
+            "words": np.frombuffer(words, np.uint8),
+        }
+        state = {
+            "settings": asdict(self.settings),
+            "schedule": asdict(self._schedule) if self._schedule else None,
+            "passes": self._passes,
+            "corpus": [self.corpus_count, self.corpus_total_words],
+            "history": self.history,
+        }
+        io.write_tensors(path, tensors, {"seqcore": "word2vec", "version": "1", "state": json.dumps(state)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Word2Vec:
+        """Reads a file of :meth:`save`.
+
+        Raises:
+            ValueError: the file is another kind of file, or damaged.
+        """
+        tensors, texts = io.read_tensors(path)
+        try:
+            if texts["seqcore"] != "word2vec" or texts["version"] != "1":
+                raise KeyError("format")
+            state = json.loads(texts["state"])
+            model = cls(**state["settings"])
+            words = json.loads(bytes(tensors["words"]))
+            model._restore(words, tensors, state)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"path: {os.fspath(path)!r} is no file of Word2Vec.save ({error})") from None
+        return model
+
+    def _restore(self, words: list[str], tensors: dict[str, Array], state: dict[str, Any]) -> None:
+        shape = (len(words), self._stride)
+        for name in ("input", "output"):
+            if tensors[name].shape != shape or tensors[name].dtype != np.float32:
+                raise ValueError(f"{name}: expected float32 of shape {shape}, got {tensors[name].shape}")
+        if tensors["counts"].shape != shape[:1] or len(set(words)) != len(words) or not words:
+            raise ValueError("words: expected different words with a count each")
+        self.words, self.counts = [str(word) for word in words], tensors["counts"].astype(np.int64)
+        self._input, self._output = _aligned(tensors["input"]), _aligned(tensors["output"])
+        self.corpus_count, self.corpus_total_words = (int(n) for n in state["corpus"])
+        self.history, self._passes = list(state["history"]), int(state["passes"])
+        self._schedule = _Schedule(**state["schedule"]) if state["schedule"] else None
+
+
+def _one_source(sentences: Any, corpus_file: Any) -> None:
+    if (sentences is None) == (corpus_file is None):
+        raise TypeError("sentences, corpus_file: expected one of the two")
+
+
+def _decoded(raw: list[bytes], path: str) -> list[str]:
+    try:
+        return [word.decode() for word in raw]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"corpus_file: {path!r} is no UTF-8 text ({error.object[:20]!r}...)") from None
+
+
+def _number(sentences: Any) -> tuple[list[str], Array, Array, Array]:
+    """Words in the order of their first appearance, their counts, the text in their numbers, sentence offsets."""
+    if isinstance(sentences, (str, bytes)):
+        raise TypeError("sentences: expected lists of words, got one text; split it, or give corpus_file")
+    numbers: dict[str, int] = {}
+    ids: list[int] = []
+    offsets = [0]
+    for sentence in sentences:
+        if isinstance(sentence, (str, bytes)):
+            raise TypeError(f"sentences: expected lists of words, got the text {sentence[:30]!r}; split it into words")
+        for word in sentence:
+            if not isinstance(word, str):
+                raise TypeError(f"sentences: expected words, got {word!r} in sentence {len(offsets) - 1}")
+            ids.append(numbers.setdefault(word, len(numbers)))
+        offsets.append(len(ids))
+    if not ids:
+        raise ValueError("sentences: expected words, got none")
+    text = np.array(ids, np.int64)
+    return list(numbers), np.bincount(text, minlength=len(numbers)).astype(np.int64), text, np.array(offsets, np.int64)
+
+
+def _cut(offsets: Array) -> Array:
+    """Offsets without empty sentences, those of long ones cut."""
+    found = [0]
+    for end in np.unique(offsets)[1:]:
+        found += range(found[-1] + _LONGEST, int(end), _LONGEST)
+        found.append(int(end))
+    return np.array(found, np.int64)
+
+
+def _aligned(table: Array) -> Array:
+    """A copy whose rows start at whole cache lines."""
+    memory = np.empty(table.size + _LANES, np.float32)
+    start = (-memory.ctypes.data % 64) // 4
+    placed: Array = memory[start : start + table.size].reshape(table.shape)
+    placed[...] = table
+    return placed
+
+
+def _call(listeners: list[Any], method: str, model: Word2Vec) -> None:
+    for listener in listeners:
+        if hasattr(listener, method):
+            getattr(listener, method)(model)
+
+
+def _printer(also: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+    """Prints each progress over the last one; one line a pass where the output is no terminal."""
+    terminal = sys.stdout.isatty()
+
+    def tell(now: Progress) -> None:
+        if also:
+            also(now)
+        whole = now.share >= 1
+        if not (terminal or whole):
+            return
+        line = (
+            f"epoch {now.epoch + 1}/{now.epochs}  {now.share:4.0%}  loss {now.loss:.3f}  "
+            f"{now.words_per_second:,.0f} words/s  {now.seconds_left:,.0f} s left"
+        )
+        print(f"\r{line}\x1b[K" if terminal else line, end="\n" if whole or not terminal else "", flush=True)
+
+    return tell
