@@ -473,3 +473,41 @@ def adagrad(w, g, total, *, learning_rate, epsilon=1e-7):
     """a += g^2; w -= lr g / sqrt(a + epsilon)."""
     total += g * g
     w -= learning_rate * g / np.sqrt(total + epsilon)
+
+
+# --- sampled losses --------------------------------------------------------------------------------------------------
+
+
+def sampled_loss(kind, weights, biases, labels, x, sampled, true_expected=None, sampled_expected=None, remove=False):
+    """Losses (B,) and gradient of each loss by its logits (true classes, then samples), by the published formulas.
+
+    kind: "nce" (Gutmann and Hyvarinen 2010), "softmax" (Jean et al. 2015), "negative" (Mikolov et al. 2013).
+    """
+    B, N = labels.shape
+    losses, slopes = np.zeros(B), np.zeros((B, N + len(sampled)))
+    for r in range(B):
+        ids = [*labels[r], *sampled]
+        logits = np.array([x[r] @ weights[j] + (0 if biases is None else biases[j]) for j in ids])
+        if true_expected is not None:
+            logits -= np.log([*true_expected[r], *sampled_expected])
+        z = np.array([1.0 if kind == "negative" else 1 / N] * N + [0.0] * len(sampled))
+        counts = np.array([True] * N + [not (remove and j in labels[r]) for j in sampled])
+        if kind == "softmax":
+            e = np.where(counts, np.exp(logits - logits.max()), 0)
+            losses[r] = np.log(e.sum()) + logits.max() - z @ logits
+            slopes[r] = e / e.sum() - z
+        else:
+            losses[r] = (np.logaddexp(0, logits) - z * logits)[counts].sum()
+            slopes[r] = np.where(counts, 1 / (1 + np.exp(-logits)) - z, 0)
+    return losses, slopes
+
+
+def sampled_gradients(slopes, dy, weights, labels, x, sampled):
+    """Dense gradients of sum(dy * losses) by weights, biases and x."""
+    dw, db, dx = np.zeros_like(weights, float), np.zeros(len(weights)), np.zeros_like(x, float)
+    for r in range(len(x)):
+        for slope, j in zip(slopes[r], [*labels[r], *sampled], strict=True):
+            dw[j] += dy[r] * slope * x[r]
+            db[j] += dy[r] * slope
+            dx[r] += dy[r] * slope * weights[j]
+    return dw, db, dx

@@ -735,17 +735,27 @@ def test_optimizers(name, slots, options, lengths, scale, clipvalue, dtype, rng)
 
 @dtypes
 @pytest.mark.parametrize("clipvalue", [None, 0.5])
-def test_sgd_rows(clipvalue, dtype, rng):
-    """SGD on a few rows leaves the others untouched, bit by bit."""
-    param = rng.normal(size=(20, 9)).astype(dtype)
-    before = param.copy()
-    values, indices = rng.normal(size=(4, 9)).astype(dtype), np.array([0, 3, 11, 19])
-    _core.sgd_rows(param, values, indices, learning_rate=0.5, scale=1.5, clipvalue=clipvalue)
-    expected = before.astype(float)
-    expected[indices] -= 0.5 * reference.prepared(values, 1.5, clipvalue)
-    close(param, expected, dtype)
+def test_sgd_slices(clipvalue, dtype, rng):
+    """SGD on a few rows of one array and columns of another leaves the others untouched, bit by bit."""
+    arrays = [rng.normal(size=shape).astype(dtype) for shape in ((20, 9), (37, 20), (20,))]
+    before = [one.copy() for one in arrays]
+    indices = np.array([0, 3, 11, 19])
+    values = [rng.normal(size=shape).astype(dtype) for shape in ((4, 9), (4, 37), (4,))]
+    _core.sgd_slices(
+        arrays,
+        values,
+        [indices] * 3,
+        learning_rate=0.5,
+        scale=1.5,
+        clipvalue=clipvalue,
+        columns=[False, True, False],
+    )
     others = np.setdiff1d(np.arange(20), indices)
-    assert np.array_equal(param[others], before[others])
+    for array, old, gradient, columns in zip(arrays, before, values, (False, True, False), strict=True):
+        lines, expected = (array.T, old.T.astype(float)) if columns else (array, old.astype(float))
+        expected[indices] -= 0.5 * reference.prepared(gradient, 1.5, clipvalue)
+        close(lines, expected, dtype)
+        assert np.array_equal(lines[others], (old.T if columns else old)[others])
 
 
 @dtypes

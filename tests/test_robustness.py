@@ -270,10 +270,12 @@ OPTIMIZERS = {
     "rmsprop: velocities": ("velocities", "rmsprop", ([zeros(3)], [zeros(3)], [zeros(3, dtype=float)])),
     "rmsprop: averages": ("averages", "rmsprop", ([zeros(3)], [zeros(3)], [zeros(3)], None, [zeros(5)])),
     "adagrad": ("accumulators", "adagrad", ([zeros(3)], [zeros(3)], [zeros(5)])),
-    "rows: indices too large": ("indices", "sgd_rows", (zeros(3, 5), zeros(1, 5), np.array([3]))),
-    "rows: negative indices": ("indices", "sgd_rows", (zeros(3, 5), zeros(1, 5), np.array([-1]))),
-    "rows: number of indices": ("values", "sgd_rows", (zeros(3, 5), zeros(1, 5), np.array([1, 2]))),
-    "rows: values": ("values", "sgd_rows", (zeros(3, 5), zeros(1, 4), np.array([1]))),
+    "rows: indices too large": ("indices", "sgd_slices", ([zeros(3, 5)], [zeros(1, 5)], [np.array([3])])),
+    "rows: negative indices": ("indices", "sgd_slices", ([zeros(3, 5)], [zeros(1, 5)], [np.array([-1])])),
+    "rows: number of indices": ("values", "sgd_slices", ([zeros(3, 5)], [zeros(1, 5)], [np.array([1, 2])])),
+    "rows: repeated indices": ("indices", "sgd_slices", ([zeros(3, 5)], [zeros(2, 5)], [np.array([1, 1])])),
+    "rows: number of arrays": ("values", "sgd_slices", ([zeros(3, 5)], [], [np.array([1])])),
+    "rows: values": ("values", "sgd_slices", ([zeros(3, 5)], [zeros(1, 4)], [np.array([1])])),
 }
 
 
@@ -294,8 +296,9 @@ def test_nothing_half_updated():
     refused("params", _core.sgd, [first, second], [grads[0], np.ones(4, F32)], learning_rate=0.1)
     assert (first == 1).all() and (second == 1).all()
     table = np.ones((3, 2), F32)
-    refused("indices", _core.sgd_rows, table, np.ones((2, 2), F32), np.array([0, 3]), learning_rate=0.1)
-    assert (table == 1).all()
+    tables, rows = [np.ones((3, 2), F32), table], [np.ones((2, 2), F32)] * 2
+    refused("indices", _core.sgd_slices, tables, rows, [np.array([0, 1]), np.array([0, 3])], learning_rate=0.1)
+    assert (table == 1).all() and (tables[0] == 1).all()
 
 
 # Streams --------------------------------------------------------------------------------------------------------------

@@ -207,13 +207,13 @@ class IndexedSlices:
     __slots__ = ("values", "indices", "shape", "axis")
 
     def __init__(self, values: Array, indices: Array, shape: Sequence[int], axis: int = 0) -> None:
-        self.values, self.indices, self.shape = np.asarray(values), np.asarray(indices, np.int64), tuple(shape)
-        self.axis = axis
-        if axis not in (0, 1) or (axis and len(self.shape) != 2):
-            raise ValueError(f"axis: expected 0, or 1 for a matrix, got {axis!r} for shape {self.shape}")
-        rest = self.shape[:axis] + self.shape[axis + 1 :]
-        if self.values.shape != (len(self.indices), *rest):
-            raise ValueError(f"values: expected shape {(len(self.indices), *rest)}, got {self.values.shape}")
+        shape = tuple(shape)
+        if axis not in (0, 1) or (axis and len(shape) != 2):
+            raise ValueError(f"axis: expected 0, or 1 for a matrix, got {axis!r} for shape {shape}")
+        self.values, self.indices, self.shape, self.axis = np.asarray(values), np.asarray(indices, np.int64), shape, axis
+        expected = (len(self.indices), *(shape[:1] if axis else shape[1:]))
+        if self.values.shape != expected:
+            raise ValueError(f"values: expected shape {expected}, got {self.values.shape}")
 
     @property
     def dtype(self) -> np.dtype[Any]:

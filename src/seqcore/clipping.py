@@ -36,7 +36,7 @@ def clip_by_value(t: Any, clip_value_min: float, clip_value_max: float) -> Any:
     """
     if isinstance(t, IndexedSlices):
         t = t.unique()
-        return IndexedSlices(np.clip(t.values, clip_value_min, clip_value_max), t.indices, t.shape)
+        return IndexedSlices(np.clip(t.values, clip_value_min, clip_value_max), t.indices, t.shape, t.axis)
     return clip(t, clip_value_min, clip_value_max)
 
 
@@ -50,7 +50,7 @@ def clip_by_norm(t: Any, clip_norm: float) -> Any:
     _check_norm(clip_norm)
     if isinstance(t, IndexedSlices):
         t = t.unique()
-        return IndexedSlices(t.values * t.dtype.type(_scale(_norm([t.values]), clip_norm)), t.indices, t.shape)
+        return IndexedSlices(t.values * t.dtype.type(_scale(_norm([t.values]), clip_norm)), t.indices, t.shape, t.axis)
     a = float_tensor(t)
     p = a._array
     norm = _norm([p])

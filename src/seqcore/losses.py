@@ -609,6 +609,86 @@ class SparseCategoricalCrossentropy(_Axis):
         return super().get_config() | {"from_logits": self.from_logits, "ignore_class": self.ignore_class}
 
 
+class SampledLoss(SparseCategoricalCrossentropy):
+    """Base of the losses that train a last Dense layer on sampled classes: :class:`NCELoss`, :class:`SampledSoftmaxLoss`.
+
+    Args:
+        num_sampled: S, classes that are sampled for each batch, by the log-uniform distribution without replacement:
+            ids must be ranks by frequency, as vocabularies have them.
+        remove_accidental_hits: leaves samples that are a row's target out.
+        ignore_class, reduction, name: see :class:`SparseCategoricalCrossentropy`.
+
+    In ``fit`` and ``train_on_batch`` the loss is the sampled one; the model must end in a Dense layer without activation.
+    ``evaluate``, and every call on logits, is the cross-entropy of the full softmax; metrics are always those of the
+    full softmax too, which costs what it costs: for speed compile without metrics.
+    """
+
+    # The formula in seqcore.sampled.
+    formula = ""
+
+    def __init__(
+        self,
+        num_sampled: int,
+        remove_accidental_hits: bool,
+        ignore_class: int | None,
+        reduction: str | None,
+        name: str | None,
+    ) -> None:
+        super().__init__(True, ignore_class, -1, reduction, name)
+        if isinstance(num_sampled, bool) or not isinstance(num_sampled, (int, np.integer)) or num_sampled < 1:
+            raise ValueError(f"num_sampled: expected an integer from 1, got {num_sampled!r}")
+        self.num_sampled, self.remove_accidental_hits = int(num_sampled), bool(remove_accidental_hits)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "num_sampled": self.num_sampled,
+            "remove_accidental_hits": self.remove_accidental_hits,
+            "ignore_class": self.ignore_class,
+            "reduction": self.reduction,
+            "name": self.name,
+        }
+
+
+class NCELoss(SampledLoss):
+    """Noise-contrastive estimation in training, the full softmax elsewhere; see :class:`SampledLoss`.
+
+    >>> NCELoss(64).num_sampled
+    64
+    """
+
+    formula = "nce"
+
+    def __init__(
+        self,
+        num_sampled: int,
+        remove_accidental_hits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "mean",
+        name: str | None = "nce_loss",
+    ) -> None:
+        super().__init__(num_sampled, remove_accidental_hits, ignore_class, reduction, name)
+
+
+class SampledSoftmaxLoss(SampledLoss):
+    """Sampled softmax in training, the full softmax elsewhere; see :class:`SampledLoss`.
+
+    >>> round(float(SampledSoftmaxLoss(64)([1], [[0.0, 0.0]])), 4)
+    0.6931
+    """
+
+    formula = "sampled_softmax"
+
+    def __init__(
+        self,
+        num_sampled: int,
+        remove_accidental_hits: bool = True,
+        ignore_class: int | None = None,
+        reduction: str | None = "mean",
+        name: str | None = "sampled_softmax_loss",
+    ) -> None:
+        super().__init__(num_sampled, remove_accidental_hits, ignore_class, reduction, name)
+
+
 class MeanSquaredError(_BuiltIn):
     """Squared differences, averaged over the last axis.
 
@@ -767,7 +847,7 @@ def deserialize(config: dict[str, Any]) -> Loss:
     Raises:
         ValueError: for a class this module does not have.
     """
-    by_class = {cls.__name__: cls for cls in _CLASSES.values()}
+    by_class = {cls.__name__: cls for cls in (*_CLASSES.values(), NCELoss, SampledSoftmaxLoss)}
     found = by_class.get(config.get("class_name", ""))
     if found is None:
         raise ValueError(f"loss: expected a class name out of {', '.join(by_class)}, got {config.get('class_name')!r}")

@@ -285,6 +285,16 @@ def log_softmax(x: Any, axis: int = -1) -> Tensor:
 # --- reductions ------------------------------------------------------------------------------------------------------
 
 
+def _spread(gradient: Array, axes: tuple[int, ...], shape: tuple[int, ...], keepdims: bool) -> Array:
+    """The gradient of a sum over ``axes`` as a read-only view of ``shape``, the same for all that was summed."""
+    if gradient.size == 1 and len(axes) == len(shape):
+        # All of one number: np.broadcast_to takes longer than a whole small step can spare.
+        view = np.ndarray(shape, gradient.dtype, np.ascontiguousarray(gradient), 0, (0,) * len(shape))
+        view.flags.writeable = False
+        return view
+    return np.broadcast_to(gradient if keepdims else np.expand_dims(gradient, axes), shape)
+
+
 def reduce_sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum over ``axis`` (all axes by default).
 
@@ -293,11 +303,9 @@ def reduce_sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     a = as_tensor(x)
     axes, shape = axes_of(axis, a.ndim), a.shape
-
-    def backward(g: Array) -> tuple[Gradient, ...]:
-        return (np.broadcast_to(g if keepdims else np.expand_dims(g, axes), shape),)
-
-    return wrap(a._array.sum(axis=axes, keepdims=keepdims), (a,), backward)
+    return wrap(
+        a._array.sum(axis=axes, keepdims=keepdims), (a,), lambda g: (_spread(g, axes, shape, keepdims),)
+    )
 
 
 def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -307,14 +315,10 @@ def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     count = 1
     for i in axes:
         count *= shape[i]
-
-    def backward(g: Array) -> tuple[Gradient, ...]:
-        g = g if keepdims else np.expand_dims(g, axes)
-        return (np.broadcast_to(g / a.dtype.type(count), shape),)
-
     if not count:
         raise ValueError(f"x: expected at least one element to average, got shape {shape}")
-    return wrap(a._array.mean(axis=axes, keepdims=keepdims), (a,), backward)
+    mean = np.add.reduce(a._array, axis=axes, keepdims=keepdims) / count
+    return wrap(mean, (a,), lambda g: (_spread(np.asarray(g / g.dtype.type(count)), axes, shape, keepdims),))
 
 
 def reduce_max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core, schedules
-from .autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array
+from .autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
 from .schedules import (
     CosineDecay,
     ExponentialDecay,
@@ -55,7 +55,7 @@ class _Work(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """A table of which only some rows are updated."""
+    """A table of which only some rows (or columns) are updated."""
 
     param: Array
     gradient: IndexedSlices
@@ -130,13 +130,15 @@ class Optimizer:
         """One call of the core for arrays of one type; ``scale`` multiplies the gradients."""
         raise TypeError(f"{type(self).__name__}: an optimizer must define _update")
 
-    def _update_rows(self, rows: _Rows, learning_rate: float, scale: float) -> None:
-        """The same update for some rows of a table: gathered, updated, scattered back."""
-        where = rows.gradient.indices
-        param, slots = rows.param[where], [slot[where] for slot in rows.slots]
-        self._update([_Work(param, rows.gradient.values, slots)], learning_rate, scale)
-        for array, part in zip((rows.param, *rows.slots), (param, *slots), strict=True):
-            array[where] = part
+    def _update_rows(self, tables: list[_Rows], learning_rate: float, scale: float) -> None:
+        """The same update for some rows of tables of one type: gathered, updated, scattered back."""
+        for rows in tables:
+            where, axis = rows.gradient.indices, rows.gradient.axis
+            arrays = [slices_of(one, axis) for one in (rows.param, *rows.slots)]
+            param, *slots = (one[where] for one in arrays)
+            self._update([_Work(param, rows.gradient.values, slots)], learning_rate, scale)
+            for array, part in zip(arrays, (param, *slots), strict=True):
+                array[where] = part
 
     # --- learning rate and count ---
 
@@ -355,13 +357,15 @@ class Optimizer:
                 if not isinstance(g, IndexedSlices):
                     work.append(_Work(v._array, g, slots))
                 elif self._by_rows:
-                    rows.append(_Rows(v._array, g, slots))
+                    if len(g.indices):
+                        rows.append(_Rows(v._array, g, slots))
                 else:
                     dense = self._scratch.get(id(v))
                     if dense is None:
                         dense = self._scratch[id(v)] = np.zeros(v.shape, v.dtype)
-                    spread.append((dense, g.indices))
-                    dense[g.indices] = g.values
+                    lines = slices_of(dense, g.axis)
+                    spread.append((lines, g.indices))
+                    lines[g.indices] = g.values
                     work.append(_Work(v._array, dense, slots))
             scale = 1.0
             if self.global_clipnorm is not None:
@@ -371,9 +375,8 @@ class Optimizer:
                 scale = self._clip_scale(norm, self.global_clipnorm) if math.isfinite(norm) else math.nan
             for same in _by_type(work, [w.param.dtype for w in work]):
                 self._update(same, learning_rate, scale)
-            for one in rows:
-                if len(one.gradient.indices):
-                    self._update_rows(one, learning_rate, scale)
+            for tables in _by_type(rows, [one.param.dtype for one in rows]):
+                self._update_rows(tables, learning_rate, scale)
         finally:
             for dense, where in spread:
                 dense[where] = 0
@@ -457,17 +460,18 @@ def _checked_slices(gradient: IndexedSlices, variable: Variable) -> IndexedSlice
         )
     if gradient.dtype.kind != "f":
         raise TypeError(f"gradients: expected {variable.dtype} for variable {variable.name!r}, got {gradient.dtype}")
-    rows = gradient.indices
+    rows, bound = gradient.indices, variable.shape[gradient.axis]
     if rows.ndim != 1:
         raise ValueError(f"gradients: expected indices with one axis for variable {variable.name!r}, got {rows.shape}")
-    if len(rows) and not (rows[1:] > rows[:-1]).all():
+    if not _core.rising_below(np.ascontiguousarray(rows), bound):
         gradient = gradient.unique()
         rows = gradient.indices
-    if len(rows) and (rows[0] < 0 or rows[-1] >= variable.shape[0]):
-        bad = rows[0] if rows[0] < 0 else rows[-1]
-        raise ValueError(f"gradients: expected rows 0...{variable.shape[0] - 1} of {variable.name!r}, got {bad}")
+        if rows[0] < 0 or rows[-1] >= bound:
+            lines = "columns" if gradient.axis else "rows"
+            bad = rows[0] if rows[0] < 0 else rows[-1]
+            raise ValueError(f"gradients: expected {lines} 0...{bound - 1} of {variable.name!r}, got {bad}")
     values = np.ascontiguousarray(gradient.values, variable.dtype)
-    return gradient if values is gradient.values else IndexedSlices(values, rows, gradient.shape)
+    return gradient if values is gradient.values else IndexedSlices(values, rows, gradient.shape, gradient.axis)
 
 
 def _values(gradient: Array | IndexedSlices) -> Array:
@@ -480,7 +484,9 @@ def _scaled(gradient: Array | IndexedSlices, scale: float) -> Array | IndexedSli
     values = _values(gradient)
     with np.errstate(all="ignore"):
         scaled = values * values.dtype.type(scale)
-    return IndexedSlices(scaled, gradient.indices, gradient.shape) if isinstance(gradient, IndexedSlices) else scaled
+    if isinstance(gradient, IndexedSlices):
+        return IndexedSlices(scaled, gradient.indices, gradient.shape, gradient.axis)
+    return scaled
 
 
 def _by_type(items: list[Any], types: list[Any]) -> list[list[Any]]:
@@ -555,18 +561,19 @@ class SGD(Optimizer):
             clipvalue=self.clipvalue,
         )
 
-    def _update_rows(self, rows: _Rows, learning_rate: float, scale: float) -> None:
+    def _update_rows(self, tables: list[_Rows], learning_rate: float, scale: float) -> None:
         if self.momentum:
-            super()._update_rows(rows, learning_rate, scale)
+            super()._update_rows(tables, learning_rate, scale)
             return
-        values, where = rows.gradient.values, rows.gradient.indices
-        _core.sgd_rows(
-            rows.param.reshape(len(rows.param), -1),
-            values.reshape(len(values), -1),
-            where,
+        gradients = [one.gradient for one in tables]
+        _core.sgd_slices(
+            [one.param for one in tables],
+            [one.values for one in gradients],
+            [np.ascontiguousarray(one.indices) for one in gradients],
             learning_rate=learning_rate,
             scale=scale,
             clipvalue=self.clipvalue,
+            columns=[one.axis == 1 for one in gradients],
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -207,9 +207,8 @@ def rows_loss(
         if one is not None and one._array.dtype != x_array.dtype:
             raise TypeError(f"{name}: expected {x_array.dtype} like the inputs, got {one.dtype}")
     inputs = (x, w) if b is None else (x, w, b)
-    gradients = is_recording(inputs)
-    need_dx = gradients and is_recording((x,))
-    need_weights = gradients and is_recording(inputs[1:])
+    need_dx, need_weights = is_recording((x,)), is_recording(inputs[1:])
+    gradients = need_dx or need_weights
     samples = None if sampled_values is None else checked_values(sampled_values, batch, num_true, count)
     seed, call = series(seed) if samples is None else (0, 0)
     shared = 1.0 / num_true if kind.shared_label else 1.0

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import losses, ops
-from .autograd import Gradient, GradientTape, Tensor, Variable, as_array
+from . import losses, ops, sampled
+from .autograd import Gradient, GradientTape, Tensor, Variable, as_array, record
 from .batches import Batch
 from .layers import Activation, Dense, Softmax
 from .layers.base import Layer
 from .metrics import Metric, Perplexity, SparseCategoricalAccuracy
 from .optimizers import Optimizer
+from .tensors import rows, rows_like
 
 if TYPE_CHECKING:
     from .training import Trainable
@@ -183,8 +184,10 @@ def _loss_weight(loss: losses.Loss, batch: Batch, mask: Array | None) -> float:
 def fused_tail(model: Trainable) -> tuple[list[Layer], Dense, list[Layer]] | None:
     """Layers before the last Dense, that layer, and the softmax after it, if they and the loss can be one operation."""
     loss = model.loss
-    if type(loss) is not losses.SparseCategoricalCrossentropy or loss.axis != -1 or loss.reduction == "none":
+    known = (losses.SparseCategoricalCrossentropy, losses.NCELoss, losses.SampledSoftmaxLoss)
+    if type(loss) not in known or loss.axis != -1 or loss.reduction == "none":  # type: ignore[union-attr]
         return None
+    assert isinstance(loss, losses.SparseCategoricalCrossentropy)
     for metric, _ in model._tracker.metrics:
         # An accuracy also counts the steps that the loss ignores, of which the fused operation knows nothing.
         follows = type(metric) is SparseCategoricalAccuracy and loss.ignore_class is None
@@ -267,6 +270,7 @@ class Step:
         if arena is not None and not thorough and self._is_current(arena):
             return arena
         self._arena_changes = structure.changes
+        self._place_beside()
         variables = self._model.trainable_variables
         if arena is None or not arena.holds(variables):
             arena = self._arena = Arena(variables)
@@ -276,6 +280,15 @@ class Step:
         self._unbuilt = [layer for layer in inside if not layer.built]
         self._stateful = [layer for layer in inside if layer._get_own_state()]
         return arena
+
+    def _place_beside(self) -> None:
+        """Weights of which a sampled loss touches few columns stand beside the arena."""
+        tail = fused_tail(self._model) if isinstance(self._model.loss, losses.SampledLoss) else None
+        for layer in self._model.layers_inside():
+            if type(layer) is Dense and layer.built:
+                for variable in (layer.kernel, layer.bias):
+                    if variable is not None:
+                        variable.sparse = tail is not None and layer is tail[1]
 
     def _is_current(self, arena: Arena) -> bool:
         return (
@@ -324,14 +337,24 @@ class Step:
         if self._tail_changes != structure.changes:
             self._tail, self._tail_changes = fused_tail(self._model), structure.changes
         if self._tail is None:
+            self._refuse_sampled(training)
             return self._eager(batch, self._model(batch.x, training=training))
         layers, dense, after = self._tail
         with self._model._outermost():
             hidden = self._model._run(layers, batch.x, training)
             targets = _plain_targets(batch.y, hidden.shape[:-1])
             if targets is None or not self._metrics_can_follow(batch):
+                self._refuse_sampled(training)
                 return self._eager(batch, self._model._run([dense, *after], hidden, training))
-        return self._fused(batch, hidden, dense, targets, arena)
+        return self._fused(batch, hidden, dense, targets, arena, training)
+
+    def _refuse_sampled(self, training: bool) -> None:
+        """A sampled loss is never replaced by another one silently."""
+        if training and isinstance(self._model.loss, losses.SampledLoss):
+            raise ValueError(
+                f"loss: expected for {type(self._model.loss).__name__} a model that ends in a Dense layer without "
+                "activation, class ids as targets, and no metrics but accuracy and perplexity"
+            )
 
     def _metrics_can_follow(self, batch: Batch) -> bool:
         """Perplexity without sample weights cannot be had from a loss that contains them."""
@@ -357,7 +380,7 @@ class Step:
         return loss, update
 
     def _fused(
-        self, batch: Batch, hidden: Tensor, dense: Dense, targets: Array, arena: Arena | None
+        self, batch: Batch, hidden: Tensor, dense: Dense, targets: Array, arena: Arena | None, training: bool
     ) -> tuple[Tensor, Callable[[], None]]:
         tracker, function = self._model._tracker, self._model.loss
         assert isinstance(function, losses.SparseCategoricalCrossentropy)
@@ -367,15 +390,21 @@ class Step:
         if mask is not None:
             # Where it does not count, padding may be any number.
             targets = np.where(mask, targets, 0)
+        by_samples = training and isinstance(function, losses.SampledLoss)
+        sampled_loss = _sampled_loss(function, hidden, dense, targets, batch.weight, mask) if by_samples else None
+        if sampled_loss is not None and not tracker.metrics:
+            return sampled_loss, lambda: tracker.add_loss(float(sampled_loss), _loss_weight(function, batch, mask))
         out = None
-        if arena is not None:
+        if arena is not None and sampled_loss is None:
             out = [arena.home(dense.kernel), None if dense.bias is None else arena.home(dense.bias)]
             if out[0] is None or (dense.bias is not None and out[1] is None):
                 out = None
+        # The metrics of a sampled loss are those of the full softmax, without gradients.
+        plain = (lambda t: t) if sampled_loss is None else _without_tape
         loss, correct = ops.linear_softmax_cross_entropy(
-            hidden,
-            dense.kernel,
-            dense.bias,
+            plain(hidden),
+            plain(dense.kernel),
+            plain(dense.bias),
             targets,
             batch.weight,
             mask,
@@ -386,7 +415,8 @@ class Step:
 
         def update() -> None:
             value = float(loss)
-            tracker.add_loss(value, _loss_weight(function, batch, mask))
+            trained = value if sampled_loss is None else float(sampled_loss)
+            tracker.add_loss(trained, _loss_weight(function, batch, mask))
             for metric, weighted in tracker.metrics:
                 sample_weight = batch.weight if weighted else None
                 if isinstance(metric, SparseCategoricalAccuracy):
@@ -398,7 +428,42 @@ class Step:
                     summed = value * float(divisors.get(function.reduction, len(targets)))
                     metric.update_losses(np.array([summed / total if total else 0.0]), np.array([total]))
 
-        return loss, update
+        return loss if sampled_loss is None else sampled_loss, update
+
+
+def _without_tape(tensor: Tensor | None) -> Tensor | None:
+    """The values of ``tensor`` alone."""
+    if tensor is None:
+        return None
+    plain = Tensor(tensor._array)
+    plain.mask, plain.lengths = tensor.mask, tensor.lengths
+    return plain
+
+
+def _sampled_loss(
+    function: losses.SampledLoss, hidden: Tensor, dense: Dense, targets: Array, weight: Any, mask: Array | None
+) -> Tensor:
+    """The scalar loss over sampled classes; gradients touch the columns of the kernel that were used."""
+    array = hidden._array
+    weights = losses.step_weights(function.reduction, targets.shape, weight, mask, hidden.dtype)
+    ids = losses.class_ids(targets, dense.units, targets.shape, mask)
+    flat, restore = rows(array)
+    x = Tensor(flat)
+    record((x,), (hidden,), lambda g: (restore(g),))
+    return sampled.rows_loss(
+        sampled.NCE if function.formula == "nce" else sampled.SAMPLED_SOFTMAX,
+        x,
+        dense.kernel,
+        dense.bias,
+        rows_like(ids, array)[:, None],
+        function.num_sampled,
+        1,
+        None,
+        function.remove_accidental_hits,
+        None,
+        by_columns=True,
+        row_weights=rows_like(weights, array),
+    )
 
 
 def _fused_weight(mask: Array | None, weight: Array | None, shape: tuple[int, ...]) -> Array | None:

@@ -148,7 +148,7 @@ template <class I>
 void check_ids(const I* ids, Index count, Index rows) {
   for (Index n = 0; n < count; ++n)
     if (ids[n] < 0 || ids[n] >= rows)
-      fail("ids", "row numbers 0..." + std::to_string(rows - 1), std::to_string(ids[n]) + " at " + std::to_string(n));
+      fail("ids", "whole numbers 0..." + std::to_string(rows - 1), std::to_string(ids[n]) + " at " + std::to_string(n));
 }
 
 Range share_of(Index count, const Team& team) { return {count * team.rank / team.size, count * (team.rank + 1) / team.size}; }

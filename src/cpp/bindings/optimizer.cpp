@@ -113,35 +113,113 @@ double sum_squares(const py::object& list) {
   return total;
 }
 
-void sgd_rows(const py::array& param, const py::array& values, const py::array& indices, double learning_rate, double scale,
-              std::optional<double> clipvalue) {
-  with_type_of("param", param, [&](auto zero) {
+// Whether the indices are in 0...bound - 1 and each is larger than the one before.
+bool rising_below(const py::array& indices, Index bound) {
+  const int64_t* at = contiguous<int64_t>("indices", indices, {-1});
+  int64_t before = -1;
+  bool rising = true;
+  for (Index n = 0; n < indices.size(); before = at[n++]) rising = rising && at[n] > before;
+  return rising && before < bound;
+}
+
+// One array of which some rows, or columns, are updated: `count` of them, `width` elements each.
+template <class T>
+struct Slices {
+  T* param;
+  const T* grad;
+  const int64_t* at;
+  Index count, width, stride;
+  bool columns;
+};
+
+template <class T>
+Slices<T> slices_of(const py::array& param, const py::array& values, const py::array& indices, bool columns) {
+  if (param.ndim() < 1 || (columns && param.ndim() != 2))
+    fail("params", columns ? "two axes" : "at least one axis", describe(param));
+  const Shape shape = shape_of(param);
+  Slices<T> slices{};
+  slices.param = writable<T>("params", param, shape);
+  slices.at = contiguous<int64_t>("indices", indices, {-1});
+  slices.count = indices.size();
+  Shape of_values = shape;
+  if (columns) of_values[1] = shape[0];
+  of_values[0] = slices.count;
+  slices.grad = contiguous<T>("values", values, of_values);
+  slices.columns = columns;
+  slices.stride = columns ? shape[1] : 0;
+  const Index lines = shape[columns ? 1 : 0];
+  slices.width = lines ? param.size() / lines : 0;
+  for (Index n = 0; n < slices.count; ++n)
+    if (slices.at[n] < 0 || slices.at[n] >= lines || (n && slices.at[n] <= slices.at[n - 1]))
+      fail("indices",
+           std::string(columns ? "columns" : "rows") + " 0..." + std::to_string(lines - 1) + ", each larger than the one before",
+           std::to_string(slices.at[n]) + " at " + std::to_string(n));
+  return slices;
+}
+
+// The columns of a matrix: of a few of its rows at a time, so that along each the addresses rise.
+template <class T>
+void sgd_columns(const Slices<T>& slices, const UpdateCall<T>& call, Index begin, Index end) {
+  constexpr Index kTogether = 16;
+  UpdateCall<T> part = call;
+  for (Index k0 = begin; k0 < end; k0 += kTogether) {
+    const Index count = std::min(kTogether, end - k0);
+    T gathered[kTogether];
+    part.param = gathered;
+    part.count = count;
+    for (Index n = 0; n < slices.count; ++n) {
+      T* column = slices.param + k0 * slices.stride + slices.at[n];
+      for (Index k = 0; k < count; ++k) gathered[k] = column[k * slices.stride];
+      part.grad = slices.grad + n * slices.width + k0;
+      kernels<T>().update(part);
+      for (Index k = 0; k < count; ++k) column[k * slices.stride] = gathered[k];
+    }
+  }
+}
+
+// All arrays are checked before the first is changed.
+void sgd_slices(const py::object& params, const py::object& values, const py::object& indices, double learning_rate, double scale,
+                std::optional<double> clipvalue, const py::object& columns) {
+  const auto p = arrays_of("params", params, nullptr);
+  const auto v = arrays_of("values", values, &p), at = arrays_of("indices", indices, &p);
+  if (p.empty()) return;
+  std::vector<bool> by_column(p.size(), false);
+  if (!columns.is_none()) {
+    by_column.clear();
+    for (const auto& one : columns) by_column.push_back(one.cast<bool>());
+    if (by_column.size() != p.size()) fail("columns", std::to_string(p.size()) + " flags", std::to_string(by_column.size()));
+  }
+  with_type_of("params", p[0], [&](auto zero) {
     using T = decltype(zero);
-    if (param.ndim() < 1) fail("param", "at least one axis", describe(param));
-    const Shape shape = shape_of(param);
-    T* table = writable<T>("param", param, shape);
-    Shape row_shape = shape;
-    row_shape[0] = indices.size();
-    const T* rows = contiguous<T>("values", values, row_shape);
-    const int64_t* at = contiguous<int64_t>("indices", indices, {-1});
-    const Index count = indices.size(), width = shape[0] ? param.size() / shape[0] : 0;
-    for (Index n = 0; n < count; ++n)
-      if (at[n] < 0 || at[n] >= shape[0])
-        fail("indices", "row numbers 0..." + std::to_string(shape[0] - 1), std::to_string(at[n]));
+    std::vector<Slices<T>> all;
+    Index total = 0;
+    for (size_t i = 0; i < p.size(); ++i) {
+      all.push_back(slices_of<T>(p[i], v[i], at[i], by_column[i]));
+      total += all.back().count * all.back().width;
+    }
     UpdateCall<T> call{};
     call.rule = Rule::kSgd;
     call.learning_rate = learning_rate;
     call.scale = scale;
     call.clip = clipvalue.has_value();
     call.clipvalue = clipvalue.value_or(0);
-    call.count = width;
+    // Not interruptible: an update is done whole or not at all.
     const py::gil_scoped_release release;
-    run(threads_for(4.0 * double(count * width)), [&](const Team& team) {
+    run(threads_for(4.0 * double(total)), [&](const Team& team) {
       UpdateCall<T> part = call;
-      for (Index n = count * team.rank / team.size; n < count * (team.rank + 1) / team.size; ++n) {
-        part.param = table + at[n] * width;
-        part.grad = rows + n * width;
-        kernels<T>().update(part);
+      for (const Slices<T>& one : all) {
+        const Index lines = one.columns ? (one.width + 15) / 16 : one.count;
+        const Index begin = lines * team.rank / team.size, end = lines * (team.rank + 1) / team.size;
+        if (one.columns) {
+          sgd_columns(one, call, begin * 16, std::min(end * 16, one.width));
+          continue;
+        }
+        part.count = one.width;
+        for (Index n = begin; n < end; ++n) {
+          part.param = one.param + one.at[n] * one.width;
+          part.grad = one.grad + n * one.width;
+          kernels<T>().update(part);
+        }
       }
     });
   });
@@ -152,9 +230,11 @@ void sgd_rows(const py::array& param, const py::array& values, const py::array& 
 void bind_optimizer(py::module_& m) {
   using Clip = std::optional<double>;
   define(m, "sum_squares", "arrays:sequence", &sum_squares, py::arg("arrays"));
-  define(m, "sgd_rows", "param:array values:array indices:array learning_rate:float scale:float clipvalue:float?", &sgd_rows,
-         py::arg("param"), py::arg("values"), py::arg("indices"), py::kw_only(), py::arg("learning_rate"), py::arg("scale") = 1.0,
-         py::arg("clipvalue") = py::none());
+  define(m, "rising_below", "indices:array bound:int", &rising_below, py::arg("indices"), py::arg("bound"));
+  define(m, "sgd_slices",
+         "params:sequence values:sequence indices:sequence learning_rate:float scale:float clipvalue:float? columns:sequence?",
+         &sgd_slices, py::arg("params"), py::arg("values"), py::arg("indices"), py::kw_only(), py::arg("learning_rate"),
+         py::arg("scale") = 1.0, py::arg("clipvalue") = py::none(), py::arg("columns") = py::none());
   define(
       m, "sgd",
       "params:sequence grads:sequence velocities:sequence? learning_rate:float momentum:float "

@@ -132,9 +132,12 @@ struct Candidates {
       const Index tries = draw(from, draws, samples, true, drawn.data());
       add("sampled_candidates", drawn.data(), samples, classes);
       if (correct) {
-        corrections.reserve(ids.size());
-        for (const int32_t id : ids)
-          corrections.push_back(T(std::log(expected_count(from.probability(id), samples, tries, true))));
+        corrections.resize(ids.size());
+        if (classes >= 3)
+          kernels<T>().log_uniform_corrections(ids.data(), Index(ids.size()), classes, double(tries), corrections.data());
+        else
+          for (size_t n = 0; n < ids.size(); ++n)
+            corrections[n] = T(std::log(expected_count(from.probability(ids[n]), samples, tries, true)));
       }
     } else {
       const auto given = sampled.cast<py::tuple>();

@@ -66,6 +66,7 @@ constexpr Kernels<T> kernels() {
           linear_softmax<T>,
           sampled_loss_sizes<T>,
           sampled_loss<T>,
+          log_uniform_corrections<T>,
           softmax<T>,
           sum_squares<T>,
           update<T>,

@@ -77,6 +77,29 @@ SEQCORE_INLINE void logistic(const P& x, const P& z, P& loss, P& slope) {
   slope = sub(mul(top, over_one), z);
 }
 
+// log(1 - (1 - p)^tries), the logarithm of the expected count of each class among different samples, for the log-uniform p(k) =
+// log(1 + 1/(k + 1)) / log(classes + 1); classes >= 3, so that p is at most 1/2. In double whatever T is: p may be small.
+template <class T>
+void log_uniform_corrections(const int32_t* ids, Index count, Index classes, double tries, T* to) {
+  using P = Wide<double>;
+  constexpr int W = kLanes<double>;
+  const P one = fill<P>(1), two = fill<P>(2), over_range = fill<P>(1 / std::log1p(double(classes)));
+  for (Index i = 0; i < count; i += W) {
+    const int n = int(std::min<Index>(W, count - i));
+    alignas(64) double part[W] = {};
+    for (int j = 0; j < n; ++j) part[j] = double(ids[i + j]) + 1;
+    for (int j = n; j < W; ++j) part[j] = 1;
+    const P e = div(one, load<P>(part));
+    const P p = mul(log1p_of(e, div(one, add(two, e))), over_range);
+    // log(1 - p) = -log1p_of(p / (1 - p)) = -2 artanh(p / (2 - p))
+    const P left = ei::pnegate(log1p_of(p, div(one, sub(two, p))));
+    P power, rest;
+    exp_parts(ei::pmax(mul(left, fill<P>(tries)), fill<P>(ExpConstants<double>::kLow)), power, rest);
+    store(part, ei::plog(sub(sub(one, power), mul(power, rest))));
+    for (int j = 0; j < n; ++j) to[i + j] = T(part[j]);
+  }
+}
+
 template <class T>
 struct SampledLoss {
   using P = Wide<T>;
@@ -233,7 +256,7 @@ struct SampledLoss {
     const P f = fill<P>(factor);
     Index k = 0;
     for (; k + W <= K; k += W) store(to + k, madd(f, load<P>(from + k), load<P>(to + k)));
-    for (; k < K; ++k) to[k] = ei::pfirst(madd(fill<P>(factor), fill<P>(from[k]), fill<P>(to[k])));
+    if (k < K) store_first(to + k, madd(f, load_first<P>(from + k, int(K - k)), load_first<P>(to + k, int(K - k))), int(K - k));
   }
 
   void dx_of_rows(Index r0, int rows, T* scratch) const {
@@ -324,7 +347,7 @@ struct SampledLoss {
     sum_samples();
     wait(team);
     const Range mine = share(call.used, team.rank, team.size);
-    for (Index u = mine.begin; u < mine.end && !stopped(team); ++u) gradient_of(u);
+    for (Index u = mine.begin; u < mine.end && !(u % kMostRows == 0 && stopped(team)); ++u) gradient_of(u);
   }
 };
 

@@ -187,6 +187,7 @@ struct Kernels {
   void (*linear_softmax)(const LinearSoftmaxCall<T>&, const Team&);
   void (*sampled_loss_sizes)(const SampledLossCall<T>&, SampledLossSizes&);
   void (*sampled_loss)(const SampledLossCall<T>&, const Team&);
+  void (*log_uniform_corrections)(const int32_t* ids, Index count, Index classes, double tries, T* to);
   void (*softmax)(T* x, Index rows, Index columns, const Team&);
   double (*sum_squares)(const T* x, Index count);
   void (*update)(const UpdateCall<T>&);

@@ -11,9 +11,10 @@ import argparse
 import importlib
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -115,18 +116,27 @@ def load_source(data: str, preset: str, seed: int) -> Source:
 
 
 def build_dataset(source: Source, size: int) -> tuple[Vocabulary, Ids]:
-    """The ``size`` most frequent words, with ``UNK`` as number 0 for the others if there are more, and the text."""
-    pieces = source.pieces
-    vocabulary = Vocabulary.from_tokens(chain.from_iterable(pieces()), specials=[UNKNOWN], unknown=UNKNOWN)
-    if vocabulary.counts is not None and vocabulary.size <= size and not vocabulary.counts[0]:
-        vocabulary = Vocabulary(vocabulary.words[1:], counts=vocabulary.counts[1:])
-    elif vocabulary.size > size:
-        counts = None if vocabulary.counts is None else vocabulary.counts.copy()
-        if counts is not None:
-            counts[0] += counts[size:].sum()
-            counts = counts[:size]
-        vocabulary = Vocabulary(vocabulary.words[:size], UNKNOWN, counts)
-    return vocabulary, np.concatenate([vocabulary.encode(piece) for piece in pieces()])
+    """The ``size`` most frequent words, with ``UNK`` as number 0 for the others if there are more, and the text.
+
+    The text is read once: words get numbers as they come, which are then exchanged for their ranks.
+    """
+    numbers: defaultdict[str, int] = defaultdict(count().__next__)
+    pieces = [np.fromiter(map(numbers.__getitem__, piece), np.int32, len(piece)) for piece in source.pieces()]
+    if not pieces:
+        raise ValueError(f"--data: expected a text with words, got an empty one ({source.description})")
+    first, seen = np.concatenate(pieces), list(numbers)
+    counts = np.bincount(first, minlength=len(seen))
+    order = sorted(range(len(seen)), key=lambda number: (-int(counts[number]), seen[number]))
+    if len(seen) <= size:
+        ranks = np.empty(len(seen), np.int32)
+        ranks[order] = np.arange(len(seen))
+        return Vocabulary((seen[i] for i in order), counts=counts[order]), ranks[first]
+    kept = [i for i in order if seen[i] != UNKNOWN][: size - 1]
+    ranks = np.zeros(len(seen), np.int32)
+    ranks[kept] = np.arange(1, size)
+    others = int(len(first) - counts[kept].sum())
+    vocabulary = Vocabulary([UNKNOWN, *(seen[i] for i in kept)], UNKNOWN, [others, *counts[kept].tolist()])
+    return vocabulary, ranks[first]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -374,16 +384,16 @@ class _Run:
 
     def _plot_words(self, kv: KeyedVectors) -> None:
         figure, axes = _figure(12, 12)
-        count = min(self.arguments.plot_words, len(kv))
-        if figure is None or count < 2:
+        shown = min(self.arguments.plot_words, len(kv))
+        if figure is None or shown < 2:
             return
-        points, method = flatten(kv.unit_vectors(np.arange(count)), self.arguments.seed)
+        points, method = flatten(kv.unit_vectors(np.arange(shown)), self.arguments.seed)
         if method == "PCA":
             self.progress.line("note: PCA instead of t-SNE without scikit-learn (pip install 'seqcore[experiments]')")
         axes.scatter(points[:, 0], points[:, 1], s=12, color="#4477aa")
         for word, point in zip(kv.index_to_key, points):
             axes.annotate(word, point, xytext=(4, 2), textcoords="offset points", fontsize=9)
-        axes.set_title(f"{method} of the {count} most frequent words of {self.source.name}")
+        axes.set_title(f"{method} of the {shown} most frequent words of {self.source.name}")
         axes.set_axis_off()
         _save(figure, self.folder / "words.png")
         self.progress.line(f"picture: {self.folder / 'words.png'}")
@@ -410,8 +420,10 @@ def flatten(vectors: Any, seed: int) -> tuple[Any, str]:
         u, s, _ = np.linalg.svd(centred, full_matrices=False)
         return (u[:, :2] * s[:2]) if len(s) > 1 else np.column_stack([u * s, np.zeros(len(u))]), "PCA"
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    method = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed)
-    return method.fit_transform(vectors), "t-SNE"
+    # The exact method takes half a second for 100 words; the other one's threads stall where cores are shared.
+    way = "exact" if len(vectors) <= 500 else "barnes_hut"
+    tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed, method=way)
+    return tsne.fit_transform(vectors), "t-SNE"
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

@@ -280,7 +280,10 @@ class Embedding(Layer):
         self.built = True
 
     def call(self, inputs: Tensor) -> Tensor:
-        ids = ops.as_ids(inputs, "ids", self.input_dim)
+        ids = inputs._array
+        if ids.dtype.char not in "ilq":
+            # The core checks the range of what it takes.
+            ids = ops.as_ids(inputs, "ids", self.input_dim)
         table = self.embeddings
         if ids.ndim <= 2:
             y = _core.embedding_forward(table._array, np.ascontiguousarray(ids) if ids.ndim else ids)
@@ -296,8 +299,9 @@ class Embedding(Layer):
         if is_recording((table,)):
 
             def backward(dy: Array) -> tuple[Gradient, ...]:
-                if dy.ndim < 2:
-                    flat_ids, flat_dy = ids.reshape(1), dy.reshape(1, -1)
+                if ids.ndim < 2:
+                    flat_ids = np.ascontiguousarray(ids).reshape(-1)
+                    flat_dy = np.ascontiguousarray(dy).reshape(len(flat_ids), -1)
                 else:
                     flat_dy, _ = ops.rows(dy)
                     flat_ids = ops.rows_like(ids, dy)
