@@ -90,7 +90,10 @@ def test_help_needs_no_command(capsys):
         (["run"], "NAME"),
         (["run", "nothing"], "nothing"),
         (["run", "ptb", "--size", "huge"], "--size"),
-        (["run", "ptb", "--loss", "nce"], "--loss"),
+        (["run", "ptb", "--loss", "hinge"], "--loss"),
+        (["run", "ptb", "--num-sampled", "5"], "--num-sampled: expected with --loss nce"),
+        (["run", "ptb", "--loss", "nce", "--num-sampled", "0"], "--num-sampled: expected 1"),
+        (["run", "ptb", "--loss", "sampled", "--num-sampled", "999999"], "--num-sampled: expected 1"),
         (["run", "ptb", "--epochs", "x"], "--epochs"),
         (["run", "ptb", "--epochs", "0"], "--epochs: expected an integer >= 1, got 0"),
         (["run", "ptb", "--seed", "-1"], "--seed: expected an integer >= 0, got -1"),
@@ -410,3 +413,20 @@ def test_signals_are_put_back():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("loss", ["nce", "sampled"])
+def test_sampled_losses_are_evaluated_by_the_full_softmax(loss, tmp_path):
+    """Half a run and the rest give what one run gives; perplexities fall; no training perplexity is claimed."""
+    words = ("--loss", loss, "--num-sampled", "40")
+    assert run_test_size(tmp_path / "whole", *words, "--epochs", "2") == 0
+    assert run_test_size(tmp_path / "parts", *words, "--epochs", "1") == 0
+    assert run_test_size(tmp_path / "parts", *words, "--epochs", "2", "--resume") == 0
+    metrics, history = figures(tmp_path / "whole")
+    assert (metrics, history) == figures(tmp_path / "parts")
+    assert metrics["test_perplexity"] < 200 and "train_perplexity" not in metrics and metrics["train_loss"] > 0
+    assert history[1]["valid_perplexity"] < history[0]["valid_perplexity"]
+    results = json.loads((tmp_path / "whole" / "metrics.json").read_text())
+    assert (results["loss"], results["num_sampled"]) == (loss, 40)
+    model = load_model(tmp_path / "whole" / "last.safetensors")
+    assert type(model.loss).__name__ == {"nce": "NCELoss", "sampled": "SampledSoftmaxLoss"}[loss]

@@ -51,7 +51,9 @@ def run(kind, size, problem, dy=None, **options):
 
 def close(found, expected, dtype):
     scale = max(1.0, np.abs(expected).max())
-    np.testing.assert_allclose(np.asarray(found, float) / scale, expected / scale, atol=1e-10 if dtype == "float64" else 1e-5)
+    np.testing.assert_allclose(
+        np.asarray(found, float) / scale, expected / scale, atol=1e-10 if dtype == "float64" else 1e-5
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -226,10 +228,19 @@ def test_learns_to_predict_a_permutation():
         ({"weights": sc.Tensor(np.zeros((10, 4), "float64"))}, "weights: expected float32 like the inputs"),
         ({"sampled_values": 3}, "sampled_values: expected"),
         ({"sampled_values": ([1, 2], [[1.0], [1.0]], [1.0, 1.0])}, r"sampled_candidates: expected shape \(3,\)"),
-        ({"sampled_values": ([1, 2, 10], [[1.0], [1.0]], [1.0] * 3)}, "sampled_candidates: expected class numbers 0...9"),
+        (
+            {"sampled_values": ([1, 2, 10], [[1.0], [1.0]], [1.0] * 3)},
+            "sampled_candidates: expected class numbers 0...9",
+        ),
         ({"sampled_values": ([1, 2, 3], [[1.0]], [1.0] * 3)}, "true_expected_count: expected numbers of shape"),
-        ({"sampled_values": ([1, 2, 3], [[1.0], [0.0]], [1.0] * 3)}, "true_expected_count: expected numbers > 0, got 0.0"),
-        ({"sampled_values": ([1, 2, 3], [[1.0], [1.0]], [1.0, np.nan, 1.0])}, "sampled_expected_count: expected numbers > 0"),
+        (
+            {"sampled_values": ([1, 2, 3], [[1.0], [0.0]], [1.0] * 3)},
+            "true_expected_count: expected numbers > 0, got 0.0",
+        ),
+        (
+            {"sampled_values": ([1, 2, 3], [[1.0], [1.0]], [1.0, np.nan, 1.0])},
+            "sampled_expected_count: expected numbers > 0",
+        ),
         ({"seed": -3}, "seed: expected"),
     ],
 )
@@ -248,13 +259,149 @@ def test_bad_input(kind, change, text):
         FUNCTIONS[kind](**(good | change))
 
 
+# --- as losses of a model ---------------------------------------------------------------------------------------------
+
+
+def model_of(loss, optimizer=None, metrics=None, classes=60, **options):
+    sc.set_seed(5)
+    stack = [
+        sc.layers.Embedding(classes, 8),
+        sc.layers.LSTM(8, return_sequences=True),
+        sc.layers.Dense(classes, **options),
+    ]
+    model = sc.Sequential(stack)
+    model.compile(optimizer or sc.optimizers.SGD(0.5), loss, metrics=metrics)
+    return model
+
+
+MODEL_LOSSES = {"nce": sc.losses.NCELoss, "softmax": sc.losses.SampledSoftmaxLoss}
+IDS = np.random.default_rng(8).integers(0, 60, (6, 7))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "batch_mean"])
+@pytest.mark.parametrize("kind", MODEL_LOSSES)
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_step_of_fit_is_the_function_by_hand(use_bias, kind, reduction):
+    """Masked, weighted, with each reduction: weights after one step against a tape over the function."""
+    loss = MODEL_LOSSES[kind](12, remove_accidental_hits=True, ignore_class=3, reduction=reduction)
+    weight = np.random.default_rng(1).uniform(0.5, 2, 6).astype("float32")
+    model, other = (model_of(loss, use_bias=use_bias) for _ in range(2))
+    model.build((None, None))
+    other.build((None, None))
+    other.set_weights(model.get_weights())
+    variables = other.trainable_variables
+    sc.set_seed(9)
+    model.train_on_batch(IDS, IDS, sample_weight=weight)
+    sc.set_seed(9)
+    with sc.GradientTape() as tape:
+        hidden = other.layers[1](other.layers[0](IDS))
+        # The rows of a sequence are taken in the order of memory, which is time-major.
+        flat, ids = sc.ops.reshape(sc.ops.transpose(hidden, (1, 0, 2)), (-1, 8)), IDS.T.reshape(-1, 1)
+        counted = (IDS != 3).T.reshape(-1)
+        w, b = sc.ops.transpose(other.layers[2].kernel), other.layers[2].bias
+        losses = FUNCTIONS[kind](w, b, np.where(counted[:, None], ids, 0), flat, 12, 60, remove_accidental_hits=True)
+        divisor = {"mean": counted.sum(), "sum": 1, "batch_mean": 6}[reduction]
+        each = (np.tile(weight, 7) * counted / divisor).astype("float32")
+        total = sc.reduce_sum(losses * each)
+    gradients = [sc.Tensor(np.asarray(g)) for g in tape.gradient(total, variables)]
+    sc.optimizers.SGD(0.5).apply_gradients(zip(gradients, variables, strict=True))
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-6 * max(1, np.abs(two).max()))
+
+
+@pytest.mark.parametrize("kind", MODEL_LOSSES)
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_only_columns_used_change_under_sgd_and_evaluation_is_the_full_softmax(optimizer, kind):
+    model = model_of(MODEL_LOSSES[kind](5), getattr(sc.optimizers, optimizer)(0.1), classes=60)
+    model.build((None, None))
+    before = model.layers[2].kernel.numpy()
+    model.train_on_batch(IDS[:1, :2], IDS[:1, :2])
+    changed = (model.layers[2].kernel.numpy() != before).any(0).sum()
+    assert 2 <= changed <= 7
+    full = model_of(sc.losses.SparseCategoricalCrossentropy(from_logits=True))
+    full.build((None, None))
+    full.set_weights(model.get_weights())
+    assert model.evaluate(IDS, IDS, verbose=0) == full.evaluate(IDS, IDS, verbose=0)
+
+
+@pytest.mark.parametrize("kind", MODEL_LOSSES)
+def test_fit_learns_and_has_the_same_bits_for_any_number_of_threads(kind):
+    found = []
+    for threads in (1, 2, 7):
+        _core.set_num_threads(threads)
+        model = model_of(MODEL_LOSSES[kind](20, remove_accidental_hits=True), sc.optimizers.SGD(1.0, clipnorm=5.0))
+        start = model.evaluate(IDS, IDS, verbose=0)
+        model.fit(IDS, IDS, epochs=300, batch_size=3, verbose=0)
+        assert model.evaluate(IDS, IDS, verbose=0) < start / 2
+        found.append(model.get_weights())
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_metrics_are_those_of_the_full_softmax():
+    model = model_of(
+        sc.losses.NCELoss(20), sc.optimizers.SGD(0.0), metrics=["accuracy", sc.metrics.Perplexity(from_logits=True)]
+    )
+    logs = model.fit(IDS, IDS, verbose=0).history
+    loss, accuracy, perplexity = model.evaluate(IDS, IDS, verbose=0)
+    assert abs(logs["accuracy"][0] - accuracy) < 1e-6
+    assert abs(logs["perplexity"][0] / perplexity - 1) < 1e-5 and abs(np.exp(loss) / perplexity - 1) < 1e-5
+    assert logs["loss"][0] > 2 * loss
+
+
+def test_another_loss_after_a_sampled_one():
+    model = model_of(sc.losses.NCELoss(20))
+    model.train_on_batch(IDS, IDS)
+    model.compile(sc.optimizers.SGD(0.5), sc.losses.SparseCategoricalCrossentropy(from_logits=True))
+    other = model_of(sc.losses.SparseCategoricalCrossentropy(from_logits=True))
+    other.build((None, None))
+    other.set_weights(model.get_weights())
+    assert model.train_on_batch(IDS, IDS) == other.train_on_batch(IDS, IDS)
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_sampled_loss_is_never_replaced_silently():
+    refused = [model_of(sc.losses.NCELoss(5), activation="softmax"), model_of(sc.losses.NCELoss(5), metrics=["mse"])]
+    for model in refused:
+        model.build((None, None))
+        before = model.get_weights()
+        with pytest.raises(ValueError, match="loss: expected for NCELoss a model that ends in a Dense layer"):
+            model.train_on_batch(IDS, IDS)
+        for one, two in zip(before, model.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
+    with pytest.raises(ValueError, match="num_sampled: expected an integer 1...60, got 61"):
+        model_of(sc.losses.NCELoss(61)).train_on_batch(IDS, IDS)
+    for bad in (0, -1, 2.5, True):
+        with pytest.raises(ValueError, match="num_sampled: expected an integer from 1"):
+            sc.losses.SampledSoftmaxLoss(bad)
+
+
+def test_losses_in_files():
+    for loss in (sc.losses.NCELoss(7, True, 2, "sum"), sc.losses.SampledSoftmaxLoss(9, False)):
+        again = sc.losses.deserialize(sc.losses.serialize(loss))
+        assert type(again) is type(loss) and again.get_config() == loss.get_config()
+
+
 @pytest.mark.parametrize("isa", _core.info()["isas"])
 def test_every_instruction_set(isa):
     """The proofs above, on each instruction set that this processor has."""
     if isa == _core.info()["isa"]:
         pytest.skip("the one in use")
     names = "formulas and (size2 or size4 or size6) or columns or extreme or default or bits"
-    command = [sys.executable, "-m", "pytest", __file__, "-q", "-k", names, "--import-mode=importlib", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        __file__,
+        "-q",
+        "-k",
+        names,
+        "--import-mode=importlib",
+        "-p",
+        "no:cacheprovider",
+    ]
     root = str(Path(__file__).resolve().parent.parent)
     done = subprocess.run(command, env={**os.environ, "SEQCORE_ISA": isa}, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stdout[-2000:]
@@ -267,7 +414,9 @@ def test_tensorflow_gives_the_same(size, remove, name):
     tf = pytest.importorskip("tensorflow")
     V, _, _, N, S = size
     w, b, labels, x, values = problem(size, "float32")
-    values = (values[0], values[1].astype("float32"), values[2].astype("float32"))
+    # Of samples that are drawn twice TensorFlow removes but one: hits are compared on different ones.
+    sampled = np.random.default_rng(2).permutation(V)[:S] if remove else values[0]
+    values = (sampled, values[1].astype("float32"), values[2].astype("float32"))
     theirs = [tf.Variable(one) for one in (w, b, x)]
     with tf.GradientTape() as tape:
         losses = getattr(tf.nn, name)(

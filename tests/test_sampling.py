@@ -161,7 +161,12 @@ def test_a_table_is_built_once_for_many_calls():
 
 def test_powers_of_counts():
     with sc_floatx("float64"):
-        for power, p in ((0, [1 / 2, 0, 1 / 2]), (1, [1 / 5, 0, 4 / 5]), (2, [1 / 17, 0, 16 / 17]), (-1, [0.8, 0, 0.2])):
+        for power, p in (
+            (0, [1 / 2, 0, 1 / 2]),
+            (1, [1 / 5, 0, 4 / 5]),
+            (2, [1 / 17, 0, 16 / 17]),
+            (-1, [0.8, 0, 0.2]),
+        ):
             drawn = sampling.fixed_unigram_candidate_sampler(
                 [[0], [1], [2]], 1, 1, False, 3, unigrams=[1e200, 0, 4e200], distortion=power
             )

@@ -210,7 +210,8 @@ class IndexedSlices:
         shape = tuple(shape)
         if axis not in (0, 1) or (axis and len(shape) != 2):
             raise ValueError(f"axis: expected 0, or 1 for a matrix, got {axis!r} for shape {shape}")
-        self.values, self.indices, self.shape, self.axis = np.asarray(values), np.asarray(indices, np.int64), shape, axis
+        self.values, self.indices = np.asarray(values), np.asarray(indices, np.int64)
+        self.shape, self.axis = shape, axis
         expected = (len(self.indices), *(shape[:1] if axis else shape[1:]))
         if self.values.shape != expected:
             raise ValueError(f"values: expected shape {expected}, got {self.values.shape}")

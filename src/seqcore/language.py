@@ -20,6 +20,7 @@ from .text import Ids, Vocabulary, bptt_batches, check_ids
 
 if TYPE_CHECKING:
     from .callbacks import Callback
+    from .losses import Loss
     from .models import Sequential
 
 Array = NDArray[Any]
@@ -61,6 +62,7 @@ def build_model(
     clip: float = 5.0,
     learning_rate: float = 1.0,
     dtype: str | None = None,
+    loss: Loss | None = None,
 ) -> Sequential:
     """The LSTM language model of W. Zaremba, I. Sutskever, O. Vinyals, Recurrent neural network regularization, 2014.
 
@@ -78,6 +80,7 @@ def build_model(
         clip: largest global norm of the gradient.
         learning_rate: of SGD.
         dtype: "float32" or "float64".
+        loss: another loss than the cross-entropy of the softmax, for instance ``NCELoss(512, reduction="batch_mean")``.
 
     Raises:
         ValueError: sizes below 1, ``keep_prob`` outside (0, 1], other numbers that are not positive.
@@ -120,7 +123,7 @@ def build_model(
     model = Sequential(stack)
     model.compile(
         optimizer=SGD(learning_rate, global_clipnorm=clip),
-        loss=SparseCategoricalCrossentropy(from_logits=True, reduction="batch_mean"),
+        loss=loss or SparseCategoricalCrossentropy(from_logits=True, reduction="batch_mean"),
     )
     return model
 
@@ -134,7 +137,8 @@ class Trainer:
 
     Args:
         model: a compiled Sequential with stateful recurrent layers and a Dense output over V words; its loss must be
-            summed over time and averaged over the batch ("batch_mean"), as :func:`build_model` sets it.
+            summed over time and averaged over the batch ("batch_mean"), as :func:`build_model` sets it. With a sampled
+            loss the history has ``train_loss`` (per word) in place of ``train_perplexity``.
         train, valid: (N,) ids of the texts.
         batch_size: rows B read side by side.
         steps: words T per window, the reach of the gradient.
@@ -192,9 +196,21 @@ class Trainer:
         return self.schedule.at(min(self.epoch, self.epochs - 1))
 
     @property
+    def sampled(self) -> bool:
+        """Whether the model trains on sampled classes, so that its training loss is no perplexity."""
+        from .losses import SampledLoss
+
+        return isinstance(self.model.loss, SampledLoss)
+
+    @property
+    def loss_per_word(self) -> float:
+        """Training loss of the current epoch so far."""
+        return self._costs / (self.batch * self.batches.steps) if self.batch else math.nan
+
+    @property
     def perplexity(self) -> float:
-        """Training perplexity of the current epoch so far."""
-        return _exp(self._costs / (self.batch * self.batches.steps)) if self.batch else math.nan
+        """Training perplexity of the current epoch so far; without meaning where the loss is ``sampled``."""
+        return _exp(self.loss_per_word)
 
     @property
     def words_per_second(self) -> float:
@@ -241,7 +257,7 @@ class Trainer:
         if self.batch == 0:
             self.model.reset_states()
             self._costs = 0.0
-        begin, words = time.perf_counter(), self.batches.batch_size * self.batches.steps
+        sampled, begin, words = self.sampled, time.perf_counter(), self.batches.batch_size * self.batches.steps
         self._clock.start()
         for x, y in self.batches.resume(self.batch):
             self._callbacks.on_train_batch_begin(self.batch)
@@ -253,10 +269,12 @@ class Trainer:
             self._costs += loss
             self.batch = self.batches.position
             self._clock.count(words)
-            self._callbacks.on_train_batch_end(self.batch - 1, {"loss": loss, "perplexity": self.perplexity})
+            logs = {"loss": loss} if sampled else {"loss": loss, "perplexity": self.perplexity}
+            self._callbacks.on_train_batch_end(self.batch - 1, logs)
             if self._on_batch is not None:
                 self._on_batch(self)
-        speed, perplexity = self.words_per_second, self.perplexity
+        speed = self.words_per_second
+        train = {"train_loss": self.loss_per_word} if sampled else {"train_perplexity": self.perplexity}
         valid = evaluate_perplexity(
             self.model, self.valid, self.batches.batch_size, self.batches.steps, drop_tail=True, check=self._check
         )
@@ -264,19 +282,16 @@ class Trainer:
             {
                 "epoch": self.epoch + 1,
                 "learning_rate": rate,
-                "train_perplexity": perplexity,
+                **train,
                 "valid_perplexity": valid,
                 "words_per_second": speed,
                 "seconds": time.perf_counter() - begin,
             }
         )
         self.epoch, self.batch = self.epoch + 1, 0
-        logs = {
-            "loss": self._costs / len(self.batches),
-            "perplexity": perplexity,
-            "val_perplexity": valid,
-            "learning_rate": rate,
-        }
+        logs = {"loss": self._costs / len(self.batches), "val_perplexity": valid, "learning_rate": rate}
+        if not sampled:
+            logs["perplexity"] = train["train_perplexity"]
         self._costs = 0.0
         if self._on_epoch is not None:
             self._on_epoch(self)

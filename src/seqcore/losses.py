@@ -610,7 +610,7 @@ class SparseCategoricalCrossentropy(_Axis):
 
 
 class SampledLoss(SparseCategoricalCrossentropy):
-    """Base of the losses that train a last Dense layer on sampled classes: :class:`NCELoss`, :class:`SampledSoftmaxLoss`.
+    """Base of the losses that train a last Dense layer on sampled classes.
 
     Args:
         num_sampled: S, classes that are sampled for each batch, by the log-uniform distribution without replacement:
@@ -618,9 +618,9 @@ class SampledLoss(SparseCategoricalCrossentropy):
         remove_accidental_hits: leaves samples that are a row's target out.
         ignore_class, reduction, name: see :class:`SparseCategoricalCrossentropy`.
 
-    In ``fit`` and ``train_on_batch`` the loss is the sampled one; the model must end in a Dense layer without activation.
-    ``evaluate``, and every call on logits, is the cross-entropy of the full softmax; metrics are always those of the
-    full softmax too, which costs what it costs: for speed compile without metrics.
+    In ``fit`` and ``train_on_batch`` the loss is the sampled one; the model must end in a Dense layer without
+    activation. ``evaluate``, and every call on logits, is the cross-entropy of the full softmax. Metrics are those of
+    the full softmax too and cost as much as it does: for speed compile without them.
     """
 
     # The formula in seqcore.sampled.

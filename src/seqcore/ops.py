@@ -303,9 +303,7 @@ def reduce_sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """
     a = as_tensor(x)
     axes, shape = axes_of(axis, a.ndim), a.shape
-    return wrap(
-        a._array.sum(axis=axes, keepdims=keepdims), (a,), lambda g: (_spread(g, axes, shape, keepdims),)
-    )
+    return wrap(a._array.sum(axis=axes, keepdims=keepdims), (a,), lambda g: (_spread(g, axes, shape, keepdims),))
 
 
 def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:

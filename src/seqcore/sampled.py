@@ -1,7 +1,8 @@
-"""Losses over sampled classes: noise-contrastive estimation, sampled softmax, negative sampling; TensorFlow's formulas.
+"""Losses over sampled classes: noise-contrastive estimation, sampled softmax, negative sampling.
 
-B, K: rows and inputs. V, S, N: all classes, sampled classes (``num_sampled``), true classes of a row (``num_true``). The
-logit of class j for row x is x · w_j + b_j - log(expected count of j), without the last term in negative sampling.
+The formulas are TensorFlow's. B, K: rows and inputs. V, S, N: all classes, sampled classes (``num_sampled``), true
+classes of a row (``num_true``). The logit of class j for row x is x · w_j + b_j - log(expected count of j), without
+the last term in negative sampling.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
-from .autograd import Array, Gradient, IndexedSlices, Tensor, is_recording, record
+from .autograd import Array, Gradient, IndexedSlices, Tensor, Variable, is_recording, record
 from .sampling import checked_values, series, true_ids, whole_number
 from .tensors import float_tensor
 
@@ -212,7 +213,8 @@ def rows_loss(
     samples = None if sampled_values is None else checked_values(sampled_values, batch, num_true, count)
     seed, call = series(seed) if samples is None else (0, 0)
     shared = 1.0 / num_true if kind.shared_label else 1.0
-    core = (w_array, None if b is None else b._array, ids, np.ascontiguousarray(x_array), samples, count)
+    bias = None if b is None else np.ascontiguousarray(b._array)
+    core = (np.ascontiguousarray(w_array), bias, ids, np.ascontiguousarray(x_array), samples, count)
 
     def run(weight: float, each: Array | None, gradients: bool) -> tuple[Any, ...]:
         return _core.sampled_loss(
@@ -267,11 +269,15 @@ def _way_back(
         dx, dw, db, rows = parts if factor == 1.0 else [_times(one, factor) for one in parts]
         if dw is None:
             return dx, None, None
-        axis = 1 if by_columns else 0
-        slices = IndexedSlices(dw, rows, w._array.shape, axis)
-        return dx, slices, None if b is None else IndexedSlices(db, rows, b._array.shape)
+        return dx, _slices(dw, rows, w, by_columns), None if b is None else _slices(db, rows, b)
 
     return backward
+
+
+def _slices(values: Array, rows: Array, of: Tensor, by_columns: bool = False) -> Gradient:
+    """The gradient of a variable as its slices; that of what an operation made is dense, as operations expect."""
+    slices = IndexedSlices(values, rows, of._array.shape, 1 if by_columns else 0)
+    return slices if isinstance(of, Variable) else np.asarray(slices)
 
 
 def _times(one: Array | None, factor: float) -> Array | None:

@@ -21,6 +21,7 @@ from typing import Any
 from .. import _core, io, random
 from ..datasets import Corpus, download, grammar_corpus, load_ptb
 from ..language import Interrupted, Schedule, Trainer, build_model, evaluate_perplexity, generate, word_losses
+from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
 from . import Progress, StopSignals, check_common_arguments, open_folder, record, write_json
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
@@ -58,7 +59,19 @@ _BOOK_WORDS = 929_589
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this experiment beside the common ones."""
     parser.add_argument("--size", choices=tuple(BOOK), default="small", help="the book's model sizes (default small)")
-    parser.add_argument("--loss", choices=("softmax",), default="softmax", help="softmax over all words")
+    parser.add_argument(
+        "--loss",
+        choices=("softmax", "nce", "sampled"),
+        default="softmax",
+        help="how to train: softmax over all words, noise-contrastive estimation, or softmax over sampled words; "
+        "perplexities are always those of the full softmax",
+    )
+    parser.add_argument(
+        "--num-sampled",
+        type=int,
+        metavar="N",
+        help="words sampled for each batch (default: an eighth of the vocabulary, at most 512)",
+    )
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
@@ -79,6 +92,26 @@ def settings_of(size: str, preset: str, builtin: bool) -> Settings:
     if preset == "book" or size == "test":
         return book
     return replace(book, hold=2, epochs=5, decay=0.4) if builtin else replace(book, hold=1, epochs=2)
+
+
+def loss_of(name: str, num_sampled: int | None, words: int) -> Loss | None:
+    """The loss that ``--loss`` names for a vocabulary of that many words; None is the softmax.
+
+    Raises:
+        ValueError: ``--num-sampled`` without a sampled loss, or out of range.
+
+    >>> loss_of("nce", None, 10_000).num_sampled
+    512
+    """
+    if name == "softmax":
+        if num_sampled is not None:
+            raise ValueError("--num-sampled: expected with --loss nce or --loss sampled, got it with softmax")
+        return None
+    count = max(1, min(512, words // 8)) if num_sampled is None else num_sampled
+    if not 1 <= count <= words:
+        raise ValueError(f"--num-sampled: expected 1...{words}, the words of the vocabulary, got {count}")
+    kind = {"nce": NCELoss, "sampled": SampledSoftmaxLoss}[name]
+    return kind(count, reduction="batch_mean")
 
 
 def load_corpus(data: str, size: str, preset: str) -> Corpus:
@@ -127,6 +160,7 @@ class _Run:
         self.arguments, self.settings, self.corpus, self.folder = arguments, settings, corpus, folder
         self.signals, self.progress, self.begin = signals, Progress(), time.perf_counter()
         random.set_seed(arguments.seed)
+        self.loss = loss_of(arguments.loss, arguments.num_sampled, corpus.vocabulary.size)
         self.model = build_model(
             corpus.vocabulary.size,
             settings.units,
@@ -135,6 +169,7 @@ class _Run:
             settings.init_scale,
             settings.clip,
             settings.learning_rate,
+            loss=self.loss,
         )
         self.model.build((None, None))
         self.trainer = Trainer(
@@ -160,6 +195,8 @@ class _Run:
             text.update(ids.tobytes())
         chosen = {key: value for key, value in asdict(self.settings).items() if key != "epochs"}
         given = {key: getattr(self.arguments, key) for key in ("size", "loss", "seed")}
+        if isinstance(self.loss, SampledLoss):
+            given["num_sampled"] = self.loss.num_sampled
         return {**given, "text": text.hexdigest(), **chosen}
 
     def run(self) -> int:
@@ -173,6 +210,10 @@ class _Run:
             f"model: {layers} of {self.settings.units} units, {self.model.count_params():,} parameters; "
             f"seed {self.arguments.seed}, {threads} thread{'s' * (threads > 1)}, {_core.info()['isa']}"
         )
+        if isinstance(self.loss, SampledLoss):
+            say(
+                f"loss: {self.loss.name} over {self.loss.num_sampled:,} sampled words; perplexities by the full softmax"
+            )
         if importlib.util.find_spec("matplotlib") is None:
             say("note: no plot without matplotlib (pip install 'seqcore[experiments]')")
         self._resume()
@@ -200,19 +241,25 @@ class _Run:
         left = ((self.settings.epochs - trainer.epoch) * total - done) * words / max(speed, 1e-9)
         if done * 10 // total != (done - 1) * 10 // total:
             self.progress.line(
-                f"epoch {trainer.epoch + 1}/{self.settings.epochs}  {done / total:.2f}  perplexity "
-                f"{trainer.perplexity:.3f}  learning rate {trainer.learning_rate:.4g}  {speed:,.0f} words/s"
+                f"epoch {trainer.epoch + 1}/{self.settings.epochs}  {done / total:.2f}  {self._cost()}  learning "
+                f"rate {trainer.learning_rate:.4g}  {speed:,.0f} words/s"
             )
-        self.progress.update(done, total, f"{speed:,.0f} words/s  perplexity {trainer.perplexity:.2f}", left)
+        self.progress.update(done, total, f"{speed:,.0f} words/s  {self._cost()}", left)
         if time.perf_counter() - self.saved > 60 * self.arguments.checkpoint_minutes:
             self._save()
         self._stop_if_asked()
+
+    def _cost(self) -> str:
+        """The training cost so far, in words."""
+        trainer = self.trainer
+        one = {"train_loss": trainer.loss_per_word} if trainer.sampled else {"train_perplexity": trainer.perplexity}
+        return _training_cost(one)
 
     def _after_epoch(self, trainer: Trainer) -> None:
         last = trainer.history[-1]
         bound = f"  (bound {self.corpus.bound:.3f})" if self.corpus.bound else ""
         self.progress.line(
-            f"epoch {last['epoch']}/{self.settings.epochs}  train perplexity {last['train_perplexity']:.3f}  "
+            f"epoch {last['epoch']}/{self.settings.epochs}  train {_training_cost(last)}  "
             f"valid perplexity {last['valid_perplexity']:.3f}{bound}  {last['seconds']:.1f} s"
         )
         if last["valid_perplexity"] < self.best["valid_perplexity"]:
@@ -262,7 +309,7 @@ class _Run:
         metrics: dict[str, Any] = {
             "test_perplexity": last_test,
             "valid_perplexity": history[-1]["valid_perplexity"],
-            "train_perplexity": history[-1]["train_perplexity"],
+            **{key: history[-1][key] for key in ("train_perplexity", "train_loss") if key in history[-1]},
             "best_valid_perplexity": self.best["valid_perplexity"],
             "best_test_perplexity": last_test,
             "best_epoch": self.best["epoch"],
@@ -280,7 +327,9 @@ class _Run:
         self._write_samples(best)
         self._plot(metrics)
         results = record(self.arguments, "ptb", metrics, history, time.perf_counter() - self.begin)
-        results["size"] = self.arguments.size
+        results["size"], results["loss"] = self.arguments.size, self.arguments.loss
+        if isinstance(self.loss, SampledLoss):
+            results["num_sampled"] = self.loss.num_sampled
         write_json(self.folder / "metrics.json", results)
         if self.arguments.json:
             write_json(self.arguments.json, results)
@@ -327,12 +376,14 @@ class _Run:
         epochs = [one["epoch"] for one in history]
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.add_subplot()
-        axes.plot(epochs, [one["train_perplexity"] for one in history], "o-", color="#4477aa", label="train")
+        curves = ["valid_perplexity"] if self.trainer.sampled else ["train_perplexity", "valid_perplexity"]
+        if not self.trainer.sampled:
+            axes.plot(epochs, [one["train_perplexity"] for one in history], "o-", color="#4477aa", label="train")
         axes.plot(epochs, [one["valid_perplexity"] for one in history], "s-", color="#ee6677", label="valid")
         axes.plot(epochs[-1:], [metrics["test_perplexity"]], "*", color="#228833", markersize=12, label="test")
         if self.corpus.bound:
             axes.axhline(self.corpus.bound, color="#555555", linestyle="--", label=f"bound {self.corpus.bound:.2f}")
-        if all(math.isfinite(one[key]) for one in history for key in ("train_perplexity", "valid_perplexity")):
+        if all(math.isfinite(one[key]) for one in history for key in curves):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
             axes.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
@@ -347,6 +398,13 @@ class _Run:
         FigureCanvasAgg(figure)
         figure.savefig(str(temporary), dpi=120)
         temporary.replace(self.folder / "perplexity.png")
+
+
+def _training_cost(one: dict[str, Any]) -> str:
+    """Perplexity, or the loss per word of a sampled loss."""
+    if "train_loss" in one:
+        return f"loss {one['train_loss']:.3f}"
+    return f"perplexity {one['train_perplexity']:.3f}"
 
 
 def format_words(words: list[str]) -> str:
