@@ -308,7 +308,9 @@ class Word2Vec:
         table[:first] = self._input
         # Every word has its own start, whatever else is in the vocabulary at its row.
         rng = np.random.Generator(np.random.Philox(key=[self.settings.seed, first]))
-        table[first:, : self.vector_size] = (rng.random((len(new), self.vector_size), np.float32) - 0.5) / self.vector_size
+        table[first:, : self.vector_size] = (
+            rng.random((len(new), self.vector_size), np.float32) - 0.5
+        ) / self.vector_size
         output = np.zeros_like(table)
         output[:first] = self._output
         total = np.concatenate([self.counts, counts[new]]).astype(np.int64)
