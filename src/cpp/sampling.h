@@ -32,11 +32,7 @@ inline uint64_t scaled(uint64_t x, uint64_t n, uint32_t* fraction = nullptr) {
 // Draws k with probability weights[k] / Σ weights in constant time (Walker 1977, built as in Vose 1991): a slot is chosen
 // uniformly, and then its own number or the other one that shares the slot.
 struct AliasTable {
-  struct Slot {
-    uint32_t threshold;  // of 2^32: below it the slot's own number
-    int32_t alias;
-  };
-  std::vector<Slot> slots;
+  std::vector<AliasSlot> slots;
   std::vector<double> probability;
 
   // weights: n >= 1 finite numbers >= 0, not all 0.

@@ -39,6 +39,7 @@ from .random import set_seed
 from .sampled import nce_loss, negative_sampling_loss, sampled_softmax_loss
 from .text import pad_sequences, to_categorical
 from .vectors import KeyedVectors
+from .word2vec import Word2Vec
 
 __all__ = [
     "GradientTape",
@@ -48,6 +49,7 @@ __all__ = [
     "Sequential",
     "Tensor",
     "Variable",
+    "Word2Vec",
     "__version__",
     "autograd",
     "callbacks",

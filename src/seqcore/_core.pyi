@@ -3,8 +3,7 @@
 B, T, D, H: batch, time steps, input features, units. R: rows of a matrix; K, N: its input and output columns; V:
 classes.
 A sequence (B, T, D) may have any strides for batch and time (a time-major view costs nothing); its features are
-contiguous.
-Other arrays are C-contiguous. Whatever is wrong raises ValueError or TypeError that names the argument.
+contiguous. Other arrays are C-contiguous. Whatever is wrong raises ValueError or TypeError that names the argument.
 """
 
 from collections.abc import Sequence
@@ -53,9 +52,9 @@ def recurrent_forward(
 
     cell: "rnn", "lstm", "gru" (reset-after) or "gru_reset_before". weights: per direction (kernel (D, gH), recurrent
     (H, gH), bias or None) with g = 1, 4, 3 and Keras's gate order (i f c o; z r h); the bias is (gH,), for "gru"
-    (2, 3H).
-    initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction. lengths: (B,) int32, 0...T;
-    mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction. scan_order: outputs in the order of
+    (2, 3H). initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction.
+
+    lengths: (B,) int32, 0...T; mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction. scan_order: outputs in the order of
     processing instead of time. zero_masked: outputs at masked steps are zero instead of the last output.
     Returns y (B, T, directions * H), a time-major view, or (B, directions * H) without `sequences`; the final state of
     each direction; what `recurrent_backward` needs, if `save`.
@@ -71,11 +70,12 @@ def recurrent_backward(
     step_gradients: bool = False,
     out: Sequence[Weights | None] | None = None,
 ) -> tuple[Array | None, list[Weights] | None, list[tuple[Array, ...]], list[Array] | None]:
-    """Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the
-    initial
+    """Gradients of what `saved` is from.
+
+    Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the initial
     state, and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the weights' gradients,
-    undefined after
-    an exception."""
+    undefined after an exception.
+    """
 
 def context_scan_forward(
     z: Array,
@@ -85,9 +85,10 @@ def context_scan_forward(
     mask: Array | None = None,
     reverse: bool = False,
 ) -> tuple[Array, Array]:
-    """s_t = (1 - alpha) z_t + alpha s_{t-1} for z (B, T, C); returns s (B, T, C) and the final s (B, C). Past a
-    length s is 0;
-    at masked steps s is carried."""
+    """s_t = (1 - alpha) z_t + alpha s_{t-1} for z (B, T, C); returns s (B, T, C) and the final s (B, C).
+
+    Past a length s is 0; at masked steps s is carried.
+    """
 
 def context_scan_backward(
     ds: Array | None,
@@ -165,16 +166,23 @@ def sgd(
 ) -> None:
     """Keras's SGD in place. Every gradient is first multiplied by `scale`, then clipped to +-clipvalue."""
 
-def sgd_rows(
-    param: Array,
-    values: Array,
-    indices: Array,
+def rising_below(indices: Array, bound: int) -> bool:
+    """Whether indices (N,) int64 are within 0...bound-1 and each is larger than the one before."""
+
+def sgd_slices(
+    params: Sequence[Array],
+    values: Sequence[Array],
+    indices: Sequence[Array],
     *,
     learning_rate: float,
     scale: float = 1.0,
     clipvalue: float | None = None,
+    columns: Sequence[bool] | None = None,
 ) -> None:
-    """SGD on the rows `indices` (int64, unique) of param alone."""
+    """SGD on the rows `indices` (int64, rising) of each param alone, or with `columns` on its columns.
+
+    values: what is taken off each of them, one row of values per index.
+    """
 
 def adam(
     params: Sequence[Array],
@@ -254,11 +262,92 @@ class Stream:
 
     def add_activation(self, activation: str) -> None: ...
     def step(self, x: Array) -> Array:
-        """One time step: x (batch, features) of the stream's type, or ids (batch,); returns a new (batch,
-        outputs) array."""
+        """One time step: x (batch, features) of the stream's type, or ids (batch,); returns (batch, outputs)."""
 
     def reset(self) -> None: ...
     def get_state(self) -> list[tuple[Array, ...]]:
         """Copies of the states of the recurrent layers: (h,), (h, c) or, for RNN-CF, (h, s)."""
 
     def set_state(self, state: Sequence[tuple[Array, ...]]) -> None: ...
+
+class AliasTable:
+    """A distribution over 0...N-1 in proportion to weights (N,) float64, drawn from in constant time."""
+
+    def __init__(self, weights: Array) -> None: ...
+    @property
+    def size(self) -> int: ...
+
+def sample_classes(
+    distribution: str | AliasTable, range_max: int, labels: Array, num_sampled: int, unique: bool, seed: int, call: int
+) -> tuple[Array, Array, Array]:
+    """Draws from "log_uniform", "uniform" or a table over 0...range_max-1; the same for the same (seed, call).
+
+    labels: (N,) int64. Returns the samples (S,) int64, and the expected counts of the labels and of the samples.
+    """
+
+def accidental_hits(true_classes: Array, sampled_candidates: Array) -> tuple[Array, Array]:
+    """(rows, places): sampled_candidates[place] is one of true_classes[row]; (R, N) and (S,) int64."""
+
+def sampled_loss(
+    weights: Array,
+    biases: Array | None,
+    labels: Array,
+    inputs: Array,
+    sampled: tuple[Array, Array, Array] | None,
+    num_sampled: int,
+    *,
+    softmax: bool,
+    target: float = 1.0,
+    correct: bool = True,
+    remove_hits: bool = False,
+    by_columns: bool = False,
+    gradients: bool = True,
+    need_dx: bool = True,
+    need_weights: bool = True,
+    weight: float = 1.0,
+    row_weights: Array | None = None,
+    seed: int = 0,
+    call: int = 0,
+) -> tuple[Array, Array | None, Array | None, Array | None, Array | None]:
+    """Loss over sampled classes for inputs (R, K) and labels (R, N): logistic per class, or softmax over them all.
+
+    weights: (V, K), or (K, V) with `by_columns`; biases (V,). sampled: what `sample_classes` returned, or None to draw
+    log-uniformly without replacement from (seed, call). target: the label of a true class; correct: log(expected count)
+    is taken off the logits. Returns the losses (R,) and the gradients of weight * sum(row_weights * losses): of the
+    inputs, of the classes used (U, K) and their biases (U,), and which those are (U,) int64.
+    """
+
+def count_words(path: str) -> tuple[list[bytes], Array]:
+    """The words of a text file, between ASCII white space, and their counts; the most frequent first."""
+
+def encode_words(path: str, words: Sequence[bytes], longest: int = 10000) -> tuple[Array, Array]:
+    """(ids (N,) int32, offsets (S + 1,) int64) of a file's lines over `words`; others are left out, long lines cut."""
+
+def train_word2vec(
+    words: Array,
+    sentences: Array,
+    first: int,
+    last: int,
+    input: Array,
+    output: Array,
+    size: int,
+    keep: Array | None,
+    noise: AliasTable,
+    shift: Array | None,
+    *,
+    window: int,
+    negatives: int,
+    shrink: bool,
+    cbow: bool,
+    mean: bool,
+    rate_begin: float,
+    rate_end: float,
+    seed: int,
+    threads: int,
+) -> tuple[float, int, int]:
+    """Goes over sentences first...last-1 of `encode_words` once and changes input and output (V, stride) in place.
+
+    stride: a multiple of 16, numbers past `size` being zero. keep: (V,) uint32, a word stays where a draw of 32 bits
+    is not above it. shift: (V,) what is taken off a word's logits. The learning rate falls from rate_begin to
+    rate_end. Returns (loss summed over the pairs looked at, how many those were, how many pairs were learnt).
+    """

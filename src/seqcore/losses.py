@@ -847,7 +847,7 @@ def deserialize(config: dict[str, Any]) -> Loss:
     Raises:
         ValueError: for a class this module does not have.
     """
-    by_class = {cls.__name__: cls for cls in (*_CLASSES.values(), NCELoss, SampledSoftmaxLoss)}
+    by_class: dict[str, type[Loss]] = {cls.__name__: cls for cls in (*_CLASSES.values(), NCELoss, SampledSoftmaxLoss)}
     found = by_class.get(config.get("class_name", ""))
     if found is None:
         raise ValueError(f"loss: expected a class name out of {', '.join(by_class)}, got {config.get('class_name')!r}")

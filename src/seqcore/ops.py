@@ -289,7 +289,7 @@ def _spread(gradient: Array, axes: tuple[int, ...], shape: tuple[int, ...], keep
     """The gradient of a sum over ``axes`` as a read-only view of ``shape``, the same for all that was summed."""
     if gradient.size == 1 and len(axes) == len(shape):
         # All of one number: np.broadcast_to takes longer than a whole small step can spare.
-        view = np.ndarray(shape, gradient.dtype, np.ascontiguousarray(gradient), 0, (0,) * len(shape))
+        view: Array = np.ndarray(shape, gradient.dtype, np.ascontiguousarray(gradient), 0, (0,) * len(shape))
         view.flags.writeable = False
         return view
     return np.broadcast_to(gradient if keepdims else np.expand_dims(gradient, axes), shape)
@@ -315,7 +315,7 @@ def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         count *= shape[i]
     if not count:
         raise ValueError(f"x: expected at least one element to average, got shape {shape}")
-    mean = np.add.reduce(a._array, axis=axes, keepdims=keepdims) / count
+    mean = a._array.sum(axis=axes, keepdims=keepdims) / count
     return wrap(mean, (a,), lambda g: (_spread(np.asarray(g / g.dtype.type(count)), axes, shape, keepdims),))
 
 

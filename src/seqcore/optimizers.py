@@ -483,7 +483,7 @@ def _scaled(gradient: Array | IndexedSlices, scale: float) -> Array | IndexedSli
         return gradient
     values = _values(gradient)
     with np.errstate(all="ignore"):
-        scaled = values * values.dtype.type(scale)
+        scaled: Array = values * values.dtype.type(scale)
     if isinstance(gradient, IndexedSlices):
         return IndexedSlices(scaled, gradient.indices, gradient.shape, gradient.axis)
     return scaled

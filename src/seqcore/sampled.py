@@ -267,7 +267,7 @@ def _way_back(
             factor = 1.0
             _, *parts = run(1.0, np.ascontiguousarray(g), True)
         dx, dw, db, rows = parts if factor == 1.0 else [_times(one, factor) for one in parts]
-        if dw is None:
+        if dw is None or db is None or rows is None:
             return dx, None, None
         return dx, _slices(dw, rows, w, by_columns), None if b is None else _slices(db, rows, b)
 

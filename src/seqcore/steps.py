@@ -384,14 +384,14 @@ class Step:
     ) -> tuple[Tensor, Callable[[], None]]:
         tracker, function = self._model._tracker, self._model.loss
         assert isinstance(function, losses.SparseCategoricalCrossentropy)
+        sampled = function if training and isinstance(function, losses.SampledLoss) else None
         steps = mask = losses.mask_of(hidden, targets.shape)
         if function.ignore_class is not None:
             mask = _counted(function, targets, hidden)
         if mask is not None:
             # Where it does not count, padding may be any number.
             targets = np.where(mask, targets, 0)
-        by_samples = training and isinstance(function, losses.SampledLoss)
-        sampled_loss = _sampled_loss(function, hidden, dense, targets, batch.weight, mask) if by_samples else None
+        sampled_loss = _sampled_loss(sampled, hidden, dense, targets, batch.weight, mask) if sampled else None
         if sampled_loss is not None and not tracker.metrics:
             return sampled_loss, lambda: tracker.add_loss(float(sampled_loss), _loss_weight(function, batch, mask))
         out = None

@@ -1,10 +1,13 @@
 """Word2Vec: vectors of words from the words around them, with gensim's names and arguments.
 
-V, D: words of the vocabulary, numbers per vector. Skip-gram and CBOW of Mikolov et al. 2013 ("Efficient estimation of word
-representations in vector space"; "Distributed representations of words and phrases and their compositionality") with
-negative sampling or noise-contrastive estimation (Mnih & Kavukcuoglu 2013). What a centre word draws - which frequent words
-are left out, the window, the noise - depends on the seed, the pass and the sentence alone. The contexts of a centre share its
-noise words, so that a block of small products replaces one dot product after another.
+V, D: words of the vocabulary, numbers per vector. Skip-gram and CBOW of Mikolov et al. 2013 ("Efficient estimation of
+word representations in vector space"; "Distributed representations of words and phrases and their compositionality")
+with negative sampling or noise-contrastive estimation (Mnih & Kavukcuoglu 2013). What a centre word draws - which
+frequent words are left out, the window, the noise - depends on the seed, the pass and the sentence alone.
+
+The contexts of a centre share its noise words, so that a block of small products replaces one dot product after
+another; and the rows that all threads want, those of frequent words as targets, are written once per centre instead of
+once per pair.
 """
 
 from __future__ import annotations
@@ -129,15 +132,16 @@ class Word2Vec:
     """Learns a vector for each word of a corpus.
 
     Args:
-        sentences: lists of words; any iterable, also one that can be walked through only once. One list holding all words
-            is one stream. With it (or ``corpus_file``) vocabulary and vectors are made at once.
+        sentences: lists of words; any iterable, also one that can be walked through only once. One list holding all
+            words is one stream. With it (or ``corpus_file``) vocabulary and vectors are made at once.
         corpus_file: path of a text file, one sentence a line, words between ASCII white space; read by the C++ core.
         vector_size: D.
         alpha, min_alpha: learning rate at the beginning and at the end; linear in between, over all passes.
         window: most words between centre and context on each side.
         min_count: rarer words are left out.
         max_final_vocab: keep only so many of the most frequent words.
-        sample: frequent words are left out by chance: one of relative frequency f stays with (sqrt(f/s) + 1)·s/f; 0: all stay.
+        sample: s; frequent words are left out by chance: one of relative frequency f stays with probability
+            (sqrt(f/s) + 1)·s/f. 0: all stay.
         seed: of the first vectors and of every draw.
         workers: threads; by default :func:`seqcore.get_num_threads`.
         sg: 1 for skip-gram, 0 for CBOW.
@@ -146,9 +150,10 @@ class Word2Vec:
         epochs: passes over the corpus.
         shrink_windows: draw the window of each centre from 1...window.
         loss: "negative_sampling", or "nce", which takes log(negative · P(word)) from each logit.
-        deterministic: the same bits for any number of workers, at the price of working on one thread. Otherwise threads
-            write to the shared vectors without locks, and only one worker gives the same bits again.
-        callbacks: objects with any of gensim's methods on_train_begin, on_epoch_begin, on_epoch_end and on_train_end(model).
+        deterministic: the same bits for any number of workers, at the price of working on one thread. Otherwise
+            threads write to the shared vectors without locks, and only one worker gives the same bits again.
+        callbacks: objects with any of gensim's methods on_train_begin, on_epoch_begin, on_epoch_end and
+            on_train_end(model).
         verbose: 1 prints a line of progress with rate, loss and time left.
 
     Attributes:
@@ -168,6 +173,7 @@ class Word2Vec:
         self,
         sentences: Sentences | None = None,
         corpus_file: str | os.PathLike[str] | None = None,
+        *,
         vector_size: int = 100,
         alpha: float = 0.025,
         window: int = 5,
@@ -184,7 +190,6 @@ class Word2Vec:
         epochs: int = 5,
         shrink_windows: bool = True,
         callbacks: Iterable[Any] = (),
-        *,
         loss: str = "negative_sampling",
         deterministic: bool = False,
         verbose: int = 0,
@@ -257,7 +262,8 @@ class Word2Vec:
         """Counts the words of a corpus and makes the first vectors; ``update`` adds its new words to those there are.
 
         Raises:
-            ValueError: no word comes ``min_count`` times, the file is empty or no text, or there is a vocabulary already.
+            ValueError: no word comes ``min_count`` times, the file is empty or no text, or there is a vocabulary
+                already.
         """
         self._take(corpus_iterable, corpus_file, update)
 
@@ -308,9 +314,8 @@ class Word2Vec:
         table[:first] = self._input
         # Every word has its own start, whatever else is in the vocabulary at its row.
         rng = np.random.Generator(np.random.Philox(key=[self.settings.seed, first]))
-        table[first:, : self.vector_size] = (
-            rng.random((len(new), self.vector_size), np.float32) - 0.5
-        ) / self.vector_size
+        start = rng.random((len(new), self.vector_size), np.float32) - 0.5
+        table[first:, : self.vector_size] = start / self.vector_size
         output = np.zeros_like(table)
         output[:first] = self._output
         total = np.concatenate([self.counts, counts[new]]).astype(np.int64)
@@ -471,12 +476,26 @@ class Word2Vec:
         for first, last in zip(cuts[:-1], cuts[1:]):
             at, end = (float(corpus.offsets[n]) / count for n in (first, last))
             found = _core.train_word2vec(
-                corpus.ids, corpus.offsets, int(first), int(last), self._input, self._output, settings.vector_size,
-                keep, noise, shift, window=settings.window, negatives=settings.negative,
-                shrink=settings.shrink_windows, cbow=not settings.sg, mean=bool(settings.cbow_mean),
-                rate_begin=schedule.start_alpha + fall * (epoch + at), rate_end=schedule.start_alpha + fall * (epoch + end),
-                seed=seed, threads=threads,
-            )  # fmt: skip
+                corpus.ids,
+                corpus.offsets,
+                int(first),
+                int(last),
+                self._input,
+                self._output,
+                settings.vector_size,
+                keep,
+                noise,
+                shift,
+                window=settings.window,
+                negatives=settings.negative,
+                shrink=settings.shrink_windows,
+                cbow=not settings.sg,
+                mean=bool(settings.cbow_mean),
+                rate_begin=schedule.start_alpha + fall * (epoch + at),
+                rate_end=schedule.start_alpha + fall * (epoch + end),
+                seed=seed,
+                threads=threads,
+            )
             loss, looked, pairs = loss + found[0], looked + found[1], pairs + found[2]
             now = time.perf_counter()
             if tell and (now - told > 0.2 or last == cuts[-1]):
@@ -496,19 +515,18 @@ class Word2Vec:
             }
         )
 
-    def _distributions(self) -> tuple[Array, Array | None, Array | None]:
+    def _distributions(self) -> tuple[_core.AliasTable, Array | None, Array | None]:
         """The noise's table, the chance of each word to stay as 32-bit limits, and NCE's shifts."""
         settings = self.settings
         counts = self.counts.astype(np.float64)
-        weights = counts**settings.ns_exponent
-        noise = _core.noise_table(weights)
+        noise = _core.AliasTable(np.exp(logarithms := _log_powers(counts, settings.ns_exponent)))
         keep = shift = None
         if settings.sample > 0:
             limit = settings.sample * counts.sum()
             chance = np.minimum((np.sqrt(counts / limit) + 1) * (limit / counts), 1.0)
             keep = np.minimum(chance * 2.0**32, 2.0**32 - 1).astype(np.uint32)
         if settings.loss == "nce":
-            shift = np.log(settings.negative * weights / weights.sum()).astype(np.float32)
+            shift = (np.log(settings.negative) + logarithms).astype(np.float32)
         return noise, keep, shift
 
     # --- files ---
@@ -609,6 +627,14 @@ def _cut(offsets: Array) -> Array:
         found += range(found[-1] + _LONGEST, int(end), _LONGEST)
         found.append(int(end))
     return np.array(found, np.int64)
+
+
+def _log_powers(counts: Array, exponent: float) -> Array:
+    """log of counts**exponent / Σ counts**exponent."""
+    powers = exponent * np.log(counts)
+    powers -= powers.max()
+    found: Array = powers - np.log(np.exp(powers).sum())
+    return found
 
 
 def _aligned(table: Array) -> Array:

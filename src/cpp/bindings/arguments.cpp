@@ -32,7 +32,7 @@ bool fits(const py::handle& value, const Argument& argument) {
   if (argument.kind == "int") return PyIndex_Check(value.ptr());
   if (argument.kind == "float") return PyFloat_Check(value.ptr()) || PyIndex_Check(value.ptr());
   if (argument.kind == "bool") return PyBool_Check(value.ptr());
-  return py::str(py::type::of(value).attr("__name__")).cast<std::string>() == "Saved";
+  return py::str(py::type::of(value).attr("__name__")).cast<std::string>() == argument.kind;
 }
 
 std::string kind_in_words(const Argument& argument) {
@@ -42,7 +42,8 @@ std::string kind_in_words(const Argument& argument) {
                                                                {"int", "an integer"},
                                                                {"float", "a number"},
                                                                {"bool", "True or False"},
-                                                               {"saved", "what a forward call saved"}};
+                                                               {"Saved", "what a forward call saved"},
+                                                               {"AliasTable", "an AliasTable"}};
   for (const auto& [kind, words] : kWords)
     if (argument.kind == kind) return std::string(words) + (argument.may_be_none ? " or None" : "");
   return argument.kind;

@@ -6,7 +6,7 @@
 namespace seqcore {
 
 // A function's arguments as "name:kind name:kind? ...", `?` where None will do. Kinds: any, array, sequence, str, int, float,
-// bool, saved. Throws the TypeError that says which argument is wrong.
+// bool, or the name of a class of this module. Throws the TypeError that says which argument is wrong.
 [[noreturn]] void explain(const char* function, const std::string& signature, const py::args& args, const py::kwargs& kwargs);
 
 // Defines `name` and, behind it, an overload that is tried only where the first one refuses its arguments.

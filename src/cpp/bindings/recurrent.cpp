@@ -379,7 +379,7 @@ void bind_recurrent(py::module_& m) {
          py::arg("zero_masked") = false, py::arg("save") = true);
   define(
       m, "recurrent_backward",
-      "saved:saved dy:array? dstates:sequence? need_dx:bool need_weights:bool step_gradients:bool "
+      "saved:Saved dy:array? dstates:sequence? need_dx:bool need_weights:bool step_gradients:bool "
       "out:sequence?",
       [](Saved& saved, const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool step_gradients,
          const py::object& out) { return saved.backward(dy, dstates, need_dx, need_weights, step_gradients, out); },

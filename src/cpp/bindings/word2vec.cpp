@@ -69,30 +69,10 @@ py::tuple encode_words_of(const std::string& path, const py::list& words, Index 
   });
 }
 
-// Walker's table of a distribution, (V, 2): what train_word2vec draws its noise from.
-py::array noise_table(const py::array& weights) {
-  const double* weight = contiguous<double>("weights", weights, {-1});
-  const Index classes = weights.size();
-  double sum = 0;
-  for (Index v = 0; v < classes; ++v) {
-    if (!(weight[v] >= 0 && std::isfinite(weight[v])))
-      fail("weights", "finite numbers from 0", std::to_string(weight[v]) + " at " + std::to_string(v));
-    sum += weight[v];
-  }
-  if (!(sum > 0 && std::isfinite(sum))) fail("weights", "a finite sum above 0", std::to_string(sum));
-  const AliasTable built(weight, classes);
-  const py::array noise = new_array<uint32_t>({classes, 2});
-  for (Index v = 0; v < classes; ++v) {
-    data_of<uint32_t>(noise)[2 * v] = built.slots[size_t(v)].threshold;
-    data_of<uint32_t>(noise)[2 * v + 1] = uint32_t(built.slots[size_t(v)].alias);
-  }
-  return noise;
-}
-
 // Trains `input` and `output` in place on sentences [first, last). Returns (loss summed over the pairs looked at, how many
 // those were, how many pairs were learnt).
 py::tuple train_word2vec(const py::array& words, const py::array& sentences, Index first, Index last, const py::array& input,
-                         const py::array& output, Index size, const py::object& keep, const py::array& noise,
+                         const py::array& output, Index size, const py::object& keep, const AliasTable& noise,
                          const py::object& shift, int window, int negatives, bool shrink, bool cbow, bool mean, double rate_begin,
                          double rate_end, uint64_t seed, int threads) {
   Word2VecCall call{};
@@ -117,10 +97,9 @@ py::tuple train_word2vec(const py::array& words, const py::array& sentences, Ind
     if (call.words[n] < 0 || call.words[n] >= call.classes)
       fail("words", "ids 0..." + std::to_string(call.classes - 1), std::to_string(call.words[n]) + " at " + std::to_string(n));
   call.keep = optional_contiguous<uint32_t>("keep", keep, {call.classes});
-  call.noise = contiguous<uint32_t>("noise", noise, {call.classes, 2});
-  for (Index v = 0; v < call.classes; ++v)
-    if (call.noise[2 * v + 1] >= call.classes)
-      fail("noise", "ids 0..." + std::to_string(call.classes - 1), std::to_string(call.noise[2 * v + 1]));
+  if (noise.size() != call.classes)
+    fail("noise", std::to_string(call.classes) + " weights, one per word", std::to_string(noise.size()));
+  call.noise = noise.slots.data();
   call.shift = optional_contiguous<float>("shift", shift, {call.classes});
   call.window = window;
   call.negatives = negatives;
@@ -152,9 +131,8 @@ void bind_word2vec(py::module_& m) {
   define(m, "count_words", "path:str", &count_words_of, py::arg("path"));
   define(m, "encode_words", "path:str words:sequence longest:int", &encode_words_of, py::arg("path"), py::arg("words"),
          py::arg("longest") = 10000);
-  define(m, "noise_table", "weights:array", &noise_table, py::arg("weights"));
   define(m, "train_word2vec",
-         "words:array sentences:array first:int last:int input:array output:array size:int keep:array? noise:array "
+         "words:array sentences:array first:int last:int input:array output:array size:int keep:array? noise:AliasTable "
          "shift:array? window:int negatives:int shrink:bool cbow:bool mean:bool rate_begin:float rate_end:float "
          "seed:int threads:int",
          &train_word2vec, py::arg("words"), py::arg("sentences"), py::arg("first"), py::arg("last"), py::arg("input"),

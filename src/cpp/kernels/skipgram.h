@@ -172,8 +172,8 @@ struct Word2Vec {
     for (int k = 0; k < call.negatives; ++k) {
       const uint64_t drawn = random.next();
       const Index at = Index((drawn >> 32) * uint64_t(call.classes) >> 32);
-      const uint32_t limit = call.noise[2 * at], other = call.noise[2 * at + 1];
-      const int32_t word = uint32_t(drawn) < limit ? int32_t(at) : int32_t(other);
+      const AliasSlot slot = call.noise[at];
+      const int32_t word = uint32_t(drawn) < slot.threshold ? int32_t(at) : slot.alias;
       centre.noise[k] = word;
       fetch(output(word));
     }

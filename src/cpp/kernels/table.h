@@ -195,6 +195,12 @@ struct Kernels {
   double (*peak_flops)(Index repeats);  // runs the multiply-add loop, returns the operations done
 };
 
+// One place of an alias table (seqcore::AliasTable).
+struct AliasSlot {
+  uint32_t threshold;  // of 2^32: a draw below it gives the slot's own number
+  int32_t alias;
+};
+
 // One pass of word2vec over some sentences. Rows of `input` and `output` are `stride` apart, a multiple of 16, zero past
 // `size`; threads share both without locks.
 struct Word2VecCall {
@@ -204,7 +210,7 @@ struct Word2VecCall {
   Index size, stride, classes;
   float *input, *output;           // (V, stride)
   const uint32_t* keep;            // (V) a word stays where a draw of 32 bits is at most this; null: all stay
-  const uint32_t* noise;           // (V, 2) Walker's table: word v where a draw is below [v, 0], else word [v, 1]
+  const AliasSlot* noise;          // (V) the distribution of the noise words
   const float* shift;              // (V) taken from the logits of a word (NCE), or null
   int window, negatives, shrink, cbow, mean;
   double rate_begin, rate_end;     // learning rate at the first and after the last word of the call
