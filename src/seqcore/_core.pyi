@@ -54,8 +54,10 @@ def recurrent_forward(
     (H, gH), bias or None) with g = 1, 4, 3 and Keras's gate order (i f c o; z r h); the bias is (gH,), for "gru"
     (2, 3H). initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction.
 
-    lengths: (B,) int32, 0...T; mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction. scan_order: outputs in the order of
-    processing instead of time. zero_masked: outputs at masked steps are zero instead of the last output.
+    lengths: (B,) int32, 0...T; mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction.
+    scan_order: outputs in the order of processing instead of time. zero_masked: outputs at masked steps are zero
+    instead of the last output.
+
     Returns y (B, T, directions * H), a time-major view, or (B, directions * H) without `sequences`; the final state of
     each direction; what `recurrent_backward` needs, if `save`.
     """
