@@ -57,7 +57,7 @@ enum class Trouble { kNone, kMemory, kNul };
 
 [[noreturn]] void fail_for(Trouble trouble) {
   if (trouble == Trouble::kMemory) throw std::bad_alloc();
-  throw CorpusError("holds NUL bytes: it is no text");
+  throw CorpusError("text", "it holds NUL bytes");
 }
 
 // Runs work(team) on each thread; what it throws comes out here, not in the region.
@@ -82,14 +82,15 @@ MappedFile::MappedFile(const std::string& path) {
   const auto fail = [&](int fd) {
     const std::string reason = std::strerror(errno);
     if (fd >= 0) ::close(fd);
-    throw CorpusError("cannot be read (" + reason + ")");
+    throw CorpusError("a file that can be read", reason);
   };
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: a pipe without a writer is refused like any other, instead of being waited for.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat about{};
   if (fd < 0 || ::fstat(fd, &about) != 0) fail(fd);
   if (!S_ISREG(about.st_mode)) {
     ::close(fd);
-    throw CorpusError("is not a regular file");
+    throw CorpusError("a regular file");
   }
   size_ = std::size_t(about.st_size);
   if (size_) {
@@ -206,9 +207,16 @@ EncodedText encode_words(std::string_view text, const WordTable& table, int64_t 
     for_each_word(
         part,
         [&](std::string_view word) {
-          if (const WordTable::Entry* entry = table.look_up(key_of(word, readable))) mine.ids.push_back(int32_t(entry->value));
+          ++mine.words;
+          if (const WordTable::Entry* entry = table.look_up(key_of(word, readable)))
+            mine.ids.push_back(int32_t(entry->value - 1));
         },
-        [&] { mine.sentences.push_back(int64_t(mine.ids.size())); }, [&] { return stopped(team); });
+        [&] {
+          // Lines without words leave nothing, so that a file of line ends takes no memory.
+          const auto end = int64_t(mine.ids.size());
+          if (mine.sentences.empty() || mine.sentences.back() != end) mine.sentences.push_back(end);
+        },
+        [&] { return stopped(team); });
     return Trouble::kNone;
   });
   EncodedText all;
@@ -224,6 +232,7 @@ EncodedText encode_words(std::string_view text, const WordTable& table, int64_t 
     const int64_t before = int64_t(all.ids.size());
     all.ids.insert(all.ids.end(), part.ids.begin(), part.ids.end());
     for (const int64_t end : part.sentences) end_sentence(before + end);
+    all.words += part.words;
     part = EncodedText();
   }
   end_sentence(int64_t(count));

@@ -11,9 +11,10 @@
 
 namespace seqcore {
 
-// Something about the file that the caller can put right; the message is one line.
+// Something about the file that the caller can put right: what was expected, and what is known about the reason.
 struct CorpusError : std::runtime_error {
-  using std::runtime_error::runtime_error;
+  explicit CorpusError(const char* expected, std::string why = "") : std::runtime_error(expected), reason(std::move(why)) {}
+  std::string reason;
 };
 
 // A file mapped into memory, read only.
@@ -79,9 +80,11 @@ std::vector<WordCount> count_words(std::string_view text, int threads, bool& int
 struct EncodedText {
   std::vector<int32_t> ids;
   std::vector<int64_t> sentences;  // offsets into ids, from 0 to their number
+  int64_t words = 0;               // of the text, those without an id included
 };
 
-// Ids of the words of `text` that `table` has; lines without any leave no sentence, longer ones than `longest` are cut.
+// Ids of the words of `text` that `table` has with their id + 1; lines without any leave no sentence, longer ones than `longest`
+// are cut.
 EncodedText encode_words(std::string_view text, const WordTable& table, int64_t longest, int threads, bool& interrupted);
 
 }  // namespace seqcore

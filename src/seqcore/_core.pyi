@@ -322,8 +322,11 @@ def sampled_loss(
 def count_words(path: str) -> tuple[list[bytes], Array]:
     """The words of a text file, between ASCII white space, and their counts; the most frequent first."""
 
-def encode_words(path: str, words: Sequence[bytes], longest: int = 10000) -> tuple[Array, Array]:
-    """(ids (N,) int32, offsets (S + 1,) int64) of a file's lines over `words`; others are left out, long lines cut."""
+def encode_words(path: str, words: list[bytes], longest: int = 10000) -> tuple[Array, Array, int]:
+    """(ids (N,) int32, offsets (S + 1,) int64, words of the text) of a file's lines over `words`.
+
+    Other words are left out, lines without any leave no sentence, longer ones than `longest` are cut.
+    """
 
 def train_word2vec(
     words: Array,

@@ -12,11 +12,12 @@ once per pair.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,32 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, io
+from .corpus import Corpus, Sentences, Text, check_one, encode_file, path_of, read
 from .vectors import KeyedVectors
 
 Array = NDArray[Any]
-Sentences = Iterable[Sequence[str]]
 
-_LONGEST = 10_000
-"""Words of a sentence; longer ones are cut."""
 _PIECE = 400_000
 """Words between two looks at the learning rate, the progress and Ctrl-C."""
 _LANES = 16
 _MASK = 2**64 - 1
-
-
-@dataclass
-class Corpus:
-    """Sentences as numbers.
-
-    Attributes:
-        ids: (N,) int32, the words that are in the vocabulary, sentence after sentence.
-        offsets: (S + 1,) int64, where each sentence starts and the last one ends.
-        total_words: words of the text, those outside the vocabulary included.
-    """
-
-    ids: Array
-    offsets: Array
-    total_words: int
 
 
 @dataclass
@@ -60,6 +44,13 @@ class _Schedule:
     start_alpha: float
     end_alpha: float
     done: int = 0
+
+    def check(self) -> None:
+        """Raises ValueError or TypeError for what makes no sense."""
+        self.epochs = _integer("epochs", self.epochs, 1)
+        self.done = _integer("done", self.done, 0)
+        self.start_alpha = _number("start_alpha", self.start_alpha, 0)
+        self.end_alpha = _number("end_alpha", self.end_alpha, 0)
 
 
 @dataclass
@@ -107,23 +98,15 @@ class _Settings:
             *((("max_final_vocab", 1, None),) if self.max_final_vocab is not None else ()),
             *((("workers", 1, 1024),) if self.workers is not None else ()),
         ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"{name}: expected an integer, got {value!r}")
-            if value < low or (high is not None and value > high):
-                reach = f"{low}...{high}" if high is not None else f">= {low}"
-                raise ValueError(f"{name}: expected an integer {reach}, got {value}")
-            setattr(self, name, int(value))
-        for name in ("alpha", "min_alpha", "sample", "ns_exponent"):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, (int, float, np.integer, np.floating)):
-                raise TypeError(f"{name}: expected a number, got {number!r}")
-            if not np.isfinite(number) or (number < 0 and name != "ns_exponent"):
-                raise ValueError(f"{name}: expected a finite number >= 0, got {number}")
-            setattr(self, name, float(number))
+            setattr(self, name, _integer(name, getattr(self, name), low, high))
+        for name in ("alpha", "min_alpha", "sample"):
+            setattr(self, name, _number(name, getattr(self, name), 0))
+        self.ns_exponent = _number("ns_exponent", self.ns_exponent, -100, 100)
         for name in ("sg", "cbow_mean"):
-            if getattr(self, name) not in (0, 1):
-                raise ValueError(f"{name}: expected 0 or 1, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, (bool, int, np.integer, np.bool_)) or value not in (0, 1):
+                raise ValueError(f"{name}: expected 0 or 1, got {value!r}")
+            setattr(self, name, int(value))
         if self.loss not in ("negative_sampling", "nce"):
             raise ValueError(f"loss: expected 'negative_sampling' or 'nce', got {self.loss!r}")
 
@@ -157,7 +140,8 @@ class Word2Vec:
         verbose: 1 prints a line of progress with rate, loss and time left.
 
     Attributes:
-        corpus_count, corpus_total_words: sentences and words (all of them) of the corpus that the vocabulary came from.
+        corpus_count, corpus_total_words: of the corpus that the vocabulary came from, the sentences that hold words of
+            it (long ones cut), and the words, all of them.
         history: one dict per pass: epoch, loss (mean per pair over every 64th block), pairs, seconds, words_per_second.
 
     Raises:
@@ -210,7 +194,7 @@ class Word2Vec:
         if sentences is None and corpus_file is None:
             return
         corpus = self._take(sentences, corpus_file, update=False)
-        self._train(corpus, _Schedule(self.settings.epochs, alpha, min_alpha), callbacks, verbose, None)
+        self._train(corpus, self._schedule_of(None, None, None), callbacks, verbose, None)
 
     def __repr__(self) -> str:
         kind = "skip-gram" if self.settings.sg else "CBOW"
@@ -269,64 +253,47 @@ class Word2Vec:
 
     def _take(self, sentences: Any, corpus_file: Any, update: bool) -> Corpus:
         """Vocabulary and vectors from a corpus, and the corpus as numbers."""
-        _one_source(sentences, corpus_file)
         if self.words and not update:
-            raise ValueError("update: there is a vocabulary already; update=True adds words to it")
+            raise ValueError("update: expected True, which adds words, got False where there is a vocabulary already")
         if update:
             self._need_words()
-        if corpus_file is not None:
-            path = os.fspath(corpus_file)
-            raw, counts = _core.count_words(path)
-            if not raw:
-                raise ValueError(f"corpus_file: {path!r} holds no words")
-            words, total = _decoded(raw, path), int(counts.sum())
-        else:
-            words, counts, ids, offsets = _number(sentences)
-            total = int(counts.sum())
-        chosen = self._choose(words, counts, update)
-        self._add(chosen, words, counts)
-        if corpus_file is not None:
-            corpus = self._encode_file(path, total)
-        else:
-            corpus = self._renumber(words, ids, offsets, total)
-        self.corpus_total_words = total
+        text = read(sentences, corpus_file)
+        chosen = self._choose(text, update)
+        known = set(self.words)
+        words = self.words + [text.words[n] for n in chosen if text.words[n] not in known]
+        corpus = text.encode(words)
+        self._grow(words, {text.words[n]: int(text.counts[n]) for n in chosen})
+        self.corpus_total_words = corpus.total_words
         self.corpus_count = len(corpus.offsets) - 1
         return corpus
 
-    def _choose(self, words: list[str], counts: Array, update: bool) -> list[int]:
-        """Rows of the words to take in, the most frequent first."""
+    def _choose(self, text: Text, update: bool) -> list[int]:
+        """Numbers of the words to take in, the most frequent first."""
+        words, counts = text.words, text.counts
         order = np.argsort(-counts, kind="stable")
         order = order[counts[order] >= max(1, self.settings.min_count)]
         if self.settings.max_final_vocab is not None:
             order = order[: self.settings.max_final_vocab]
         if not len(order) and not update:
             raise ValueError(
-                f"min_count: no word comes {self.settings.min_count} times; "
-                f"the most frequent, {words[int(counts.argmax())]!r}, comes {int(counts.max())} times"
+                f"min_count: expected words that come {self.settings.min_count} times, got none; "
+                f"the most frequent, {words[int(counts.argmax())]!r:.60}, comes {int(counts.max())} times"
             )
         return [int(n) for n in order]
 
-    def _add(self, chosen: list[int], words: list[str], counts: Array) -> None:
-        known = {word: row for row, word in enumerate(self.words)}
-        new = [n for n in chosen if words[n] not in known]
-        first = len(self.words)
-        table = np.zeros((first + len(new), self._stride), np.float32)
-        table[:first] = self._input
-        # Every word has its own start, whatever else is in the vocabulary at its row.
+    def _grow(self, words: list[str], counts: dict[str, int]) -> None:
+        """Takes in the words behind those there are, and adds counts."""
+        first, shape = len(self.words), (len(words), self._stride)
+        table, output = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        table[:first], output[:first] = self._input, self._output
+        # The first vectors of words that are added differ from those that came before.
         rng = np.random.Generator(np.random.Philox(key=[self.settings.seed, first]))
-        start = rng.random((len(new), self.vector_size), np.float32) - 0.5
+        start = rng.random((len(words) - first, self.vector_size), np.float32) - 0.5
         table[first:, : self.vector_size] = start / self.vector_size
-        output = np.zeros_like(table)
-        output[:first] = self._output
-        total = np.concatenate([self.counts, counts[new]]).astype(np.int64)
-        for n in chosen:
-            row = known.get(words[n])
-            if row is not None:
-                total[row] += counts[n]
+        total = np.array([counts.get(word, 0) for word in words], np.int64)
+        total[:first] += self.counts
         self._input, self._output = _aligned(table), _aligned(output)
-        self.words = self.words + [words[n] for n in new]
-        self.counts = total
-        self._wv = None
+        self.words, self.counts, self._wv = words, total, None
 
     @property
     def _stride(self) -> int:
@@ -338,25 +305,13 @@ class Word2Vec:
 
     # --- corpora ---
 
-    def _encode_file(self, path: str, total: int | None = None) -> Corpus:
-        ids, offsets = _core.encode_words(path, [word.encode() for word in self.words], _LONGEST)
-        return Corpus(ids, offsets, int(len(ids)) if total is None else total)
-
-    def _renumber(self, words: list[str], ids: Array, offsets: Array, total: int) -> Corpus:
-        known = {word: row for row, word in enumerate(self.words)}
-        rows = np.array([known.get(word, -1) for word in words], np.int32)
-        found = rows[ids]
-        kept = np.concatenate([[0], np.cumsum(found >= 0)])
-        return Corpus(found[found >= 0], _cut(kept[offsets]), total)
-
     def encode(self, sentences: Sentences | None = None, corpus_file: str | os.PathLike[str] | None = None) -> Corpus:
         """A corpus as numbers of this vocabulary, for several calls of :meth:`train`; other words are left out."""
         self._need_words()
-        _one_source(sentences, corpus_file)
+        check_one(sentences, corpus_file)
         if corpus_file is not None:
-            return self._encode_file(os.fspath(corpus_file))
-        words, counts, ids, offsets = _number(sentences)
-        return self._renumber(words, ids, offsets, int(counts.sum()))
+            return encode_file(path_of(corpus_file), self.words)
+        return read(sentences, None).encode(self.words)
 
     # --- training ---
 
@@ -401,32 +356,33 @@ class Word2Vec:
         if resume and (epochs is not None or start_alpha is not None or end_alpha is not None):
             raise ValueError("resume: the passes and learning rates are those of the saved run; do not give them again")
         if isinstance(corpus_iterable, Corpus):
-            _one_source(corpus_iterable, corpus_file)
+            check_one(corpus_iterable, corpus_file)
             corpus = corpus_iterable
         else:
             corpus = self.encode(corpus_iterable, corpus_file)
-        if not len(corpus.ids):
-            raise ValueError("corpus: expected words of the vocabulary, got none")
-        for name, given, real in (
-            ("total_examples", total_examples, len(corpus.offsets) - 1),
-            ("total_words", total_words, corpus.total_words),
-        ):
-            if given is not None and given < 1:
-                raise ValueError(f"{name}: expected a number >= 1 (this corpus has {real}), got {given}")
+        corpus.check(len(self.words))
+        for name, given in (("total_examples", total_examples), ("total_words", total_words)):
+            if given is not None:
+                _integer(name, given, 1)
         if resume:
             if self._schedule is None or self._schedule.done >= self._schedule.epochs:
                 raise ValueError("resume: expected a model saved before its last pass, got one with nothing left to do")
             schedule = self._schedule
         else:
-            chosen = self.settings.epochs if epochs is None else epochs
-            if isinstance(chosen, bool) or not isinstance(chosen, (int, np.integer)) or chosen < 1:
-                raise ValueError(f"epochs: expected an integer >= 1, got {chosen!r}")
-            begin = self.settings.alpha if start_alpha is None else float(start_alpha)
-            end = self.settings.min_alpha if end_alpha is None else float(end_alpha)
-            if not (np.isfinite(begin) and np.isfinite(end) and begin >= 0 and end >= 0):
-                raise ValueError(f"start_alpha, end_alpha: expected finite numbers >= 0, got {begin}, {end}")
-            schedule = _Schedule(int(chosen), begin, end)
+            schedule = self._schedule_of(epochs, start_alpha, end_alpha)
+        if checkpoint is not None:
+            _check_place(checkpoint)
         return self._train(corpus, schedule, callbacks, verbose, checkpoint, on_progress)
+
+    def _schedule_of(self, epochs: int | None, start_alpha: float | None, end_alpha: float | None) -> _Schedule:
+        settings = self.settings
+        schedule = _Schedule(
+            settings.epochs if epochs is None else epochs,
+            settings.alpha if start_alpha is None else start_alpha,
+            settings.min_alpha if end_alpha is None else end_alpha,
+        )
+        schedule.check()
+        return schedule
 
     def _train(
         self,
@@ -472,30 +428,32 @@ class Word2Vec:
         fall = (schedule.end_alpha - schedule.start_alpha) / schedule.epochs
         seed = (settings.seed * 0x9E3779B97F4A7C15 + self._passes) & _MASK
         began, loss, looked, pairs, told = time.perf_counter(), 0.0, 0, 0, started
-        self._wv = None
         for first, last in zip(cuts[:-1], cuts[1:]):
             at, end = (float(corpus.offsets[n]) / count for n in (first, last))
-            found = _core.train_word2vec(
-                corpus.ids,
-                corpus.offsets,
-                int(first),
-                int(last),
-                self._input,
-                self._output,
-                settings.vector_size,
-                keep,
-                noise,
-                shift,
-                window=settings.window,
-                negatives=settings.negative,
-                shrink=settings.shrink_windows,
-                cbow=not settings.sg,
-                mean=bool(settings.cbow_mean),
-                rate_begin=schedule.start_alpha + fall * (epoch + at),
-                rate_end=schedule.start_alpha + fall * (epoch + end),
-                seed=seed,
-                threads=threads,
-            )
+            try:
+                found = _core.train_word2vec(
+                    corpus.ids,
+                    corpus.offsets,
+                    int(first),
+                    int(last),
+                    self._input,
+                    self._output,
+                    settings.vector_size,
+                    keep,
+                    noise,
+                    shift,
+                    window=settings.window,
+                    negatives=settings.negative,
+                    shrink=settings.shrink_windows,
+                    cbow=not settings.sg,
+                    mean=bool(settings.cbow_mean),
+                    rate_begin=schedule.start_alpha + fall * (epoch + at),
+                    rate_end=schedule.start_alpha + fall * (epoch + end),
+                    seed=seed,
+                    threads=threads,
+                )
+            finally:
+                self._wv = None  # someone may have looked between two pieces
             loss, looked, pairs = loss + found[0], looked + found[1], pairs + found[2]
             now = time.perf_counter()
             if tell and (now - told > 0.2 or last == cuts[-1]):
@@ -523,7 +481,7 @@ class Word2Vec:
         keep = shift = None
         if settings.sample > 0:
             limit = settings.sample * counts.sum()
-            chance = np.minimum((np.sqrt(counts / limit) + 1) * (limit / counts), 1.0)
+            chance = np.minimum(np.sqrt(limit / counts) + limit / counts, 1.0)
             keep = np.minimum(chance * 2.0**32, 2.0**32 - 1).astype(np.uint32)
         if settings.loss == "nce":
             shift = (np.log(settings.negative) + logarithms).astype(np.float32)
@@ -538,7 +496,7 @@ class Word2Vec:
             OSError: naming ``path``; the old file is untouched.
         """
         self._need_words()
-        words = json.dumps(self.words, ensure_ascii=False).encode()
+        words = json.dumps(self.words, ensure_ascii=False).encode("utf-8", "surrogatepass")
         tensors = {
             "input": self._input,
             "output": self._output,
@@ -564,69 +522,67 @@ class Word2Vec:
         tensors, texts = io.read_tensors(path)
         try:
             if texts["seqcore"] != "word2vec" or texts["version"] != "1":
-                raise KeyError("format")
+                raise ValueError(f"{texts['seqcore']!r}, version {texts['version']!r}")
             state = json.loads(texts["state"])
-            model = cls(**state["settings"])
-            words = json.loads(bytes(tensors["words"]))
-            model._restore(words, tensors, state)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"path: {os.fspath(path)!r} is no file of Word2Vec.save ({error})") from None
+            # Only settings: a file cannot name a corpus to train on.
+            model = cls(**asdict(_Settings(**state["settings"])))
+            model._restore(json.loads(tensors["words"].tobytes().decode("utf-8", "surrogatepass")), tensors, state)
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(f"{os.fspath(path)}: expected a file of Word2Vec.save, got another ({reason})") from None
         return model
 
-    def _restore(self, words: list[str], tensors: dict[str, Array], state: dict[str, Any]) -> None:
-        shape = (len(words), self._stride)
+    def _restore(self, words: Any, tensors: dict[str, Array], state: dict[str, Any]) -> None:
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            raise ValueError("words: expected a list of words, got something else")
+        shape, counts = (len(words), self._stride), tensors["counts"]
         for name in ("input", "output"):
             if tensors[name].shape != shape or tensors[name].dtype != np.float32:
                 raise ValueError(f"{name}: expected float32 of shape {shape}, got {tensors[name].shape}")
-        if tensors["counts"].shape != shape[:1] or len(set(words)) != len(words) or not words:
-            raise ValueError("words: expected different words with a count each")
-        self.words, self.counts = [str(word) for word in words], tensors["counts"].astype(np.int64)
+        if counts.shape != shape[:1] or counts.dtype != np.int64 or len(set(words)) != len(words) or counts.min() < 1:
+            raise ValueError("counts: expected different words with a count >= 1 each, got others")
+        self.history = [{**entry, "loss": float(entry["loss"])} for entry in state["history"]]
+        self.corpus_count, self.corpus_total_words = (_integer("corpus", n, 0) for n in state["corpus"])
+        self._passes = _integer("passes", state["passes"], 0)
+        if state["schedule"] is not None:
+            self._schedule = _Schedule(**state["schedule"])
+            self._schedule.check()
+        self.words, self.counts = words, counts
         self._input, self._output = _aligned(tensors["input"]), _aligned(tensors["output"])
-        self.corpus_count, self.corpus_total_words = (int(n) for n in state["corpus"])
-        self.history, self._passes = list(state["history"]), int(state["passes"])
-        self._schedule = _Schedule(**state["schedule"]) if state["schedule"] else None
 
 
-def _one_source(sentences: Any, corpus_file: Any) -> None:
-    if (sentences is None) == (corpus_file is None):
-        raise TypeError("sentences, corpus_file: expected one of the two")
+def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}: expected an integer, got {value!r:.60}")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name}: expected an integer {f'{low}...{high}' if high else f'>= {low}'}, got {value}")
+    return int(value)
 
 
-def _decoded(raw: list[bytes], path: str) -> list[str]:
+def _number(name: str, value: Any, low: float, high: float | None = None) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name}: expected a number, got {value!r:.60}")
     try:
-        return [word.decode() for word in raw]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"corpus_file: {path!r} is no UTF-8 text ({error.object[:20]!r}...)") from None
+        number = float(value)
+    except OverflowError:
+        number = float("inf")
+    if not np.isfinite(number) or number < low or (high is not None and number > high):
+        reach = f"number {low}...{high}" if high is not None else f"finite number >= {low}"
+        raise ValueError(f"{name}: expected a {reach}, got {number}")
+    return number
 
 
-def _number(sentences: Any) -> tuple[list[str], Array, Array, Array]:
-    """Words in the order of their first appearance, their counts, the text in their numbers, sentence offsets."""
-    if isinstance(sentences, (str, bytes)):
-        raise TypeError("sentences: expected lists of words, got one text; split it, or give corpus_file")
-    numbers: dict[str, int] = {}
-    ids: list[int] = []
-    offsets = [0]
-    for sentence in sentences:
-        if isinstance(sentence, (str, bytes)):
-            raise TypeError(f"sentences: expected lists of words, got the text {sentence[:30]!r}; split it into words")
-        for word in sentence:
-            if not isinstance(word, str):
-                raise TypeError(f"sentences: expected words, got {word!r} in sentence {len(offsets) - 1}")
-            ids.append(numbers.setdefault(word, len(numbers)))
-        offsets.append(len(ids))
-    if not ids:
-        raise ValueError("sentences: expected words, got none")
-    text = np.array(ids, np.int64)
-    return list(numbers), np.bincount(text, minlength=len(numbers)).astype(np.int64), text, np.array(offsets, np.int64)
-
-
-def _cut(offsets: Array) -> Array:
-    """Offsets without empty sentences, those of long ones cut."""
-    found = [0]
-    for end in np.unique(offsets)[1:]:
-        found += range(found[-1] + _LONGEST, int(end), _LONGEST)
-        found.append(int(end))
-    return np.array(found, np.int64)
+def _check_place(checkpoint: Any) -> None:
+    """Raises OSError for a path that cannot be written, before hours are spent."""
+    if not isinstance(checkpoint, (str, bytes, os.PathLike)):
+        raise TypeError(f"checkpoint: expected a path, got {checkpoint!r:.60}")
+    path = os.path.realpath(os.fspath(checkpoint))
+    folder = os.path.dirname(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "checkpoint: expected a file, got a folder", os.fspath(checkpoint))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        number = errno.EACCES if os.path.isdir(folder) else errno.ENOENT
+        raise OSError(number, "checkpoint: expected a folder that can be written, got", folder)
 
 
 def _log_powers(counts: Array, exponent: float) -> Array:

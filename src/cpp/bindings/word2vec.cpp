@@ -25,7 +25,7 @@ auto with_text(const std::string& path, Work work) {
     if (interrupted) throw py::error_already_set();
     return result(file);
   } catch (const CorpusError& error) {
-    throw py::value_error("corpus_file: '" + path + "' " + error.what());
+    fail("corpus_file", error.what(), "'" + path + "'" + (error.reason.empty() ? "" : " (" + error.reason + ")"));
   }
 }
 
@@ -45,18 +45,24 @@ py::tuple count_words_of(const std::string& path) {
   });
 }
 
-// (ids, offsets of the sentences) of the words that stand in `words`, a list of bytes.
+// (ids, offsets of the sentences, words of the text) over `words`, a list of bytes.
 py::tuple encode_words_of(const std::string& path, const py::list& words, Index longest) {
   if (longest < 1) fail("longest", "a number from 1", std::to_string(longest));
   std::vector<std::string> kept;
   kept.reserve(words.size());
-  for (const auto& word : words) kept.push_back(word.cast<std::string>());
+  for (const auto& word : words) {
+    if (!py::isinstance<py::bytes>(word))
+      throw py::type_error("words: expected bytes, got " + py::repr(word).cast<std::string>() + " at " +
+                           std::to_string(kept.size()));
+    kept.push_back(word.cast<std::string>());
+  }
   WordTable table(kept.size());
   for (size_t n = 0; n < kept.size(); ++n) {
-    if (kept[n].empty()) fail("words", "words of one byte or more", "an empty one at " + std::to_string(n));
-    table.find(key_of(kept[n], kept[n].data() + kept[n].size())).value = int64_t(n);
+    if (kept[n].empty()) continue;  // no text holds it
+    int64_t& value = table.find(key_of(kept[n], kept[n].data() + kept[n].size())).value;
+    if (value) fail("words", "different words", "number " + std::to_string(n) + " a second time");
+    value = int64_t(n) + 1;
   }
-  if (table.size() != kept.size()) fail("words", "different words", std::to_string(kept.size() - table.size()) + " repeated");
   return with_text(path, [&](std::string_view text, bool& interrupted) {
     auto encoded = encode_words(text, table, longest, threads_for(40.0 * double(text.size())), interrupted);
     return [encoded = std::move(encoded)](const MappedFile&) {
@@ -64,7 +70,7 @@ py::tuple encode_words_of(const std::string& path, const py::list& words, Index 
                       sentences = new_array<int64_t>({Index(encoded.sentences.size())});
       std::copy(encoded.ids.begin(), encoded.ids.end(), data_of<int32_t>(ids));
       std::copy(encoded.sentences.begin(), encoded.sentences.end(), data_of<int64_t>(sentences));
-      return py::make_tuple(ids, sentences);
+      return py::make_tuple(ids, sentences, encoded.words);
     };
   });
 }

@@ -1,0 +1,155 @@
+"""Texts as numbers for Word2Vec: sentences from lists or from a file, counted and renumbered.
+
+N, S: words and sentences of a text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+
+Array = NDArray[Any]
+Sentences = Iterable[Sequence[str]]
+
+LONGEST = 10_000
+"""Words of a sentence; longer ones are cut."""
+
+
+@dataclass
+class Corpus:
+    """Sentences as numbers.
+
+    Attributes:
+        ids: (N,) int32, the words that are in the vocabulary, sentence after sentence.
+        offsets: (S + 1,) int64, where each sentence starts and the last one ends.
+        total_words: words of the text, those outside the vocabulary included.
+    """
+
+    ids: Array
+    offsets: Array
+    total_words: int
+
+    def check(self, words: int) -> None:
+        """Raises ValueError unless this is a text over a vocabulary of so many words."""
+        for name, array, dtype in (("ids", self.ids, np.int32), ("offsets", self.offsets, np.int64)):
+            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+                raise ValueError(f"corpus: expected {name} as encode makes them, got {array!r:.60}")
+        if not len(self.ids):
+            raise ValueError("corpus: expected words of the vocabulary, got none")
+        low, high = int(self.ids.min()), int(self.ids.max())
+        if low < 0 or high >= words:
+            raise ValueError(f"corpus: expected word numbers 0...{words - 1} of this vocabulary, got {low}...{high}")
+        ends = self.offsets[[0, -1]].tolist() if len(self.offsets) else []
+        if ends != [0, len(self.ids)] or (np.diff(self.offsets) < 0).any():
+            raise ValueError(f"corpus: expected offsets that rise from 0 to {len(self.ids)}, got others")
+
+
+@dataclass
+class Text:
+    """A text whose words are counted, before there is a vocabulary.
+
+    Attributes:
+        words, counts: its different words and how often they come.
+        path: the file it stands in; without one:
+        ids, offsets: (N,) numbers into ``words``, (S + 1,) where its sentences start and end.
+    """
+
+    words: list[str]
+    counts: Array
+    path: str | None = None
+    ids: Array | None = None
+    offsets: Array | None = None
+
+    def encode(self, vocabulary: list[str]) -> Corpus:
+        """The text as numbers of a vocabulary; other words are left out."""
+        if self.path is not None:
+            return encode_file(self.path, vocabulary)
+        assert self.ids is not None and self.offsets is not None
+        known = {word: row for row, word in enumerate(vocabulary)}
+        found = np.array([known.get(word, -1) for word in self.words], np.int32)[self.ids]
+        kept = np.concatenate([[0], np.cumsum(found >= 0)])
+        return Corpus(found[found >= 0], _cut(kept[self.offsets]), len(self.ids))
+
+
+def read(sentences: Any, corpus_file: Any) -> Text:
+    """Counts the words of lists, or of a file.
+
+    Raises:
+        TypeError: both or neither, or something other than lists of words.
+        ValueError: no words, or a file that is no text or cannot be read.
+    """
+    check_one(sentences, corpus_file)
+    if corpus_file is None:
+        return _number(sentences)
+    path = path_of(corpus_file)
+    raw, counts = _core.count_words(path)
+    if not raw:
+        raise ValueError(f"corpus_file: expected words, got none in {path!r}")
+    try:
+        return Text([word.decode() for word in raw], counts, path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"corpus_file: expected UTF-8 text, got {error.object[:20]!r} in {path!r}") from None
+
+
+def encode_file(path: str, vocabulary: list[str]) -> Corpus:
+    """A file as numbers of a vocabulary."""
+    # Words from lists may hold what no UTF-8 text does: a lone surrogate, white space.
+    return Corpus(*_core.encode_words(path, [word.encode("utf-8", "surrogatepass") for word in vocabulary], LONGEST))
+
+
+def check_one(sentences: Any, corpus_file: Any) -> None:
+    """Raises TypeError unless one of the two is given."""
+    if (sentences is None) == (corpus_file is None):
+        given = "neither" if sentences is None else "both"
+        raise TypeError(f"sentences, corpus_file: expected one of the two, got {given}")
+
+
+def path_of(corpus_file: Any) -> str:
+    """The path as a string."""
+    if not isinstance(corpus_file, (str, bytes, os.PathLike)):
+        raise TypeError(f"corpus_file: expected a path, got {corpus_file!r:.60}")
+    path = os.fsdecode(corpus_file)
+    if "\0" in path:
+        raise ValueError(f"corpus_file: expected a path without NUL, got {path!r}")
+    return path
+
+
+def _number(sentences: Any) -> Text:
+    """Numbers words in the order of their first appearance."""
+    if isinstance(sentences, (str, bytes)):
+        raise TypeError("sentences: expected lists of words, got one text; split it, or give corpus_file")
+    if not isinstance(sentences, Iterable):
+        raise TypeError(f"sentences: expected lists of words, got {sentences!r:.60}")
+    numbers: dict[str, int] = {}
+    ids: list[int] = []
+    offsets = [0]
+    for sentence in sentences:
+        if isinstance(sentence, (str, bytes)):
+            raise TypeError(f"sentences: expected lists of words, got the text {sentence[:30]!r}; split it into words")
+        if not isinstance(sentence, Iterable):
+            raise TypeError(f"sentences: expected lists of words, got {sentence!r:.60} as number {len(offsets) - 1}")
+        for word in sentence:
+            if not isinstance(word, str):
+                raise TypeError(f"sentences: expected words, got {word!r:.60} in sentence {len(offsets) - 1}")
+            ids.append(numbers.setdefault(word, len(numbers)))
+        offsets.append(len(ids))
+    if not ids:
+        raise ValueError("sentences: expected words, got none")
+    text = np.array(ids, np.int64)
+    return Text(list(numbers), np.bincount(text).astype(np.int64), None, text, np.array(offsets, np.int64))
+
+
+def _cut(offsets: Array) -> Array:
+    """Offsets without empty sentences, those of long ones cut."""
+    found = [0]
+    for end in np.unique(offsets)[1:].tolist():
+        found += range(found[-1] + LONGEST, end, LONGEST)
+        found.append(end)
+    return np.array(found, np.int64)
