@@ -354,7 +354,7 @@ class Word2Vec:
         """
         self._need_words()
         if resume and (epochs is not None or start_alpha is not None or end_alpha is not None):
-            raise ValueError("resume: the passes and learning rates are those of the saved run; do not give them again")
+            raise ValueError("resume: expected epochs and learning rates of the saved run alone, got others")
         if isinstance(corpus_iterable, Corpus):
             check_one(corpus_iterable, corpus_file)
             corpus = corpus_iterable
