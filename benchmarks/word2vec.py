@@ -2,9 +2,9 @@
 
     python -m benchmarks.word2vec corpus.txt --tests DIR --epochs 5 --seeds 1,2,3
 
-The text has one sentence a line. DIR holds ``questions-words.txt`` (analogies, asked among the 30,000 most frequent words)
-and files of word pairs with human scores (``*.txt``, ``*.tsv``; Spearman's correlation). Contenders take turns, each in a
-process of its own. gensim is left out where it is not installed; ``--python gensim=INTERPRETER`` names another one.
+The text has one sentence a line. DIR holds ``questions-words.txt`` (analogies, asked among the 30,000 most frequent
+words) and files of word pairs with human scores (``*.txt``, ``*.tsv``; Spearman's correlation). Contenders take turns,
+each in a process of its own. gensim is left out where it is not installed; ``--python gensim=INTERPRETER`` names another one.
 """
 
 from __future__ import annotations
