@@ -4,7 +4,8 @@
 
 The text has one sentence a line. DIR holds ``questions-words.txt`` (analogies, asked among the 30,000 most frequent
 words) and files of word pairs with human scores (``*.txt``, ``*.tsv``; Spearman's correlation). Contenders take turns,
-each in a process of its own. gensim is left out where it is not installed; ``--python gensim=INTERPRETER`` names another one.
+each in a process of its own. gensim is left out where it is not installed; ``--python gensim=INTERPRETER`` names
+another one.
 """
 
 from __future__ import annotations
