@@ -185,3 +185,5 @@ def test_quick_trains_the_estimator(tmp_path):
     results = json.loads((tmp_path / "metrics.json").read_text())
     assert results["preset"] == "quick" and results["metrics"]["analogy_accuracy"] > 0.9
     assert (tmp_path / "vectors.safetensors").exists() and (tmp_path / "nearest.txt").exists()
+    losses = [one["loss"] for one in results["history"]]
+    assert losses[-1] < losses[0] and results["metrics"]["loss"] == losses[-1]

@@ -242,14 +242,17 @@ class Word2Vec:
         corpus_iterable: Sentences | None = None,
         corpus_file: str | os.PathLike[str] | None = None,
         update: bool = False,
-    ) -> None:
+    ) -> Corpus:
         """Counts the words of a corpus and makes the first vectors; ``update`` adds its new words to those there are.
+
+        Returns:
+            The corpus as numbers, which :meth:`train` takes in place of the words.
 
         Raises:
             ValueError: no word comes ``min_count`` times, the file is empty or no text, or there is a vocabulary
                 already.
         """
-        self._take(corpus_iterable, corpus_file, update)
+        return self._take(corpus_iterable, corpus_file, update)
 
     def _take(self, sentences: Any, corpus_file: Any, update: bool) -> Corpus:
         """Vocabulary and vectors from a corpus, and the corpus as numbers."""

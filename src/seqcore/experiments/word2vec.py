@@ -8,7 +8,6 @@ known (:mod:`seqcore.relations`), so its runs end with the share of analogy ques
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import time
 from collections import defaultdict
@@ -21,11 +20,13 @@ from typing import Any
 import numpy as np
 
 from .. import _core, initializers, io, layers, ops, optimizers, random, relations
+from .. import word2vec as estimator
 from ..autograd import GradientTape, Tensor, Variable
 from ..sampled import nce_loss
 from ..text import Ids, Vocabulary, iterate_words
 from ..vectors import Floats, KeyedVectors
 from ..windows import WindowBatches, cbow_batches, skipgram_batches
+from ..word2vec import Word2Vec
 from ..word_tests import Questions, read_questions
 from . import Progress, check_common_arguments, open_folder, record, write_json
 
@@ -293,40 +294,50 @@ class _Run:
     # --- the estimator ---
 
     def _estimator(self) -> KeyedVectors:
-        estimator: Any = getattr(importlib.import_module("seqcore"), "Word2Vec", None)
-        if estimator is None:
-            raise ImportError(
-                "--preset quick needs seqcore.Word2Vec, which this version does not have; take --preset book"
-            )
         builtin = self.source.path is None
-        epochs = self.arguments.epochs or (5 if builtin else 1)
-        begin = time.perf_counter()
-        model = estimator(
-            sentences=_Sentences(self.source),
+        model = Word2Vec(
             vector_size=64 if builtin else 100,
             window=5,
             min_count=5,
             sample=1e-3 if builtin else 1e-4,
             sg=int(self.arguments.architecture == "skipgram"),
             negative=5,
-            epochs=epochs,
+            epochs=self.arguments.epochs or 5,
             workers=_core.get_num_threads(),
             seed=self.arguments.seed,
         )
+        begin = time.perf_counter()
+        corpus = model.build_vocab(_Sentences(self.source))
         seconds = time.perf_counter() - begin
-        kv: KeyedVectors = model.wv
-        words = sum(map(len, self.source.pieces()))
-        self.metrics = {
-            "words_per_second": words * epochs / seconds,
-            "training_seconds": seconds,
-            "vocabulary_size": len(kv),
-            "epochs": epochs,
-        }
         self.progress.line(
-            f"{words:,} words, vocabulary {len(kv):,}; {epochs} epochs in {seconds:.1f} s with the vocabulary, "
-            f"{words * epochs / seconds:,.0f} words/s"
+            f"{model.corpus_total_words:,} words, vocabulary {len(model.words):,}, in {seconds:.1f} s; "
+            f"{self.arguments.architecture} of {model.vector_size} dimensions, {model.epochs} epochs"
         )
-        return kv
+        begin = time.perf_counter()
+        model.train(corpus, on_progress=self._show_progress)
+        seconds = time.perf_counter() - begin
+        self.history = model.history
+        self.metrics = {
+            "loss": model.get_latest_training_loss(),
+            "words_per_second": model.corpus_total_words * model.epochs / seconds,
+            "training_seconds": seconds,
+            "vocabulary_size": len(model.words),
+            "epochs": model.epochs,
+        }
+        return model.wv
+
+    def _show_progress(self, now: estimator.Progress) -> None:
+        if now.share >= 1:
+            self.progress.line(
+                f"epoch {now.epoch + 1}/{now.epochs}  loss {now.loss:.4f}  {now.words_per_second:,.0f} words/s"
+            )
+        else:
+            self.progress.update(
+                int(1000 * (now.epoch + now.share)),
+                1000 * now.epochs,
+                f"loss {now.loss:.4f}  {now.words_per_second:,.0f} words/s",
+                now.seconds_left,
+            )
 
     # --- what all runs end with ---
 
@@ -376,8 +387,9 @@ class _Run:
         if figure is None:
             self.progress.line("note: no pictures without matplotlib (pip install 'seqcore[experiments]')")
             return
-        axes.plot([one["step"] for one in self.history], [one["average_loss"] for one in self.history], color="#4477aa")
-        axes.set(xlabel="step", ylabel="average loss", title=f"{self.arguments.architecture} on {self.source.name}")
+        x, y = ("step", "average_loss") if "step" in self.history[0] else ("epoch", "loss")
+        axes.plot([one[x] for one in self.history], [one[y] for one in self.history], color="#4477aa")
+        axes.set(xlabel=x, ylabel="average loss", title=f"{self.arguments.architecture} on {self.source.name}")
         axes.set_yscale("log")
         axes.grid(alpha=0.3)
         _save(figure, self.folder / "loss.png")
