@@ -21,6 +21,7 @@ constexpr int kMostNegatives = 64;
 constexpr Index kLargestVector = 4096;  // numbers of a row, padding included
 constexpr Index kMostKept = 10000;    // words of a sentence that are looked at together
 constexpr int64_t kLossEvery = 64;    // blocks whose loss is measured: one in so many
+constexpr Index kStopEvery = 64;      // centres of a sentence between two questions whether the user wants it to end
 
 // SplitMix64 (Steele, Lea & Flood 2014).
 struct SplitMix {
@@ -236,7 +237,7 @@ struct Word2Vec {
     }
   }
 
-  void sentence(Index number, Index begin, Index end, float rate) {
+  void sentence(Index number, Index begin, Index end, float rate, const Team& team) {
     random.state = SplitMix::mix(call.seed ^ SplitMix::mix(uint64_t(number) + 0x9E3779B97F4A7C15u));
     for (Index from = begin; from < end; from += kMostKept) {
       choose(from, std::min(end, from + kMostKept));
@@ -244,6 +245,7 @@ struct Word2Vec {
       Centre centres[2];
       draw(centres[0], 0);
       for (Index i = 0; i < count; ++i) {
+        if (i % kStopEvery == kStopEvery - 1 && stopped(team)) return;
         draw(centres[(i + 1) & 1], i + 1);
         const Centre& centre = centres[i & 1];
         call.cbow ? cbow(i, centre, rate) : skipgram(i, centre, rate);
@@ -274,7 +276,7 @@ inline void word2vec(const Word2VecCall& call, const Team& team) {
   const double mine = double(std::max<Index>(1, offset[end] - offset[begin]));
   for (Index s = begin; s < end && !stopped(team); ++s) {
     const double done = double(offset[s] - offset[begin]) / mine;
-    work.sentence(s, offset[s], offset[s + 1], float(call.rate_begin + (call.rate_end - call.rate_begin) * done));
+    work.sentence(s, offset[s], offset[s + 1], float(call.rate_begin + (call.rate_end - call.rate_begin) * done), team);
   }
   call.loss[team.rank] = work.loss;
   call.looked_at[team.rank] = work.looked_at;
