@@ -98,10 +98,6 @@ T* data_of(const py::array& array) {
   return static_cast<T*>(const_cast<void*>(array.data()));
 }
 
-struct Range {
-  Index begin, end;
-};
-
 // Threads worth waking for `flops` operations.
 int threads_for(double flops);
 
