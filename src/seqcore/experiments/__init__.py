@@ -58,12 +58,22 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
 
 
-def check_common_arguments(arguments: argparse.Namespace) -> None:
-    """Raises ValueError for values of the common options that are out of range."""
+def apply_common_arguments(arguments: argparse.Namespace) -> None:
+    """Checks the common options and sets the threads.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+    from .. import _core
+
     for name, least in (("epochs", 1), ("threads", 1), ("seed", 0)):
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise ValueError(f"--{name}: expected an integer >= {least}, got {value}")
+    if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
+        raise ValueError(f"--json: expected a file in an existing folder, got {arguments.json!r}")
+    if arguments.threads is not None:
+        _core.set_num_threads(arguments.threads)
 
 
 def open_folder(path: str | Path) -> Path:
@@ -81,6 +91,13 @@ def open_folder(path: str | Path) -> Path:
     except OSError as error:
         raise OSError(f"--out: cannot write in {str(folder)!r} ({error.strerror or error})") from None
     return folder
+
+
+def write_results(arguments: argparse.Namespace, folder: Path, results: Mapping[str, Any]) -> None:
+    """Writes ``metrics.json`` into the folder, and what ``--json`` names."""
+    write_json(folder / "metrics.json", results)
+    if arguments.json:
+        write_json(arguments.json, results)
 
 
 def write_json(path: str | Path, value: Any) -> None:
