@@ -33,13 +33,23 @@ from .formulas import (
 from .targets import class_ids, same_shape, wrong_shape
 
 
-def _check_smoothing(value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"label_smoothing: expected 0...1, got {value!r}")
-    return float(value)
+class _Smoothed(OverAxis):
+    """A cross-entropy of targets that may be smoothed."""
+
+    def __init__(
+        self, from_logits: bool, label_smoothing: float, axis: int, reduction: str | None, name: str | None
+    ) -> None:
+        super().__init__(axis, reduction, name)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"label_smoothing: expected 0...1, got {label_smoothing!r}")
+        self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+        return super().get_config() | own
 
 
-class BinaryCrossentropy(OverAxis):
+class BinaryCrossentropy(_Smoothed):
     """Cross-entropy of independent yes/no targets, averaged over ``axis``.
 
     Args:
@@ -63,8 +73,7 @@ class BinaryCrossentropy(OverAxis):
         reduction: str | None = "mean",
         name: str | None = "binary_crossentropy",
     ) -> None:
-        super().__init__(axis, reduction, name)
-        self.from_logits, self.label_smoothing = bool(from_logits), _check_smoothing(label_smoothing)
+        super().__init__(from_logits, label_smoothing, axis, reduction, name)
 
     def _singles(self, y_true: Any, y_pred: Array, mask: Array | None) -> Singles:
         t, x = same_shape(self._targets_to_last(y_true, y_pred), self._to_last(y_pred))
@@ -81,12 +90,8 @@ class BinaryCrossentropy(OverAxis):
     def _shape(self, y_pred: Array) -> tuple[int, ...]:
         return y_pred.shape if y_pred.ndim == 1 else super()._shape(y_pred)
 
-    def get_config(self) -> dict[str, Any]:
-        own = {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
-        return super().get_config() | own
 
-
-class CategoricalCrossentropy(OverAxis):
+class CategoricalCrossentropy(_Smoothed):
     """Cross-entropy of one-hot (or any) class distributions.
 
     Args:
@@ -110,8 +115,7 @@ class CategoricalCrossentropy(OverAxis):
         reduction: str | None = "mean",
         name: str | None = "categorical_crossentropy",
     ) -> None:
-        super().__init__(axis, reduction, name)
-        self.from_logits, self.label_smoothing = bool(from_logits), _check_smoothing(label_smoothing)
+        super().__init__(from_logits, label_smoothing, axis, reduction, name)
 
     def _singles(self, y_true: Any, y_pred: Array, mask: Array | None) -> Singles:
         x = self._to_last(y_pred)
@@ -128,10 +132,6 @@ class CategoricalCrossentropy(OverAxis):
         )
         losses, saved = forward(t, x)
         return losses, lambda weights: (None, self._from_last(backward(saved, weights))), None
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
-        return super().get_config() | own
 
 
 class SparseCategoricalCrossentropy(OverAxis):
