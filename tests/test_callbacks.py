@@ -155,7 +155,7 @@ def test_progress_of_evaluate_and_predict(capsys):
 
 
 def test_duration():
-    assert [callbacks.progress._duration(s) for s in (0, 59.4, 59.6, 3599, 3600)] == [
+    assert [callbacks.progress.duration(s) for s in (0, 59.4, 59.6, 3599, 3600)] == [
         "0:00",
         "0:59",
         "1:00",

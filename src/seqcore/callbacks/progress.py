@@ -14,9 +14,10 @@ from ..schedules import real
 from .base import Callback, Logs
 
 
-def _duration(seconds: float) -> str:
-    """
-    >>> _duration(75), _duration(3700)
+def duration(seconds: float) -> str:
+    """Seconds as one reads them.
+
+    >>> duration(75), duration(3700)
     ('1:15', '1:01:40')
     """
     whole = int(seconds + 0.5)
@@ -155,7 +156,7 @@ class ProgressBar(Callback):
             filled = min(self.width, self.width * self._done // self._total)
             place = f"{self._done}/{self._total} [{'=' * filled}{'.' * (self.width - filled)}]"
             left = (self._last - self._began) / self._done * max(self._total - self._done, 0)
-            parts.append(f"{_duration(left)} left")
+            parts.append(f"{duration(left)} left")
         return f"{self._title} {place} " + " - ".join([", ".join(parts), *self._values(logs)])
 
     def _rate(self) -> list[str]:

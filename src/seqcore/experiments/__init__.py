@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ..callbacks.progress import duration
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -187,9 +189,7 @@ class Progress:
             return
         self._last = now
         filled = 24 * done // max(total, 1)
-        minutes, seconds = divmod(int(seconds_left), 60)
-        left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
-        shown = f"[{'#' * filled}{'.' * (24 - filled)}] {done}/{total}  {text}  {left} left"
+        shown = f"[{'#' * filled}{'.' * (24 - filled)}] {done}/{total}  {text}  {duration(int(seconds_left))} left"
         self._write("\r" + shown.ljust(self._shown))
         self._shown = len(shown)
         sys.stdout.flush()
