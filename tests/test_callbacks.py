@@ -84,7 +84,7 @@ def test_every_hook_arrives_once_and_in_order():
     watchers = callbacks.CallbackList([Old(), new, callbacks.Callback()], "model", steps=1)
     assert watchers.has("on_train_batch_end") and watchers.has("on_epoch_begin")
     assert not watchers.has("on_train_batch_begin") and not watchers.has("on_test_end")
-    for hook in callbacks._HOOKS:
+    for hook in callbacks.base._HOOKS:
         if "batch" in hook or "epoch" in hook:
             getattr(watchers, hook)(0)
         else:
@@ -155,7 +155,13 @@ def test_progress_of_evaluate_and_predict(capsys):
 
 
 def test_duration():
-    assert [callbacks._duration(s) for s in (0, 59.4, 59.6, 3599, 3600)] == ["0:00", "0:59", "1:00", "59:59", "1:00:00"]
+    assert [callbacks.progress.duration(s) for s in (0, 59.4, 59.6, 3599, 3600)] == [
+        "0:00",
+        "0:59",
+        "1:00",
+        "59:59",
+        "1:00:00",
+    ]
 
 
 # --- early stopping ---------------------------------------------------------------------------------------------------

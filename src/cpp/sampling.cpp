@@ -116,8 +116,8 @@ int64_t Distribution::draw(uint32_t high, uint32_t low) const {
 }
 
 void draw_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team) {
-  const Index pairs = (count + 1) / 2;
-  for (Index g = pairs * team.rank / team.size; g < pairs * (team.rank + 1) / team.size; ++g) {
+  const Range pairs = share((count + 1) / 2, team);
+  for (Index g = pairs.begin; g < pairs.end; ++g) {
     const auto bits = pair_of_draws(draws, uint64_t(g));
     out[2 * g] = from.draw(bits[0], bits[1]);
     if (2 * g + 1 < count) out[2 * g + 1] = from.draw(bits[2], bits[3]);

@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from . import _core, bench_contenders
 from .bench_contenders import CONTENDERS, GRADIENT, LOSS, OUTPUT, UPDATE, weight_names
-from .bench_report import draw, heading, matplotlib_parts, summary, table_lines
+from .bench_report import draw, heading, summary, table_lines
+from .plots import new_figure
 
 Array = NDArray[Any]
 
@@ -609,7 +610,7 @@ def _check(arguments: argparse.Namespace) -> dict[str, str]:
         if path is not None and (Path(path).is_dir() or not os.access(Path(path).absolute().parent, os.W_OK)):
             raise ValueError(f"--{option}: expected a file in a folder that can be written, got {path!r}")
     if arguments.plot:
-        matplotlib_parts()
+        new_figure(1, 1)  # without matplotlib the error comes before the work
     return interpreters
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from .plots import new_figure, save_figure
 
 
 def _time(microseconds: float) -> str:
@@ -91,15 +92,13 @@ def draw(report: Mapping[str, Any], path: str | Path) -> None:
     Raises:
         ImportError: without matplotlib. OSError: the file cannot be written.
     """
-    figure_module, canvas = matplotlib_parts()
     rows = report["rows"]
     measures = list(dict.fromkeys(row["measure"] for row in rows))
     cases = list(dict.fromkeys(row["case"] for row in rows))
     names = list(dict.fromkeys(row["contender"] for row in rows))
     colors = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
     height = 1.6 + len(cases) * (0.12 + 0.13 * len(names))
-    figure = figure_module.Figure(figsize=(1.5 + 5 * len(measures), height), layout="constrained")
-    canvas.FigureCanvasAgg(figure)
+    figure = new_figure(1.5 + 5 * len(measures), height)
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):
         for i, name in enumerate(names):
@@ -114,17 +113,4 @@ def draw(report: Mapping[str, Any], path: str | Path) -> None:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
     figure.suptitle(f"{report['cpu']}, {report['isa']}, {_threads(report)}, {report['date'][:10]}", fontsize="small")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    from .io import atomic_write
-
-    atomic_write(Path(path), [buffer.getbuffer()])
-
-
-def matplotlib_parts() -> tuple[Any, Any]:
-    try:
-        import matplotlib.figure
-        from matplotlib.backends import backend_agg
-    except ImportError:
-        raise ImportError("--plot: needs matplotlib (pip install 'seqcore[experiments]')") from None
-    return matplotlib.figure, backend_agg
+    save_figure(figure, path)

@@ -55,54 +55,48 @@ class LearningRateSchedule:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
 
 
-class ExponentialDecay(LearningRateSchedule):
+class _PeriodicDecay(LearningRateSchedule):
+    """A rate that falls by so much in each period of ``decay_steps``."""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str | None = None,
+    ) -> None:
+        self.initial_learning_rate = real("initial_learning_rate", initial_learning_rate, 0.0)
+        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_rate = real("decay_rate", decay_rate, 0.0)
+        self.staircase, self.name = bool(staircase), name or type(self).__name__
+
+    def _periods(self, step: int) -> float:
+        periods = step / self.decay_steps
+        return math.floor(periods) if self.staircase else periods
+
+
+class ExponentialDecay(_PeriodicDecay):
     """initial_learning_rate * decay_rate ** (step / decay_steps); with ``staircase`` the exponent is rounded down.
 
     >>> ExponentialDecay(0.5, decay_steps=10, decay_rate=0.25)(5)
     0.25
     """
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str = "ExponentialDecay",
-    ) -> None:
-        self.initial_learning_rate = real("initial_learning_rate", initial_learning_rate, 0.0)
-        self.decay_steps = _positive("decay_steps", decay_steps)
-        self.decay_rate = real("decay_rate", decay_rate, 0.0)
-        self.staircase, self.name = bool(staircase), name
-
     def __call__(self, step: int) -> float:
-        share = step / self.decay_steps
-        return self.initial_learning_rate * self.decay_rate ** (math.floor(share) if self.staircase else share)
+        rate: float = self.initial_learning_rate * self.decay_rate ** self._periods(step)
+        return rate
 
 
-class InverseTimeDecay(LearningRateSchedule):
+class InverseTimeDecay(_PeriodicDecay):
     """initial_learning_rate / (1 + decay_rate * step / decay_steps); with ``staircase`` the quotient is rounded down.
 
     >>> InverseTimeDecay(0.5, decay_steps=10, decay_rate=1.0)(10)
     0.25
     """
 
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str = "InverseTimeDecay",
-    ) -> None:
-        self.initial_learning_rate = real("initial_learning_rate", initial_learning_rate, 0.0)
-        self.decay_steps = _positive("decay_steps", decay_steps)
-        self.decay_rate = real("decay_rate", decay_rate, 0.0)
-        self.staircase, self.name = bool(staircase), name
-
     def __call__(self, step: int) -> float:
-        share = step / self.decay_steps
-        return self.initial_learning_rate / (1.0 + self.decay_rate * (math.floor(share) if self.staircase else share))
+        return self.initial_learning_rate / (1.0 + self.decay_rate * self._periods(step))
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):

@@ -15,7 +15,6 @@ from .text import PathLike, Vocabulary
 from .vector_files import VectorTable
 
 Floats = NDArray[np.float32]
-Similar = list[tuple[str, float]]
 
 
 class KeyedVectors:

@@ -62,6 +62,21 @@ Activation activation_of(const std::string& argument, const std::string& name, b
        "'" + name + "'");
 }
 
+Cell cell_of(const std::string& name) {
+  if (name == "rnn") return Cell::kRnn;
+  if (name == "lstm") return Cell::kLstm;
+  if (name == "gru") return Cell::kGru;
+  if (name == "gru_reset_before") return Cell::kGruResetBefore;
+  fail("cell", "'rnn', 'lstm', 'gru' or 'gru_reset_before'", "'" + name + "'");
+}
+
+Index gates_of(Cell cell) { return cell == Cell::kRnn ? 1 : cell == Cell::kLstm ? 4 : 3; }
+
+Shape bias_shape(Cell cell, Index units) {
+  if (cell == Cell::kGru) return {2, 3 * units};
+  return {gates_of(cell) * units};
+}
+
 void Rows::build(Index batch_size, Index step_count, const py::object& lengths_array, const py::object& mask_array,
                  int directions, const bool* reverse) {
   batch = batch_size;

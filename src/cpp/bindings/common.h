@@ -98,10 +98,6 @@ T* data_of(const py::array& array) {
   return static_cast<T*>(const_cast<void*>(array.data()));
 }
 
-struct Range {
-  Index begin, end;
-};
-
 // Threads worth waking for `flops` operations.
 int threads_for(double flops);
 
@@ -109,6 +105,11 @@ int threads_for(double flops);
 void run_released(int threads, const std::function<void(const Team&)>& work);
 
 Activation activation_of(const std::string& argument, const std::string& name, bool softmax = false);
+
+// A cell by its name, how many gates it has, and the shape of its bias.
+Cell cell_of(const std::string& name);
+Index gates_of(Cell cell);
+Shape bias_shape(Cell cell, Index units);
 
 // Calls f(T()) for the type named by a dtype argument, or held by an array.
 template <class F>

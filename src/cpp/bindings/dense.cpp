@@ -151,8 +151,6 @@ void check_ids(const I* ids, Index count, Index rows) {
       fail("ids", "whole numbers 0..." + std::to_string(rows - 1), std::to_string(ids[n]) + " at " + std::to_string(n));
 }
 
-Range share_of(Index count, const Team& team) { return {count * team.rank / team.size, count * (team.rank + 1) / team.size}; }
-
 py::array embedding_forward(const py::array& table, const py::array& ids) {
   return with_type_of("table", table, [&](auto zero) {
     using T = decltype(zero);
@@ -166,7 +164,7 @@ py::array embedding_forward(const py::array& table, const py::array& ids) {
       py::array y = ids.ndim() == 2 ? new_sequence<T>(B, S, D) : ids.ndim() == 1 ? new_array<T>({N, D}) : new_array<T>({D});
       T* to = data_of<T>(y);
       run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
-        const Range mine = share_of(N, team);
+        const Range mine = share(N, team);
         for (Index n = mine.begin; n < mine.end; ++n)
           std::memcpy(to + n * D, rows + Index(id[(n % B) * S + n / B]) * D, sizeof(T) * size_t(D));
       });
@@ -192,7 +190,7 @@ py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index ro
       T* to = data_of<T>(values);
       int64_t* at = data_of<int64_t>(indices);
       run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
-        const Range mine = share_of(U, team);
+        const Range mine = share(U, team);
         for (Index u = mine.begin; u < mine.end; ++u) {
           const int32_t* position = groups.order.data();
           const Index first = groups.starts[size_t(u)], end = groups.starts[size_t(u) + 1];

@@ -8,13 +8,6 @@ namespace {
 
 constexpr Index kChunk = 1 << 16;  // elements; fixed, so that the norm's tree does not depend on the threads
 
-template <class T>
-struct Piece {
-  T *param, *slot0, *slot1, *slot2;
-  const T* grad;
-  Index count;
-};
-
 // The arrays of a list, which match `like` in number and shape where it is given.
 std::vector<py::array> arrays_of(const std::string& name, const py::object& list, const std::vector<py::array>* like) {
   std::vector<py::array> arrays;
@@ -28,15 +21,21 @@ std::vector<py::array> arrays_of(const std::string& name, const py::object& list
 
 Shape shape_of(const py::array& array) { return Shape(array.shape(), array.shape() + array.ndim()); }
 
-struct Hyper {
-  Rule rule;
-  double learning_rate = 0, momentum = 0, beta_1 = 0, beta_2 = 0, rho = 0, epsilon = 0, bias_1 = 1, bias_2 = 1, scale = 1;
-  std::optional<double> clipvalue{};
-  bool nesterov = false;
-};
+using Clip = std::optional<double>;
 
-void step(const Hyper& hyper, const py::object& params, const py::object& grads, const py::object& slot0, const py::object& slot1,
-          const py::object& slot2, const char* name0, const char* name1, const char* name2) {
+// What every rule takes; the rest is 0.
+UpdateRule update_rule(Rule rule, double learning_rate, double scale, const Clip& clipvalue) {
+  UpdateRule update{};
+  update.rule = rule;
+  update.learning_rate = learning_rate;
+  update.scale = scale;
+  update.clip = clipvalue.has_value();
+  update.clipvalue = clipvalue.value_or(0);
+  return update;
+}
+
+void step(const UpdateRule& rule, const py::object& params, const py::object& grads, const py::object& slot0,
+          const py::object& slot1, const py::object& slot2, const char* name0, const char* name1, const char* name2) {
   const auto p = arrays_of("params", params, nullptr);
   const auto g = arrays_of("grads", grads, &p), s0 = arrays_of(name0, slot0, slot0.is_none() ? nullptr : &p),
              s1 = arrays_of(name1, slot1, slot1.is_none() ? nullptr : &p),
@@ -44,7 +43,7 @@ void step(const Hyper& hyper, const py::object& params, const py::object& grads,
   if (p.empty()) return;
   with_type_of("params", p[0], [&](auto zero) {
     using T = decltype(zero);
-    std::vector<Piece<T>> pieces;
+    std::vector<UpdatePiece<T>> pieces;
     Index total = 0;
     for (size_t i = 0; i < p.size(); ++i) {
       const Shape shape = shape_of(p[i]);
@@ -56,37 +55,13 @@ void step(const Hyper& hyper, const py::object& params, const py::object& grads,
       const Index count = p[i].size();
       total += count;
       for (Index n = 0; n < count; n += kChunk)
-        pieces.push_back({param + n, a ? a + n : a, b ? b + n : b, c ? c + n : c, grad + n, std::min(kChunk, count - n)});
+        pieces.push_back({param + n, grad + n, a ? a + n : a, b ? b + n : b, c ? c + n : c, std::min(kChunk, count - n)});
     }
-    UpdateCall<T> call{};
-    call.rule = hyper.rule;
-    call.scale = hyper.scale;
-    call.clip = hyper.clipvalue.has_value();
-    call.clipvalue = hyper.clipvalue.value_or(0);
-    call.learning_rate = hyper.learning_rate;
-    call.momentum = hyper.momentum;
-    call.beta_1 = hyper.beta_1;
-    call.beta_2 = hyper.beta_2;
-    call.rho = hyper.rho;
-    call.epsilon = hyper.epsilon;
-    call.bias_1 = hyper.bias_1;
-    call.bias_2 = hyper.bias_2;
-    call.nesterov = hyper.nesterov;
     // Not interruptible: an update is done whole or not at all.
     const py::gil_scoped_release release;
     run(threads_for(10.0 * double(total)), [&](const Team& team) {
-      const size_t count = pieces.size(), size = size_t(team.size), rank = size_t(team.rank);
-      UpdateCall<T> part = call;
-      for (size_t i = count * rank / size; i < count * (rank + 1) / size; ++i) {
-        const Piece<T>& piece = pieces[i];
-        part.param = piece.param;
-        part.grad = piece.grad;
-        part.slot0 = piece.slot0;
-        part.slot1 = piece.slot1;
-        part.slot2 = piece.slot2;
-        part.count = piece.count;
-        kernels<T>().update(part);
-      }
+      const Range mine = share(Index(pieces.size()), team);
+      for (Index i = mine.begin; i < mine.end; ++i) kernels<T>().update(rule, pieces[size_t(i)]);
     });
   });
 }
@@ -102,7 +77,8 @@ double sum_squares(const py::object& list) {
       std::vector<double> sums(static_cast<size_t>(chunks));
       const py::gil_scoped_release release;
       run(threads_for(2.0 * double(count)), [&](const Team& team) {
-        for (Index n = chunks * team.rank / team.size; n < chunks * (team.rank + 1) / team.size; ++n)
+        const Range mine = share(chunks, team);
+        for (Index n = mine.begin; n < mine.end; ++n)
           sums[size_t(n)] = kernels<T>().sum_squares(data + n * kChunk, std::min(kChunk, count - n * kChunk));
       });
       double sum = 0;
@@ -157,21 +133,22 @@ Slices<T> slices_of(const py::array& param, const py::array& values, const py::a
   return slices;
 }
 
+constexpr Index kTogether = 16;  // rows of a matrix of which some columns are updated
+
 // The columns of a matrix: of a few of its rows at a time, so that along each the addresses rise.
 template <class T>
-void sgd_columns(const Slices<T>& slices, const UpdateCall<T>& call, Index begin, Index end) {
-  constexpr Index kTogether = 16;
-  UpdateCall<T> part = call;
-  for (Index k0 = begin; k0 < end; k0 += kTogether) {
-    const Index count = std::min(kTogether, end - k0);
+void sgd_columns(const UpdateRule& rule, const Slices<T>& slices, const Range& rows) {
+  for (Index k0 = rows.begin; k0 < rows.end; k0 += kTogether) {
+    const Index count = std::min(kTogether, rows.end - k0);
     T gathered[kTogether];
-    part.param = gathered;
-    part.count = count;
+    UpdatePiece<T> piece{};
+    piece.param = gathered;
+    piece.count = count;
     for (Index n = 0; n < slices.count; ++n) {
       T* column = slices.param + k0 * slices.stride + slices.at[n];
       for (Index k = 0; k < count; ++k) gathered[k] = column[k * slices.stride];
-      part.grad = slices.grad + n * slices.width + k0;
-      kernels<T>().update(part);
+      piece.grad = slices.grad + n * slices.width + k0;
+      kernels<T>().update(rule, piece);
       for (Index k = 0; k < count; ++k) column[k * slices.stride] = gathered[k];
     }
   }
@@ -179,7 +156,7 @@ void sgd_columns(const Slices<T>& slices, const UpdateCall<T>& call, Index begin
 
 // All arrays are checked before the first is changed.
 void sgd_slices(const py::object& params, const py::object& values, const py::object& indices, double learning_rate, double scale,
-                std::optional<double> clipvalue, const py::object& columns) {
+                const Clip& clipvalue, const py::object& columns) {
   const auto p = arrays_of("params", params, nullptr);
   const auto v = arrays_of("values", values, &p), at = arrays_of("indices", indices, &p);
   if (p.empty()) return;
@@ -197,28 +174,22 @@ void sgd_slices(const py::object& params, const py::object& values, const py::ob
       all.push_back(slices_of<T>(p[i], v[i], at[i], by_column[i]));
       total += all.back().count * all.back().width;
     }
-    UpdateCall<T> call{};
-    call.rule = Rule::kSgd;
-    call.learning_rate = learning_rate;
-    call.scale = scale;
-    call.clip = clipvalue.has_value();
-    call.clipvalue = clipvalue.value_or(0);
+    const UpdateRule rule = update_rule(Rule::kSgd, learning_rate, scale, clipvalue);
     // Not interruptible: an update is done whole or not at all.
     const py::gil_scoped_release release;
     run(threads_for(4.0 * double(total)), [&](const Team& team) {
-      UpdateCall<T> part = call;
       for (const Slices<T>& one : all) {
-        const Index lines = one.columns ? (one.width + 15) / 16 : one.count;
-        const Index begin = lines * team.rank / team.size, end = lines * (team.rank + 1) / team.size;
         if (one.columns) {
-          sgd_columns(one, call, begin * 16, std::min(end * 16, one.width));
+          sgd_columns(rule, one, share(one.width, team, kTogether));
           continue;
         }
-        part.count = one.width;
-        for (Index n = begin; n < end; ++n) {
-          part.param = one.param + one.at[n] * one.width;
-          part.grad = one.grad + n * one.width;
-          kernels<T>().update(part);
+        UpdatePiece<T> piece{};
+        piece.count = one.width;
+        const Range mine = share(one.count, team);
+        for (Index n = mine.begin; n < mine.end; ++n) {
+          piece.param = one.param + one.at[n] * one.width;
+          piece.grad = one.grad + n * one.width;
+          kernels<T>().update(rule, piece);
         }
       }
     });
@@ -228,7 +199,6 @@ void sgd_slices(const py::object& params, const py::object& values, const py::ob
 }  // namespace
 
 void bind_optimizer(py::module_& m) {
-  using Clip = std::optional<double>;
   define(m, "sum_squares", "arrays:sequence", &sum_squares, py::arg("arrays"));
   define(m, "rising_below", "indices:array bound:int", &rising_below, py::arg("indices"), py::arg("bound"));
   define(m, "sgd_slices",
@@ -241,14 +211,11 @@ void bind_optimizer(py::module_& m) {
       "nesterov:bool scale:float clipvalue:float?",
       [](const py::object& params, const py::object& grads, const py::object& velocities, double learning_rate, double momentum,
          bool nesterov, double scale, Clip clipvalue) {
-        Hyper hyper{Rule::kSgd};
-        hyper.learning_rate = learning_rate;
-        hyper.momentum = momentum;
-        hyper.nesterov = nesterov;
-        hyper.scale = scale;
-        hyper.clipvalue = clipvalue;
+        UpdateRule rule = update_rule(Rule::kSgd, learning_rate, scale, clipvalue);
+        rule.momentum = momentum;
+        rule.nesterov = nesterov;
         if (momentum != 0 && velocities.is_none()) fail("velocities", "arrays, as momentum is not 0", "None");
-        step(hyper, params, grads, momentum != 0 ? velocities : py::none(), py::none(), py::none(), "velocities", "", "");
+        step(rule, params, grads, momentum != 0 ? velocities : py::none(), py::none(), py::none(), "velocities", "", "");
       },
       py::arg("params"), py::arg("grads"), py::arg("velocities") = py::none(), py::kw_only(), py::arg("learning_rate"),
       py::arg("momentum") = 0.0, py::arg("nesterov") = false, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
@@ -262,16 +229,13 @@ void bind_optimizer(py::module_& m) {
          double scale, Clip clipvalue) {
         if (step_number < 1) fail("step", "a number from 1", std::to_string(step_number));
         if (momentums.is_none() || velocities.is_none()) fail("velocities", "arrays for both moments", "None");
-        Hyper hyper{Rule::kAdam};
-        hyper.learning_rate = learning_rate;
-        hyper.beta_1 = beta_1;
-        hyper.beta_2 = beta_2;
-        hyper.epsilon = epsilon;
-        hyper.bias_1 = 1 - std::pow(beta_1, double(step_number));
-        hyper.bias_2 = 1 - std::pow(beta_2, double(step_number));
-        hyper.scale = scale;
-        hyper.clipvalue = clipvalue;
-        step(hyper, params, grads, momentums, velocities, max_velocities, "momentums", "velocities", "max_velocities");
+        UpdateRule rule = update_rule(Rule::kAdam, learning_rate, scale, clipvalue);
+        rule.beta_1 = beta_1;
+        rule.beta_2 = beta_2;
+        rule.epsilon = epsilon;
+        rule.bias_1 = 1 - std::pow(beta_1, double(step_number));
+        rule.bias_2 = 1 - std::pow(beta_2, double(step_number));
+        step(rule, params, grads, momentums, velocities, max_velocities, "momentums", "velocities", "max_velocities");
       },
       py::arg("params"), py::arg("grads"), py::arg("momentums"), py::arg("velocities"), py::arg("max_velocities") = py::none(),
       py::kw_only(), py::arg("learning_rate"), py::arg("beta_1") = 0.9, py::arg("beta_2") = 0.999, py::arg("epsilon") = 1e-7,
@@ -285,14 +249,11 @@ void bind_optimizer(py::module_& m) {
          Clip clipvalue) {
         if (velocities.is_none()) fail("velocities", "arrays", "None");
         if (momentum != 0 && momentums.is_none()) fail("momentums", "arrays, as momentum is not 0", "None");
-        Hyper hyper{Rule::kRmsprop};
-        hyper.learning_rate = learning_rate;
-        hyper.rho = rho;
-        hyper.momentum = momentum;
-        hyper.epsilon = epsilon;
-        hyper.scale = scale;
-        hyper.clipvalue = clipvalue;
-        step(hyper, params, grads, velocities, momentum != 0 ? momentums : py::none(), averages, "velocities", "momentums",
+        UpdateRule rule = update_rule(Rule::kRmsprop, learning_rate, scale, clipvalue);
+        rule.rho = rho;
+        rule.momentum = momentum;
+        rule.epsilon = epsilon;
+        step(rule, params, grads, velocities, momentum != 0 ? momentums : py::none(), averages, "velocities", "momentums",
              "averages");
       },
       py::arg("params"), py::arg("grads"), py::arg("velocities"), py::arg("momentums") = py::none(),
@@ -305,12 +266,9 @@ void bind_optimizer(py::module_& m) {
       [](const py::object& params, const py::object& grads, const py::object& accumulators, double learning_rate, double epsilon,
          double scale, Clip clipvalue) {
         if (accumulators.is_none()) fail("accumulators", "arrays", "None");
-        Hyper hyper{Rule::kAdagrad};
-        hyper.learning_rate = learning_rate;
-        hyper.epsilon = epsilon;
-        hyper.scale = scale;
-        hyper.clipvalue = clipvalue;
-        step(hyper, params, grads, accumulators, py::none(), py::none(), "accumulators", "", "");
+        UpdateRule rule = update_rule(Rule::kAdagrad, learning_rate, scale, clipvalue);
+        rule.epsilon = epsilon;
+        step(rule, params, grads, accumulators, py::none(), py::none(), "accumulators", "", "");
       },
       py::arg("params"), py::arg("grads"), py::arg("accumulators"), py::kw_only(), py::arg("learning_rate"),
       py::arg("epsilon") = 1e-7, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());

@@ -6,19 +6,6 @@
 namespace seqcore {
 namespace {
 
-Cell cell_of(const std::string& name) {
-  if (name == "rnn") return Cell::kRnn;
-  if (name == "lstm") return Cell::kLstm;
-  if (name == "gru") return Cell::kGru;
-  if (name == "gru_reset_before") return Cell::kGruResetBefore;
-  fail("cell", "'rnn', 'lstm', 'gru' or 'gru_reset_before'", "'" + name + "'");
-}
-Index gates_of(Cell cell) { return cell == Cell::kRnn ? 1 : cell == Cell::kLstm ? 4 : 3; }
-Shape bias_shape(Cell cell, Index units) {
-  if (cell == Cell::kGru) return {2, 3 * units};
-  return {gates_of(cell) * units};
-}
-
 py::object item(const py::object& sequence, int i) {
   if (sequence.is_none()) return py::none();
   return sequence[py::int_(i)];

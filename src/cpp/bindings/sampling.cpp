@@ -72,7 +72,8 @@ py::tuple sample_classes(const py::object& distribution, Index classes, const py
   const Index tries = draw(from, {seed, call}, count, unique, out);
   double *a = data_of<double>(of_labels), *b = data_of<double>(of_sampled);
   run_released(threads_for(100.0 * double(N + count)), [&](const Team& team) {
-    for (Index n = (N + count) * team.rank / team.size; n < (N + count) * (team.rank + 1) / team.size; ++n)
+    const Range mine = share(N + count, team);
+    for (Index n = mine.begin; n < mine.end; ++n)
       (n < N ? a[n] : b[n - N]) = expected_count(from.probability(Index(n < N ? label[n] : out[n - N])), count, tries, unique);
   });
   return py::make_tuple(sampled, of_labels, of_sampled);

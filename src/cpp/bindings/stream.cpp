@@ -239,22 +239,14 @@ class Stream : public StreamBase {
 
   void add_recurrent(const std::string& cell, const py::array& kernel, const py::array& recurrent, const py::object& bias,
                      const std::string& activation, const std::string& recurrent_activation) override {
-    static const std::pair<const char*, Cell> kCells[] = {
-        {"rnn", Cell::kRnn}, {"lstm", Cell::kLstm}, {"gru", Cell::kGru}, {"gru_reset_before", Cell::kGruResetBefore}};
-    for (const auto& [name, which] : kCells) {
-      if (cell != name) continue;
-      const Index gates = which == Cell::kRnn ? 1 : which == Cell::kLstm ? 4 : 3;
-      const Index H = recurrent.ndim() ? recurrent.shape(0) : 0;
-      const T* u = contiguous<T>("recurrent", recurrent, {H, gates * H});
-      const T* w = contiguous<T>("kernel", kernel, {expected_inputs(), gates * H});
-      const Shape shape = which == Cell::kGru ? Shape{2, 3 * H} : Shape{gates * H};
-      add(std::make_unique<RecurrentStage<T>>(batch_, kernel.shape(0), which, activation_of("activation", activation),
-                                              activation_of("recurrent_activation", recurrent_activation), w, u,
-                                              optional_contiguous<T>("bias", bias, shape), H),
-          kernel.shape(0));
-      return;
-    }
-    fail("cell", "'rnn', 'lstm', 'gru' or 'gru_reset_before'", "'" + cell + "'");
+    const Cell which = cell_of(cell);
+    const Index H = recurrent.ndim() ? recurrent.shape(0) : 0, columns = gates_of(which) * H;
+    const T* u = contiguous<T>("recurrent", recurrent, {H, columns});
+    const T* w = contiguous<T>("kernel", kernel, {expected_inputs(), columns});
+    add(std::make_unique<RecurrentStage<T>>(batch_, kernel.shape(0), which, activation_of("activation", activation),
+                                            activation_of("recurrent_activation", recurrent_activation), w, u,
+                                            optional_contiguous<T>("bias", bias, bias_shape(which, H)), H),
+        kernel.shape(0));
   }
 
   void add_context(const py::array& context_kernel, const py::array& kernel, const py::array& context_recurrent,

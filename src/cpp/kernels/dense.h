@@ -32,7 +32,7 @@ template <class T>
 void pack_dense(const T* kernel, const T* bias, Index K, Index N, T* to, const Team& team) {
   using B = Blocks<T, 1>;
   constexpr Index kColumns = B::kPanel * kLanes<T>;
-  const Range mine = share(B::panels(N), team.rank, team.size);
+  const Range mine = share(B::panels(N), team);
   T* packed_bias = to + K * B::columns(N);
   pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, to);
   if (bias) {
@@ -45,14 +45,14 @@ void pack_dense(const T* kernel, const T* bias, Index K, Index N, T* to, const T
 template <class T>
 void pack_dense_transposed(const T* kernel, Index K, Index N, T* to, const Team& team) {
   using B = Blocks<T, 1>;
-  const Range mine = share(B::panels(K), team.rank, team.size);
+  const Range mine = share(B::panels(K), team);
   for (Index p = mine.begin; p < mine.end; ++p) pack_panel_transposed<1>(kernel, N, K, N, p, to + p * N * B::kPanel * kLanes<T>);
 }
 
 // Calls f(first row, rows) for the rows of this thread, kMostRows at most at a time.
 template <class F>
 SEQCORE_INLINE void for_my_rows(Index rows, const Team& team, F f) {
-  const Range mine = share(rows, team.rank, team.size);
+  const Range mine = share(rows, team);
   for (Index r = mine.begin; r < mine.end && !stopped(team); r += kMostRows) f(r, int(std::min<Index>(kMostRows, mine.end - r)));
 }
 
@@ -91,7 +91,7 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
   const Chosen act{call.activation};
   if (call.dx) pack_dense_transposed(call.kernel, K, N, call.scratch_pack, team);
   if (!linear) {
-    const Range mine = share(call.rows, team.rank, team.size);
+    const Range mine = share(call.rows, team);
     for (Index r = mine.begin; r < mine.end; ++r)
       for (Index n = 0; n < N; n += kLanes<T>) {
         const int count = int(std::min<Index>(kLanes<T>, N - n));

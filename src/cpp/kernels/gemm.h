@@ -339,9 +339,9 @@ void share_weight_gradients(const Team& team, const Rows& g, Index R, Index unit
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
   Range panels{0, Blocks<T, G>::panels(units)}, mine{0, columns};
   if (panels.end >= kFewPanels * team.size)
-    panels = share(panels.end, team.rank, team.size);
+    panels = share(panels.end, team);
   else
-    mine = share(columns, team.rank, team.size);
+    mine = share(columns, team);
   const Index passes = (mine.end - mine.begin + kColumnsTogether - 1) / kColumnsTogether;
   for (Index pass = 0; pass < passes; ++pass) {
     const Range part = share(mine.end - mine.begin, int(pass), int(passes));

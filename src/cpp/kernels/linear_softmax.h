@@ -156,7 +156,7 @@ struct SoftmaxBlock {
   void pack(Index slice, const Team& team) const {
     const Index K = call.inputs, V = call.classes, count = width(slice);
     const T* from = call.kernel + begin(slice);
-    const Range mine_to_do = share(B::panels(count), team.rank, team.size);
+    const Range mine_to_do = share(B::panels(count), team);
     for (Index p = mine_to_do.begin; p < mine_to_do.end; ++p) {
       pack_panels<1>(from, V, K, count, p, p + 1, packed(slice));
       T* bias = packed_bias(slice);
@@ -267,7 +267,7 @@ void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
   T* scratch = call.scratch_thread + team.rank * softmax_thread_scratch(call);
   for (Index r0 = 0; r0 < call.rows; r0 += sizes.block) {
     const SoftmaxBlock<T> block(call, sizes, r0);
-    const Range mine = share(block.rows, team.rank, team.size);
+    const Range mine = share(block.rows, team);
     for (Index r = mine.begin; r < mine.end; ++r) block.begin_row(r);
     const int groups = int((mine.end - mine.begin + kSliceRows - 1) / kSliceRows);
     for (Index slice = 0; slice < sizes.slices; ++slice) {

@@ -122,7 +122,7 @@ struct SampledLoss {
         true_logits(c.scratch + at.trues), logits(c.scratch + at.logits), products(c.scratch + at.products),
         sums(c.scratch + at.sums), group(reinterpret_cast<int32_t*>(c.scratch + at.all)) {}
 
-  Range my_rows() const { return share(R, team.rank, team.size); }
+  Range my_rows() const { return share(R, team); }
   T* logits_of(Index r) const { return logits + r * at.logits_row; }
   T weight(Index r) const { return call.row_weights ? call.row_weights[r] : call.weight; }
   T bias_of(Index position) const {
@@ -137,10 +137,10 @@ struct SampledLoss {
   // The used columns of (K, V) weights as rows, K elements of a few rows at a time: along a row their ids ascend.
   void gather_columns() const {
     constexpr Index kTogether = 16;
-    const Range groups = share(call.used, team.rank, team.size);
+    const Range groups = share(call.used, team);
     for (Index u = groups.begin; u < groups.end; ++u)
       for (Index n = call.starts[u]; n < call.starts[u + 1]; ++n) group[call.order[n]] = int32_t(u);
-    const Range mine = share(K, team.rank, team.size, kTogether);
+    const Range mine = share(K, team, kTogether);
     for (Index k0 = mine.begin; k0 < mine.end && !stopped(team); k0 += kTogether) {
       const Index count = std::min(kTogether, mine.end - k0);
       for (Index u = 0; u < call.used; ++u) {
@@ -152,7 +152,7 @@ struct SampledLoss {
 
   // Gathers and packs columns [k0, k1) of the samples' weights: each thread some columns of all samples.
   void pack_samples() const {
-    const Range mine = share(K, team.rank, team.size, W);
+    const Range mine = share(K, team, W);
     const Index count = mine.end - mine.begin;
     if (count) {
       for (Index s = 0; s < S; ++s) {
@@ -165,7 +165,7 @@ struct SampledLoss {
         pack_panel_transposed<1>(sampled + mine.begin, at.row, S, count, p,
                                  packed + p * K * B::kPanel * W + mine.begin * B::panel_vectors(S, p) * W);
     }
-    const Range mine_too = share(B::columns(S), team.rank, team.size);
+    const Range mine_too = share(B::columns(S), team);
     for (Index s = mine_too.begin; s < mine_too.end; ++s) bias[s] = s < S ? bias_of(trues + s) : kOut;
   }
 
@@ -305,7 +305,7 @@ struct SampledLoss {
 
   // Sums of the gradients of the samples' logits over all rows.
   void sum_samples() const {
-    const Range mine = share(B::columns(S), team.rank, team.size, W);
+    const Range mine = share(B::columns(S), team, W);
     for (Index s = mine.begin; s < mine.end; s += W) {
       P total = fill<P>(0);
       for (Index r = 0; r < R; ++r) total = add(total, load<P>(logits_of(r) + s));
@@ -346,7 +346,7 @@ struct SampledLoss {
     share_weight_gradients<T, 1>(team, PlainRows<T>{call.x, K}, R, K, &by_logits, 1, nullptr, false, scratch);
     sum_samples();
     wait(team);
-    const Range mine = share(call.used, team.rank, team.size);
+    const Range mine = share(call.used, team);
     for (Index u = mine.begin; u < mine.end && !(u % kMostRows == 0 && stopped(team)); ++u) gradient_of(u);
   }
 };

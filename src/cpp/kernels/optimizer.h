@@ -27,21 +27,21 @@ SEQCORE_INLINE T prepared(T gradient, T scale, T limit) {
 }
 
 template <bool kClip, class T>
-void sgd(const UpdateCall<T>& call) {
-  T* __restrict p = call.param;
-  T* __restrict m = call.slot0;
-  const T* __restrict grad = call.grad;
-  const T scale = T(call.scale), limit = T(call.clipvalue), rate = T(call.learning_rate), keep = T(call.momentum);
+void sgd(const UpdateRule& rule, const UpdatePiece<T>& piece) {
+  T* __restrict p = piece.param;
+  T* __restrict m = piece.slot0;
+  const T* __restrict grad = piece.grad;
+  const T scale = T(rule.scale), limit = T(rule.clipvalue), rate = T(rule.learning_rate), keep = T(rule.momentum);
   if (!m) {
-    for (Index i = 0; i < call.count; ++i) p[i] -= rate * prepared<kClip>(grad[i], scale, limit);
-  } else if (call.nesterov) {
-    for (Index i = 0; i < call.count; ++i) {
+    for (Index i = 0; i < piece.count; ++i) p[i] -= rate * prepared<kClip>(grad[i], scale, limit);
+  } else if (rule.nesterov) {
+    for (Index i = 0; i < piece.count; ++i) {
       const T step = rate * prepared<kClip>(grad[i], scale, limit);
       m[i] = keep * m[i] - step;
       p[i] += keep * m[i] - step;
     }
   } else {
-    for (Index i = 0; i < call.count; ++i) {
+    for (Index i = 0; i < piece.count; ++i) {
       m[i] = keep * m[i] - rate * prepared<kClip>(grad[i], scale, limit);
       p[i] += m[i];
     }
@@ -50,37 +50,37 @@ void sgd(const UpdateCall<T>& call) {
 
 // Kingma & Ba 2015; AMSGrad (Reddi et al. 2018) where a third slot is given.
 template <bool kClip, class T>
-void adam(const UpdateCall<T>& call) {
-  T* __restrict p = call.param;
-  T* __restrict m = call.slot0;
-  T* __restrict v = call.slot1;
-  T* __restrict top = call.slot2;
-  const T* __restrict grad = call.grad;
-  const T scale = T(call.scale), limit = T(call.clipvalue), epsilon = T(call.epsilon);
-  const T take1 = T(1 - call.beta_1), take2 = T(1 - call.beta_2);
-  const T rate = T(call.learning_rate * std::sqrt(call.bias_2) / call.bias_1);
-  for (Index i = 0; i < call.count; ++i) {
+void adam(const UpdateRule& rule, const UpdatePiece<T>& piece) {
+  T* __restrict p = piece.param;
+  T* __restrict m = piece.slot0;
+  T* __restrict v = piece.slot1;
+  T* __restrict top = piece.slot2;
+  const T* __restrict grad = piece.grad;
+  const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon);
+  const T take1 = T(1 - rule.beta_1), take2 = T(1 - rule.beta_2);
+  const T rate = T(rule.learning_rate * std::sqrt(rule.bias_2) / rule.bias_1);
+  for (Index i = 0; i < piece.count; ++i) {
     const T g = prepared<kClip>(grad[i], scale, limit);
     m[i] += (g - m[i]) * take1;
     v[i] += (g * g - v[i]) * take2;
   }
   if (top) {
-    for (Index i = 0; i < call.count; ++i) top[i] = top[i] > v[i] ? top[i] : v[i];
+    for (Index i = 0; i < piece.count; ++i) top[i] = top[i] > v[i] ? top[i] : v[i];
     v = top;
   }
-  for (Index i = 0; i < call.count; ++i) p[i] -= rate * m[i] / (std::sqrt(v[i]) + epsilon);
+  for (Index i = 0; i < piece.count; ++i) p[i] -= rate * m[i] / (std::sqrt(v[i]) + epsilon);
 }
 
 template <bool kClip, class T>
-void rmsprop(const UpdateCall<T>& call) {
-  T* __restrict p = call.param;
-  T* __restrict v = call.slot0;
-  T* __restrict m = call.slot1;
-  T* __restrict mean = call.slot2;
-  const T* __restrict grad = call.grad;
-  const T scale = T(call.scale), limit = T(call.clipvalue), epsilon = T(call.epsilon), rate = T(call.learning_rate);
-  const T rho = T(call.rho), take = T(1 - call.rho), keep = T(call.momentum);
-  for (Index i = 0; i < call.count; ++i) {
+void rmsprop(const UpdateRule& rule, const UpdatePiece<T>& piece) {
+  T* __restrict p = piece.param;
+  T* __restrict v = piece.slot0;
+  T* __restrict m = piece.slot1;
+  T* __restrict mean = piece.slot2;
+  const T* __restrict grad = piece.grad;
+  const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon), rate = T(rule.learning_rate);
+  const T rho = T(rule.rho), take = T(1 - rule.rho), keep = T(rule.momentum);
+  for (Index i = 0; i < piece.count; ++i) {
     const T g = prepared<kClip>(grad[i], scale, limit);
     v[i] = rho * v[i] + take * g * g;
     T spread = v[i];
@@ -95,12 +95,12 @@ void rmsprop(const UpdateCall<T>& call) {
 }
 
 template <bool kClip, class T>
-void adagrad(const UpdateCall<T>& call) {
-  T* __restrict p = call.param;
-  T* __restrict sum = call.slot0;
-  const T* __restrict grad = call.grad;
-  const T scale = T(call.scale), limit = T(call.clipvalue), epsilon = T(call.epsilon), rate = T(call.learning_rate);
-  for (Index i = 0; i < call.count; ++i) {
+void adagrad(const UpdateRule& rule, const UpdatePiece<T>& piece) {
+  T* __restrict p = piece.param;
+  T* __restrict sum = piece.slot0;
+  const T* __restrict grad = piece.grad;
+  const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon), rate = T(rule.learning_rate);
+  for (Index i = 0; i < piece.count; ++i) {
     const T g = prepared<kClip>(grad[i], scale, limit);
     sum[i] += g * g;
     p[i] -= rate * g / std::sqrt(sum[i] + epsilon);
@@ -108,18 +108,18 @@ void adagrad(const UpdateCall<T>& call) {
 }
 
 template <bool kClip, class T>
-void update_with(const UpdateCall<T>& call) {
-  switch (call.rule) {
-    case Rule::kSgd: return sgd<kClip>(call);
-    case Rule::kAdam: return adam<kClip>(call);
-    case Rule::kRmsprop: return rmsprop<kClip>(call);
-    case Rule::kAdagrad: return adagrad<kClip>(call);
+void update_with(const UpdateRule& rule, const UpdatePiece<T>& piece) {
+  switch (rule.rule) {
+    case Rule::kSgd: return sgd<kClip>(rule, piece);
+    case Rule::kAdam: return adam<kClip>(rule, piece);
+    case Rule::kRmsprop: return rmsprop<kClip>(rule, piece);
+    case Rule::kAdagrad: return adagrad<kClip>(rule, piece);
   }
 }
 
 template <class T>
-void update(const UpdateCall<T>& call) {
-  call.clip ? update_with<true>(call) : update_with<false>(call);
+void update(const UpdateRule& rule, const UpdatePiece<T>& piece) {
+  rule.clip ? update_with<true>(rule, piece) : update_with<false>(rule, piece);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

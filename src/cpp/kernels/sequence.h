@@ -91,7 +91,7 @@ void pack_forward(const Scan<T, kCell>& scan, const Team& team) {
   constexpr Index kColumns = Gates::kPanel * kLanes<T>;
   const auto& dir = scan.dir;
   const Index panels = Gates::panels(scan.H), stride = G * scan.H;
-  const Range mine = share(panels, team.rank, team.size);
+  const Range mine = share(panels, team);
   pack_panels<G>(dir.kernel, stride, scan.D, scan.H, mine.begin, mine.end, scan.packed_kernel());
   pack_panels<G>(dir.recurrent, stride, scan.H, scan.H, mine.begin, mine.end, scan.packed_recurrent());
   T* bias = scan.packed_bias();
@@ -111,7 +111,7 @@ void pack_backward(const Scan<T, kCell>& scan, const Team& team, bool need_dx) {
   constexpr Index kColumns = Plain::kPanel * kLanes<T>;
   const Index state_panels = Plain::panels(scan.H), input_panels = need_dx ? Plain::panels(scan.D) : 0;
   const Index stride = G * scan.H;
-  const Range mine = share(state_panels + input_panels, team.rank, team.size);
+  const Range mine = share(state_panels + input_panels, team);
   for (Index p = mine.begin; p < mine.end; ++p) {
     if (p < state_panels) {
       pack_panel_transposed<G>(scan.dir.recurrent, stride, scan.H, scan.H, p,
@@ -336,14 +336,14 @@ template <class T, Cell kCell, class A>
 void forward_units(const Scan<T, kCell>& scan, const A& act, const Team& team) {
   constexpr Index kUnits = 4 * kLanes<T>, kPerPanel = Scan<T, kCell>::G == 1 ? kUnits : kLanes<T>;
   const auto gates = [&](Index s, Index j) { return scan.gates_row(s, j); };
-  const Range rows = share(scan.B, team.rank, team.size), steps = share(scan.S, team.rank, team.size);
+  const Range rows = share(scan.B, team), steps = share(scan.S, team);
   begin_rows(scan, rows.begin, rows.end);
   const Index some = std::max<Index>(1, kMostRows / scan.B);  // steps of one product
   for (Index s = steps.begin; s < steps.end && !stopped(team); s += some)
     for (Index j = 0; j < scan.map.active[s]; j += kMostRows)
       input_product(scan, s, std::min(s + some, steps.end), j, std::min(j + kMostRows, scan.B), gates);
   wait(team);
-  const Range mine = share(scan.H, team.rank, team.size, kUnits);
+  const Range mine = share(scan.H, team, kUnits);
   const Index p0 = mine.begin / kPerPanel, p1 = mine.begin < mine.end ? (mine.end + kPerPanel - 1) / kPerPanel : p0;
   for (Index s = 0; s < scan.S; ++s) {
     if (!stopped(team)) {
@@ -355,15 +355,15 @@ void forward_units(const Scan<T, kCell>& scan, const A& act, const Team& team) {
   end_rows(scan, rows.begin, rows.end);
 }
 
-// The sequences of thread `rank` of `size`, so that each gets the same number of real steps.
-inline Range share_rows(const RowMap& map, int rank, int size) {
+// The sequences of this thread, so that each gets the same number of real steps.
+inline Range share_rows(const RowMap& map, const Team& team) {
   const auto edge = [&](int part) {
-    const Index wanted = map.rows * part / size;
+    const Index wanted = map.rows * part / team.size;
     Index j = 0, steps = 0;
     for (; j < map.batch && steps + map.lengths[map.order[j]] / 2 < wanted; ++j) steps += map.lengths[map.order[j]];
-    return part == size ? map.batch : j;
+    return part == team.size ? map.batch : j;
   };
-  return {rank ? edge(rank) : 0, edge(rank + 1)};
+  return {team.rank ? edge(team.rank) : 0, edge(team.rank + 1)};
 }
 
 // The team that works on direction d, as this thread sees it; size 0 where it has no part in it.
@@ -391,7 +391,7 @@ void recurrent_forward(const RecurrentCall<T>& call, const A& act, const Team& t
     }
     const Team part = team_of(team, d, call.directions);
     if (!part.size) continue;
-    const Range mine = share_rows(scan.map, part.rank, part.size);
+    const Range mine = share_rows(scan.map, part);
     for (Index j = mine.begin; j < mine.end; j += kMostRows) forward_rows(scan, act, team, j, std::min(j + kMostRows, mine.end));
   }
 }
@@ -617,7 +617,7 @@ void backward_rows(const BackScan<T, kCell>& scan, const A& act, const Team& tea
 template <class T, Cell kCell, class A>
 void backward_units(const BackScan<T, kCell>& scan, const A& act, const Team& team) {
   constexpr Index kUnits = 4 * kLanes<T>;
-  const Range rows = share(scan.B, team.rank, team.size), mine = share(scan.H, team.rank, team.size, kUnits);
+  const Range rows = share(scan.B, team), mine = share(scan.H, team, kUnits);
   const Index p0 = mine.begin / kUnits, p1 = mine.begin < mine.end ? (mine.end + kUnits - 1) / kUnits : p0;
   begin_rows_back(scan, rows.begin, rows.end);
   wait(team);
@@ -672,14 +672,14 @@ void recurrent_backward(const RecurrentCall<T>& call, const A& act, const Team& 
     }
     const Team part = team_of(team, d, call.directions);
     if (!part.size) continue;
-    const Range mine = share_rows(scan.map, part.rank, part.size);
+    const Range mine = share_rows(scan.map, part);
     for (Index j = mine.begin; j < mine.end; j += kMostRows)
       backward_rows(scan, act, team, j, std::min(j + kMostRows, mine.end), scratch);
   }
   wait(team);
   if (call.dx.data) {
     const RowMap& map = call.direction[0].map;
-    const Range mine = share_rows(map, team.rank, team.size);
+    const Range mine = share_rows(map, team);
     for (Index j = mine.begin; j < mine.end; ++j) {
       const Index b = map.order[j];
       for (Index s = map.lengths[b]; s < call.steps; ++s)

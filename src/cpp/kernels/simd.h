@@ -9,7 +9,6 @@
 #define SEQCORE_JOIN2(a, b) a##b
 #define SEQCORE_JOIN(a, b) SEQCORE_JOIN2(a, b)
 #define SEQCORE_VARIANT SEQCORE_JOIN(isa_, SEQCORE_ISA)
-#define SEQCORE_INLINE inline __attribute__((always_inline))
 
 namespace seqcore::SEQCORE_VARIANT {
 
@@ -297,16 +296,6 @@ SEQCORE_INLINE bool end_round(const Team& team, Index n) {
   if (team.rank == 0 && *team.stop && *team.last_round > n) *team.last_round = n;
   wait(team);
   return *team.last_round > n;
-}
-
-// The part of 0...count-1 that thread `rank` of `size` works on, in multiples of `grain`.
-struct Range {
-  Index begin, end;
-};
-SEQCORE_INLINE Range share(Index count, int rank, int size, Index grain = 1) {
-  const Index blocks = (count + grain - 1) / grain;
-  const Index begin = blocks * rank / size * grain, end = blocks * (rank + 1) / size * grain;
-  return {begin < count ? begin : count, end < count ? end : count};
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

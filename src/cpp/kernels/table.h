@@ -21,6 +21,20 @@ struct Team {
   volatile Index* last_round;          // loops with a barrier end together after this round, set by rank 0 before its barrier
 };
 
+// Always inlined: what two instruction sets compile must leave no symbol that the linker could merge.
+#define SEQCORE_INLINE inline __attribute__((always_inline))
+
+// The part of 0...count-1 that thread `rank` of `size` works on, in multiples of `grain`.
+struct Range {
+  Index begin, end;
+};
+SEQCORE_INLINE Range share(Index count, int rank, int size, Index grain = 1) {
+  const Index blocks = (count + grain - 1) / grain;
+  const Index begin = blocks * rank / size * grain, end = blocks * (rank + 1) / size * grain;
+  return {begin < count ? begin : count, end < count ? end : count};
+}
+SEQCORE_INLINE Range share(Index count, const Team& team, Index grain = 1) { return share(count, team.rank, team.size, grain); }
+
 enum class Cell : int { kRnn, kLstm, kGru, kGruResetBefore };
 enum class Activation : int { kLinear, kTanh, kRelu, kSigmoid, kHardSigmoid, kSoftmax };
 
@@ -159,16 +173,19 @@ struct SampledLossSizes {
 
 enum class Rule : int { kSgd, kAdam, kRmsprop, kAdagrad };
 
+// What an update does to each element.
+struct UpdateRule {
+  Rule rule;
+  double learning_rate, scale, clipvalue, momentum, beta_1, beta_2, rho, epsilon, bias_1, bias_2;
+  int clip, nesterov;
+};
 // One piece of an update: `count` elements of a parameter with its gradient and slots.
 template <class T>
-struct UpdateCall {
-  Rule rule;
-  Index count;
+struct UpdatePiece {
   T* param;
   const T* grad;
   T *slot0, *slot1, *slot2;
-  double scale, clipvalue, learning_rate, momentum, beta_1, beta_2, rho, epsilon, bias_1, bias_2;
-  int clip, nesterov;
+  Index count;
 };
 
 template <class T>
@@ -190,7 +207,7 @@ struct Kernels {
   void (*log_uniform_corrections)(const int32_t* ids, Index count, Index classes, double tries, T* to);
   void (*softmax)(T* x, Index rows, Index columns, const Team&);
   double (*sum_squares)(const T* x, Index count);
-  void (*update)(const UpdateCall<T>&);
+  void (*update)(const UpdateRule&, const UpdatePiece<T>&);
   void (*activate)(T* x, Index count, Activation);
   double (*peak_flops)(Index repeats);  // runs the multiply-add loop, returns the operations done
 };

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ..callbacks.progress import duration
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -58,12 +60,22 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
 
 
-def check_common_arguments(arguments: argparse.Namespace) -> None:
-    """Raises ValueError for values of the common options that are out of range."""
+def apply_common_arguments(arguments: argparse.Namespace) -> None:
+    """Checks the common options and sets the threads.
+
+    Raises:
+        ValueError: for a value out of range.
+    """
+    from .. import _core
+
     for name, least in (("epochs", 1), ("threads", 1), ("seed", 0)):
         value = getattr(arguments, name)
         if value is not None and value < least:
             raise ValueError(f"--{name}: expected an integer >= {least}, got {value}")
+    if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
+        raise ValueError(f"--json: expected a file in an existing folder, got {arguments.json!r}")
+    if arguments.threads is not None:
+        _core.set_num_threads(arguments.threads)
 
 
 def open_folder(path: str | Path) -> Path:
@@ -81,6 +93,13 @@ def open_folder(path: str | Path) -> Path:
     except OSError as error:
         raise OSError(f"--out: cannot write in {str(folder)!r} ({error.strerror or error})") from None
     return folder
+
+
+def write_results(arguments: argparse.Namespace, folder: Path, results: Mapping[str, Any]) -> None:
+    """Writes ``metrics.json`` into the folder, and what ``--json`` names."""
+    write_json(folder / "metrics.json", results)
+    if arguments.json:
+        write_json(arguments.json, results)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -170,9 +189,7 @@ class Progress:
             return
         self._last = now
         filled = 24 * done // max(total, 1)
-        minutes, seconds = divmod(int(seconds_left), 60)
-        left = f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}" if minutes >= 60 else f"{minutes}:{seconds:02d}"
-        shown = f"[{'#' * filled}{'.' * (24 - filled)}] {done}/{total}  {text}  {left} left"
+        shown = f"[{'#' * filled}{'.' * (24 - filled)}] {done}/{total}  {text}  {duration(int(seconds_left))} left"
         self._write("\r" + shown.ljust(self._shown))
         self._shown = len(shown)
         sys.stdout.flush()

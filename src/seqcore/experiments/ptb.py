@@ -22,7 +22,8 @@ from .. import _core, io, random
 from ..datasets import Corpus, download, grammar_corpus, load_ptb
 from ..language import Interrupted, Schedule, Trainer, build_model, evaluate_perplexity, generate, word_losses
 from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
-from . import Progress, StopSignals, check_common_arguments, open_folder, record, write_json
+from ..plots import new_figure, save_figure
+from . import Progress, StopSignals, apply_common_arguments, open_folder, record, write_results
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
 
@@ -136,11 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    check_common_arguments(arguments)
-    if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
-        raise ValueError(f"--json: expected a file in an existing folder, got {arguments.json!r}")
-    if arguments.threads is not None:
-        _core.set_num_threads(arguments.threads)
+    apply_common_arguments(arguments)
     settings = settings_of(arguments.size, arguments.preset, arguments.data == "builtin")
     if arguments.epochs is not None:
         settings = replace(settings, epochs=arguments.epochs)
@@ -330,9 +327,7 @@ class _Run:
         results["size"], results["loss"] = self.arguments.size, self.arguments.loss
         if isinstance(self.loss, SampledLoss):
             results["num_sampled"] = self.loss.num_sampled
-        write_json(self.folder / "metrics.json", results)
-        if self.arguments.json:
-            write_json(self.arguments.json, results)
+        write_results(self.arguments, self.folder, results)
         self.progress.line(f"try: seqcore generate {self.folder} --prompt 'the'")
 
     def _report(self, metrics: dict[str, Any]) -> None:
@@ -367,14 +362,12 @@ class _Run:
 
     def _plot(self, metrics: dict[str, Any]) -> None:
         try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
+            figure = new_figure(7, 4.5)
             from matplotlib.ticker import FormatStrFormatter, MaxNLocator
         except ImportError:
             return
         history = self.trainer.history
         epochs = [one["epoch"] for one in history]
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
         axes = figure.add_subplot()
         curves = ["valid_perplexity"] if self.trainer.sampled else ["train_perplexity", "valid_perplexity"]
         if not self.trainer.sampled:
@@ -394,10 +387,7 @@ class _Run:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-        temporary = self.folder / ".perplexity.tmp.png"
-        FigureCanvasAgg(figure)
-        figure.savefig(str(temporary), dpi=120)
-        temporary.replace(self.folder / "perplexity.png")
+        save_figure(figure, self.folder / "perplexity.png")
 
 
 def _training_cost(one: dict[str, Any]) -> str:

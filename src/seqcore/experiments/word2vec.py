@@ -22,13 +22,14 @@ import numpy as np
 from .. import _core, initializers, io, layers, ops, optimizers, random, relations
 from .. import word2vec as estimator
 from ..autograd import GradientTape, Tensor, Variable
+from ..plots import new_figure, save_figure
 from ..sampled import nce_loss
 from ..text import Ids, Vocabulary, iterate_words
 from ..vectors import Floats, KeyedVectors
 from ..windows import WindowBatches, cbow_batches, skipgram_batches
 from ..word2vec import Word2Vec
 from ..word_tests import Questions, read_questions
-from . import Progress, check_common_arguments, open_folder, record, write_json
+from . import Progress, apply_common_arguments, open_folder, record, write_results
 
 UNKNOWN = "UNK"
 VECTORS = "vectors.safetensors"
@@ -146,16 +147,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    check_common_arguments(arguments)
     for name, value in (("steps", arguments.steps), ("plot-words", arguments.plot_words)):
         if value is not None and value < 2:
             raise ValueError(f"--{name}: expected an integer >= 2, got {value}")
     if arguments.steps is not None and (arguments.preset != "book" or arguments.epochs is not None):
         raise ValueError("--steps: expected --preset book and no --epochs, got another combination")
-    if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
-        raise ValueError(f"--json: expected a file in an existing folder, got {arguments.json!r}")
-    if arguments.threads is not None:
-        _core.set_num_threads(arguments.threads)
+    apply_common_arguments(arguments)
     source = load_source(arguments.data, arguments.preset, arguments.seed)
     name = f"word2vec-{arguments.architecture}-{arguments.preset}-{source.name}-seed{arguments.seed}"
     folder = open_folder(arguments.out or Path("runs") / name)
@@ -227,9 +224,7 @@ class _Run:
         self._plot_words(kv)
         results = record(self.arguments, "word2vec", self.metrics, self.history, time.perf_counter() - self.begin)
         results["architecture"] = self.arguments.architecture
-        write_json(self.folder / "metrics.json", results)
-        if self.arguments.json:
-            write_json(self.arguments.json, results)
+        write_results(self.arguments, self.folder, results)
         say(f"{results['seconds']:.1f} s in all")
         return 0
 
@@ -383,22 +378,28 @@ class _Run:
     def _plot_losses(self) -> None:
         if not self.history:
             return
-        figure, axes = _figure(7, 4.5)
-        if figure is None:
+        try:
+            figure = new_figure(7, 4.5)
+        except ImportError:
             self.progress.line("note: no pictures without matplotlib (pip install 'seqcore[experiments]')")
             return
+        axes = figure.add_subplot()
         x, y = ("step", "average_loss") if "step" in self.history[0] else ("epoch", "loss")
         axes.plot([one[x] for one in self.history], [one[y] for one in self.history], color="#4477aa")
         axes.set(xlabel=x, ylabel="average loss", title=f"{self.arguments.architecture} on {self.source.name}")
         axes.set_yscale("log")
         axes.grid(alpha=0.3)
-        _save(figure, self.folder / "loss.png")
+        save_figure(figure, self.folder / "loss.png")
 
     def _plot_words(self, kv: KeyedVectors) -> None:
-        figure, axes = _figure(12, 12)
         shown = min(self.arguments.plot_words, len(kv))
-        if figure is None or shown < 2:
+        if shown < 2:
             return
+        try:
+            figure = new_figure(12, 12)
+        except ImportError:
+            return
+        axes = figure.add_subplot()
         points, method = flatten(kv.unit_vectors(np.arange(shown)), self.arguments.seed)
         if method == "PCA":
             self.progress.line("note: PCA instead of t-SNE without scikit-learn (pip install 'seqcore[experiments]')")
@@ -407,7 +408,7 @@ class _Run:
             axes.annotate(word, point, xytext=(4, 2), textcoords="offset points", fontsize=9)
         axes.set_title(f"{method} of the {shown} most frequent words of {self.source.name}")
         axes.set_axis_off()
-        _save(figure, self.folder / "words.png")
+        save_figure(figure, self.folder / "words.png")
         self.progress.line(f"picture: {self.folder / 'words.png'}")
 
 
@@ -436,21 +437,3 @@ def flatten(vectors: Any, seed: int) -> tuple[Any, str]:
     way = "exact" if len(vectors) <= 500 else "barnes_hut"
     tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed, method=way)
     return tsne.fit_transform(vectors), "t-SNE"
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    """A figure and its axes, or None twice without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None, None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
-def _save(figure: Any, path: Path) -> None:
-    temporary = path.with_name(f".{path.stem}.tmp.png")
-    figure.savefig(str(temporary), dpi=120)
-    temporary.replace(path)

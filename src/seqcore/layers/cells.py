@@ -153,7 +153,7 @@ class LSTMCell(Cell, LSTMWeights):
         **kwargs: Any,
     ) -> None:
         self.unit_forget_bias = bool(unit_forget_bias)
-        super().__init__(**_arguments(locals()), **kwargs)
+        super().__init__(**_arguments(locals(), "unit_forget_bias"), **kwargs)
 
 
 @register()
@@ -184,7 +184,7 @@ class GRUCell(Cell, GRUWeights):
         **kwargs: Any,
     ) -> None:
         self.reset_after = bool(reset_after)
-        super().__init__(**_arguments(locals()), **kwargs)
+        super().__init__(**_arguments(locals(), "reset_after"), **kwargs)
 
 
 @register()
@@ -216,7 +216,7 @@ class ContextRNNCell(Cell, ContextWeights):
         **kwargs: Any,
     ) -> None:
         self._set_context(context_units, alpha, context_initializer)
-        super().__init__(**_arguments(locals()), **kwargs)
+        super().__init__(**_arguments(locals(), "context_units", "alpha", "context_initializer"), **kwargs)
 
     def _step(
         self, x: Tensor, states: list[Tensor], scales: tuple[Array | None, Array | None]

@@ -274,7 +274,7 @@ class ContextRNN(RecurrentLayer, ContextWeights):
         **kwargs: Any,
     ) -> None:
         self._set_context(context_units, alpha, context_initializer)
-        super().__init__(**_arguments(locals()), **kwargs)
+        super().__init__(**_arguments(locals(), "context_units", "alpha", "context_initializer"), **kwargs)
 
     def _run(
         self,

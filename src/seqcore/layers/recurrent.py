@@ -471,7 +471,7 @@ class LSTM(RecurrentLayer, LSTMWeights):
         **kwargs: Any,
     ) -> None:
         self.unit_forget_bias = bool(unit_forget_bias)
-        super().__init__(**_arguments(locals()), **kwargs)
+        super().__init__(**_arguments(locals(), "unit_forget_bias"), **kwargs)
 
 
 @register()
@@ -508,22 +508,12 @@ class GRU(RecurrentLayer, GRUWeights):
         **kwargs: Any,
     ) -> None:
         self.reset_after = bool(reset_after)
-        super().__init__(**_arguments(locals()), **kwargs)
+        super().__init__(**_arguments(locals(), "reset_after"), **kwargs)
 
 
-def _arguments(scope: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor for the one above it."""
-    own = (
-        "self",
-        "kwargs",
-        "__class__",
-        "unit_forget_bias",
-        "reset_after",
-        "context_units",
-        "alpha",
-        "context_initializer",
-    )
-    return {key: value for key, value in scope.items() if key not in own}
+def _arguments(scope: dict[str, Any], *own: str) -> dict[str, Any]:
+    """The arguments of a constructor for the one above it: its locals without what it keeps to itself."""
+    return {key: value for key, value in scope.items() if key not in ("self", "kwargs", "__class__", *own)}
 
 
 _document(SimpleRNN)

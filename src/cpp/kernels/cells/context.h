@@ -21,7 +21,7 @@ template <class T>
 void context_forward(const ContextScan<T>& call, const Team& team) {
   const Index C = call.columns;
   const T keep = T(call.alpha), take = T(1 - call.alpha);
-  const Range mine = share(call.map.batch, team.rank, team.size);
+  const Range mine = share(call.map.batch, team);
   for (Index b = mine.begin; b < mine.end && !stopped(team); ++b) {
     T* state = call.last + b * C;
     for (Index n = 0; n < C; ++n) state[n] = call.initial ? call.initial[b * C + n] : T(0);
@@ -43,7 +43,7 @@ template <class T>
 void context_backward(const ContextScan<T>& call, const Team& team) {
   const Index C = call.columns;
   const T keep = T(call.alpha), take = T(1 - call.alpha);
-  const Range mine = share(call.map.batch, team.rank, team.size);
+  const Range mine = share(call.map.batch, team);
   for (Index b = mine.begin; b < mine.end && !stopped(team); ++b) {
     T* carried = call.last + b * C;
     for (Index n = 0; n < C; ++n) carried[n] = call.initial ? call.initial[b * C + n] : T(0);

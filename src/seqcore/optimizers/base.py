@@ -1,7 +1,4 @@
-"""Optimizers: SGD, Adam, RMSprop and Adagrad with Keras 3's formulas and defaults, clipping and sparse gradients.
-
-An update is one call of the core over all arrays, or over a model's flat arenas (:meth:`Optimizer.apply_arena`).
-"""
+"""Optimizer: learning rate, clipping, slots, dense and sparse updates of variables and of a model's arena."""
 
 from __future__ import annotations
 
@@ -13,40 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _core, schedules
-from .autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
-from .schedules import (
-    CosineDecay,
-    ExponentialDecay,
-    InverseTimeDecay,
-    LearningRateSchedule,
-    PiecewiseConstantDecay,
-    PolynomialDecay,
-    real,
-)
-
-__all__ = [
-    "Adagrad",
-    "Adam",
-    "CosineDecay",
-    "ExponentialDecay",
-    "InverseTimeDecay",
-    "LearningRateSchedule",
-    "Optimizer",
-    "PiecewiseConstantDecay",
-    "PolynomialDecay",
-    "RMSprop",
-    "SGD",
-    "deserialize",
-    "get",
-    "schedules",
-    "serialize",
-]
+from .. import _core, schedules
+from ..autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
+from ..schedules import LearningRateSchedule, real
 
 Rate = float | LearningRateSchedule | Callable[[], float] | dict[str, Any]
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
     """One array to update: parameters, their gradient, the optimizer's slots of the same shape."""
 
     param: Array
@@ -54,7 +25,7 @@ class _Work(NamedTuple):
     slots: Sequence[Array]
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """A table of which only some rows (or columns) are updated."""
 
     param: Array
@@ -126,17 +97,17 @@ class Optimizer:
         """Name and initial value of each slot."""
         return {}
 
-    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
+    def _update(self, work: list[Work], learning_rate: float, scale: float) -> None:
         """One call of the core for arrays of one type; ``scale`` multiplies the gradients."""
         raise TypeError(f"{type(self).__name__}: an optimizer must define _update")
 
-    def _update_rows(self, tables: list[_Rows], learning_rate: float, scale: float) -> None:
+    def _update_rows(self, tables: list[Rows], learning_rate: float, scale: float) -> None:
         """The same update for some rows of tables of one type: gathered, updated, scattered back."""
         for rows in tables:
             where, axis = rows.gradient.indices, rows.gradient.axis
             arrays = [slices_of(one, axis) for one in (rows.param, *rows.slots)]
             param, *slots = (one[where] for one in arrays)
-            self._update([_Work(param, rows.gradient.values, slots)], learning_rate, scale)
+            self._update([Work(param, rows.gradient.values, slots)], learning_rate, scale)
             for array, part in zip(arrays, (param, *slots), strict=True):
                 array[where] = part
 
@@ -280,7 +251,7 @@ class Optimizer:
         beside = [(v, self._checked(g, v)) for v, g in sparse if g is not None]
         if any(id(v) not in self._index for v, _ in beside):
             self.build(v for v, _ in beside)
-        work = [_Work(p, g, s) for p, g, s in zip(flat, flat_grads, arena.slots, strict=True) if p.size]
+        work = [Work(p, g, s) for p, g, s in zip(flat, flat_grads, arena.slots, strict=True) if p.size]
         if self.clipnorm is not None:
             for k, start, end in arena.places:
                 part = flat_grads[k][start:end]
@@ -342,7 +313,7 @@ class Optimizer:
         """limit / max(norm, limit); NaN stays NaN."""
         return 1.0 if norm <= limit else limit / norm
 
-    def _apply(self, flat: list[_Work], pairs: list[tuple[Variable, Array | IndexedSlices]]) -> None:
+    def _apply(self, flat: list[Work], pairs: list[tuple[Variable, Array | IndexedSlices]]) -> None:
         """Clips and updates ``flat`` (parts of an arena, clipped already) and ``pairs``."""
         learning_rate = self.learning_rate
         work, rows = list(flat), []
@@ -355,10 +326,10 @@ class Optimizer:
                 if self.clipnorm is not None:
                     g = _scaled(g, self._clip_scale(math.sqrt(_core.sum_squares([_values(g)])), self.clipnorm))
                 if not isinstance(g, IndexedSlices):
-                    work.append(_Work(v._array, g, slots))
+                    work.append(Work(v._array, g, slots))
                 elif self._by_rows:
                     if len(g.indices):
-                        rows.append(_Rows(v._array, g, slots))
+                        rows.append(Rows(v._array, g, slots))
                 else:
                     dense = self._scratch.get(id(v))
                     if dense is None:
@@ -366,7 +337,7 @@ class Optimizer:
                     lines = slices_of(dense, g.axis)
                     spread.append((lines, g.indices))
                     lines[g.indices] = g.values
-                    work.append(_Work(v._array, dense, slots))
+                    work.append(Work(v._array, dense, slots))
             scale = 1.0
             if self.global_clipnorm is not None:
                 gradients = [w.gradient for w in flat] + [_values(g) for _, g in pairs]
@@ -499,325 +470,3 @@ def _by_type(items: list[Any], types: list[Any]) -> list[list[Any]]:
     for item, kind in zip(items, types, strict=True):
         groups.setdefault(kind, []).append(item)
     return list(groups.values())
-
-
-def _columns(work: list[_Work], count: int) -> list[list[Array]]:
-    """Per slot the list of its arrays."""
-    return [[w.slots[k] for w in work] for k in range(count)]
-
-
-class SGD(Optimizer):
-    """Gradient descent, with momentum and Nesterov's form.
-
-    w -= learning_rate * g; with momentum m: v = m * v - learning_rate * g, then w += v, or with ``nesterov``
-    w += m * v - learning_rate * g.
-
-    Args:
-        learning_rate: see :class:`Optimizer`.
-        momentum: 0...1.
-        nesterov: only matters with momentum.
-        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
-        lazy: with momentum, sparse gradients move and decay only the rows they touch. Without momentum only these rows
-            change anyway, and only they are visited.
-
-    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
-
-    >>> w = Variable([1.0], name="w")
-    >>> SGD(0.1).apply_gradients([(np.array([2.0], np.float32), w)])
-    1
-    >>> w.numpy()
-    array([0.8], dtype=float32)
-    """
-
-    def __init__(
-        self,
-        learning_rate: Rate = 0.01,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        *,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        name: str | None = "sgd",
-        lazy: bool = False,
-    ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
-        self.momentum = real("momentum", momentum, 0.0, 1.0)
-        self.nesterov, self.lazy = bool(nesterov), bool(lazy)
-        self._by_rows = self.lazy or self.momentum == 0.0
-
-    def _slot_values(self) -> dict[str, float]:
-        return {"momentum": 0.0} if self.momentum else {}
-
-    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
-        _core.sgd(
-            [w.param for w in work],
-            [w.gradient for w in work],
-            *_columns(work, 1 if self.momentum else 0),
-            learning_rate=learning_rate,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            scale=scale,
-            clipvalue=self.clipvalue,
-        )
-
-    def _update_rows(self, tables: list[_Rows], learning_rate: float, scale: float) -> None:
-        if self.momentum:
-            super()._update_rows(tables, learning_rate, scale)
-            return
-        gradients = [one.gradient for one in tables]
-        _core.sgd_slices(
-            [one.param for one in tables],
-            [one.values for one in gradients],
-            [np.ascontiguousarray(one.indices) for one in gradients],
-            learning_rate=learning_rate,
-            scale=scale,
-            clipvalue=self.clipvalue,
-            columns=[one.axis == 1 for one in gradients],
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"momentum": self.momentum, "nesterov": self.nesterov, "lazy": self.lazy}
-
-
-class Adam(Optimizer):
-    """Steps scaled by running means of the gradient and of its square.
-
-    m += (1 - beta_1) * (g - m); v += (1 - beta_2) * (g^2 - v);
-    w -= learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon), t counting from 1.
-
-    Args:
-        learning_rate: see :class:`Optimizer`.
-        beta_1, beta_2: 0...1, 1 excluded.
-        epsilon: >= 0.
-        amsgrad: divide by the largest v so far.
-        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
-        lazy: sparse gradients update only the rows they touch; otherwise every row moves on by its running means.
-
-    Sources: Kingma and Ba, "Adam", 2015; Reddi et al., "On the convergence of Adam and beyond", 2018.
-
-    >>> w = Variable([1.0], name="w")
-    >>> _ = Adam(0.1).apply_gradients([(np.array([2.0], np.float32), w)])
-    >>> w.numpy().round(4)
-    array([0.9], dtype=float32)
-    """
-
-    def __init__(
-        self,
-        learning_rate: Rate = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        amsgrad: bool = False,
-        *,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        name: str | None = "adam",
-        lazy: bool = False,
-    ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
-        self.beta_1 = real("beta_1", beta_1, 0.0, 1.0, open_high=True)
-        self.beta_2 = real("beta_2", beta_2, 0.0, 1.0, open_high=True)
-        self.epsilon = real("epsilon", epsilon, 0.0)
-        self.amsgrad, self.lazy = bool(amsgrad), bool(lazy)
-        self._by_rows = self.lazy
-
-    def _slot_values(self) -> dict[str, float]:
-        return {"momentum": 0.0, "velocity": 0.0} | ({"velocity_hat": 0.0} if self.amsgrad else {})
-
-    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
-        momentums, velocities, *largest = _columns(work, 3 if self.amsgrad else 2)
-        _core.adam(
-            [w.param for w in work],
-            [w.gradient for w in work],
-            momentums,
-            velocities,
-            *largest,
-            learning_rate=learning_rate,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-            step=self._iterations + 1,
-            scale=scale,
-            clipvalue=self.clipvalue,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
-        return super().get_config() | own | {"amsgrad": self.amsgrad, "lazy": self.lazy}
-
-
-class RMSprop(Optimizer):
-    """Steps scaled by a running mean of the squared gradient.
-
-    v = rho * v + (1 - rho) * g^2; with ``centered`` a = rho * a + (1 - rho) * g and d = v - a^2, else d = v;
-    step = learning_rate * g / sqrt(d + epsilon); with momentum m = momentum * m + step; w -= m (or step).
-
-    Args:
-        learning_rate: see :class:`Optimizer`.
-        rho: 0...1, 1 excluded.
-        momentum: 0...1.
-        epsilon: >= 0.
-        centered: subtract the square of the running mean.
-        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
-        lazy: sparse gradients update only the rows they touch.
-
-    Source: Hinton, "Neural networks for machine learning", lecture 6e, 2012; centered: Graves, "Generating sequences
-    with recurrent neural networks", 2013.
-
-    >>> w = Variable([1.0], name="w")
-    >>> _ = RMSprop(0.1, rho=0.0).apply_gradients([(np.array([2.0], np.float32), w)])
-    >>> w.numpy().round(4)
-    array([0.9], dtype=float32)
-    """
-
-    def __init__(
-        self,
-        learning_rate: Rate = 0.001,
-        rho: float = 0.9,
-        momentum: float = 0.0,
-        epsilon: float = 1e-7,
-        centered: bool = False,
-        *,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        name: str | None = "rmsprop",
-        lazy: bool = False,
-    ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
-        self.rho = real("rho", rho, 0.0, 1.0, open_high=True)
-        self.momentum = real("momentum", momentum, 0.0, 1.0)
-        self.epsilon = real("epsilon", epsilon, 0.0)
-        self.centered, self.lazy = bool(centered), bool(lazy)
-        self._by_rows = self.lazy
-
-    def _slot_values(self) -> dict[str, float]:
-        names = ["velocity"] + ["momentum"] * (self.momentum > 0) + ["average_gradient"] * self.centered
-        return dict.fromkeys(names, 0.0)
-
-    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
-        slots = dict(zip(self._slot_values(), _columns(work, len(self._slot_values())), strict=True))
-        _core.rmsprop(
-            [w.param for w in work],
-            [w.gradient for w in work],
-            slots["velocity"],
-            slots.get("momentum"),
-            slots.get("average_gradient"),
-            learning_rate=learning_rate,
-            rho=self.rho,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            scale=scale,
-            clipvalue=self.clipvalue,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
-        return super().get_config() | own | {"centered": self.centered, "lazy": self.lazy}
-
-
-class Adagrad(Optimizer):
-    """Steps scaled by the sum of all squared gradients so far.
-
-    a += g^2; w -= learning_rate * g / sqrt(a + epsilon), a starting at ``initial_accumulator_value``.
-
-    Args:
-        learning_rate: see :class:`Optimizer`.
-        initial_accumulator_value: >= 0.
-        epsilon: >= 0.
-        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
-
-    A row without gradient does not change, so sparse gradients always visit the rows they touch alone.
-
-    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods", 2011.
-
-    >>> w = Variable([1.0], name="w")
-    >>> _ = Adagrad(0.1, initial_accumulator_value=0.0).apply_gradients([(np.array([2.0], np.float32), w)])
-    >>> w.numpy().round(4)
-    array([0.9], dtype=float32)
-    """
-
-    _by_rows = True
-
-    def __init__(
-        self,
-        learning_rate: Rate = 0.001,
-        initial_accumulator_value: float = 0.1,
-        epsilon: float = 1e-7,
-        *,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        name: str | None = "adagrad",
-    ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
-        self.initial_accumulator_value = real("initial_accumulator_value", initial_accumulator_value, 0.0)
-        self.epsilon = real("epsilon", epsilon, 0.0)
-
-    def _slot_values(self) -> dict[str, float]:
-        return {"accumulator": self.initial_accumulator_value}
-
-    def _update(self, work: list[_Work], learning_rate: float, scale: float) -> None:
-        _core.adagrad(
-            [w.param for w in work],
-            [w.gradient for w in work],
-            *_columns(work, 1),
-            learning_rate=learning_rate,
-            epsilon=self.epsilon,
-            scale=scale,
-            clipvalue=self.clipvalue,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"initial_accumulator_value": self.initial_accumulator_value, "epsilon": self.epsilon}
-        return super().get_config() | own
-
-
-_CLASSES: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop, "adagrad": Adagrad}
-
-
-def get(identifier: Any) -> Optimizer:
-    """The optimizer meant by a name, a class, a configuration or an optimizer.
-
-    Raises:
-        ValueError: for an unknown name.
-        TypeError: for anything else.
-
-    >>> get("adam").learning_rate
-    0.001
-    """
-    if isinstance(identifier, Optimizer):
-        return identifier
-    if isinstance(identifier, dict):
-        return deserialize(identifier)
-    if isinstance(identifier, str):
-        found = _CLASSES.get(identifier.lower())
-        if found is None:
-            raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {identifier!r}")
-        return found()
-    if inspect.isclass(identifier) and issubclass(identifier, Optimizer):
-        return identifier()
-    raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}")
-
-
-def serialize(optimizer: Optimizer) -> dict[str, Any]:
-    """``{"class_name", "config"}`` of an optimizer; JSON-able.
-
-    >>> serialize(SGD(0.5))["config"]["learning_rate"]
-    0.5
-    """
-    return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}
-
-
-def deserialize(config: dict[str, Any]) -> Optimizer:
-    """The optimizer that :func:`serialize` described, without its state.
-
-    Raises:
-        ValueError: for a class this module does not have.
-    """
-    found = _CLASSES.get(str(config.get("class_name", "")).lower())
-    if found is None:
-        raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {config.get('class_name')!r}")
-    return found.from_config(config.get("config", {}))

@@ -1,0 +1,180 @@
+"""What a callback is, several as one, and the history of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Logs = dict[str, Any]
+
+
+class Callback:
+    """Base of the callbacks: hooks that do nothing. ``fit`` sets ``model`` and ``params`` (epochs, steps, verbose).
+
+    ``logs`` maps names to numbers; what a callback adds to the logs of ``on_epoch_end`` reaches those after it.
+    """
+
+    model: Any = None
+    params: dict[str, Any] = {}
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def on_train_begin(self, logs: Logs | None = None) -> None: ...
+
+    def on_train_end(self, logs: Logs | None = None) -> None: ...
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_end(batch, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None: ...
+
+    def on_test_end(self, logs: Logs | None = None) -> None: ...
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None: ...
+
+    def on_predict_end(self, logs: Logs | None = None) -> None: ...
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+
+_HOOKS = [name for name in vars(Callback) if name.startswith("on_") and not name.startswith("on_batch_")]
+
+
+def _defines(callback: Callback, name: str) -> bool:
+    hook = getattr(callback, name)
+    return getattr(hook, "__func__", hook) is not getattr(Callback, name)
+
+
+class CallbackList:
+    """Several callbacks as one. A hook costs nothing where no callback defines it.
+
+    Args:
+        callbacks: called in this order.
+        model: passed to each.
+        params: epochs, steps (per epoch, or None), verbose, ...
+
+    >>> history = History()
+    >>> callbacks = CallbackList([history], model=None, epochs=1)
+    >>> callbacks.on_train_begin()
+    >>> callbacks.on_epoch_end(0, {"loss": 0.5})
+    >>> history.history
+    {'loss': [0.5]}
+    """
+
+    def __init__(self, callbacks: Iterable[Callback] = (), model: Any = None, **params: Any) -> None:
+        self.callbacks: list[Callback] = []
+        self.model, self.params = model, params
+        self._hooks: dict[str, list[Callable[..., None]]] = {}
+        for callback in callbacks:
+            self.append(callback)
+
+    def append(self, callback: Callback) -> None:
+        """Adds a callback at the end."""
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks: expected Callback objects, got {type(callback).__name__}")
+        self.callbacks.append(callback)
+        callback.set_params(self.params)
+        callback.set_model(self.model)
+        for name in _HOOKS:
+            if _defines(callback, name) or _defines(callback, name.replace("_train_batch_", "_batch_")):
+                self._hooks.setdefault(name, []).append(getattr(callback, name))
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+        for callback in self.callbacks:
+            callback.set_params(params)
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+        for callback in self.callbacks:
+            callback.set_model(model)
+
+    def __iter__(self) -> Any:
+        return iter(self.callbacks)
+
+    def has(self, hook: str) -> bool:
+        """Whether some callback defines this hook, so that its logs are worth computing."""
+        return hook in self._hooks
+
+    def _call(self, hook: str, *args: Any) -> None:
+        for function in self._hooks.get(hook, ()):
+            function(*args)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._call("on_train_begin", logs)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self._call("on_train_end", logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._call("on_epoch_begin", epoch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._call("on_epoch_end", epoch, logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_train_batch_begin", batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_train_batch_end", batch, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        self._call("on_test_begin", logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        self._call("on_test_end", logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_test_batch_begin", batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_test_batch_end", batch, logs)
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        self._call("on_predict_begin", logs)
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        self._call("on_predict_end", logs)
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_predict_batch_begin", batch, logs)
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_predict_batch_end", batch, logs)
+
+
+class History(Callback):
+    """Keeps the logs of each epoch: ``history`` maps names to lists, ``epoch`` holds the epochs' numbers from 0."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[Any]] = {}
+        self.epoch: list[int] = []
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.history, self.epoch = {}, []
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch.append(epoch)
+        for key, value in (logs or {}).items():
+            self.history.setdefault(key, []).append(value)

@@ -1,0 +1,173 @@
+"""What a loss is: weights, masks, reduction, and one node on the tape.
+
+S: shape of the single losses, which is that of y_pred without its last axis: (B,) or (B, T).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+
+from ..autograd import Array, Gradient, Tensor, as_array, is_recording, record
+from .targets import float_array, mask_of, standard_reduction, step_weights
+
+# What a built-in loss hands over: the single losses (S), the way back from the weight of each single loss in the scalar
+# (S) to the gradients of (y_true, y_pred), and which single losses count (S, bool; None: all).
+Singles = tuple[Array, Callable[[Array], tuple[Gradient, Array]], "Array | None"]
+
+
+class Loss:
+    """A scalar that measures how far predictions are from targets.
+
+    Args:
+        reduction: "mean" (also "sum_over_batch_size": over all single losses, with a mask over the valid ones), "sum",
+            "batch_mean" (summed over time, averaged over the batch) or "none" (the weighted single losses).
+        name: name in logs.
+
+    A subclass defines ``call(y_true, y_pred)``, which returns the single losses as a Tensor.
+
+    >>> from seqcore.autograd import Tensor
+    >>> class Doubled(Loss):
+    ...     def call(self, y_true, y_pred):
+    ...         return Tensor(2 * abs(y_true - y_pred.numpy()))
+    >>> float(Doubled()(np.array([1.0, 2.0]), Tensor([1.0, 4.0])))
+    2.0
+    """
+
+    def __init__(self, reduction: str | None = "mean", name: str | None = None) -> None:
+        self.reduction = standard_reduction(reduction)
+        self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def call(self, y_true: Any, y_pred: Any) -> Tensor:
+        """The single losses (S) of one batch, without weights and masks."""
+        raise TypeError(f"{type(self).__name__}: a loss must define call(y_true, y_pred)")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Tensor:
+        """The loss of one batch.
+
+        Args:
+            y_true: the targets.
+            y_pred: (S, V) predictions; its ``mask`` or ``lengths`` leave steps out unless ``mask`` is given.
+            sample_weight: S or its leading axes; multiplies the single losses.
+            mask: S or its leading axes, bool.
+
+        Returns:
+            A scalar Tensor, or one of shape S for the reduction "none".
+        """
+        y_pred = y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred))
+        singles = self.call(y_true, y_pred)
+        if not isinstance(singles, Tensor):
+            raise TypeError(f"{self.name}: expected call to return a Tensor, got {type(singles).__name__}")
+        losses = singles.numpy()
+        kept = mask_of(y_pred, losses.shape, mask)
+        result, weights = self._reduce(losses, sample_weight, kept)
+        record((result,), (singles,), lambda dy: (_weigh(weights, dy),))
+        return result
+
+    def _reduce(self, losses: Array, sample_weight: Any, kept: Array | None) -> tuple[Tensor, Array]:
+        """The result and the weight of each single loss in it."""
+        if not losses.size:
+            raise ValueError("y_pred: expected at least one prediction, got an empty batch")
+        weights = step_weights(self.reduction, losses.shape, sample_weight, kept, losses.dtype)
+        if kept is not None:
+            losses = np.where(kept, losses, 0)
+        weighted = losses * weights
+        if self.reduction == "none":
+            return Tensor(weighted), weights
+        return Tensor(np.asarray(weighted.sum(dtype=np.float64), losses.dtype)), weights
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same loss again; JSON-able."""
+        return {"name": self.name, "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Loss:
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {', '.join(f'{k}={v!r}' for k, v in self.get_config().items())}>"
+
+
+def _weigh(weights: Array, dy: Gradient) -> Array:
+    return cast(Array, weights * np.asarray(dy))
+
+
+class BuiltIn(Loss):
+    """A loss with its own way back: one node on the tape."""
+
+    # Whether a gradient of y_true is known (otherwise it is refused, never dropped silently).
+    _both = False
+
+    def _singles(self, y_true: Any, y_pred: Array, mask: Array | None) -> Singles:
+        """The single losses; targets where ``mask`` is False are not looked at."""
+        raise TypeError(f"{type(self).__name__}: a built-in loss must define _singles")
+
+    def _shape(self, y_pred: Array) -> tuple[int, ...]:
+        return y_pred.shape[:-1]
+
+    def call(self, y_true: Any, y_pred: Any) -> Tensor:
+        return self._run(y_true, y_pred, None)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Tensor:
+        return self._run(y_true, y_pred, (sample_weight, mask))
+
+    def _run(self, y_true: Any, y_pred: Any, weighting: tuple[Any, Any] | None) -> Tensor:
+        x = float_array(y_pred)
+        if not self._both and is_recording((y_true,)):
+            raise TypeError(f"y_true: {self.name} has no gradient for its targets; pass an array (y_true.numpy())")
+        if not x.size or not x.ndim:
+            raise ValueError(f"y_pred: expected at least one prediction along a last axis, got shape {x.shape}")
+        kept = None if weighting is None else mask_of(y_pred, self._shape(x), weighting[1])
+        with np.errstate(all="ignore"):
+            losses, way_back, valid = self._singles(y_true, x, kept)
+        if weighting is None:
+            weights = None
+            result = Tensor(losses if valid is None else np.where(valid, losses, 0))
+        else:
+            kept = valid if kept is None else kept if valid is None else kept & valid
+            result, weights = self._reduce(losses, weighting[0], kept)
+        off = valid if weighting is None else kept
+
+        def backward(dy: Gradient) -> tuple[Gradient, Array]:
+            scale = np.asarray(dy) if weights is None else weights * np.asarray(dy)
+            with np.errstate(all="ignore"):
+                dt, dx = way_back(scale)
+            dx = dx.reshape(x.shape)
+            if off is not None:
+                dx[~off] = 0
+            return dt, dx
+
+        record((result,), (y_true if self._both else None, y_pred), backward)
+        return result
+
+
+class OverAxis(BuiltIn):
+    """A loss over the classes of one axis."""
+
+    def __init__(self, axis: int, reduction: str | None, name: str | None) -> None:
+        super().__init__(reduction, name)
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+            raise TypeError(f"axis: expected an int, got {axis!r}")
+        self.axis = int(axis)
+
+    def _to_last(self, y_pred: Array) -> Array:
+        if not -y_pred.ndim <= self.axis < y_pred.ndim:
+            raise ValueError(f"axis: expected {-y_pred.ndim}...{y_pred.ndim - 1} for this shape, got {self.axis}")
+        return np.moveaxis(y_pred, self.axis, -1)
+
+    def _from_last(self, gradient: Array) -> Array:
+        return np.moveaxis(gradient, -1, self.axis)
+
+    def _shape(self, y_pred: Array) -> tuple[int, ...]:
+        return self._to_last(y_pred).shape[:-1]
+
+    def _targets_to_last(self, y_true: Any, y_pred: Array) -> Any:
+        """Dense targets with the axis of the classes moved to the end, as in ``y_pred``."""
+        t = as_array(y_true)
+        return self._to_last(t) if self.axis not in (-1, y_pred.ndim - 1) and t.ndim == y_pred.ndim else t
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"axis": self.axis}
