@@ -27,7 +27,7 @@ _RESTRICT = 30_000
 
 def train(contender: str, settings: dict[str, Any], corpus: str, vectors: str) -> dict[str, float]:
     """Runs in the contender's process: seconds of vocabulary and training, words of the text; writes the vectors."""
-    threads, epochs = settings.pop("threads"), settings.pop("epochs")
+    threads, epochs, gensim_decay = (settings.pop(key) for key in ("threads", "epochs", "gensim_decay"))
     settings |= {"workers": threads, "min_count": 5}
     if contender == "seqcore":
         import seqcore
@@ -41,11 +41,16 @@ def train(contender: str, settings: dict[str, Any], corpus: str, vectors: str) -
     begin = time.perf_counter()
     encoded = model.build_vocab(corpus_file=corpus)
     middle = time.perf_counter()
-    if contender == "seqcore":
-        model.train(encoded, epochs=epochs)
-    else:
+    if contender == "gensim":
         totals = {"total_words": model.corpus_total_words, "total_examples": model.corpus_count}
         model.train(corpus_file=corpus, epochs=epochs, **totals)
+    elif gensim_decay:
+        high, fall = model.settings.alpha, (model.settings.alpha - model.settings.min_alpha) / epochs
+        for epoch in range(epochs):
+            first, last = high - fall * epoch, high - fall * (epoch + 1 / threads)
+            model.train(encoded, epochs=1, start_alpha=first, end_alpha=last)
+    else:
+        model.train(encoded, epochs=epochs)
     end = time.perf_counter()
     model.wv.save_word2vec_format(vectors, binary=True)
     words = model.corpus_total_words
@@ -84,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         ("--threads", 2, int),
     ):
         parser.add_argument(option, type=kind, default=default, help=f"default {default}")
+    parser.add_argument(
+        "--gensim-decay",
+        action="store_true",
+        help="seqcore takes the learning rates that gensim 4 really uses when it reads a file with several workers: in "
+        "each pass they fall by 1/workers of what is documented, as each worker sets its own words against all words",
+    )
     parser.add_argument("--seeds", default="1", help="joined by commas; one turn each (default 1)")
     parser.add_argument("--contenders", default=",".join(CONTENDERS), help="default seqcore,gensim")
     parser.add_argument("--python", action="append", default=[], metavar="NAME=INTERPRETER")
@@ -113,6 +124,7 @@ def main() -> int:
                     "seed": seed,
                     "epochs": arguments.epochs,
                     "threads": arguments.threads,
+                    "gensim_decay": arguments.gensim_decay,
                 }
                 call = [interpreters.get(name, sys.executable), __file__, "--turn", name, json.dumps(settings)]
                 found = subprocess.run(

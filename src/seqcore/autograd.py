@@ -253,17 +253,17 @@ Backward = Callable[..., Sequence[Gradient]]
 
 def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:
     """``value`` as an array: tensors give theirs, Python numbers and lists of floats become ``floatx``."""
-    if isinstance(value, Tensor):
-        array = value._array
-    elif isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray):
         array = value
+    elif isinstance(value, Tensor):
+        array = value._array
     elif isinstance(value, IndexedSlices):
         array = np.asarray(value)
     else:
         array = np.asarray(value)
         if array.dtype == np.float64 and not isinstance(value, np.generic) and not _holds_arrays(value):
             array = array.astype(_settings["floatx"])
-    if array.dtype == object or array.dtype.kind in "USOV":
+    if array.dtype.kind in "USOV":
         raise TypeError(f"value: expected numbers, got {type(value).__name__} of type {array.dtype}")
     return array if dtype is None or array.dtype == dtype else array.astype(dtype)
 

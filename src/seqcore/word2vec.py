@@ -291,7 +291,7 @@ class Word2Vec:
         table[:first], output[:first] = self._input, self._output
         # The first vectors of words that are added differ from those that came before.
         rng = np.random.Generator(np.random.Philox(key=[self.settings.seed, first]))
-        start = rng.random((len(words) - first, self.vector_size), np.float32) - 0.5
+        start = 2 * rng.random((len(words) - first, self.vector_size), np.float32) - 1
         table[first:, : self.vector_size] = start / self.vector_size
         total = np.array([counts.get(word, 0) for word in words], np.int64)
         total[:first] += self.counts

@@ -165,8 +165,14 @@ py::array embedding_forward(const py::array& table, const py::array& ids) {
       T* to = data_of<T>(y);
       run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
         const Range mine = share(N, team);
-        for (Index n = mine.begin; n < mine.end; ++n)
-          std::memcpy(to + n * D, rows + Index(id[(n % B) * S + n / B]) * D, sizeof(T) * size_t(D));
+        const auto row = [&](Index n) { return rows + Index(id[(n % B) * S + n / B]) * D; };
+        // A large table lies in no cache: the rows to come are on their way while this one is copied.
+        constexpr Index kAhead = 8, kLine = 64 / sizeof(T);
+        for (Index n = mine.begin; n < mine.end; ++n) {
+          if (n + kAhead < mine.end)
+            for (Index d = 0; d < D; d += kLine) __builtin_prefetch(row(n + kAhead) + d);
+          std::memcpy(to + n * D, row(n), sizeof(T) * size_t(D));
+        }
       });
       return y;
     });
