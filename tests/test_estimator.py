@@ -114,7 +114,7 @@ def test_added_words(source, tmp_path):
     np.testing.assert_array_equal(model.wv.vectors[:3], vectors)
     np.testing.assert_array_equal(model.syn1neg[:3], targets)
     fresh = model.wv.vectors[3:]
-    assert fresh.any(axis=1).all() and np.abs(fresh).max() <= 0.5 / 12 and not model.syn1neg[3:].any()
+    assert fresh.any(axis=1).all() and np.abs(fresh).max() <= 1 / 12 and not model.syn1neg[3:].any()
     assert not (fresh[:, None] == vectors[None]).all(axis=2).any()
     model.train(more, epochs=2)
     assert not np.array_equal(model.wv["new"], fresh[0]) and np.array_equal(model.wv["a"], vectors[0])

@@ -25,7 +25,7 @@ def expected(model, corpus, epochs):
     """Vectors and losses after ``epochs`` passes over a new model's corpus, from the settings alone."""
     s, counts = model.settings, model.counts.astype(np.float64)
     philox = np.random.Generator(np.random.Philox(key=[s.seed, 0]))
-    table = (philox.random((len(counts), s.vector_size), np.float32).astype(np.float64) - 0.5) / s.vector_size
+    table = (2 * philox.random((len(counts), s.vector_size), np.float32).astype(np.float64) - 1) / s.vector_size
     np.testing.assert_allclose(model.wv.vectors, table, atol=1e-7)
     output, losses, pairs = np.zeros_like(table), [], []
     total = len(corpus.ids) * epochs

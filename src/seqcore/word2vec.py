@@ -125,7 +125,7 @@ class Word2Vec:
         max_final_vocab: keep only so many of the most frequent words.
         sample: s; frequent words are left out by chance: one of relative frequency f stays with probability
             (sqrt(f/s) + 1)·s/f. 0: all stay.
-        seed: of the first vectors and of every draw.
+        seed: of the first vectors, uniform in ±1/D, and of every draw.
         workers: threads; by default :func:`seqcore.get_num_threads`.
         sg: 1 for skip-gram, 0 for CBOW.
         negative: noise words per centre, drawn by count**ns_exponent.
