@@ -179,7 +179,6 @@ def test_bad_texts(tmp_path, capsys, content, expected):
     assert "text8" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not hasattr(sc, "Word2Vec"), reason="no estimator")
 def test_quick_trains_the_estimator(tmp_path):
     assert run("--out", tmp_path) == 0
     results = json.loads((tmp_path / "metrics.json").read_text())

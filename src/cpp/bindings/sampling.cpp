@@ -40,9 +40,8 @@ Distribution distribution_of(const py::object& from, Index classes) {
   fail("distribution", "'log_uniform', 'uniform' or an AliasTable", py::repr(from).cast<std::string>());
 }
 
-// Draws `count` classes into `out`; returns the number of draws.
+// Draws `count` >= 1 classes into `out`; returns the number of draws.
 Index draw(const Distribution& from, const Draws& draws, Index count, bool unique, int64_t* out) {
-  if (count < 1) fail("num_sampled", "a number from 1", std::to_string(count));
   if (unique && count > from.reachable())
     fail("num_sampled", "at most " + std::to_string(from.reachable()) + ", the classes that can be drawn without replacement",
          std::to_string(count));

@@ -9,8 +9,7 @@
 namespace seqcore {
 namespace {
 
-constexpr Index kLongestVector = 4096;
-constexpr int kMostNegatives = 64, kMostThreads = 1024;
+constexpr int kMostThreads = 1024;
 
 // Calls work(text, interrupted) on the mapped file with the GIL released; errors name the path.
 template <class Work>
@@ -94,8 +93,8 @@ py::tuple train_word2vec(const py::array& words, const py::array& sentences, Ind
   call.stride = input.shape(1);
   call.output = writable<float>("output", output, {call.classes, call.stride});
   call.size = size;
-  if (size < 1 || size > call.stride || call.stride % 16 || call.stride > kLongestVector)
-    fail("input", "rows of whole vectors of 16 numbers, " + std::to_string(kLongestVector) + " at most", describe(input));
+  if (size < 1 || size > call.stride || call.stride % 16 || call.stride > kLargestVector)
+    fail("input", "rows of whole vectors of 16 numbers, " + std::to_string(kLargestVector) + " at most", describe(input));
   for (Index s = first; s < last; ++s)
     if (call.sentences[s] > call.sentences[s + 1] || call.sentences[s] < 0 || call.sentences[s + 1] > words.size())
       fail("sentences", "offsets that rise within the words", std::to_string(call.sentences[s]) + " at " + std::to_string(s));

@@ -218,6 +218,9 @@ struct AliasSlot {
   int32_t alias;
 };
 
+constexpr Index kLargestVector = 4096;  // numbers of a row of Word2VecCall, padding included
+constexpr int kMostNegatives = 64;      // its noise words per centre
+
 // One pass of word2vec over some sentences. Rows of `input` and `output` are `stride` apart, a multiple of 16, zero past
 // `size`; threads share both without locks.
 struct Word2VecCall {

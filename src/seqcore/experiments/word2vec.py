@@ -22,6 +22,7 @@ import numpy as np
 from .. import _core, initializers, io, layers, ops, optimizers, random, relations
 from .. import word2vec as estimator
 from ..autograd import GradientTape, Tensor, Variable
+from ..corpus import LONGEST
 from ..plots import new_figure, save_figure
 from ..sampled import nce_loss
 from ..text import Ids, Vocabulary, iterate_words
@@ -37,7 +38,6 @@ VECTORS = "vectors.safetensors"
 _TEXTS = ("wiki/enwiki2015-100m.txt.gz", "wiki/enwiki2015-100m.txt", "text8", "text8.gz")
 _QUESTIONS = "questions-words.txt"
 _BUILTIN_WORDS = {"quick": 300_000, "book": 1_000_000}
-_SENTENCE = 10_000  # words in a row that the estimator gets of a text without line ends, as gensim cuts it
 _RESTRICT = 30_000  # analogies among the most frequent words, as word2vec's own script asks them
 
 
@@ -420,8 +420,8 @@ class _Sentences:
 
     def __iter__(self) -> Iterator[list[str]]:
         for piece in self.source.pieces():
-            for start in range(0, len(piece), _SENTENCE):
-                yield piece[start : start + _SENTENCE]
+            for start in range(0, len(piece), LONGEST):
+                yield piece[start : start + LONGEST]
 
 
 def flatten(vectors: Any, seed: int) -> tuple[Any, str]:
