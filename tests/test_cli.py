@@ -14,7 +14,8 @@ import pytest
 
 import seqcore
 from seqcore import _core, cli
-from seqcore.experiments import Progress, StopSignals, ptb
+from seqcore.experiments import EXPERIMENTS, ptb
+from seqcore.experiments.base import Progress, StopSignals
 from seqcore.layers import Dense, Input
 from seqcore.models import Sequential, load_model
 
@@ -68,7 +69,8 @@ def error_line(capsys, *words):
 
 def test_list_and_info(capsys):
     assert run("list") == 0
-    assert capsys.readouterr().out.startswith("ptb ")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(EXPERIMENTS) and all(line.endswith("]") for line in lines)
     assert run("info") == 0
     text = capsys.readouterr().out
     assert _core.info()["isa"] in text and seqcore.__version__ in text

@@ -626,7 +626,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what is wrong; ``seqcore.cli`` prints it.
     """
-    from .experiments import Progress, write_json
+    from .experiments.base import Progress, write_json
 
     arguments = _parser().parse_args(argv)
     interpreters = _check(arguments)

