@@ -77,7 +77,11 @@ void on_fork_in_child() {
   for (auto handler : child_handlers()) handler();
 }
 
-// Waits by spinning for a few microseconds, then by yielding, so that an oversubscribed machine goes on.
+using Clock = std::chrono::steady_clock;
+using Time = Clock::duration;
+
+// Waits by spinning for a few microseconds, then by yielding, so that an oversubscribed machine goes on; the time spent yielding
+// is counted.
 class Barrier {
  public:
   explicit Barrier(int size) : size_(size) {}
@@ -89,22 +93,48 @@ class Barrier {
       round_.store(round + 1, std::memory_order_release);
       return;
     }
-    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
-      if (spins > 4000) {
-        std::this_thread::yield();
-      } else {
+    for (int spins = 0; spins < 4000; ++spins) {
+      if (round_.load(std::memory_order_acquire) != round) return;
 #if defined(__x86_64__)
-        _mm_pause();
+      _mm_pause();
 #endif
-      }
     }
+    const auto begin = Clock::now();
+    while (round_.load(std::memory_order_acquire) == round) std::this_thread::yield();
+    yielded_.fetch_add((Clock::now() - begin).count(), std::memory_order_relaxed);
   }
+  // By all threads together.
+  Time yielded() const { return Time(yielded_.load(std::memory_order_relaxed)); }
 
  private:
   std::atomic<int> size_;
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> round_{0};
+  std::atomic<Time::rep> yielded_{0};
 };
+
+// A thread whose CPU is busy with something else comes back after a time slice, milliseconds: long for a region of 0.1 ms, whose
+// other threads wait for it at the next barrier. After such a region short ones stay on one thread for a while, which doubles
+// as long as it happens again.
+class Crowd {
+ public:
+  bool there() const { return Clock::now().time_since_epoch().count() < until_.load(std::memory_order_relaxed); }
+  void note(Time region, Time yielded_by_each) {
+    if (yielded_by_each < kLate || 2 * yielded_by_each < region) {
+      pause_.store(kFirstPause.count(), std::memory_order_relaxed);
+      return;
+    }
+    const Time pause(pause_.load(std::memory_order_relaxed));
+    until_.store((Clock::now().time_since_epoch() + pause).count(), std::memory_order_relaxed);
+    pause_.store(std::min<Time>(2 * pause, kLastPause).count(), std::memory_order_relaxed);
+  }
+
+ private:
+  static constexpr Time kLate = std::chrono::microseconds(300), kFirstPause = std::chrono::milliseconds(20),
+                        kLastPause = std::chrono::seconds(1);
+  std::atomic<Time::rep> until_{std::numeric_limits<Time::rep>::min()}, pause_{kFirstPause.count()};
+};
+Crowd crowd;
 
 // Flush-to-zero and denormals-are-zero for a scope.
 class FlushDenormals {
@@ -123,12 +153,13 @@ struct Region {
   Barrier barrier;
   volatile int stop = 0;
   volatile Index last_round = std::numeric_limits<Index>::max();
-  std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+  const Clock::time_point begin = Clock::now();
+  Clock::time_point last = begin;
 
   static void wait(void* region) { static_cast<Region*>(region)->barrier.wait(); }
   static bool interrupted(void* context) {
     auto* region = static_cast<Region*>(context);
-    const auto now = std::chrono::steady_clock::now();
+    const auto now = Clock::now();
     if (now - region->last < std::chrono::milliseconds(50)) return false;
     region->last = now;
     if (poll_hook && poll_hook()) region->stop = 1;
@@ -145,6 +176,8 @@ bool has_openmp() {
   return false;
 #endif
 }
+
+bool crowded() { return crowd.there(); }
 
 int thread_count() {
   const int now = openmp_limit(), usual = defaults().openmp;
@@ -170,6 +203,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
   // libgomp's threads do not exist in a forked child, and it would wait for them.
   if (threads > 1 && !forked) {
     Region region(threads);
+    int size_of_team = 1;
 #pragma omp parallel num_threads(threads)
     {
       // OpenMP may give fewer threads than asked for; each of them notes the same number.
@@ -177,7 +211,11 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
       region.barrier.resize(size);
       const FlushDenormals flush;
       work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::interrupted, &region.stop, &region.last_round});
+      // The end of the region waits for the last one too, but does not say how long.
+      region.barrier.wait();
+      if (omp_get_thread_num() == 0) size_of_team = size;
     }
+    if (size_of_team > 1) crowd.note(Clock::now() - region.begin, region.barrier.yielded() / (size_of_team - 1));
     return !region.stop;
   }
 #else

@@ -204,7 +204,8 @@ class IndexedSlices:
     ``np.asarray`` makes it dense.
     """
 
-    __slots__ = ("values", "indices", "shape", "axis")
+    # `_rising`: the indices if they are known to rise, so that what a kernel made need not be looked at again.
+    __slots__ = ("values", "indices", "shape", "axis", "_rising")
 
     def __init__(self, values: Array, indices: Array, shape: Sequence[int], axis: int = 0) -> None:
         shape = tuple(shape)
@@ -212,9 +213,25 @@ class IndexedSlices:
             raise ValueError(f"axis: expected 0, or 1 for a matrix, got {axis!r} for shape {shape}")
         self.values, self.indices = np.asarray(values), np.asarray(indices, np.int64)
         self.shape, self.axis = shape, axis
+        self._rising: Array | None = None
         expected = (len(self.indices), *(shape[:1] if axis else shape[1:]))
         if self.values.shape != expected:
             raise ValueError(f"values: expected shape {expected}, got {self.values.shape}")
+
+    @classmethod
+    def of_kernel(cls, values: Array, indices: Array, shape: tuple[int, ...], axis: int = 0) -> IndexedSlices:
+        """What a kernel made: contiguous values, different int64 indices in rising order; nothing is checked."""
+        self = cls.__new__(cls)
+        self.values, self.indices, self.shape, self.axis = values, indices, shape, axis
+        # Nobody writes other numbers into the array that is known to rise.
+        indices.flags.writeable = False
+        self._rising = indices
+        return self
+
+    @property
+    def rises(self) -> bool:
+        """Whether the indices are known to be different and in rising order."""
+        return self._rising is self.indices
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -230,6 +247,8 @@ class IndexedSlices:
 
     def unique(self) -> IndexedSlices:
         """The same gradient with ascending indices and duplicates summed in order of appearance."""
+        if self.rises:
+            return self
         indices, inverse = np.unique(self.indices, return_inverse=True)
         if len(indices) == len(self.indices) and np.array_equal(indices, self.indices):
             return self
@@ -395,9 +414,9 @@ class GradientTape:
                 and for gradients of gradients.
         """
         flat: list[Any] = []
-        flat_already = isinstance(sources, (list, tuple)) and all(isinstance(one, Tensor) for one in sources)
+        flat_already = isinstance(sources, (list, tuple)) and _are_tensors(sources)
         if flat_already:
-            flat = list(sources)
+            flat += sources
         else:
             _flatten(sources, flat)
         targets = list(target) if isinstance(target, (list, tuple)) else [target]
@@ -436,17 +455,22 @@ class GradientTape:
             raise RuntimeError(
                 "GradientTape: gradient was called already; use GradientTape(persistent=True) to call it again"
             )
-        for one in sources:
-            if not isinstance(one, Tensor):
-                raise TypeError(f"sources: expected Tensors and Variables, got {type(one).__name__}")
+        if not _are_tensors(sources):
+            wrong = next(one for one in sources if not isinstance(one, Tensor))
+            raise TypeError(f"sources: expected Tensors and Variables, got {type(wrong).__name__}")
         gradients: dict[int, Gradient] = {}
         for one, dy in zip(targets, given):
             if not isinstance(one, Tensor):
                 raise TypeError(f"target: expected a Tensor, got {type(one).__name__}")
-            dy = np.ones(one.shape, one.dtype) if dy is None else as_array(dy, one.dtype)
+            array = one._array
+            if dy is None:
+                dy = np.ones(array.shape, array.dtype) if array.ndim else np.array(1, array.dtype)
+            else:
+                dy = as_array(dy, array.dtype)
             if dy.shape != one.shape:
                 raise ValueError(f"output_gradients: expected shape {one.shape}, got {dy.shape}")
-            gradients[id(one)] = add_gradients(gradients.get(id(one)), dy)
+            before = gradients.get(id(one))
+            gradients[id(one)] = dy if before is None else add_gradients(before, dy)
         kept = {id(source) for source in sources}
         tracked = self._tracked
         self._used = True
@@ -490,6 +514,14 @@ def add_gradients(a: Gradient, b: Gradient) -> Gradient:
 
 def _refuse_second_order(*_: Gradient) -> Sequence[Gradient]:
     raise RuntimeError("GradientTape: gradients of gradients are not supported")
+
+
+def _are_tensors(values: Iterable[Any]) -> bool:
+    """Whether all of them are; a loop, since a generator costs more than the few there are."""
+    for one in values:
+        if not isinstance(one, Tensor):
+            return False
+    return True
 
 
 def _flatten(structure: Any, flat: list[Any]) -> None:

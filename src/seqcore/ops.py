@@ -302,21 +302,24 @@ def reduce_sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     array([4., 6.], dtype=float32)
     """
     a = as_tensor(x)
-    axes, shape = axes_of(axis, a.ndim), a.shape
-    return wrap(a._array.sum(axis=axes, keepdims=keepdims), (a,), lambda g: (_spread(g, axes, shape, keepdims),))
+    shape = a._array.shape
+    axes = axes_of(axis, len(shape))
+    total = a._array.sum(axes, keepdims=keepdims)
+    return wrap(total, (a,), lambda g: (_spread(g, axes, shape, keepdims),))
 
 
 def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean over ``axis`` (all axes by default)."""
     a = float_tensor(x)
-    axes, shape = axes_of(axis, a.ndim), a.shape
+    shape = a._array.shape
+    axes = axes_of(axis, len(shape))
     count = 1
     for i in axes:
         count *= shape[i]
     if not count:
         raise ValueError(f"x: expected at least one element to average, got shape {shape}")
-    mean = a._array.sum(axis=axes, keepdims=keepdims) / count
-    return wrap(mean, (a,), lambda g: (_spread(np.asarray(g / g.dtype.type(count)), axes, shape, keepdims),))
+    mean = a._array.sum(axes, keepdims=keepdims) / count
+    return wrap(mean, (a,), lambda g: (_spread(np.asarray(g / count), axes, shape, keepdims),))
 
 
 def reduce_max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:

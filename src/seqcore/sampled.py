@@ -8,6 +8,7 @@ the last term in negative sampling.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -266,7 +267,7 @@ def _way_back(
         else:
             factor = 1.0
             _, *parts = run(1.0, np.ascontiguousarray(g), True)
-        dx, dw, db, rows = parts if factor == 1.0 else [_times(one, factor) for one in parts]
+        dx, dw, db, rows = parts if factor == 1.0 else map(_times, parts, repeat(factor))
         if dw is None or db is None or rows is None:
             return dx, None, None
         return dx, _slices(dw, rows, w, by_columns), None if b is None else _slices(db, rows, b)
@@ -276,7 +277,7 @@ def _way_back(
 
 def _slices(values: Array, rows: Array, of: Tensor, by_columns: bool = False) -> Gradient:
     """The gradient of a variable as its slices; that of what an operation made is dense, as operations expect."""
-    slices = IndexedSlices(values, rows, of._array.shape, 1 if by_columns else 0)
+    slices = IndexedSlices.of_kernel(values, rows, of._array.shape, 1 if by_columns else 0)
     return slices if isinstance(of, Variable) else np.asarray(slices)
 
 

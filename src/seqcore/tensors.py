@@ -27,8 +27,10 @@ def float_tensor(x: Any) -> Tensor:
 
 def wrap(array: Any, inputs: Sequence[Any], backward: Backward) -> Tensor:
     out = Tensor(array)
-    if any(not one._array.ndim for one in inputs):
-        backward = with_arrays(backward)
+    for one in inputs:
+        if not one._array.ndim:
+            backward = with_arrays(backward)
+            break
     record((out,), inputs, backward)
     return out
 

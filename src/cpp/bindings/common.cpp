@@ -38,7 +38,8 @@ template Sequence<const double> sequence_of<const double>(const std::string&, co
 
 int threads_for(double flops) {
   constexpr double kWorthwhile = 1e6;  // about 5 µs of one core: what waking the others costs
-  return flops < kWorthwhile ? 1 : thread_count();
+  constexpr double kShort = 2e8;       // about the time slice of a system
+  return flops < kWorthwhile || (flops < kShort && crowded()) ? 1 : thread_count();
 }
 
 void run_released(int threads, const std::function<void(const Team&)>& work) {

@@ -371,8 +371,10 @@ class Layer:
 
     def _prepare(self, value: Any) -> Any:
         """Inputs as tensors of the layer's type."""
-        if type(value) is np.ndarray and value.dtype == self._dtype:
-            return Tensor(value)
+        if type(value) is np.ndarray:
+            dtype = value.dtype
+            if dtype == self._dtype or (dtype.kind in "iub" and dtype.kind not in self._input_kinds):
+                return Tensor(value)
         if isinstance(value, Tensor):
             kind = value.dtype
             if kind is self._dtype or kind == self._dtype or not self._casts(kind):

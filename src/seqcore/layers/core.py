@@ -306,7 +306,7 @@ class Embedding(Layer):
                     flat_dy, _ = ops.rows(dy)
                     flat_ids = ops.rows_like(ids, dy)
                 values, indices = _core.embedding_backward(flat_ids, flat_dy, self.input_dim)
-                return (IndexedSlices(values, indices, table.shape),)
+                return (IndexedSlices.of_kernel(values, indices, table._array.shape),)
 
             record((out,), (table,), backward)
         return out

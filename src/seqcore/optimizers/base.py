@@ -196,7 +196,7 @@ class Optimizer:
             TypeError: for gradients that are no real numbers.
         """
         pairs = list(grads_and_vars)
-        kept = [(g, v) for g, v in pairs if g is not None]
+        kept = [pair for pair in pairs if pair[0] is not None]
         if len(kept) != len(pairs):
             missing = [v.name for g, v in pairs if g is None]
             if not kept:
@@ -204,10 +204,10 @@ class Optimizer:
             warnings.warn(f"gradients: None for {', '.join(missing)}; these variables stay as they are", stacklevel=2)
         elif not kept:
             raise ValueError("gradients: expected at least one pair of gradient and variable, got none")
-        index = self._index
-        if not all(id(v) in index for _, v in kept):
+        ids = {id(v) for _, v in kept}
+        if not ids <= self._index.keys():
             self.build(v for _, v in kept)
-        if len({id(v) for _, v in kept}) != len(kept):
+        if len(ids) != len(kept):
             raise ValueError("variables: expected each variable once, got one twice; add its gradients up first")
         self._apply([], [(v, self._checked(g, v)) for g, v in kept])
         return self._iterations
@@ -431,6 +431,8 @@ def _checked_slices(gradient: IndexedSlices, variable: Variable) -> IndexedSlice
         )
     if gradient.dtype.kind != "f":
         raise TypeError(f"gradients: expected {variable.dtype} for variable {variable.name!r}, got {gradient.dtype}")
+    if gradient.rises and gradient.values.dtype == variable._array.dtype:
+        return gradient
     rows, bound = gradient.indices, variable.shape[gradient.axis]
     if rows.ndim != 1:
         raise ValueError(f"gradients: expected indices with one axis for variable {variable.name!r}, got {rows.shape}")
