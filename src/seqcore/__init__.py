@@ -35,6 +35,7 @@ from .ops import (
     tanh,
     unstack,
 )
+from .policies import dtype_policy, set_dtype_policy
 from .random import set_seed
 from .sampled import nce_loss, negative_sampling_loss, sampled_softmax_loss
 from .text import pad_sequences, to_categorical
@@ -57,6 +58,7 @@ __all__ = [
     "clip_by_norm",
     "clip_by_value",
     "datasets",
+    "dtype_policy",
     "floatx",
     "get_num_threads",
     "info",
@@ -76,6 +78,7 @@ __all__ = [
     "reduce_sum",
     "sampled_softmax_loss",
     "sampling",
+    "set_dtype_policy",
     "set_floatx",
     "set_num_threads",
     "set_seed",

@@ -47,6 +47,7 @@ def recurrent_forward(
     scan_order: bool = False,
     zero_masked: bool = False,
     save: bool = True,
+    mixed: bool = False,
 ) -> tuple[Array, list[tuple[Array, ...]], Saved | None]:
     """One recurrent layer over a whole sequence, in one or two directions at the same time.
 
@@ -104,7 +105,9 @@ def context_scan_backward(
 ) -> tuple[Array, Array]:
     """Returns dz (B, T, C) and the gradient of the initial s (B, C)."""
 
-def dense_forward(x: Array, kernel: Array, bias: Array | None = None, activation: str = "linear") -> Array:
+def dense_forward(
+    x: Array, kernel: Array, bias: Array | None = None, activation: str = "linear", *, mixed: bool = False
+) -> Array:
     """activation(x (R, K) · kernel (K, N) + bias (N,)); activation: linear, tanh, relu, sigmoid or hard_sigmoid."""
 
 def dense_backward(
@@ -118,6 +121,7 @@ def dense_backward(
     need_dx: bool = True,
     need_weights: bool = True,
     out: Sequence[Array | None] | None = None,
+    mixed: bool = False,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients (dx, dkernel, dbias); what is not needed is None. `out`: arrays for (dkernel, dbias)."""
 
@@ -131,6 +135,7 @@ def linear_softmax(
     gradients: bool = True,
     need_dx: bool = True,
     out: Sequence[Array | None] | None = None,
+    mixed: bool = False,
 ) -> tuple[Array, Array, Array | None, Array | None, Array | None]:
     """Softmax cross-entropy of x (R, K) · kernel (K, V) + bias with bounded memory.
 

@@ -26,6 +26,7 @@ def linear_softmax_cross_entropy(
     *,
     return_correct: bool = False,
     out: Sequence[Array | None] | None = None,
+    mixed: bool = False,
 ) -> Any:
     """Cross-entropy of softmax(x · kernel + bias) with bounded memory: never all logits at once.
 
@@ -40,6 +41,7 @@ def linear_softmax_cross_entropy(
             or "none".
         return_correct: also return whether the largest logit is the target, (...) bool.
         out: arrays for the gradients of (kernel, bias), to be filled in the forward call (a model's gradient arena).
+        mixed: products of bfloat16 pairs; needs float32 and a processor with AVX-512 BF16.
 
     Returns:
         The scalar loss as a Tensor, or (...) losses for "none"; with ``return_correct`` the pair (loss, correct).
@@ -77,7 +79,7 @@ def linear_softmax_cross_entropy(
     core = (flat, k._array, None if b is None else b._array, flat_ids)
     fused = recording and not by_row
     per_row, correct, dx, dkernel, dbias = _core.linear_softmax(
-        *core, flat_weights, gradients=fused, need_dx=need_dx, out=out if fused else None
+        *core, flat_weights, gradients=fused, need_dx=need_dx, out=out if fused else None, mixed=mixed
     )
     # A weight of 0 leaves a step out even where its loss is not finite.
     weighted = np.where(flat_weights == 0, 0, per_row * flat_weights)
@@ -92,7 +94,7 @@ def linear_softmax_cross_entropy(
 
     def backward_rows(g: Array) -> tuple[Gradient, ...]:
         each = rows_like(np.broadcast_to(g, lead), t._array) * flat_weights
-        _, _, dx, dkernel, dbias = _core.linear_softmax(*core, each, need_dx=need_dx)
+        _, _, dx, dkernel, dbias = _core.linear_softmax(*core, each, need_dx=need_dx, mixed=mixed)
         return None if dx is None else restore(dx), dkernel, dbias
 
     loss = Tensor(np.asarray(value))

@@ -367,7 +367,9 @@ def word_losses(
                 hidden = layer(hidden, training=False)
             targets = np.ascontiguousarray(table[:, begin + 1 : end + 1])
             losses[:, begin:end] = np.asarray(
-                linear_softmax_cross_entropy(hidden, output.kernel, output.bias, targets, reduction="none")
+                linear_softmax_cross_entropy(
+                    hidden, output.kernel, output.bias, targets, reduction="none", mixed=output._mixed
+                )
             )
             if check is not None:
                 check()

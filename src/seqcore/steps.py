@@ -411,6 +411,7 @@ class Step:
             function.reduction,
             return_correct=True,
             out=out,
+            mixed=dense._mixed,
         )
 
         def update() -> None:

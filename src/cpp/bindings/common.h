@@ -98,6 +98,15 @@ T* data_of(const py::array& array) {
   return static_cast<T*>(const_cast<void*>(array.data()));
 }
 
+// Whether products shall be made of bfloat16 pairs; throws if they cannot be for T on this processor.
+template <class T>
+bool checked_mixed(bool wanted) {
+  if (wanted && !(table().bfloat16 && sizeof(T) == sizeof(float)))
+    fail("mixed", "float32 arrays and a processor with AVX-512 BF16",
+         sizeof(T) == sizeof(float) ? std::string(table().name) : std::string("float64"));
+  return wanted;
+}
+
 // Threads worth waking for `flops` operations.
 int threads_for(double flops);
 

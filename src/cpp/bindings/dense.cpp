@@ -8,7 +8,7 @@ namespace seqcore {
 namespace {
 
 template <class T>
-DenseCall<T> dense_call(const py::array& x, const py::array& kernel, const std::string& activation) {
+DenseCall<T> dense_call(const py::array& x, const py::array& kernel, const std::string& activation, bool mixed) {
   DenseCall<T> call{};
   call.x = contiguous<T>("x", x, {-1, -1});
   call.rows = x.shape(0);
@@ -16,16 +16,18 @@ DenseCall<T> dense_call(const py::array& x, const py::array& kernel, const std::
   call.kernel = contiguous<T>("kernel", kernel, {call.inputs, -1});
   call.outputs = kernel.shape(1);
   call.activation = activation_of("activation", activation);
+  call.mixed = checked_mixed<T>(mixed);
   if (!call.rows || !call.inputs || !call.outputs) fail("x", "a matrix that is not empty", describe(x));
   return call;
 }
 
 double flops_of(Index rows, Index inputs, Index outputs) { return 2.0 * double(rows) * double(inputs) * double(outputs); }
 
-py::array dense_forward(const py::array& x, const py::array& kernel, const py::object& bias, const std::string& activation) {
+py::array dense_forward(const py::array& x, const py::array& kernel, const py::object& bias, const std::string& activation,
+                        bool mixed) {
   return with_type_of("x", x, [&](auto zero) {
     using T = decltype(zero);
-    auto call = dense_call<T>(x, kernel, activation);
+    auto call = dense_call<T>(x, kernel, activation, mixed);
     call.bias = optional_contiguous<T>("bias", bias, {call.outputs});
     const py::array y = new_array<T>({call.rows, call.outputs});
     call.y = data_of<T>(y);
@@ -33,8 +35,10 @@ py::array dense_forward(const py::array& x, const py::array& kernel, const py::o
     kernels<T>().dense_sizes(call, sizes);
     const auto pack = borrow_array<T>(sizes.pack);
     call.scratch_pack = pack.get();
-    run_released(threads_for(flops_of(call.rows, call.inputs, call.outputs)),
-                 [&](const Team& team) { kernels<T>().dense_forward(call, team); });
+    const int threads = threads_for(flops_of(call.rows, call.inputs, call.outputs));
+    const auto scratch = borrow_array<T>(mixed ? threads * sizes.thread : 0);
+    call.scratch_thread = scratch.get();
+    run_released(threads, [&](const Team& team) { kernels<T>().dense_forward(call, team); });
     return y;
   });
 }
@@ -49,10 +53,11 @@ py::array place(const py::object& out, int index, const Shape& shape) {
 }
 
 py::tuple dense_backward(const py::array& x, const py::array& kernel, const py::array& y, const py::array& dy,
-                         const std::string& activation, bool use_bias, bool need_dx, bool need_weights, const py::object& out) {
+                         const std::string& activation, bool use_bias, bool need_dx, bool need_weights, const py::object& out,
+                         bool mixed) {
   return with_type_of("x", x, [&](auto zero) {
     using T = decltype(zero);
-    auto call = dense_call<T>(x, kernel, activation);
+    auto call = dense_call<T>(x, kernel, activation, mixed);
     const Index R = call.rows, K = call.inputs, N = call.outputs;
     call.y = contiguous<T>("y", y, {R, N});
     call.dy = contiguous<T>("dy", dy, {R, N});
@@ -83,10 +88,11 @@ py::tuple dense_backward(const py::array& x, const py::array& kernel, const py::
 }
 
 py::tuple linear_softmax(const py::array& x, const py::array& kernel, const py::object& bias, const py::array& targets,
-                         const py::object& weights, bool gradients, bool need_dx, const py::object& out) {
+                         const py::object& weights, bool gradients, bool need_dx, const py::object& out, bool mixed) {
   return with_type_of("x", x, [&](auto zero) {
     using T = decltype(zero);
     LinearSoftmaxCall<T> call{};
+    call.mixed = checked_mixed<T>(mixed);
     call.x = contiguous<T>("x", x, {-1, -1});
     const Index R = call.rows = x.shape(0), K = call.inputs = x.shape(1);
     call.kernel = contiguous<T>("kernel", kernel, {K, -1});
@@ -220,19 +226,21 @@ py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index ro
 }  // namespace
 
 void bind_dense(py::module_& m) {
-  define(m, "dense_forward", "x:array kernel:array bias:array? activation:str", &dense_forward, py::arg("x"), py::arg("kernel"),
-         py::arg("bias") = py::none(), py::arg("activation") = "linear");
+  define(m, "dense_forward", "x:array kernel:array bias:array? activation:str mixed:bool", &dense_forward, py::arg("x"),
+         py::arg("kernel"), py::arg("bias") = py::none(), py::arg("activation") = "linear", py::kw_only(),
+         py::arg("mixed") = false);
   define(m, "dense_backward",
          "x:array kernel:array y:array dy:array activation:str use_bias:bool need_dx:bool "
-         "need_weights:bool out:sequence?",
+         "need_weights:bool out:sequence? mixed:bool",
          &dense_backward, py::arg("x"), py::arg("kernel"), py::arg("y"), py::arg("dy"), py::arg("activation") = "linear",
          py::kw_only(), py::arg("use_bias") = true, py::arg("need_dx") = true, py::arg("need_weights") = true,
-         py::arg("out") = py::none());
+         py::arg("out") = py::none(), py::arg("mixed") = false);
   define(m, "linear_softmax",
          "x:array kernel:array bias:array? targets:array weights:array? gradients:bool need_dx:bool "
-         "out:sequence?",
+         "out:sequence? mixed:bool",
          &linear_softmax, py::arg("x"), py::arg("kernel"), py::arg("bias"), py::arg("targets"), py::arg("weights") = py::none(),
-         py::kw_only(), py::arg("gradients") = true, py::arg("need_dx") = true, py::arg("out") = py::none());
+         py::kw_only(), py::arg("gradients") = true, py::arg("need_dx") = true, py::arg("out") = py::none(),
+         py::arg("mixed") = false);
   define(m, "softmax", "x:array", &softmax, py::arg("x"));
   define(m, "embedding_forward", "table:array ids:array", &embedding_forward, py::arg("table"), py::arg("ids"));
   define(m, "embedding_backward", "ids:array dy:array rows:int", &embedding_backward, py::arg("ids"), py::arg("dy"),

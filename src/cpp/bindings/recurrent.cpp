@@ -32,7 +32,7 @@ class Saved {
 struct ForwardOptions {
   Cell cell;
   Activation activation, recurrent_activation;
-  bool sequences, scan_order, zero_masked, save;
+  bool sequences, scan_order, zero_masked, save, mixed;
 };
 
 template <class T>
@@ -48,6 +48,7 @@ class Layer : public Saved {
     c.sequences = options.sequences;
     c.scan_order = options.scan_order;
     c.zero_masked = options.zero_masked;
+    c.mixed = checked_mixed<T>(options.mixed);
     if (reverse.empty() || reverse.size() > kMaxDirections)
       fail("reverse", "one or two directions", std::to_string(reverse.size()));
     c.directions = int(reverse.size());
@@ -276,6 +277,8 @@ class Layer : public Saved {
       scratch.push_back(borrow_array<T>(sizes_.forward_pack));
       c.direction[d].scratch_pack = scratch.back().get();
     }
+    if (c.mixed) scratch.push_back(borrow_array<T>(threads_ * sizes_.thread_scratch));
+    c.scratch_thread = c.mixed ? scratch.back().get() : nullptr;
     run_released(threads_, [&](const Team& team) { kernels<T>().recurrent_forward(c, team); });
   }
 
@@ -307,14 +310,15 @@ class Layer : public Saved {
 py::tuple forward(const std::string& cell, const py::array& x, const py::object& weights, const py::object& initial,
                   const std::vector<bool>& reverse, const py::object& lengths, const py::object& mask, const py::object& x_scale,
                   const py::object& h_scale, const std::string& activation, const std::string& recurrent_activation,
-                  bool sequences, bool scan_order, bool zero_masked, bool save) {
+                  bool sequences, bool scan_order, bool zero_masked, bool save, bool mixed) {
   const ForwardOptions options{cell_of(cell),
                                activation_of("activation", activation),
                                activation_of("recurrent_activation", recurrent_activation),
                                sequences,
                                scan_order,
                                zero_masked,
-                               save};
+                               save,
+                               mixed};
   return with_type_of("x", x, [&](auto zero) {
     auto layer = std::make_shared<Layer<decltype(zero)>>(options, x, weights, initial, reverse, lengths, mask, x_scale, h_scale);
     const py::tuple result = layer->forward();
@@ -358,12 +362,12 @@ void bind_recurrent(py::module_& m) {
   define(m, "recurrent_forward",
          "cell:str x:array weights:sequence initial:sequence? reverse:sequence lengths:array? mask:array? "
          "x_scale:sequence? h_scale:sequence? activation:str recurrent_activation:str sequences:bool "
-         "scan_order:bool zero_masked:bool save:bool",
+         "scan_order:bool zero_masked:bool save:bool mixed:bool",
          &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::kw_only(), py::arg("initial") = py::none(),
          py::arg("reverse") = std::vector<bool>{false}, py::arg("lengths") = py::none(), py::arg("mask") = py::none(),
          py::arg("x_scale") = py::none(), py::arg("h_scale") = py::none(), py::arg("activation") = "tanh",
          py::arg("recurrent_activation") = "sigmoid", py::arg("sequences") = true, py::arg("scan_order") = false,
-         py::arg("zero_masked") = false, py::arg("save") = true);
+         py::arg("zero_masked") = false, py::arg("save") = true, py::arg("mixed") = false);
   define(
       m, "recurrent_backward",
       "saved:Saved dy:array? dstates:sequence? need_dx:bool need_weights:bool step_gradients:bool "

@@ -48,6 +48,7 @@ py::dict info() {
   result["version"] = SEQCORE_TEXT(SEQCORE_VERSION);
   result["isa"] = table().name;
   result["isas"] = available();
+  result["bfloat16"] = bool(table().bfloat16);
   result["compiler"] = compiler();
   result["eigen"] = SEQCORE_TEXT(EIGEN_WORLD_VERSION) "." SEQCORE_TEXT(EIGEN_MAJOR_VERSION) "." SEQCORE_TEXT(EIGEN_MINOR_VERSION);
   result["openmp"] = has_openmp();

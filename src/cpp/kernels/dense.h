@@ -19,22 +19,28 @@ void activate(T* x, Index count, Activation activation) {
   if (activation != Activation::kLinear) activate_with(Chosen{activation}, x, count);
 }
 
+// Scratch for the pairs of one product of a thread.
+template <class T>
+Index dense_pairs(const DenseCall<T>& call) {
+  return kMixed<T> && call.mixed ? kMostRows * pair_stride(std::max(call.inputs, call.outputs)) : 0;
+}
+
 template <class T>
 void dense_sizes(const DenseCall<T>& call, DenseSizes& sizes) {
   const Index columns = Blocks<T, 1>::columns(call.outputs);
   sizes.pack = std::max((call.inputs + 1) * columns, call.outputs * Blocks<T, 1>::columns(call.inputs));
   sizes.rows = call.activation == Activation::kLinear ? 0 : call.rows * columns;
-  sizes.thread = weight_scratch<T, 1>(call.inputs);
+  sizes.thread = dense_pairs(call) + weight_scratch<T, 1>(call.inputs);
 }
 
 // Packs the kernel and, behind it, the bias.
 template <class T>
-void pack_dense(const T* kernel, const T* bias, Index K, Index N, T* to, const Team& team) {
+void pack_dense(bool mixed, const T* kernel, const T* bias, Index K, Index N, T* to, const Team& team) {
   using B = Blocks<T, 1>;
   constexpr Index kColumns = B::kPanel * kLanes<T>;
   const Range mine = share(B::panels(N), team);
   T* packed_bias = to + K * B::columns(N);
-  pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, to);
+  as_operand(mixed, to, [&](auto* packed) { pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, packed); });
   if (bias) {
     pack_panels<1>(bias, N, 1, N, mine.begin, mine.end, packed_bias);
   } else {
@@ -43,10 +49,13 @@ void pack_dense(const T* kernel, const T* bias, Index K, Index N, T* to, const T
 }
 
 template <class T>
-void pack_dense_transposed(const T* kernel, Index K, Index N, T* to, const Team& team) {
+void pack_dense_transposed(bool mixed, const T* kernel, Index K, Index N, T* to, const Team& team) {
   using B = Blocks<T, 1>;
   const Range mine = share(B::panels(K), team);
-  for (Index p = mine.begin; p < mine.end; ++p) pack_panel_transposed<1>(kernel, N, K, N, p, to + p * N * B::kPanel * kLanes<T>);
+  as_operand(mixed, to, [&](auto* packed) {
+    for (Index p = mine.begin; p < mine.end; ++p)
+      pack_panel_transposed<1>(kernel, N, K, N, p, packed + p * depth_in(packed, N) * B::kPanel * kLanes<T>);
+  });
 }
 
 // Calls f(first row, rows) for the rows of this thread, kMostRows at most at a time.
@@ -56,28 +65,41 @@ SEQCORE_INLINE void for_my_rows(Index rows, const Team& team, F f) {
   for (Index r = mine.begin; r < mine.end && !stopped(team); r += kMostRows) f(r, int(std::min<Index>(kMostRows, mine.end - r)));
 }
 
-// Rows of x·B for a packed B (K, N), K elements to a row of x and N to a row of y.
+// Rows of x·B for a packed B (K, N), K elements to a row of x and N to a row of y; pairs: null, or scratch for those of x.
 template <class T>
-void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index K, Index N, T* y, Start start, const T* bias) {
+void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index K, Index N, T* y, Start start, const T* bias,
+                   Pair* pairs) {
   const T* a[kMostRows];
   T* c[kMostRows];
   for (int i = 0; i < rows; ++i) {
     a[i] = x + i * x_stride;
     c[i] = y + i * N;
   }
-  multiply_exact(a, rows, packed, K, N, c, start, bias);
+  LeftRows<T>(a, rows, K, pairs).with(packed, K, [&](auto left, auto right, Index depth) {
+    multiply_exact(left, rows, right, depth, N, c, start, bias);
+  });
+}
+
+template <class T>
+T* dense_thread(const DenseCall<T>& call, const Team& team) {
+  return call.scratch_thread + team.rank * (dense_pairs(call) + weight_scratch<T, 1>(call.inputs));
+}
+template <class T>
+Pair* pairs_of_thread(const DenseCall<T>& call, const Team& team) {
+  return dense_pairs(call) ? reinterpret_cast<Pair*>(dense_thread(call, team)) : nullptr;
 }
 
 template <class T>
 void dense_forward(const DenseCall<T>& call, const Team& team) {
   const Index K = call.inputs, N = call.outputs;
   if (!call.packed) {
-    pack_dense(call.kernel, call.bias, K, N, call.scratch_pack, team);
+    pack_dense(call.mixed, call.kernel, call.bias, K, N, call.scratch_pack, team);
     wait(team);
   }
   const T* bias = call.scratch_pack + K * Blocks<T, 1>::columns(N);
+  Pair* pairs = pairs_of_thread(call, team);
   for_my_rows(call.rows, team, [&](Index r, int rows) {
-    multiply_rows(call.x + r * K, K, rows, call.scratch_pack, K, N, call.y + r * N, Start::kBias, bias);
+    multiply_rows(call.x + r * K, K, rows, call.scratch_pack, K, N, call.y + r * N, Start::kBias, bias, pairs);
     activate(call.y + r * N, rows * N, call.activation);
   });
 }
@@ -89,7 +111,7 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
   const Index K = call.inputs, N = call.outputs, columns = Blocks<T, 1>::columns(N);
   const bool linear = call.activation == Activation::kLinear;
   const Chosen act{call.activation};
-  if (call.dx) pack_dense_transposed(call.kernel, K, N, call.scratch_pack, team);
+  if (call.dx) pack_dense_transposed(call.mixed, call.kernel, K, N, call.scratch_pack, team);
   if (!linear) {
     const Range mine = share(call.rows, team);
     for (Index r = mine.begin; r < mine.end; ++r)
@@ -105,12 +127,12 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
   if (call.dx)
     for_my_rows(call.rows, team, [&](Index r, int rows) {
       multiply_rows(g + r * stride, stride, rows, call.scratch_pack, N, K, call.dx + r * K, Start::kZero,
-                    static_cast<const T*>(nullptr));
+                    static_cast<const T*>(nullptr), pairs_of_thread(call, team));
     });
   if (!call.dkernel) return;
   const Factor<T> by_x{call.x, K, K, 0, 1, call.dkernel};
-  T* scratch = call.scratch_thread + team.rank * weight_scratch<T, 1>(K);
-  share_weight_gradients<T, 1>(team, PlainRows<T>{g, stride}, call.rows, N, &by_x, 1, call.dbias, false, scratch);
+  T* scratch = dense_thread(call, team) + dense_pairs(call);
+  share_weight_gradients<T, 1>(team, call.mixed, PlainRows<T>{g, stride}, call.rows, N, &by_x, 1, call.dbias, false, scratch);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -21,22 +21,22 @@ SEQCORE_INLINE Index row_stride(Index columns) {
 }
 
 // Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel. next: null, or what comes after it.
-template <class T, int NV, int NP>
-void multiply_panels(const T* const* a, Index ak, int rows, const T* panel, Index b_row, Index b_panel, Index K, T* const* c,
-                     Start start, const T* bias, const T* next) {
+template <class T, int NV, int NP, class E>
+void multiply_panels(const E* const* a, Index ak, int rows, const E* panel, Index b_row, Index b_panel, Index K, T* const* c,
+                     Start start, const T* bias, const Given<E>* next) {
   constexpr int kTall = tallest(NV * NP);
   const int tiles = (rows + kTall - 1) / kTall;
   for (Index k = 0; k < K || k == 0; k += kBlockK) {
     const Index depth = std::min(kBlockK, K - k);
-    const T* part[kMostRows];
+    const E* part[kMostRows];
     for (int i = 0; i < rows; ++i) part[i] = a[i] + k * ak;
     // The block after this one: of this panel, or the first of the next.
-    const T* ahead = !next ? nullptr : k + kBlockK < K ? panel + (k + kBlockK) * b_row : next;
+    const E* ahead = !next ? nullptr : k + kBlockK < K ? panel + (k + kBlockK) * b_row : next;
     Index waiting = ahead ? NV * depth : 0;  // cache lines still to be fetched
     for (int t = 0, i = 0; t < tiles; ++t) {
       const int height = (rows - i) / (tiles - t);
       const Start from = k ? Start::kAccumulate : start;
-      const T* b = panel + k * b_row;
+      const E* b = panel + k * b_row;
       const int lines = waiting <= 0 ? 0 : tiles < NV ? 2 : 1;
       if (lines == 0)
         tile_of_height<T, NV, NP, kTall, 0>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, nullptr);
@@ -44,17 +44,17 @@ void multiply_panels(const T* const* a, Index ak, int rows, const T* panel, Inde
         tile_of_height<T, NV, NP, kTall, 1>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
       if (lines == 2)
         tile_of_height<T, NV, NP, kTall, 2>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
-      ahead += lines * depth * Index(64 / sizeof(T));
+      ahead += lines * depth * Index(64 / sizeof(E));
       waiting -= lines * depth;
       i += height;
     }
   }
 }
 
-template <class T, int NV, int NP = 1>
-void multiply_narrow(int vectors, const T* const* a, Index ak, int rows, const T* panel, Index b_row, Index K, T* const* c,
+template <class T, int NV, class E>
+void multiply_narrow(int vectors, const E* const* a, Index ak, int rows, const E* panel, Index b_row, Index K, T* const* c,
                      Start start, const T* bias) {
-  if (vectors == NV) return multiply_panels<T, NV, NP>(a, ak, rows, panel, b_row, 0, K, c, start, bias, nullptr);
+  if (vectors == NV) return multiply_panels<T, NV, 1>(a, ak, rows, panel, b_row, 0, K, c, start, bias, nullptr);
   if constexpr (NV > 1) multiply_narrow<T, NV - 1>(vectors, a, ak, rows, panel, b_row, K, c, start, bias);
 }
 
@@ -66,13 +66,13 @@ SEQCORE_INLINE int panels_at_once(int rows) {
 
 // c(i, columns of panels [p0, p1)) = start + a(i, :) · B for up to kMostRows rows. B: packed with K rows, `vectors` in all.
 // c points at the row's first packed column; bias likewise. `down`: the panels from the last to the first.
-template <class T, int PV>
-void multiply(const T* const* a, Index ak, int rows, const T* packed, Index K, Index vectors, Index p0, Index p1, T* const* c,
+template <class T, int PV, class E>
+void multiply(const E* const* a, Index ak, int rows, const E* packed, Index K, Index vectors, Index p0, Index p1, T* const* c,
               Start start, const T* bias = nullptr, bool down = false) {
   constexpr Index kColumns = Index(PV) * kLanes<T>;
   const int group = panels_at_once<PV>(rows);
   const Index whole = vectors / PV;  // full panels of the matrix
-  const bool beyond = K * vectors * kLanes<T> * Index(sizeof(T)) > kCached;
+  const bool beyond = K * vectors * kLanes<T> * Index(sizeof(E)) > kCached;
   T* at[kMostRows];
   for (Index done = 0; done < p1 - p0;) {
     const Index left = p1 - p0 - done;
@@ -84,10 +84,10 @@ void multiply(const T* const* a, Index ak, int rows, const T* packed, Index K, I
       p = down ? p1 - done - 1 : p0 + done;
     }
     for (int i = 0; i < rows; ++i) at[i] = c[i] + p * kColumns;
-    const T* panel = packed + p * K * kColumns;
+    const E* panel = packed + p * K * kColumns;
     const T* shift = bias ? bias + p * kColumns : nullptr;
     const Index following = down ? p - 1 : p + 1;
-    const T* next = beyond && take == 1 && following >= 0 && following < whole ? packed + following * K * kColumns : nullptr;
+    const E* next = beyond && take == 1 && following >= 0 && following < whole ? packed + following * K * kColumns : nullptr;
     if (p >= whole) {
       const int width = int(vectors - p * PV);
       multiply_narrow<T, PV>(width, a, ak, rows, panel, Index(width) * kLanes<T>, K, at, start, shift);
@@ -103,20 +103,20 @@ void multiply(const T* const* a, Index ak, int rows, const T* packed, Index K, I
 }
 
 // The same with K cut outside the panels: for many rows of a long K, whose blocks are then read once for all panels.
-template <class T, int PV>
-void multiply_deep(const T* const* a, int rows, const T* packed, Index K, Index vectors, Index p0, Index p1, T* const* c,
+template <class T, int PV, class E>
+void multiply_deep(const E* const* a, int rows, const E* packed, Index K, Index vectors, Index p0, Index p1, T* const* c,
                    Start start) {
   constexpr Index kColumns = Index(PV) * kLanes<T>;
-  const T* part[kMostRows];
+  const E* part[kMostRows];
   T* at[kMostRows];
   for (Index k = 0; k < K; k += kBlockK) {
     const Index depth = std::min(kBlockK, K - k);
     for (int i = 0; i < rows; ++i) part[i] = a[i] + k;
     for (Index p = p0; p < p1; ++p) {
       const int width = int(std::min<Index>(PV, vectors - p * PV));
-      const T* block = packed + p * K * kColumns + k * width * kLanes<T>;
+      const E* block = packed + p * K * kColumns + k * width * kLanes<T>;
       for (int i = 0; i < rows; ++i) at[i] = c[i] + p * kColumns;
-      const T* next = p + 1 < p1 ? packed + (p + 1) * K * kColumns + k * kColumns : nullptr;
+      const E* next = p + 1 < p1 ? packed + (p + 1) * K * kColumns + k * kColumns : nullptr;
       const Start from = k ? Start::kAccumulate : start;
       if (width == PV) {
         multiply_panels<T, PV, 1>(part, 1, rows, block, kColumns, 0, depth, at, from, nullptr, next);
@@ -128,8 +128,8 @@ void multiply_deep(const T* const* a, int rows, const T* packed, Index K, Index 
 }
 
 // The same for rows of c that hold exactly `columns` elements: the last vector is not written past its end.
-template <class T>
-void multiply_exact(const T* const* a, int rows, const T* packed, Index K, Index columns, T* const* c, Start start,
+template <class T, class E>
+void multiply_exact(const E* const* a, int rows, const E* packed, Index K, Index columns, T* const* c, Start start,
                     const T* bias = nullptr) {
   using B = Blocks<T, 1>;
   constexpr Index kColumns = Index(B::kPanel) * kLanes<T>;
@@ -158,11 +158,57 @@ void multiply_exact(const T* const* a, int rows, const T* packed, Index K, Index
     for (Index n = 0; n < rest; ++n) c[i][from + n] = part[i * kColumns + n];
 }
 
+// The rows of a product's left factor, K elements each, and, if `scratch` is given, the pairs they become: kMostRows times
+// pair_stride(K) of them.
+SEQCORE_INLINE Index pair_stride(Index K) { return row_stride<float>(pairs_of(K) + kLanes<float> - 1); }
+
+template <class T>
+struct LeftRows {
+  const T* const* rows;
+  const Pair* pairs[kMostRows];
+  bool mixed;
+
+  LeftRows(const T* const* a, Index count, Index K, Pair* scratch) : rows(a), mixed(scratch) {
+    if constexpr (kMixed<T>) {
+      for (Index i = 0; mixed && i < count; ++i) {
+        pair_row(a[i], K, scratch + i * pair_stride(K));
+        pairs[i] = scratch + i * pair_stride(K);
+      }
+    }
+  }
+  // Calls f(rows, packed, K) with rows and packed matrix of the same kind; `packed` holds pairs if the rows are to be pairs.
+  template <class F>
+  SEQCORE_INLINE void with(const T* packed, Index K, F f) const {
+    if constexpr (kMixed<T>) {
+      if (mixed) return f(static_cast<const Pair* const*>(pairs), reinterpret_cast<const Pair*>(packed), pairs_of(K));
+    }
+    f(rows, packed, K);
+  }
+};
+
+// Calls f(packed) with the type that products multiply.
+template <class T, class F>
+SEQCORE_INLINE void as_operand(bool mixed, T* packed, F f) {
+  if constexpr (kMixed<T>) {
+    if (mixed) return f(reinterpret_cast<Pair*>(packed));
+  }
+  f(packed);
+}
+// Rows of a packed matrix that K rows take, and the one that holds row k.
+template <class E>
+SEQCORE_INLINE Index depth_in(const E*, Index K) {
+  return depth_of<E>(K);
+}
+template <class E>
+SEQCORE_INLINE Index row_in(const E*, Index k) {
+  return k / kDepth<E>;
+}
+
 // out(i, :) = start + sum over rows r of x(r, i) · panel(r, :) for i < columns: `depth` rows of `vectors` vectors of a panel.
-template <class T, int PV>
-void accumulate_transposed(const T* x, Index x_stride, Index columns, const T* panel, int vectors, Index panel_stride,
+template <class T, int PV, class E>
+void accumulate_transposed(const E* x, Index x_stride, Index columns, const E* panel, int vectors, Index panel_stride,
                            Index depth, T* out, Index out_stride, Start start) {
-  const T* a[kMostRows];
+  const E* a[kMostRows];
   T* c[kMostRows];
   for (Index i = 0; i < columns; i += kMostRows) {
     const int rows = int(std::min<Index>(kMostRows, columns - i));
@@ -234,7 +280,8 @@ SEQCORE_INLINE Index panels_together(Index columns) {
 template <class T, int G>
 Index weight_scratch(Index columns) {
   constexpr Index kWidest = Index(Blocks<T, G>::kPanel) * kLanes<T>;
-  return kBlockRows * kWidest + std::max(2 * kProductsBudget<T>, (columns + 1) * kWidest);
+  return kBlockRows * kWidest + std::max(2 * kProductsBudget<T>, (columns + 1) * kWidest) +
+         (kMixed<T> ? kBlockRows / 2 * columns : 0);
 }
 
 // The rows of a product's second factor g, as they stand.
@@ -246,9 +293,9 @@ struct PlainRows {
   SEQCORE_INLINE Wide<T> read(Index r, Index column, int n) const { return load_first<Wide<T>>(g + r * stride + column, n); }
 };
 
-// Copies rows [r0, r0 + depth) of one panel of g and adds their sum to `sums`.
-template <class T, int G, class Rows>
-void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, T* copy, T* sums) {
+// Copies rows [r0, r0 + depth) of one panel of g, as T or as pairs of rows, and adds their sum to `sums`.
+template <class T, int G, class Rows, class E>
+void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, E* copy, T* sums) {
   using B = Blocks<T, G>;
   using P = Wide<T>;
   constexpr int W = kLanes<T>;
@@ -259,44 +306,61 @@ void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, 
     // The rows of a plain matrix end with its last column.
     const int n = G == 1 ? int(std::min<Index>(W, units - column)) : W;
     P sum = load<P>(sums + v * W);
-    for (Index i = 0; i < depth; ++i) {
-      const P value = g.read(r0 + i, column, n);
-      sum = add(sum, value);
-      store(copy + i * width + v * W, value);
-    }
+    for (Index i = 0; i < depth; i += kDepth<E>)
+      pack_lanes<T>(copy + i / kDepth<E> * width + v * W, W, i, depth, [&](Index k) {
+        const P value = g.read(r0 + k, column, n);
+        sum = add(sum, value);
+        return value;
+      });
     store(sums + v * W, sum);
   }
 }
 
 // The gradients of the columns of panels [p0, p1): g (in packed order) is copied block by block, and the
 // bias's gradient is summed on the way. `add` adds to what stands at `out`. scratch: weight_scratch of all factors' columns.
-template <class T, int G, class Rows>
-void weight_gradients(const Rows& g, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count, T* bias,
-                      bool add, T* scratch) {
+// E: T, or Pair for products of pairs.
+template <class T, int G, class E, class Rows>
+void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count, T* bias,
+                         bool add, T* scratch) {
   using B = Blocks<T, G>;
   constexpr int W = kLanes<T>;
   constexpr Index kWidest = Index(B::kPanel) * W;
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
   const Index together = panels_together<T, G>(columns), step = (columns + 1) * kWidest;
-  T *copy = scratch, *first = scratch + kBlockRows * kWidest;
+  E* copy = reinterpret_cast<E*>(scratch);
+  T* first = scratch + kBlockRows * kWidest;
+  Pair* pairs = reinterpret_cast<Pair*>(first + std::max(2 * kProductsBudget<T>, (columns + 1) * kWidest));
   for (Index begin = p0; begin < p1; begin += together) {
     const Index end = std::min(begin + together, p1);
     for (Index n = 0; n < (end - begin) * step; n += step)
       for (Index i = 0; i < kWidest; ++i) first[n + i] = 0;
     for (Index r = 0; r < R || r == 0; r += kBlockRows) {
       const Index depth = std::min(kBlockRows, R - r);
+      if constexpr (kDepth<E> > 1) {
+        Pair* to = pairs;
+        for (int f = 0; f < count; to += factors[f++].columns)
+          pair_rows_together(factors[f].x + r * factors[f].stride, factors[f].stride, depth, factors[f].columns, to, columns);
+      }
       for (Index p = begin; p < end; ++p) {
         const int vectors = B::panel_vectors(units, p);
         const Index width = Index(vectors) * W;
         T* sums = first + (p - begin) * step;
         copy_panel<T, G>(g, r, depth, units, p, copy, sums);
         T* out = sums + kWidest;
+        const Pair* paired = pairs;
         for (int f = 0; f < count; ++f) {
           const Factor<T>& factor = factors[f];
-          accumulate_transposed<T, B::kPanel>(factor.x + r * factor.stride, factor.stride, factor.columns,
-                                              copy + factor.first * W, G == 3 ? factor.count : vectors, width, depth,
-                                              out + factor.first * W, width, r ? Start::kAccumulate : Start::kZero);
+          const auto accumulate = [&](const E* x, Index stride) {
+            accumulate_transposed<T, B::kPanel>(x, stride, factor.columns, copy + factor.first * W,
+                                                G == 3 ? factor.count : vectors, width, depth_of<E>(depth),
+                                                out + factor.first * W, width, r ? Start::kAccumulate : Start::kZero);
+          };
+          if constexpr (kDepth<E> > 1)
+            accumulate(paired, columns);
+          else
+            accumulate(factor.x + r * factor.stride, factor.stride);
+          paired += factor.columns;
           out += factor.columns * width;
         }
       }
@@ -308,6 +372,15 @@ void weight_gradients(const Rows& g, Index R, Index units, Index p0, Index p1, c
         put_row<T, G>(units, begin, end, products, row, factors[f].first, factors[f].count, add, factors[f].out + i * G * units);
     if (bias) put_row<T, G>(units, begin, end, products, -1, 0, G, add, bias);
   }
+}
+
+template <class T, int G, class Rows>
+void weight_gradients(bool mixed, const Rows& g, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count,
+                      T* bias, bool add, T* scratch) {
+  if constexpr (kMixed<T>) {
+    if (mixed) return weight_gradients_of<T, G, Pair>(g, R, units, p0, p1, factors, count, bias, add, scratch);
+  }
+  weight_gradients_of<T, G, T>(g, R, units, p0, p1, factors, count, bias, add, scratch);
 }
 
 constexpr int kMostFactors = 3;
@@ -332,8 +405,8 @@ int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Inde
 
 // weight_gradients shared by a team: its panels, or, where there are few, the columns of x.
 template <class T, int G, class Rows>
-void share_weight_gradients(const Team& team, const Rows& g, Index R, Index units, const Factor<T>* factors, int count, T* bias,
-                            bool add, T* scratch) {
+void share_weight_gradients(const Team& team, bool mixed, const Rows& g, Index R, Index units, const Factor<T>* factors,
+                            int count, T* bias, bool add, T* scratch) {
   constexpr Index kFewPanels = 8;
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
@@ -351,8 +424,8 @@ void share_weight_gradients(const Team& team, const Rows& g, Index R, Index unit
     // A few panels at a time, so that an interruption is noticed.
     const Index together = panels_together<T, G>(end - begin);
     for (Index p = panels.begin; p < panels.end && !stopped(team); p += together)
-      weight_gradients<T, G>(g, R, units, p, std::min(p + together, panels.end), parts, some, begin == 0 ? bias : nullptr, add,
-                             scratch);
+      weight_gradients<T, G>(mixed, g, R, units, p, std::min(p + together, panels.end), parts, some, begin == 0 ? bias : nullptr,
+                             add, scratch);
   }
 }
 

@@ -27,7 +27,7 @@ void pack_of(const RecurrentCall<T>& call, const Team& team) {
 }
 template <class T>
 void pack_dense_of(const DenseCall<T>& call, const Team& team) {
-  pack_dense(call.kernel, call.bias, call.inputs, call.outputs, call.scratch_pack, team);
+  pack_dense(call.mixed, call.kernel, call.bias, call.inputs, call.outputs, call.scratch_pack, team);
 }
 
 // Independent accumulators, no memory traffic: as many multiply-adds as the processor can do.
@@ -77,6 +77,6 @@ constexpr Kernels<T> kernels() {
 #define SEQCORE_TEXT2(x) #x
 #define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)
 extern const Table table;
-const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kernels<float>(), kernels<double>(), word2vec};
+const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kMixed<float>, kernels<float>(), kernels<double>(), word2vec};
 
 }  // namespace seqcore::SEQCORE_VARIANT

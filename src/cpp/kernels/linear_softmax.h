@@ -90,10 +90,14 @@ struct SoftmaxScratch {
   Index row_elements(const LinearSoftmaxCall<T>& call) const { return 4 + slices + (call.dx ? call.inputs : 0); }
 };
 
-// Of one thread: a group's dx of one slice, or the products of the weights' gradients.
+// Of one thread: pairs of a group's rows; then a group's dx of one slice, or the products of the weights' gradients.
+template <class T>
+Index softmax_pairs(const LinearSoftmaxCall<T>& call) {
+  return kMixed<T> && call.mixed ? kSliceRows * pair_stride(std::max(call.inputs, kMostClasses)) : 0;
+}
 template <class T>
 Index softmax_thread_scratch(const LinearSoftmaxCall<T>& call) {
-  return std::max(kSliceRows * Blocks<T, 1>::columns(call.inputs), weight_scratch<T, 1>(call.inputs));
+  return softmax_pairs(call) + std::max(kSliceRows * Blocks<T, 1>::columns(call.inputs), weight_scratch<T, 1>(call.inputs));
 }
 
 template <class T>
@@ -158,7 +162,7 @@ struct SoftmaxBlock {
     const T* from = call.kernel + begin(slice);
     const Range mine_to_do = share(B::panels(count), team);
     for (Index p = mine_to_do.begin; p < mine_to_do.end; ++p) {
-      pack_panels<1>(from, V, K, count, p, p + 1, packed(slice));
+      as_operand(call.mixed, packed(slice), [&](auto* to) { pack_panels<1>(from, V, K, count, p, p + 1, to); });
       T* bias = packed_bias(slice);
       if (call.bias) {
         pack_panels<1>(call.bias + begin(slice), V, 1, count, p, p + 1, bias);
@@ -167,9 +171,12 @@ struct SoftmaxBlock {
       }
       if (!call.dx) continue;
       const Index column = p * kColumns, columns = std::min(kColumns, count - column);
-      for (Index q = 0; q < B::panels(K); ++q)
-        pack_panel_transposed<1>(from + column, V, K, columns, q,
-                                 transposed(slice) + q * count * kColumns + column * B::panel_vectors(K, q) * kLanes<T>);
+      as_operand(call.mixed, transposed(slice), [&](auto* to) {
+        for (Index q = 0; q < B::panels(K); ++q)
+          pack_panel_transposed<1>(
+              from + column, V, K, columns, q,
+              to + q * depth_in(to, count) * kColumns + depth_in(to, column) * B::panel_vectors(K, q) * kLanes<T>);
+      });
     }
   }
 
@@ -202,7 +209,9 @@ struct SoftmaxBlock {
   }
 
   // Rows [r0, r0 + n) through one slice.
-  void forward(Index slice, Index r0, int n, T* scratch_dx) const {
+  void forward(Index slice, Index r0, int n, T* scratch_thread) const {
+    T* scratch_dx = scratch_thread + softmax_pairs(call);
+    Pair* pairs = softmax_pairs(call) ? reinterpret_cast<Pair*>(scratch_thread) : nullptr;
     const Index K = call.inputs, count = width(slice);
     const T* a[kSliceRows];
     T* c[kSliceRows];
@@ -210,8 +219,10 @@ struct SoftmaxBlock {
       a[i] = call.x + (first + r0 + i) * K;
       c[i] = logits(slice, r0 + i);
     }
-    multiply<T, B::kPanel>(a, 1, n, packed(slice), K, B::vectors(count), 0, B::panels(count), c, Start::kBias,
-                           packed_bias(slice));
+    LeftRows<T>(a, n, K, pairs).with(packed(slice), K, [&](auto left, auto right, Index depth) {
+      multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(count), 0, B::panels(count), c, Start::kBias,
+                             packed_bias(slice));
+    });
     for (int i = 0; i < n; ++i) exponentials_of(slice, r0 + i);
     if (!call.dx) return;
     const Index columns = B::columns(K);
@@ -219,7 +230,9 @@ struct SoftmaxBlock {
       a[i] = c[i];
       c[i] = scratch_dx + i * columns;
     }
-    multiply<T, B::kPanel>(a, 1, n, transposed(slice), count, B::vectors(K), 0, B::panels(K), c, Start::kZero);
+    LeftRows<T>(a, n, count, pairs).with(transposed(slice), count, [&](auto left, auto right, Index depth) {
+      multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(K), 0, B::panels(K), c, Start::kZero);
+    });
     for (int i = 0; i < n; ++i) {
       const Index r = r0 + i, target = call.targets[first + r] - begin(slice);
       T* __restrict dx = call.dx + (first + r) * K;
@@ -236,9 +249,12 @@ struct SoftmaxBlock {
   void keep_column(Index slice, Index r, Index target) const {
     const Index K = call.inputs;
     for (Index q = 0; q < B::panels(K); ++q) {
-      const Index lanes = Index(B::panel_vectors(K, q)) * kLanes<T>;
-      std::memcpy(target_columns + r * K + q * kColumns, transposed(slice) + q * width(slice) * kColumns + target * lanes,
-                  sizeof(T) * size_t(std::min(lanes, K - q * kColumns)));
+      const Index lanes = Index(B::panel_vectors(K, q)) * kLanes<T>, used = std::min(lanes, K - q * kColumns);
+      T* to = target_columns + r * K + q * kColumns;
+      as_operand(call.mixed, transposed(slice), [&](auto* from) {
+        const auto* row = from + q * depth_in(from, width(slice)) * kColumns + row_in(from, target) * lanes;
+        for (Index k = 0; k < used; ++k) to[k] = element_of(row[k], target);
+      });
     }
   }
 
@@ -265,6 +281,7 @@ template <class T>
 void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
   const SoftmaxScratch<T> sizes(call);
   T* scratch = call.scratch_thread + team.rank * softmax_thread_scratch(call);
+  T* scratch_weights = scratch + softmax_pairs(call);
   for (Index r0 = 0; r0 < call.rows; r0 += sizes.block) {
     const SoftmaxBlock<T> block(call, sizes, r0);
     const Range mine = share(block.rows, team);
@@ -289,7 +306,8 @@ void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
                                     sizes.slices,
                                     call.targets + r0,
                                     call.weights ? call.weights + r0 : nullptr};
-      share_weight_gradients<T, 1>(team, gradient, block.rows, call.classes, &by_x, 1, call.dbias, r0 > 0, scratch);
+      share_weight_gradients<T, 1>(team, call.mixed, gradient, block.rows, call.classes, &by_x, 1, call.dbias, r0 > 0,
+                                   scratch_weights);
     }
     wait(team);
   }

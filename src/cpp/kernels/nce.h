@@ -343,7 +343,7 @@ struct SampledLoss {
     if (!call.gradients || !call.dweights) return;
     wait(team);
     const Factor<T> by_logits{logits, at.logits_row, S, 0, 1, products};
-    share_weight_gradients<T, 1>(team, PlainRows<T>{call.x, K}, R, K, &by_logits, 1, nullptr, false, scratch);
+    share_weight_gradients<T, 1>(team, false, PlainRows<T>{call.x, K}, R, K, &by_logits, 1, nullptr, false, scratch);
     sum_samples();
     wait(team);
     const Range mine = share(call.used, team);

@@ -26,6 +26,8 @@ struct CellOf<T, Cell::kGru> : GruCell<T> {};
 template <class T>
 struct CellOf<T, Cell::kGruResetBefore> : GruResetBeforeCell<T> {};
 
+constexpr int kApartRows = 16;  // rows of dx that go through scratch memory
+
 // One direction of a call with the sizes and addresses that follow from it.
 template <class T, Cell kCell>
 struct Scan {
@@ -42,12 +44,25 @@ struct Scan {
   Index gate_stride, state_stride;  // from row to row of gates, and of c and what is carried back
   Index back_columns;  // columns of a row of gate gradients that multiply Uᵀ and Wᵀ
   T* local_gates;  // where gates of a chunk go if they are not kept
+  Pair* pairs;     // with `mixed`: the rows of a product as pairs
 
   Scan(const RecurrentCall<T>& c, int direction, const Team& team)
       : call(c), dir(c.direction[direction]), map(dir.map), B(c.batch), S(c.steps), D(c.features), H(c.units),
         gate_columns(Gates::columns(c.units)), padded_units(Plain::columns(c.units)), gate_stride(row_stride<T>(gate_columns)),
         state_stride(row_stride<T>(padded_units)), back_columns(G == 1 ? c.units : gate_columns),
-        local_gates(dir.saved_gates ? dir.saved_gates + team.rank * Index(kMostRows) * gate_stride : nullptr) {}
+        local_gates(dir.saved_gates ? dir.saved_gates + team.rank * Index(kMostRows) * gate_stride : nullptr),
+        pairs(c.mixed && c.scratch_thread ? reinterpret_cast<Pair*>(thread_scratch(c, team)) : nullptr) {}
+  // Scratch of a thread: pairs, then whatever else. The largest left factor has the columns of gates, inputs or units.
+  static Index pair_elements(const RecurrentCall<T>& call) {
+    if (!kMixed<T> || !call.mixed) return 0;
+    return kMostRows * pair_stride(std::max({Gates::columns(call.units), call.features, call.units}));
+  }
+  static Index thread_elements(const RecurrentCall<T>& call) {
+    return pair_elements(call) + std::max(weight_scratch<T, G>(call.features + 2 * call.units), kApartRows * call.features);
+  }
+  static T* thread_scratch(const RecurrentCall<T>& call, const Team& team) {
+    return call.scratch_thread + team.rank * thread_elements(call);
+  }
 
   // Packed weights: W, U, input bias, recurrent bias; on the way back Wᵀ, Uᵀ.
   T* packed_kernel() const { return dir.scratch_pack; }
@@ -92,8 +107,10 @@ void pack_forward(const Scan<T, kCell>& scan, const Team& team) {
   const auto& dir = scan.dir;
   const Index panels = Gates::panels(scan.H), stride = G * scan.H;
   const Range mine = share(panels, team);
-  pack_panels<G>(dir.kernel, stride, scan.D, scan.H, mine.begin, mine.end, scan.packed_kernel());
-  pack_panels<G>(dir.recurrent, stride, scan.H, scan.H, mine.begin, mine.end, scan.packed_recurrent());
+  as_operand(scan.call.mixed, scan.packed_kernel(),
+             [&](auto* to) { pack_panels<G>(dir.kernel, stride, scan.D, scan.H, mine.begin, mine.end, to); });
+  as_operand(scan.call.mixed, scan.packed_recurrent(),
+             [&](auto* to) { pack_panels<G>(dir.recurrent, stride, scan.H, scan.H, mine.begin, mine.end, to); });
   T* bias = scan.packed_bias();
   if (dir.bias) {
     pack_panels<G>(dir.bias, stride, 1, scan.H, mine.begin, mine.end, bias);
@@ -114,11 +131,15 @@ void pack_backward(const Scan<T, kCell>& scan, const Team& team, bool need_dx) {
   const Range mine = share(state_panels + input_panels, team);
   for (Index p = mine.begin; p < mine.end; ++p) {
     if (p < state_panels) {
-      pack_panel_transposed<G>(scan.dir.recurrent, stride, scan.H, scan.H, p,
-                               scan.transposed_recurrent() + p * scan.back_columns * kColumns);
+      as_operand(scan.call.mixed, scan.transposed_recurrent(), [&](auto* to) {
+        pack_panel_transposed<G>(scan.dir.recurrent, stride, scan.H, scan.H, p,
+                                 to + p * depth_in(to, scan.back_columns) * kColumns);
+      });
     } else {
-      pack_panel_transposed<G>(scan.dir.kernel, stride, scan.D, scan.H, p - state_panels,
-                               scan.transposed_kernel() + (p - state_panels) * scan.back_columns * kColumns);
+      as_operand(scan.call.mixed, scan.transposed_kernel(), [&](auto* to) {
+        const Index q = p - state_panels;
+        pack_panel_transposed<G>(scan.dir.kernel, stride, scan.D, scan.H, q, to + q * depth_in(to, scan.back_columns) * kColumns);
+      });
     }
   }
 }
@@ -174,8 +195,10 @@ void input_product(const Scan<T, kCell>& scan, Index s0, Index s1, Index j0, Ind
       c[rows] = gates(s, j);
     }
   }
-  multiply<T, Gates::kPanel>(a, 1, rows, scan.packed_kernel(), scan.D, Gates::vectors(scan.H), 0, Gates::panels(scan.H), c,
-                             Start::kBias, scan.packed_bias());
+  LeftRows<T>(a, rows, scan.D, scan.pairs).with(scan.packed_kernel(), scan.D, [&](auto left, auto packed, Index depth) {
+    multiply<T, Gates::kPanel>(left, 1, rows, packed, depth, Gates::vectors(scan.H), 0, Gates::panels(scan.H), c, Start::kBias,
+                               scan.packed_bias());
+  });
 }
 
 // What one row shows after a step, and what the next step sees of it.
@@ -233,6 +256,7 @@ void forward_step(const Scan<T, kCell>& scan, const A& act, Index s, Index j0, I
         emit(scan, s, j0 + i, unit, count, Maths::template forward<P>(act, block(i, at, unit, count)));
       });
   };
+  const LeftRows<T> left(a, n, scan.H, scan.pairs);
   if constexpr (kCell == Cell::kGruResetBefore) {
     // Two products: the gates z and r are the first two vectors of each panel, the candidate the third.
     constexpr Index kColumns = PV * kLanes<T>;
@@ -241,18 +265,23 @@ void forward_step(const Scan<T, kCell>& scan, const A& act, Index s, Index j0, I
     T* at[kMostRows];
     for (Index p = p0; p < p1; ++p) {
       for (Index i = 0; i < n; ++i) at[i] = g[i] + p * kColumns;
-      multiply_panels<T, 2, 1>(a, 1, int(n), scan.packed_recurrent() + p * scan.H * kColumns, kColumns, 0, scan.H, at,
-                               Start::kAccumulate, nullptr, nullptr);
+      left.with(scan.packed_recurrent(), scan.H, [&](auto rows, auto packed, Index depth) {
+        multiply_panels<T, 2, 1>(rows, 1, int(n), packed + p * depth * kColumns, kColumns, 0, depth, at, Start::kAccumulate,
+                                 nullptr, nullptr);
+      });
       for (Index i = 0; i < n; ++i)
         for_each_block<T, G>(scan.H, p, p + 1, [&](auto tag, Index offset, Index unit, int count) {
           using P = decltype(tag);
           store_first(reset[i] + unit, Maths::template forward_reset<P>(act, block(i, offset, unit, count)), count);
         });
     }
+    const LeftRows<T> after(reset, n, scan.H, scan.pairs);
     for (Index p = p0; p < p1; ++p) {
       for (Index i = 0; i < n; ++i) at[i] = g[i] + p * kColumns + 2 * kLanes<T>;
-      multiply_panels<T, 1, 1>(reset, 1, int(n), scan.packed_recurrent() + p * scan.H * kColumns + 2 * kLanes<T>, kColumns, 0,
-                               scan.H, at, Start::kAccumulate, nullptr, nullptr);
+      after.with(scan.packed_recurrent(), scan.H, [&](auto rows, auto packed, Index depth) {
+        multiply_panels<T, 1, 1>(rows, 1, int(n), packed + p * depth * kColumns + 2 * kLanes<T>, kColumns, 0, depth, at,
+                                 Start::kAccumulate, nullptr, nullptr);
+      });
       finish(p, p + 1);
     }
   } else {
@@ -261,10 +290,11 @@ void forward_step(const Scan<T, kCell>& scan, const A& act, Index s, Index j0, I
     // Every other step takes the panels from the last to the first: what the caches still hold of U comes first.
     const bool down = s & 1;
     for (Index done = 0; done < p1 - p0; done += group) {
-      const Index left = std::min<Index>(group, p1 - p0 - done), p = down ? p1 - done - left : p0 + done;
-      multiply<T, PV>(a, 1, int(n), scan.packed_recurrent(), scan.H, vectors, p, p + left, c, start, scan.packed_recurrent_bias(),
-                      down);
-      finish(p, p + left);
+      const Index some = std::min<Index>(group, p1 - p0 - done), p = down ? p1 - done - some : p0 + done;
+      left.with(scan.packed_recurrent(), scan.H, [&](auto rows, auto packed, Index depth) {
+        multiply<T, PV>(rows, 1, int(n), packed, depth, vectors, p, p + some, c, start, scan.packed_recurrent_bias(), down);
+      });
+      finish(p, p + some);
     }
   }
 }
@@ -398,14 +428,6 @@ void recurrent_forward(const RecurrentCall<T>& call, const A& act, const Team& t
 
 // ---- The way back -------------------------------------------------------------------------------------------------------
 
-constexpr int kApartRows = 16;  // rows of dx that go through scratch memory
-
-template <class T, Cell kCell>
-Index recurrent_thread_scratch(const RecurrentCall<T>& call) {
-  constexpr int G = CellOf<T, kCell>::kGates;
-  return std::max(weight_scratch<T, G>(call.features + 2 * call.units), kApartRows * call.features);
-}
-
 // Scratch of one direction on the way back: the gradient of h that step s + 1 hands to step s, dc likewise, and products.
 template <class T, Cell kCell>
 struct BackScan : Scan<T, kCell> {
@@ -436,8 +458,11 @@ void hand_back(const BackScan<T, kCell>& scan, Index s, Index j0, Index n, Index
     a[i] = scan.to_recurrent(s, j0 + i);
     c[i] = scale ? scan.product_row(j0 + i) : scan.dh_row(j0 + i);
   }
-  multiply<T, Plain::kPanel>(a, 1, int(n), scan.transposed_recurrent(), scan.back_columns, Plain::vectors(scan.H), p0, p1, c,
-                             carries && !scale ? Start::kAccumulate : Start::kZero, static_cast<const T*>(nullptr), s & 1);
+  LeftRows<T>(a, n, scan.back_columns, scan.pairs)
+      .with(scan.transposed_recurrent(), scan.back_columns, [&](auto rows, auto packed, Index depth) {
+        multiply<T, Plain::kPanel>(rows, 1, int(n), packed, depth, Plain::vectors(scan.H), p0, p1, c,
+                                   carries && !scale ? Start::kAccumulate : Start::kZero, nullptr, s & 1);
+      });
   if (!scale) return;
   const Index u0 = p0 * Plain::kPanel * kLanes<T>, u1 = std::min<Index>(scan.H, p1 * Plain::kPanel * kLanes<T>);
   for (Index i = 0; i < n; ++i) {
@@ -514,8 +539,10 @@ void backward_step(const BackScan<T, kCell>& scan, const A& act, Index s, Index 
       c[i] = scan.product_row(j0 + i);
     }
     using Plain = typename Scan<T, kCell>::Plain;
-    multiply<T, Plain::kPanel>(a, 1, int(n), scan.transposed_recurrent(), scan.back_columns, Plain::vectors(scan.H), p0, p1, c,
-                               Start::kZero);
+    LeftRows<T>(a, n, scan.back_columns, scan.pairs)
+        .with(scan.transposed_recurrent(), scan.back_columns, [&](auto rows, auto packed, Index depth) {
+          multiply<T, Plain::kPanel>(rows, 1, int(n), packed, depth, Plain::vectors(scan.H), p0, p1, c, Start::kZero);
+        });
     for (Index j = j0; j < j0 + n; ++j) {
       if (scan.masked(s, j)) continue;
       each(j, [&](auto tag, const Block<T>& b, Index unit, int) {
@@ -565,8 +592,10 @@ void input_gradient(const BackScan<T, kCell>& scan, Index s0, Index s1, Index j0
   const int limit = apart ? kApartRows : kMostRows;
   int rows = 0;
   const auto flush = [&] {
-    multiply_exact(a, rows, scan.transposed_kernel(), scan.back_columns, scan.D, product,
-                   add && !apart ? Start::kAccumulate : Start::kZero);
+    LeftRows<T>(a, rows, scan.back_columns, scan.pairs)
+        .with(scan.transposed_kernel(), scan.back_columns, [&](auto left, auto packed, Index depth) {
+          multiply_exact(left, rows, packed, depth, scan.D, product, add && !apart ? Start::kAccumulate : Start::kZero);
+        });
     for (int i = 0; i < rows && scaled; ++i)
       for (Index d = 0; d < scan.D; ++d) c[i][d] = (apart ? c[i][d] : T(0)) + product[i][d] * scales[i][d];
     rows = 0;
@@ -645,7 +674,8 @@ void weights_gradient(const BackScan<T, kCell>& scan, const Team& team, T* scrat
   const Factor<T> by_x{x, x_stride, scan.D, 0, G, dir.dkernel}, by_h{h, scan.H, scan.H, 0, G, dir.drecurrent};
   const Index R = scan.map.rows, H = scan.H;
   const auto gradients = [&](const T* g, const Factor<T>* factors, int count, T* bias) {
-    share_weight_gradients<T, G>(team, PlainRows<T>{g, scan.gate_stride}, R, H, factors, count, bias, false, scratch);
+    share_weight_gradients<T, G>(team, scan.call.mixed, PlainRows<T>{g, scan.gate_stride}, R, H, factors, count, bias, false,
+                                 scratch);
   };
   if constexpr (kCell == Cell::kGru) {
     gradients(dir.saved_gates, &by_x, 1, dir.dbias);
@@ -661,7 +691,7 @@ void weights_gradient(const BackScan<T, kCell>& scan, const Team& team, T* scrat
 
 template <class T, Cell kCell, class A>
 void recurrent_backward(const RecurrentCall<T>& call, const A& act, const Team& team) {
-  T* scratch = call.scratch_thread + team.rank * recurrent_thread_scratch<T, kCell>(call);
+  T* scratch = Scan<T, kCell>::thread_scratch(call, team) + Scan<T, kCell>::pair_elements(call);
   for (int d = 0; d < call.directions; ++d) pack_backward(BackScan<T, kCell>(call, d, team), team, call.dx.data);
   wait(team);
   for (int d = 0; d < call.directions; ++d) {
@@ -704,7 +734,7 @@ void recurrent_sizes(const RecurrentCall<T>& call, RecurrentSizes& sizes) {
   sizes.state_stride = row_stride<T>(padded_units);
   sizes.forward_pack = (D + H + 2) * gate_columns;
   sizes.backward_pack = gate_columns * (padded_units + Blocks<T, 1>::columns(D));
-  sizes.thread_scratch = recurrent_thread_scratch<T, kCell>(call);
+  sizes.thread_scratch = Scan<T, kCell>::thread_elements(call);
   sizes.chunk_rows = kMostRows;
 }
 

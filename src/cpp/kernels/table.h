@@ -63,7 +63,7 @@ struct Sequence {
 struct RecurrentSizes {
   Index gate_stride, state_stride;            // from row to row of gates, of c and of what is carried back
   Index forward_pack, backward_pack;          // packed weights of one direction
-  Index thread_scratch;                       // for each thread of a backward call
+  Index thread_scratch;                       // for each thread; forward it is for `mixed` alone
   Index chunk_rows;                           // rows of gates for each thread of a forward call that keeps none
 };
 
@@ -91,6 +91,7 @@ struct RecurrentCall {
   Activation activation, recurrent_activation;
   Index batch, steps, features, units;
   int directions;
+  int mixed;                    // products of bfloat16 pairs, where the instruction set has them
   int keep;                     // forward: gates of all steps are kept
   int packed;                   // forward: scratch_pack is filled already
   int y_is_h;                   // y is a view of saved_h
@@ -120,6 +121,7 @@ template <class T>
 struct DenseCall {
   Index rows, inputs, outputs;
   Activation activation;
+  int mixed;                    // as in RecurrentCall
   int packed;                   // forward: scratch_pack is filled already
   const T *x, *kernel, *bias;
   T* y;
@@ -134,6 +136,7 @@ struct DenseSizes {
 template <class T>
 struct LinearSoftmaxCall {
   Index rows, inputs, classes;
+  int mixed;                    // as in RecurrentCall
   const T *x, *kernel, *bias, *weights;
   const int32_t* targets;
   T* losses;
@@ -241,6 +244,7 @@ struct Word2VecCall {
 
 struct Table {
   const char* name;
+  int bfloat16;                 // whether calls may be `mixed`
   Kernels<float> f32;
   Kernels<double> f64;
   void (*word2vec)(const Word2VecCall&, const Team&);

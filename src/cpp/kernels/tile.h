@@ -17,7 +17,7 @@
 // are bitwise the same for every way to cut the work.
 #pragma once
 
-#include "simd.h"
+#include "mixed.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
@@ -79,35 +79,37 @@ SEQCORE_INLINE void full_vectors(Index units, Index panel, F f) {
 // Panels that are packed or unpacked side by side, so that whole lines and pages of the Keras matrix are used at a time.
 constexpr Index kPanelsAbreast = 8;
 
-// Packs panels [p0, p1) of a (K, G·units) matrix with rows `stride` apart to their places in `to`.
-template <int G, class T>
-void pack_panels(const T* from, Index stride, Index K, Index units, Index p0, Index p1, T* to) {
+// Packs panels [p0, p1) of a (K, G·units) matrix with rows `stride` apart to their places in `to`, as T or as pairs.
+template <int G, class T, class E>
+void pack_panels(const T* from, Index stride, Index K, Index units, Index p0, Index p1, E* to) {
   using P = Wide<T>;
+  const Index depth = depth_of<E>(K);
   constexpr Index kColumns = Blocks<T, G>::kPanel * kLanes<T>;
   for (Index first = p0; first < p1; first += kPanelsAbreast) {
     const Index last = std::min(first + kPanelsAbreast, p1), full = last - (is_full<T, G>(units, last - 1) ? 0 : 1);
-    for (Index k = 0; k < K; ++k)
+    for (Index k = 0; k < K; k += kDepth<E>)
       for (Index p = first; p < full; ++p) {
-        T* row = to + (p * K + k) * kColumns;
-        full_vectors<T, G>(units, p, [&](Index column, Index keras) { store(row + column, load<P>(from + k * stride + keras)); });
+        E* row = to + (p * depth + k / kDepth<E>)*kColumns;
+        full_vectors<T, G>(units, p, [&](Index column, Index keras) {
+          pack_lanes<T>(row + column, kLanes<T>, k, K, [&](Index i) { return load<P>(from + i * stride + keras); });
+        });
       }
     if (full == last) continue;
     // The last panel of the matrix is narrower or has lanes to spare.
     const Index width = Blocks<T, G>::panel_vectors(units, full) * kLanes<T>;
     Blocks<T, G>::segments(units, full, [&](Index column, Index keras, int count, int padded) {
-      T* out = to + full * K * kColumns + column;
-      for (Index k = 0; k < K; ++k) {
-        for (int i = 0; i < count; ++i) out[k * width + i] = from[k * stride + keras + i];
-        for (int i = count; i < padded; ++i) out[k * width + i] = 0;
-      }
+      E* out = to + full * depth * kColumns + column;
+      for (Index k = 0; k < K; k += kDepth<E>)
+        pack_lanes<T>(out + k / kDepth<E> * width, padded, k, K,
+                      [&](Index i) { return load_first<P>(from + i * stride + keras, count); });
     });
   }
 }
 
 // Packs panel `panel` of the transpose of a (N, G·units) matrix: K runs over its packed gate columns (for G = 1 over its units
 // alone), the columns over its N rows. What multiplies gate gradients, which stay in packed order.
-template <int G, class T>
-void pack_panel_transposed(const T* from, Index stride, Index N, Index units, Index panel, T* to) {
+template <int G, class T, class E>
+void pack_panel_transposed(const T* from, Index stride, Index N, Index units, Index panel, E* to) {
   using P = Wide<T>;
   constexpr int kWidth = kLanes<T>;
   const int vectors = Blocks<T, 1>::panel_vectors(N, panel);
@@ -117,17 +119,22 @@ void pack_panel_transposed(const T* from, Index stride, Index N, Index units, In
     Blocks<T, G>::segments(units, gates, [&](Index column, Index source, int count, int padded) {
       for (int v = 0; v < vectors; ++v) {
         const Index n0 = (panel * Blocks<T, 1>::kPanel + v) * kWidth;
-        T* out = to + (k0 + column) * width + v * kWidth;
+        E* out = to + (k0 + column) / kDepth<E> * width + v * kWidth;
         const T* in = from + n0 * stride + source;
         if (count == kWidth && n0 + kWidth <= N) {
           ei::PacketBlock<P, kWidth> block;
           for (int i = 0; i < kWidth; ++i) block.packet[i] = load<P>(in + i * stride);
           ei::ptranspose(block);
-          for (int i = 0; i < kWidth; ++i) store(out + i * width, block.packet[i]);
+          for (int i = 0; i < kWidth; i += kDepth<E>)
+            pack_lanes<T>(out + i / kDepth<E> * width, kWidth, i, kWidth, [&](Index k) { return block.packet[k]; });
         } else {
-          const int rows = int(std::min<Index>(kWidth, N - n0));
-          for (int i = 0; i < (G == 1 ? count : padded); ++i)
-            for (int n = 0; n < kWidth; ++n) out[i * width + n] = i < count && n < rows ? in[n * stride + i] : T(0);
+          const int rows = int(std::min<Index>(kWidth, N - n0)), lines = G == 1 ? count : padded;
+          for (int i = 0; i < lines; i += kDepth<E>)
+            pack_lanes<T>(out + i / kDepth<E> * width, kWidth, i, lines, [&](Index k) {
+              alignas(64) T part[kWidth] = {};
+              for (int n = 0; n < rows && k < count; ++n) part[n] = in[n * stride + k];
+              return load<P>(part);
+            });
         }
       }
     });
@@ -140,13 +147,14 @@ enum class Start { kZero, kBias, kAccumulate };
 
 // c(row, :) = start + sum over k of a(row, k) · b(k, :) for MR rows and NP panels of NV vectors.
 //
+// E is T, or Pair: then K counts pairs of k, and everything else is as it was, for both are one lane of a vector of floats.
 // a, c: one pointer per row; a's elements are ak apart (1: A·B; the row stride of X: Xᵀ·B). b: rows of NV vectors,
 // `b_row` elements apart, panels `b_panel` apart. bias: the packed vector of the panels' columns. ahead: null, or what the
 // next tiles will read: kAhead cache lines of it are fetched at each k, so that a matrix that lies beyond the second-level cache
 // streams in while the tile computes.
-template <class T, int MR, int NV, int NP, int kAhead>
-SEQCORE_INLINE void tile(const T* const* a, Index ak, const T* b, Index b_row, Index b_panel, Index K, T* const* c, Start start,
-                         const T* bias, const T* ahead) {
+template <class T, int MR, int NV, int NP, int kAhead, class E>
+SEQCORE_INLINE void tile(const E* const* a, Index ak, const E* b, Index b_row, Index b_panel, Index K, T* const* c, Start start,
+                         const T* bias, const Given<E>* ahead) {
   using P = Wide<T>;
   constexpr int kVectors = NV * NP;
   P acc[MR][kVectors];
@@ -159,18 +167,18 @@ SEQCORE_INLINE void tile(const T* const* a, Index ak, const T* b, Index b_row, I
       for (int i = 0; i < MR; ++i) acc[i][v] = first;
     }
   }
-  const T* row[MR];
+  const E* row[MR];
   for (int i = 0; i < MR; ++i) row[i] = a[i];
   for (Index k = 0, at = 0; k < K; ++k, at += ak) {
-    P column[kVectors];
-    for (int v = 0; v < kVectors; ++v) column[v] = load<P>(b + (v / NV) * b_panel + (v % NV) * kLanes<T>);
+    Operand<E> column[kVectors];
+    for (int v = 0; v < kVectors; ++v) column[v] = load_operand(b + (v / NV) * b_panel + (v % NV) * kLanes<T>);
     b += b_row;
     if constexpr (kAhead > 0) {
       for (int line = 0; line < kAhead; ++line, ahead += 64 / sizeof(T)) __builtin_prefetch(ahead, 0, 2);
     }
     for (int i = 0; i < MR; ++i) {
-      const P scalar = fill<P>(row[i][at]);
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = madd(scalar, column[v], acc[i][v]);
+      const Operand<E> scalar = fill_operand(row[i][at]);
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = multiply_add(scalar, column[v], acc[i][v]);
     }
   }
   for (int i = 0; i < MR; ++i)
@@ -188,11 +196,11 @@ constexpr int tallest(int vectors) {
   return vectors >= 8 ? 1 : vectors == 4 ? 3 : vectors == 3 ? 4 : 6;
 }
 
-template <class T, int NV, int NP, int MR, int kAhead>
-SEQCORE_INLINE void tile_of_height(int height, const T* const* a, Index ak, const T* b, Index b_row, Index b_panel, Index K,
-                                   T* const* c, Start start, const T* bias, const T* ahead) {
-  if (height == MR) return tile<T, MR, NV, NP, kAhead>(a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
-  if constexpr (MR > 1) tile_of_height<T, NV, NP, MR - 1, kAhead>(height, a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
+template <class T, int NV, int NP, int MR, int kAhead, class E>
+SEQCORE_INLINE void tile_of_height(int height, const E* const* a, Index ak, const E* b, Index b_row, Index b_panel, Index K,
+                                   T* const* c, Start start, const T* bias, const Given<E>* ahead) {
+  if (height == MR) return tile<T, MR, NV, NP, kAhead, E>(a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
+  if constexpr (MR > 1) tile_of_height<T, NV, NP, MR - 1, kAhead, E>(height, a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -15,7 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
-from ..autograd import Tensor, Variable, as_array, float_dtype, record
+from ..autograd import Tensor, Variable, as_array, record
+from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes
 from .arguments import as_lengths as as_lengths
 
@@ -72,7 +73,8 @@ class Layer:
     Args:
         trainable: whether tapes follow the weights.
         name: for summaries and files; counted names like ``lstm_1`` by default.
-        dtype: "float32" or "float64"; ``floatx`` by default. Inputs are cast to it.
+        dtype: "float32", "float64" or "mixed_bfloat16" (see :func:`seqcore.set_dtype_policy`, whose policy is the
+            default). Inputs are cast to the type of the weights.
         input_shape: shape of one sample, for the first layer of a Sequential.
         batch_input_shape: the same with the batch size in front.
 
@@ -122,7 +124,10 @@ class Layer:
     ) -> None:
         _refuse_unknown(type(self), unknown)
         self.name = str(name) if name else _automatic_name(type(self))
-        self._dtype = float_dtype(dtype)
+        self._dtype, mixed = types_of(dtype)
+        self._policy = MIXED if mixed else str(self._dtype.name)
+        # Whether the core is asked for products of bfloat16.
+        self._mixed = products_of(self._dtype, mixed)
         self._trainable = bool(trainable)
         self._own: list[tuple[Variable, bool]] = []
         self.built = False
@@ -137,8 +142,13 @@ class Layer:
 
     @property
     def dtype(self) -> str:
-        """Name of the floating-point type."""
+        """Name of the floating-point type of the weights."""
         return str(self._dtype.name)
+
+    @property
+    def dtype_policy(self) -> str:
+        """``dtype``, or "mixed_bfloat16"."""
+        return self._policy
 
     @property
     def trainable(self) -> bool:
@@ -489,7 +499,7 @@ class Layer:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal layer with new weights; subclasses add theirs."""
-        config: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype}
+        config: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype_policy}
         if self._batch_input_shape is not None:
             config["batch_input_shape"] = list(self._batch_input_shape)
         return config

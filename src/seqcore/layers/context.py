@@ -133,7 +133,7 @@ def run_context(
     shown = _shown(mask, reverse, zero_masked, start is not None)
 
     flat, restore = ops.rows(array)
-    z = _core.dense_forward(flat, context_kernel)
+    z = _core.dense_forward(flat, context_kernel, mixed=layer._mixed)
     s, s_last = _core.context_scan_forward(
         restore(z), alpha, None if start is None else start[1], lengths, mask, reverse
     )
@@ -155,6 +155,7 @@ def run_context(
         sequences=sequences,
         zero_masked=zero_masked,
         save=is_recording(inputs),
+        mixed=layer._mixed,
     )
     if sequences:
         y = _time_major(batch, steps, h + c, array.dtype)
@@ -208,6 +209,7 @@ def run_context(
             need_dx=need_dx,
             need_weights=need_weights,
             out=home,
+            mixed=layer._mixed,
         )
         gradients: list[Gradient] = [None, dcontext, None, None, None, None]
         if need_dx:

@@ -167,7 +167,7 @@ class Dense(Layer):
         # A softmax runs over the logits; its way back makes the gradient of the logits, and the rest is linear.
         soft = self.activation == "softmax"
         fused = "linear" if soft else self.activation
-        y = _core.dense_forward(flat, k, None if bias is None else bias._array, fused)
+        y = _core.dense_forward(flat, k, None if bias is None else bias._array, fused, mixed=self._mixed)
         if soft:
             y = _core.softmax(y)
         out = Tensor(restore(y))
@@ -191,6 +191,7 @@ class Dense(Layer):
                 need_dx=need_dx,
                 need_weights=need_weights,
                 out=homes,
+                mixed=self._mixed,
             )
             return None if dx is None else restore(dx), dkernel, dbias
 

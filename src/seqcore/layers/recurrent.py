@@ -82,6 +82,8 @@ def run(
         options["activation"] = activation
     if recurrent_activation != "sigmoid":
         options["recurrent_activation"] = recurrent_activation
+    if first._mixed:
+        options["mixed"] = True
     y, finals, saved = _core.recurrent_forward(
         first._core_cell, x._array, [part._arrays() for part in parts], **options
     )

@@ -59,7 +59,7 @@ class Bidirectional(Layer):
                 raise ValueError(f"{name}: expected a recurrent layer, got {type(one).__name__}")
         if merge_mode not in _MERGES:
             raise ValueError(f"merge_mode: expected 'concat', 'sum', 'mul', 'ave' or None, got {merge_mode!r}")
-        kwargs.setdefault("dtype", layer.dtype)
+        kwargs.setdefault("dtype", layer.dtype_policy)
         if layer._batch_input_shape is not None and "input_shape" not in kwargs:
             kwargs.setdefault("batch_input_shape", layer._batch_input_shape)
         super().__init__(**kwargs)
@@ -283,7 +283,7 @@ class TimeDistributed(Layer):
     def __init__(self, layer: Any, **kwargs: Any) -> None:
         if not isinstance(layer, Layer):
             raise ValueError(f"layer: expected a Layer, got {type(layer).__name__}")
-        kwargs.setdefault("dtype", layer.dtype)
+        kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(**kwargs)
         self.layer = layer
         self._input_kinds = layer._input_kinds

@@ -1,0 +1,147 @@
+// What a product multiplies: numbers of its own type, or pairs of bfloat16 whose products are summed in float (AVX-512 BF16).
+//
+// A bfloat16 is the upper half of a float, rounded to nearest even. A Pair holds the elements k (low half) and k + 1 (high half)
+// of a row or column; one instruction adds both their products to a float. A Pair is as wide as a float, so panels, strides
+// and tiles of pairs look like those of floats with half the k.
+#pragma once
+
+#include "simd.h"
+
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+namespace seqcore::SEQCORE_VARIANT {
+
+struct Pair {
+  uint32_t bits;
+};
+
+// Whether products of T can be made of pairs.
+#ifdef __AVX512BF16__
+template <class T>
+constexpr bool kMixed = sizeof(T) == sizeof(float);
+#else
+template <class T>
+constexpr bool kMixed = false;
+#endif
+
+// Pairs of `count` elements; the last may be half empty.
+constexpr Index pairs_of(Index count) { return (count + 1) / 2; }
+
+// Rows of k that a row of E stands for, and how many rows of E K of them are.
+template <class E>
+constexpr int kDepth = std::is_same_v<E, Pair> ? 2 : 1;
+template <class E>
+SEQCORE_INLINE Index depth_of(Index K) {
+  return (K + kDepth<E> - 1) / kDepth<E>;
+}
+
+// A parameter whose type the other arguments decide.
+template <class T>
+struct GivenType {
+  using Type = T;
+};
+template <class T>
+using Given = typename GivenType<T>::Type;
+
+template <class E>
+struct OperandOf {
+  using Type = Wide<E>;
+};
+template <class E>
+using Operand = typename OperandOf<E>::Type;
+
+template <class T>
+SEQCORE_INLINE Operand<T> load_operand(const T* from) {
+  return load<Wide<T>>(from);
+}
+template <class T>
+SEQCORE_INLINE Operand<T> fill_operand(T value) {
+  return fill<Wide<T>>(value);
+}
+template <class P>
+SEQCORE_INLINE P multiply_add(const P& a, const P& b, const P& c) {
+  return madd(a, b, c);
+}
+
+#ifdef __AVX512BF16__
+
+struct PairVector {
+  __m512i bits;
+};
+template <>
+struct OperandOf<Pair> {
+  using Type = PairVector;
+};
+SEQCORE_INLINE PairVector load_operand(const Pair* from) { return {_mm512_loadu_si512(from)}; }
+SEQCORE_INLINE PairVector fill_operand(Pair value) { return {_mm512_set1_epi32(int(value.bits))}; }
+SEQCORE_INLINE Wide<float> multiply_add(const PairVector& a, const PairVector& b, const Wide<float>& c) {
+  return _mm512_dpbf16_ps(c, (__m512bh)a.bits, (__m512bh)b.bits);
+}
+
+// The pairs (low, high), lane by lane.
+SEQCORE_INLINE void store_pairs(Pair* to, const Wide<float>& low, const Wide<float>& high) {
+  const __m512i first = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(low));
+  const __m512i second = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(high));
+  _mm512_storeu_si512(to, _mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
+}
+
+// A row as pairs of neighbours: pairs_of(count) of them.
+SEQCORE_INLINE void pair_row(const float* from, Index count, Pair* to) {
+  Index k = 0;
+  for (; k + 32 <= count; k += 32)
+    _mm512_storeu_si512(to + k / 2, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + k + 16), _mm512_loadu_ps(from + k)));
+  if (k == count) return;
+  alignas(64) float part[32] = {};
+  for (Index i = k; i < count; ++i) part[i - k] = from[i];
+  alignas(64) Pair pairs[16];
+  _mm512_store_si512(pairs, (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(part + 16), _mm512_load_ps(part)));
+  for (Index i = k / 2; i < pairs_of(count); ++i) to[i] = pairs[i - k / 2];
+}
+
+#else
+
+SEQCORE_INLINE void store_pairs(Pair*, const Wide<float>&, const Wide<float>&) {}
+SEQCORE_INLINE void pair_row(const float*, Index, Pair*) {}
+
+#endif
+
+// Element k of a packed column, found in the row that holds it.
+template <class T>
+SEQCORE_INLINE T element_of(T value, Index) {
+  return value;
+}
+SEQCORE_INLINE float element_of(Pair pair, Index k) {
+  const uint32_t bits = k % 2 ? pair.bits & 0xffff0000u : pair.bits << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+// The first n lanes of row k (and k + 1) of a packed matrix with K rows, of which read(k) gives a vector of T.
+template <class T, class E, class Read>
+SEQCORE_INLINE void pack_lanes(E* to, int n, Index k, Index K, Read read) {
+  if constexpr (kDepth<E> == 1) {
+    store_first(to, read(k), n);
+  } else if constexpr (kMixed<T>) {
+    const Wide<T> low = read(k), high = k + 1 < K ? read(k + 1) : fill<Wide<T>>(0);
+    if (n == kLanes<T>) return store_pairs(to, low, high);
+    alignas(64) Pair part[kLanes<T>];
+    store_pairs(part, low, high);
+    for (int i = 0; i < n; ++i) to[i] = part[i];
+  }
+}
+
+// Rows of x whose neighbours k and k + 1 become the pairs of one row of `to`, for sums over the rows.
+template <class T>
+void pair_rows_together(const T* from, Index stride, Index K, Index columns, Pair* to, Index to_stride) {
+  for (Index k = 0; k < K; k += 2)
+    for (Index n = 0; n < columns; n += kLanes<T>) {
+      const int count = int(std::min<Index>(kLanes<T>, columns - n));
+      pack_lanes<T>(to + k / 2 * to_stride + n, count, k, K,
+                    [&](Index row) { return load_first<Wide<T>>(from + row * stride + n, count); });
+    }
+}
+
+}  // namespace seqcore::SEQCORE_VARIANT

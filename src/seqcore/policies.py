@@ -1,0 +1,76 @@
+"""What numbers layers keep, and what their products are made of: float32, float64, or products of bfloat16 pairs."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from . import _core
+from .autograd import float_dtype, floatx, set_floatx
+
+MIXED = "mixed_bfloat16"
+_settings = {"mixed": False, "warned": False}
+
+
+def dtype_policy() -> str:
+    """The policy of layers made without ``dtype=``.
+
+    >>> dtype_policy()
+    'float32'
+    """
+    return MIXED if _settings["mixed"] else floatx()
+
+
+def set_dtype_policy(policy: str) -> None:
+    """Sets the policy of layers made without ``dtype=`` from now on.
+
+    Args:
+        policy: "float32", "float64" or "mixed_bfloat16": weights, states, sums and everything that is no product stay
+            float32, while the factors of the products of recurrent and dense layers, forward and back, are rounded to
+            bfloat16 (8 significant bits, the range of float32). Processors with AVX-512 BF16 multiply them twice as
+            fast; on others such layers work in float32, with one warning.
+
+    Raises:
+        ValueError: for another policy.
+    """
+    if policy == MIXED:
+        set_floatx("float32")
+        _settings["mixed"] = True
+        return
+    try:
+        set_floatx(policy)
+    except ValueError:
+        raise ValueError(f"policy: expected 'float32', 'float64' or '{MIXED}', got {policy!r}") from None
+    _settings["mixed"] = False
+
+
+def types_of(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
+    """The type of the weights, and whether products shall be of bfloat16, for a ``dtype=`` argument of a layer.
+
+    Raises:
+        ValueError: for anything but None, a floating-point type and "mixed_bfloat16".
+
+    >>> types_of("float64")
+    (dtype('float64'), False)
+    """
+    if dtype is None:
+        return float_dtype(None), _settings["mixed"]
+    if isinstance(dtype, str) and dtype == MIXED:
+        return np.dtype(np.float32), True
+    return float_dtype(dtype), False
+
+
+def products_of(dtype: np.dtype[Any], mixed: bool) -> bool:
+    """Whether a layer of these types asks the core for products of bfloat16."""
+    if not mixed or dtype != np.float32:
+        return False
+    if _core.info()["bfloat16"]:
+        return True
+    if not _settings["warned"]:
+        _settings["warned"] = True
+        isa = _core.info()["isa"]
+        warnings.warn(f"{MIXED}: no AVX-512 BF16 here ({isa}); these layers work in float32", stacklevel=4)
+    return False
