@@ -2,6 +2,7 @@
 
 import collections
 import glob
+import itertools
 import os
 import pathlib
 import re
@@ -14,7 +15,7 @@ import pytest
 from seqcore import _core
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ISAS = ("base", "avx2", "avx512")
+ISAS = ("base", "avx2", "avx512", "avx512_bf16")
 REDUCED = " or ".join(
     [
         "test_shapes",
@@ -116,15 +117,14 @@ def variant_objects():
     found = collections.defaultdict(list)
     if folder:
         for path in glob.glob(os.path.join(folder, "**", "*.o"), recursive=True):
-            words = set(re.split(r"[^a-z0-9]+", os.path.relpath(path, folder).lower()))
-            named = [isa for isa in ISAS if isa in words]
-            if len(named) == 1:
-                found[named[0]].append(path)
+            variant = re.search(r"kernels_(\w+)\.dir", os.path.relpath(path, folder))
+            if variant and variant[1] in ISAS:
+                found[variant[1]].append(path)
         assert found, f"SEQCORE_BUILD_DIR: expected a build folder with the variants' object files, got {folder}"
     return found
 
 
-PAIRS = (("base", "avx2"), ("base", "avx512"), ("avx2", "avx512"))
+PAIRS = tuple(itertools.combinations(ISAS, 2))
 
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")

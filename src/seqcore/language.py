@@ -79,7 +79,7 @@ def build_model(
         init_scale: largest absolute value of an initial weight.
         clip: largest global norm of the gradient.
         learning_rate: of SGD.
-        dtype: "float32" or "float64".
+        dtype: "float32", "float64" or "mixed_bfloat16"; None takes :func:`seqcore.dtype_policy`.
         loss: another loss than the cross-entropy of the softmax, for instance ``NCELoss(512, reduction="batch_mean")``.
 
     Raises:

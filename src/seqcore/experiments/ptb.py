@@ -74,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="words sampled for each batch (default: an eighth of the vocabulary, at most 512)",
     )
     parser.add_argument(
+        "--dtype-policy",
+        choices=("float32", "mixed_bfloat16"),
+        default="float32",
+        help="mixed_bfloat16: products of bfloat16 where the processor has AVX-512 BF16, all else float32",
+    )
+    parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
         help="go on from the checkpoint in --out, also with more epochs; by default an unfinished run goes on",
@@ -163,6 +169,7 @@ class _Run:
             settings.init_scale,
             settings.clip,
             settings.learning_rate,
+            dtype=arguments.dtype_policy,
             loss=self.loss,
         )
         self.model.build((None, None))
@@ -191,6 +198,8 @@ class _Run:
         given = {key: getattr(self.arguments, key) for key in ("size", "loss", "seed")}
         if isinstance(self.loss, SampledLoss):
             given["num_sampled"] = self.loss.num_sampled
+        if self.arguments.dtype_policy != "float32":
+            given["dtype_policy"] = self.arguments.dtype_policy
         return {**given, "text": text.hexdigest(), **chosen}
 
     def run(self) -> int:
@@ -322,6 +331,7 @@ class _Run:
         self._plot(metrics)
         results = record(self.arguments, "ptb", metrics, history, time.perf_counter() - self.begin)
         results["size"], results["loss"] = self.arguments.size, self.arguments.loss
+        results["dtype_policy"] = self.arguments.dtype_policy
         if isinstance(self.loss, SampledLoss):
             results["num_sampled"] = self.loss.num_sampled
         write_results(self.arguments, self.folder, results)
