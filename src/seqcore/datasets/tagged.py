@@ -191,8 +191,9 @@ class TagPosteriors:
     one who names the likeliest tag.
 
     >>> p = TagPosteriors(tagged_grammar())
-    >>> p.best("the old man the boats .".split(), "forward"), p.best("the old man the boats .".split(), "both")
-    (['DET', 'ADJ', 'NOUN', 'DET', 'NOUN', 'PUNCT'], ['DET', 'NOUN', 'VERB', 'DET', 'NOUN', 'PUNCT'])
+    >>> words = "the old man the boats .".split()
+    >>> " ".join(p.best(words, "forward")), " ".join(p.best(words, "both"))
+    ('DET ADJ VERB DET NOUN PUNCT', 'DET NOUN VERB DET NOUN PUNCT')
     """
 
     def __init__(self, grammar: Grammar) -> None:

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def encode_sentences(
     sentences: Sequence[Sentence], vocabulary: Vocabulary, tags: Sequence[str]
 ) -> tuple[Tensor, NDArray[np.int32]]:
-    """Ids (N, T) that carry the ``lengths`` of the sentences, and the numbers of the tags (N, T); zeros past the end."""
+    """Ids (N, T) that carry the ``lengths`` of the sentences, and the tags' numbers (N, T); zeros past the end."""
     numbers = {tag: i for i, tag in enumerate(tags)}
     y = pad_sequences([[numbers[tag] for tag in given] for _, given in sentences], padding="post")
     return encode_words([words for words, _ in sentences], vocabulary), y
@@ -362,4 +362,4 @@ class _Tagging:
             axes.set_xticks(places, tags, rotation=60, fontsize=8)
             axes.set_yticks(places, tags, fontsize=8)
             axes.set(xlabel="predicted tag", ylabel="true tag", title=title)
-        figure.suptitle("Test words by true and predicted tag")
+        figure.suptitle("Test words by true and predicted tag: what later words decide is guessed from left to right")
