@@ -38,7 +38,7 @@ CELLS: dict[str, tuple[str, Callable[[int], layers.Layer]]] = {
 COLORS = {"rnn": "#ee6677", "lstm": "#4477aa", "gru": "#228833", "rnn-cf": "#aa7722"}
 
 # Training that explodes: all eigenvalues of the recurrent kernel start at this modulus.
-RADIUS, EXPLODING_STEPS, EXPLODING_RATE = 1.3, 40, 0.03
+RADIUS, EXPLODING_STEPS, EXPLODING_RATE = 1.5, 40, 0.03
 CLIPPINGS = {"none": "", "value": "clipvalue", "norm": "clipnorm", "global norm": "global_clipnorm"}
 
 # The cliff: h_t = sigmoid(w h_{t-1} + b) over 50 steps from 1/2, graded at the end against 0.7.
