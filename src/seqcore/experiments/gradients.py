@@ -151,12 +151,15 @@ def compare_cells(run: Run, settings: Settings, units: int) -> dict[str, dict[st
         after = gradient_norms(model, *held)
         for layer in before:
             found[layer.replace("cell", cell)] = {"untrained": before[layer], "trained": after[layer]}
-        ratios = {when: float(norms[0] / norms[-1]) for when, norms in found[cell].items()}
         name, accuracy = cell.replace("-", "_"), rows[-1]["accuracy"]
+        for layer in before:
+            ratios = {when: float(norms[0] / norms[-1]) for when, norms in found[layer.replace("cell", cell)].items()}
+            key = layer.replace("cell", name).replace("/", "_")
+            run.metrics.update({f"{key}_{when}_ratio": ratio for when, ratio in ratios.items()})
         run.metrics[f"{name}_test_accuracy"], run.metrics[f"{name}_epochs"] = accuracy, len(rows)
-        run.metrics.update({f"{name}_{when}_ratio": ratio for when, ratio in ratios.items()})
         run.history += [{"part": "recall", "cell": cell, **row} for row in rows]
-        run.say(f"{title:12}{len(rows):6}{accuracy:10.3f}{ratios['untrained']:11.1e}{ratios['trained']:10.1e}")
+        shown = "".join(f"{run.metrics[f'{name}_{when}_ratio']:10.1e}" for when in ("untrained", "trained"))
+        run.say(f"{title:12}{len(rows):6}{accuracy:10.3f} {shown}")
     return found
 
 
