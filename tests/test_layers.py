@@ -538,6 +538,15 @@ def test_step_gradients(cell: Any) -> None:
     assert np.isfinite(steps).all() and steps[:, 0].any()
 
 
+def test_a_layer_without_sequences_in_between() -> None:
+    """The usual slip is named with its remedy; other shapes are not blamed on it."""
+    for make in (layers.SimpleRNN, layers.LSTM, layers.GRU, lambda n: layers.ContextRNN(n, n)):
+        with pytest.raises(ValueError, match=r"got \(2, 3\); a recurrent layer before it needs return_sequences=True"):
+            make(4)(np.zeros((2, 3)))
+        with pytest.raises(ValueError, match=r"got \(2, 3, 4, 5\)$"):
+            make(4)(np.zeros((2, 3, 4, 5)))
+
+
 def test_context_gradients() -> None:
     """dL/ds_t: the context kernel's gradient is the sum of (1 - alpha) x_t dL/ds_t."""
     layer = layers.ContextRNN(3, 2, alpha=0.7, return_sequences=True, dtype="float64")

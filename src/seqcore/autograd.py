@@ -442,7 +442,9 @@ class GradientTape:
         gradients: dict[int, Gradient] = {}
         for one, dy in zip(targets, given):
             if not isinstance(one, Tensor):
-                raise TypeError(f"target: expected a Tensor, got {type(one).__name__}")
+                hint = "; functions of NumPy leave the tape, those of seqcore.ops stay on it"
+                numbers = isinstance(one, (np.ndarray, np.generic))
+                raise TypeError(f"target: expected a Tensor, got {type(one).__name__}{hint if numbers else ''}")
             dy = np.ones(one.shape, one.dtype) if dy is None else as_array(dy, one.dtype)
             if dy.shape != one.shape:
                 raise ValueError(f"output_gradients: expected shape {one.shape}, got {dy.shape}")
