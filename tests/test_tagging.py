@@ -153,8 +153,8 @@ def test_predict(finished, capsys):
     folder, _ = finished
     assert cli.main(["predict", str(folder), "--text", "The old man the boats.", "--text", "the man rests ."]) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("the/DET old/NOUN man/VERB the/DET boats/NOUN ./PUNCT  0.")
-    assert second.startswith("the/DET man/NOUN rests/VERB ./PUNCT  0.")
+    assert "the/DET old/NOUN man/VERB the/DET boats/NOUN ./PUNCT  " in first and " 0." in first
+    assert "the/DET man/NOUN rests/VERB ./PUNCT  " in second and " 0." in second
     assert cli.main(["predict", str(folder), "the teacher saw her duck again .", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["prediction"].endswith("her/PRON duck/VERB again/ADV ./PUNCT") and 0.5 < found["probability"] <= 1
