@@ -243,3 +243,13 @@ def test_whole_chain_against_central_differences(units: int) -> None:
             down = float(variable.assign(moved) is variable and loss())
             variable.assign(values)
             assert grad[at] == pytest.approx((up - down) / (2 * eps), abs=1e-7)
+
+
+def test_a_target_that_left_the_tape() -> None:
+    w = Variable([1.0, 2.0])
+    with GradientTape() as tape:
+        total = np.sum(w * w)
+    with pytest.raises(TypeError, match="target: expected a Tensor, got float32; functions of NumPy leave the tape"):
+        tape.gradient(total, w)
+    with pytest.raises(TypeError, match="target: expected a Tensor, got str$"):
+        tape.gradient("loss", w)

@@ -501,6 +501,31 @@ def test_gradient_norms_of_real_layers(make):
     assert (norms[0] > 0).all() and norms[0][0] < norms[0][-1]
 
 
+def test_gradient_norms_of_one_batch():
+    """The function measures what the callback does, and leaves the model as it was."""
+    set_seed(0)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, 9, 3)).astype(np.float32), rng.normal(size=(6, 1)).astype(np.float32)
+    model = Sequential([layers.Input((9, 3)), layers.ContextRNN(4, 2, name="cf"), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    measured = callbacks.gradient_norms(model, x, y)
+    assert not model.layers[0].step_gradients and model.layers[0].last_step_gradients is None
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    callback = callbacks.GradientNorms(per="batch")
+    model.fit(x, y, batch_size=6, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
+    assert set(measured) == set(callback.norms) == {"cf", "cf/context"}
+    for name, norms in measured.items():
+        assert norms.shape == (9,)
+        np.testing.assert_allclose(callback.norms[name][0], norms, rtol=1e-5)
+    short = callbacks.gradient_norms(model, x, y, lengths=[4] * 6)["cf"]
+    assert short[3] > 0 and not short[4:].any()
+    with pytest.raises(ValueError, match="layers: .*cf.*'gru'"):
+        callbacks.gradient_norms(model, x, y, ["gru"])
+    with pytest.raises(RuntimeError, match="compile"):
+        callbacks.gradient_norms(Sequential([layers.Input((9, 3)), layers.GRU(2)]), x, y)
+
+
 def test_fit_with_the_usual_callbacks(tmp_path):
     set_seed(1)
     rng = np.random.default_rng(1)

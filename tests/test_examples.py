@@ -11,8 +11,10 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SMALL = {
     "cells_in_a_loop": ["--units", "8", "--steps", "6", "--batches", "120"],
+    "gradient_clipping": ["--batches", "240"],
     "language_model": ["--words", "30000", "--units", "32", "--epochs", "2"],
     "ragged_batches": ["--sequences", "600", "--longest", "12", "--epochs", "4"],
+    "word_vectors": ["--sentences", "30000", "--words", "paris"],
 }
 
 
@@ -40,6 +42,14 @@ def test_cells_in_a_loop():
     assert len(errors) == 6 and errors[-1] < 0.5 * errors[0] and errors[-1] < 0.2
 
 
+def test_gradient_clipping():
+    """Without clipping the loss explodes, with it the sum is learnt."""
+    before, after = run("gradient_clipping", *SMALL["gradient_clipping"]).split("clipped by global norm 1:")
+    assert "the loss is no longer a number" in before and "no longer" not in after
+    losses = numbers(r"loss +(\S+)", after)
+    assert len(losses) == 8 and losses[-1] < 0.85 < losses[0]
+
+
 def test_language_model():
     """Perplexity falls, and stays above the grammar's own."""
     text = run("language_model", *SMALL["language_model"])
@@ -61,3 +71,10 @@ def test_streaming(units):
     """Steps equal the whole sequence, and a saved state leads back."""
     text = run("streaming", "--units", units, "--steps", "50")
     assert numbers(r"whole sequence: (\S+)", text)[0] <= 1e-6 and "is equal: True" in text
+
+
+def test_word_vectors():
+    """The neighbours of a capital are of its topic, and analogies hold."""
+    text = run("word_vectors", *SMALL["word_vectors"])
+    assert re.search(r"^nearest to paris: \w+ 0\.\d\d, ", text, re.MULTILINE)
+    assert numbers(r"right \(([\d.]+)%\)", text)[0] > 50 and "does not belong: sister" in text

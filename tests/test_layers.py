@@ -538,6 +538,32 @@ def test_step_gradients(cell: Any) -> None:
     assert np.isfinite(steps).all() and steps[:, 0].any()
 
 
+def test_a_layer_without_sequences_in_between() -> None:
+    """The usual slip is named with its remedy; other shapes are not blamed on it."""
+    for make in (layers.SimpleRNN, layers.LSTM, layers.GRU, lambda n: layers.ContextRNN(n, n)):
+        with pytest.raises(ValueError, match=r"got \(2, 3\); a recurrent layer before it needs return_sequences=True"):
+            make(4)(np.zeros((2, 3)))
+        with pytest.raises(ValueError, match=r"got \(2, 3, 4, 5\)$"):
+            make(4)(np.zeros((2, 3, 4, 5)))
+
+
+def test_context_gradients() -> None:
+    """dL/ds_t: the context kernel's gradient is the sum of (1 - alpha) x_t dL/ds_t."""
+    layer = layers.ContextRNN(3, 2, alpha=0.7, return_sequences=True, dtype="float64")
+    x = data(SEQUENCE, "", "float64")
+    layer.step_gradients = True
+    with GradientTape() as tape:
+        total = ops.reduce_sum(layer(x) ** 2)
+    gradient = tape.gradient(total, layer.context_kernel)
+    found = layer.last_context_gradients
+    assert found.shape == (BATCH, STEPS, 2)
+    np.testing.assert_allclose(0.3 * np.einsum("btd,btc->dc", x, found), gradient, atol=1e-12)
+    # At the last step s_T reaches the loss as an output and through h_T.
+    y, pushed = layer(x).numpy()[:, -1], layer.context_recurrent_kernel.numpy()
+    last = 2 * y[:, 3:] + (2 * y[:, :3] * (1 - y[:, :3] ** 2)) @ pushed.T
+    np.testing.assert_allclose(found[:, -1], last, atol=1e-12)
+
+
 def test_recurrent_dropout_masks_stay_over_the_steps(cell: Any) -> None:
     layer = cell(return_sequences=True, dropout=0.5, seed=3)
     x = np.ones(SEQUENCE)

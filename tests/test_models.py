@@ -528,6 +528,39 @@ def test_validation_sees_each_second_epoch(rng):
     assert len(history["loss"]) == 4 and len(history["val_loss"]) == 2
 
 
+@models.register("tests/FixedBatch")
+class FixedBatch(models.Model):
+    """The books' way of cells: the first states are made once, for one batch size."""
+
+    def __init__(self, batch=8, units=3):
+        super().__init__()
+        self.state = [np.zeros((batch, units), np.float32)]
+        self.embedding = layers.Embedding(V, 4, input_length=5)
+        self.cell = layers.SimpleRNNCell(units, dropout=0.5)
+        self.head = models.Sequential([layers.Dense(4), layers.Dropout(rate=0.5), layers.ReLU(), layers.Dense(1)])
+
+    def call(self, inputs, training=None):
+        state = self.state
+        for x in sc.unstack(self.embedding(inputs), axis=1):
+            out, state = self.cell(x, state, training)
+        return sc.sigmoid(self.head(out, training))
+
+
+def test_states_of_a_fixed_batch_size(rng, tmp_path):
+    """Such a model is built by its first batch, trained on a list of batches, saved and loaded."""
+    x, y = ids(rng, 32, 5), rng.integers(0, 2, 32)
+    batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 32, 8)]
+    model = FixedBatch()
+    model.compile(optimizers.Adam(0.01), losses.BinaryCrossentropy(), metrics=["accuracy"])
+    history = model.fit(batches, epochs=2, validation_data=batches, verbose=0).history
+    assert history["val_loss"][1] == pytest.approx(model.evaluate(x, y, batch_size=8, verbose=0)[0], rel=1e-6)
+    model.save(tmp_path / "model.safetensors")
+    again = models.load_model(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.predict(x[:8], verbose=0), model.predict(x[:8], verbose=0))
+    with pytest.raises(ValueError, match=r"states: expected states of shape \(5, 3\)"):
+        model.predict(x[:5], verbose=0)
+
+
 def test_fit_with_generators_and_iterables(rng):
     x, y = regression(rng)
     batches = [(x[i : i + 10], y[i : i + 10]) for i in range(0, 40, 10)]
@@ -539,7 +572,7 @@ def test_fit_with_generators_and_iterables(rng):
         while True:
             yield from batches
 
-    for data, count in ((batches_of(batches), None), (endless(), 4), (batches_of(batches), 4)):
+    for data, count in ((batches_of(batches), None), (endless(), 4), (batches_of(batches), 4), (batches, None)):
         sc.set_seed(1)
         model = dense_model()
         model.fit(data, epochs=3, steps_per_epoch=count, verbose=0)

@@ -206,6 +206,9 @@ def test_clipping() -> None:
     sparse = ops.clip_by_value(IndexedSlices(np.array([[4.0], [4.0]]), [0, 0], (2, 1)), -5, 5)
     assert np.asarray(sparse).tolist() == [[5.0], [0.0]]
     assert np.asarray(ops.clip_by_norm(grads[2], 2.0)).tolist() == [[0.0], [2.0], [0.0]]
+    columns = IndexedSlices(np.array([[3.0, 0.0], [0.0, 4.0]]), [2, 0], (2, 3), axis=1)
+    (halved,), norm = ops.clip_by_global_norm([columns], 2.5)
+    assert float(norm) == 5.0 and np.asarray(halved).tolist() == [[0.0, 0.0, 1.5], [2.0, 0.0, 0.0]]
     for bad in (0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="clip_norm: expected a positive number"):
             ops.clip_by_global_norm(grads, bad)

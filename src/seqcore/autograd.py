@@ -461,7 +461,9 @@ class GradientTape:
         gradients: dict[int, Gradient] = {}
         for one, dy in zip(targets, given):
             if not isinstance(one, Tensor):
-                raise TypeError(f"target: expected a Tensor, got {type(one).__name__}")
+                hint = "; functions of NumPy leave the tape, those of seqcore.ops stay on it"
+                numbers = isinstance(one, (np.ndarray, np.generic))
+                raise TypeError(f"target: expected a Tensor, got {type(one).__name__}{hint if numbers else ''}")
             array = one._array
             if dy is None:
                 dy = np.ones(array.shape, array.dtype) if array.ndim else np.array(1, array.dtype)

@@ -252,6 +252,20 @@ class IterableSource:
 Source = ArraySource | IterableSource
 
 
+def is_list_of_batches(data: Any) -> bool:
+    """Whether ``data`` is a list of batches (x, y) or (x, y, sample_weight) of arrays."""
+    return (
+        isinstance(data, list)
+        and bool(data)
+        and all(
+            isinstance(one, tuple)
+            and 2 <= len(one) <= 3
+            and all(isinstance(part, (np.ndarray, Tensor)) for part in one)
+            for one in data
+        )
+    )
+
+
 def make_source(
     x: Any,
     y: Any = None,
@@ -267,7 +281,7 @@ def make_source(
     """The source of batches for what a user handed over as ``x``."""
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1):
         raise ValueError(f"steps: expected a positive number of batches, got {steps!r}")
-    if isinstance(x, (np.ndarray, Tensor, list, tuple, dict)) or np.isscalar(x):
+    if (isinstance(x, (np.ndarray, Tensor, list, tuple, dict)) or np.isscalar(x)) and not is_list_of_batches(x):
         return ArraySource(
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, shuffle=shuffle, stateful=stateful,
             class_weight=class_weight,

@@ -103,7 +103,9 @@ def clip_by_global_norm(t_list: Iterable[Any], clip_norm: float, use_norm: Any =
         values = _values(one)
         values = values * values.dtype.type(scale)
         clipped.append(
-            IndexedSlices(values, one.indices, one.shape) if isinstance(one, IndexedSlices) else Tensor(values)
+            IndexedSlices(values, one.indices, one.shape, one.axis)
+            if isinstance(one, IndexedSlices)
+            else Tensor(values)
         )
     return clipped, norm
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -136,6 +137,44 @@ class Grammar:
                     stack += pushes[top][choice]
             total += sentence
         return [names[i] for i in text], total
+
+    def templates(self) -> list[tuple[float, tuple[str, ...]]]:
+        """All kinds of sentences of a grammar without recursion, by falling probability.
+
+        Returns:
+            (probability, the classes of its words): a class is a nonterminal that only names words, or a word itself.
+
+        Raises:
+            ValueError: a recursive grammar, which has no end of them.
+
+        >>> g = Grammar({"S": [(0.25, ("a", "X")), (0.75, ("X",))], "X": [(0.5, ("b",)), (0.5, ("c",))]}, "S")
+        >>> g.templates()
+        [(0.75, ('X',)), (0.25, ('a', 'X'))]
+        """
+        found: dict[str, list[tuple[float, tuple[str, ...]]]] = {}
+
+        def expand(symbol: str, above: tuple[str, ...]) -> list[tuple[float, tuple[str, ...]]]:
+            if symbol in above:
+                raise ValueError(f"rules: expected a grammar without recursion, got one at {symbol!r}")
+            if symbol not in self.rules or symbol in self._lexicon:
+                return [(1.0, (symbol,))]
+            if symbol not in found:
+                sums: dict[tuple[str, ...], float] = {}
+                for p, right in self.rules[symbol]:
+                    parts = [expand(part, (*above, symbol)) for part in right]
+                    for chosen in itertools.product(*parts):
+                        classes = tuple(one for _, part in chosen for one in part)
+                        sums[classes] = sums.get(classes, 0.0) + p * math.prod(q for q, _ in chosen)
+                found[symbol] = [(p, classes) for classes, p in sums.items()]
+            return found[symbol]
+
+        return sorted(expand(self.start, ()), key=lambda one: (-one[0], one[1]))
+
+    def class_words(self, name: str) -> dict[str, float]:
+        """The words of a class of :meth:`templates` with their probabilities."""
+        if name not in self.rules:
+            return {name: 1.0}
+        return {word: math.exp(log_p) for word, log_p in self._lexicon[name].items()}
 
     def log_probability(self, sentence: Iterable[str]) -> float:
         """Log-probability of one sentence, summed over its derivations; -inf if it has none.

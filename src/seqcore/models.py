@@ -178,15 +178,16 @@ class Model(Trainable):
         if self.built or self._inputs.value == "building":
             self.built = True
             return
-        self._call_on_zeros([_zeros(input_shape)])
+        self._call_with_own_states([_zeros(input_shape)])
 
-    def _call_on_zeros(self, inputs: Sequence[Any]) -> None:
+    def _call_with_own_states(self, inputs: Sequence[Any]) -> None:
         with self.state_scope():
             self(*inputs)
 
     def _build_for(self, x: Any) -> None:
         """Builds for one step's data, without a trace in the states."""
-        self._call_on_zeros([_first_row(x)])
+        # All rows: a model may hold states of a fixed batch size.
+        self._call_with_own_states([x])
 
     def _build_config(self) -> Any:
         """What :meth:`_build_from_config` needs to build an equal model; JSON-able."""
@@ -194,7 +195,7 @@ class Model(Trainable):
 
     def _build_from_config(self, config: Any) -> None:
         if not self.built:
-            self._call_on_zeros([_from_description(one) for one in config["inputs"]])
+            self._call_with_own_states([_from_description(one) for one in config["inputs"]])
 
     # ------------------------------------------------------------ summary
 
@@ -614,15 +615,6 @@ def _zeros(shape: Any) -> Any:
     if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], (list, tuple)):
         return [_zeros(one) for one in shape]
     return np.zeros([1 if size is None else size for size in shape], np.float32)
-
-
-def _first_row(x: Any) -> Any:
-    if isinstance(x, list):
-        return [_first_row(one) for one in x]
-    row = Tensor(x._array[:1])
-    row.lengths = None if x.lengths is None else x.lengths[:1]
-    row.mask = None if x.mask is None else x.mask[:1]
-    return row
 
 
 def _describe(value: Any) -> Any:

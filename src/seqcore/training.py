@@ -17,7 +17,7 @@ from . import losses as _losses
 from . import metrics as _metrics
 from . import optimizers as _optimizers
 from .autograd import Variable
-from .batches import ArraySource, Source, make_batch, make_source
+from .batches import ArraySource, Source, is_list_of_batches, make_batch, make_source
 from .callbacks import CallbackList, History, ProgressBar
 from .layers.base import Layer
 from .steps import Arena, Step, Tracker, structure
@@ -229,7 +229,7 @@ class Trainable(Layer):
 
         Args:
             x: (N, ...) array or Tensor, a list of arrays for a model with several inputs, or an iterable of batches x,
-                (x, y) or (x, y, sample_weight). A Tensor may carry ``lengths`` or ``mask``.
+                (x, y) or (x, y, sample_weight), such as a list of tuples. A Tensor may carry ``lengths`` or ``mask``.
             y: (N, ...) targets.
             batch_size: rows of a batch, 32 by default.
             verbose: 0 silent, 1 progress bar, 2 one line per epoch, "auto" by the kind of output.
@@ -303,7 +303,7 @@ class Trainable(Layer):
 
     def _validation_source(self, data: Any, steps: int | None, batch_size: int | None, stateful: bool) -> Source:
         try:
-            if isinstance(data, (tuple, list)):
+            if isinstance(data, (tuple, list)) and not is_list_of_batches(data):
                 if not 2 <= len(data) <= 3:
                     raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(data)} entries")
                 return make_source(*data, batch_size=batch_size, stateful=stateful, steps=steps)

@@ -3,7 +3,7 @@
 from .base import Callback, CallbackList, History, Logs
 from .monitors import EarlyStopping, EpochDecay, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau
 from .progress import ProgressBar
-from .records import CSVLogger, GradientNorms, TensorBoard
+from .records import CSVLogger, GradientNorms, TensorBoard, gradient_norms
 
 __all__ = [
     "CSVLogger",
@@ -19,4 +19,5 @@ __all__ = [
     "ProgressBar",
     "ReduceLROnPlateau",
     "TensorBoard",
+    "gradient_norms",
 ]

@@ -199,6 +199,9 @@ def run_context(
         dz, ds0 = _core.context_scan_backward(
             with_features(ds), ds_last, alpha, (batch, steps, c), lengths, mask, reverse, array.dtype.name
         )
+        if getattr(layer, "step_gradients", False) and alpha < 1:
+            # dz_t = (1 - alpha) dL/ds_t; with alpha = 1 the context never changes, and dz says nothing about it.
+            layer.last_context_gradients = np.asarray(dz) / (1 - alpha)  # type: ignore[attr-defined]
         home = (gradient_home(variables[0]), None) if need_weights else None
         dflat, dcontext, _ = _core.dense_backward(
             flat,
@@ -277,6 +280,7 @@ class ContextRNN(RecurrentLayer, ContextWeights):
     ) -> None:
         self._set_context(context_units, alpha, context_initializer)
         super().__init__(**_arguments(locals(), "context_units", "alpha", "context_initializer"), **kwargs)
+        self.last_context_gradients: Array | None = None
 
     def _run(
         self,

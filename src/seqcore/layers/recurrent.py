@@ -169,9 +169,10 @@ class RecurrentLayer(RecurrentWeights):
 
     def _features(self, input_shape: Any) -> int:
         if isinstance(input_shape, list) or len(input_shape) != 3 or input_shape[2] is None:
-            raise ValueError(
-                f"inputs: expected shape (batch, time, features) for layer {self.name!r}, got {_text(input_shape)}"
-            )
+            flat = not isinstance(input_shape, list) and len(input_shape) == 2
+            hint = "; a recurrent layer before it needs return_sequences=True" if flat else ""
+            got = f"{_text(input_shape)}{hint}"
+            raise ValueError(f"inputs: expected shape (batch, time, features) for layer {self.name!r}, got {got}")
         return int(input_shape[2])
 
     # --- calling ---

@@ -1,0 +1,367 @@
+"""One label per time step: the tags of words whose meaning later words decide, in one direction and in both.
+
+N: sentences, T: time steps, V: words, K: tags.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import layers, losses, optimizers, random
+from ..autograd import Tensor
+from ..datasets import TaggedCorpus, TagPosteriors, tagged_corpus, tagged_grammar
+from ..datasets.tagged import Sentence
+from ..layers import register
+from ..models import Sequential
+from ..text import Vocabulary, pad_sequences
+from .base import Run, check_at_least, data_folder
+
+Array = NDArray[Any]
+
+CELLS = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
+TITLES = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
+EMBEDDING, BATCH, RATE = 32, 64, 0.005
+# Share of the words that training replaces by <unk>, so that a new word gets its tag from its neighbours.
+HIDDEN_WORDS = 0.02
+EXAMPLES = (
+    "the old man the boats .",
+    "the old man paints the boats .",
+    "the boat sailed past the bridge near the red gate .",
+    "the boat sailed past the bridge near the red gate sank .",
+    "the teacher saw her duck .",
+    "the teacher saw her duck again .",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sentences to train on, and epochs."""
+
+    sentences: int
+    epochs: int
+
+
+PRESET_SETTINGS = {"quick": Settings(4000, 12), "book": Settings(20000, 20)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment."""
+    parser.add_argument("--cell", choices=(*CELLS, "all"), default="lstm", help="recurrent layer (default lstm)")
+    parser.add_argument(
+        "--direction", choices=("forward", "both", "compare"), default="compare", help="which way to read, or compare"
+    )
+    parser.add_argument("--units", type=int, default=64, metavar="N", help="units, of both directions together")
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def encode_sentences(
+    sentences: Sequence[Sentence], vocabulary: Vocabulary, tags: Sequence[str]
+) -> tuple[Tensor, NDArray[np.int32]]:
+    """Ids (N, T) that carry the ``lengths`` of the sentences, and the tags' numbers (N, T); zeros past the end."""
+    numbers = {tag: i for i, tag in enumerate(tags)}
+    y = pad_sequences([[numbers[tag] for tag in given] for _, given in sentences], padding="post")
+    return encode_words([words for words, _ in sentences], vocabulary), y
+
+
+def encode_words(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary) -> Tensor:
+    """Ids (N, T) with the ``lengths`` of the sentences on them."""
+    x = Tensor(pad_sequences([vocabulary.encode(words) for words in sentences], padding="post"))
+    x.lengths = np.array([len(words) for words in sentences], np.int32)
+    return x
+
+
+def hide_words(x: Tensor, unknown: int, seed: int) -> Tensor:
+    """A small part of the words replaced by the unknown one."""
+    ids = x.numpy()
+    hidden = Tensor(np.where(np.random.default_rng(seed).random(ids.shape) < HIDDEN_WORDS, unknown, ids))
+    hidden.lengths = x.lengths
+    return hidden
+
+
+# --- model ------------------------------------------------------------------------------------------------------------
+
+
+@register("seqcore.experiments.tagging/Tagger")
+class Tagger(Sequential):
+    """Embedding, recurrent layer over the sentence, Dense at every step; with its words and tags when saved."""
+
+    def predict_text(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """For each text its words with their tags and the probability of them all; used by ``seqcore predict``.
+
+        Raises:
+            ValueError: a text without words.
+        """
+        vocabulary, tags = Vocabulary.from_dict(self.extra["vocabulary"]), list(self.extra["tags"])
+        sentences = [split_words(text) for text in texts]
+        x = encode_words(sentences, vocabulary)
+        found = []
+        for words, p in zip(sentences, _softmax(self.predict(x, verbose=0)), strict=True):
+            best = p[: len(words)].argmax(axis=1)
+            pairs = [f"{word}/{tags[i]}" for word, i in zip(words, best, strict=True)]
+            probability = float(p[np.arange(len(words)), best].prod())
+            found.append({"text": " ".join(words), "prediction": " ".join(pairs), "probability": probability})
+        return found
+
+
+def split_words(text: str) -> list[str]:
+    """Words and stops in small letters.
+
+    >>> split_words("The old man the boats.")
+    ['the', 'old', 'man', 'the', 'boats', '.']
+    """
+    words = re.findall(r"[^\W_]+(?:['-][^\W_]+)*|[.,;:!?]", text.lower())
+    if not words:
+        raise ValueError(f"text: expected at least one word, got {text!r}")
+    return words
+
+
+def _softmax(logits: Array) -> Array:
+    p = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    found: Array = p / p.sum(axis=-1, keepdims=True)
+    return found
+
+
+def build_tagger(cell: str, direction: str, units: int, words: int, tags: int) -> Tagger:
+    """A compiled tagger; ``both`` directions share the units, so that the two kinds have outputs of one size."""
+    if direction == "both":
+        recurrent: layers.Layer = layers.Bidirectional(CELLS[cell](units // 2, return_sequences=True))
+    else:
+        recurrent = CELLS[cell](units, return_sequences=True)
+    model = Tagger([layers.Embedding(words, EMBEDDING), recurrent, layers.Dense(tags)])
+    model.compile(
+        optimizers.Adam(RATE, global_clipnorm=1.0),
+        losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Score:
+    """Shares that are right: of all words, of the words that have several tags, of whole sentences."""
+
+    words: float
+    ambiguous: float
+    sentences: float
+
+
+def ambiguous_words(sentences: Sequence[Sentence]) -> set[str]:
+    """The words that were seen with more than one tag."""
+    return {word for word, counts in _tag_counts(sentences).items() if len(counts) > 1}
+
+
+def most_frequent_tags(train: Sequence[Sentence], sentences: Sequence[Sentence]) -> list[list[str]]:
+    """The baseline: each word has the tag that it had most often, new ones the most frequent of all."""
+    counts = _tag_counts(train)
+    total = sum(counts.values(), Counter())
+    best = {word: found.most_common(1)[0][0] for word, found in counts.items()}
+    return [[best.get(word, total.most_common(1)[0][0]) for word in words] for words, _ in sentences]
+
+
+def _tag_counts(sentences: Sequence[Sentence]) -> dict[str, Counter[str]]:
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for words, tags in sentences:
+        for word, tag in zip(words, tags, strict=True):
+            counts[word][tag] += 1
+    return counts
+
+
+def score(sentences: Sequence[Sentence], predicted: Sequence[Sequence[str]], ambiguous: set[str]) -> Score:
+    """Compares predicted tags with the true ones.
+
+    >>> score([(["a", "b"], ["X", "Y"]), (["b"], ["X"])], [["X", "Y"], ["Y"]], {"b"})
+    Score(words=0.6666666666666666, ambiguous=0.5, sentences=0.5)
+    """
+    right = [
+        (word in ambiguous, tag == guess)
+        for (words, tags), guesses in zip(sentences, predicted, strict=True)
+        for word, tag, guess in zip(words, tags, guesses, strict=True)
+    ]
+    hard = [ok for is_hard, ok in right if is_hard]
+    whole = [list(tags) == list(guesses) for (_, tags), guesses in zip(sentences, predicted, strict=True)]
+    return Score(
+        float(np.mean([ok for _, ok in right])), float(np.mean(hard)) if hard else math.nan, float(np.mean(whole))
+    )
+
+
+def predict_tags(model: Sequential, x: Tensor, tags: Sequence[str]) -> list[list[str]]:
+    """The tags of each sentence, as many as it has words."""
+    best = model.predict(x, batch_size=256, verbose=0).argmax(axis=-1)
+    assert x.lengths is not None
+    return [[tags[i] for i in row[:length]] for row, length in zip(best.tolist(), x.lengths, strict=True)]
+
+
+def confusion_table(sentences: Sequence[Sentence], predicted: Sequence[Sequence[str]], tags: Sequence[str]) -> Array:
+    """(K, K) how often the tag of the row was taken for that of the column."""
+    number = {tag: i for i, tag in enumerate(tags)}
+    table = np.zeros((len(tags), len(tags)), np.int64)
+    for (_, given), guesses in zip(sentences, predicted, strict=True):
+        for tag, guess in zip(given, guesses, strict=True):
+            table[number[tag], number[guess]] += 1
+    return table
+
+
+def format_table(table: Array, tags: Sequence[str]) -> str:
+    """The table as text."""
+    lines = [f"{'':8}" + "".join(f"{tag:>7}" for tag in tags)]
+    lines += [f"{tag:8}" + "".join(f"{n:>7}" for n in row) for tag, row in zip(tags, table.tolist(), strict=True)]
+    return "\n".join(lines)
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains, evaluates and writes the results; the exit status.
+
+    Raises:
+        ValueError, OSError: with one line that says what to do.
+    """
+    check_at_least(2, units=arguments.units)
+    if arguments.units % 2:
+        raise ValueError(f"--units: expected an even number, since two directions share them, got {arguments.units}")
+    data_folder(arguments.data)
+    settings = PRESET_SETTINGS[arguments.preset]
+    one = Run(arguments, "tagging", arguments.cell, arguments.direction)
+    corpus = tagged_corpus(settings.sentences, seed=arguments.seed)
+    one.start(corpus.description)
+    return _Tagging(one, corpus, arguments.epochs or settings.epochs).run()
+
+
+class _Tagging:
+    """The models of one run, what is printed and saved."""
+
+    def __init__(self, run: Run, corpus: TaggedCorpus, epochs: int) -> None:
+        self.one, self.corpus, self.epochs, self.arguments = run, corpus, epochs, run.arguments
+        self.ambiguous = ambiguous_words(corpus.train)
+        parts = (corpus.train, corpus.valid, corpus.test)
+        self.train, self.valid, self.test = (encode_sentences(part, corpus.vocabulary, corpus.tags) for part in parts)
+        self.curves: dict[str, list[float]] = {}
+        self.tables: dict[str, Array] = {}
+        self.models: dict[str, Tagger] = {}
+
+    def run(self) -> int:
+        self.one.say(f"{'tags right, %':34}{'all words':>10}{'ambiguous':>11}{'sentences':>11}")
+        self._bounds()
+        cells = list(CELLS) if self.arguments.cell == "all" else [self.arguments.cell]
+        directions = ("forward", "both") if self.arguments.direction == "compare" else (self.arguments.direction,)
+        for cell in cells:
+            for direction in directions:
+                self._train(cell, direction)
+        self._save()
+        self._plot()
+        return self.one.finish(cell=self.arguments.cell, direction=self.arguments.direction, units=self.arguments.units)
+
+    def _bounds(self) -> None:
+        """The baseline, and what the best taggers reach that know the grammar."""
+        test, metrics = self.corpus.test, self.one.metrics
+        self._report("baseline", "most frequent tag of each word", most_frequent_tags(self.corpus.train, test))
+        posteriors = TagPosteriors(tagged_grammar())
+        for direction, title in (
+            ("forward", "best possible from left to right"),
+            ("both", "best possible, whole sentence"),
+        ):
+            self._report(f"ceiling_{direction}", title, [posteriors.best(words, direction) for words, _ in test])
+        metrics["ceiling_forward_long_run"] = posteriors.ceiling("forward")
+        self.one.say(
+            f"in the long run nobody gets more than {100 * metrics['ceiling_forward_long_run']:.2f} % of the words "
+            "right from left to right"
+        )
+
+    def _report(self, key: str, title: str, predicted: Sequence[Sequence[str]]) -> Score:
+        found = score(self.corpus.test, predicted, self.ambiguous)
+        self.one.metrics[f"{key}_test_accuracy"] = found.words
+        self.one.metrics[f"{key}_ambiguous_accuracy"] = found.ambiguous
+        values = f"{100 * found.words:10.2f}{100 * found.ambiguous:11.2f}"
+        if key != "ceiling_forward":  # the best word by word is not the best for whole sentences
+            self.one.metrics[f"{key}_sentence_accuracy"] = found.sentences
+            values += f"{100 * found.sentences:11.2f}"
+        self.one.say(f"{title:34}{values}")
+        return found
+
+    def _train(self, cell: str, direction: str) -> None:
+        corpus, key = self.corpus, f"{cell}_{direction}"
+        random.set_seed(self.arguments.seed)
+        model = build_tagger(cell, direction, self.arguments.units, corpus.vocabulary.size, len(corpus.tags))
+        x, y = self.train
+        x = hide_words(x, corpus.vocabulary.id("<unk>"), self.arguments.seed)
+        rows = self.one.fit(model, x, y, epochs=self.epochs, batch_size=BATCH, validation_data=self.valid, verbose=0)
+        for row in rows:
+            row["model"] = key
+        for name in ("best_epoch", "valid_accuracy", "seconds_per_epoch"):
+            self.one.metrics[f"{key}_{name}"] = self.one.metrics[name]
+        predicted = predict_tags(model, self.test[0], corpus.tags)
+        title = f"{TITLES[cell]}, {'both directions' if direction == 'both' else 'left to right'}"
+        self._report(key, title, predicted)
+        self.curves[title] = [row["val_accuracy"] for row in rows]
+        self.tables[title] = confusion_table(corpus.test, predicted, corpus.tags)
+        self.models[key] = model
+
+    def _save(self) -> None:
+        """The best model on the validation sentences, of both directions if there are such; tables and examples."""
+        keys = [key for key in self.models if key.endswith("both")] or list(self.models)
+        chosen = max(keys, key=lambda key: float(self.one.metrics[f"{key}_valid_accuracy"]))
+        extra = {"vocabulary": self.corpus.vocabulary.to_dict(), "tags": list(self.corpus.tags)}
+        lines = []
+        for key, model in self.models.items():
+            model.extra = extra
+            self.one.save_model(model, "model.safetensors" if key == chosen else f"{key}.safetensors")
+            lines += [key, *(found["prediction"] for found in model.predict_text(EXAMPLES)), ""]
+        for name in ("test_accuracy", "ambiguous_accuracy", "sentence_accuracy", "best_epoch", "valid_accuracy"):
+            self.one.metrics[name] = self.one.metrics[f"{chosen}_{name}"]
+        self.one.write_text("samples.txt", "\n".join(lines))
+        tables = [f"{title}\n{format_table(table, self.corpus.tags)}\n" for title, table in self.tables.items()]
+        self.one.write_text("confusion.txt", "rows: true tag, columns: predicted\n\n" + "\n".join(tables))
+        self.one.say(self.models[chosen].predict_text(EXAMPLES[:1])[0]["prediction"])
+        self.one.say(f"try: seqcore predict {self.one.folder} --text '{EXAMPLES[3]}'")
+
+    def _plot(self) -> None:
+        self.one.plot("accuracy.png", self._draw_accuracy)
+        self.one.plot("confusion.png", self._draw_confusion, 5.2 * len(self.tables) + 0.6, 4.8)
+
+    def _draw_accuracy(self, figure: Any) -> None:
+        axes, metrics = figure.add_subplot(), self.one.metrics
+        colors = {"SimpleRNN": "#ee6677", "LSTM": "#4477aa", "GRU": "#228833"}
+        for title, values in self.curves.items():
+            cell, way = title.split(", ")
+            style = "o-" if way == "both directions" else "s--"
+            axes.plot(range(1, len(values) + 1), np.multiply(100, values), style, color=colors[cell], label=title)
+        for name, text, style in (
+            ("ceiling_forward_long_run", "best possible from left to right", "--"),
+            ("baseline_test_accuracy", "most frequent tag of each word", ":"),
+        ):
+            axes.axhline(100 * metrics[name], color="#555555", linestyle=style, label=text)
+        axes.set(xlabel="epoch", ylabel="tags right on validation sentences (%)")
+        axes.set_ylim(bottom=min(90.0, 100 * metrics["baseline_test_accuracy"] - 1), top=100.3)
+        axes.set_title("Only who reads both ways knows every tag")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+
+    def _draw_confusion(self, figure: Any) -> None:
+        many = figure.subplots(1, len(self.tables), squeeze=False)[0]
+        tags, places = self.corpus.tags, range(len(self.corpus.tags))
+        for axes, (title, table) in zip(many, self.tables.items(), strict=True):
+            share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+            axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+            for i, j in zip(*np.nonzero(table), strict=True):
+                color = "white" if share[i, j] > 0.5 else "black"
+                axes.text(j, i, table[i, j], ha="center", va="center", fontsize=7, color=color)
+            axes.set_xticks(places, tags, rotation=60, fontsize=8)
+            axes.set_yticks(places, tags, fontsize=8)
+            axes.set(xlabel="predicted tag", ylabel="true tag", title=title)
+        figure.suptitle("Test words by true and predicted tag: what later words decide is guessed from left to right")
