@@ -4,8 +4,8 @@
     python -m benchmarks.instructions --record     # after a change that was meant
 
 Each case runs twice in a process of its own, with 1 and with 1 + N calls, on one thread and the AVX2 kernels (valgrind
-knows no AVX-512); the difference is what N calls take, without the start of Python. The exit status is 1 if a case needs
-more than ``--bound`` percent above its record.
+knows no AVX-512); the difference is what N calls take, without the start of Python. The exit status is 1 if a case
+needs more than ``--bound`` percent above its record.
 """
 
 from __future__ import annotations

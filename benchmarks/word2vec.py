@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--sample", 1e-4, float),
         ("--epochs", 1, int),
         ("--threads", 2, int),
+        ("--max-final-vocab", None, int),
     ):
         parser.add_argument(option, type=kind, default=default, help=f"default {default}")
     parser.add_argument(
@@ -119,6 +120,7 @@ def main() -> int:
                     "vector_size": arguments.size,
                     "window": arguments.window,
                     "negative": arguments.negative,
+                    "max_final_vocab": arguments.max_final_vocab,
                     "sample": arguments.sample,
                     "sg": int(arguments.architecture == "skipgram"),
                     "seed": seed,
