@@ -308,7 +308,9 @@ class PairBatches:
         self, model: Seq2Seq, source: Sequence[str], target: Sequence[str], batch_size: int = 64, shuffle: bool = True
     ) -> None:
         if len(source) != len(target) or not source:
-            raise ValueError(f"target: expected as many texts as sources, at least 1, got {len(target)} of {len(source)}")
+            raise ValueError(
+                f"target: expected as many texts as sources, at least 1, got {len(target)} of {len(source)}"
+            )
         if batch_size < 1:
             raise ValueError(f"batch_size: expected an integer >= 1, got {batch_size}")
         self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
