@@ -144,7 +144,7 @@ def evaluate(this: Run, model: Seq2Seq, train: DatePairs, test: DatePairs, width
         f"beam of {width} {found['test_accuracy_beam']:.4f}"
     )
     this.say(
-        f"letters in their place {found['test_letter_accuracy']:.4f}; the commonest letter of each place, {constant!r}: "
+        f"letters in their place {found['test_letter_accuracy']:.4f}; the commonest in each place, {constant!r}: "
         f"letters {found['baseline_letter_accuracy']:.4f}, exact match {found['baseline_accuracy']:.4f}"
     )
     right = Counter(form for form, one, target in zip(test.forms, greedy, test.target) if one.text == target)
