@@ -102,9 +102,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     generate.add_argument("--stop", metavar="WORD", help="end at this word, such as '<eos>'")
     generate.set_defaults(command=_generate)
 
-    predict = commands.add_parser("predict", help="perplexity and next words of a text, or class probabilities")
+    predict = commands.add_parser("predict", help="what a model says to a text or to an array")
     predict.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
-    predict.add_argument("text", nargs="?", help="a text, for a language model")
+    predict.add_argument("text", nargs="?", help="a text, for a language model or another model that reads text")
+    predict.add_argument("--text", dest="given_text", metavar="TEXT", help="the same as TEXT")
     predict.add_argument("--file", metavar="FILE", help="the text is in this file")
     predict.add_argument("--input", metavar="FILE.npy", help="an array (N, ...) for another model")
     predict.add_argument("--top", type=int, default=5, metavar="N", help="how many words or classes to show")
@@ -154,6 +155,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _load(path: str) -> Model:
+    from . import seq2seq  # noqa: F401  # registers its model for the file
     from .io import load_model
 
     place = Path(path)
@@ -165,19 +167,20 @@ def _load(path: str) -> Model:
     return load_model(place)
 
 
-def _load_language_model(path: str) -> tuple[Any, Vocabulary]:
+def _vocabulary_of(model: Model, path: str) -> Vocabulary:
+    """The vocabulary that a language model was saved with."""
     from .text import Vocabulary
 
-    model = _load(path)
     if "vocabulary" not in model.extra:
         raise ValueError(f"MODEL: expected a language model with its vocabulary, got {path!r} without one")
-    return model, Vocabulary.from_dict(model.extra["vocabulary"])
+    return Vocabulary.from_dict(model.extra["vocabulary"])
 
 
 def _generate(arguments: argparse.Namespace) -> int:
     from .language import generate
 
-    model, vocabulary = _load_language_model(arguments.model)
+    model: Any = _load(arguments.model)
+    vocabulary = _vocabulary_of(model, arguments.model)
     method = "greedy" if arguments.greedy else "sample" if arguments.beam is None else "beam"
     words = generate(
         model,
@@ -198,17 +201,37 @@ def _generate(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    given = [one for one in (arguments.text, arguments.file, arguments.input) if one is not None]
+    texts = (arguments.text, arguments.given_text)
+    given = [one for one in (*texts, arguments.file, arguments.input) if one is not None]
     if len(given) != 1:
-        raise ValueError(f"predict: expected one of TEXT, --file and --input, got {len(given)}")
-    return _predict_array(arguments) if arguments.input is not None else _predict_text(arguments)
+        raise ValueError(f"predict: expected one of TEXT, --text, --file and --input, got {len(given)}")
+    arguments.text = texts[0] if texts[1] is None else texts[1]
+    if arguments.input is not None:
+        return _predict_array(arguments)
+    model = _load(arguments.model)
+    return _predict_by_model(model, arguments) if hasattr(model, "predict_text") else _predict_text(model, arguments)
 
 
-def _predict_text(arguments: argparse.Namespace) -> int:
+def _predict_by_model(model: Any, arguments: argparse.Namespace) -> int:
+    """A model with ``predict_text(texts)``, which returns a dict for each: of the text, or of each line of the file."""
+    from .text import read_lines
+
+    texts = [arguments.text] if arguments.file is None else read_lines(arguments.file)
+    results = model.predict_text(texts)
+    if arguments.json:
+        print(json.dumps(results if arguments.file is not None else results[0]))
+        return 0
+    for result in results:
+        rest = {key: f"{one:.4f}" if isinstance(one, float) else one for key, one in result.items()}
+        print("  ".join(f"{key}: {one}" for key, one in rest.items() if key != "text" or len(results) > 1))
+    return 0
+
+
+def _predict_text(model: Any, arguments: argparse.Namespace) -> int:
     from .language import encode_text, evaluate_perplexity, next_words
     from .text import read_words
 
-    model, vocabulary = _load_language_model(arguments.model)
+    vocabulary = _vocabulary_of(model, arguments.model)
     if arguments.file is None:
         words = arguments.text.split()
     else:
