@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         this.save_model(model, file, words=[words.get(n, "") for n in range(len(words) + 1)])
     rows = sum(len(samples[0][0]) for samples in traces.values())
     this.plot("gates.png", lambda figure: draw_gates(figure, traces), 7, 0.34 * rows + 0.7 * len(traces))
-    this.plot("loss.png", lambda figure: draw_losses(figure, this.history))
+    this.plot("loss.png", lambda figure: draw_losses(figure, this.history, arguments.loss))
     return this.finish(cell=arguments.cell)
 
 
@@ -145,8 +145,8 @@ def compare(this: Run, cell: str, model: Sequential, x: Array) -> list[Steps]:
     ends = [float(steps[-1]["h"][0]) for steps in found]
     if abs(ends[0] - ends[1]) < _SATURATED:
         this.say(
-            f"  h ends at {ends[0]:.4f} and {ends[1]:.4f}: the unit is saturated, its gradient vanishes, and the answer is "
-            "the same after both inputs; other initial weights (--seed) may do better"
+            f"  h ends at {ends[0]:.4f} and {ends[1]:.4f}: the unit is saturated, its gradient vanishes, and it gives "
+            "both inputs the same answer; other initial weights (--seed) may do better"
         )
     if not largest < _TOLERANCE:
         raise FloatingPointError(
@@ -226,16 +226,17 @@ def draw_gates(figure: Any, traces: dict[str, list[Steps]]) -> None:
             axes.set_yticks(range(len(names)), names)
             axes.tick_params(length=0)
             axes.set_title(f"{cell.upper()} reads “{text}”", fontsize=10)
-    figure.colorbar(image, ax=panels, label="value of a gate or state", shrink=0.8)
+    figure.colorbar(image, ax=panels, label="value of a gate or state (c may lie beyond ±1)", shrink=0.9)
 
 
-def draw_losses(figure: Any, history: list[dict[str, Any]]) -> None:
+def draw_losses(figure: Any, history: list[dict[str, Any]], loss: str | None) -> None:
     """Loss by epoch, a line per cell."""
     axes = figure.add_subplot()
     for cell in LOSSES:
         rows = [row for row in history if row["cell"] == cell]
+        label = f"{cell.upper()}, {(loss or LOSSES[cell]).replace('_', ' ')}"
         if rows:
-            axes.plot([row["epoch"] for row in rows], [row["loss"] for row in rows], label=cell.upper())
-    axes.set(xlabel="epoch", ylabel="loss", title="One unit learns “this is an example”", ylim=(0, None))
+            axes.plot([row["epoch"] for row in rows], [row["loss"] for row in rows], label=label)
+    axes.set(xlabel="epoch", ylabel="loss (nats)", title="One unit learns “this is an example”", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend()
