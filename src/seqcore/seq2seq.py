@@ -105,18 +105,19 @@ class Seq2Seq(Model):
             raise ValueError(f"max_length: expected an integer >= 1, got {max_length}")
         self.source, self.target = Vocabulary(source), Vocabulary([START, END, *target])
         self.separator, self.lower, self.max_length = separator, bool(lower), int(max_length)
-        self.source_embedding = Embedding(self.source.size, embedding)
-        self.encoder = Bidirectional(LSTM(units, return_sequences=True, return_state=True))
-        self.target_embedding = Embedding(self.target.size, embedding)
-        self.decoder = LSTM(2 * units, return_sequences=True, return_state=True)
+        kind: dict[str, Any] = {"dtype": self.dtype}
+        self.source_embedding = Embedding(self.source.size, embedding, **kind)
+        self.encoder = Bidirectional(LSTM(units, return_sequences=True, return_state=True, **kind))
+        self.target_embedding = Embedding(self.target.size, embedding, **kind)
+        self.decoder = LSTM(2 * units, return_sequences=True, return_state=True, **kind)
         self.attention = None
         if attention == "additive":
-            self.key_projection = Dense(units, use_bias=False)
-            self.query_projection = Dense(units, use_bias=False)
-            self.attention = AdditiveAttention()
-            self.combine = Dense(2 * units, "tanh")
-        self.dropout = Dropout(dropout)
-        self.output_layer = Dense(self.target.size)
+            self.key_projection = Dense(units, use_bias=False, **kind)
+            self.query_projection = Dense(units, use_bias=False, **kind)
+            self.attention = AdditiveAttention(**kind)
+            self.combine = Dense(2 * units, "tanh", **kind)
+        self.dropout = Dropout(dropout, **kind)
+        self.output_layer = Dense(self.target.size, **kind)
 
     # ------------------------------------------------------------ the network
 

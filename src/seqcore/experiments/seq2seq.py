@@ -24,7 +24,7 @@ from ..seq2seq import PairBatches, Seq2Seq, Translation
 from .base import Run, check_at_least, data_folder
 
 # Pairs to validate and to test with.
-_VALID, _TEST = 1_000, 2_000
+VALID, TEST = 1_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = PRESETS_OF[arguments.preset]
     pairs, epochs = arguments.pairs or settings.pairs, arguments.epochs or settings.epochs
     try:
-        train, valid, test = date_pairs(arguments.direction, (pairs, _VALID, _TEST), arguments.seed)
+        train, valid, test = date_pairs(arguments.direction, (pairs, VALID, TEST), arguments.seed)
     except ValueError as error:
         raise ValueError(f"--pairs: {error}") from None
     this = Run(arguments, "seq2seq", arguments.direction, arguments.attention)
@@ -115,7 +115,8 @@ def build_model(train: DatePairs, units: int, attention: str, settings: Settings
     """A compiled model for the letters of the training pairs; capitals of a source make no difference."""
     source = sorted(set("".join(train.source).lower()))
     target = sorted(set("".join(train.target)))
-    model = Seq2Seq("".join(source), "".join(target), units, attention=attention, lower=True)
+    longest = max(map(len, train.target)) + 1
+    model = Seq2Seq("".join(source), "".join(target), units, attention=attention, lower=True, max_length=longest)
     model.compile(
         Adam(settings.learning_rate, global_clipnorm=settings.clip),
         SparseCategoricalCrossentropy(from_logits=True),
