@@ -208,7 +208,7 @@ def draw_attention(figure: Any, model: Seq2Seq, source: str) -> None:
     axes.set_yticks(range(weights.shape[0]), [*map(_visible, said), "end"])
     axes.tick_params(length=0)
     axes.set(xlabel="letter read", ylabel="letter written")
-    axes.set_title(f"Where the decoder looks: {source} → {said}")
+    axes.set_title(f"Where the decoder looks while it writes\n{source} → {said}", fontsize=10)
     figure.colorbar(image, ax=axes, label="attention weight (each row sums to 1)")
 
 
@@ -218,4 +218,4 @@ def _visible(letter: str) -> str:
 
 def _size(pairs: DatePairs, index: int) -> tuple[float, float]:
     """Inches for a picture in which each letter has its place."""
-    return max(5.5, 0.19 * len(pairs.source[index]) + 2.5), max(4.0, 0.24 * len(pairs.target[index]) + 1.5)
+    return max(6.5, 0.19 * len(pairs.source[index]) + 2.5), max(4.0, 0.24 * len(pairs.target[index]) + 1.5)
