@@ -8,7 +8,6 @@ import argparse
 import numpy as np
 
 import seqcore as sc
-from seqcore.seq2seq import PairBatches, Seq2Seq
 
 SYLLABLES = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
 
@@ -27,16 +26,16 @@ def main() -> None:
     held = len(words) // 10
 
     letters = sorted(set("".join(words)))
-    model = Seq2Seq(letters, letters, units=32, embedding=16)
+    model = sc.seq2seq.Seq2Seq(letters, letters, units=32, embedding=16)
     model.compile(
         sc.optimizers.Adam(0.005, global_clipnorm=1.0),
         sc.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["sequence_accuracy"],
     )
     model.fit(
-        PairBatches(model, words[held:], turned[held:], batch_size=32),
+        sc.seq2seq.PairBatches(model, words[held:], turned[held:], batch_size=32),
         epochs=arguments.epochs,
-        validation_data=PairBatches(model, words[:held], turned[:held], batch_size=256, shuffle=False),
+        validation_data=sc.seq2seq.PairBatches(model, words[:held], turned[:held], batch_size=256, shuffle=False),
         verbose=2,
     )
 

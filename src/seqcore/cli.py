@@ -155,7 +155,6 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _load(path: str) -> Model:
-    from . import seq2seq  # noqa: F401  # registers its model for the file
     from .io import load_model
 
     place = Path(path)
