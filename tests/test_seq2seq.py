@@ -359,6 +359,9 @@ def test_the_saved_model_predicts(finished, capsys, tmp_path):
     assert cli.main(["predict", str(finished), "--file", str(tmp_path / "dates.txt")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("text: 3 May 1997  prediction: ")
+    (tmp_path / "empty.txt").touch()
+    assert cli.main(["predict", str(finished), "--file", str(tmp_path / "empty.txt")]) == 2
+    assert "--file: expected at least one line of text" in capsys.readouterr().err
     for text, message in (("3/5/1997", "got '/' in '3/5/1997'"), ("", "got the empty ''")):
         assert cli.main(["predict", str(finished), "--text", text]) == 2
         error = capsys.readouterr().err

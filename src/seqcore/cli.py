@@ -216,6 +216,8 @@ def _predict_by_model(model: Any, arguments: argparse.Namespace) -> int:
     from .text import read_lines
 
     texts = [arguments.text] if arguments.file is None else read_lines(arguments.file)
+    if not texts:
+        raise ValueError(f"--file: expected at least one line of text, got the empty {arguments.file!r}")
     results = model.predict_text(texts)
     if arguments.json:
         print(json.dumps(results if arguments.file is not None else results[0]))

@@ -35,7 +35,7 @@ def additive_scores(query: Tensor, key: Tensor, scale: Tensor) -> Tensor:
     q, k, s = query._array, key._array, scale._array
     y = q[:, :, None, :] + k[:, None, :, :]
     np.tanh(y, out=y)
-    # Many small products, one per step of the query: each is the work of one thread, so the bits stay the same.
+    # One small product for each step of the query; one large one with a single column would be slower by far.
     scores = np.matmul(y, s)
 
     def backward(g: Array) -> tuple[Gradient, ...]:
