@@ -478,6 +478,29 @@ def adagrad(w, g, total, *, learning_rate, epsilon=1e-7):
 # --- sampled losses --------------------------------------------------------------------------------------------------
 
 
+def additive_attention(query, value, key, scale, allowed=None):
+    """Bahdanau's additive attention in plain loops.
+
+    Args:
+        query, value, key: (B, Tq, D), (B, Tv, E), (B, Tv, D).
+        scale: (D,).
+        allowed: (B, Tq, Tv) bool, what may be seen; None for all.
+
+    Returns:
+        (B, Tq, E) outputs and (B, Tq, Tv) weights, zeros where nothing may be seen.
+    """
+    (batch, steps, _), width = query.shape, value.shape[1]
+    outputs, weights = np.zeros((batch, steps, value.shape[2])), np.zeros((batch, steps, width))
+    for b in range(batch):
+        for i in range(steps):
+            seen = [j for j in range(width) if allowed is None or allowed[b, i, j]]
+            e = np.array([np.exp(np.sum(scale * np.tanh(query[b, i] + key[b, j]))) for j in seen])
+            for j, p in zip(seen, e / e.sum()):
+                weights[b, i, j] = p
+                outputs[b, i] += p * value[b, j]
+    return outputs, weights
+
+
 def sampled_loss(kind, weights, biases, labels, x, sampled, true_expected=None, sampled_expected=None, remove=False):
     """Losses (B,) and gradient of each loss by its logits (true classes, then samples), by the published formulas.
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -15,6 +16,7 @@ SMALL = {
     "language_model": ["--words", "30000", "--units", "32", "--epochs", "2"],
     "ragged_batches": ["--sequences", "600", "--longest", "12", "--epochs", "4"],
     "word_vectors": ["--sentences", "30000", "--words", "paris"],
+    "seq2seq_attention": ["--words", "2500", "--epochs", "5"],
 }
 
 
@@ -64,6 +66,14 @@ def test_ragged_batches():
     text = run("ragged_batches", *SMALL["ragged_batches"])
     assert numbers(r"held back: .* accuracy ([\d.]+)", text)[0] > 0.6
     assert "same predictions: True" in text
+
+
+def test_seq2seq_attention():
+    """Most words that were not seen are turned around, and the decoder looks at about the letter that it writes."""
+    text = run("seq2seq_attention", *SMALL["seq2seq_attention"])
+    assert numbers(r"unseen words turned around: ([\d.]+)", text)[0] > 0.8
+    word, looks = re.search(r"^(\w+): looks at (\w+)$", text, re.MULTILINE).groups()
+    assert len(word) == len(looks) and np.mean([a == b for a, b in zip(looks, word[::-1])]) > 0.6
 
 
 @pytest.mark.parametrize("units", ["1", "17", "64"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqcore import _core
+from seqcore import GradientTape, Tensor, _core, layers, ops
 from tests import cases
 
 BATCH, STEPS, FEATURES, UNITS, CLASSES = 5, 7, 6, 9, 4
@@ -264,6 +264,39 @@ def test_keras_bidirectional(kind, sequences, merge, masked, rng):
         merged = {"concat": y, "sum": first + second, "mul": first * second, "ave": (first + second) / 2}
         got, expected = merged[merge], out.numpy()
     assert cases.deviation(got, expected) < 1e-10
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("use_scale", [True, False])
+def test_keras_additive_attention(use_scale, causal, rng):
+    """Outputs, weights and gradients with masks on both sides; only rows of the query that see something."""
+    tensorflow, keras = pytest.importorskip("tensorflow"), pytest.importorskip("keras")
+    parts = [rng.normal(size=(BATCH, n, UNITS)) for n in (STEPS, STEPS + 2, STEPS + 2)]
+    masks = [np.arange(n) < LENGTHS[:, None] for n in (STEPS, STEPS + 2)]
+    theirs = keras.layers.AdditiveAttention(use_scale=use_scale, dtype="float64")
+    mine = layers.AdditiveAttention(use_scale=use_scale, dtype="float64")
+    tensors, inputs = [Tensor(one) for one in parts], [tensorflow.constant(one) for one in parts]
+    options = {"return_attention_scores": True, "use_causal_mask": causal}
+    mine(tensors)
+    theirs(inputs)
+    theirs.set_weights(mine.get_weights())
+    dy = rng.normal(size=parts[0].shape)
+    with GradientTape() as tape:
+        for one in tensors:
+            tape.watch(one)
+        y, weights = mine(tensors, mask=masks, **options)
+        total = ops.reduce_sum(y * dy)
+    with tensorflow.GradientTape() as keras_tape:
+        keras_tape.watch(inputs)
+        keras_y, keras_weights = theirs(inputs, mask=masks, **options)
+        keras_total = tensorflow.reduce_sum(keras_y * dy)
+    assert cases.deviation(y.numpy(), keras_y.numpy()) < 1e-6
+    assert cases.deviation(weights.numpy(), keras_weights.numpy()) < 1e-6
+    found = tape.gradient(total, [*tensors, *mine.weights])
+    wanted = keras_tape.gradient(keras_total, [*inputs, *[one.value for one in theirs.weights]])
+    assert len(found) == 3 + use_scale
+    for one, other in zip(found, wanted, strict=True):
+        assert cases.deviation(np.asarray(one), other.numpy()) < 1e-6
 
 
 @pytest.mark.parametrize(

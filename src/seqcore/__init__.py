@@ -20,6 +20,7 @@ from . import (
     optimizers,
     random,
     sampling,
+    seq2seq,
     text,
 )
 from ._core import __version__, get_num_threads, info, set_num_threads
@@ -80,6 +81,7 @@ __all__ = [
     "reduce_sum",
     "sampled_softmax_loss",
     "sampling",
+    "seq2seq",
     "set_dtype_policy",
     "set_floatx",
     "set_num_threads",

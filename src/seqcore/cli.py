@@ -226,7 +226,8 @@ def _predict_by_model(arguments: argparse.Namespace, model: Any, texts: list[str
         print(json.dumps(found))
         return 0
     for one in found:
-        print(f"{one['prediction']}  {one['probability']:.4f}")
+        text = "" if len(found) == 1 else "  " + " ".join(one["text"].split())
+        print(f"{one['prediction']}  {one['probability']:.4f}{text}")
     return 0
 
 

@@ -220,6 +220,30 @@ class SparseCategoricalAccuracy(_PairMean):
         self.update_values(correct, weights)
 
 
+class SequenceAccuracy(_Average):
+    """How often the largest predictions stand at the class ids in all steps of a sequence.
+
+    y_true: (B, T) ids; y_pred: (B, T, V), whose ``lengths`` or ``mask`` leave steps out.
+
+    For a decoder under teacher forcing it is the exact match of greedy decoding: while all letters before it are right,
+    a letter is chosen from the same state either way.
+
+    >>> SequenceAccuracy()([[1, 0], [1, 1]], [[[0, 1], [1, 0]], [[0, 1], [1, 0]]])
+    0.5
+    """
+
+    direction = "up"
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        """Takes one batch in; ``sample_weight``: (B,), ``mask``: (B, T) bool, which replaces that of y_pred."""
+        x = as_array(y_pred)
+        if x.ndim != 3:
+            raise ValueError(f"y_pred: expected shape (batch, time, classes), got {x.shape}")
+        right = _ids(y_true, x.shape[:2]) == x.argmax(axis=-1)
+        kept = mask_of(y_pred, x.shape[:2], mask)
+        self.update_values((right if kept is None else right | ~kept).all(axis=1), sample_weight)
+
+
 def _ids(y_true: Any, shape: tuple[int, ...]) -> Array:
     ids = as_array(y_true)
     if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
@@ -517,6 +541,7 @@ _CLASSES: dict[str, type[Metric]] = {
     "binary_accuracy": BinaryAccuracy,
     "categorical_accuracy": CategoricalAccuracy,
     "sparse_categorical_accuracy": SparseCategoricalAccuracy,
+    "sequence_accuracy": SequenceAccuracy,
     "top_k_categorical_accuracy": TopKCategoricalAccuracy,
     "sparse_top_k_categorical_accuracy": SparseTopKCategoricalAccuracy,
     "binary_crossentropy": BinaryCrossentropy,

@@ -1,5 +1,6 @@
 """Layers with Keras's names, arguments and semantics."""
 
+from .attention import AdditiveAttention
 from .base import Layer, register
 from .cells import ContextRNNCell, GRUCell, LSTMCell, SimpleRNNCell
 from .context import ContextRNN
@@ -11,6 +12,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "Activation",
+    "AdditiveAttention",
     "Bidirectional",
     "ContextRNN",
     "ContextRNNCell",

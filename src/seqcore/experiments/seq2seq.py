@@ -1,0 +1,221 @@
+"""``seqcore run seq2seq``: dates written in English to ISO dates and back, with and without attention.
+
+Many to many with different lengths: an encoder reads the source, a decoder writes the target letter by letter. The
+models and their sources: :class:`seqcore.seq2seq.Seq2Seq`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from .. import _core
+from ..callbacks import LearningRateScheduler
+from ..datasets.dates import DIRECTIONS, SPOKEN, DatePairs, date_pairs
+from ..language import Schedule
+from ..losses import SparseCategoricalCrossentropy
+from ..metrics import SequenceAccuracy
+from ..optimizers import Adam
+from ..seq2seq import PairBatches, Seq2Seq, Translation
+from .base import Run, check_at_least, data_folder
+
+# Pairs to validate and to test with.
+VALID, TEST = 1_000, 2_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Training pairs, epochs, and the rest; the rate is halved in each epoch of the second half."""
+
+    pairs: int
+    epochs: int
+    batch_size: int = 64
+    learning_rate: float = 0.004
+    clip: float = 1.0
+
+
+PRESETS_OF = {"quick": Settings(pairs=10_000, epochs=8), "book": Settings(pairs=40_000, epochs=12)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment beside the common ones."""
+    parser.add_argument(
+        "--direction", choices=DIRECTIONS, default=DIRECTIONS[0], help="to ISO dates (default) or back to words"
+    )
+    parser.add_argument(
+        "--attention",
+        choices=("additive", "none"),
+        default="additive",
+        help="additive attention (default), or the encoder's last state alone",
+    )
+    parser.add_argument(
+        "--units", type=int, default=64, metavar="N", help="units of the encoder in each direction (default 64)"
+    )
+    parser.add_argument(
+        "--beam-width", type=int, default=4, metavar="K", help="of the beam search beside the greedy one (default 4)"
+    )
+    parser.add_argument("--pairs", type=int, metavar="N", help="training pairs (quick 10000, book 40000)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains, translates the test dates and writes the results; the exit status.
+
+    Raises:
+        ValueError, OSError: with one line that says what to do.
+    """
+    check_at_least(1, units=arguments.units, pairs=arguments.pairs)
+    check_at_least(2, beam_width=arguments.beam_width)
+    data_folder(arguments.data)
+    settings = PRESETS_OF[arguments.preset]
+    pairs, epochs = arguments.pairs or settings.pairs, arguments.epochs or settings.epochs
+    try:
+        train, valid, test = date_pairs(arguments.direction, (pairs, VALID, TEST), arguments.seed)
+    except ValueError as error:
+        raise ValueError(f"--pairs: {error}") from None
+    this = Run(arguments, "seq2seq", arguments.direction, arguments.attention)
+    this.start(
+        f"built-in dates from 1900 to 2099, {arguments.direction}: {len(train):,} pairs to train, {len(valid):,} to "
+        f"validate, {len(test):,} to test, all of different dates"
+    )
+    this.say(f"for example: {train.source[0]} -> {train.target[0]}")
+    model = build_model(train, arguments.units, arguments.attention, settings)
+    this.say(
+        f"model: bidirectional LSTM of {arguments.units} units, LSTM of {2 * arguments.units}, attention "
+        f"{arguments.attention}, {model.count_params():,} parameters; seed {arguments.seed}, "
+        f"{_core.get_num_threads()} threads, {_core.info()['isa']}"
+    )
+    rate = Schedule(settings.learning_rate, hold=(epochs + 1) // 2, decay=0.5)
+    rows = this.fit(
+        model,
+        PairBatches(model, train.source, train.target, settings.batch_size),
+        epochs=epochs,
+        validation_data=PairBatches(model, valid.source, valid.target, 256, shuffle=False),
+        monitor="val_loss",
+        callbacks=[LearningRateScheduler(rate.at)],
+    )
+    this.metrics["valid_accuracy"] = rows[this.metrics["best_epoch"] - 1]["val_accuracy"]
+    this.metrics["parameters"] = model.count_params()
+    this.save_model(model)
+    evaluate(this, model, train, test, arguments.beam_width)
+    this.plot("learning.png", lambda figure: draw_learning(figure, rows, arguments.direction, arguments.attention))
+    if model.attention is not None:
+        shown = test.forms.index(SPOKEN) if SPOKEN in test.forms else 0
+        this.plot(
+            "attention.png", lambda figure: draw_attention(figure, model, test.source[shown]), *_size(test, shown)
+        )
+    this.say(f"try: seqcore predict {this.folder} --text '{test.source[0]}'")
+    return this.finish(direction=arguments.direction, attention=arguments.attention, units=arguments.units)
+
+
+def build_model(train: DatePairs, units: int, attention: str, settings: Settings) -> Seq2Seq:
+    """A compiled model for the letters of the training pairs; capitals of a source make no difference."""
+    source = sorted(set("".join(train.source).lower()))
+    target = sorted(set("".join(train.target)))
+    longest = max(map(len, train.target)) + 1
+    model = Seq2Seq("".join(source), "".join(target), units, attention=attention, lower=True, max_length=longest)
+    model.compile(
+        Adam(settings.learning_rate, global_clipnorm=settings.clip),
+        SparseCategoricalCrossentropy(from_logits=True),
+        [SequenceAccuracy("accuracy")],
+    )
+    # One pair builds it.
+    inputs, _ = next(iter(PairBatches(model, train.source[:1], train.target[:1])))
+    model(inputs)
+    return model
+
+
+def evaluate(this: Run, model: Seq2Seq, train: DatePairs, test: DatePairs, width: int) -> None:
+    """Exact match on the test dates, greedy and by beam search, with a baseline and the table by ways of writing."""
+    greedy, beam = model.translate(test.source), model.translate(test.source, width)
+    constant = commonest_letters(train.target)
+    this.metrics |= {
+        "test_accuracy": exact_match(greedy, test.target),
+        "test_accuracy_beam": exact_match(beam, test.target),
+        "test_letter_accuracy": letter_accuracy([one.text for one in greedy], test.target),
+        "baseline_accuracy": sum(constant == one for one in test.target) / len(test),
+        "baseline_letter_accuracy": letter_accuracy([constant] * len(test), test.target),
+    }
+    found = this.metrics
+    this.say(
+        f"exact match on {len(test):,} unseen dates: greedy {found['test_accuracy']:.4f}, "
+        f"beam of {width} {found['test_accuracy_beam']:.4f}"
+    )
+    this.say(
+        f"letters in their place {found['test_letter_accuracy']:.4f}; the commonest in each place, {constant!r}: "
+        f"letters {found['baseline_letter_accuracy']:.4f}, exact match {found['baseline_accuracy']:.4f}"
+    )
+    right = Counter(form for form, one, target in zip(test.forms, greedy, test.target) if one.text == target)
+    total = Counter(test.forms)
+    for form in sorted(total, key=lambda one: (right[one] / total[one], one)):
+        this.say(f"  {right[form]:5} of {total[form]:5}  {form}")
+    marks = [
+        f"{'   ' if one.text == target else 'no '}{source} -> {one.text}"
+        + ("" if one.text == target else f", expected {target}")
+        for source, one, target in zip(test.source, greedy, test.target)
+    ]
+    wrong = [line for line in marks if line.startswith("no ")]
+    this.write_text("translations.txt", "\n".join(wrong + marks[:40]))
+
+
+def exact_match(found: Sequence[Translation], target: Sequence[str]) -> float:
+    """Share of translations that are right in every letter."""
+    return sum(one.text == text for one, text in zip(found, target, strict=True)) / len(target)
+
+
+def commonest_letters(texts: Sequence[str]) -> str:
+    """In each place the letter that most texts have there, or none where most have ended.
+
+    >>> commonest_letters(["abc", "abd", "abd", "x"])
+    'abd'
+    """
+    columns = zip_longest(*texts, fillvalue="")
+    return "".join(Counter(column).most_common(1)[0][0] for column in columns)
+
+
+def letter_accuracy(found: Sequence[str], target: Sequence[str]) -> float:
+    """Share of the targets' letters that stand in their place.
+
+    >>> letter_accuracy(["1997", "19"], ["1998", "1919"])
+    0.625
+    """
+    right = sum(a == b for one, text in zip(found, target, strict=True) for a, b in zip(one, text))
+    return right / sum(map(len, target))
+
+
+def draw_learning(figure: Any, rows: Sequence[dict[str, Any]], direction: str, attention: str) -> None:
+    """Exact match by epoch."""
+    axes = figure.add_subplot()
+    epochs = [row["epoch"] for row in rows]
+    for key, label in (("accuracy", "training dates, during the epoch"), ("val_accuracy", "validation dates")):
+        axes.plot(epochs, [100 * row[key] for row in rows], marker="o", label=label)
+    axes.set(xlabel="epoch", ylabel="dates right in every letter (%)", ylim=(-3, 103))
+    axes.set_title(f"Dates {direction}, attention {attention}")
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def draw_attention(figure: Any, model: Seq2Seq, source: str) -> None:
+    """How much each letter of the translation looked at each letter of the source."""
+    said = model.translate([source])[0].text
+    weights = model.attention_weights([source], [said])[0]
+    axes = figure.add_subplot()
+    image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(weights.shape[1]), [_visible(one) for one in model.split(source)])
+    axes.set_yticks(range(weights.shape[0]), [*map(_visible, said), "end"])
+    axes.tick_params(length=0)
+    axes.set(xlabel="letter read", ylabel="letter written")
+    axes.set_title(f"Where the decoder looks while it writes\n{source} → {said}", fontsize=10)
+    figure.colorbar(image, ax=axes, label="attention weight (each row sums to 1)")
+
+
+def _visible(letter: str) -> str:
+    return "␣" if letter == " " else letter
+
+
+def _size(pairs: DatePairs, index: int) -> tuple[float, float]:
+    """Inches for a picture in which each letter has its place."""
+    return max(6.5, 0.19 * len(pairs.source[index]) + 2.5), max(4.0, 0.24 * len(pairs.target[index]) + 1.5)

@@ -1,0 +1,242 @@
+"""``seqcore run toy``: a sentence of four words, and each prediction computed again by hand from the weights.
+
+The recipe of the book: "this is an example" gives two samples, two words and the next one; one recurrent unit reads
+the words' numbers as values, Dense(5) with softmax says the number of the next word. H = 1 here, so that every gate of
+every step is one number; the formulas hold for any H.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import layers, losses, metrics, optimizers
+from ..models import Sequential
+from ..text import pad_sequences, to_categorical
+from .base import Run, data_folder
+
+Array = NDArray[Any]
+Steps = list[dict[str, Array]]
+
+DOCUMENTS, LABELS = ("this is", "is an"), ("an", "example")
+EPOCHS = 500
+# The book's rate is Adam's own; 500 steps of 0.001 are too few for the sentence to be learned, those of 0.05 are not.
+RATES = {"quick": 0.05, "book": 0.001}
+# The book trains the LSTM with the binary loss.
+LOSSES = {"rnn": "categorical_crossentropy", "lstm": "binary_crossentropy", "gru": "categorical_crossentropy"}
+_TOLERANCE = 1e-12
+_SATURATED = 1e-2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment beside the common ones."""
+    parser.add_argument("--cell", choices=(*LOSSES, "all"), default="all", help="the recurrent layer (default all)")
+    parser.add_argument(
+        "--loss",
+        choices=sorted(set(LOSSES.values())),
+        help="default: the book's, categorical, and binary for the LSTM",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains each cell, computes its predictions again and writes the results; the exit status.
+
+    Raises:
+        ValueError, OSError: with one line that says what to do.
+        FloatingPointError: a prediction differs from the one by hand.
+    """
+    data_folder(arguments.data)
+    this = Run(arguments, "toy", arguments.cell)
+    numbers = number_words()
+    x, y = make_samples(numbers)
+    this.start("built-in sentence 'this is an example'")
+    words = {number: word for word, number in numbers.items()}
+    for row, label in zip(x[:, :, 0].astype(int), y.argmax(axis=1)):
+        this.say(f"{row.tolist()} ({' '.join(words[n] for n in row)}) -> {label} ({words[label]})")
+    traces: dict[str, list[Steps]] = {}
+    cells = list(LOSSES) if arguments.cell == "all" else [arguments.cell]
+    for cell in cells:
+        model = train(this, cell, x, y)
+        traces[cell] = compare(this, cell, model, x)
+        file = "model.safetensors" if len(cells) == 1 else f"model-{cell}.safetensors"
+        this.save_model(model, file, words=[words.get(n, "") for n in range(len(words) + 1)])
+    rows = sum(len(samples[0][0]) for samples in traces.values())
+    this.plot("gates.png", lambda figure: draw_gates(figure, traces), 7, 0.34 * rows + 0.7 * len(traces))
+    this.plot("loss.png", lambda figure: draw_losses(figure, this.history, arguments.loss))
+    return this.finish(cell=arguments.cell)
+
+
+def number_words() -> dict[str, int]:
+    """Word -> number from 1, the most frequent first; 0 is padding.
+
+    >>> number_words()
+    {'is': 1, 'an': 2, 'this': 3, 'example': 4}
+    """
+    counts = Counter(word for text in (*DOCUMENTS, *LABELS) for word in text.split())
+    return {word: number for number, word in enumerate(sorted(counts, key=lambda word: -counts[word]), 1)}
+
+
+def make_samples(numbers: dict[str, int]) -> tuple[Array, Array]:
+    """x (2, 2, 1): the numbers of two words as values, without an embedding; y (2, 5): the next word, one-hot."""
+    x = pad_sequences([[numbers[word] for word in text.split()] for text in DOCUMENTS], maxlen=2, dtype="float32")
+    return x[:, :, None], to_categorical([numbers[word] for word in LABELS], len(numbers) + 1)
+
+
+def train(this: Run, cell: str, x: Array, y: Array) -> Sequential:
+    """A layer of one unit whose recurrent weights start at zero, and Dense(5); float64, as the computation by hand."""
+    arguments = this.arguments
+    kind = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}[cell]
+    model = Sequential(
+        [
+            layers.Input(x.shape[1:], dtype="float64"),
+            kind(1, recurrent_initializer="zeros", dtype="float64"),
+            layers.Dense(y.shape[1], "softmax", dtype="float64"),
+        ]
+    )
+    loss = losses.get(arguments.loss or LOSSES[cell])
+    accuracy = metrics.CategoricalAccuracy("accuracy")
+    model.compile(optimizers.Adam(RATES[arguments.preset]), loss, [accuracy])
+    epochs = arguments.epochs or EPOCHS
+    history = model.fit(x, y, epochs=epochs, verbose=0).history
+    found = model.evaluate(x, y, verbose=0, return_dict=True)
+    # Who does not read the words can do no better than the share of each label.
+    constant = float(loss(y, np.broadcast_to(y.mean(axis=0), y.shape)))
+    for epoch in range(0, epochs, 10):
+        this.history.append({"cell": cell, "epoch": epoch + 1, **{key: history[key][epoch] for key in history}})
+    this.metrics |= {f"{cell}_loss": found["loss"], f"{cell}_accuracy": found["accuracy"]}
+    this.metrics[f"{cell}_constant_loss"] = constant
+    this.say()
+    this.say(
+        f"{kind.__name__}(1), Dense(5, softmax): {model.count_params()} parameters, {arguments.loss or LOSSES[cell]}"
+    )
+    this.say(
+        f"after {epochs} epochs: loss {found['loss']:.4f} (a constant guess: {constant:.4f}), "
+        f"accuracy {found['accuracy']:.2f} (0.50)"
+    )
+    return model
+
+
+def compare(this: Run, cell: str, model: Sequential, x: Array) -> list[Steps]:
+    """Prints the model's predictions beside those by hand; the steps of each sample.
+
+    Raises:
+        FloatingPointError: they differ.
+    """
+    weights = model.get_weights()
+    by_model, found, largest = model.predict(x, verbose=0), [], 0.0
+    for sample, predicted in zip(x, by_model):
+        steps, by_hand = recompute(cell, weights, sample)
+        found.append(steps)
+        largest = max(largest, float(np.abs(by_hand - predicted).max()))
+        this.say(f"  input {sample[:, 0].astype(int).tolist()}")
+        for number, (step, value) in enumerate(zip(steps, sample[:, 0]), 1):
+            this.say(
+                f"    step {number}, x = {value:g}: " + ", ".join(f"{k} {float(v[0]):.6f}" for k, v in step.items())
+            )
+        this.say(f"    by the model  {' '.join(f'{p:.6f}' for p in predicted)}")
+        this.say(f"    by hand       {' '.join(f'{p:.6f}' for p in by_hand)}")
+    this.metrics[f"{cell}_largest_difference"] = largest
+    this.say(f"  largest difference {largest:.1e}")
+    ends = [float(steps[-1]["h"][0]) for steps in found]
+    if abs(ends[0] - ends[1]) < _SATURATED:
+        this.say(
+            f"  h ends at {ends[0]:.4f} and {ends[1]:.4f}: the unit is saturated, its gradient vanishes, and it gives "
+            "both inputs the same answer; other initial weights (--seed) may do better"
+        )
+    if not largest < _TOLERANCE:
+        raise FloatingPointError(
+            f"{cell}: expected predictions equal to {_TOLERANCE:g}, got a difference of {largest:.3g}"
+        )
+    return found
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------------
+
+
+def recompute(cell: str, weights: list[Array], x: Array) -> tuple[Steps, Array]:
+    """What happens in each step, and the probabilities (5,), in plain NumPy from ``model.get_weights()``.
+
+    Args:
+        cell: "rnn", "lstm" or "gru".
+        weights: kernel (1, G·H), recurrent kernel (H, G·H) and bias of the G gates, kernel and bias of Dense.
+        x: (T, 1).
+    """
+    *recurrent, kernel, bias = weights
+    step: Callable[..., dict[str, Array]] = {"rnn": rnn_step, "lstm": lstm_step, "gru": gru_step}[cell]
+    units = kernel.shape[0]
+    state = {"h": np.zeros(units), "c": np.zeros(units)}
+    steps: Steps = []
+    for value in x.astype(np.float64):
+        steps.append(step(value, state, *recurrent))
+        state = steps[-1]
+    logits = state["h"] @ kernel + bias
+    e = np.exp(logits - logits.max())
+    return steps, e / e.sum()
+
+
+def rnn_step(x: Array, state: dict[str, Array], w: Array, u: Array, b: Array) -> dict[str, Array]:
+    """h = tanh(x·W + h'·U + b)."""
+    return {"h": np.tanh(x @ w + state["h"] @ u + b)}
+
+
+def lstm_step(x: Array, state: dict[str, Array], w: Array, u: Array, b: Array) -> dict[str, Array]:
+    """i, f, o = sigmoid, g = tanh of x·W + h'·U + b, in the order i, f, g, o; c = f∘c' + i∘g; h = o∘tanh(c)."""
+    i, f, g, o = np.split(x @ w + state["h"] @ u + b, 4)
+    i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
+    c = f * state["c"] + i * g
+    return {"i": i, "f": f, "g": g, "o": o, "c": c, "h": o * np.tanh(c)}
+
+
+def gru_step(x: Array, state: dict[str, Array], w: Array, u: Array, b: Array) -> dict[str, Array]:
+    """z, r = sigmoid, n = tanh(x·W_n + b_n + r∘(h'·U_n + b'_n)), in the order z, r, n; h = z∘h' + (1 - z)∘n."""
+    zx, rx, nx = np.split(x @ w + b[0], 3)
+    zh, rh, nh = np.split(state["h"] @ u + b[1], 3)
+    z, r = _sigmoid(zx + zh), _sigmoid(rx + rh)
+    n = np.tanh(nx + r * nh)
+    return {"z": z, "r": r, "n": n, "h": z * state["h"] + (1 - z) * n}
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def draw_gates(figure: Any, traces: dict[str, list[Steps]]) -> None:
+    """Each gate and state of each step as a number on a colour, a row of panels per cell, a column per sample."""
+    ratios = [len(samples[0][0]) for samples in traces.values()]
+    panels = figure.subplots(len(traces), len(DOCUMENTS), squeeze=False, gridspec_kw={"height_ratios": ratios})
+    image = None
+    for row, (cell, samples) in zip(panels, traces.items()):
+        for axes, steps, text in zip(row, samples, DOCUMENTS):
+            names = list(steps[0])
+            values = np.array([[float(step[name][0]) for step in steps] for name in names])
+            image = axes.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+            for (i, j), value in np.ndenumerate(values):
+                colour = "white" if abs(value) > 0.6 else "black"
+                axes.text(j, i, f"{value:.3f}", ha="center", va="center", color=colour, fontsize=9)
+            numbers = number_words()
+            axes.set_xticks(range(len(steps)), [f"x = {numbers[word]} ({word})" for word in text.split()])
+            axes.set_yticks(range(len(names)), names)
+            axes.tick_params(length=0)
+            axes.set_title(f"{cell.upper()} reads “{text}”", fontsize=10)
+    figure.colorbar(image, ax=panels, label="value of a gate or state (c may lie beyond ±1)", shrink=0.9)
+
+
+def draw_losses(figure: Any, history: list[dict[str, Any]], loss: str | None) -> None:
+    """Loss by epoch, a line per cell."""
+    axes = figure.add_subplot()
+    for cell in LOSSES:
+        rows = [row for row in history if row["cell"] == cell]
+        label = f"{cell.upper()}, {(loss or LOSSES[cell]).replace('_', ' ')}"
+        if rows:
+            axes.plot([row["epoch"] for row in rows], [row["loss"] for row in rows], label=label)
+    axes.set(xlabel="epoch", ylabel="loss (nats)", title="One unit learns “this is an example”", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
