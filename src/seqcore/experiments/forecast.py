@@ -180,6 +180,11 @@ def forecast(model: Model, x: Any) -> Values:
     return said
 
 
+def describe(model: Model, x: Any) -> list[float]:
+    """The value after each window, for ``seqcore predict``."""
+    return [float(value) for value in forecast(model, x)]
+
+
 def least_squares(parts: Split) -> Values:
     """Forecasts (N,) of all windows by the line w·x + b that is best on the training part."""
     centred = np.concatenate([parts.x - parts.mean, np.ones((len(parts.y), 1))], axis=1)
@@ -228,6 +233,7 @@ def run(arguments: argparse.Namespace) -> int:
     if series.best is not None:
         said["best possible"] = series.best[settings.window :][parts.test]
     _report(one, arguments.cell, said, true)
+    _note_range(one, parts, arguments.target)
     one.plot("forecast.png", lambda figure: _draw_forecast(figure, said, true, arguments.cell, series))
     one.plot("errors.png", lambda figure: _draw_errors(figure, said, true, arguments.cell), 6, 3.2)
     one.save_model(model, **model.extra)
@@ -262,6 +268,19 @@ def _report(one: Run, cell: str, said: dict[str, Values], true: Values) -> None:
     one.say(f"RMSE: {verdict}")
     if naive < 1.02 * min(network, linear):
         one.say("the last value is as good a forecast as any here: the series looks like a random walk")
+
+
+def _note_range(one: Run, parts: Split, target: str) -> None:
+    """Says so where the series has left the range that the network was trained on."""
+    low, high = parts.y[parts.train].min(), parts.y[parts.train].max()
+    true = parts.y[parts.test]
+    outside = float(((true < low) | (true > high)).mean())
+    one.metrics["test_outside_training_range"] = outside
+    if outside > 0.05 and target == "value":
+        one.say(
+            f"note: {outside:.0%} of the test values lie outside the range of the training values; a network that says "
+            "values cannot follow them, --target change can"
+        )
 
 
 def _draw_forecast(figure: Any, said: dict[str, Values], true: Values, cell: str, series: Series) -> None:

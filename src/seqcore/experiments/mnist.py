@@ -61,7 +61,7 @@ class Settings:
 
 # 25 epochs of 125 batches are the book's 400,000 samples.
 BOOK = Settings(normal_output=True)
-BEST = Settings(units=128, read="states", learning_rate=0.004, cosine=True, dropout=0.3, shift=2, epochs=30, steps=0)
+BEST = Settings(units=128, read="states", learning_rate=0.004, cosine=True, dropout=0.3, shift=2, epochs=20, steps=0)
 QUICK = Settings(units=64, read="states", batch_size=32, learning_rate=0.005, cosine=True, epochs=20, steps=0)
 
 
