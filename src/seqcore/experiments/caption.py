@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..autograd import Tensor
 from ..datasets.images import Digits, Images, Labels, Part
-from ..layers import LSTM, Bidirectional, Dense, Embedding, Flatten
+from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten
 from ..layers.base import register
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model
@@ -44,6 +44,7 @@ class Settings:
     encoder: str = "lstm"
     units: int = 64
     embedding: int = 16
+    dropout: float = 0.3
     batch_size: int = 32
     learning_rate: float = 0.005
     epochs: int = 25
@@ -110,12 +111,14 @@ class Captioner(Model):
         units: H, of the LSTM over letters and of the encoder.
         encoder: "lstm" (both directions over the rows) or "dense".
         embedding: numbers per letter.
+        dropout: of what the encoder found, in training.
     """
 
-    def __init__(self, units: int = 64, encoder: str = "lstm", embedding: int = 16) -> None:
+    def __init__(self, units: int = 64, encoder: str = "lstm", embedding: int = 16, dropout: float = 0.0) -> None:
         super().__init__()
         self.flatten = Flatten()
         self.encoder: Any = Bidirectional(LSTM(units)) if encoder == "lstm" else Dense(2 * units, activation="relu")
+        self.drop = Dropout(dropout)
         self.to_h, self.to_c = Dense(units, activation="tanh"), Dense(units)
         self.letters = Embedding(VOCABULARY.size, embedding, mask_zero=True)
         self.speller = LSTM(units, return_sequences=True, return_state=True)
@@ -124,7 +127,7 @@ class Captioner(Model):
     def encode(self, images: Any, training: Any = False) -> list[Tensor]:
         """First state [h, c], each (B, H), from images (B, R, C)."""
         seen = images if isinstance(self.encoder, Bidirectional) else self.flatten(images)
-        summary = self.encoder(seen, training=training)
+        summary = self.drop(self.encoder(seen, training=training), training=training)
         return [self.to_h(summary), self.to_c(summary)]
 
     def step(self, letters: Any, state: Any) -> tuple[Tensor, list[Tensor]]:
@@ -202,7 +205,7 @@ def run(arguments: argparse.Namespace) -> int:
     one.start(
         f"{digits.description}; train {len(digits.train):,}, valid {len(digits.valid):,}, test {len(digits.test):,}"
     )
-    model = Captioner(settings.units, settings.encoder, settings.embedding)
+    model = Captioner(settings.units, settings.encoder, settings.embedding, settings.dropout)
     (x, y), valid = _examples(digits.train), _examples(digits.valid)
     steps = settings.epochs * -(-len(digits.train) // settings.batch_size)
     model.compile(
@@ -213,7 +216,7 @@ def run(arguments: argparse.Namespace) -> int:
     one.fit(model, x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid)
     one.metrics["parameters"] = model.count_params()
     said = _test(one, model, digits, arguments.beam)
-    one.plot("captions.png", lambda figure: _draw_captions(figure, digits.test, said))
+    one.plot("captions.png", lambda figure: _draw_captions(figure, digits.test, said), height=3.6)
     lines = [f"{NAMES[label]}\t{name}" for label, name in zip(digits.test.labels, said, strict=True)]
     one.write_text("captions.txt", "\n".join(["true\tsaid", *lines]))
     one.save_model(model, images=digits.name)

@@ -29,7 +29,7 @@ PRESETS = ("quick", "full")
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 _BUILT_IN = {"seasonal": seasonal_series, "price": price_series}
 _SHARES = 0.7, 0.15
-_SHOWN = 150
+_SHOWN = 120
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def run(arguments: argparse.Namespace) -> int:
         said["best possible"] = series.best[settings.window :][parts.test]
     _report(one, arguments.cell, said, true)
     _note_range(one, parts, arguments.target)
-    one.plot("forecast.png", lambda figure: _draw_forecast(figure, said, true, arguments.cell, series))
+    one.plot("forecast.png", lambda figure: _draw_forecast(figure, said, true, arguments.cell, series), height=4)
     one.plot("errors.png", lambda figure: _draw_errors(figure, said, true, arguments.cell), 6, 3.2)
     one.save_model(model, **model.extra)
     return one.finish(cell=arguments.cell, series=series.name, target=arguments.target, window=settings.window)

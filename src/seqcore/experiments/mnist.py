@@ -35,6 +35,7 @@ Array = NDArray[Any]
 PRESETS = ("quick", "book", "best")
 READS = ("last", "states", "mean")
 CLASSES = 10
+_SHOWN = 24
 _SEEN = {
     "last": "the outputs of the last row",
     "states": "each direction's last state",
@@ -259,7 +260,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _draw_accuracy(figure: Any, rows: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
     axes = figure.add_subplot()
     epochs = [row["epoch"] for row in rows]
@@ -274,6 +275,7 @@ def _draw_accuracy(figure: Any, rows: list[dict[str, Any]], metrics: dict[str, A
     axes.axhline(logistic, color="#555555", linestyle="--", label=f"logistic regression, test {logistic:.2f} %")
     if min(min(one) for one in errors.values()) > 0 and test > 0:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.set_xlabel("epoch")
     axes.set_ylabel("images named wrongly (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -284,12 +286,13 @@ def _draw_accuracy(figure: Any, rows: list[dict[str, Any]], metrics: dict[str, A
 
 def _draw_mistakes(figure: Any, test: Part, said: Array) -> None:
     wrong = np.flatnonzero(said != test.labels)
-    shown = wrong[:24]
-    figure.suptitle(
-        f"{len(wrong)} of {len(test):,} test images are named wrongly" + (", the first 24:" if len(wrong) > 24 else "")
-    )
+    shown = wrong[:_SHOWN]
+    more = f", the first {_SHOWN}:" if len(wrong) > _SHOWN else ""
+    figure.suptitle(f"{len(wrong)} of {len(test):,} test images are named wrongly{more}")
+    rows = -(-len(shown) // 8)
+    figure.set_figheight(0.5 + 1.3 * rows)
     for place, number in enumerate(shown):
-        axes = figure.add_subplot(3, 8, place + 1)
+        axes = figure.add_subplot(rows, 8, place + 1)
         axes.imshow(test.images[number], cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(f"{test.labels[number]}, said {said[number]}", fontsize=9)
         axes.set_axis_off()
