@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -85,6 +87,18 @@ def test_the_digits_are_learnt(tmp_path, capsys):
     assert cli.main(["predict", str(tmp_path), "--input", str(tmp_path / "x.npy"), "--top", "1"]) == 0
     said = [int(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
     assert said == mnist.accuracy(model, digits.test)[1][:3].tolist()
+
+
+def test_a_model_brings_its_classes_along(tmp_path):
+    """A new process reads a model with the experiment's own layer, and refuses it if no experiment is named."""
+    model = mnist.build_model((4, 3), mnist.Settings(units=2))
+    np.save(tmp_path / "x.npy", np.zeros((2, 4, 3)))
+    for extra, status in (({"experiment": "mnist"}, 0), ({}, 2)):
+        model.save(tmp_path / "model.safetensors", **extra)
+        words = ("predict", tmp_path / "model.safetensors", "--input", tmp_path / "x.npy")
+        done = subprocess.run([sys.executable, "-m", "seqcore", *map(str, words)], capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        assert ("expected a registered layer, got 'seqcore/ReadOut'" in done.stderr) == (status == 2)
 
 
 @pytest.mark.parametrize("words", [("--read", "last"), ("--read", "mean"), ("--layers", 2)])

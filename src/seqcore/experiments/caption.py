@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..autograd import Tensor
-from ..datasets.images import Digits, Images, Labels, Part
+from ..datasets.images import Images, Labels, Part
 from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten
 from ..layers.base import register
 from ..losses import SparseCategoricalCrossentropy
@@ -24,7 +24,7 @@ from ..models import Model
 from ..optimizers import Adam
 from ..schedules import CosineDecay
 from ..text import Ids, Vocabulary, pad_sequences
-from .base import Run, check_at_least
+from .base import Run, apply_common_arguments, check_at_least
 from .mnist import baselines, load_data
 
 Array = NDArray[Any]
@@ -199,12 +199,14 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
+    apply_common_arguments(arguments)
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
     one = Run(arguments, "caption", settings.encoder)
     one.start(
         f"{digits.description}; train {len(digits.train):,}, valid {len(digits.valid):,}, test {len(digits.test):,}"
     )
+    found = baselines(digits)
     model = Captioner(settings.units, settings.encoder, settings.embedding, settings.dropout)
     (x, y), valid = _examples(digits.train), _examples(digits.valid)
     steps = settings.epochs * -(-len(digits.train) // settings.batch_size)
@@ -215,7 +217,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     one.fit(model, x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid)
     one.metrics["parameters"] = model.count_params()
-    said = _test(one, model, digits, arguments.beam)
+    one.metrics |= found
+    said = _test(one, model, digits.test, arguments.beam)
     one.plot("captions.png", lambda figure: _draw_captions(figure, digits.test, said), height=3.6)
     lines = [f"{NAMES[label]}\t{name}" for label, name in zip(digits.test.labels, said, strict=True)]
     one.write_text("captions.txt", "\n".join(["true\tsaid", *lines]))
@@ -223,26 +226,24 @@ def run(arguments: argparse.Namespace) -> int:
     return one.finish(encoder=settings.encoder, units=settings.units, beam=arguments.beam)
 
 
-def _test(one: Run, model: Captioner, digits: Digits, width: int) -> list[str]:
-    """Share of whole names that are right, by greedy choice and by beam search, beside the baselines; the latter's."""
-    true = [NAMES[label] for label in digits.test.labels]
-    greedy, beam = (describe(model, digits.test.images, kept) for kept in (1, width))
+def _test(one: Run, model: Captioner, test: Part, width: int) -> list[str]:
+    """Prints the share of names that are right, by greedy choice and by beam search; the names of the latter."""
+    true = [NAMES[label] for label in test.labels]
+    greedy, beam = (describe(model, test.images, kept) for kept in (1, width))
     share = {
         name: sum(map(str.__eq__, words, true)) / len(true) for name, words in (("greedy", greedy), ("beam", beam))
     }
     differ = sum(map(str.__ne__, greedy, beam))
     strange = [name for name in greedy if name not in NAMES]
-    found, _ = baselines(digits)
     one.metrics |= {
         "test_exact_match": share["beam"],
         "test_exact_match_greedy": share["greedy"],
         "greedy_beam_differ": differ,
         "greedy_no_names": len(strange),
-        **found,
     }
     one.say(
-        f"baselines: always the commonest name {found['majority_accuracy']:.2%}, the name of the digit that logistic "
-        f"regression on the pixels says {found['logistic_accuracy']:.2%}"
+        f"baselines: always the commonest name {one.metrics['majority_accuracy']:.2%}, the name of the digit that "
+        f"logistic regression on the pixels says {one.metrics['logistic_accuracy']:.2%}"
     )
     one.say(
         f"whole names right on the test images: {share['greedy']:.2%} letter by letter, {share['beam']:.2%} by beam "

@@ -21,7 +21,7 @@ from ..layers import GRU, LSTM, Dense, Input, SimpleRNN
 from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..schedules import CosineDecay
-from .base import Run, check_at_least
+from .base import Run, apply_common_arguments, check_at_least
 
 Floats = NDArray[np.float32]
 
@@ -204,6 +204,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
+    apply_common_arguments(arguments)
     settings = settings_of(arguments)
     series = load_series(arguments, settings.values)
     parts = split(series.values, settings.window)
@@ -264,7 +265,7 @@ def _report(one: Run, cell: str, said: dict[str, Values], true: Values) -> None:
     elif network < least:
         verdict = f"the network is {1 - network / least:.1%} better than the better baseline"
     else:
-        verdict = f"the network is {network / least - 1:.1%} worse than the better baseline"
+        verdict = f"the network is worse than the better baseline, {network / least:.3g} times its error"
     one.say(f"RMSE: {verdict}")
     if naive < 1.02 * min(network, linear):
         one.say("the last value is as good a forecast as any here: the series looks like a random walk")

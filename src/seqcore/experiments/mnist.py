@@ -28,7 +28,7 @@ from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..schedules import CosineDecay
-from .base import Run, check_at_least, data_folder
+from .base import Run, apply_common_arguments, check_at_least, data_folder
 
 Array = NDArray[Any]
 
@@ -162,15 +162,17 @@ def load_data(data: str) -> Digits:
     return load_digits() if folder is None else load_mnist(folder)
 
 
-def baselines(digits: Digits) -> tuple[dict[str, float], Array]:
+def baselines(digits: Digits) -> dict[str, float]:
     """Test accuracies to beat: always the commonest digit, and multinomial logistic regression on the pixels.
 
-    Returns:
-        The accuracies, and what the logistic regression says of the test images (N,).
+    Raises:
+        ImportError: scikit-learn is not installed.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise ImportError("the baseline needs scikit-learn: pip install 'seqcore[experiments]'") from None
     train, test = digits.train, digits.test
     regression = LogisticRegression(max_iter=100)
     with warnings.catch_warnings():
@@ -179,11 +181,10 @@ def baselines(digits: Digits) -> tuple[dict[str, float], Array]:
         regression.fit(train.images.reshape(len(train), -1), train.labels)
     said = regression.predict(test.images.reshape(len(test), -1))
     commonest = np.bincount(train.labels).argmax()
-    found = {
+    return {
         "majority_accuracy": float((test.labels == commonest).mean()),
         "logistic_accuracy": float((said == test.labels).mean()),
     }
-    return found, said
 
 
 class _AtTheEnd(Callback):
@@ -209,12 +210,14 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
+    apply_common_arguments(arguments)
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
     one = Run(arguments, "mnist", settings.read)
     one.start(
         f"{digits.description}; train {len(digits.train):,}, valid {len(digits.valid):,}, test {len(digits.test):,}"
     )
+    found = baselines(digits)
     model = build_model(digits.shape, settings)
     steps = settings.steps or -(-len(digits.train) // settings.batch_size)
     total, rate = settings.epochs * steps, settings.learning_rate
@@ -242,7 +245,6 @@ def run(arguments: argparse.Namespace) -> int:
     )
     one.metrics["test_accuracy"], said = accuracy(model, digits.test)
     one.metrics["parameters"] = model.count_params()
-    found, _ = baselines(digits)
     one.metrics |= found
     metrics = one.metrics
     one.say(
