@@ -41,8 +41,8 @@ def test_seasons_are_learnt(tmp_path, capsys, cell):
     assert "better than the better baseline" in out and "random walk" not in out
     metrics = results(tmp_path)["metrics"]
     assert metrics["naive_rmse"] > metrics["linear_rmse"] > 1.05 * metrics["test_rmse"]
-    assert metrics["test_rmse"] > metrics["best_rmse"] > 0.95
-    assert metrics["naive_mae"] > metrics["linear_mae"] > metrics["test_mae"] > metrics["best_mae"]
+    assert metrics["test_rmse"] > metrics["optimal_rmse"] > 0.95
+    assert metrics["naive_mae"] > metrics["linear_mae"] > metrics["test_mae"] > metrics["optimal_mae"]
     for name in ("forecast.png", "errors.png"):
         pytest.importorskip("matplotlib")
         assert (tmp_path / name).read_bytes()[:8] == PNG
@@ -54,7 +54,7 @@ def test_nothing_beats_a_random_walk(tmp_path, capsys):
     assert "the last value is as good a forecast as any here" in out and "better than" not in out
     metrics = results(tmp_path)["metrics"]
     assert metrics["test_rmse"] > 0.99 * metrics["naive_rmse"]
-    assert metrics["best_rmse"] == pytest.approx(metrics["naive_rmse"], rel=0.01)
+    assert metrics["optimal_rmse"] == pytest.approx(metrics["naive_rmse"], rel=0.01)
 
 
 def test_a_price_leaves_the_range_of_training(tmp_path, capsys):

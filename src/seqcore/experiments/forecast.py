@@ -247,11 +247,11 @@ def _examples(parts: Split, part: slice, target: str) -> tuple[Floats, Floats]:
 
 
 def _report(one: Run, cell: str, said: dict[str, Values], true: Values) -> None:
-    """Prints the errors of all forecasts, and what they mean; metrics test_mae, naive_mae, ..."""
+    """Prints the errors of all forecasts, and what they mean; metrics test_mae, naive_mae, optimal_mae, ..."""
     found = {name: errors(values, true) for name, values in said.items()}
     one.say(f"{f'{len(true):,} test values':<18}  MAE        RMSE   (in the units of the series)")
     for name, (mae, rmse) in found.items():
-        key = "test" if name == cell else name.split()[0]
+        key = {cell: "test", "best possible": "optimal"}.get(name, name)
         one.metrics |= {f"{key}_mae": mae, f"{key}_rmse": rmse}
         one.say(f"  {name:<16} {mae:10.4g} {rmse:10.4g}")
     naive, linear, network = (found[name][1] for name in ("naive", "linear", cell))
