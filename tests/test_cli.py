@@ -105,7 +105,7 @@ def test_help_needs_no_command(capsys):
         (["generate"], "MODEL"),
         (["generate", "no-such-file"], "no-such-file"),
         (["predict", "no-such-file"], "expected one of TEXT or --text, --file and --input, got 0"),
-        (["data", "nothing"], "name: expected one of ptb, got 'nothing'"),
+        (["data", "nothing"], "got 'nothing'"),
     ],
 )
 def test_errors_are_one_line(capsys, words, expected):

@@ -260,6 +260,11 @@ def _predict_array(arguments: argparse.Namespace) -> int:
         x = np.load(arguments.input, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"--input: expected a .npy file, got {arguments.input!r} ({error})") from None
+    describe = _describe_of(model)
+    if describe is not None:
+        found = describe(model, x)
+        print(json.dumps(found) if arguments.json else "\n".join(f"{i}: {one}" for i, one in enumerate(found)))
+        return 0
     y = np.asarray(model.predict(x, verbose=0))
     if arguments.json:
         print(json.dumps(y.tolist()))
@@ -271,6 +276,14 @@ def _predict_array(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _describe_of(model: Model) -> Callable[[Model, Any], list[Any]] | None:
+    """What the experiment that saved a model makes of its outputs, if they are more than probabilities of classes."""
+    from .experiments import EXPERIMENTS
+
+    experiment = EXPERIMENTS.get(model.extra.get("experiment", ""))
+    return None if experiment is None else getattr(experiment.load(), "describe", None)
+
+
 def _data(arguments: argparse.Namespace) -> int:
     from .datasets import SOURCES, cache_folder, download, load_sources
 
@@ -280,6 +293,9 @@ def _data(arguments: argparse.Namespace) -> int:
         print(download(arguments.fetch, folder, None if arguments.sources is None else sources))
         return 0
     print("grammar     built in: sentences of a probabilistic grammar of known entropy")
+    print("digits      built in: images of digits, with scikit-learn")
+    print("seasonal    built in: noisy sums of seasons whose best forecast is known")
+    print("price       built in: a random walk like a price")
     for name, files in sources.items():
         missing = [one.file for one in files if not (folder / name / one.file).is_file()]
         state = f"missing {', '.join(missing)}: seqcore data {name}" if missing else "there"

@@ -330,11 +330,13 @@ def load_model(path: Path, compile: bool = True) -> Model:
     place = os.fspath(path)
     tensors, metadata = _read(path, "seqcore-model")
     try:
+        extra = _unpack(metadata["extra"], tensors)
+        _know_classes_of(extra.get("experiment"))
         model = deserialize(_unpack(metadata["architecture"], tensors))
         if not isinstance(model, Model):
             raise ValueError(f"expected a model, got {type(model).__name__}")
         model._build_from_config(metadata["build"])
-        model.extra = _unpack(metadata["extra"], tensors)
+        model.extra = extra
         if compile:
             model._compile_from_config(_unpack(metadata["compiled"], tensors))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -342,6 +344,14 @@ def load_model(path: Path, compile: bool = True) -> Model:
     for variable, values in _matched(place, model, tensors):
         variable.assign(values)
     return model
+
+
+def _know_classes_of(experiment: Any) -> None:
+    """Imports the experiment that saved a model, since the model may be made of its classes."""
+    from .experiments import EXPERIMENTS
+
+    if experiment in EXPERIMENTS:
+        EXPERIMENTS[experiment].load()
 
 
 # ---------------------------------------------------------------- checkpoints

@@ -2,6 +2,7 @@
 
 from .corpora import SPLITS, UNKNOWN, Corpus, grammar_corpus, load_ptb
 from .downloads import SOURCES, Source, cache_folder, download, load_sources
+from .images import Digits, drawn_batches, load_digits, load_mnist, read_idx, shifted
 from .tagged import TaggedCorpus, TagPosteriors, tagged_corpus, tagged_grammar, tagged_sentences
 
 __all__ = [
@@ -9,15 +10,21 @@ __all__ = [
     "SPLITS",
     "UNKNOWN",
     "Corpus",
+    "Digits",
     "Source",
     "TagPosteriors",
     "TaggedCorpus",
     "cache_folder",
     "download",
+    "drawn_batches",
     "grammar_corpus",
+    "load_digits",
+    "load_mnist",
     "load_ptb",
     "load_sources",
     "tagged_corpus",
     "tagged_grammar",
     "tagged_sentences",
+    "read_idx",
+    "shifted",
 ]

