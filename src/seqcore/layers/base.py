@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from inspect import signature
 from typing import Any, NamedTuple, TypeVar
 
@@ -582,11 +583,16 @@ def _enter(name: str, cls: LayerClass) -> LayerClass:
 
 
 def get_class(name: str) -> type[Layer]:
-    """The class registered under ``name``.
+    """The class registered under ``name``; that of an experiment, ``seqcore.experiments.imdb/CellLoop``, is imported.
 
     Raises:
         ValueError: if there is none.
     """
+    if name not in _registry and re.fullmatch(r"seqcore\.experiments\.[a-z0-9_]+/\w+", name):
+        try:
+            import_module(name.partition("/")[0])
+        except ModuleNotFoundError:
+            pass
     if name not in _registry:
         raise ValueError(f"class_name: expected a registered layer, got {name!r}; decorate the class with @register()")
     return _registry[name]
