@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--embedding",
         nargs="+",
         choices=("frozen", "tuned", "random"),
-        help="GloVe's vectors as they are or trained on, or random ones: a model for each (with --glove: frozen random)",
+        help="GloVe's vectors as they are or trained on, or random ones: a model each (with --glove: frozen random)",
     )
 
 
