@@ -254,7 +254,7 @@ REVIEWS = _Style(
     plain="the {subject} was {word}",
     negated=("the {subject} was not {word} at all", "the {subject} was never {word}",
              "nobody called the {subject} {word}", "the {subject} was far from {word}"),
-    contrasts=((0.5, "{a} but {b}"), (0.2, "although {a} , {b}"), (0.3, "{b} although {a}")),
+    contrasts=((0.55, "{a} but {b}"), (0.2, "although {a} , {b}"), (0.25, "{b} although {a}")),
     before=("i saw this film last night .", "we watched it on a long flight .", "my sister lent me the disc .",
             "it was shown at our local cinema .", "this is the second film of its director .", "", ""),
     after=("it runs for two hours .", "that is all i can say .", "my friends want to see it next week .",
@@ -269,9 +269,10 @@ TWEETS = _Style(
     bad=("awful", "terrible", "horrible", "ridiculous", "disappointing", "poor", "dreadful", "useless"),
     plain="{subject} was {word}",
     negated=("{subject} wasnt {word}", "{subject} was hardly {word}", "{subject} didnt feel {word}"),
-    contrasts=((0.4, "{a}, {b} tho"), (0.25, "despite talk that {a}, {b}"), (0.35, "{b} despite talk that {a}")),
+    contrasts=((0.5, "{a}, {b} tho"), (0.2, "despite the rumour that {a}, {b}"),
+               (0.3, "{b} despite the rumour that {a}")),
     before=("@skyway", "@skyway hi,", "@bluejet", "@bluejet today:", "@transpolar"),
-    after=("#travel", "flying to oslo again on monday", "see you in lisbon", "", "", ""),
+    after=("#travel", "see you in oslo", "from lisbon", "", "", ""),
 )  # fmt: skip
 
 
@@ -291,7 +292,7 @@ def contrast_pair(style: _Style, generator: np.random.Generator) -> tuple[str, s
     subjects = [style.subjects[i] for i in generator.choice(len(style.subjects), 2, replace=False)]
     predicates = []
     for good in (False, True):
-        negated = bool(generator.random() < 0.35)
+        negated = bool(generator.random() < 0.3)
         form = choose(style.negated) if negated else style.plain
         predicates.append((form, choose(style.good if good != negated else style.bad)))
     shares, forms = zip(*style.contrasts)

@@ -56,7 +56,9 @@ def settings_of(preset: str, builtin: bool, glove: bool) -> Settings:
     book = Settings(epochs=50 if glove else 20)
     if preset == "book":
         return book
-    return replace(book, steps=32, learning_rate=0.003, batch_size=64, epochs=8) if builtin else replace(book, epochs=3)
+    return (
+        replace(book, steps=40, learning_rate=0.003, batch_size=64, epochs=10) if builtin else replace(book, epochs=3)
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -337,10 +339,9 @@ class _Experiment:
 
     def _keep(self, model: Model) -> None:
         """Saves the model, shows what it says of two reviews of the same words, and draws how it reads them."""
-        extra: dict[str, Any] = {"text_vectorization": self.vectorize.to_dict(), "labels": list(LABELS)}
-        self.this.save_model(model, **extra)
-        model.extra = extra
-        title = "Two reviews of the same words: what the model thinks as it reads"
+        model.extra = {"text_vectorization": self.vectorize.to_dict(), "labels": list(LABELS)}
+        self.this.save_model(model)
+        title = "Two reviews of the same words: the model's verdict as it reads"
         plot_reading(self.this, model, self.vectorize, SAME_WORDS, title)
         say_examples(self.this, model, SAME_WORDS)
 
