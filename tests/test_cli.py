@@ -104,8 +104,8 @@ def test_help_needs_no_command(capsys):
         (["run", "ptb", "--data", "no/such/folder"], "--data: expected builtin, download or a folder"),
         (["generate"], "MODEL"),
         (["generate", "no-such-file"], "no-such-file"),
-        (["predict", "no-such-file"], "expected one of TEXT, --file and --input, got 0"),
-        (["data", "nothing"], "name: expected one of ptb, got 'nothing'"),
+        (["predict", "no-such-file"], "expected one of TEXT or --text, --file and --input, got 0"),
+        (["data", "nothing"], "name: expected one of imdb, "),
     ],
 )
 def test_errors_are_one_line(capsys, words, expected):

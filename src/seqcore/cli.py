@@ -102,10 +102,11 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     generate.add_argument("--stop", metavar="WORD", help="end at this word, such as '<eos>'")
     generate.set_defaults(command=_generate)
 
-    predict = commands.add_parser("predict", help="perplexity and next words of a text, or class probabilities")
+    predict = commands.add_parser("predict", help="labels of texts, perplexity of a text, or class probabilities")
     predict.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
-    predict.add_argument("text", nargs="?", help="a text, for a language model")
-    predict.add_argument("--file", metavar="FILE", help="the text is in this file")
+    predict.add_argument("words", nargs="?", metavar="TEXT", help="a text")
+    predict.add_argument("--text", action="append", metavar="TEXT", help="a text; may be given again for more texts")
+    predict.add_argument("--file", metavar="FILE", help="the text is in this file, or a text to label in each line")
     predict.add_argument("--input", metavar="FILE.npy", help="an array (N, ...) for another model")
     predict.add_argument("--top", type=int, default=5, metavar="N", help="how many words or classes to show")
     predict.add_argument("--json", action="store_true", help="as JSON")
@@ -165,19 +166,19 @@ def _load(path: str) -> Model:
     return load_model(place)
 
 
-def _load_language_model(path: str) -> tuple[Any, Vocabulary]:
+def _vocabulary_of(model: Model, path: str) -> Vocabulary:
     from .text import Vocabulary
 
-    model = _load(path)
     if "vocabulary" not in model.extra:
         raise ValueError(f"MODEL: expected a language model with its vocabulary, got {path!r} without one")
-    return model, Vocabulary.from_dict(model.extra["vocabulary"])
+    return Vocabulary.from_dict(model.extra["vocabulary"])
 
 
 def _generate(arguments: argparse.Namespace) -> int:
     from .language import generate
 
-    model, vocabulary = _load_language_model(arguments.model)
+    model: Any = _load(arguments.model)
+    vocabulary = _vocabulary_of(model, arguments.model)
     method = "greedy" if arguments.greedy else "sample" if arguments.beam is None else "beam"
     words = generate(
         model,
@@ -198,19 +199,45 @@ def _generate(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    given = [one for one in (arguments.text, arguments.file, arguments.input) if one is not None]
+    texts = [*([] if arguments.words is None else [arguments.words]), *(arguments.text or [])]
+    given = [one for one in (texts or None, arguments.file, arguments.input) if one is not None]
     if len(given) != 1:
-        raise ValueError(f"predict: expected one of TEXT, --file and --input, got {len(given)}")
-    return _predict_array(arguments) if arguments.input is not None else _predict_text(arguments)
+        raise ValueError(f"predict: expected one of TEXT or --text, --file and --input, got {len(given)}")
+    if arguments.input is not None:
+        return _predict_array(arguments)
+    model = _load(arguments.model)
+    if "text_vectorization" in model.extra:
+        return _predict_labels(arguments, model, texts)
+    if len(texts) > 1:
+        raise ValueError(f"--text: expected one text for a language model, got {len(texts)}")
+    return _predict_language(arguments, model, texts)
 
 
-def _predict_text(arguments: argparse.Namespace) -> int:
+def _predict_labels(arguments: argparse.Namespace, model: Model, texts: list[str]) -> int:
+    from .text import read_lines
+    from .vectorization import classify_texts
+
+    if arguments.file is not None:
+        texts = [line for line in read_lines(arguments.file) if line.strip()]
+        if not texts:
+            raise ValueError(f"--file: expected a text in each line, got the empty {arguments.file!r}")
+    found = classify_texts(model, texts)
+    if arguments.json:
+        print(json.dumps([one.to_dict() for one in found]))
+        return 0
+    width = max(len(one.label) for one in found)
+    for one in found:
+        print(f"{one.label:<{width}}  {one.probability:.4f}  {' '.join(one.text.split())}")
+    return 0
+
+
+def _predict_language(arguments: argparse.Namespace, model: Any, texts: list[str]) -> int:
     from .language import encode_text, evaluate_perplexity, next_words
     from .text import read_words
 
-    model, vocabulary = _load_language_model(arguments.model)
+    vocabulary = _vocabulary_of(model, arguments.model)
     if arguments.file is None:
-        words = arguments.text.split()
+        words = texts[0].split()
     else:
         words = read_words(arguments.file, "<eos>" if "<eos>" in vocabulary else None)
     ids = encode_text(vocabulary, words)

@@ -107,7 +107,7 @@ def _read_ranks(place: Path) -> list[str] | None:
         words = sorted(ranks, key=ranks.__getitem__)
         if sorted(ranks.values()) != list(range(1, len(words) + 1)):
             raise ValueError("ranks that are not 1, 2, 3, ...")
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path}: expected a JSON object of words and their ranks ({error})") from None
     return words
 
@@ -140,6 +140,10 @@ def _read_reviews(place: Path) -> LabelledTexts:
     return _labelled(str(place), texts, [label for _, label, *_ in found])
 
 
+def _latin1(text: str, _: str) -> bytes:
+    return text.encode("latin1")
+
+
 class _Lists(pickle.Unpickler):
     """Reads arrays of lists of integers and nothing else: what a pickle names otherwise is refused."""
 
@@ -148,6 +152,8 @@ class _Lists(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for readers of Python 2
+            return _latin1
         if (module, name) not in self._known:
             raise pickle.UnpicklingError(f"{module}.{name} in it")
         return super().find_class(module.replace("numpy.core", "numpy._core") if hasattr(np, "_core") else module, name)

@@ -69,7 +69,7 @@ class GlobalMaxPooling1D(_GlobalPooling1D):
         if valid is None:
             return ops.reduce_max(x, axis=1)
         top = ops.reduce_max(ops.where(valid, x, np.array(np.finfo(x.dtype).min, x.dtype)), axis=1)
-        return ops.multiply(top, valid.any(axis=1).astype(x.dtype))
+        return ops.where(valid.any(axis=1), top, np.zeros((), x.dtype))
 
 
 @register()
