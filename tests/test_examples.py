@@ -13,6 +13,7 @@ SMALL = {
     "cells_in_a_loop": ["--units", "8", "--steps", "6", "--batches", "120"],
     "language_model": ["--words", "30000", "--units", "32", "--epochs", "2"],
     "ragged_batches": ["--sequences", "600", "--longest", "12", "--epochs", "4"],
+    "sentiment": ["--texts", "3000", "--epochs", "10"],
 }
 
 
@@ -54,6 +55,15 @@ def test_ragged_batches():
     text = run("ragged_batches", *SMALL["ragged_batches"])
     assert numbers(r"held back: .* accuracy ([\d.]+)", text)[0] > 0.6
     assert "same predictions: True" in text
+
+
+def test_sentiment():
+    """Word order is learnt, where the words alone say nothing; two texts of the same words get their labels."""
+    text = run("sentiment", *SMALL["sentiment"])
+    assert numbers(r"test accuracy ([\d.]+)", text)[0] > 0.85
+    assert re.search(r"^negative .*awful\.$", text, re.MULTILINE) and re.search(
+        r"^positive .*great\.$", text, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("units", ["1", "17", "64"])

@@ -147,12 +147,10 @@ def test_other_damage(tmp_path):
 def test_tweets(tmp_path, name, place):
     """Words and numbers as labels, quoted texts over two lines, neutral rows left out."""
     (tmp_path / place).mkdir(exist_ok=True)
-    text = (
-        '\ufeffid,airline_sentiment,text\n1,positive,"thanks, @fly\nagain"\n2,neutral,hm\n3,0,late\n4,Negative,rude\n'
-    )
+    text = '\ufeffid,airline_sentiment,text\n1,positive,"thanks, @fly\nagain"\n2,neutral,\n3,0,late\n4,Negative,bad\n'
     (tmp_path / place / name).write_text(text, encoding="utf-8")
     tweets = load_airline(tmp_path)
-    assert tweets.texts == ["thanks, @fly\nagain", "late", "rude"] and tweets.labels.tolist() == [1, 0, 0]
+    assert tweets.texts == ["thanks, @fly\nagain", "late", "bad"] and tweets.labels.tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +251,7 @@ def test_corpus():
     ("options", "message"),
     [
         ({"train": 1}, "train: expected an integer >= 2, got 1"),
-        ({"noise": 0.5}, "noise: expected a share of at least 0"),
+        ({"noise": 0.5}, "noise: expected a share"),
     ],
 )
 def test_corpus_errors(options, message):

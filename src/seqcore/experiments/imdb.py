@@ -17,7 +17,7 @@ from ..optimizers import Adam
 from ..text import PathLike
 from ..vectorization import TextVectorization
 from ..vectors import KeyedVectors
-from .base import Run, check_at_least, data_folder
+from .base import Run, data_folder
 from .sentiment import majority_accuracy, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
 
 RECURRENT = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
@@ -226,7 +226,6 @@ def run(arguments: argparse.Namespace) -> int:
     if len(set(tables)) != len(tables):
         raise ValueError(f"--embedding: expected each kind once, got {' '.join(tables)}")
     settings = settings_of(arguments.preset, arguments.data == "builtin", glove)
-    check_at_least(1, epochs=arguments.epochs)
     if arguments.epochs is not None:
         settings = replace(settings, epochs=arguments.epochs)
     variant = [arguments.cell, arguments.style, arguments.head, arguments.pool]
