@@ -14,7 +14,6 @@ from .. import layers, ops, random
 from ..datasets.sentiment import LABELS, SentimentData, load_imdb, sentiment_corpus
 from ..models import Model, Sequential, register
 from ..optimizers import Adam
-from ..text import PathLike
 from ..vectorization import TextVectorization
 from ..vectors import KeyedVectors
 from .base import Run, data_folder
@@ -27,6 +26,7 @@ POOLS = {
     "max": layers.GlobalMaxPooling1D,
     "sum": layers.GlobalSumPooling1D,
 }
+OF_A_MODEL = ("test_accuracy", "test_loss", "valid_accuracy", "best_epoch", "seconds_per_epoch")
 SAME_WORDS = (
     "the acting was great although the plot was terrible",
     "the acting was terrible although the plot was great",
@@ -200,16 +200,6 @@ def load_data(data: str, preset: str) -> SentimentData:
     return sentiment_corpus(25_000, 5_000) if preset == "book" else sentiment_corpus(5_000, 1_000)
 
 
-def glove_table(path: PathLike, words: Sequence[str]) -> tuple[NDArray[np.float32], int]:
-    """(len(words), D) pretrained vectors, zeros for the words that have none, and how many these are.
-
-    Raises:
-        ValueError, OSError: a file that is damaged or cannot be read.
-    """
-    table, missing = KeyedVectors.load_glove(path).embedding_matrix(words)
-    return table, len(missing)
-
-
 # ---------------------------------------------------------------- the run
 
 
@@ -225,6 +215,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--embedding: expected --glove FILE with it, got {' '.join(tables)} without")
     if len(set(tables)) != len(tables):
         raise ValueError(f"--embedding: expected each kind once, got {' '.join(tables)}")
+    vectors = KeyedVectors.load_glove(arguments.glove) if glove else None
     settings = settings_of(arguments.preset, arguments.data == "builtin", glove)
     if arguments.epochs is not None:
         settings = replace(settings, epochs=arguments.epochs)
@@ -235,12 +226,12 @@ def run(arguments: argparse.Namespace) -> int:
     vectorize = make_vectorizer(data, settings)
     settings = replace(settings, words=vectorize.vocabulary_size())
     pretrained = None
-    if glove:
-        words = vectorize.get_vocabulary()
-        pretrained, missing = glove_table(arguments.glove, words)
-        settings = replace(settings, width=pretrained.shape[1])
-        this.metrics["words_without_vector"] = missing
-        this.say(f"GloVe: {settings.width} numbers a word; {missing:,} of {len(words):,} words have none and get zeros")
+    if vectors is not None:
+        pretrained, missing = vectors.embedding_matrix(vectorize.get_vocabulary())
+        settings = replace(settings, width=vectors.vector_size)
+        this.metrics["words_without_vector"] = len(missing)
+        count = f"{len(missing):,} of {settings.words:,} words"
+        this.say(f"GloVe: {settings.width} numbers a word; {count} have none and get zeros")
     return _Experiment(this, settings, data, vectorize, pretrained).run(tables)
 
 
@@ -255,14 +246,8 @@ class _Experiment:
         vectorize: TextVectorization,
         pretrained: NDArray[np.float32] | None,
     ) -> None:
-        self.this, self.settings, self.data, self.vectorize, self.pretrained = (
-            this,
-            settings,
-            data,
-            vectorize,
-            pretrained,
-        )
-        self.arguments = this.arguments
+        self.this, self.arguments, self.settings = this, this.arguments, settings
+        self.data, self.vectorize, self.pretrained = data, vectorize, pretrained
         order = np.random.default_rng(self.arguments.seed).permutation(len(data.train))
         held = len(order) // 10
         self.train, self.valid = data.train[order[held:]], data.train[order[:held]]
@@ -283,7 +268,7 @@ class _Experiment:
         say(f"reviews: {sizes}; {self.settings.words:,} words, {self.settings.steps} steps")
         self._baselines()
         curves: dict[str, list[dict[str, Any]]] = {}
-        rest: dict[str, Any] = {}
+        beside: dict[str, Any] = {}
         for number, table in enumerate(tables):
             random.set_seed(self.arguments.seed)
             model = self._build(table)
@@ -292,14 +277,16 @@ class _Experiment:
             if len(tables) > 1:
                 say(f"word vectors: {table}")
             curves[table] = self._train(model)
+            for row in curves[table]:
+                row["embedding"] = table
             test = model.evaluate(self.rows["test"], self.targets["test"], batch_size=512, verbose=0, return_dict=True)
             this.metrics["test_accuracy"], this.metrics["test_loss"] = test["accuracy"], test["loss"]
             if not number:
                 self._keep(model)
                 first = dict(this.metrics)
             else:
-                rest |= {f"{table}_{key}": this.metrics[key] for key in first if first[key] != this.metrics[key]}
-        this.metrics = first | rest
+                beside |= {f"{table}_{key}": this.metrics[key] for key in OF_A_MODEL}
+        this.metrics = first | beside
         self._report(curves)
         return this.finish(
             cell=self.arguments.cell, style=self.arguments.style, head=self.arguments.head, pool=self.arguments.pool
@@ -350,8 +337,7 @@ class _Experiment:
         for table in curves:
             lead = "" if table == next(iter(curves)) else f"{table}_"
             kind = f", {table} word vectors" if len(curves) > 1 else ""
-            best = metrics.get(f"{lead}best_epoch", metrics["best_epoch"])
-            accuracy = metrics.get(f"{lead}test_accuracy", metrics["test_accuracy"])
+            best, accuracy = metrics[f"{lead}best_epoch"], metrics[f"{lead}test_accuracy"]
             this.say(f"{accuracy:8.4f}  test accuracy, {cell}{kind} (epoch {best}, the best on the validation reviews)")
         report_baselines(this, self.data.bayes)
         where = "built-in reviews" if self.arguments.data == "builtin" else "IMDB reviews"
