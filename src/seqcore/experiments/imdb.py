@@ -266,6 +266,8 @@ class _Experiment:
         this, say = self.this, self.this.say
         sizes = ", ".join(f"{name} {len(part):,}" for name, part in self._parts().items())
         say(f"reviews: {sizes}; {self.settings.words:,} words, {self.settings.steps} steps")
+        words = self.vectorize.decode(self.rows["test"][0])
+        say(f"the first test review as ids and back, its last words: {' '.join(words[-12:])}")
         self._baselines()
         curves: dict[str, list[dict[str, Any]]] = {}
         beside: dict[str, Any] = {}
