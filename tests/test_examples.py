@@ -15,6 +15,7 @@ SMALL = {
     "gradient_clipping": ["--batches", "240"],
     "language_model": ["--words", "30000", "--units", "32", "--epochs", "2"],
     "ragged_batches": ["--sequences", "600", "--longest", "12", "--epochs", "4"],
+    "sentiment": ["--texts", "3000", "--epochs", "10"],
     "word_vectors": ["--sentences", "30000", "--words", "paris"],
     "seq2seq_attention": ["--words", "2500", "--epochs", "5"],
 }
@@ -74,6 +75,15 @@ def test_seq2seq_attention():
     assert numbers(r"unseen words turned around: ([\d.]+)", text)[0] > 0.8
     word, looks = re.search(r"^(\w+): looks at (\w+)$", text, re.MULTILINE).groups()
     assert len(word) == len(looks) and np.mean([a == b for a, b in zip(looks, word[::-1])]) > 0.6
+
+
+def test_sentiment():
+    """Word order is learnt, where the words alone say nothing; two texts of the same words get their labels."""
+    text = run("sentiment", *SMALL["sentiment"])
+    assert numbers(r"test accuracy ([\d.]+)", text)[0] > 0.85
+    assert re.search(r"^negative .*awful\.$", text, re.MULTILINE) and re.search(
+        r"^positive .*great\.$", text, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("units", ["1", "17", "64"])

@@ -45,6 +45,9 @@ BATTERY: dict[str, tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], i
     "ReLU": (lambda **kw: layers.ReLU(1.0, 0.1, 0.2, **kw), SEQUENCE, SEQUENCE, 0),
     "Softmax": (lambda **kw: layers.Softmax(**kw), SEQUENCE, SEQUENCE, 0),
     "Flatten": (lambda **kw: layers.Flatten(**kw), SEQUENCE, (BATCH, STEPS * FEATURES), 0),
+    "GlobalAveragePooling1D": (lambda **kw: layers.GlobalAveragePooling1D(**kw), SEQUENCE, (BATCH, FEATURES), 0),
+    "GlobalMaxPooling1D": (lambda **kw: layers.GlobalMaxPooling1D(**kw), SEQUENCE, (BATCH, FEATURES), 0),
+    "GlobalSumPooling1D": (lambda **kw: layers.GlobalSumPooling1D(**kw), SEQUENCE, (BATCH, FEATURES), 0),
     "TimeDistributed": (
         lambda **kw: layers.TimeDistributed(layers.Dense(UNITS, **kw), **kw),
         SEQUENCE,
@@ -757,6 +760,34 @@ class Block(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "width": self.width}
+
+
+@pytest.mark.parametrize("pool", ["Average", "Max", "Sum"])
+def test_pooling_leaves_out_steps_that_do_not_count(pool: str) -> None:
+    """Masks and lengths: the same as pooling each row cut to its valid steps; zeros for a row without any."""
+    layer = getattr(layers, f"Global{pool}Pooling1D")()
+    take = {"Average": np.mean, "Max": np.max, "Sum": np.sum}[pool]
+    x = -1 - RNG.random((3, 5, 2))
+    lengths = np.array([5, 2, 0])
+    expected = np.array([take(row[:n], axis=0) if n else np.zeros(2) for row, n in zip(x, lengths)])
+    mask = np.arange(5) < lengths[:, None]
+    for given in ({"lengths": lengths}, {"mask": mask}):
+        np.testing.assert_allclose(layer(x, **given), expected, rtol=1e-6)
+    variable = Variable(x)
+    with GradientTape() as tape:
+        y = ops.reduce_sum(layer(ops.multiply(variable, 1.0), lengths=lengths))
+    gradient = np.asarray(tape.gradient(y, variable))
+    per_step = {"Average": [1, 1, 0], "Max": [1, 1, 0], "Sum": [5, 2, 0]}[pool]
+    np.testing.assert_allclose(gradient.sum(axis=1), np.array(per_step)[:, None].repeat(2, 1), rtol=1e-6)
+    assert not gradient[~mask].any()
+
+
+def test_pooling_ends_the_time_axis() -> None:
+    """What follows sees neither mask nor lengths, and a wrong shape is named."""
+    y = layers.GlobalMaxPooling1D()(np.ones((2, 3, 4)), lengths=[1, 2])
+    assert y.lengths is None and y.mask is None and layers.Dense(1)(y).shape == (2, 1)
+    with pytest.raises(ValueError, match=r"inputs: expected shape \(batch, time, features\)"):
+        layers.GlobalMaxPooling1D()(np.ones((2, 3)))
 
 
 def test_layers_inside_layers() -> None:

@@ -351,7 +351,7 @@ def test_attention_learns_what_the_last_state_alone_does_not(finished, tmp_path,
 def test_the_saved_model_predicts(finished, capsys, tmp_path):
     capsys.readouterr()
     assert cli.main(["predict", str(finished), "--text", "June 30, 1950"]) == 0
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d  0\.\d{4}\n", capsys.readouterr().out)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d  0\.\d{4}  June 30, 1950\n", capsys.readouterr().out)
     assert cli.main(["predict", str(finished), "JUNE  30, 1950", "--json"]) == 0
     [result] = json.loads(capsys.readouterr().out)
     assert result["text"] == "JUNE  30, 1950" and 0 < result["probability"] <= 1

@@ -41,6 +41,7 @@ from .policies import dtype_policy, set_dtype_policy
 from .random import set_seed
 from .sampled import nce_loss, negative_sampling_loss, sampled_softmax_loss
 from .text import pad_sequences, to_categorical
+from .vectorization import TextVectorization
 from .vectors import KeyedVectors
 from .word2vec import Word2Vec
 
@@ -51,6 +52,7 @@ __all__ = [
     "Model",
     "Sequential",
     "Tensor",
+    "TextVectorization",
     "Variable",
     "Word2Vec",
     "__version__",

@@ -206,28 +206,32 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.input is not None:
         return _predict_array(arguments)
     model = _load(arguments.model)
-    if hasattr(model, "predict_text"):
-        return _predict_by_model(arguments, model, texts)
+    if hasattr(model, "predict_text") or "text_vectorization" in model.extra:
+        return _predict_labels(arguments, model, texts)
     if len(texts) > 1:
         raise ValueError(f"--text: expected one text for a language model, got {len(texts)}")
     return _predict_language(arguments, model, texts)
 
 
-def _predict_by_model(arguments: argparse.Namespace, model: Any, texts: list[str]) -> int:
-    """Of a model that says itself what it makes of texts: ``predict_text(texts)`` gives a dict for each."""
+def _predict_labels(arguments: argparse.Namespace, model: Any, texts: list[str]) -> int:
+    """What a model makes of texts, a line each: by its own ``predict_text``, or by the preprocessing saved with it."""
     from .text import read_lines
+    from .vectorization import classify_texts
 
     if arguments.file is not None:
         texts = [line for line in read_lines(arguments.file) if line.strip()]
         if not texts:
             raise ValueError(f"--file: expected a text in each line, got the empty {arguments.file!r}")
-    found = model.predict_text(texts)
+    if hasattr(model, "predict_text"):
+        found = model.predict_text(texts)
+    else:
+        found = [one.to_dict() for one in classify_texts(model, texts)]
     if arguments.json:
         print(json.dumps(found))
         return 0
+    width = max(len(one["prediction"]) for one in found)
     for one in found:
-        text = "" if len(found) == 1 else "  " + " ".join(one["text"].split())
-        print(f"{one['prediction']}  {one['probability']:.4f}{text}")
+        print(f"{one['prediction']:<{width}}  {one['probability']:.4f}  {' '.join(one['text'].split())}")
     return 0
 
 

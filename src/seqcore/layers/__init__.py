@@ -5,6 +5,7 @@ from .base import Layer, register
 from .cells import ContextRNNCell, GRUCell, LSTMCell, SimpleRNNCell
 from .context import ContextRNN
 from .core import Activation, Dense, Dropout, Embedding, Flatten, Input, InputLayer, ReLU, Softmax
+from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, GlobalSumPooling1D
 from .recurrent import GRU, LSTM, SimpleRNN
 from .wrappers import Bidirectional, TimeDistributed
 
@@ -21,6 +22,9 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GRUCell",
+    "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D",
+    "GlobalSumPooling1D",
     "Input",
     "InputLayer",
     "LSTMCell",

@@ -1,0 +1,213 @@
+"""Sentiment of tweets about airlines with SimpleRNN(40), LSTM(40), two LSTM(40), cleaned and padded as in the book."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import layers
+from ..datasets.sentiment import LABELS, TWEETS, LabelledTexts, SentimentData, load_airline, sentiment_corpus
+from ..models import Sequential
+from ..optimizers import Adam
+from ..text import read_words, to_categorical
+from ..vectorization import TextVectorization
+from .base import Run, data_folder
+from .sentiment import majority_accuracy, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
+
+BOOK_WORDS = 12_532
+TITLES = {"rnn": "SimpleRNN(40)", "lstm": "LSTM(40)", "lstm2": "two LSTM(40)"}
+SAME_WORDS = (
+    "crew was great despite the rumour that seat was awful",
+    "crew was awful despite the rumour that seat was great",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Width of a word vector, units of a layer, time steps, and how the model is trained.
+
+    The 26 steps are the longest tweet of the book's data; built-in tweets are filled up to their longest too.
+    """
+
+    width: int = 32
+    units: int = 40
+    steps: int = 26
+    batch_size: int = 32
+    epochs: int = 50
+    learning_rate: float = 0.001
+
+
+def settings_of(preset: str, builtin: bool, model: str) -> Settings:
+    """The book's settings: 10 epochs for the SimpleRNN, 50 for the LSTMs; fewer for ``quick``.
+
+    >>> settings_of("book", builtin=False, model="rnn").epochs
+    10
+    """
+    book = Settings(epochs=10 if model == "rnn" else 50)
+    if preset == "book":
+        return book
+    return replace(book, learning_rate=0.005, epochs=15) if builtin else replace(book, epochs=5)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment."""
+    parser.add_argument("--model", choices=tuple(TITLES), default="lstm", help="which of the three (default lstm)")
+    parser.add_argument(
+        "--stop-words",
+        default="sklearn",
+        metavar="sklearn|none|FILE",
+        help="words left out: scikit-learn's English list (default), none, or those of a file",
+    )
+
+
+def build_model(model: str, words: int, settings: Settings | None = None) -> Sequential:
+    """Embedding, one or two recurrent layers, Dense(2, softmax).
+
+    Args:
+        model: "rnn", "lstm" or "lstm2".
+        words: of the vocabulary, padding not counted.
+        settings: the book's by default.
+
+    >>> [layer.count_params() for layer in build_model("lstm2", BOOK_WORDS).layers]
+    [401056, 11680, 12960, 82]
+    """
+    chosen = settings or Settings()
+    recurrent: list[layers.Layer] = [layers.LSTM(chosen.units)]
+    if model == "rnn":
+        recurrent = [layers.SimpleRNN(chosen.units)]
+    elif model == "lstm2":
+        recurrent.insert(0, layers.LSTM(chosen.units, return_sequences=True))
+    table = layers.Embedding(words + 1, chosen.width, input_length=chosen.steps)
+    return Sequential([table, *recurrent, layers.Dense(2, activation="softmax")])
+
+
+def stop_words(name: str) -> tuple[frozenset[str], str]:
+    """The words that ``--stop-words`` names, and what to call them.
+
+    Raises:
+        ValueError, OSError: the file has no words or cannot be read.
+        ImportError: scikit-learn is not installed.
+    """
+    if name == "none":
+        return frozenset(), "no stop words left out"
+    if name == "sklearn":
+        try:
+            from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+        except ImportError:
+            raise ImportError("--stop-words sklearn needs scikit-learn: pip install 'seqcore[experiments]'") from None
+        return frozenset(ENGLISH_STOP_WORDS), f"scikit-learn's ENGLISH_STOP_WORDS ({len(ENGLISH_STOP_WORDS)}) left out"
+    if not Path(name).is_file():
+        raise ValueError(f"--stop-words: expected sklearn, none or a file, got {name!r}")
+    words = frozenset(read_words(name))
+    if not words:
+        raise ValueError(f"--stop-words: expected words in it, got the empty file {name!r}")
+    return words, f"the {len(words)} stop words of {name} left out"
+
+
+def load_data(data: str, preset: str) -> SentimentData:
+    """The tweets that ``--data`` names, 70 % to learn from and 30 % to test on.
+
+    Raises:
+        ValueError, OSError: the data are missing or damaged.
+    """
+    if data == "download":
+        raise ValueError(
+            "--data: expected builtin or a folder, since Kaggle gives the tweets to registered users only "
+            "(crowdflower/twitter-airline-sentiment), got 'download'"
+        )
+    folder = data_folder(data, "airline")
+    if folder is None:
+        sizes = (8_400, 3_600) if preset == "book" else (4_900, 2_100)
+        return sentiment_corpus(*sizes, style=TWEETS)
+    tweets = load_airline(folder)
+    train, test = split_book(tweets)
+    return SentimentData(f"airline tweets from {folder}", train, test)
+
+
+def split_book(tweets: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
+    """The book's parts: those of scikit-learn's ``train_test_split(test_size=0.3, random_state=42)``."""
+    order = np.random.RandomState(42).permutation(len(tweets))
+    held = math.ceil(0.3 * len(tweets))
+    return tweets[order[held:]], tweets[order[:held]]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains, evaluates and writes the results; the exit status.
+
+    Raises:
+        ValueError, OSError, ImportError: with one line that says what to do.
+    """
+    words, phrase = stop_words(arguments.stop_words)
+    settings = settings_of(arguments.preset, arguments.data == "builtin", arguments.model)
+    if arguments.epochs is not None:
+        settings = replace(settings, epochs=arguments.epochs)
+    this = Run(arguments, "airline", arguments.model)
+    data = load_data(arguments.data, arguments.preset)
+    this.start(data.description)
+
+    # As in the book the words of all tweets are numbered; those of the test part alone keep their first vectors.
+    vectorize = TextVectorization(standardize="alphanumeric", stop_words=words, oov_token=None)
+    vectorize.adapt([*data.train.texts, *data.test.texts])
+    order = np.random.default_rng(arguments.seed).permutation(len(data.train))
+    held = len(order) // 10
+    parts = {"train": data.train[order[held:]], "valid": data.train[order[:held]], "test": data.test}
+    ids = {name: [vectorize.encode(text) for text in part.texts] for name, part in parts.items()}
+    count, longest = vectorize.vocabulary_size() - 1, max(len(one) for part in ids.values() for one in part)
+    if arguments.data == "builtin":
+        settings = replace(settings, steps=longest)
+    vectorize.output_sequence_length = settings.steps
+    rows = {name: vectorize.pad(one) for name, one in ids.items()}
+    targets = {name: to_categorical(part.labels, 2) for name, part in parts.items()}
+
+    sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+    this.say(f"tweets: {sizes}; {phrase}: {count:,} words, the longest tweet has {longest}")
+    this.metrics |= {"vocabulary": count, "longest": longest}
+    learn = [*ids["train"], *ids["valid"]], np.concatenate([parts["train"].labels, parts["valid"].labels])
+    this.metrics["majority_accuracy"] = majority_accuracy(learn[1], data.test.labels)
+    this.metrics["tfidf_accuracy"] = tfidf_accuracy(*learn, ids["test"], data.test.labels, count + 1)
+
+    model = build_model(arguments.model, count, settings)
+    model.compile(Adam(settings.learning_rate), "categorical_crossentropy", metrics=["accuracy"])
+    model.summary(this.say)
+    history = this.fit(
+        model,
+        rows["train"],
+        targets["train"],
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        validation_data=(rows["valid"], targets["valid"]),
+        validation_batch_size=512,
+    )
+    test = model.evaluate(rows["test"], targets["test"], batch_size=512, verbose=0, return_dict=True)
+    this.metrics |= {"test_accuracy": test["accuracy"], "test_loss": test["loss"]}
+    _keep(this, model, vectorize, history, data, TITLES[arguments.model])
+    return this.finish(model=arguments.model, stop_words=arguments.stop_words)
+
+
+def _keep(
+    this: Run,
+    model: Sequential,
+    vectorize: TextVectorization,
+    history: Sequence[dict[str, Any]],
+    data: SentimentData,
+    title: str,
+) -> None:
+    """Saves the model, prints the result beside the baselines, draws the pictures."""
+    model.extra = {"text_vectorization": vectorize.to_dict(), "labels": list(LABELS)}
+    this.save_model(model)
+    say_examples(this, model, SAME_WORDS)
+    accuracy = this.metrics["test_accuracy"]
+    this.say(
+        f"{accuracy:8.4f}  test accuracy, {title} (epoch {this.metrics['best_epoch']}, the best on validation tweets)"
+    )
+    report_baselines(this, data.bayes)
+    where = "built-in tweets" if this.arguments.data == "builtin" else "airline tweets"
+    plot_accuracy(this, {"": history}, accuracy, f"{title} on {where}: test accuracy {accuracy:.1%}")
+    plot_reading(this, model, vectorize, SAME_WORDS, "Two tweets of the same words, without their stop words")
+    this.say(f'try: seqcore predict {this.folder} --text "{SAME_WORDS[0]}"')

@@ -1,0 +1,348 @@
+"""Sentiment of film reviews with SimpleRNN, LSTM and GRU, as layers or as cells in a loop; with GloVe's vectors too."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import layers, ops, random
+from ..datasets.sentiment import LABELS, SentimentData, load_imdb, sentiment_corpus
+from ..models import Model, Sequential, register
+from ..optimizers import Adam
+from ..vectorization import TextVectorization
+from ..vectors import KeyedVectors
+from .base import Run, data_folder
+from .sentiment import majority_accuracy, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
+
+RECURRENT = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
+CELLS = {"rnn": layers.SimpleRNNCell, "lstm": layers.LSTMCell, "gru": layers.GRUCell}
+POOLS = {
+    "mean": layers.GlobalAveragePooling1D,
+    "max": layers.GlobalMaxPooling1D,
+    "sum": layers.GlobalSumPooling1D,
+}
+OF_A_MODEL = ("test_accuracy", "test_loss", "valid_accuracy", "best_epoch", "seconds_per_epoch")
+SAME_WORDS = (
+    "the acting was great although the plot was terrible",
+    "the acting was terrible although the plot was great",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Words of the vocabulary, time steps, width of a word vector, units of a layer, and how it is trained."""
+
+    words: int = 10_000
+    steps: int = 80
+    width: int = 100
+    units: int = 64
+    dropout: float = 0.5
+    learning_rate: float = 0.001
+    batch_size: int = 128
+    epochs: int = 20
+
+
+def settings_of(preset: str, builtin: bool, glove: bool) -> Settings:
+    """The book's settings, or for ``quick`` fewer epochs; the built-in reviews are shorter and fewer.
+
+    >>> settings_of("book", builtin=False, glove=True).epochs
+    50
+    """
+    book = Settings(epochs=50 if glove else 20)
+    if preset == "book":
+        return book
+    if not builtin:
+        return replace(book, epochs=3)
+    return replace(book, steps=40, dropout=0.2, learning_rate=0.002, batch_size=64, epochs=10)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment."""
+    parser.add_argument("--cell", choices=tuple(RECURRENT), default="lstm", help="recurrent cell (default lstm)")
+    parser.add_argument(
+        "--style", choices=("layers", "cells"), default="layers", help="layers one after the other, or cells in a loop"
+    )
+    parser.add_argument(
+        "--head", choices=("simple", "mlp"), default="simple", help="Dense(1), or Dense, Dropout, ReLU, Dense(1)"
+    )
+    parser.add_argument(
+        "--pool", choices=("last", *POOLS), default="last", help="which outputs the head reads (default: the last)"
+    )
+    parser.add_argument("--glove", metavar="FILE", help="pretrained word vectors, GloVe's text, plain or .gz")
+    parser.add_argument(
+        "--embedding",
+        nargs="+",
+        choices=("frozen", "tuned", "random"),
+        help="GloVe's vectors as they are or trained on, or random ones: a model each (with --glove: frozen random)",
+    )
+
+
+# ---------------------------------------------------------------- the model in two styles
+
+
+def build_head(kind: str, units: int, dropout: float) -> list[layers.Layer]:
+    """From the outputs of the recurrent layers to the probability of a positive review."""
+    last = layers.Dense(1, activation="sigmoid")
+    if kind == "simple":
+        return [last]
+    return [layers.Dense(units), layers.Dropout(dropout), layers.ReLU(), last]
+
+
+def build_layers(settings: Settings, cell: str, head: str = "simple", pool: str = "last") -> Sequential:
+    """The model as a Sequential: Embedding, two recurrent layers, the head."""
+    one, pooled = RECURRENT[cell], pool != "last"
+    model = Sequential(
+        [
+            layers.Embedding(settings.words, settings.width, input_length=settings.steps),
+            one(settings.units, dropout=settings.dropout, return_sequences=True),
+            one(settings.units, dropout=settings.dropout, return_sequences=pooled),
+        ]
+    )
+    for layer in [*([POOLS[pool]()] if pooled else []), *build_head(head, settings.units, settings.dropout)]:
+        model.add(layer)
+    return model
+
+
+@register("seqcore.experiments.imdb/CellLoop")
+class CellLoop(Model):
+    """The same model, its time loop written by hand with cells.
+
+    Args:
+        words: number of ids.
+        width: of a word vector.
+        units: of each of the two cells.
+        cell: "rnn", "lstm" or "gru".
+        head: "simple" or "mlp".
+        pool: "last", "mean", "max" or "sum".
+        dropout: of the inputs of both cells.
+    """
+
+    def __init__(
+        self,
+        words: int,
+        width: int,
+        units: int,
+        cell: str,
+        head: str = "simple",
+        pool: str = "last",
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.embedding = layers.Embedding(words, width)
+        self.cell0, self.cell1 = (CELLS[cell](units, dropout=dropout) for _ in range(2))
+        self.pool = None if pool == "last" else POOLS[pool]()
+        self.head = Sequential(build_head(head, units, dropout))
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        """(B, T) ids to (B, 1) probabilities."""
+        x = self.embedding(inputs)
+        state0, state1 = (cell.get_initial_state(inputs.shape[0]) for cell in (self.cell0, self.cell1))
+        outputs = []
+        for word in ops.unstack(x, axis=1):
+            out0, state0 = self.cell0(word, state0, training)
+            out1, state1 = self.cell1(out0, state1, training)
+            outputs.append(out1)
+        y = outputs[-1] if self.pool is None else self.pool(ops.stack(outputs, axis=1))
+        return self.head(y, training=training)
+
+
+def build_cells(settings: Settings, cell: str, head: str = "simple", pool: str = "last") -> CellLoop:
+    """The model with cells, its weights made."""
+    model = CellLoop(settings.words, settings.width, settings.units, cell, head, pool, settings.dropout)
+    model.build((None, settings.steps))
+    return model
+
+
+def embedding_of(model: Model) -> layers.Embedding:
+    """The layer with the table of word vectors."""
+    return next(layer for layer in model.layers_inside() if isinstance(layer, layers.Embedding))
+
+
+# ---------------------------------------------------------------- data
+
+
+def make_vectorizer(data: SentimentData, settings: Settings) -> TextVectorization:
+    """Reviews to rows of ids, short ones filled up and long ones cut at the front.
+
+    With Keras's list of ranks the ids are Keras's: rank + 3; 0 padding, 1 start, 2 out of vocabulary, 3 unused.
+    Otherwise the training reviews give the vocabulary.
+    """
+    vectorize = TextVectorization(
+        max_tokens=settings.words,
+        standardize="lower_and_split_punctuation",
+        output_sequence_length=settings.steps,
+        start_token="<START>",
+        oov_token="<UNK>",
+        padding="pre",
+        truncating="pre",
+    )
+    if data.ranked is None:
+        vectorize.adapt(data.train.texts)
+    else:
+        vectorize.set_vocabulary(["", "<START>", "<UNK>", "<UNUSED>", *data.ranked])
+    return vectorize
+
+
+def load_data(data: str, preset: str) -> SentimentData:
+    """The reviews that ``--data`` names.
+
+    Raises:
+        ValueError, OSError, ImportError: the data are missing, damaged or cannot be fetched.
+    """
+    folder = data_folder(data, "imdb")
+    if folder is not None:
+        return load_imdb(folder)
+    return sentiment_corpus(25_000, 5_000) if preset == "book" else sentiment_corpus(5_000, 1_000)
+
+
+# ---------------------------------------------------------------- the run
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains, evaluates and writes the results; the exit status.
+
+    Raises:
+        ValueError, OSError, ImportError: with one line that says what to do.
+    """
+    glove = arguments.glove is not None
+    tables = arguments.embedding or (["frozen", "random"] if glove else ["random"])
+    if not glove and tables != ["random"]:
+        raise ValueError(f"--embedding: expected --glove FILE with it, got {' '.join(tables)} without")
+    if len(set(tables)) != len(tables):
+        raise ValueError(f"--embedding: expected each kind once, got {' '.join(tables)}")
+    vectors = KeyedVectors.load_glove(arguments.glove) if glove else None
+    settings = settings_of(arguments.preset, arguments.data == "builtin", glove)
+    if arguments.epochs is not None:
+        settings = replace(settings, epochs=arguments.epochs)
+    variant = [arguments.cell, arguments.style, arguments.head, arguments.pool]
+    this = Run(arguments, "imdb", *(one for one in variant if one not in ("layers", "simple", "last")), *tables[:glove])
+    data = load_data(arguments.data, arguments.preset)
+    this.start(data.description)
+    vectorize = make_vectorizer(data, settings)
+    settings = replace(settings, words=vectorize.vocabulary_size())
+    pretrained = None
+    if vectors is not None:
+        pretrained, missing = vectors.embedding_matrix(vectorize.get_vocabulary())
+        settings = replace(settings, width=vectors.vector_size)
+        this.metrics["words_without_vector"] = len(missing)
+        count = f"{len(missing):,} of {settings.words:,} words"
+        this.say(f"GloVe: {settings.width} numbers a word; {count} have none and get zeros")
+    return _Experiment(this, settings, data, vectorize, pretrained).run(tables)
+
+
+class _Experiment:
+    """Data as arrays, and what is done with them."""
+
+    def __init__(
+        self,
+        this: Run,
+        settings: Settings,
+        data: SentimentData,
+        vectorize: TextVectorization,
+        pretrained: NDArray[np.float32] | None,
+    ) -> None:
+        self.this, self.arguments, self.settings = this, this.arguments, settings
+        self.data, self.vectorize, self.pretrained = data, vectorize, pretrained
+        order = np.random.default_rng(self.arguments.seed).permutation(len(data.train))
+        held = len(order) // 10
+        self.train, self.valid = data.train[order[held:]], data.train[order[:held]]
+        self.ids = {name: self._encode(part.texts) for name, part in self._parts().items()}
+        self.rows = {name: vectorize.pad(ids) for name, ids in self.ids.items()}
+        self.targets = {name: part.labels[:, None].astype(np.float32) for name, part in self._parts().items()}
+
+    def _parts(self) -> dict[str, Any]:
+        return {"train": self.train, "valid": self.valid, "test": self.data.test}
+
+    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        return [self.vectorize.encode(text) for text in texts]
+
+    def run(self, tables: Sequence[str]) -> int:
+        """A model for each kind of table; the first one is the result, the others stand beside it."""
+        this, say = self.this, self.this.say
+        sizes = ", ".join(f"{name} {len(part):,}" for name, part in self._parts().items())
+        say(f"reviews: {sizes}; {self.settings.words:,} words, {self.settings.steps} steps")
+        words = self.vectorize.decode(self.rows["test"][0])
+        say(f"the first test review as ids and back, its last words: {' '.join(words[-12:])}")
+        self._baselines()
+        curves: dict[str, list[dict[str, Any]]] = {}
+        beside: dict[str, Any] = {}
+        for number, table in enumerate(tables):
+            random.set_seed(self.arguments.seed)
+            model = self._build(table)
+            if not number:
+                model.summary(say)
+            if len(tables) > 1:
+                say(f"word vectors: {table}")
+            curves[table] = self._train(model)
+            for row in curves[table]:
+                row["embedding"] = table
+            test = model.evaluate(self.rows["test"], self.targets["test"], batch_size=512, verbose=0, return_dict=True)
+            this.metrics["test_accuracy"], this.metrics["test_loss"] = test["accuracy"], test["loss"]
+            if not number:
+                self._keep(model)
+                first = dict(this.metrics)
+            else:
+                beside |= {f"{table}_{key}": this.metrics[key] for key in OF_A_MODEL}
+        this.metrics = first | beside
+        self._report(curves)
+        return this.finish(
+            cell=self.arguments.cell, style=self.arguments.style, head=self.arguments.head, pool=self.arguments.pool
+        )
+
+    def _build(self, table: str) -> Model:
+        build = build_layers if self.arguments.style == "layers" else build_cells
+        model = build(self.settings, self.arguments.cell, self.arguments.head, self.arguments.pool)
+        if table != "random":
+            embedding_of(model).set_weights([self.pretrained])
+            embedding_of(model).trainable = table == "tuned"
+        model.compile(Adam(self.settings.learning_rate), "binary_crossentropy", metrics=["accuracy"])
+        return model
+
+    def _train(self, model: Model) -> list[dict[str, Any]]:
+        return self.this.fit(
+            model,
+            self.rows["train"],
+            self.targets["train"],
+            epochs=self.settings.epochs,
+            batch_size=self.settings.batch_size,
+            validation_data=(self.rows["valid"], self.targets["valid"]),
+            validation_batch_size=512,
+        )
+
+    def _baselines(self) -> None:
+        metrics, labels = self.this.metrics, self.data.test.labels
+        learn = [*self.ids["train"], *self.ids["valid"]], np.concatenate([self.train.labels, self.valid.labels])
+        metrics["majority_accuracy"] = majority_accuracy(learn[1], labels)
+        seen = self.vectorize.pad(learn[0])
+        metrics["tfidf_accuracy"] = tfidf_accuracy(
+            list(seen), learn[1], list(self.rows["test"]), labels, self.settings.words
+        )
+        if max(map(len, learn[0])) > self.settings.steps:
+            metrics["tfidf_whole_accuracy"] = tfidf_accuracy(*learn, self.ids["test"], labels, self.settings.words)
+
+    def _keep(self, model: Model) -> None:
+        """Saves the model, shows what it says of two reviews of the same words, and draws how it reads them."""
+        model.extra = {"text_vectorization": self.vectorize.to_dict(), "labels": list(LABELS)}
+        self.this.save_model(model)
+        title = "Two reviews of the same words: the model's verdict as it reads"
+        plot_reading(self.this, model, self.vectorize, SAME_WORDS, title)
+        say_examples(self.this, model, SAME_WORDS)
+
+    def _report(self, curves: dict[str, list[dict[str, Any]]]) -> None:
+        this, metrics = self.this, self.this.metrics
+        cell = RECURRENT[self.arguments.cell].__name__
+        for table in curves:
+            lead = "" if table == next(iter(curves)) else f"{table}_"
+            kind = f", {table} word vectors" if len(curves) > 1 else ""
+            best, accuracy = metrics[f"{lead}best_epoch"], metrics[f"{lead}test_accuracy"]
+            this.say(f"{accuracy:8.4f}  test accuracy, {cell}{kind} (epoch {best}, the best on the validation reviews)")
+        report_baselines(this, self.data.bayes)
+        where = "built-in reviews" if self.arguments.data == "builtin" else "IMDB reviews"
+        title = f"{cell} on {where}: test accuracy {metrics['test_accuracy']:.1%}"
+        plot_accuracy(this, curves, metrics["test_accuracy"], title)
+        this.say(f'try: seqcore predict {this.folder} --text "{SAME_WORDS[0]}"')

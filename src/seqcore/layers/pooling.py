@@ -1,0 +1,84 @@
+"""One vector for a whole sequence: the mean, the maximum or the sum over its time steps.
+
+B: batch, T: time steps, D: features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..autograd import Tensor
+from .base import Array, Layer, register
+
+
+class _GlobalPooling1D(Layer):
+    """What the three share: steps that are masked or past the length do not count."""
+
+    supports_masking = True
+
+    def call(self, inputs: Tensor, mask: Any = None, lengths: Any = None) -> Tensor:
+        if inputs.ndim != 3:
+            raise ValueError(f"inputs: expected shape (batch, time, features) for {self.name!r}, got {inputs.shape}")
+        valid = None
+        if mask is not None:
+            valid = np.asarray(mask, bool)[:, :, None]
+        elif lengths is not None:
+            valid = (np.arange(inputs.shape[1]) < np.asarray(lengths)[:, None])[:, :, None]
+        return self._pool(inputs, valid)
+
+    def _pool(self, x: Tensor, valid: Array | None) -> Tensor:
+        """x (B, T, D) and which steps count (B, T, 1), None for all of them, to (B, D)."""
+        raise NotImplementedError
+
+    def _keeps_time(self) -> bool:
+        return False
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], input_shape[2])
+
+
+@register()
+class GlobalAveragePooling1D(_GlobalPooling1D):
+    """(B, T, D) to (B, D): the mean over the valid time steps; zeros for a row without any.
+
+    >>> GlobalAveragePooling1D()(np.array([[[1.0], [3.0], [8.0]]]), lengths=[2]).numpy()
+    array([[2.]], dtype=float32)
+    """
+
+    def _pool(self, x: Tensor, valid: Array | None) -> Tensor:
+        if valid is None:
+            return ops.reduce_mean(x, axis=1)
+        counts = np.maximum(valid.sum(axis=1), 1).astype(x.dtype)
+        return ops.divide(ops.reduce_sum(ops.multiply(x, valid.astype(x.dtype)), axis=1), counts)
+
+
+@register()
+class GlobalMaxPooling1D(_GlobalPooling1D):
+    """(B, T, D) to (B, D): the maximum over the valid time steps; zeros for a row without any.
+
+    Unlike Keras's, it leaves out the steps that are masked.
+
+    >>> GlobalMaxPooling1D()(np.array([[[1.0], [3.0], [8.0]]]), lengths=[2]).numpy()
+    array([[3.]], dtype=float32)
+    """
+
+    def _pool(self, x: Tensor, valid: Array | None) -> Tensor:
+        if valid is None:
+            return ops.reduce_max(x, axis=1)
+        top = ops.reduce_max(ops.where(valid, x, np.array(np.finfo(x.dtype).min, x.dtype)), axis=1)
+        return ops.where(valid.any(axis=1), top, np.zeros((), x.dtype))
+
+
+@register()
+class GlobalSumPooling1D(_GlobalPooling1D):
+    """(B, T, D) to (B, D): the sum over the valid time steps. Keras has none; its name is made like the others'.
+
+    >>> GlobalSumPooling1D()(np.array([[[1.0], [3.0], [8.0]]]), lengths=[2]).numpy()
+    array([[4.]], dtype=float32)
+    """
+
+    def _pool(self, x: Tensor, valid: Array | None) -> Tensor:
+        return ops.reduce_sum(x if valid is None else ops.multiply(x, valid.astype(x.dtype)), axis=1)
