@@ -105,7 +105,7 @@ def test_help_needs_no_command(capsys):
         (["generate"], "MODEL"),
         (["generate", "no-such-file"], "no-such-file"),
         (["predict", "no-such-file"], "expected one of TEXT, --file and --input, got 0"),
-        (["data", "nothing"], "name: expected one of ptb, got 'nothing'"),
+        (["data", "nothing"], "name: expected one of "),
     ],
 )
 def test_errors_are_one_line(capsys, words, expected):
@@ -121,7 +121,8 @@ def test_data_lists(capsys, monkeypatch, tmp_path):
     for split in ("train", "valid", "test"):
         (tmp_path / "ptb" / f"ptb.{split}.txt").write_text("a b\n")
     assert run("data") == 0
-    assert capsys.readouterr().out.rstrip().endswith("there")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("ptb "))
+    assert line.endswith("there")
 
 
 def test_bench_is_passed_on(monkeypatch):

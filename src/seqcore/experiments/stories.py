@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +39,36 @@ MODELS = {
     "lstm": "LSTM",
     "gru": "GRU",
 }
-UNITS, CONTEXT_UNITS, ALPHA = 64, 64, 0.9
-BATCH_SIZE, LEARNING_RATE, CLIP, NOISE = 64, 0.001, 5.0, 0.01
+UNITS, CONTEXT_UNITS, ALPHA, CLIP, NOISE = 64, 64, 0.9, 5.0, 0.01
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the models are trained; ``windows`` are the updates at each visit to a story."""
+
+    batch_size: int
+    learning_rate: float
+    windows: int
+    epochs: int
+
+
+BOOK = Settings(batch_size=64, learning_rate=0.001, windows=100, epochs=10)
+# Fewer rows and larger steps learn from a hundredth of the book's text.
+QUICK = Settings(batch_size=16, learning_rate=0.005, windows=25, epochs=8)
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings of a preset, with what the options change; the book trains longer on 100 stories.
+
+    >>> given = argparse.Namespace(preset="book", epochs=None, windows=None, text=None, stories=100)
+    >>> settings_of(given).epochs
+    50
+    """
+    chosen = QUICK if arguments.preset == "quick" else BOOK
+    if chosen is BOOK and arguments.text is None and arguments.stories >= 100:
+        chosen = replace(chosen, epochs=50)
+    given = {key: getattr(arguments, key) for key in ("epochs", "windows") if getattr(arguments, key) is not None}
+    return replace(chosen, **given)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "stream: an epoch reads the whole text once (default for --text)",
     )
     parser.add_argument(
-        "--windows", type=int, metavar="N", help="updates at each visit to a story (default: quick 10, book 100)"
+        "--windows", type=int, metavar="N", help="updates at each visit to a story (default: quick 25, book 100)"
     )
 
 
@@ -87,10 +117,12 @@ class Visits:
     visit.
     """
 
-    def __init__(self, model: Sequential, stories: Sequence[Ids], steps: int, windows: int) -> None:
+    def __init__(
+        self, model: Sequential, stories: Sequence[Ids], steps: int, windows: int, batch_size: int = 64
+    ) -> None:
         self.model, self.stories, self.steps, self.windows = model, stories, steps, windows
         self.per_epoch = max(1, min(10, len(stories) // 4))
-        self._places = [np.arange(BATCH_SIZE) * (len(story) - 1) // BATCH_SIZE for story in stories]
+        self._places = [np.arange(batch_size) * (len(story) - 1) // batch_size for story in stories]
 
     def __len__(self) -> int:
         return self.per_epoch * self.windows
@@ -108,8 +140,8 @@ class Visits:
 class Stream:
     """An epoch over all stories, joined and cut into B rows; the state is zero at its start."""
 
-    def __init__(self, model: Sequential, stories: Sequence[Ids], steps: int) -> None:
-        self.model, self.batches = model, bptt_batches(np.concatenate(stories), BATCH_SIZE, steps)
+    def __init__(self, model: Sequential, stories: Sequence[Ids], steps: int, batch_size: int = 64) -> None:
+        self.model, self.batches = model, bptt_batches(np.concatenate(stories), batch_size, steps)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -122,7 +154,7 @@ class Stream:
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-def build_model(name: str, vocabulary_size: int) -> Sequential:
+def build_model(name: str, vocabulary_size: int, learning_rate: float = 0.001) -> Sequential:
     """One of :data:`MODELS`, compiled: s_t, h_t and the logits of y_t as in the book, without biases.
 
     A one-hot x_t times a matrix is a row of that matrix, so A x_t (and B x_t, or the four products of an LSTM) is
@@ -168,7 +200,7 @@ def build_model(name: str, vocabulary_size: int) -> Sequential:
         columns, part = columns[:, kernel.shape[1] :], columns[:, : kernel.shape[1]]
         kernel.assign(np.ascontiguousarray(part))
         kernel.trainable = False
-    model.compile(Adam(LEARNING_RATE, global_clipnorm=CLIP), SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(Adam(learning_rate, global_clipnorm=CLIP), SparseCategoricalCrossentropy(from_logits=True))
     return model
 
 
@@ -212,12 +244,9 @@ def run(arguments: argparse.Namespace) -> int:
     order = arguments.order or ("stream" if arguments.text or arguments.data == "download" else "stories")
     if order == "stream" and arguments.windows is not None:
         raise ValueError("--windows: expected with --order stories, got it with stream")
-    stories = load(arguments)
-    quick = arguments.preset == "quick"
-    windows = arguments.windows or (10 if quick else 100)
-    epochs = arguments.epochs or (8 if quick else 50 if arguments.stories >= 100 and not arguments.text else 10)
+    settings, steps, stories = settings_of(arguments), arguments.unroll, load(arguments)
     names = list(MODELS) if arguments.model == "all" else [arguments.model]
-    this = Run(arguments, "stories", arguments.model, str(arguments.stories), f"unroll{arguments.unroll}")
+    this = Run(arguments, "stories", arguments.model, str(arguments.stories), f"unroll{steps}")
     this.start(stories.description)
     baselines = {"unigram": unigram_perplexity(stories), "markov": markov_perplexity(stories)}
     _introduce(this, stories, order, baselines)
@@ -225,12 +254,13 @@ def run(arguments: argparse.Namespace) -> int:
     tales: list[str] = []
     for name in names:
         random.set_seed(arguments.seed)
-        model = build_model(name, stories.vocabulary.size)
-        steps = arguments.unroll
-        batches = (
-            Visits(model, stories.train, steps, windows) if order == "stories" else Stream(model, stories.train, steps)
-        )
-        rows = _train(this, name, model, stories, batches, epochs)
+        model = build_model(name, stories.vocabulary.size, settings.learning_rate)
+        batches: Visits | Stream
+        if order == "stories":
+            batches = Visits(model, stories.train, steps, settings.windows, settings.batch_size)
+        else:
+            batches = Stream(model, stories.train, steps, settings.batch_size)
+        rows = _train(this, name, model, stories, batches, settings.epochs)
         found = _figures(model, rows)
         prefix = f"{name}_" if len(names) > 1 else ""
         this.metrics |= {prefix + key: value for key, value in found.items()}
@@ -246,7 +276,7 @@ def run(arguments: argparse.Namespace) -> int:
     _table(this, names, baselines)
     this.plot("perplexity.png", lambda figure: _draw(figure, this.history, names, baselines), 9, 4.5)
     this.say(f"try: seqcore generate {this.folder} --prompt '{_prompt(stories)}'")
-    return this.finish(order=order, unroll=arguments.unroll, stories=len(stories.train), epochs=epochs)
+    return this.finish(order=order, unroll=arguments.unroll, stories=len(stories.train), epochs=settings.epochs)
 
 
 def _introduce(this: Run, stories: Stories, order: str, baselines: dict[str, float]) -> None:
@@ -260,13 +290,17 @@ def _introduce(this: Run, stories: Stories, order: str, baselines: dict[str, flo
 
 
 class _Report(Callback):
-    """A line per epoch, a bar within it."""
+    """A line per epoch, and a bar over all of them where the output is a terminal."""
 
     def __init__(self, progress: Progress, title: str, epochs: int) -> None:
-        self.progress, self.title, self.epochs, self.epoch = progress, title, epochs, 0
+        self.progress, self.title, self.epochs = progress, title, epochs
+        self._done, self._begin = 0, time.perf_counter()
 
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self.epoch = epoch
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._done += 1
+        total, seconds = self.epochs * self.params["steps"], time.perf_counter() - self._begin
+        left = (total - self._done) * seconds / self._done
+        self.progress.update(self._done, total, f"{self.title}  {self._done / seconds:,.0f} updates/s", left)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         assert logs is not None
@@ -277,7 +311,7 @@ class _Report(Callback):
 
 
 def _train(
-    this: Run, name: str, model: Sequential, stories: Stories, batches: Iterable[Any], epochs: int
+    this: Run, name: str, model: Sequential, stories: Stories, batches: Visits | Stream, epochs: int
 ) -> list[dict[str, Any]]:
     """A row of figures per epoch; the model is left as it was after the best one."""
     rows = this.fit(
@@ -297,15 +331,19 @@ def _train(
 
 
 def _figures(model: Sequential, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is kept of a training: the best epoch, the last one, and how much the validation perplexity varies."""
+    """What is kept of a training: the best epoch, the last one, and how much the validation perplexity varies.
+
+    The last is measured on the second half of the epochs, when the fall of the first ones is over.
+    """
     valid = [row["valid_perplexity"] for row in rows]
     best = int(np.argmin(valid))
+    late = valid[len(valid) // 2 :] if len(valid) > 3 else valid
     return {
         "valid_perplexity": valid[best],
         "best_epoch": best + 1,
         "last_valid_perplexity": valid[-1],
         "train_perplexity": rows[-1]["train_perplexity"],
-        "valid_change_stddev": float(np.std(np.diff(valid))),
+        "valid_change_stddev": float(np.std(np.diff(late))) if len(late) > 1 else math.nan,
         "parameters": sum(one.size for one in model.trainable_weights),
         "seconds_per_epoch": statistics.median(row["seconds"] for row in rows),
     }
@@ -354,7 +392,7 @@ def _table(this: Run, names: Sequence[str], baselines: dict[str, float]) -> None
         keys = ("train_perplexity", "valid_perplexity", "last_valid_perplexity", "valid_change_stddev")
         a, b, c, d = (this.metrics[prefix + key] for key in keys)
         this.say(f"{MODELS[name]:<20}{a:>10.2f}{b:>12.2f}{c:>12.2f}{d:>10.2f}")
-    this.say("change: standard deviation of the validation perplexity's changes from epoch to epoch")
+    this.say("change: standard deviation of its changes from epoch to epoch, second half of the epochs")
 
 
 _COLORS = {"rnn": "#ee6677", "rnn3": "#aa3377", "context": "#228833", "lstm": "#4477aa", "gru": "#ccaa22"}
