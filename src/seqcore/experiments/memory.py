@@ -8,7 +8,7 @@ B: sequences of a batch, T: time steps, k: steps of noise between symbol and end
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,14 +32,14 @@ UPDATES_PER_EPOCH, TEST_ROWS = 100, 500
 
 @dataclass(frozen=True)
 class Settings:
-    """``lengths`` T of the recall, and T of the remedies and of truncated BPTT, which has ``windows``; seeds tried."""
+    """Lengths T of the sequences of each part, windows of truncated back-propagation, seeds tried of each model."""
 
     lengths: tuple[int, ...]
     epochs: int
     repeats: int
     remedies_length: int = 40
-    truncated_length: int = 24
-    windows: tuple[int, ...] = (3, 6, 12, 24)
+    truncated_length: int = 12
+    windows: tuple[int, ...] = (2, 3, 4, 6, 12)
 
 
 QUICK = Settings((10, 20, 40, 80), epochs=5, repeats=1)
@@ -103,15 +103,17 @@ def build_model(*layers: Layer, learning_rate: float = LEARNING_RATE) -> Sequent
     return model
 
 
-def train(model: Model, steps: int, epochs: int, seed: int, window: int | None = None) -> None:
-    """Trains on sequences with symbols anywhere.
+def train(
+    model: Model, steps: int, epochs: int, seed: int, window: int | None = None, delay: int | None = None
+) -> None:
+    """Trains on sequences whose symbol stands anywhere, or always ``delay`` steps before the end.
 
     With a ``window`` the model is stateful: it reads all windows but the last without looking back, carries its state
     over, and the gradient reaches back to the beginning of the last window only: truncated back-propagation.
     """
     generator = np.random.default_rng((seed, 0))
     for _ in range(epochs * UPDATES_PER_EPOCH):
-        x, y = sequences(generator, BATCH_SIZE, steps)
+        x, y = sequences(generator, BATCH_SIZE, steps, delay)
         if window is not None:
             x = _read(model, x, window)
         model.train_on_batch(x, y)
@@ -163,39 +165,36 @@ def recall(this: Run, settings: Settings) -> None:
         means = {delay: float(np.mean(values)) for delay, values in found.items()}
         this.metrics[f"{cell}_recall_accuracy"] = {str(delay): mean for delay, mean in means.items()}
         this.metrics[f"{cell}_reach"] = max([0, *(delay for delay, mean in means.items() if mean >= 0.9)])
-        for delay, values in found.items():
-            this.history += [
-                {"part": "recall", "cell": cell, "delay": delay, "seed": seed, "test_accuracy": one}
-                for seed, one in enumerate(values, this.arguments.seed)
-            ]
+        this.history += _rows("recall", "delay", cell, found, this.arguments.seed)
     this.save_model(best[3], cell=best[2], steps=best[0])
     this.plot("recall.png", lambda figure: _draw_recall(figure, table))
 
 
 def truncated(this: Run, settings: Settings) -> None:
-    """Accuracy by delay of models whose gradient reaches back one window; the whole sequence is full BPTT."""
+    """Accuracy of the symbol that always comes first, by how far the gradient reaches back; the last is full BPTT.
+
+    Short of the whole sequence the gradient never reaches the symbol: only the output layer learns to read what the
+    state happens to have kept.
+    """
     steps = settings.truncated_length
-    delays = sorted({0, *range(1, steps, 2), steps - 1})
-    found: dict[str, dict[int, list[float]]] = {}
-    this.say(f"gradient cut: sequences of {steps} steps, mean accuracy over delays within the window and beyond it")
-    for cell, title in CELLS.items():
-        found[cell] = {}
-        for window in settings.windows:
-            curves = []
+    found: dict[str, dict[int, list[float]]] = {cell: {} for cell in CELLS}
+    this.say(f"truncated: sequences of {steps} steps that start with the symbol, by how far the gradient reaches back")
+    this.say(f"{'steps':>6}" + "".join(f"{title:>12}" for title in CELLS.values()))
+    for window in settings.windows:
+        for cell in CELLS:
+            found[cell][window] = []
             for seed in _seeds(this, settings):
                 random.set_seed(seed)
                 model = build_model(make_layer(cell, stateful=True))
-                train(model, steps, settings.epochs, seed, window)
-                curves.append([accuracy(model, steps, delay, window) for delay in delays])
-            curve = found[cell][window] = np.mean(curves, axis=0).tolist()
-            within = float(np.mean([one for delay, one in zip(delays, curve) if delay < window]))
-            past = [one for delay, one in zip(delays, curve) if delay >= window]
-            beyond = float(np.mean(past)) if past else None
-            name = f"{cell}_{'full' if window == steps else f'window{window}'}"
-            this.metrics[f"{name}_accuracy_within"], this.metrics[f"{name}_accuracy_beyond"] = within, beyond
-            text = "full BPTT" if beyond is None else f"beyond {beyond:.3f}"
-            this.say(f"{title:<10} window {window:>3}: within {within:.3f}  {text}")
-    this.plot("truncated.png", lambda figure: _draw_truncated(figure, found, delays), 8, 6)
+                train(model, steps, settings.epochs, seed, window, steps - 1)
+                found[cell][window].append(accuracy(model, steps, steps - 1, window))
+        this.say(f"{window:>6}" + "".join(f"{np.mean(found[cell][window]):>12.3f}" for cell in CELLS))
+    for cell, values in found.items():
+        this.metrics[f"{cell}_truncated_accuracy"] = {
+            str(window): float(np.mean(one)) for window, one in values.items()
+        }
+        this.history += _rows("truncated", "window", cell, values, this.arguments.seed)
+    this.plot("truncated.png", lambda figure: _draw_truncated(figure, found))
 
 
 class SkipLayers(Model):
@@ -260,11 +259,7 @@ def remedies(this: Run, settings: Settings) -> None:
             found[title].append(accuracy(model, steps, steps - 1))
         this.say(f"{title:<38}{np.mean(found[title]):.3f}")
     this.metrics["remedies_accuracy"] = {title: float(np.mean(values)) for title, values in found.items()}
-    this.history += [
-        {"part": "remedies", "remedy": title, "seed": seed, "test_accuracy": one}
-        for title, values in found.items()
-        for seed, one in enumerate(values, this.arguments.seed)
-    ]
+    this.history += _rows("remedies", "remedy", "rnn", found, this.arguments.seed)
     this.plot("remedies.png", lambda figure: _draw_remedies(figure, found, steps), 8, 4)
 
 
@@ -326,6 +321,15 @@ def run(arguments: argparse.Namespace) -> int:
     return this.finish(part=arguments.part)
 
 
+def _rows(part: str, key: str, cell: str, found: Mapping[Any, list[float]], first_seed: int) -> list[dict[str, Any]]:
+    """Rows of the history: an accuracy for each seed."""
+    return [
+        {"part": part, "cell": cell, key: one, "seed": seed, "test_accuracy": value}
+        for one, values in found.items()
+        for seed, value in enumerate(values, first_seed)
+    ]
+
+
 def _seeds(this: Run, settings: Settings) -> range:
     return range(this.arguments.seed, this.arguments.seed + settings.repeats)
 
@@ -336,41 +340,34 @@ _COLORS = {"rnn": "#ee6677", "context": "#228833", "lstm": "#4477aa", "gru": "#c
 _MARKS = {"rnn": "o", "context": "s", "lstm": "^", "gru": "v"}
 
 
-def _draw_recall(figure: Any, table: dict[str, dict[int, list[float]]]) -> None:
-    axes = figure.add_subplot()
-    for cell, found in table.items():
-        delays, means = list(found), [np.mean(values) for values in found.values()]
-        axes.plot(delays, means, color=_COLORS[cell], marker=_MARKS[cell], label=CELLS[cell])
-        low, high = ([f(values) for values in found.values()] for f in (min, max))
-        axes.fill_between(delays, low, high, color=_COLORS[cell], alpha=0.15)
+def _draw_cells(axes: Any, found: dict[str, dict[int, list[float]]]) -> None:
+    """A curve of means for each cell, shaded from the worst seed to the best."""
+    for cell, values in found.items():
+        x, seeds = list(values), list(values.values())
+        axes.plot(x, [np.mean(one) for one in seeds], color=_COLORS[cell], marker=_MARKS[cell], label=CELLS[cell])
+        axes.fill_between(x, [min(one) for one in seeds], [max(one) for one in seeds], color=_COLORS[cell], alpha=0.15)
     axes.axhline(CHANCE, color="#555555", linestyle="--", label="chance")
-    axes.set(xscale="log", ylim=(0, 1.03), xlabel="steps of noise after the symbol", ylabel="accuracy of recall")
-    delays = list(next(iter(table.values())))
-    axes.set_xticks(delays, [str(delay) for delay in delays])
+    axes.set(xscale="log", ylim=(0, 1.03), ylabel="accuracy of recall")
+    axes.set_xticks(x, [str(one) for one in x])
     axes.minorticks_off()
-    axes.set_title("How far back each cell remembers")
     axes.grid(alpha=0.3)
     axes.legend()
 
 
-def _draw_truncated(figure: Any, found: dict[str, dict[int, list[float]]], delays: Sequence[int]) -> None:
-    grid = figure.subplots(2, 2, sharex=True, sharey=True)
-    shades = ["#ccaa22", "#ee6677", "#4477aa", "#222222"]
-    for axes, (cell, curves) in zip(grid.flat, found.items(), strict=True):
-        for color, (window, curve) in zip(shades, curves.items(), strict=False):
-            full = window == max(curves)
-            label = f"{window} (full)" if full else str(window)
-            axes.plot(delays, curve, color=color, label=label)
-            if not full:
-                axes.axvline(window - 0.5, color=color, linestyle=":", linewidth=1)
-        axes.axhline(CHANCE, color="#555555", linestyle="--", linewidth=1)
-        axes.set(title=CELLS[cell], ylim=(0, 1.03))
-        axes.grid(alpha=0.3)
-    for axes in grid[1]:
-        axes.set_xlabel("steps of noise after the symbol")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("accuracy of recall")
-    grid[0, 0].legend(title="gradient reaches back, steps")
+def _draw_recall(figure: Any, found: dict[str, dict[int, list[float]]]) -> None:
+    axes = figure.add_subplot()
+    _draw_cells(axes, found)
+    axes.set(title="How far back each cell remembers", xlabel="steps of noise after the symbol")
+
+
+def _draw_truncated(figure: Any, found: dict[str, dict[int, list[float]]]) -> None:
+    axes = figure.add_subplot()
+    _draw_cells(axes, found)
+    full = max(next(iter(found.values())))
+    axes.set(
+        title=f"A symbol {full - 1} steps before the end, and a gradient that is cut",
+        xlabel=f"steps that the gradient reaches back ({full}: the whole sequence)",
+    )
 
 
 def _draw_remedies(figure: Any, found: dict[str, list[float]], steps: int) -> None:
