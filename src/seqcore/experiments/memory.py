@@ -32,23 +32,26 @@ UPDATES_PER_EPOCH, TEST_ROWS = 100, 500
 
 @dataclass(frozen=True)
 class Settings:
-    """Lengths T of the sequences of each part, windows of truncated back-propagation, seeds tried of each model."""
+    """Lengths T of the sequences of each part, windows of truncated back-propagation."""
 
     lengths: tuple[int, ...]
     epochs: int
-    repeats: int
+    repeats: int = 1
     remedies_length: int = 40
     truncated_length: int = 12
     windows: tuple[int, ...] = (2, 3, 4, 6, 12)
 
 
-QUICK = Settings((10, 20, 40, 80), epochs=5, repeats=1)
+QUICK = Settings((10, 20, 40, 80), epochs=5)
 BOOK = Settings((10, 20, 40, 80, 160), epochs=15, repeats=3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this experiment beside the common ones."""
     parser.add_argument("--part", choices=("all", *PARTS), default="all", help="which part (default all)")
+    parser.add_argument(
+        "--repeats", type=int, metavar="N", help="seeds tried of each model, from --seed on (default: quick 1, book 3)"
+    )
     parser.add_argument("--longest", type=int, metavar="T", help="leaves out longer sequences of the recall")
 
 
@@ -306,9 +309,10 @@ def run(arguments: argparse.Namespace) -> int:
     apply_common_arguments(arguments)
     settings = QUICK if arguments.preset == "quick" else BOOK
     check_at_least(min(settings.lengths), longest=arguments.longest)
+    check_at_least(1, repeats=arguments.repeats)
     data_folder(arguments.data)
-    if arguments.epochs is not None:
-        settings = replace(settings, epochs=arguments.epochs)
+    given = {key: getattr(arguments, key) for key in ("epochs", "repeats") if getattr(arguments, key) is not None}
+    settings = replace(settings, **given)
     if arguments.longest is not None:
         lengths = tuple(steps for steps in settings.lengths if steps <= arguments.longest)
         settings = replace(settings, lengths=lengths)
@@ -318,7 +322,7 @@ def run(arguments: argparse.Namespace) -> int:
     parts = {"recall": recall, "truncated": truncated, "remedies": remedies, "gates": gates}
     for name in PARTS if arguments.part == "all" else (arguments.part,):
         parts[name](this, settings)
-    return this.finish(part=arguments.part)
+    return this.finish(part=arguments.part, repeats=settings.repeats)
 
 
 def _rows(part: str, key: str, cell: str, found: Mapping[Any, list[float]], first_seed: int) -> list[dict[str, Any]]:

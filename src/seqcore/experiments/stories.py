@@ -274,7 +274,7 @@ def run(arguments: argparse.Namespace) -> int:
     this.write_text("tales.txt", "\n\n".join(tales))
     this.metrics |= {f"{key}_valid_perplexity": value for key, value in baselines.items()}
     _table(this, names, baselines)
-    this.plot("perplexity.png", lambda figure: _draw(figure, this.history, names, baselines), 9, 4.5)
+    this.plot("perplexity.png", lambda figure: _draw(figure, this.history, names, baselines), 8, 4)
     this.say(f"try: seqcore generate {this.folder} --prompt '{_prompt(stories)}'")
     return this.finish(order=order, unroll=arguments.unroll, stories=len(stories.train), epochs=settings.epochs)
 
