@@ -400,7 +400,7 @@ _COLORS = {"rnn": "#ee6677", "rnn3": "#aa3377", "context": "#228833", "lstm": "#
 
 def _draw(figure: Any, history: list[dict[str, Any]], names: Sequence[str], baselines: dict[str, float]) -> None:
     """Perplexity by epoch of all models: of what they train on, and of what was held back."""
-    from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, key, title in ((left, "train_perplexity", "training"), (right, "valid_perplexity", "validation")):
@@ -416,9 +416,10 @@ def _draw(figure: Any, history: list[dict[str, Any]], names: Sequence[str], base
             )
         axes.set(title=title, xlabel="epoch", yscale="log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axes.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
-        axes.grid(alpha=0.3, which="both")
+        axes.grid(alpha=0.3)
     right.axhline(baselines["markov"], color="#555555", linestyle="--", label="pairs of bigrams, counted")
     left.set_ylabel("perplexity per bigram")
-    right.legend()
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncol=3)
