@@ -107,6 +107,7 @@ def test_any_text(tmp_path):
         ({"a.txt": b"", "b.txt": b"x"}, "expected text in .*a.txt"),
         ({"a.txt": b"\xff\xfe", "b.txt": b"x"}, "expected UTF-8 text"),
         ({"a.txt": b"too short", "b.txt": b"this too"}, "more than 2500 tokens"),
+        ({"a.txt": b"go", "b.txt": bytes(range(32, 127)) * 90}, "two tokens or more in each"),
         ({"a.txt": bytes(range(32, 127)) * 40, "b.txt": "".join(map(chr, range(200, 9000))).encode()}, ""),
     ],
 )

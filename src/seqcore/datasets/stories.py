@@ -112,6 +112,8 @@ def make_stories(description: str, texts: Sequence[str], tokenizer: Tokenizer = 
 
 def _number(description: str, tokenizer: Tokenizer, train: list[list[str]], held: list[list[str]]) -> Stories:
     """Ids of tokens, the vocabulary being that of the training part; the unknown token has the id 0, as in the book."""
+    if min(map(len, train)) < 2:
+        raise ValueError("stories: expected two tokens or more in each story, one to read and one to predict")
     words = [token for tokens in train for token in tokens]
     vocabulary = Vocabulary.from_tokens(words, min_count=_MIN_COUNT, specials=(UNKNOWN,), unknown=UNKNOWN)
     if vocabulary.size == 1:
