@@ -111,14 +111,22 @@ def test_skip_layers(skip):
     np.testing.assert_allclose(got, np.asarray(model.head(h[:, -1])), atol=1e-6)
 
 
-@pytest.mark.slow
-def test_remedies(tmp_path):
-    """At 40 steps the plain SimpleRNN fails, and one whose recurrent weights start as the identity does not."""
-    assert run("--part", "remedies", "--threads", 1, "--out", tmp_path) == 0
-    found = results(tmp_path)["metrics"]["remedies_accuracy"]
-    assert len(found) == 9 and found["as it is"] < 0.7
-    assert found["recurrent weights start as identity"] > 0.9 and found["LSTM in its place"] > 0.9
-    assert found["learning rate 10 times lower"] < 0.6
+def test_remedies_are_tried(tmp_path):
+    """Each has its accuracy and its bar."""
+    assert run("--part", "remedies", "--epochs", 1, "--threads", 1, "--out", tmp_path) == 0
+    found = results(tmp_path)
+    assert len(found["metrics"]["remedies_accuracy"]) == len(found["history"]) == 9
+    assert all(0 <= one <= 1 for one in found["metrics"]["remedies_accuracy"].values())
+    assert (tmp_path / "remedies.png").exists()
+
+
+@pytest.mark.parametrize(("start", "remembers"), [(None, False), (sc.initializers.Identity(), True)])
+def test_initial_weights_decide(start, remembers):
+    """At 40 steps a SimpleRNN with small initial weights fails; with the identity as recurrent weights it does not."""
+    sc.set_seed(0)
+    model = memory.build_model(memory.make_layer("rnn", start))
+    memory.train(model, 40, epochs=5, seed=0)
+    assert (memory.accuracy(model, 40, 39) > 0.9) == remembers
 
 
 @pytest.mark.parametrize(
