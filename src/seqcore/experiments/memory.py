@@ -71,7 +71,7 @@ def sequences(generator: np.random.Generator, rows: int, steps: int, delay: int 
         (B, T) ids, the noise from ``SYMBOLS`` on, and (B,) symbols 0...SYMBOLS-1.
 
     >>> x, y = sequences(np.random.default_rng(0), 3, 5, delay=4)
-    >>> x.shape, (x[:, 0] == y).all(), x[:, 1:].min() >= SYMBOLS
+    >>> x.shape, bool((x[:, 0] == y).all()), int(x[:, 1:].min()) >= SYMBOLS
     ((3, 5), True, True)
     """
     symbols = generator.integers(SYMBOLS, size=rows)
