@@ -72,6 +72,14 @@ def test_a_cut_gradient_learns_nothing_beyond_the_cut(cell):
     assert found[6] > 0.95 and found[3] < 0.3
 
 
+def test_a_cut_gradient_suffices_where_some_symbols_are_near():
+    """Symbols anywhere: what is learnt within windows of 3 steps keeps symbols that are 20 steps away."""
+    sc.set_seed(0)
+    model = memory.build_model(memory.make_layer("gru", stateful=True))
+    memory.train(model, 24, epochs=5, seed=0, window=3)
+    assert memory.accuracy(model, 24, 20, 3) > 0.9
+
+
 def test_windows_carry_the_state():
     """Read in windows, a stateful model says what a plain one with its weights says of the whole."""
     sc.set_seed(2)
