@@ -11,6 +11,7 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SMALL = {
+    "character_model": ["--epochs", "25", "--units", "48"],
     "cells_in_a_loop": ["--units", "8", "--steps", "6", "--batches", "120"],
     "gradient_clipping": ["--batches", "240"],
     "language_model": ["--words", "30000", "--units", "32", "--epochs", "2"],
@@ -51,6 +52,19 @@ def test_gradient_clipping():
     assert "the loss is no longer a number" in before and "no longer" not in after
     losses = numbers(r"loss +(\S+)", after)
     assert len(losses) == 8 and losses[-1] < 0.85 < losses[0]
+
+
+def test_character_model():
+    """The short text is learnt nearly by heart, and what is generated has mostly its words."""
+    text = run("character_model", *SMALL["character_model"])
+    perplexities = numbers(r"perplexity ([\d.]+)", text)
+    assert perplexities[0] > 10 and min(perplexities) < 2
+    told = [part.split("\n", 1)[1] for part in text.split("--- seed ")[1:]]
+    assert len(told) == 2 and told[0] != told[1] and all(one.startswith("the cat") for one in told)
+    source = (EXAMPLES / "character_model.py").read_text()
+    known = set(source.split('TEXT = """')[1].split('"""')[0].replace(".", " ").replace(",", " ").split())
+    words = " ".join(told).replace(".", " ").replace(",", " ").split()
+    assert sum(word in known for word in words) > 0.6 * len(words)
 
 
 def test_language_model():

@@ -369,6 +369,43 @@ def test_seeds_and_the_global_generator():
     assert generate(model, VOCABULARY, "a", 20) == first
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_excluded_words_never_come(seed):
+    """The others keep their order and their odds; the beam is the likeliest sequence without them."""
+    model, barred = small_model(seed), ["b", "<unk>"]
+    assert not set(generate(model, VOCABULARY, "a", 200, seed=seed, exclude=barred)) & set(barred)
+    words = generate(model, VOCABULARY, "a", 6, method="greedy", exclude=barred)
+    for n, word in enumerate(words):
+        ranked = [one for one, _ in next_words(model, VOCABULARY, ["a", *words[:n]], 5) if one not in barred]
+        assert ranked[0] == word
+    found = generate(model, VOCABULARY, "c", 3, method="beam", beam_width=25, exclude=barred)
+    every = itertools.product([word for word in VOCABULARY.words if word not in barred], repeat=3)
+    assert found == list(max(every, key=lambda words: sequence_log_probability(model, "c", words)))
+    with pytest.raises(ValueError, match="exclude: expected to leave one of the 5 words"):
+        generate(model, VOCABULARY, "a", exclude=VOCABULARY.words)
+
+
+def test_noise_is_where_the_state_starts():
+    """Normal noise of the seed in every state, alike in all rows of a beam."""
+    model, words = small_model(), {}
+    for seed in range(8):
+        options = {"noise": 1.0, "seed": seed}
+        words[seed] = generate(model, VOCABULARY, "a", 10, method="greedy", **options)
+        assert words[seed] == generate(model, VOCABULARY, "a", 10, method="beam", beam_width=1, **options)
+        wide = [generate(model, VOCABULARY, "a", 10, method="beam", **options) for _ in range(2)]
+        assert wide[0] == wide[1]
+        stream, generator = model.stream(), np.random.Generator(np.random.Philox(seed))
+        noise = [[generator.normal(0, 1.0, part.shape) for part in layer] for layer in stream.get_state()]
+        stream.set_state([tuple(part.astype(np.float32) for part in layer) for layer in noise])
+        last = "a"
+        for word in words[seed]:
+            last = VOCABULARY.words[int(np.argmax(stream.step(VOCABULARY.encode([last]))))]
+            assert word == last
+    assert len({tuple(one) for one in words.values()}) > 1
+    tiny = generate(model, VOCABULARY, "a", 10, method="greedy", noise=1e-9, seed=1)
+    assert tiny == generate(model, VOCABULARY, "a", 10, method="greedy")
+
+
 def test_prompt_length_and_stop():
     model = small_model()
     assert generate(model, VOCABULARY, "a", 0) == []
@@ -397,6 +434,8 @@ def test_prompt_length_and_stop():
         ({"method": "greedy", "temperature": 1.0}, "temperature: expected none for method 'greedy'"),
         ({"method": "beam", "seed": 1}, "seed: expected none for method 'beam'"),
         ({"stop": 3}, "stop: expected"),
+        ({"noise": -0.1}, "noise: expected a number >= 0, got -0.1"),
+        ({"noise": math.inf}, "noise: expected a number >= 0, got inf"),
     ],
 )
 def test_bad_generation(options, message):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from .models import Model
     from .text import Vocabulary
+    from .tokens import Tokenizer
 
 # What a model file or a run's folder may be called on the command line, the first that exists.
 _MODELS_OF_A_RUN = ("best.safetensors", "last.safetensors", "model.safetensors")
@@ -90,8 +91,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     generate = commands.add_parser("generate", help="text from a language model")
     generate.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
-    generate.add_argument("--prompt", default="", help="words to go on from")
-    generate.add_argument("--length", type=int, default=40, metavar="N", help="number of words (default 40)")
+    generate.add_argument("--prompt", default="", help="words, or text, to go on from")
+    generate.add_argument("--length", type=int, default=40, metavar="N", help="words, or bigrams, to add (default 40)")
     way = generate.add_mutually_exclusive_group()
     way.add_argument("--greedy", action="store_true", help="the likeliest word each time")
     way.add_argument("--beam", type=int, metavar="N", help="beam search of width N")
@@ -99,6 +100,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     generate.add_argument("--top-k", type=int, metavar="K", help="draw among the K likeliest words")
     generate.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest words of probability P")
     generate.add_argument("--seed", type=int, metavar="N", help="same seed, same text")
+    generate.add_argument(
+        "--noise", type=float, default=0.0, metavar="X", help="standard deviation of the state's start (default 0)"
+    )
     generate.add_argument("--stop", metavar="WORD", help="end at this word, such as '<eos>'")
     generate.set_defaults(command=_generate)
 
@@ -166,24 +170,28 @@ def _load(path: str) -> Model:
     return load_model(place)
 
 
-def _vocabulary_of(model: Model, path: str) -> Vocabulary:
+def _language_parts(model: Any, path: str) -> tuple[Vocabulary, Tokenizer]:
+    """The vocabulary that a language model was saved with, and how a text is cut into its words."""
     from .text import Vocabulary
+    from .tokens import Tokenizer
 
     if "vocabulary" not in model.extra:
         raise ValueError(f"MODEL: expected a language model with its vocabulary, got {path!r} without one")
-    return Vocabulary.from_dict(model.extra["vocabulary"])
+    return Vocabulary.from_dict(model.extra["vocabulary"]), Tokenizer.from_dict(model.extra.get("tokens"))
 
 
 def _generate(arguments: argparse.Namespace) -> int:
     from .language import generate
 
     model: Any = _load(arguments.model)
-    vocabulary = _vocabulary_of(model, arguments.model)
+    vocabulary, tokenizer = _language_parts(model, arguments.model)
     method = "greedy" if arguments.greedy else "sample" if arguments.beam is None else "beam"
+    prompt = tokenizer.known(arguments.prompt, vocabulary, "--prompt")
+    unknown = vocabulary.unknown if tokenizer.characters else None
     words = generate(
         model,
         vocabulary,
-        arguments.prompt,
+        prompt,
         arguments.length,
         method=method,
         temperature=arguments.temperature,
@@ -192,8 +200,10 @@ def _generate(arguments: argparse.Namespace) -> int:
         beam_width=arguments.beam,
         seed=arguments.seed,
         stop=arguments.stop,
+        noise=arguments.noise,
+        exclude=[] if unknown is None else [unknown],
     )
-    text = " ".join(arguments.prompt.split() + words)
+    text = tokenizer.join(prompt + words).lstrip(" ")
     print(text.replace(" <eos> ", "\n").replace(" <eos>", ""))
     return 0
 
@@ -237,10 +247,13 @@ def _predict_labels(arguments: argparse.Namespace, model: Any, texts: list[str])
 
 def _predict_language(arguments: argparse.Namespace, model: Any, texts: list[str]) -> int:
     from .language import encode_text, evaluate_perplexity, next_words
-    from .text import read_words
+    from .text import read_lines, read_words
 
-    vocabulary = _vocabulary_of(model, arguments.model)
-    if arguments.file is None:
+    vocabulary, tokenizer = _language_parts(model, arguments.model)
+    if tokenizer.characters:
+        text = texts[0] if arguments.file is None else "\n".join(read_lines(arguments.file))
+        words = tokenizer.known(text, vocabulary, "text")
+    elif arguments.file is None:
         words = texts[0].split()
     else:
         words = read_words(arguments.file, "<eos>" if "<eos>" in vocabulary else None)
@@ -250,9 +263,10 @@ def _predict_language(arguments: argparse.Namespace, model: Any, texts: list[str
     if arguments.json:
         print(json.dumps(result))
         return 0
-    print(f"perplexity {result['perplexity']:.3f} per word over {result['words']} words")
+    unit = "token" if tokenizer.characters else "word"
+    print(f"perplexity {result['perplexity']:.3f} per {unit} over {result['words']} {unit}s")
     for word, p in result["next"]:
-        print(f"{p:8.4f}  {word}")
+        print(f"{p:8.4f}  {word!r}" if tokenizer.characters else f"{p:8.4f}  {word}")
     return 0
 
 

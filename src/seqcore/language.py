@@ -415,6 +415,8 @@ def generate(
     beam_width: int | None = None,
     seed: int | None = None,
     stop: str | None = None,
+    noise: float = 0.0,
+    exclude: Sequence[str] = (),
 ) -> list[str]:
     """Words that continue a prompt, drawn from a language model one time step at a time.
 
@@ -430,8 +432,10 @@ def generate(
         top_p: for "sample": only the smallest set of likeliest words that has this probability (A. Holtzman et al., The
             curious case of neural text degeneration, 2020).
         beam_width: for "beam": sequences kept at a time, 4 by default.
-        seed: for "sample": same seed, same words; None draws from the global generator.
+        seed: for "sample" and for noise: same seed, same words; None draws from the global generator.
         stop: a word that ends the text.
+        noise: standard deviation of normal noise that the state starts from instead of zero, so that texts differ.
+        exclude: words that are never produced, such as the one for unknown words.
 
     Returns:
         The new words, ``stop`` included where it was reached.
@@ -443,21 +447,31 @@ def generate(
         raise ValueError(f"method: expected 'greedy', 'sample' or 'beam', got {method!r}")
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     for name, value in options.items():
-        if value is not None and method != "sample":
+        if value is not None and method != "sample" and not (name == "seed" and noise):
             raise ValueError(f"{name}: expected none for method {method!r}, got {value!r}")
     if beam_width is not None and method != "beam":
         raise ValueError(f"beam_width: expected none for method {method!r}, got {beam_width!r}")
     if stop is not None and stop not in vocabulary:
         raise ValueError(f"stop: expected a word of the model's vocabulary, got {stop!r}")
     steps, end = _count("length", length, 0), None if stop is None else vocabulary.id(stop)
+    if not (math.isfinite(noise) and noise >= 0):
+        raise ValueError(f"noise: expected a number >= 0, got {noise!r}")
+    barred = [_known("exclude", vocabulary, word) for word in exclude]
+    if len(set(barred)) == vocabulary.size:
+        raise ValueError(f"exclude: expected to leave one of the {vocabulary.size} words, got all of them")
+    if seed is None:
+        generator = random.generator()
+    else:
+        generator = np.random.Generator(np.random.Philox(_count("seed", seed, 0)))
     if method == "beam":
         width = 4 if beam_width is None else _count("beam_width", beam_width, 1)
-        ids = _beam_search(*_start(model, vocabulary, prompt, width), model, steps, end)
+        ids = _beam_search(*_start(model, vocabulary, prompt, width, noise, generator), model, steps, end, barred)
         return vocabulary.decode(np.array(ids, np.int32))
-    choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, seed)
-    stream, log_p = _start(model, vocabulary, prompt, 1)
+    choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, generator)
+    stream, log_p = _start(model, vocabulary, prompt, 1, noise, generator)
     ids = []
     while len(ids) < steps:
+        log_p[:, barred] = -math.inf
         ids.append(choose(log_p[0]))
         if ids[-1] == end or len(ids) == steps:
             break
@@ -465,7 +479,14 @@ def generate(
     return vocabulary.decode(np.array(ids, np.int32))
 
 
-def _start(model: Sequential, vocabulary: Vocabulary, prompt: str | Sequence[str], rows: int) -> tuple[Any, Array]:
+def _start(
+    model: Sequential,
+    vocabulary: Vocabulary,
+    prompt: str | Sequence[str],
+    rows: int,
+    noise: float = 0.0,
+    generator: np.random.Generator | None = None,
+) -> tuple[Any, Array]:
     """A stream of equal rows that has read the prompt, and the log-probabilities (rows, V) of the next word."""
     words = prompt.split() if isinstance(prompt, str) else list(prompt)
     if not words:
@@ -477,9 +498,18 @@ def _start(model: Sequential, vocabulary: Vocabulary, prompt: str | Sequence[str
     if units is not None and units != vocabulary.size:
         raise ValueError(f"vocabulary: expected {units} words, as many as the model's outputs, got {vocabulary.size}")
     stream = model.stream(rows)
+    if noise:
+        draw = random.generator() if generator is None else generator
+        stream.set_state([tuple(_noisy(part, noise, draw) for part in layer) for layer in stream.get_state()])
     for number in ids:
         output = stream.step(np.full(rows, number, np.int32))
     return stream, _log_probabilities(model, output)
+
+
+def _noisy(state: Array, noise: float, generator: np.random.Generator) -> Array:
+    """One row of normal noise in each row of a state (rows, units): rows of a beam start alike."""
+    row = generator.normal(0, noise, (1, state.shape[1]))
+    return np.repeat(row, len(state), axis=0).astype(state.dtype)
 
 
 def _known(name: str, vocabulary: Vocabulary, word: str) -> int:
@@ -510,7 +540,7 @@ def _greedy(log_p: Array) -> int:
 
 
 def _sampler(
-    temperature: float | None, top_k: int | None, top_p: float | None, seed: int | None
+    temperature: float | None, top_k: int | None, top_p: float | None, generator: np.random.Generator
 ) -> Callable[[Array], int]:
     heat = 1.0 if temperature is None else temperature
     if not (math.isfinite(heat) and heat > 0):
@@ -518,10 +548,6 @@ def _sampler(
     most = None if top_k is None else _count("top_k", top_k, 1)
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p: expected a number in (0, 1], got {top_p!r}")
-    if seed is None:
-        generator = random.generator()
-    else:
-        generator = np.random.Generator(np.random.Philox(_count("seed", seed, 0)))
 
     def draw(log_p: Array) -> int:
         order = np.argsort(-log_p, kind="stable")[:most]
@@ -534,13 +560,16 @@ def _sampler(
     return draw
 
 
-def _beam_search(stream: Any, log_p: Array, model: Sequential, length: int, end: int | None) -> list[int]:
+def _beam_search(
+    stream: Any, log_p: Array, model: Sequential, length: int, end: int | None, barred: Sequence[int] = ()
+) -> list[int]:
     """The likeliest continuation among those that stay within the best ``rows`` at every length."""
     width, words = log_p.shape
     alive: list[list[int]] = [[]]
     scores = np.zeros(1)
     best: tuple[float, list[int]] | None = None
     for step in range(length):
+        log_p[:, barred] = -math.inf
         totals = (scores[:, None] + log_p[: len(alive)]).ravel()
         order = np.argsort(-totals, kind="stable")[:width]
         parents, kept, kept_scores = [], [], []

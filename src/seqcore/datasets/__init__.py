@@ -4,9 +4,11 @@ from .corpora import SPLITS, UNKNOWN, Corpus, grammar_corpus, load_ptb
 from .downloads import SOURCES, Source, cache_folder, download, load_sources
 from .images import Digits, drawn_batches, load_digits, load_mnist, read_idx, shifted
 from .sentiment import LabelledTexts, SentimentData, load_airline, load_imdb, sentiment_corpus
+from .stories import BIGRAMS, Stories, builtin_stories, load_stories, load_text, make_stories, tell
 from .tagged import TaggedCorpus, TagPosteriors, tagged_corpus, tagged_grammar, tagged_sentences
 
 __all__ = [
+    "BIGRAMS",
     "SOURCES",
     "SPLITS",
     "UNKNOWN",
@@ -17,6 +19,8 @@ __all__ = [
     "Source",
     "TagPosteriors",
     "TaggedCorpus",
+    "Stories",
+    "builtin_stories",
     "cache_folder",
     "download",
     "drawn_batches",
@@ -35,4 +39,8 @@ __all__ = [
     "load_ptb",
     "load_sources",
     "sentiment_corpus",
+    "load_stories",
+    "load_text",
+    "make_stories",
+    "tell",
 ]

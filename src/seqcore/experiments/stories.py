@@ -1,0 +1,425 @@
+"""``seqcore run stories``: fairy tales by bigrams of characters, told by SimpleRNN, RNN-CF, LSTM and GRU.
+
+RNN-CF, the recurrent network with contextual features, is that of T. Mikolov, A. Joulin, S. Chopra, M. Mathieu,
+M. Ranzato, Learning longer memory in recurrent neural networks (2014). Sizes, optimizer, clipping, initial weights and
+the order of reading are those of the book.
+
+B: rows read side by side, T: tokens per window (the reach of the gradient), V: tokens of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .. import _core, random
+from ..callbacks import Callback
+from ..callbacks.base import Logs
+from ..datasets import Stories, builtin_stories, load_stories, load_text
+from ..initializers import TruncatedNormal
+from ..language import generate
+from ..layers import GRU, LSTM, ContextRNN, Dense, Embedding, SimpleRNN
+from ..losses import SparseCategoricalCrossentropy
+from ..models import Sequential
+from ..optimizers import Adam
+from ..text import Ids, bptt_batches
+from .base import Progress, Run, apply_common_arguments, check_at_least, data_folder
+
+MODELS = {
+    "rnn": "SimpleRNN",
+    "rnn3": "3 SimpleRNN layers",
+    "context": "RNN-CF",
+    "lstm": "LSTM",
+    "gru": "GRU",
+}
+UNITS, CONTEXT_UNITS, ALPHA, CLIP, NOISE = 64, 64, 0.9, 5.0, 0.01
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the models are trained; ``windows`` are the updates at each visit to a story."""
+
+    batch_size: int
+    learning_rate: float
+    windows: int
+    epochs: int
+
+
+BOOK = Settings(batch_size=64, learning_rate=0.001, windows=100, epochs=10)
+# Fewer rows and larger steps learn from a hundredth of the book's text.
+QUICK = Settings(batch_size=16, learning_rate=0.005, windows=25, epochs=8)
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings of a preset, with what the options change; the book trains longer on 100 stories.
+
+    >>> given = argparse.Namespace(preset="book", epochs=None, windows=None, text=None, stories=100)
+    >>> settings_of(given).epochs
+    50
+    """
+    chosen = QUICK if arguments.preset == "quick" else BOOK
+    if chosen is BOOK and arguments.text is None and arguments.stories >= 100:
+        chosen = replace(chosen, epochs=50)
+    given = {key: getattr(arguments, key) for key in ("epochs", "windows") if getattr(arguments, key) is not None}
+    return replace(chosen, **given)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this experiment beside the common ones."""
+    parser.add_argument("--model", choices=("all", *MODELS), default="all", help="which model (default all)")
+    parser.add_argument("--stories", type=int, default=20, metavar="N", help="the first N stories (default 20)")
+    parser.add_argument("--text", metavar="FILE", help="any text in place of stories")
+    parser.add_argument(
+        "--unroll", type=int, default=50, metavar="T", help="tokens that the gradient reaches back (default 50)"
+    )
+    parser.add_argument(
+        "--order",
+        choices=("stories", "stream"),
+        help="stories: an epoch visits some of them, one after the other, as the book's program does (default); "
+        "stream: an epoch reads the whole text once (default for --text)",
+    )
+    parser.add_argument(
+        "--windows", type=int, metavar="N", help="updates at each visit to a story (default: quick 25, book 100)"
+    )
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def load(arguments: argparse.Namespace) -> Stories:
+    """The stories or the text that the options name.
+
+    Raises:
+        ValueError, OSError, ImportError: they are missing, damaged or cannot be fetched.
+    """
+    if arguments.text is not None:
+        return load_text(arguments.text)
+    folder = data_folder(arguments.data, "tinyshakespeare")
+    if folder is None:
+        return builtin_stories(arguments.stories)
+    if arguments.data == "download":
+        return load_text(folder / "input.txt")
+    return load_stories(folder, arguments.stories)
+
+
+class Visits:
+    """An epoch of the book's program: 5 of 20 stories or 10 of 100, by chance, and ``windows`` updates on each.
+
+    The B rows start at B places of the story, evenly spread, and read on from there; at the end of the story a row
+    goes on at its beginning, and a later visit goes on where the last one stopped. The state is zero at the start of a
+    visit.
+    """
+
+    def __init__(
+        self, model: Sequential, stories: Sequence[Ids], steps: int, windows: int, batch_size: int = 64
+    ) -> None:
+        self.model, self.stories, self.steps, self.windows = model, stories, steps, windows
+        self.per_epoch = max(1, min(10, len(stories) // 4))
+        self._places = [np.arange(batch_size) * (len(story) - 1) // batch_size for story in stories]
+
+    def __len__(self) -> int:
+        return self.per_epoch * self.windows
+
+    def __iter__(self) -> Iterator[tuple[Ids, Ids]]:
+        for number in random.generator().permutation(len(self.stories))[: self.per_epoch].tolist():
+            story = self.stories[number]
+            self.model.reset_states()
+            for _ in range(self.windows):
+                at = (self._places[number][:, None] + np.arange(self.steps)) % (len(story) - 1)
+                self._places[number] = (self._places[number] + self.steps) % (len(story) - 1)
+                yield story[at], story[at + 1]
+
+
+class Stream:
+    """An epoch over all stories, joined and cut into B rows; the state is zero at its start."""
+
+    def __init__(self, model: Sequential, stories: Sequence[Ids], steps: int, batch_size: int = 64) -> None:
+        self.model, self.batches = model, bptt_batches(np.concatenate(stories), batch_size, steps)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Ids, Ids]]:
+        self.model.reset_states()
+        yield from self.batches
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def build_model(name: str, vocabulary_size: int, learning_rate: float = 0.001) -> Sequential:
+    """One of :data:`MODELS`, compiled: s_t, h_t and the logits of y_t as in the book, without biases.
+
+    A one-hot x_t times a matrix is a row of that matrix, so A x_t (and B x_t, or the four products of an LSTM) is
+    looked up: the matrices side by side are the Embedding, and the first layer's own input kernel is the identity and
+    stays it.
+    """
+
+    def small() -> TruncatedNormal:
+        return TruncatedNormal(stddev=0.02)
+
+    def options() -> dict[str, Any]:
+        return {
+            "use_bias": False,
+            "kernel_initializer": small(),
+            "recurrent_initializer": small(),
+            "return_sequences": True,
+            "stateful": True,
+        }
+
+    first: Any
+    if name == "context":
+        first = ContextRNN(UNITS, CONTEXT_UNITS, ALPHA, context_initializer=small(), **options())
+        width = CONTEXT_UNITS + UNITS
+    elif name == "lstm":
+        first, width = LSTM(UNITS, **options()), 4 * UNITS
+    elif name == "gru":
+        first, width = GRU(UNITS, **options()), 3 * UNITS
+    else:
+        first, width = SimpleRNN(UNITS, **options()), UNITS
+    deeper = [SimpleRNN(UNITS, **options()) for _ in range(2)] if name == "rnn3" else []
+    model = Sequential(
+        [
+            Embedding(vocabulary_size, width, embeddings_initializer=small()),
+            first,
+            *deeper,
+            Dense(vocabulary_size, use_bias=False, kernel_initializer=small()),
+        ]
+    )
+    model.build((None, None))
+    columns = np.eye(width, dtype=np.float32)
+    kernels = [first.context_kernel, first.kernel] if name == "context" else [first.kernel]
+    for kernel in kernels:
+        columns, part = columns[:, kernel.shape[1] :], columns[:, : kernel.shape[1]]
+        kernel.assign(np.ascontiguousarray(part))
+        kernel.trainable = False
+    model.compile(Adam(learning_rate, global_clipnorm=CLIP), SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+# --- baselines -------------------------------------------------------------------------------------------------------
+
+
+def unigram_perplexity(stories: Stories) -> float:
+    """Validation perplexity of the frequencies of tokens, each seen once more than it was."""
+    counts = np.bincount(np.concatenate(stories.train), minlength=stories.vocabulary.size) + 1.0
+    return math.exp(-np.log(counts / counts.sum())[stories.valid[:, 1:]].mean())
+
+
+def markov_perplexity(stories: Stories) -> float:
+    """Validation perplexity of a model that knows one token back: pairs' counts, smoothed towards single ones.
+
+    p(b | a) = (n(a, b) + k p(b)) / (n(a) + k), with the best k of a few on the validation text itself.
+    """
+    size = stories.vocabulary.size
+    single = np.bincount(np.concatenate(stories.train), minlength=size) + 1.0
+    single /= single.sum()
+    pairs = np.zeros((size, size))
+    for story in stories.train:
+        np.add.at(pairs, (story[:-1], story[1:]), 1)
+    before, after = stories.valid[:, :-1], stories.valid[:, 1:]
+    seen, total = pairs[before, after], pairs.sum(axis=1)[before]
+    found = [-np.log((seen + k * single[after]) / (total + k)).mean() for k in (1, 3, 10, 30, 100, 300)]
+    return math.exp(min(found))
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains the models, evaluates and writes the results; the exit status.
+
+    Raises:
+        ValueError, OSError, ImportError: with one line that says what to do.
+    """
+    apply_common_arguments(arguments)
+    check_at_least(1, stories=arguments.stories, unroll=arguments.unroll, windows=arguments.windows)
+    order = arguments.order or ("stream" if arguments.text or arguments.data == "download" else "stories")
+    if order == "stream" and arguments.windows is not None:
+        raise ValueError("--windows: expected with --order stories, got it with stream")
+    settings, steps, stories = settings_of(arguments), arguments.unroll, load(arguments)
+    names = list(MODELS) if arguments.model == "all" else [arguments.model]
+    this = Run(arguments, "stories", arguments.model, str(arguments.stories), f"unroll{steps}")
+    this.start(stories.description)
+    baselines = {"unigram": unigram_perplexity(stories), "markov": markov_perplexity(stories)}
+    _introduce(this, stories, order, baselines)
+    best: tuple[float, str, Sequential] | None = None
+    tales: list[str] = []
+    for name in names:
+        random.set_seed(arguments.seed)
+        model = build_model(name, stories.vocabulary.size, settings.learning_rate)
+        batches: Visits | Stream
+        if order == "stories":
+            batches = Visits(model, stories.train, steps, settings.windows, settings.batch_size)
+        else:
+            batches = Stream(model, stories.train, steps, settings.batch_size)
+        rows = _train(this, name, model, stories, batches, settings.epochs)
+        found = _figures(model, rows)
+        prefix = f"{name}_" if len(names) > 1 else ""
+        this.metrics |= {prefix + key: value for key, value in found.items()}
+        tales += _tell(name, model, stories, arguments.seed)
+        if len(names) > 1:
+            this.save_model(model, f"{name}.safetensors", **_extra(name, stories))
+        if best is None or found["valid_perplexity"] < best[0]:
+            best = found["valid_perplexity"], name, model
+    assert best is not None
+    this.save_model(best[2], **_extra(best[1], stories))
+    this.write_text("tales.txt", "\n\n".join(tales))
+    this.metrics |= {f"{key}_valid_perplexity": value for key, value in baselines.items()}
+    _table(this, names, baselines)
+    this.plot("perplexity.png", lambda figure: _draw(figure, this.history, names, baselines), 8, 4)
+    this.say(f"try: seqcore generate {this.folder} --prompt '{_prompt(stories)}'")
+    return this.finish(order=order, unroll=arguments.unroll, stories=len(stories.train), epochs=settings.epochs)
+
+
+def _introduce(this: Run, stories: Stories, order: str, baselines: dict[str, float]) -> None:
+    this.say(
+        f"bigrams: {stories.tokens:,} to train on, {stories.valid.size:,} held back from {len(stories.valid)} ends; "
+        f"vocabulary {stories.vocabulary.size:,}"
+    )
+    threads = _core.get_num_threads()
+    this.say(f"order: {order}; seed {this.arguments.seed}, {threads} thread{'s' * (threads > 1)}")
+    this.say("valid perplexity of frequencies {unigram:.2f}, of pairs {markov:.2f}".format(**baselines))
+
+
+class _Report(Callback):
+    """A line per epoch, and a bar over all of them where the output is a terminal."""
+
+    def __init__(self, progress: Progress, title: str, epochs: int) -> None:
+        self.progress, self.title, self.epochs = progress, title, epochs
+        self._done, self._begin = 0, time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._done += 1
+        total, seconds = self.epochs * self.params["steps"], time.perf_counter() - self._begin
+        left = (total - self._done) * seconds / self._done
+        self.progress.update(self._done, total, f"{self.title}  {self._done / seconds:,.0f} updates/s", left)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        assert logs is not None
+        self.progress.line(
+            f"{self.title}: epoch {epoch + 1}/{self.epochs}  train perplexity {_exp(logs['loss']):.3f}  "
+            f"valid perplexity {_exp(logs['val_loss']):.3f}"
+        )
+
+
+def _train(
+    this: Run, name: str, model: Sequential, stories: Stories, batches: Visits | Stream, epochs: int
+) -> list[dict[str, Any]]:
+    """A row of figures per epoch; the model is left as it was after the best one."""
+    rows = this.fit(
+        model,
+        batches,
+        epochs=epochs,
+        validation_data=(stories.valid[:, :-1], stories.valid[:, 1:]),
+        validation_batch_size=len(stories.valid),
+        monitor="val_loss",
+        callbacks=[_Report(this.progress, MODELS[name], epochs)],
+        verbose=0,
+    )
+    for row in rows:
+        row |= {"model": name, "train_perplexity": _exp(row["loss"]), "valid_perplexity": _exp(row["val_loss"])}
+        del row["loss"], row["val_loss"]
+    return rows
+
+
+def _figures(model: Sequential, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is kept of a training: the best epoch, the last one, and how much the validation perplexity varies.
+
+    The last is measured on the second half of the epochs, when the fall of the first ones is over.
+    """
+    valid = [row["valid_perplexity"] for row in rows]
+    best = int(np.argmin(valid))
+    late = valid[len(valid) // 2 :] if len(valid) > 3 else valid
+    return {
+        "valid_perplexity": valid[best],
+        "best_epoch": best + 1,
+        "last_valid_perplexity": valid[-1],
+        "train_perplexity": rows[-1]["train_perplexity"],
+        "valid_change_stddev": float(np.std(np.diff(late))) if len(late) > 1 else math.nan,
+        "parameters": sum(one.size for one in model.trainable_weights),
+        "seconds_per_epoch": statistics.median(row["seconds"] for row in rows),
+    }
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(value, 700.0))
+
+
+def _extra(name: str, stories: Stories) -> dict[str, Any]:
+    """What ``seqcore generate`` needs beside the model."""
+    return {"network": name, "vocabulary": stories.vocabulary.to_dict(), "tokens": stories.tokenizer.to_dict()}
+
+
+def _prompt(stories: Stories) -> str:
+    """The first known tokens of the first story, as text of one line."""
+    known = stories.train[0][stories.train[0] != 0][:8]
+    return stories.tokenizer.join(stories.vocabulary.decode(known)).replace("\n", " ").lstrip()
+
+
+def _tell(name: str, model: Sequential, stories: Stories, seed: int) -> list[str]:
+    """Tales that go on from the same words: the likeliest token each time as in the book, drawn ones, beam search.
+
+    The state starts from small noise, so that texts differ.
+    """
+    tokens, vocabulary = stories.tokenizer, stories.vocabulary
+    prompt = vocabulary.decode(stories.train[0][stories.train[0] != 0][:8])
+    ways: tuple[tuple[str, int, dict[str, Any]], ...] = (
+        ("the likeliest bigram each time", 150, {"method": "greedy"}),
+        ("drawn", 300, {"method": "sample"}),
+        ("drawn at temperature 0.7", 300, {"method": "sample", "temperature": 0.7}),
+        ("beam search of width 5", 150, {"method": "beam", "beam_width": 5}),
+    )
+    found = []
+    for title, length, options in ways:
+        barred = [one for one in [vocabulary.unknown] if one is not None]
+        told = generate(model, vocabulary, prompt, length, noise=NOISE, seed=seed, exclude=barred, **options)
+        found.append(f"--- {MODELS[name]}, {title} ---\n{tokens.join([*prompt, *told])}")
+    return found
+
+
+def _table(this: Run, names: Sequence[str], baselines: dict[str, float]) -> None:
+    this.say(f"{'':<20}{'train':>10}{'best valid':>12}{'last valid':>12}{'change':>10}")
+    for name in names:
+        prefix = f"{name}_" if len(names) > 1 else ""
+        keys = ("train_perplexity", "valid_perplexity", "last_valid_perplexity", "valid_change_stddev")
+        a, b, c, d = (this.metrics[prefix + key] for key in keys)
+        this.say(f"{MODELS[name]:<20}{a:>10.2f}{b:>12.2f}{c:>12.2f}{d:>10.2f}")
+    this.say("change: standard deviation of its changes from epoch to epoch, second half of the epochs")
+
+
+_COLORS = {"rnn": "#ee6677", "rnn3": "#aa3377", "context": "#228833", "lstm": "#4477aa", "gru": "#ccaa22"}
+
+
+def _draw(figure: Any, history: list[dict[str, Any]], names: Sequence[str], baselines: dict[str, float]) -> None:
+    """Perplexity by epoch of all models: of what they train on, and of what was held back."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
+
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, key, title in ((left, "train_perplexity", "training"), (right, "valid_perplexity", "validation")):
+        for name in names:
+            rows = [row for row in history if row["model"] == name]
+            axes.plot(
+                [row["epoch"] for row in rows],
+                [row[key] for row in rows],
+                color=_COLORS[name],
+                marker="o" if len(rows) < 16 else None,
+                markersize=4,
+                label=MODELS[name],
+            )
+        axes.set(title=title, xlabel="epoch", yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.grid(alpha=0.3)
+    right.axhline(baselines["markov"], color="#555555", linestyle="--", label="pairs of bigrams, counted")
+    left.set_ylabel("perplexity per bigram")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncol=3)
