@@ -246,19 +246,24 @@ def run(arguments: argparse.Namespace) -> int:
     one.metrics["test_accuracy"], said = accuracy(model, digits.test)
     one.metrics["parameters"] = model.count_params()
     one.metrics |= found
+    _report(one)
+    one.plot("accuracy.png", lambda figure: _draw_accuracy(figure, rows, one.metrics))
+    one.plot("mistakes.png", lambda figure: _draw_mistakes(figure, digits.test, said))
+    one.save_model(model, images=digits.name)
+    return one.finish(read=settings.read, layers=settings.layers, units=settings.units)
+
+
+def _report(one: Run) -> None:
+    """Prints the test accuracy beside the baselines."""
     metrics = one.metrics
     one.say(
-        f"baselines: always the commonest digit {found['majority_accuracy']:.2%}, "
-        f"logistic regression on the pixels {found['logistic_accuracy']:.2%}"
+        f"baselines: always the commonest digit {metrics['majority_accuracy']:.2%}, "
+        f"logistic regression on the pixels {metrics['logistic_accuracy']:.2%}"
     )
     one.say(
         f"test accuracy {metrics['test_accuracy']:.2%} (weights of epoch {metrics['best_epoch']}, the best on the "
         f"validation part); weights of the last epoch {metrics['last_test_accuracy']:.2%}"
     )
-    one.plot("accuracy.png", lambda figure: _draw_accuracy(figure, rows, metrics))
-    one.plot("mistakes.png", lambda figure: _draw_mistakes(figure, digits.test, said))
-    one.save_model(model, images=digits.name)
-    return one.finish(read=settings.read, layers=settings.layers, units=settings.units)
 
 
 def _draw_accuracy(figure: Any, rows: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
