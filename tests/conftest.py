@@ -36,6 +36,11 @@ def rng():
 
 
 @pytest.fixture(autouse=True)
+def _no_settings_of_the_user(monkeypatch):
+    monkeypatch.delenv("SEQCORE_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _threads_as_before():
     from seqcore import _core
 

@@ -1,6 +1,7 @@
 """The experiment on tweets: the book's sizes, its split, what is learnt, its options."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,21 +10,12 @@ import seqcore as sc
 from seqcore import cli
 from seqcore.datasets import LabelledTexts
 from seqcore.experiments import airline
+from tests import runs
 
 selection = pytest.importorskip("sklearn.model_selection")
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_user(monkeypatch):
-    monkeypatch.delenv("SEQCORE_DATA", raising=False)
-
-
-def run(*words):
-    return cli.main(["run", "airline", "--threads", "1", *(str(word) for word in words)])
-
-
-def results(folder):
-    return json.loads((folder / "metrics.json").read_text())
+run = partial(runs.run, "airline")
 
 
 def write_tweets(folder, count=100):
@@ -61,7 +53,7 @@ def test_split_of_the_book():
 def test_learns_word_order(tmp_path, model):
     """Near the best accuracy possible, where the words without their order say nothing."""
     assert run("--model", model, "--out", tmp_path) == 0
-    found = results(tmp_path)
+    found = runs.results(tmp_path)
     metrics = found["metrics"]
     assert metrics["test_accuracy"] > 0.9 and metrics["tfidf_accuracy"] < 0.56 and found["model"] == model
     for picture in ("accuracy.png", "reading.png"):
@@ -81,9 +73,9 @@ def test_tweets_of_a_file(tmp_path, capsys):
         "train 63, valid 7, test 30; scikit-learn's ENGLISH_STOP_WORDS (318) left out: 5 words, the longest" in printed
     )
     assert "(None, 26, 32)" in printed and "TF-IDF" in printed and "always the more frequent label" in printed
-    metrics = results(out)["metrics"]
+    metrics = runs.results(out)["metrics"]
     assert metrics["vocabulary"] == 5 and metrics["longest"] == 3 and metrics["tfidf_accuracy"] == 1.0
-    assert json.loads((tmp_path / "f.json").read_text())["metrics"] == metrics
+    assert runs.results(tmp_path / "f.json")["metrics"] == metrics
     assert cli.main(["predict", str(out), "--text", "a great seat"]) == 0
     assert capsys.readouterr().out.split()[0] in ("positive", "negative")
 
@@ -95,7 +87,7 @@ def test_stop_words(tmp_path):
     options = ["--data", tmp_path, "--epochs", 1, "--model", "rnn", "--out", tmp_path / "out"]
     for name, words in (("none", 6), (tmp_path / "stop.txt", 3)):
         assert run(*options, "--stop-words", name) == 0
-        assert results(tmp_path / "out")["metrics"]["vocabulary"] == words
+        assert runs.results(tmp_path / "out")["metrics"]["vocabulary"] == words
 
 
 def test_same_seed_same_result(tmp_path):
@@ -104,7 +96,7 @@ def test_same_seed_same_result(tmp_path):
     for number, seed in enumerate((0, 0, 1)):
         out = tmp_path / str(number)
         assert run("--data", tmp_path, "--epochs", 2, "--seed", seed, "--out", out) == 0
-        found.append([row["loss"] for row in results(out)["history"]])
+        found.append([row["loss"] for row in runs.results(out)["history"]])
     assert found[0] == found[1] != found[2]
 
 

@@ -1,7 +1,7 @@
 """seqcore run caption: names of digits are spelt, greedily and by beam search; repeats itself; bad options."""
 
 import itertools
-import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,26 +9,12 @@ import pytest
 import seqcore as sc
 from seqcore import cli
 from seqcore.experiments import caption
+from tests import runs
 
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_user(monkeypatch):
-    pytest.importorskip("sklearn")
-    monkeypatch.delenv("SEQCORE_DATA", raising=False)
+pytest.importorskip("sklearn")
 
 
-def run(*words):
-    return cli.main(["run", "caption", "--threads", "1", *map(str, words)])
-
-
-def results(folder):
-    found = json.loads((folder / "metrics.json").read_text())
-    for one in (found, found["metrics"], *found["history"]):
-        for key in ("seconds", "seconds_per_epoch", "threads"):
-            one.pop(key, None)
-    return found
+run = partial(runs.run, "caption")
 
 
 def test_names_are_spelt_with_their_end():
@@ -46,11 +32,11 @@ def test_names_are_learnt(tmp_path, capsys, encoder):
     assert run("--encoder", encoder, "--seed", 1, "--out", tmp_path) == 0
     out = capsys.readouterr().out
     assert out.startswith("data: digits of scikit-learn") and "whole names right on the test images" in out
-    metrics, history = results(tmp_path)["metrics"], results(tmp_path)["history"]
+    metrics, history = runs.results(tmp_path)["metrics"], runs.results(tmp_path)["history"]
     assert metrics["test_exact_match"] > 0.93 and metrics["test_exact_match_greedy"] > 0.93
     assert metrics["majority_accuracy"] < 0.15 and history[-1]["loss"] < 0.1 * history[0]["loss"]
     pytest.importorskip("matplotlib")
-    assert (tmp_path / "captions.png").read_bytes()[:8] == PNG
+    assert (tmp_path / "captions.png").read_bytes()[:8] == runs.PNG
     lines = (tmp_path / "captions.txt").read_text().splitlines()
     assert lines[0] == "true\tsaid" and len(lines) == 301
     assert sum(len(set(line.split("\t"))) == 1 for line in lines[1:]) == round(300 * metrics["test_exact_match"])
@@ -119,7 +105,7 @@ def test_runs_repeat_themselves(tmp_path):
     for name, seed, threads in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1)):
         words = ("--epochs", 1, "--units", 8, "--seed", seed, "--threads", threads, "--out", tmp_path / name)
         assert run(*words) == 0
-    a, b, c = (results(tmp_path / name) for name in "abc")
+    a, b, c = (runs.results(tmp_path / name) for name in "abc")
     assert a == b and a["history"] != c["history"]
 
 

@@ -1,6 +1,7 @@
 """seqcore run forecast: beats what can be beaten, says what cannot; no window looks ahead; bad options and files."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,25 +10,9 @@ import seqcore as sc
 from seqcore import cli
 from seqcore.datasets.series import seasonal_series
 from seqcore.experiments import forecast
+from tests import runs
 
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_user(monkeypatch):
-    monkeypatch.delenv("SEQCORE_DATA", raising=False)
-
-
-def run(*words):
-    return cli.main(["run", "forecast", "--threads", "1", *map(str, words)])
-
-
-def results(folder):
-    found = json.loads((folder / "metrics.json").read_text())
-    for one in (found, found["metrics"], *found["history"]):
-        for key in ("seconds", "seconds_per_epoch", "threads"):
-            one.pop(key, None)
-    return found
+run = partial(runs.run, "forecast")
 
 
 @pytest.mark.parametrize(
@@ -39,20 +24,20 @@ def test_seasons_are_learnt(tmp_path, capsys, cell):
     out = capsys.readouterr().out
     assert out.startswith("data: built-in noisy sums of seasons, 5,000 values")
     assert "better than the better baseline" in out and "random walk" not in out
-    metrics = results(tmp_path)["metrics"]
+    metrics = runs.results(tmp_path)["metrics"]
     assert metrics["naive_rmse"] > metrics["linear_rmse"] > 1.05 * metrics["test_rmse"]
     assert metrics["test_rmse"] > metrics["optimal_rmse"] > 0.95
     assert metrics["naive_mae"] > metrics["linear_mae"] > metrics["test_mae"] > metrics["optimal_mae"]
     for name in ("forecast.png", "errors.png"):
         pytest.importorskip("matplotlib")
-        assert (tmp_path / name).read_bytes()[:8] == PNG
+        assert (tmp_path / name).read_bytes()[:8] == runs.PNG
 
 
 def test_nothing_beats_a_random_walk(tmp_path, capsys):
     assert run("--series", "price", "--target", "change", "--epochs", 2, "--units", 8, "--out", tmp_path) == 0
     out = capsys.readouterr().out
     assert "the last value is as good a forecast as any here" in out and "better than" not in out
-    metrics = results(tmp_path)["metrics"]
+    metrics = runs.results(tmp_path)["metrics"]
     assert metrics["test_rmse"] > 0.99 * metrics["naive_rmse"]
     assert metrics["optimal_rmse"] == pytest.approx(metrics["naive_rmse"], rel=0.01)
 
@@ -94,7 +79,7 @@ def test_runs_repeat_themselves(tmp_path):
     for name, seed, threads in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1)):
         words = ("--epochs", 1, "--units", 8, "--window", 10, "--seed", seed, "--threads", threads)
         assert run(*words, "--out", tmp_path / name) == 0
-    a, b, c = (results(tmp_path / name) for name in "abc")
+    a, b, c = (runs.results(tmp_path / name) for name in "abc")
     assert a == b and a["history"] != c["history"]
 
 
@@ -113,7 +98,7 @@ def test_a_column_and_the_model_of_it(tmp_path, capsys, target):
     assert run("--csv", tmp_path / "a.csv", *words) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"data: column 'close' of {tmp_path / 'a.csv'}, 200 values") and "best possible" not in out
-    metrics = results(tmp_path / "out")["metrics"]
+    metrics = runs.results(tmp_path / "out")["metrics"]
     assert 10 < metrics["test_rmse"] < 0.5 * metrics["naive_rmse"] and metrics["naive_rmse"] > 200
     model = sc.load_model(tmp_path / "out" / "model.safetensors")
     parts = forecast.split(values, 8)
@@ -127,7 +112,7 @@ def test_a_column_and_the_model_of_it(tmp_path, capsys, target):
     assert "x: expected windows of 8 values, got shape (1, 7)" in capsys.readouterr().err
     # The file may also be named relative to the folder of --data.
     assert run("--data", tmp_path, "--csv", "a.csv", *words) == 0
-    assert results(tmp_path / "out")["metrics"] == metrics
+    assert runs.results(tmp_path / "out")["metrics"] == metrics
 
 
 @pytest.mark.parametrize(

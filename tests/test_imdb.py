@@ -1,30 +1,21 @@
 """The experiment on film reviews: it learns word order, its two styles agree, its model labels texts again."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import cli
 from seqcore.experiments import imdb
 from seqcore.experiments.sentiment import majority_accuracy, tfidf_accuracy
+from tests import runs
 
 pytest.importorskip("sklearn")
 SMALL = imdb.Settings(words=12, steps=7, width=5, units=4, dropout=0.0)
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_user(monkeypatch):
-    monkeypatch.delenv("SEQCORE_DATA", raising=False)
-
-
-def run(*words):
-    return cli.main(["run", "imdb", "--threads", "1", *(str(word) for word in words)])
-
-
-def results(folder):
-    return json.loads((folder / "metrics.json").read_text())
+run = partial(runs.run, "imdb")
 
 
 def write_reviews(folder, count=60):
@@ -108,10 +99,10 @@ def test_parameters_of_the_book(cell, head, weights):
 def test_learns_word_order(tmp_path):
     """Near the best accuracy possible, where the words without their order say nothing."""
     assert run("--cell", "gru", "--epochs", 5, "--out", tmp_path) == 0
-    metrics = results(tmp_path)["metrics"]
+    metrics = runs.results(tmp_path)["metrics"]
     assert metrics["test_accuracy"] > 0.9 and metrics["bayes_accuracy"] == 0.95
     assert metrics["tfidf_accuracy"] < 0.56 and 0.44 < metrics["majority_accuracy"] < 0.56
-    assert metrics["valid_accuracy"] == max(row["val_accuracy"] for row in results(tmp_path)["history"])
+    assert metrics["valid_accuracy"] == max(row["val_accuracy"] for row in runs.results(tmp_path)["history"])
     for picture in ("accuracy.png", "reading.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     model = sc.load_model(tmp_path / "model.safetensors")
@@ -129,7 +120,7 @@ def test_cells_run_and_load(tmp_path, capsys):
     options = ["--style", "cells", "--head", "mlp", "--pool", "mean", "--epochs", 2, "--data", tmp_path]
     assert run(*options, "--out", tmp_path / "out") == 0
     assert "CellLoop" not in capsys.readouterr().err
-    found = results(tmp_path / "out")
+    found = runs.results(tmp_path / "out")
     assert (found["style"], found["head"], found["pool"]) == ("cells", "mlp", "mean")
     model = sc.load_model(tmp_path / "out" / "model.safetensors")
     assert isinstance(model, imdb.CellLoop) and model.head.layers[0].units == 64
@@ -156,8 +147,8 @@ def test_same_seed_same_result(tmp_path):
     for seed, threads in ((0, 1), (0, 2), (1, 1)):
         out = tmp_path / f"{seed}{threads}"
         assert run("--epochs", 2, "--data", tmp_path, "--seed", seed, "--threads", threads, "--out", out) == 0
-        rows = [{key: row[key] for key in ("loss", "val_loss")} for row in results(out)["history"]]
-        found.append((rows, results(out)["metrics"]["test_loss"]))
+        rows = [{key: row[key] for key in ("loss", "val_loss")} for row in runs.results(out)["history"]]
+        found.append((rows, runs.results(out)["metrics"]["test_loss"]))
     assert found[0] == found[1] != found[2]
 
 
@@ -170,12 +161,12 @@ def test_glove_beside_random_vectors(tmp_path, capsys):
     out = tmp_path / "out"
     options = ["--glove", tmp_path / "glove.txt", "--data", tmp_path, "--epochs", 2, "--cell", "rnn", "--out", out]
     assert run(*options, "--embedding", *kinds) == 0
-    found, printed = results(out)["metrics"], capsys.readouterr().out
+    found, printed = runs.results(out)["metrics"], capsys.readouterr().out
     assert found["words_without_vector"] == 6  # padding, start, unknown, told, twice, was
     assert "GloVe: 3 numbers a word; 6 of 10 words have none" in printed
     for kind in kinds:
         assert f"{kind} word vectors" in printed
-    assert [row["embedding"] for row in results(out)["history"]] == ["frozen"] * 2 + ["tuned"] * 2 + ["random"] * 2
+    assert [row["embedding"] for row in runs.results(out)["history"]] == ["frozen"] * 2 + ["tuned"] * 2 + ["random"] * 2
     assert {"test_accuracy", "tuned_test_loss", "random_test_loss"} <= set(found)
     model = sc.load_model(out / "model.safetensors")
     table, words = imdb.embedding_of(model), model.extra["text_vectorization"]["vocabulary"]

@@ -1,6 +1,7 @@
 """seqcore run memory: the task, what is learnt and what is not, the cell's gates, what is written, bad input."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,8 +9,7 @@ import pytest
 import seqcore as sc
 from seqcore import cli, io
 from seqcore.experiments import memory
-
-PNG = b"\x89PNG\r\n\x1a\n"
+from tests import runs
 
 
 @pytest.fixture(autouse=True)
@@ -20,13 +20,7 @@ def _one_thread():
     sc.set_num_threads(before)
 
 
-def run(*words):
-    return cli.main(["run", "memory", *map(str, words)])
-
-
-def results(folder):
-    found = json.loads((folder / "metrics.json").read_text())
-    return {key: found[key] for key in ("metrics", "history")}
+run = partial(runs.run, "memory")
 
 
 def test_sequences(rng):
@@ -46,12 +40,12 @@ def test_simple_rnn_fails_first(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert run("--part", "recall", "--longest", 40, "--threads", 1, "--out", tmp_path) == 0
     assert "39" in capsys.readouterr().out
-    metrics = results(tmp_path)["metrics"]
+    metrics = runs.results(tmp_path)["metrics"]
     assert 9 <= metrics["rnn_reach"] < 39
     for cell in ("context", "lstm", "gru"):
         assert metrics[f"{cell}_reach"] == 39
         assert metrics[f"{cell}_recall_accuracy"]["39"] > 0.9 > 0.7 > metrics["rnn_recall_accuracy"]["39"]
-    assert (tmp_path / "recall.png").read_bytes()[:8] == PNG
+    assert (tmp_path / "recall.png").read_bytes()[:8] == runs.PNG
     model = io.load_model(tmp_path / "model.safetensors")
     assert model.extra["steps"] == 40 and memory.accuracy(model, 40, 39) > 0.9
     x, y = memory.sequences(np.random.default_rng(5), 30, 40, 39)
@@ -122,7 +116,7 @@ def test_skip_layers(skip):
 def test_remedies_are_tried(tmp_path):
     """Each has its accuracy and its bar."""
     assert run("--part", "remedies", "--epochs", 1, "--threads", 1, "--out", tmp_path) == 0
-    found = results(tmp_path)
+    found = runs.results(tmp_path)
     assert len(found["metrics"]["remedies_accuracy"]) == len(found["history"]) == 9
     assert all(0 <= one <= 1 for one in found["metrics"]["remedies_accuracy"].values())
     assert (tmp_path / "remedies.png").exists()
@@ -157,7 +151,7 @@ def test_runs_repeat_themselves(tmp_path):
     for name, seed, threads in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1)):
         words = ("--part", "recall", "--longest", 10, "--epochs", 1, "--seed", seed, "--threads", threads)
         assert run(*words, "--repeats", 1 + (name == "b"), "--out", tmp_path / name) == 0
-    a, b, c = (results(tmp_path / name)["history"] for name in "abc")
+    a, b, c = (runs.results(tmp_path / name)["history"] for name in "abc")
     assert len(b) == 8 and a == b[::2] and c == b[1::2] and a != c
 
 
@@ -165,8 +159,8 @@ def test_gates_are_written(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert run("--part", "gates", "--out", tmp_path, "--json", tmp_path / "figures.json") == 0
     assert "erased                 0.000   0.000" in capsys.readouterr().out
-    assert results(tmp_path)["metrics"]["gates"]["i0f1"] == pytest.approx([0.8] * 5)
-    assert (tmp_path / "figures.json").exists() and (tmp_path / "gates.png").read_bytes()[:8] == PNG
+    assert runs.results(tmp_path)["metrics"]["gates"]["i0f1"] == pytest.approx([0.8] * 5)
+    assert (tmp_path / "figures.json").exists() and (tmp_path / "gates.png").read_bytes()[:8] == runs.PNG
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,27 +13,13 @@ import seqcore as sc
 from seqcore import cli
 from seqcore.experiments import mnist
 from seqcore.experiments.base import add_common_arguments
+from tests import runs
 from tests.test_images import idx, write_mnist
 
-PNG = b"\x89PNG\r\n\x1a\n"
+pytest.importorskip("sklearn")
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_user(monkeypatch):
-    pytest.importorskip("sklearn")
-    monkeypatch.delenv("SEQCORE_DATA", raising=False)
-
-
-def run(*words):
-    return cli.main(["run", "mnist", "--threads", "1", *map(str, words)])
-
-
-def results(folder):
-    found = json.loads((folder / "metrics.json").read_text())
-    for one in (found, found["metrics"], *found["history"]):
-        for key in ("seconds", "seconds_per_epoch", "threads"):
-            one.pop(key, None)
-    return found
+run = partial(runs.run, "mnist")
 
 
 def test_settings_of_the_book():
@@ -79,7 +66,7 @@ def test_the_digits_are_learnt(tmp_path, capsys):
     assert history[metrics["best_epoch"] - 1]["val_accuracy"] == metrics["valid_accuracy"]
     for name in ("accuracy.png", "mistakes.png"):
         pytest.importorskip("matplotlib")
-        assert (tmp_path / name).read_bytes()[:8] == PNG
+        assert (tmp_path / name).read_bytes()[:8] == runs.PNG
     digits = sc.datasets.load_digits()
     model = sc.load_model(tmp_path / "model.safetensors")
     assert mnist.accuracy(model, digits.test)[0] == metrics["test_accuracy"]
@@ -104,9 +91,11 @@ def test_a_model_brings_its_classes_along(tmp_path):
 @pytest.mark.parametrize("words", [("--read", "last"), ("--read", "mean"), ("--layers", 2)])
 def test_every_way_of_reading_learns(tmp_path, words):
     assert run("--out", tmp_path, "--epochs", 6, "--units", 32, *words) == 0
-    assert results(tmp_path)["metrics"]["test_accuracy"] > 0.75
+    assert runs.results(tmp_path)["metrics"]["test_accuracy"] > 0.75
     model = sc.load_model(tmp_path / "model.safetensors")
-    assert mnist.accuracy(model, sc.datasets.load_digits().test)[0] == results(tmp_path)["metrics"]["test_accuracy"]
+    assert (
+        mnist.accuracy(model, sc.datasets.load_digits().test)[0] == runs.results(tmp_path)["metrics"]["test_accuracy"]
+    )
 
 
 def test_the_last_output_has_read_one_row_backwards():
@@ -129,7 +118,7 @@ def test_runs_repeat_themselves(tmp_path):
     for name, seed, threads in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1)):
         words = ("--preset", "best", "--epochs", 2, "--units", 8, "--seed", seed, "--threads", threads)
         assert run(*words, "--out", tmp_path / name) == 0
-    a, b, c = (results(tmp_path / name) for name in "abc")
+    a, b, c = (runs.results(tmp_path / name) for name in "abc")
     assert a == b and a["history"] != c["history"]
 
 
@@ -141,7 +130,7 @@ def test_files_of_mnist(tmp_path, capsys, monkeypatch):
     assert f"MNIST from {tmp_path / 'mnist'}; train 60, valid 20, test 20" in capsys.readouterr().out
     monkeypatch.setenv("SEQCORE_DATA", str(tmp_path))
     assert run("--epochs", 1, "--units", 4, "--out", tmp_path / "out") == 0
-    assert results(tmp_path / "out")["data"] == str(tmp_path)
+    assert runs.results(tmp_path / "out")["data"] == str(tmp_path)
 
 
 @pytest.mark.parametrize(

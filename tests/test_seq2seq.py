@@ -4,6 +4,7 @@ import datetime
 import itertools
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,15 +14,10 @@ from seqcore import GradientTape, cli, losses, metrics, ops
 from seqcore.datasets import dates
 from seqcore.experiments import seq2seq as experiment
 from seqcore.seq2seq import END, START, PairBatches, Seq2Seq
+from tests import runs
 
-PNG = b"\x89PNG\r\n\x1a\n"
 SOURCES, TARGETS = ["abca", "b", "ca", "aabbc"], ["xy", "", "zzy", "x"]
 BOTH = pytest.mark.parametrize("attention", ["additive", "none"])
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_user(monkeypatch):
-    monkeypatch.delenv("SEQCORE_DATA", raising=False)
 
 
 def make(attention="additive", **options):
@@ -315,8 +311,7 @@ def test_wrong_arguments_are_named():
 SMALL = ("--pairs", 3_000, "--epochs", 10, "--units", 32, "--seed", 1, "--threads", 1)
 
 
-def run(*words):
-    return cli.main(["run", "seq2seq", *map(str, words)])
+run = partial(runs.run, "seq2seq")
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +335,7 @@ def test_attention_learns_what_the_last_state_alone_does_not(finished, tmp_path,
     assert (finished / "translations.txt").read_text().count(" -> ") > 40
     for name in ("learning.png", "attention.png"):
         pytest.importorskip("matplotlib")
-        assert (finished / name).read_bytes()[:8] == PNG
+        assert (finished / name).read_bytes()[:8] == runs.PNG
     assert run(*SMALL, "--attention", "none", "--out", tmp_path) == 0
     assert "exact match on 2,000 unseen dates" in capsys.readouterr().out
     none = json.loads((tmp_path / "metrics.json").read_text())["metrics"]

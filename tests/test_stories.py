@@ -1,6 +1,7 @@
 """seqcore run stories: the data, the models against the equations, what is learnt, what is written, bad input."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,26 +10,9 @@ import seqcore as sc
 from seqcore import cli, io
 from seqcore.datasets import BIGRAMS, builtin_stories, load_stories, load_text, make_stories, stories, tell
 from seqcore.experiments import stories as experiment
+from tests import runs
 
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_user(monkeypatch):
-    monkeypatch.delenv("SEQCORE_DATA", raising=False)
-
-
-def run(*words):
-    return cli.main(["run", "stories", *map(str, words)])
-
-
-def results(folder):
-    found = json.loads((folder / "metrics.json").read_text())
-    for row in found["history"]:
-        del row["seconds"]
-    drop = ("seconds_per_epoch",)
-    found["metrics"] = {key: one for key, one in found["metrics"].items() if not key.endswith(drop)}
-    return found
+run = partial(runs.run, "stories")
 
 
 # ---------------------------------------------------------------- data
@@ -264,7 +248,7 @@ def test_the_models_learn(tmp_path, capsys):
         assert metrics["valid_perplexity"] == min(row["valid_perplexity"] for row in history) < 10
         assert metrics["train_perplexity"] == history[-1]["train_perplexity"] < 4
         assert [row["epoch"] for row in history] == list(range(1, 7)) and history[0]["model"] == name
-        assert (tmp_path / name / "perplexity.png").read_bytes()[:8] == PNG
+        assert (tmp_path / name / "perplexity.png").read_bytes()[:8] == runs.PNG
     capsys.readouterr()
     tales = (tmp_path / "rnn" / "tales.txt").read_text()
     assert tales.count("once upon a time") >= 4 and "beam search" in tales and "<unk>" not in tales
@@ -291,12 +275,12 @@ def test_runs_repeat_themselves_alone_and_beside_others(tmp_path):
     """Same seed, same figures and same text for any number of threads, and whichever models run with it."""
     for name, seed, threads in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1)):
         assert run(*SHORT, "--model", "context", "--seed", seed, "--threads", threads, "--out", tmp_path / name) == 0
-    a, b, c = (results(tmp_path / name) for name in "abc")
+    a, b, c = (runs.results(tmp_path / name) for name in "abc")
     assert a["metrics"] == b["metrics"] != c["metrics"] and a["history"] == b["history"]
     texts = [(tmp_path / name / "tales.txt").read_text() for name in "abc"]
     assert texts[0] == texts[1] != texts[2]
     assert run(*SHORT, "--seed", 3, "--out", tmp_path / "all") == 0
-    everything = results(tmp_path / "all")
+    everything = runs.results(tmp_path / "all")
     assert [row for row in everything["history"] if row["model"] == "context"] == a["history"]
     assert everything["metrics"]["context_valid_perplexity"] == a["metrics"]["valid_perplexity"]
     best = min(experiment.MODELS, key=lambda name: everything["metrics"][f"{name}_valid_perplexity"])
@@ -309,11 +293,11 @@ def test_stream_of_any_text_and_a_folder(tmp_path, capsys):
     path = tmp_path / "text.txt"
     path.write_text(tell(4000, 1))
     assert run("--text", path, "--model", "rnn", "--epochs", 1, "--out", tmp_path / "a") == 0
-    assert results(tmp_path / "a")["order"] == "stream"
+    assert runs.results(tmp_path / "a")["order"] == "stream"
     write(tmp_path / "grimm")
     words = ("--data", tmp_path, "--stories", 4, "--model", "gru", "--epochs", 1, "--windows", 2, "--unroll", 1)
     assert run(*words, "--out", tmp_path / "b") == 0
-    found = results(tmp_path / "b")
+    found = runs.results(tmp_path / "b")
     assert (found["order"], found["unroll"], found["stories"], found["epochs"]) == ("stories", 1, 4, 1)
     assert found["metrics"]["valid_change_stddev"] is None
     assert run(*words[:-2], "--order", "stream", "--unroll", 3, "--out", tmp_path / "c") == 2

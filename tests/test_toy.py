@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,18 +10,9 @@ import pytest
 import seqcore as sc
 from seqcore import cli
 from seqcore.experiments import toy
-from tests import reference
+from tests import reference, runs
 
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_the_user(monkeypatch):
-    monkeypatch.delenv("SEQCORE_DATA", raising=False)
-
-
-def run(*words):
-    return cli.main(["run", "toy", "--threads", "1", *map(str, words)])
+run = partial(runs.run, "toy")
 
 
 def test_the_samples_are_the_book_s():
@@ -52,7 +44,7 @@ def test_all_cells_learn_the_sentence(tmp_path, capsys):
     assert found["lstm_constant_loss"] == pytest.approx(2 * math.log(2) / 5, rel=1e-5)
     for name in ("gates.png", "loss.png"):
         pytest.importorskip("matplotlib")
-        assert (tmp_path / name).read_bytes()[:8] == PNG
+        assert (tmp_path / name).read_bytes()[:8] == runs.PNG
     model = sc.load_model(tmp_path / "model-lstm.safetensors")
     x, _ = toy.make_samples(toy.number_words())
     words = [model.extra["words"][i] for i in model.predict(x, verbose=0).argmax(1)]

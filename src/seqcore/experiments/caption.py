@@ -29,7 +29,7 @@ from .mnist import baselines, load_data
 
 Array = NDArray[Any]
 
-PRESETS = ("quick", "full")
+PRESETS = ("quick", "book")
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PAD, END = "<pad>", "<end>"
 VOCABULARY = Vocabulary([PAD, END, *sorted(set("".join(NAMES)))])
@@ -51,7 +51,7 @@ class Settings:
 
 
 QUICK = Settings()
-FULL = Settings(units=128, batch_size=128, learning_rate=0.002, epochs=10)
+BOOK = Settings(units=128, batch_size=128, learning_rate=0.002, epochs=10)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         ValueError: an option out of range.
     """
     check_at_least(1, units=arguments.units, beam=arguments.beam)
-    settings = FULL if arguments.preset == "full" else QUICK
+    settings = BOOK if arguments.preset == "book" else QUICK
     if arguments.preset == "quick" and arguments.data != "builtin":
         settings = replace(settings, batch_size=128, epochs=2)
     given = {key: getattr(arguments, key) for key in ("encoder", "units", "epochs")}

@@ -25,7 +25,7 @@ from .base import Run, apply_common_arguments, check_at_least
 
 Floats = NDArray[np.float32]
 
-PRESETS = ("quick", "full")
+PRESETS = ("quick", "book")
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 _BUILT_IN = {"seasonal": seasonal_series, "price": price_series}
 _SHARES = 0.7, 0.15
@@ -46,7 +46,7 @@ class Settings:
 
 
 QUICK = Settings()
-FULL = Settings(units=64, epochs=60, values=10_000)
+BOOK = Settings(units=64, epochs=60, values=10_000)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         ValueError: an option out of range.
     """
     check_at_least(1, units=arguments.units, window=arguments.window)
-    settings = FULL if arguments.preset == "full" else QUICK
+    settings = BOOK if arguments.preset == "book" else QUICK
     given = {key: getattr(arguments, key) for key in ("units", "window", "epochs")}
     return replace(settings, **{key: value for key, value in given.items() if value is not None})
 
