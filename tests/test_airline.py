@@ -1,6 +1,5 @@
 """The experiment on tweets: the book's sizes, its split, what is learnt, its options."""
 
-import json
 from functools import partial
 
 import numpy as np
