@@ -120,7 +120,7 @@ def test_a_column_and_the_model_of_it(tmp_path, capsys, target):
     [
         (("--units", 0), "--units: expected a number >= 1, got 0"),
         (("--window", 0), "--window: expected a number >= 1, got 0"),
-        (("--window", 4990), "--window: expected at most 4980 for 5000 values, got 4990"),
+        (("--window", 4990), "--window: expected at least 5010 values for windows of 4990, got 5000"),
         (("--column", "close"), "--column: expected with --csv FILE, got 'close' without it"),
         (("--csv", "{good}"), "--column: expected the name of a column"),
         (("--csv", "{good}", "--column", "open"), "good.csv: expected one column 'open', got the columns day, close"),

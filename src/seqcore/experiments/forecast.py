@@ -127,7 +127,7 @@ def split(values: Values, window: int) -> Split:
     """
     least = window + 20
     if len(values) < least:
-        raise ValueError(f"--window: expected at most {len(values) - 20} for {len(values)} values, got {window}")
+        raise ValueError(f"--window: expected at least {least} values for windows of {window}, got {len(values)}")
     x, y = windows(values, window)
     first = int(len(y) * _SHARES[0])
     second = int(len(y) * (_SHARES[0] + _SHARES[1]))
