@@ -29,7 +29,9 @@ bool runs_here(const std::string& name) {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
   if (name == "avx512") return avx512;
+#ifdef SEQCORE_BF16
   if (name == "avx512_bf16") return avx512 && __builtin_cpu_supports("avx512bf16");
+#endif
 #endif
   return name == "base";
 }
