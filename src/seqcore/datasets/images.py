@@ -60,6 +60,11 @@ class Digits:
         """(R, C)."""
         return self.train.images.shape[1], self.train.images.shape[2]
 
+    @property
+    def summary(self) -> str:
+        """The description, and how many images each part has."""
+        return f"{self.description}; train {len(self.train):,}, valid {len(self.valid):,}, test {len(self.test):,}"
+
 
 def read_idx(path: PathLike, rank: int) -> Bytes:
     """Unsigned bytes of an idx file, plain or gzip.

@@ -17,8 +17,8 @@ from ..models import Sequential
 from ..optimizers import Adam
 from ..text import read_words, to_categorical
 from ..vectorization import TextVectorization
-from .base import Run, data_folder
-from .sentiment import majority_accuracy, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
+from .base import Run, data_folder, majority_accuracy
+from .sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
 
 BOOK_WORDS = 12_532
 TITLES = {"rnn": "SimpleRNN(40)", "lstm": "LSTM(40)", "lstm2": "two LSTM(40)"}
@@ -154,9 +154,8 @@ def run(arguments: argparse.Namespace) -> int:
     # As in the book the words of all tweets are numbered; those of the test part alone keep their first vectors.
     vectorize = TextVectorization(standardize="alphanumeric", stop_words=words, oov_token=None)
     vectorize.adapt([*data.train.texts, *data.test.texts])
-    order = np.random.default_rng(arguments.seed).permutation(len(data.train))
-    held = len(order) // 10
-    parts = {"train": data.train[order[held:]], "valid": data.train[order[:held]], "test": data.test}
+    train, valid = hold_back(data.train, arguments.seed)
+    parts = {"train": train, "valid": valid, "test": data.test}
     ids = {name: [vectorize.encode(text) for text in part.texts] for name, part in parts.items()}
     count, longest = vectorize.vocabulary_size() - 1, max(len(one) for part in ids.values() for one in part)
     if arguments.data == "builtin":

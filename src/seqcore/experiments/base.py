@@ -16,6 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .. import _core, random
 from ..callbacks import Callback, EarlyStopping
 from ..callbacks.base import Logs
@@ -161,6 +164,15 @@ def data_folder(data: str, source: str = "") -> Path | None:
     if not Path(data).is_dir():
         raise ValueError(f"--data: expected builtin, download or a folder, got {data!r}")
     return Path(data)
+
+
+def majority_accuracy(train: NDArray[Any], test: NDArray[Any]) -> float:
+    """Test accuracy of always naming the label that most training texts have; the lower label if they are even.
+
+    >>> majority_accuracy(np.array([0, 0, 1]), np.array([0, 1, 1, 1]))
+    0.25
+    """
+    return float(np.mean(test == np.bincount(train).argmax()))
 
 
 class Run:

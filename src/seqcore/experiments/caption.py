@@ -203,9 +203,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
     one = Run(arguments, "caption", settings.encoder)
-    one.start(
-        f"{digits.description}; train {len(digits.train):,}, valid {len(digits.valid):,}, test {len(digits.test):,}"
-    )
+    one.start(digits.summary)
     found = baselines(digits)
     model = Captioner(settings.units, settings.encoder, settings.embedding, settings.dropout)
     (x, y), valid = _examples(digits.train), _examples(digits.valid)

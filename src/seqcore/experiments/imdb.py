@@ -16,8 +16,8 @@ from ..models import Model, Sequential, register
 from ..optimizers import Adam
 from ..vectorization import TextVectorization
 from ..vectors import KeyedVectors
-from .base import Run, data_folder
-from .sentiment import majority_accuracy, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
+from .base import Run, data_folder, majority_accuracy
+from .sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
 
 RECURRENT = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 CELLS = {"rnn": layers.SimpleRNNCell, "lstm": layers.LSTMCell, "gru": layers.GRUCell}
@@ -248,9 +248,7 @@ class _Experiment:
     ) -> None:
         self.this, self.arguments, self.settings = this, this.arguments, settings
         self.data, self.vectorize, self.pretrained = data, vectorize, pretrained
-        order = np.random.default_rng(self.arguments.seed).permutation(len(data.train))
-        held = len(order) // 10
-        self.train, self.valid = data.train[order[held:]], data.train[order[:held]]
+        self.train, self.valid = hold_back(data.train, self.arguments.seed)
         self.ids = {name: self._encode(part.texts) for name, part in self._parts().items()}
         self.rows = {name: vectorize.pad(ids) for name, ids in self.ids.items()}
         self.targets = {name: part.labels[:, None].astype(np.float32) for name, part in self._parts().items()}

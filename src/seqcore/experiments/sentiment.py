@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.sentiment import LabelledTexts
 from ..models import Model
 from ..vectorization import TextVectorization, classify_texts
 from .base import Run
@@ -15,13 +16,11 @@ from .base import Run
 Ids = Sequence[NDArray[np.int32]]
 
 
-def majority_accuracy(train: NDArray[Any], test: NDArray[Any]) -> float:
-    """Test accuracy of always naming the label that most training texts have; the lower label if they are even.
-
-    >>> majority_accuracy(np.array([0, 0, 1]), np.array([0, 1, 1, 1]))
-    0.25
-    """
-    return float(np.mean(test == np.bincount(train).argmax()))
+def hold_back(texts: LabelledTexts, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
+    """Nine tenths to train on, and the tenth, chosen by the seed, that chooses the epoch."""
+    order = np.random.default_rng(seed).permutation(len(texts))
+    held = len(order) // 10
+    return texts[order[held:]], texts[order[:held]]
 
 
 def tfidf_accuracy(train: Ids, labels: NDArray[Any], test: Ids, test_labels: NDArray[Any], words: int) -> float:
