@@ -237,7 +237,7 @@ class Layer : public Saved {
 
   void allocate() {
     auto& c = call_;
-    const Index B = c.batch, R = rows(), H = c.units, D = c.features;
+    const Index B = c.batch, R = rows(), H = c.units;
     kernels<T>().recurrent_sizes(c, sizes_);
     const Index columns = sizes_.gate_stride;
     for (int d = 0; d < c.directions; ++d) {
@@ -250,9 +250,6 @@ class Layer : public Saved {
       saved_h_ = keep_memory((B + R) * H);
       dir.saved_h = saved_h_.get();
       if (dir.h_scale || rows_.ragged) dir.saved_used_h = keep_memory(R * H).get();
-      // The weights' gradient reads x row by row in the order of the scan.
-      const bool in_order = !rows_.ragged && !dir.reverse && c.x.step_stride == c.batch * c.x.batch_stride;
-      if (dir.x_scale || (c.keep && !in_order)) dir.packed_x = keep_memory(R * D).get();
     }
   }
 
@@ -277,8 +274,11 @@ class Layer : public Saved {
       scratch.push_back(borrow_array<T>(sizes_.forward_pack));
       c.direction[d].scratch_pack = scratch.back().get();
     }
-    if (c.mixed) scratch.push_back(borrow_array<T>(threads_ * sizes_.thread_scratch));
-    c.scratch_thread = c.mixed ? scratch.back().get() : nullptr;
+    c.scratch_thread = nullptr;
+    if (c.mixed || c.scales_x()) {
+      scratch.push_back(borrow_array<T>(threads_ * sizes_.thread_scratch));
+      c.scratch_thread = scratch.back().get();
+    }
     run_released(threads_, [&](const Team& team) { kernels<T>().recurrent_forward(c, team); });
   }
 

@@ -220,15 +220,73 @@ void accumulate_transposed(const E* x, Index x_stride, Index columns, const E* p
   }
 }
 
+// Where the rows of a sequence stand, in the order of a scan.
+struct ScanOrder {
+  const RowMap* map;
+  Index batch_stride, step_stride;
+  int reverse;
+  // Calls f(i, sequence, offset of its step) for rows r0 + i, i < depth.
+  template <class F>
+  SEQCORE_INLINE void rows(Index r0, Index depth, F f) const {
+    Index s = 0;
+    while (depth && map->offset[s + 1] <= r0) ++s;
+    for (Index i = 0, j = r0 - map->offset[s]; i < depth; ++i) {
+      const Index b = map->order[j], t = reverse ? map->lengths[b] - 1 - s : s;
+      f(i, b, b * batch_stride + t * step_stride);
+      if (++j == map->active[s]) ++s, j = 0;
+    }
+  }
+};
+
 // One matrix whose gradient is xᵀ·g: x (R, columns), and the vectors of g's panel that belong to it (of full panels; with
-// G = 1 or 4 all of them), in Keras's order at `out` (columns, G·units).
+// G = 1 or 4 all of them), in Keras's order at `out` (columns, G·units). Row r of x stands r * stride from the first, or, if
+// x is a sequence, where `order` says, and is multiplied with the row of its sequence in `scale` if there is one.
 template <class T>
 struct Factor {
   const T* x;
   Index stride, columns;
   int first, count;
   T* out;
+  const ScanOrder* order = nullptr;
+  const T* scale = nullptr;
+  Index scale_stride = 0;
 };
+
+// Columns that a factor takes in a block of left factors: whole vectors.
+template <class T>
+SEQCORE_INLINE Index left_columns(Index columns) {
+  return (columns + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+}
+
+// Copies a block of rows of a factor from r0 on, as T or as pairs of rows, `to_stride` apart, and asks for the block after it.
+template <class T, class E>
+void copy_left(const Factor<T>& factor, Index r0, Index R, E* to, Index to_stride) {
+  using P = Wide<T>;
+  const Index depth = std::min(kBlockRows, R - r0), seen = std::min(2 * kBlockRows, R - r0);
+  const T *rows[2 * kBlockRows], *scales[2 * kBlockRows];
+  if (factor.order) {
+    factor.order->rows(r0, seen, [&](Index i, Index sequence, Index offset) {
+      rows[i] = factor.x + offset;
+      if (factor.scale) scales[i] = factor.scale + sequence * factor.scale_stride;
+    });
+  } else {
+    for (Index i = 0; i < seen; ++i) rows[i] = factor.x + (r0 + i) * factor.stride;
+  }
+  for (Index i = seen; i < depth + kBlockRows; ++i) rows[i] = rows[i - kBlockRows];
+  const auto copy = [&](auto read) {
+    for (Index k = 0; k < depth; k += kDepth<E>)
+      for (Index n = 0; n < factor.columns; n += kLanes<T>)
+        pack_lanes<T>(to + k / kDepth<E> * to_stride + n, kLanes<T>, k, depth, [&](Index i) {
+          fetch_far(rows[i + kBlockRows] + n, 1);
+          return read(i, n, int(std::min<Index>(kLanes<T>, factor.columns - n)));
+        });
+  };
+  if (factor.scale)
+    copy(
+        [&](Index i, Index n, int count) { return mul(load_first<P>(rows[i] + n, count), load_first<P>(scales[i] + n, count)); });
+  else
+    copy([&](Index i, Index n, int count) { return load_first<P>(rows[i] + n, count); });
+}
 
 // Where the products of panel p for a row of a weight stand: sums of the bias first, then a row for each column of x.
 template <class T>
@@ -266,6 +324,10 @@ SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<
   }
 }
 
+constexpr int kMostFactors = 3;
+// Columns of x in one pass: their products for a few panels stay in the second-level cache, beside a block of x.
+constexpr Index kColumnsTogether = 768;
+
 // Elements of the products of some panels that fit the second-level cache together.
 template <class T>
 constexpr Index kProductsBudget = 768 * 1024 / sizeof(T);
@@ -276,12 +338,16 @@ SEQCORE_INLINE Index panels_together(Index columns) {
   return std::max<Index>(1, kProductsBudget<T> / (std::max<Index>(1, columns) * Blocks<T, G>::kPanel * kLanes<T>));
 }
 
-// Scratch of weight_gradients, for `columns` columns or fewer.
+// From row to row of a block of left factors with `columns` columns in all.
+template <class T>
+SEQCORE_INLINE Index left_stride(Index columns) {
+  return row_stride<T>(std::min(columns, kColumnsTogether) + kMostFactors * kLanes<T>);
+}
+
+// Scratch of weight_gradients for factors of `columns` columns in all.
 template <class T, int G>
 Index weight_scratch(Index columns) {
-  constexpr Index kWidest = Index(Blocks<T, G>::kPanel) * kLanes<T>;
-  return kBlockRows * kWidest + std::max(2 * kProductsBudget<T>, (columns + 1) * kWidest) +
-         (kMixed<T> ? kBlockRows / 2 * columns : 0);
+  return kBlockRows * Blocks<T, G>::kPanel * kLanes<T> + 2 * kProductsBudget<T> + kBlockRows * left_stride<T>(columns);
 }
 
 // The rows of a product's second factor g, as they stand.
@@ -290,7 +356,10 @@ struct PlainRows {
   const T* g;
   Index stride;
   // n elements of row r from `column` on.
-  SEQCORE_INLINE Wide<T> read(Index r, Index column, int n) const { return load_first<Wide<T>>(g + r * stride + column, n); }
+  SEQCORE_INLINE Wide<T> read(Index r, Index column, int n) const {
+    fetch_far(g + (r + kBlockRows) * stride + column, 1);
+    return load_first<Wide<T>>(g + r * stride + column, n);
+  }
 };
 
 // Copies rows [r0, r0 + depth) of one panel of g, as T or as pairs of rows, and adds their sum to `sums`.
@@ -316,9 +385,9 @@ void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, 
   }
 }
 
-// The gradients of the columns of panels [p0, p1): g (in packed order) is copied block by block, and the
-// bias's gradient is summed on the way. `add` adds to what stands at `out`. scratch: weight_scratch of all factors' columns.
-// E: T, or Pair for products of pairs.
+// The gradients of the columns of panels [p0, p1): blocks of x and g (in packed order) are copied so that the tile reads
+// straight on, and the bias's gradient is summed on the way. `add` adds to what stands at `out`. scratch: weight_scratch of
+// all factors' columns, kColumnsTogether at most. E: T, or Pair for products of pairs.
 template <class T, int G, class E, class Rows>
 void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count, T* bias,
                          bool add, T* scratch) {
@@ -327,40 +396,31 @@ void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1
   constexpr Index kWidest = Index(B::kPanel) * W;
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
-  const Index together = panels_together<T, G>(columns), step = (columns + 1) * kWidest;
+  const Index together = panels_together<T, G>(columns), step = (columns + 1) * kWidest, stride = left_stride<T>(columns);
   E* copy = reinterpret_cast<E*>(scratch);
   T* first = scratch + kBlockRows * kWidest;
-  Pair* pairs = reinterpret_cast<Pair*>(first + std::max(2 * kProductsBudget<T>, (columns + 1) * kWidest));
+  E* left = reinterpret_cast<E*>(first + 2 * kProductsBudget<T>);
   for (Index begin = p0; begin < p1; begin += together) {
     const Index end = std::min(begin + together, p1);
     for (Index n = 0; n < (end - begin) * step; n += step)
       for (Index i = 0; i < kWidest; ++i) first[n + i] = 0;
     for (Index r = 0; r < R || r == 0; r += kBlockRows) {
       const Index depth = std::min(kBlockRows, R - r);
-      if constexpr (kDepth<E> > 1) {
-        Pair* to = pairs;
-        for (int f = 0; f < count; to += factors[f++].columns)
-          pair_rows_together(factors[f].x + r * factors[f].stride, factors[f].stride, depth, factors[f].columns, to, columns);
-      }
+      E* x = left;
+      for (int f = 0; f < count; x += left_columns<T>(factors[f++].columns)) copy_left(factors[f], r, R, x, stride);
       for (Index p = begin; p < end; ++p) {
         const int vectors = B::panel_vectors(units, p);
         const Index width = Index(vectors) * W;
         T* sums = first + (p - begin) * step;
         copy_panel<T, G>(g, r, depth, units, p, copy, sums);
         T* out = sums + kWidest;
-        const Pair* paired = pairs;
+        x = left;
         for (int f = 0; f < count; ++f) {
           const Factor<T>& factor = factors[f];
-          const auto accumulate = [&](const E* x, Index stride) {
-            accumulate_transposed<T, B::kPanel>(x, stride, factor.columns, copy + factor.first * W,
-                                                G == 3 ? factor.count : vectors, width, depth_of<E>(depth),
-                                                out + factor.first * W, width, r ? Start::kAccumulate : Start::kZero);
-          };
-          if constexpr (kDepth<E> > 1)
-            accumulate(paired, columns);
-          else
-            accumulate(factor.x + r * factor.stride, factor.stride);
-          paired += factor.columns;
+          accumulate_transposed<T, B::kPanel>(x, stride, factor.columns, copy + factor.first * W, G == 3 ? factor.count : vectors,
+                                              width, depth_of<E>(depth), out + factor.first * W, width,
+                                              r ? Start::kAccumulate : Start::kZero);
+          x += left_columns<T>(factor.columns);
           out += factor.columns * width;
         }
       }
@@ -383,10 +443,6 @@ void weight_gradients(bool mixed, const Rows& g, Index R, Index units, Index p0,
   weight_gradients_of<T, G, T>(g, R, units, p0, p1, factors, count, bias, add, scratch);
 }
 
-constexpr int kMostFactors = 3;
-// Columns of x in one pass: their products for a few panels stay in the second-level cache, beside a block of x.
-constexpr Index kColumnsTogether = 768;
-
 // The parts of the factors that columns [begin, end) of all of them together fall on; returns their number.
 template <class T>
 int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Index out_stride, Factor<T>* parts) {
@@ -397,6 +453,7 @@ int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Inde
     if (from >= to) continue;
     parts[some] = factors[f];
     parts[some].x += from;
+    if (parts[some].scale) parts[some].scale += from;
     parts[some].out += from * out_stride;
     parts[some++].columns = to - from;
   }

@@ -133,15 +133,4 @@ SEQCORE_INLINE void pack_lanes(E* to, int n, Index k, Index K, Read read) {
   }
 }
 
-// Rows of x whose neighbours k and k + 1 become the pairs of one row of `to`, for sums over the rows.
-template <class T>
-void pair_rows_together(const T* from, Index stride, Index K, Index columns, Pair* to, Index to_stride) {
-  for (Index k = 0; k < K; k += 2)
-    for (Index n = 0; n < columns; n += kLanes<T>) {
-      const int count = int(std::min<Index>(kLanes<T>, columns - n));
-      pack_lanes<T>(to + k / 2 * to_stride + n, count, k, K,
-                    [&](Index row) { return load_first<Wide<T>>(from + row * stride + n, count); });
-    }
-}
-
 }  // namespace seqcore::SEQCORE_VARIANT

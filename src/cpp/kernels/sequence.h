@@ -45,20 +45,23 @@ struct Scan {
   Index back_columns;  // columns of a row of gate gradients that multiply Uᵀ and Wᵀ
   T* local_gates;  // where gates of a chunk go if they are not kept
   Pair* pairs;     // with `mixed`: the rows of a product as pairs
+  T* scaled_x;     // forward, with dropout of the inputs: rows of x times their mask
 
   Scan(const RecurrentCall<T>& c, int direction, const Team& team)
       : call(c), dir(c.direction[direction]), map(dir.map), B(c.batch), S(c.steps), D(c.features), H(c.units),
         gate_columns(Gates::columns(c.units)), padded_units(Plain::columns(c.units)), gate_stride(row_stride<T>(gate_columns)),
         state_stride(row_stride<T>(padded_units)), back_columns(G == 1 ? c.units : gate_columns),
         local_gates(dir.saved_gates ? dir.saved_gates + team.rank * Index(kMostRows) * gate_stride : nullptr),
-        pairs(c.mixed && c.scratch_thread ? reinterpret_cast<Pair*>(thread_scratch(c, team)) : nullptr) {}
+        pairs(c.mixed && c.scratch_thread ? reinterpret_cast<Pair*>(thread_scratch(c, team)) : nullptr),
+        scaled_x(c.scratch_thread ? thread_scratch(c, team) + pair_elements(c) : nullptr) {}
   // Scratch of a thread: pairs, then whatever else. The largest left factor has the columns of gates, inputs or units.
   static Index pair_elements(const RecurrentCall<T>& call) {
     if (!kMixed<T> || !call.mixed) return 0;
     return kMostRows * pair_stride(std::max({Gates::columns(call.units), call.features, call.units}));
   }
   static Index thread_elements(const RecurrentCall<T>& call) {
-    return pair_elements(call) + std::max(weight_scratch<T, G>(call.features + 2 * call.units), kApartRows * call.features);
+    const Index rows_of_x = (call.scales_x() ? kMostRows : kApartRows) * call.features;
+    return pair_elements(call) + std::max(weight_scratch<T, G>(call.features + 2 * call.units), rows_of_x);
   }
   static T* thread_scratch(const RecurrentCall<T>& call, const Team& team) {
     return call.scratch_thread + team.rank * thread_elements(call);
@@ -75,7 +78,6 @@ struct Scan {
   Index row(Index s, Index j) const { return map.offset[s] + j; }
   Index time(Index s, Index j) const { return dir.reverse ? map.lengths[map.order[j]] - 1 - s : s; }
   const T* x_row(Index s, Index j) const {
-    if (dir.packed_x) return dir.packed_x + row(s, j) * D;
     return call.x.data + map.order[j] * call.x.batch_stride + time(s, j) * call.x.step_stride;
   }
   bool masked(Index s, Index j) const { return map.mask && !map.mask[map.order[j] * S + time(s, j)]; }
@@ -179,19 +181,13 @@ void input_product(const Scan<T, kCell>& scan, Index s0, Index s1, Index j0, Ind
   for (Index s = s0; s < s1; ++s) {
     const Index n = scan.active_in(s, j0, j1);
     for (Index j = j0; j < j0 + n; ++j, ++rows) {
-      if (dir.packed_x) {
-        // The copy that the weights' gradient reads later, with the dropout mask of the inputs.
-        const Index b = scan.map.order[j];
-        const T* from = scan.call.x.data + b * scan.call.x.batch_stride + scan.time(s, j) * scan.call.x.step_stride;
-        T* to = dir.packed_x + scan.row(s, j) * scan.D;
-        if (dir.x_scale) {
-          const T* scale = dir.x_scale + b * scan.D;
-          for (Index d = 0; d < scan.D; ++d) to[d] = from[d] * scale[d];
-        } else {
-          std::memcpy(to, from, sizeof(T) * scan.D);
-        }
-      }
       a[rows] = scan.x_row(s, j);
+      if (dir.x_scale) {
+        const T* scale = dir.x_scale + scan.map.order[j] * scan.D;
+        T* to = scan.scaled_x + rows * scan.D;
+        for (Index d = 0; d < scan.D; ++d) to[d] = a[rows][d] * scale[d];
+        a[rows] = to;
+      }
       c[rows] = gates(s, j);
     }
   }
@@ -441,6 +437,10 @@ struct BackScan : Scan<T, kCell> {
   T* dh_row(Index j) const { return dh + j * this->state_stride; }
   T* dc_row(Index j) const { return dc + j * this->state_stride; }
   T* product_row(Index j) const { return product + j * this->state_stride; }
+  const T* dy_row(Index s, Index j) const {
+    const auto& dy = this->call.dy;
+    return dy.data + this->y_offset(dy.batch_stride, dy.step_stride, s, j);
+  }
   // The gradients that multiply Uᵀ.
   T* to_recurrent(Index s, Index j) const { return Base::Maths::kSeparate ? this->recurrent_row(s, j) : this->gates_row(s, j); }
 };
@@ -477,8 +477,7 @@ template <class P, class T, Cell kCell>
 SEQCORE_INLINE P gradient_of_h(const BackScan<T, kCell>& scan, Index s, Index j, Index unit, int count) {
   const auto& call = scan.call;
   P dh = load<P>(scan.dh_row(j) + unit);
-  if (call.sequences && call.dy.data && !scan.shows_zero(s, j))
-    dh = add(dh, load_first<P>(call.dy.data + scan.y_offset(call.dy.batch_stride, call.dy.step_stride, s, j) + unit, count));
+  if (call.sequences && call.dy.data && !scan.shows_zero(s, j)) dh = add(dh, load_first<P>(scan.dy_row(s, j) + unit, count));
   if (scan.dir.step_gradients) store_first(scan.dir.step_gradients + scan.row(s, j) * scan.H + unit, dh, count);
   return dh;
 }
@@ -491,6 +490,8 @@ void backward_step(const BackScan<T, kCell>& scan, const A& act, Index s, Index 
   constexpr int G = Maths::kGates;
   constexpr Index kRatio = G == 1 ? 1 : 4;  // panels of gates per plain panel
   const Index g0 = p0 * kRatio, g1 = std::min<Index>(p1 * kRatio, Gates::panels(scan.H));
+  constexpr Index kUnits = 4 * kLanes<T>, kPanelColumns = Index(Gates::kPanel) * kLanes<T>;
+  const Index u0 = p0 * kUnits, u1 = std::min(p1 * kUnits, scan.H);
   const auto each = [&](Index j, auto body) {
     for_each_block<T, G>(scan.H, g0, g1, [&](auto tag, Index at, Index unit, int count) {
       Block<T> b{};
@@ -512,6 +513,10 @@ void backward_step(const BackScan<T, kCell>& scan, const A& act, Index s, Index 
   };
   for (Index j = j0; j < j0 + n; ++j) {
     const bool masked = scan.masked(s, j);
+    if (s > 0) {
+      fetch_far(scan.gates_row(s - 1, j) + g0 * kPanelColumns, (g1 - g0) * kPanelColumns);
+      if (scan.call.sequences && scan.call.dy.data) fetch(scan.dy_row(s - 1, j) + u0, u1 - u0);
+    }
     each(j, [&](auto tag, const Block<T>& b, Index unit, int count) {
       using P = decltype(tag);
       const P dh = gradient_of_h<P>(scan, s, j, unit, count);
@@ -668,11 +673,11 @@ template <class T, Cell kCell>
 void weights_gradient(const BackScan<T, kCell>& scan, const Team& team, T* scratch) {
   constexpr int G = Scan<T, kCell>::G;
   const auto& dir = scan.dir;
-  const T* x = dir.packed_x ? dir.packed_x : scan.call.x.data;
-  const Index x_stride = dir.packed_x ? scan.D : scan.call.x.batch_stride;
+  const auto& x = scan.call.x;
+  const ScanOrder order{&dir.map, x.batch_stride, x.step_stride, dir.reverse};
   const T* h = dir.saved_used_h ? dir.saved_used_h : dir.saved_h;
-  const Factor<T> by_x{x, x_stride, scan.D, 0, G, dir.dkernel}, by_h{h, scan.H, scan.H, 0, G, dir.drecurrent};
   const Index R = scan.map.rows, H = scan.H;
+  const Factor<T> by_x{x.data, 0, scan.D, 0, G, dir.dkernel, &order, dir.x_scale, scan.D}, by_h{h, H, H, 0, G, dir.drecurrent};
   const auto gradients = [&](const T* g, const Factor<T>* factors, int count, T* bias) {
     share_weight_gradients<T, G>(team, scan.call.mixed, PlainRows<T>{g, scan.gate_stride}, R, H, factors, count, bias, false,
                                  scratch);

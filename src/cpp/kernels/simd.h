@@ -66,10 +66,15 @@ SEQCORE_INLINE P clamp(const P& a, Scalar<P> low, Scalar<P> high) {
   return ei::pmin(ei::pmax(a, fill<P>(low)), fill<P>(high));
 }
 
+template <class P>
+SEQCORE_INLINE auto first_lanes(int n) {
+  return std::conditional_t<kSize<P> == 16, uint16_t, uint8_t>((1u << n) - 1);
+}
 // The first n elements; the others are 0.
 template <class P>
 SEQCORE_INLINE P load_first(const Scalar<P>* from, int n) {
   if (n == kSize<P>) return load<P>(from);
+  if constexpr (ei::unpacket_traits<P>::masked_load_available) return ei::ploadu<P>(from, first_lanes<P>(n));
   alignas(64) Scalar<P> part[kSize<P>] = {};
   for (int i = 0; i < n; ++i) part[i] = from[i];
   return load<P>(part);
@@ -77,9 +82,21 @@ SEQCORE_INLINE P load_first(const Scalar<P>* from, int n) {
 template <class P>
 SEQCORE_INLINE void store_first(Scalar<P>* to, const P& value, int n) {
   if (n == kSize<P>) return store(to, value);
+  if constexpr (ei::unpacket_traits<P>::masked_store_available) return ei::pstoreu(to, value, first_lanes<P>(n));
   alignas(64) Scalar<P> part[kSize<P>];
   store(part, value);
   for (int i = 0; i < n; ++i) to[i] = part[i];
+}
+
+// Asks for the cache lines of n elements that will be read next, or (far) a while later, so that they wait in the second-level
+// cache. For rows that lie too far apart for the processor to see what comes.
+template <class T>
+SEQCORE_INLINE void fetch(const T* from, Index n) {
+  for (Index i = 0; i < n; i += Index(64 / sizeof(T))) __builtin_prefetch(from + i, 0, 3);
+}
+template <class T>
+SEQCORE_INLINE void fetch_far(const T* from, Index n) {
+  for (Index i = 0; i < n; i += Index(64 / sizeof(T))) __builtin_prefetch(from + i, 0, 2);
 }
 
 // Bit patterns of a vector as integers, through the compiler's own vectors: Eigen has no 64-bit ones.

@@ -63,7 +63,7 @@ struct Sequence {
 struct RecurrentSizes {
   Index gate_stride, state_stride;            // from row to row of gates, of c and of what is carried back
   Index forward_pack, backward_pack;          // packed weights of one direction
-  Index thread_scratch;                       // for each thread; forward it is for `mixed` alone
+  Index thread_scratch;                       // for each thread; forward only with `mixed` or x_scale
   Index chunk_rows;                           // rows of gates for each thread of a forward call that keeps none
 };
 
@@ -76,7 +76,6 @@ struct RecurrentDirection {
   T *h_last, *c_last;
   T *saved_gates, *saved_recurrent, *saved_c, *saved_h, *saved_reset_h;
   T* saved_used_h;              // (R, H) h before each row as the products see it, or null: it is row `row - B` of saved_h
-  T* packed_x;                  // (R, D) x in the order of the rows, or null: x is read where it is
   T* scratch_pack;
   // The way back.
   const T *dh_last, *dc_last;
@@ -102,7 +101,9 @@ struct RecurrentCall {
   Sequence<T> dx;
   int partition_units;          // threads share the units of a step instead of the batch
   RecurrentDirection<T> direction[kMaxDirections];
-  T* scratch_thread;            // thread_scratch elements for each thread
+  T* scratch_thread;            // thread_scratch elements for each thread, or null where a forward call needs none
+
+  bool scales_x() const { return direction[0].x_scale || direction[1].x_scale; }
 };
 
 template <class T>
