@@ -57,7 +57,7 @@ def add_common_arguments(
 
 
 def apply_common_arguments(arguments: argparse.Namespace) -> None:
-    """Checks the common options and sets the threads.
+    """Checks the common options and sets the threads; ``seqcore run`` does it before the experiment begins.
 
     Raises:
         ValueError: for a value out of range.
@@ -179,18 +179,17 @@ class Run:
     """One run of an experiment: its folder, its lines, its figures.
 
     Args:
-        arguments: the common options; they are checked, the threads and the seed are set.
+        arguments: the common options, applied; the seed is set.
         name: of the experiment.
         variant: what else names the folder if ``--out`` does not, such as the cell.
 
     ``metrics`` and ``history`` are what :meth:`finish` writes.
 
     Raises:
-        ValueError, OSError: an option out of range, a folder that cannot be written.
+        OSError: a folder that cannot be written.
     """
 
     def __init__(self, arguments: argparse.Namespace, name: str, *variant: str) -> None:
-        apply_common_arguments(arguments)
         data = arguments.data if arguments.data in ("builtin", "download") else Path(arguments.data).name or "data"
         label = "-".join([name, *variant, arguments.preset, data, f"seed{arguments.seed}"])
         self.arguments, self.name, self.begin = arguments, name, time.perf_counter()

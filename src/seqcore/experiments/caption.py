@@ -24,7 +24,7 @@ from ..models import Model
 from ..optimizers import Adam
 from ..schedules import CosineDecay
 from ..text import Ids, Vocabulary, pad_sequences
-from .base import Run, apply_common_arguments, check_at_least
+from .base import Run, check_at_least
 from .mnist import baselines, load_data
 
 Array = NDArray[Any]
@@ -199,7 +199,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
     one = Run(arguments, "caption", settings.encoder)

@@ -21,7 +21,7 @@ from ..layers import GRU, LSTM, Dense, Input, SimpleRNN
 from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..schedules import CosineDecay
-from .base import Run, apply_common_arguments, check_at_least
+from .base import Run, check_at_least
 
 Floats = NDArray[np.float32]
 
@@ -204,7 +204,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     settings = settings_of(arguments)
     series = load_series(arguments, settings.values)
     parts = split(series.values, settings.window)

@@ -28,7 +28,7 @@ from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..schedules import CosineDecay
-from .base import Run, apply_common_arguments, check_at_least, data_folder, majority_accuracy
+from .base import Run, check_at_least, data_folder, majority_accuracy
 
 Array = NDArray[Any]
 
@@ -199,7 +199,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
     one = Run(arguments, "mnist", settings.read)

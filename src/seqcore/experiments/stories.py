@@ -30,7 +30,7 @@ from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..optimizers import Adam
 from ..text import Ids, bptt_batches
-from .base import Progress, Run, apply_common_arguments, check_at_least, data_folder
+from .base import Progress, Run, check_at_least, data_folder
 
 MODELS = {
     "rnn": "SimpleRNN",
@@ -239,7 +239,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     check_at_least(1, stories=arguments.stories, unroll=arguments.unroll, windows=arguments.windows)
     order = arguments.order or ("stream" if arguments.text or arguments.data == "download" else "stories")
     if order == "stream" and arguments.windows is not None:
