@@ -11,7 +11,7 @@ import pytest
 
 from seqcore import layers, ops, random
 from seqcore.autograd import GradientTape, IndexedSlices, Tensor, Variable
-from seqcore.layers import base
+from seqcore.layers import base, registry
 
 RNG = np.random.default_rng(3)
 BATCH, STEPS, FEATURES, UNITS = 3, 5, 4, 6
@@ -133,8 +133,8 @@ def test_clone_from_config_with_the_same_weights(case: Any) -> None:
     name, make, shape, _, _ = case
     layer, x = make(name="one"), data(shape, name)
     y = output(layer(x)).numpy()
-    described = json.loads(json.dumps(base.serialize(layer)))
-    clone = base.deserialize(described)
+    described = json.loads(json.dumps(registry.serialize(layer)))
+    clone = registry.deserialize(described)
     assert type(clone) is type(layer) and clone.name == "one"
     assert json.loads(json.dumps(clone.get_config())) == described["config"]
     clone(x)
@@ -284,7 +284,7 @@ def test_cells_step_by_step_equal_the_layer(cell: Any) -> None:
     y, *states = layer(x)
     config = {k: v for k, v in layer.get_config().items() if k not in ("return_sequences", "return_state", "unroll")}
     config = {k: v for k, v in config.items() if k not in ("go_backwards", "stateful", "name")}
-    step = base.get_class(type(layer).__name__ + "Cell")(**config)
+    step = registry.get_class(type(layer).__name__ + "Cell")(**config)
     state = step.get_initial_state(BATCH)
     step(x[:, 0], state)
     step.set_weights(layer.get_weights())
@@ -807,7 +807,7 @@ def test_layers_inside_layers() -> None:
     assert block.trainable_variables == []
     block.trainable = True
     assert len(block.trainable_variables) == 3
-    clone = base.deserialize(base.serialize(block))
+    clone = registry.deserialize(registry.serialize(block))
     assert isinstance(clone, Block) and clone.width == 8
     state = block.get_layer_state()
     first = block(x, training=True).numpy()
@@ -819,13 +819,13 @@ def test_layers_inside_layers() -> None:
 
 def test_registry_and_names() -> None:
     with pytest.raises(ValueError, match="class_name: expected a registered layer, got 'Nothing'"):
-        base.get_class("Nothing")
+        registry.get_class("Nothing")
 
     class Unknown(layers.Layer):
         pass
 
     with pytest.raises(ValueError, match="is not registered"):
-        base.serialize(Unknown())
+        registry.serialize(Unknown())
     with pytest.raises(TypeError, match="register: expected a subclass of Layer"):
         layers.register()(int)
     with pytest.raises(TypeError, match="a layer must define call"):
@@ -847,5 +847,5 @@ def test_input_shapes_given_beforehand() -> None:
     assert layers.Dense(2, input_dim=3)._batch_input_shape == (None, 3)
     assert layers.LSTM(2, input_shape=(None, 3))._batch_input_shape == (None, None, 3)
     assert layers.Embedding(3, 2, input_length=7)._batch_input_shape == (None, 7)
-    clone = base.deserialize(base.serialize(layers.LSTM(2, input_shape=(4, 3))))
+    clone = registry.deserialize(registry.serialize(layers.LSTM(2, input_shape=(4, 3))))
     assert clone._batch_input_shape == (None, 4, 3)

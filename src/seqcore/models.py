@@ -19,7 +19,8 @@ from . import _core, io
 from .autograd import Tensor, Variable
 from .io import load_model
 from .layers import InputLayer
-from .layers.base import Layer, deserialize, register, serialize
+from .layers.base import Layer
+from .layers.registry import deserialize, register, serialize
 from .steps import structure
 from .training import Trainable
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from . import ops, random
 from .autograd import Tensor
 from .layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
-from .layers.base import register
+from .layers.registry import register
 from .models import Model
 from .text import Vocabulary, pad_sequences
 

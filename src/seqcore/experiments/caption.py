@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..autograd import Tensor
 from ..datasets.images import Images, Labels, Part
 from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten
-from ..layers.base import register
+from ..layers.registry import register
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model
 from ..optimizers import Adam
@@ -99,7 +99,7 @@ def spell(labels: Labels) -> tuple[Ids, Ids]:
     return np.where(letters > 0, rows[:, :-1], 0), letters
 
 
-@register("seqcore/Captioner")
+@register("seqcore.experiments.caption/Captioner")
 class Captioner(Model):
     """Images and the letters before in, probabilities of the letters out.
 

@@ -23,7 +23,8 @@ from ..callbacks.base import Logs
 from ..datasets.images import Digits, Part, drawn_batches, load_digits, load_mnist
 from ..initializers import RandomNormal
 from ..layers import LSTM, Bidirectional, Dense, Dropout, GlobalAveragePooling1D, Input
-from ..layers.base import Layer, register
+from ..layers.base import Layer
+from ..layers.registry import register
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
@@ -95,7 +96,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     return replace(settings, **{key: value for key, value in given.items() if value is not None})
 
 
-@register("seqcore/ReadOut")
+@register("seqcore.experiments.mnist/ReadOut")
 class ReadOut(Layer):
     """The output of the last time step alone: (B, T, D) gives (B, D).
 

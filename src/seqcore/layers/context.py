@@ -15,9 +15,9 @@ from .. import _core, ops
 from .. import initializers as _initializers
 from ..autograd import Gradient, Tensor, Variable, gradient_home, is_recording, record
 from .arguments import check_size
-from .base import register
 from .parameters import RecurrentWeights
 from .recurrent import RecurrentLayer, _arguments, with_features
+from .registry import register
 
 Array = NDArray[Any]
 

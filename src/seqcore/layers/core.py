@@ -16,7 +16,8 @@ from .. import _core, ops
 from .. import initializers as _initializers
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
 from .arguments import Shape, activation_name, as_mask, check_rate, check_size
-from .base import DropoutSource, Layer, register
+from .base import DropoutSource, Layer
+from .registry import register
 
 Array = NDArray[Any]
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor
-from .base import Array, Layer, register
+from .base import Array, Layer
+from .registry import register
 
 
 class _GlobalPooling1D(Layer):
