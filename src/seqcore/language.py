@@ -1,4 +1,4 @@
-"""Language models: building, training by truncated back-propagation, perplexity, generation and beam search.
+"""Language models: building, training by truncated back-propagation, perplexity and generation.
 
 B: rows of the text read side by side, T: words per window, V: words of the vocabulary.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
+from .beam import beam_search, log_softmax
 from .text import Ids, Vocabulary, bptt_batches, check_ids
 
 if TYPE_CHECKING:
@@ -397,7 +398,7 @@ def next_words(
         ValueError: an empty text, unknown words, ``top`` below 1.
     """
     best = _count("top", top, 1)
-    _, log_p = _start(model, vocabulary, text, 1)
+    _, log_p = _start(model, vocabulary, text)
     order = np.argsort(-log_p[0], kind="stable")[:best]
     return [(vocabulary.words[i], float(math.exp(log_p[0, i]))) for i in order.tolist()]
 
@@ -463,12 +464,12 @@ def generate(
         generator = random.generator()
     else:
         generator = np.random.Generator(np.random.Philox(_count("seed", seed, 0)))
-    if method == "beam":
-        width = 4 if beam_width is None else _count("beam_width", beam_width, 1)
-        ids = _beam_search(*_start(model, vocabulary, prompt, width, noise, generator), model, steps, end, barred)
-        return vocabulary.decode(np.array(ids, np.int32))
+    width = 4 if beam_width is None else _count("beam_width", beam_width, 1)
     choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, generator)
-    stream, log_p = _start(model, vocabulary, prompt, 1, noise, generator)
+    stream, log_p = _start(model, vocabulary, prompt, noise, generator)
+    if method == "beam":
+        ids = _likeliest(model, stream, log_p, width, steps, end, barred)
+        return vocabulary.decode(np.array(ids, np.int32))
     ids = []
     while len(ids) < steps:
         log_p[:, barred] = -math.inf
@@ -483,11 +484,10 @@ def _start(
     model: Sequential,
     vocabulary: Vocabulary,
     prompt: str | Sequence[str],
-    rows: int,
     noise: float = 0.0,
     generator: np.random.Generator | None = None,
 ) -> tuple[Any, Array]:
-    """A stream of equal rows that has read the prompt, and the log-probabilities (rows, V) of the next word."""
+    """A stream that has read the prompt, and the log-probabilities (1, V) of the next word."""
     words = prompt.split() if isinstance(prompt, str) else list(prompt)
     if not words:
         if "<eos>" not in vocabulary:
@@ -497,19 +497,14 @@ def _start(
     units = getattr(model.layers[-1], "units", None)
     if units is not None and units != vocabulary.size:
         raise ValueError(f"vocabulary: expected {units} words, as many as the model's outputs, got {vocabulary.size}")
-    stream = model.stream(rows)
+    stream = model.stream()
     if noise:
         draw = random.generator() if generator is None else generator
-        stream.set_state([tuple(_noisy(part, noise, draw) for part in layer) for layer in stream.get_state()])
+        start = [[draw.normal(0, noise, part.shape).astype(part.dtype) for part in one] for one in stream.get_state()]
+        stream.set_state([tuple(one) for one in start])
     for number in ids:
-        output = stream.step(np.full(rows, number, np.int32))
+        output = stream.step(np.array([number], np.int32))
     return stream, _log_probabilities(model, output)
-
-
-def _noisy(state: Array, noise: float, generator: np.random.Generator) -> Array:
-    """One row of normal noise in each row of a state (rows, units): rows of a beam start alike."""
-    row = generator.normal(0, noise, (1, state.shape[1]))
-    return np.repeat(row, len(state), axis=0).astype(state.dtype)
 
 
 def _known(name: str, vocabulary: Vocabulary, word: str) -> int:
@@ -524,10 +519,7 @@ def _log_probabilities(model: Sequential, output: Array) -> Array:
     if _activation_name(model.layers[-1]) == "softmax":
         with np.errstate(divide="ignore"):
             return np.log(output.astype(np.float64))
-    logits = output.astype(np.float64)
-    logits -= logits.max(axis=-1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    return logits
+    return log_softmax(output)
 
 
 def _activation_name(layer: Any) -> str:
@@ -560,39 +552,20 @@ def _sampler(
     return draw
 
 
-def _beam_search(
-    stream: Any, log_p: Array, model: Sequential, length: int, end: int | None, barred: Sequence[int] = ()
+def _likeliest(
+    model: Sequential, stream: Any, log_p: Array, width: int, length: int, end: int | None, barred: Sequence[int]
 ) -> list[int]:
-    """The likeliest continuation among those that stay within the best ``rows`` at every length."""
-    width, words = log_p.shape
-    alive: list[list[int]] = [[]]
-    scores = np.zeros(1)
-    best: tuple[float, list[int]] | None = None
-    for step in range(length):
+    """The continuation that a beam search finds, from a stream that has read the prompt."""
+    log_p[:, barred] = -math.inf
+    beams = model.stream(width)
+
+    def step(ids: Ids, state: Any) -> tuple[Array, Any]:
+        beams.set_state(state)
+        log_p = _log_probabilities(model, beams.step(ids))
         log_p[:, barred] = -math.inf
-        totals = (scores[:, None] + log_p[: len(alive)]).ravel()
-        order = np.argsort(-totals, kind="stable")[:width]
-        parents, kept, kept_scores = [], [], []
-        for flat in order.tolist():
-            parent, word = divmod(flat, words)
-            sequence = [*alive[parent], word]
-            if word != end:
-                parents.append(parent)
-                kept.append(sequence)
-                kept_scores.append(totals[flat])
-            elif best is None or totals[flat] > best[0]:
-                best = float(totals[flat]), sequence
-        alive, scores = kept, np.array(kept_scores)
-        # Scores only fall, so a finished sequence that leads now leads for good.
-        if not alive or (best is not None and best[0] >= scores[0]) or step == length - 1:
-            break
-        rows = parents + [parents[0]] * (width - len(parents))
-        stream.set_state([tuple(np.ascontiguousarray(part[rows]) for part in layer) for layer in stream.get_state()])
-        last = [sequence[-1] for sequence in alive]
-        log_p = _log_probabilities(model, stream.step(np.array(last + last[:1] * (width - len(last)), np.int32)))
-    if best is not None and (not alive or best[0] >= scores[0]):
-        return best[1]
-    return alive[0]
+        return log_p, beams.get_state()
+
+    return beam_search(log_p, stream.get_state(), step, width=width, length=length, end=end)[0].tokens
 
 
 def _count(name: str, value: Any, least: int) -> int:

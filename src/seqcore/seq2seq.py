@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import ops, random
 from .autograd import Tensor
+from .beam import Beam, beam_search, log_softmax
 from .layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
 from .layers.registry import register
 from .models import Model
@@ -197,8 +198,7 @@ class Seq2Seq(Model):
         Raises:
             ValueError: texts that are empty or have tokens outside the vocabulary, numbers below 1.
 
-        Source of the beam search: Sutskever, Vinyals and Le, 2014. Scores are sums of log-probabilities, without a
-        correction for the length.
+        The search is :func:`seqcore.beam.beam_search`.
         """
         for name, value in (("beam_width", beam_width), ("batch_size", batch_size)):
             if value < 1:
@@ -214,50 +214,31 @@ class Seq2Seq(Model):
         return found
 
     def _search(self, source: Tensor, width: int) -> list[Translation]:
-        """Beam search for all rows of a batch at a time; beams of a row stand one after the other."""
-        count, size = source.shape[0], self.target.size
-        start, end = self.target.id(START), self.target.id(END)
+        """Beam search for all rows of a batch at a time."""
         memory, tensors = self._encode(source)
+        first = np.full(source.shape[0], self.target.id(START), np.int32)
+        log_p, state = self._next(first, [one.numpy() for one in tensors], memory)
+        # All beams of a row look at the same source.
         memory = _Memory(*(None if one is None else _repeated(one, width) for one in memory))
-        state = [np.repeat(one.numpy(), width, axis=0) for one in tensors]
-        # All beams of a row begin alike: only the first one counts, until it has branched.
-        scores = np.full((count, width), -np.inf)
-        scores[:, 0] = 0
-        tokens = np.full((count, width, 1), start)
-        ended = np.zeros((count, width), bool)
-        for _ in range(self.max_length):
-            log_p, state = self._next(tokens[:, :, -1].reshape(-1), state, memory)
-            log_p = log_p.reshape(count, width, size)
-            log_p[:, :, start] = -np.inf
-            # What has ended goes on as it is.
-            log_p[ended] = -np.inf
-            log_p[ended, end] = 0
-            totals = (scores[:, :, None] + log_p).reshape(count, -1)
-            best = np.argsort(-totals, axis=1, kind="stable")[:, :width]
-            parents, last = np.divmod(best, size)
-            scores = np.take_along_axis(totals, best, axis=1)
-            tokens = np.concatenate([np.take_along_axis(tokens, parents[:, :, None], axis=1), last[:, :, None]], axis=2)
-            ended = np.take_along_axis(ended, parents, axis=1) | (last == end)
-            rows = (np.arange(count)[:, None] * width + parents).reshape(-1)
-            state = [one[rows] for one in state]
-            # Scores only fall: where the best beam has ended, no other can overtake it.
-            if ended[:, 0].all():
-                break
-        return [
-            Translation(self._text(row), float(score), bool(done))
-            for row, score, done in zip(tokens[:, 0, 1:].tolist(), scores[:, 0], ended[:, 0])
-        ]
+        found = beam_search(
+            log_p,
+            state,
+            lambda ids, state: self._next(ids, state, memory),
+            width=width,
+            length=self.max_length,
+            end=self.target.id(END),
+        )
+        return [Translation(self._text(one), one.log_probability, one.ended) for one in found]
 
     def _next(self, ids: Array, state: list[Array], memory: _Memory) -> tuple[Array, list[Array]]:
         """log p (B, V) float64 of the token after ``ids`` (B,), and the decoder's state after them."""
         output, h, c = self.decoder(self.target_embedding(ids[:, None]), initial_state=state)
-        logits = self.output_layer(self._attend(output, memory)[0]).numpy()[:, 0].astype(np.float64)
-        logits -= logits.max(axis=-1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)), [h.numpy(), c.numpy()]
+        log_p = log_softmax(self.output_layer(self._attend(output, memory)[0]).numpy()[:, 0])
+        log_p[:, self.target.id(START)] = -np.inf
+        return log_p, [h.numpy(), c.numpy()]
 
-    def _text(self, ids: list[int]) -> str:
-        end = self.target.id(END)
-        kept = ids[: ids.index(end)] if end in ids else ids
+    def _text(self, found: Beam) -> str:
+        kept = found.tokens[:-1] if found.ended else found.tokens
         return self.separator.join(self.target.words[i] for i in kept)
 
     def predict_text(self, texts: Sequence[str]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..autograd import Tensor
+from ..beam import beam_search
 from ..datasets.images import Images, Labels, Part
 from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten
 from ..layers.registry import register
@@ -149,43 +150,26 @@ def describe(model: Captioner, images: Any, width: int = 4, batch_size: int = 50
     images = np.asarray(images, np.float32)
     if images.ndim != 3 or not len(images):
         raise ValueError(f"images: expected shape (N, rows, columns), got {images.shape}")
-    rows = [_spell_out(model, images[i : i + batch_size], width) for i in range(0, len(images), batch_size)]
     names = []
-    for ids in np.concatenate(rows).tolist():
-        letters = VOCABULARY.decode(ids)
-        names.append("".join(letters[: letters.index(END)] if END in letters else letters))
+    for first in range(0, len(images), batch_size):
+        names += _spell_out(model, images[first : first + batch_size], width)
     return names
 
 
-def _spell_out(model: Captioner, images: Images, width: int) -> Ids:
-    """The likeliest letters (B, L) among the words that stay within the best ``width`` at every length."""
-    count, end = len(images), VOCABULARY.id(END)
-    state = [np.repeat(np.asarray(part), width, axis=0) for part in model.encode(images)]
-    words = np.zeros((count, width, LONGEST), np.int32)
-    # At first all rows of an image are the same; only one of them may go on.
-    scores = np.where(np.arange(width) == 0, 0.0, -np.inf) * np.ones((count, 1))
-    letters = np.full((count, width), end, np.int32)
-    done = np.zeros((count, width), bool)
-    for step in range(LONGEST):
-        p, tensors = model.step(letters.reshape(-1, 1), state)
-        log_p = np.log(np.maximum(p.numpy()[:, 0].astype(np.float64), 1e-300)).reshape(count, width, -1)
-        log_p[..., VOCABULARY.id(PAD)] = -np.inf
-        # A word that has ended stays as it is: it ends again, at no cost.
-        log_p[done] = -np.inf
-        log_p[done, end] = 0.0
-        totals = (scores[:, :, None] + log_p).reshape(count, -1)
-        best = np.argsort(-totals, axis=1, kind="stable")[:, :width]
-        scores = np.take_along_axis(totals, best, axis=1)
-        parents, letters = best // VOCABULARY.size, (best % VOCABULARY.size).astype(np.int32)
-        words = np.take_along_axis(words, parents[:, :, None], axis=1)
-        words[:, :, step] = letters
-        done = np.take_along_axis(done, parents, axis=1) | (letters == end)
-        flat = (np.arange(count)[:, None] * width + parents).reshape(-1)
-        state = [np.asarray(part)[flat] for part in tensors]
-        if done[:, 0].all():
-            # Scores only fall, so a word that has ended and leads now leads for good.
-            break
-    return words[:, 0]
+def _spell_out(model: Captioner, images: Images, width: int) -> list[str]:
+    """The words that a beam search over the letters finds."""
+
+    def step(letters: Ids, state: Any) -> tuple[Array, Any]:
+        p, state = model.step(letters[:, None], state)
+        with np.errstate(divide="ignore"):
+            log_p = np.log(p.numpy()[:, 0].astype(np.float64))
+        log_p[:, VOCABULARY.id(PAD)] = -np.inf
+        return log_p, state
+
+    end = VOCABULARY.id(END)
+    log_p, state = step(np.full(len(images), end, np.int32), model.encode(images))
+    found = beam_search(log_p, state, step, width=width, length=LONGEST, end=end)
+    return ["".join(VOCABULARY.decode(one.tokens[:-1] if one.ended else one.tokens)) for one in found]
 
 
 def _examples(part: Part) -> tuple[list[Array], Ids]:
