@@ -6,6 +6,7 @@ B: pairs (skip-gram) or centres (CBOW) in a batch; w: words on each side, so tha
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ Batch = tuple[Ids, Ids]
 _PREPARED = 1 << 15  # pairs made at once
 
 
-class WindowBatches:
+class WindowBatches(ABC):
     """Endless batches of a text read as a ring: after its last word comes its first.
 
     ``position`` is the number of the batch that comes next; batch i is the same whichever way one gets there.
@@ -67,8 +68,9 @@ class WindowBatches:
         result: Ids = self._ids[found]
         return result
 
+    @abstractmethod
     def _make(self, block: int) -> Batch:
-        raise NotImplementedError
+        """Inputs and labels of a block of batches, (batches, ...) each."""
 
 
 class _SkipGrams(WindowBatches):

@@ -21,7 +21,7 @@ from .sentiment import hold_back, plot_accuracy, plot_reading, report_baselines,
 
 RECURRENT = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 CELLS = {"rnn": layers.SimpleRNNCell, "lstm": layers.LSTMCell, "gru": layers.GRUCell}
-POOLS = {
+POOLS: dict[str, type[layers.Layer]] = {
     "mean": layers.GlobalAveragePooling1D,
     "max": layers.GlobalMaxPooling1D,
     "sum": layers.GlobalSumPooling1D,
