@@ -605,7 +605,7 @@ def test_bad_data_is_named(rng):
         (((x, y[:39]), {}), "y: expected 40 rows"),
         (((x, y), {"sample_weight": np.ones(3)}), "sample_weight: expected 40 rows"),
         (((x[:0], y[:0]), {}), "x: expected at least one row"),
-        (((x, y), {"batch_size": 0}), "batch_size: expected a positive integer, got 0"),
+        (((x, y), {"batch_size": 0}), "batch_size: expected an integer >= 1, got 0"),
         (((x, y), {"epochs": -1}), "epochs: expected an integer >= 0"),
         (((x, y), {"validation_split": 1.5}), "validation_split"),
         (((x, y), {"validation_data": (x, y[:3])}), "validation_data: y: expected 40 rows"),

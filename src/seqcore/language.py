@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from . import random
 from .beam import beam_search, log_softmax
+from .checks import at_least
 from .text import Ids, Vocabulary, bptt_batches, check_ids
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class Schedule:
         for name, value in (("learning_rate", self.learning_rate), ("decay", self.decay)):
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name}: expected a positive number, got {value!r}")
-        if self.hold < 0:
-            raise ValueError(f"hold: expected an integer >= 0, got {self.hold}")
+        at_least("hold", self.hold, 0)
 
     def at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
@@ -93,7 +93,7 @@ def build_model(
     from .optimizers import SGD
 
     for name, count in (("vocabulary_size", vocabulary_size), ("units", units), ("layers", layers)):
-        _count(name, count, 1)
+        at_least(name, count, 1)
     if not 0 < keep_prob <= 1:
         raise ValueError(f"keep_prob: expected a number in (0, 1], got {keep_prob!r}")
     for name, value in (("init_scale", init_scale), ("clip", clip), ("learning_rate", learning_rate)):
@@ -179,7 +179,7 @@ class Trainer:
 
         if model.optimizer is None:
             raise ValueError("model: expected a compiled model; call compile(optimizer, loss)")
-        self.model, self.schedule, self.epochs = model, schedule, _count("epochs", epochs, 0)
+        self.model, self.schedule, self.epochs = model, schedule, at_least("epochs", epochs, 0)
         self._optimizer = model.optimizer
         self.batches = bptt_batches(train, batch_size, steps)
         bptt_batches(valid, batch_size, steps)
@@ -351,9 +351,9 @@ def word_losses(
     if not isinstance(output, Dense) or activation not in ("linear", "softmax"):
         raise ValueError("model: expected a Sequential that ends in Dense, linear or softmax, over the words")
     stream = check_ids(ids, output.units)
-    rows = _count("batch_size", batch_size, 1)
+    rows = at_least("batch_size", batch_size, 1)
     length = len(stream) // rows
-    width = _count("steps", steps, 1) if drop_tail else 1
+    width = at_least("steps", steps, 1) if drop_tail else 1
     covered = (length - 1) // width * width
     if covered < 1:
         raise ValueError(f"ids: expected at least {rows * (width + 1)} words for {rows} rows, got {len(stream)}")
@@ -397,7 +397,7 @@ def next_words(
     Raises:
         ValueError: an empty text, unknown words, ``top`` below 1.
     """
-    best = _count("top", top, 1)
+    best = at_least("top", top, 1)
     _, log_p = _start(model, vocabulary, text)
     order = np.argsort(-log_p[0], kind="stable")[:best]
     return [(vocabulary.words[i], float(math.exp(log_p[0, i]))) for i in order.tolist()]
@@ -454,7 +454,7 @@ def generate(
         raise ValueError(f"beam_width: expected none for method {method!r}, got {beam_width!r}")
     if stop is not None and stop not in vocabulary:
         raise ValueError(f"stop: expected a word of the model's vocabulary, got {stop!r}")
-    steps, end = _count("length", length, 0), None if stop is None else vocabulary.id(stop)
+    steps, end = at_least("length", length, 0), None if stop is None else vocabulary.id(stop)
     if not (math.isfinite(noise) and noise >= 0):
         raise ValueError(f"noise: expected a number >= 0, got {noise!r}")
     barred = [_known("exclude", vocabulary, word) for word in exclude]
@@ -463,8 +463,8 @@ def generate(
     if seed is None:
         generator = random.generator()
     else:
-        generator = np.random.Generator(np.random.Philox(_count("seed", seed, 0)))
-    width = 4 if beam_width is None else _count("beam_width", beam_width, 1)
+        generator = np.random.Generator(np.random.Philox(at_least("seed", seed, 0)))
+    width = 4 if beam_width is None else at_least("beam_width", beam_width, 1)
     choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, generator)
     stream, log_p = _start(model, vocabulary, prompt, noise, generator)
     if method == "beam":
@@ -537,7 +537,7 @@ def _sampler(
     heat = 1.0 if temperature is None else temperature
     if not (math.isfinite(heat) and heat > 0):
         raise ValueError(f"temperature: expected a positive number, got {temperature!r}")
-    most = None if top_k is None else _count("top_k", top_k, 1)
+    most = None if top_k is None else at_least("top_k", top_k, 1)
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p: expected a number in (0, 1], got {top_p!r}")
 
@@ -566,16 +566,6 @@ def _likeliest(
         return log_p, beams.get_state()
 
     return beam_search(log_p, stream.get_state(), step, width=width, length=length, end=end)[0].tokens
-
-
-def _count(name: str, value: Any, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
-    return number
 
 
 def _exp(value: float) -> float:

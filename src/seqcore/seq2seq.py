@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from . import ops, random
 from .autograd import Tensor
 from .beam import Beam, beam_search, log_softmax
+from .checks import at_least
 from .layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
 from .layers.registry import register
 from .models import Model
@@ -102,10 +103,9 @@ class Seq2Seq(Model):
             raise ValueError(f"attention: expected 'additive' or 'none', got {attention!r}")
         if separator not in ("", " "):
             raise ValueError(f"separator: expected '' or ' ', got {separator!r}")
-        if max_length < 1:
-            raise ValueError(f"max_length: expected an integer >= 1, got {max_length}")
+        self.max_length = at_least("max_length", max_length, 1)
         self.source, self.target = Vocabulary(source), Vocabulary([START, END, *target])
-        self.separator, self.lower, self.max_length = separator, bool(lower), int(max_length)
+        self.separator, self.lower = separator, bool(lower)
         kind: dict[str, Any] = {"dtype": self.dtype}
         self.source_embedding = Embedding(self.source.size, embedding, **kind)
         self.encoder = Bidirectional(LSTM(units, return_sequences=True, return_state=True, **kind))
@@ -201,8 +201,7 @@ class Seq2Seq(Model):
         The search is :func:`seqcore.beam.beam_search`.
         """
         for name, value in (("beam_width", beam_width), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"{name}: expected an integer >= 1, got {value}")
+            at_least(name, value, 1)
         source = self.encode_sources(texts)
         assert source.lengths is not None
         found: list[Translation] = []
@@ -293,9 +292,7 @@ class PairBatches:
             raise ValueError(
                 f"target: expected as many texts as sources, at least 1, got {len(target)} of {len(source)}"
             )
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected an integer >= 1, got {batch_size}")
-        self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
+        self.batch_size, self.shuffle = at_least("batch_size", batch_size, 1), bool(shuffle)
         self._source = model.encode_sources(source)
         self._read, self._said = model.encode_targets(target)
         assert self._source.lengths is not None and self._read.lengths is not None

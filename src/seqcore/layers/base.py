@@ -16,6 +16,7 @@ from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
 from ..autograd import Tensor, Variable, as_array, record
+from ..checks import seed_or_none
 from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes
 from .arguments import as_lengths as as_lengths
@@ -522,9 +523,7 @@ class DropoutSource:
     __slots__ = ("seed", "stream", "call")
 
     def __init__(self, seed: int | None) -> None:
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-            raise ValueError(f"seed: expected None or an integer >= 0, got {seed!r}")
-        self.seed = None if seed is None else int(seed)
+        self.seed = seed_or_none(seed)
         self.stream = _random.next_stream() if seed is None else 0
         self.call = 0
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Array, as_array
+from ..checks import at_least
 from ..losses import mask_of, same_shape
 from .base import Average, PairMean, ids_of
 
@@ -142,7 +143,7 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
 
     def __init__(self, k: int = 5, name: str | None = "sparse_top_k_categorical_accuracy") -> None:
         super().__init__(name)
-        self.k = _check_k(k)
+        self.k = at_least("k", k, 1)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         return _among_top(ids_of(y_true, y_pred.shape[:-1]), y_pred, self.k)
@@ -164,7 +165,7 @@ class TopKCategoricalAccuracy(CategoricalAccuracy):
 
     def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy") -> None:
         super().__init__(name)
-        self.k = _check_k(k)
+        self.k = at_least("k", k, 1)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         t = as_array(y_true)
@@ -174,12 +175,6 @@ class TopKCategoricalAccuracy(CategoricalAccuracy):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"k": self.k}
-
-
-def _check_k(k: int) -> int:
-    if isinstance(k, bool) or int(k) != k or k < 1:
-        raise ValueError(f"k: expected an int >= 1, got {k!r}")
-    return int(k)
 
 
 class AccuracyByShape(Average):

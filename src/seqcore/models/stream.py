@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
+from ..checks import at_least
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -34,8 +34,7 @@ class Stream:
     __slots__ = ("step", "reset", "get_state", "set_state", "batch_size")
 
     def __init__(self, model: Sequential, batch_size: int = 1) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"batch_size: expected a positive integer, got {batch_size!r}")
+        self.batch_size = at_least("batch_size", batch_size, 1)
         if not model.built:
             raise ValueError(f"stream: expected model {model.name!r} to be built; call it or build it")
         kinds = {one.dtype.name for one in model.weights}
@@ -43,9 +42,8 @@ class Stream:
             raise ValueError(
                 f"stream: expected layers of one dtype in model {model.name!r}, got {', '.join(sorted(kinds))}"
             )
-        core = _core.Stream(int(batch_size), kinds.pop() if kinds else model.dtype)
+        core = _core.Stream(self.batch_size, kinds.pop() if kinds else model.dtype)
         model._add_to_stream(core)
-        self.batch_size = int(batch_size)
         self.step: Callable[[Any], Array] = core.step
         self.reset: Callable[[], None] = core.reset
         self.get_state: Callable[[], list[tuple[Array, ...]]] = core.get_state
