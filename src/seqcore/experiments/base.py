@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import os
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,11 @@ from ..io import atomic_write
 from ..plots import new_figure, save_figure
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from ..models import Model
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def add_common_arguments(
@@ -141,6 +146,20 @@ def check_at_least(least: float, **given: float | None) -> None:
     for name, value in given.items():
         if value is not None and not value >= least:
             raise ValueError(f"--{name.replace('_', '-')}: expected a number >= {least}, got {value}")
+
+
+def override(settings: Settings, arguments: argparse.Namespace, *options: str) -> Settings:
+    """The settings of a preset with those options put over them that were given.
+
+    >>> @dataclasses.dataclass
+    ... class Sizes:
+    ...     units: int = 8
+    ...     epochs: int = 2
+    >>> override(Sizes(), argparse.Namespace(units=3, epochs=None), "units", "epochs")
+    Sizes(units=3, epochs=2)
+    """
+    given = {name: value for name in options if (value := getattr(arguments, name)) is not None}
+    return dataclasses.replace(settings, **given)
 
 
 def data_folder(data: str, source: str = "") -> Path | None:

@@ -25,7 +25,7 @@ from ..models import Model
 from ..optimizers import Adam
 from ..schedules import CosineDecay
 from ..text import Ids, Vocabulary, pad_sequences
-from .base import Run, check_at_least
+from .base import Run, check_at_least, override
 from .mnist import baselines, load_data
 
 Array = NDArray[Any]
@@ -77,8 +77,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     settings = BOOK if arguments.preset == "book" else QUICK
     if arguments.preset == "quick" and arguments.data != "builtin":
         settings = replace(settings, batch_size=128, epochs=2)
-    given = {key: getattr(arguments, key) for key in ("encoder", "units", "epochs")}
-    return replace(settings, **{key: value for key, value in given.items() if value is not None})
+    return override(settings, arguments, "encoder", "units", "epochs")
 
 
 def spell(labels: Labels) -> tuple[Ids, Ids]:

@@ -29,7 +29,7 @@ from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..schedules import CosineDecay
-from .base import Run, check_at_least, data_folder, majority_accuracy
+from .base import Run, check_at_least, data_folder, majority_accuracy, override
 
 Array = NDArray[Any]
 
@@ -92,8 +92,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if arguments.preset == "best" and arguments.data == "builtin":
         # Fewer and smaller images: more passes, smaller shifts.
         settings = replace(settings, batch_size=32, epochs=60, shift=1)
-    given = {key: getattr(arguments, key) for key in ("read", "layers", "units", "epochs")}
-    return replace(settings, **{key: value for key, value in given.items() if value is not None})
+    return override(settings, arguments, "read", "layers", "units", "epochs")
 
 
 @register("seqcore.experiments.mnist/ReadOut")

@@ -30,7 +30,7 @@ from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..optimizers import Adam
 from ..text import Ids, bptt_batches
-from .base import Progress, Run, check_at_least, data_folder
+from .base import Progress, Run, check_at_least, data_folder, override
 
 MODELS = {
     "rnn": "SimpleRNN",
@@ -67,8 +67,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     chosen = QUICK if arguments.preset == "quick" else BOOK
     if chosen is BOOK and arguments.text is None and arguments.stories >= 100:
         chosen = replace(chosen, epochs=50)
-    given = {key: getattr(arguments, key) for key in ("epochs", "windows") if getattr(arguments, key) is not None}
-    return replace(chosen, **given)
+    return override(chosen, arguments, "epochs", "windows")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
