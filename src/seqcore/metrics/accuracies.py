@@ -11,8 +11,8 @@ import numpy as np
 
 from ..autograd import Array, as_array
 from ..checks import at_least
-from ..losses import mask_of, same_shape
-from .base import Average, PairMean, ids_of
+from ..losses import ids_of, mask_of, same_shape
+from .base import Average, PairMean
 
 
 class Accuracy(PairMean):
@@ -74,10 +74,7 @@ class CategoricalAccuracy(PairMean):
         return y_pred.shape[:-1]
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
-        t = as_array(y_true)
-        if t.shape != y_pred.shape:
-            raise ValueError(f"y_true: expected the shape of y_pred, {y_pred.shape}, got {t.shape}")
-        return np.asarray(t.argmax(axis=-1) == y_pred.argmax(axis=-1))
+        return np.asarray(_largest(y_true, y_pred) == y_pred.argmax(axis=-1))
 
 
 class SparseCategoricalAccuracy(PairMean):
@@ -126,6 +123,14 @@ class SequenceAccuracy(Average):
         self.update_values((right if kept is None else right | ~kept).all(axis=1), sample_weight)
 
 
+def _largest(y_true: Any, y_pred: Array) -> Array:
+    """Class ids of one-hot targets of the predictions' shape."""
+    t = as_array(y_true)
+    if t.shape != y_pred.shape:
+        raise ValueError(f"y_true: expected the shape of y_pred, {y_pred.shape}, got {t.shape}")
+    return np.asarray(t.argmax(axis=-1))
+
+
 def _among_top(ids: Array, y_pred: Array, k: int) -> Array:
     """Whether fewer than k classes score above class ``ids``. Ids out of range and scores that are not finite are never
     among the top."""
@@ -168,10 +173,7 @@ class TopKCategoricalAccuracy(CategoricalAccuracy):
         self.k = at_least("k", k, 1)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
-        t = as_array(y_true)
-        if t.shape != y_pred.shape:
-            raise ValueError(f"y_true: expected the shape of y_pred, {y_pred.shape}, got {t.shape}")
-        return _among_top(t.argmax(axis=-1), y_pred, self.k)
+        return _among_top(_largest(y_true, y_pred), y_pred, self.k)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"k": self.k}

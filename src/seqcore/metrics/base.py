@@ -146,13 +146,3 @@ class MeanMetricWrapper(PairMean):
 
     def get_config(self) -> dict[str, Any]:
         raise ValueError(f"metric: the function {self.name!r} cannot be written to a file; use a Metric class")
-
-
-def ids_of(y_true: Any, shape: tuple[int, ...]) -> Array:
-    """Class ids of that shape, from ids that may have a last axis of size 1."""
-    ids = as_array(y_true)
-    if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
-        ids = ids[..., 0]
-    if ids.shape != shape:
-        raise ValueError(f"y_true: expected class ids of shape {shape}, got shape {ids.shape}")
-    return ids

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import losses
 from ..autograd import Array, as_array
-from ..losses import mask_of, same_shape
-from .base import PairMean, ids_of
+from ..losses import ids_of, mask_of, same_shape
+from .base import PairMean
 
 
 class LossMean(PairMean):
