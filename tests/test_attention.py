@@ -7,7 +7,7 @@ import pytest
 
 from seqcore import layers, models, ops, random
 from seqcore.autograd import GradientTape, Tensor
-from seqcore.layers import base
+from seqcore.layers import registry
 from tests import reference
 
 BATCH, ASKED, READ, FEATURES, WIDTH = 3, 4, 5, 6, 2
@@ -166,8 +166,8 @@ def test_dropout_is_for_training_and_keeps_the_mean():
 
 def test_config_and_files(parts, tmp_path):
     layer = make(use_scale=True, dropout=0.2, seed=4, name="looks")
-    described = json.loads(json.dumps(base.serialize(layer)))
-    twin = base.deserialize(described)
+    described = json.loads(json.dumps(registry.serialize(layer)))
+    twin = registry.deserialize(described)
     assert twin.get_config() == layer.get_config() and twin.name == "looks" and twin.seed == 4
     y = layer(parts).numpy()
     twin(parts)

@@ -173,6 +173,21 @@ def test_unregistered_classes_and_losses(tmp_path, data):
     assert models.load_model(tmp_path / "m").optimizer is None
 
 
+@pytest.mark.parametrize(
+    "name", ["Nothing", "this/Zen", "seqcore.experiments.nothing/Loop", "seqcore.experiments.ptb/Nothing", "os/path"]
+)
+def test_classes_in_files_that_lead_nowhere(tmp_path, name):
+    """A name in a file imports nothing but an experiment, and a class must be registered there."""
+    model, path = models.Sequential([layers.Input((3,)), layers.Dense(2)]), tmp_path / "model.safetensors"
+    model.save(path)
+    tensors, texts = io.read_tensors(path)
+    texts["architecture"] = texts["architecture"].replace('"class_name": "Dense"', f'"class_name": "{name}"')
+    io.write_tensors(path, tensors, texts)
+    with pytest.raises(ValueError, match=f"model.safetensors: .*class_name: expected a registered layer, got '{name}'"):
+        sc.load_model(path)
+    assert "this" not in sys.modules
+
+
 # ---------------------------------------------------------------- exact resume
 
 

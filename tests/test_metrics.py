@@ -261,3 +261,12 @@ def test_names_functions_and_configurations():
 def test_bad_input(run, kind, message):
     with pytest.raises(kind, match=message):
         run()
+
+
+@pytest.mark.parametrize("name", ["AccuracyByShape", "_AccuracyByShape"])
+def test_an_accuracy_without_a_loss_comes_back_from_files_of_any_version(name):
+    made = metrics.deserialize({"class_name": name, "config": {"name": "acc"}})
+    assert made.name == "acc" and made([[1], [0]], [[0.9], [0.2]]) == 1.0
+    assert metrics.serialize(made) == metrics.serialize(metrics.get("acc"))
+    with pytest.raises(ValueError, match="metric: expected one of"):
+        metrics.get(name)

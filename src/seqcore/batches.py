@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import random
 from .autograd import Tensor, Variable, as_array
+from .checks import at_least
 from .layers.base import as_lengths
 
 Array = NDArray[Any]
@@ -141,13 +142,7 @@ class ArraySource:
         stateful: bool = False,
         class_weight: Mapping[int, float] | None = None,
     ) -> None:
-        self.batch_size = 32 if batch_size is None else batch_size
-        if (
-            isinstance(self.batch_size, bool)
-            or not isinstance(self.batch_size, (int, np.integer))
-            or self.batch_size < 1
-        ):
-            raise ValueError(f"batch_size: expected a positive integer, got {batch_size!r}")
+        self.batch_size = 32 if batch_size is None else at_least("batch_size", batch_size, 1)
         whole = make_batch(x, y, sample_weight, class_weight, lengths)
         self._several = isinstance(whole.x, list)
         self._x: list[Tensor] = whole.x if self._several else [whole.x]

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -87,7 +88,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             module = experiment.load()
             add_common_arguments(one, bool(experiment.data), getattr(module, "PRESETS", ("quick", "book")))
             module.add_arguments(one)
-            one.set_defaults(command=module.run)
+            one.set_defaults(command=partial(_run, module))
 
     generate = commands.add_parser("generate", help="text from a language model")
     generate.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
@@ -156,6 +157,13 @@ def _info(arguments: argparse.Namespace) -> int:
             value = "yes" if value else "no"
         print(f"{key:<10}{' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
     return 0
+
+
+def _run(experiment: Any, arguments: argparse.Namespace) -> int:
+    from .experiments.base import apply_common_arguments
+
+    apply_common_arguments(arguments)
+    return int(experiment.run(arguments))
 
 
 def _load(path: str) -> Model:

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import random as _random
 from .autograd import float_dtype
+from .checks import seed_or_none
 
 Array = NDArray[Any]
 
@@ -46,9 +47,7 @@ class _Drawn(Initializer):
     """An initializer with random values."""
 
     def __init__(self, seed: int | None = None) -> None:
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-            raise ValueError(f"seed: expected None or an integer >= 0, got {seed!r}")
-        self.seed = None if seed is None else int(seed)
+        self.seed = seed_or_none(seed)
 
     def _generator(self) -> np.random.Generator:
         return _random.generator() if self.seed is None else np.random.Generator(np.random.Philox(self.seed))

@@ -303,7 +303,7 @@ def save_model(model: Model, path: Path, **extra: Any) -> None:
     >>> load_model(path).extra
     {'words': ['the', 'cat']}
     """
-    from .layers.base import serialize
+    from .layers.registry import serialize
 
     tensors = _weights(model)
     texts = _texts(
@@ -324,19 +324,17 @@ def load_model(path: Path, compile: bool = True) -> Model:
     Raises:
         ValueError: naming the file, if it is truncated, of another format, or needs a class that is not registered.
     """
-    from .layers.base import deserialize
+    from .layers.registry import deserialize
     from .models import Model
 
     place = os.fspath(path)
     tensors, metadata = _read(path, "seqcore-model")
     try:
-        extra = _unpack(metadata["extra"], tensors)
-        _know_classes_of(extra.get("experiment"))
         model = deserialize(_unpack(metadata["architecture"], tensors))
         if not isinstance(model, Model):
             raise ValueError(f"expected a model, got {type(model).__name__}")
         model._build_from_config(metadata["build"])
-        model.extra = extra
+        model.extra = _unpack(metadata["extra"], tensors)
         if compile:
             model._compile_from_config(_unpack(metadata["compiled"], tensors))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -344,14 +342,6 @@ def load_model(path: Path, compile: bool = True) -> Model:
     for variable, values in _matched(place, model, tensors):
         variable.assign(values)
     return model
-
-
-def _know_classes_of(experiment: Any) -> None:
-    """Imports the experiment that saved a model, since the model may be made of its classes."""
-    from .experiments import EXPERIMENTS
-
-    if experiment in EXPERIMENTS:
-        EXPERIMENTS[experiment].load()
 
 
 # ---------------------------------------------------------------- checkpoints

@@ -1,4 +1,4 @@
-"""Language models: building, training by truncated back-propagation, perplexity, generation and beam search.
+"""Language models: building, training by truncated back-propagation, perplexity and generation.
 
 B: rows of the text read side by side, T: words per window, V: words of the vocabulary.
 """
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
+from .beam import beam_search, log_softmax
+from .checks import at_least
 from .text import Ids, Vocabulary, bptt_batches, check_ids
 
 if TYPE_CHECKING:
@@ -45,8 +47,7 @@ class Schedule:
         for name, value in (("learning_rate", self.learning_rate), ("decay", self.decay)):
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name}: expected a positive number, got {value!r}")
-        if self.hold < 0:
-            raise ValueError(f"hold: expected an integer >= 0, got {self.hold}")
+        at_least("hold", self.hold, 0)
 
     def at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
@@ -92,7 +93,7 @@ def build_model(
     from .optimizers import SGD
 
     for name, count in (("vocabulary_size", vocabulary_size), ("units", units), ("layers", layers)):
-        _count(name, count, 1)
+        at_least(name, count, 1)
     if not 0 < keep_prob <= 1:
         raise ValueError(f"keep_prob: expected a number in (0, 1], got {keep_prob!r}")
     for name, value in (("init_scale", init_scale), ("clip", clip), ("learning_rate", learning_rate)):
@@ -178,7 +179,7 @@ class Trainer:
 
         if model.optimizer is None:
             raise ValueError("model: expected a compiled model; call compile(optimizer, loss)")
-        self.model, self.schedule, self.epochs = model, schedule, _count("epochs", epochs, 0)
+        self.model, self.schedule, self.epochs = model, schedule, at_least("epochs", epochs, 0)
         self._optimizer = model.optimizer
         self.batches = bptt_batches(train, batch_size, steps)
         bptt_batches(valid, batch_size, steps)
@@ -350,9 +351,9 @@ def word_losses(
     if not isinstance(output, Dense) or activation not in ("linear", "softmax"):
         raise ValueError("model: expected a Sequential that ends in Dense, linear or softmax, over the words")
     stream = check_ids(ids, output.units)
-    rows = _count("batch_size", batch_size, 1)
+    rows = at_least("batch_size", batch_size, 1)
     length = len(stream) // rows
-    width = _count("steps", steps, 1) if drop_tail else 1
+    width = at_least("steps", steps, 1) if drop_tail else 1
     covered = (length - 1) // width * width
     if covered < 1:
         raise ValueError(f"ids: expected at least {rows * (width + 1)} words for {rows} rows, got {len(stream)}")
@@ -396,8 +397,8 @@ def next_words(
     Raises:
         ValueError: an empty text, unknown words, ``top`` below 1.
     """
-    best = _count("top", top, 1)
-    _, log_p = _start(model, vocabulary, text, 1)
+    best = at_least("top", top, 1)
+    _, log_p = _start(model, vocabulary, text)
     order = np.argsort(-log_p[0], kind="stable")[:best]
     return [(vocabulary.words[i], float(math.exp(log_p[0, i]))) for i in order.tolist()]
 
@@ -453,7 +454,7 @@ def generate(
         raise ValueError(f"beam_width: expected none for method {method!r}, got {beam_width!r}")
     if stop is not None and stop not in vocabulary:
         raise ValueError(f"stop: expected a word of the model's vocabulary, got {stop!r}")
-    steps, end = _count("length", length, 0), None if stop is None else vocabulary.id(stop)
+    steps, end = at_least("length", length, 0), None if stop is None else vocabulary.id(stop)
     if not (math.isfinite(noise) and noise >= 0):
         raise ValueError(f"noise: expected a number >= 0, got {noise!r}")
     barred = [_known("exclude", vocabulary, word) for word in exclude]
@@ -462,13 +463,13 @@ def generate(
     if seed is None:
         generator = random.generator()
     else:
-        generator = np.random.Generator(np.random.Philox(_count("seed", seed, 0)))
-    if method == "beam":
-        width = 4 if beam_width is None else _count("beam_width", beam_width, 1)
-        ids = _beam_search(*_start(model, vocabulary, prompt, width, noise, generator), model, steps, end, barred)
-        return vocabulary.decode(np.array(ids, np.int32))
+        generator = np.random.Generator(np.random.Philox(at_least("seed", seed, 0)))
+    width = 4 if beam_width is None else at_least("beam_width", beam_width, 1)
     choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, generator)
-    stream, log_p = _start(model, vocabulary, prompt, 1, noise, generator)
+    stream, log_p = _start(model, vocabulary, prompt, noise, generator)
+    if method == "beam":
+        ids = _likeliest(model, stream, log_p, width, steps, end, barred)
+        return vocabulary.decode(np.array(ids, np.int32))
     ids = []
     while len(ids) < steps:
         log_p[:, barred] = -math.inf
@@ -483,11 +484,10 @@ def _start(
     model: Sequential,
     vocabulary: Vocabulary,
     prompt: str | Sequence[str],
-    rows: int,
     noise: float = 0.0,
     generator: np.random.Generator | None = None,
 ) -> tuple[Any, Array]:
-    """A stream of equal rows that has read the prompt, and the log-probabilities (rows, V) of the next word."""
+    """A stream that has read the prompt, and the log-probabilities (1, V) of the next word."""
     words = prompt.split() if isinstance(prompt, str) else list(prompt)
     if not words:
         if "<eos>" not in vocabulary:
@@ -497,19 +497,14 @@ def _start(
     units = getattr(model.layers[-1], "units", None)
     if units is not None and units != vocabulary.size:
         raise ValueError(f"vocabulary: expected {units} words, as many as the model's outputs, got {vocabulary.size}")
-    stream = model.stream(rows)
+    stream = model.stream()
     if noise:
         draw = random.generator() if generator is None else generator
-        stream.set_state([tuple(_noisy(part, noise, draw) for part in layer) for layer in stream.get_state()])
+        start = [[draw.normal(0, noise, part.shape).astype(part.dtype) for part in one] for one in stream.get_state()]
+        stream.set_state([tuple(one) for one in start])
     for number in ids:
-        output = stream.step(np.full(rows, number, np.int32))
+        output = stream.step(np.array([number], np.int32))
     return stream, _log_probabilities(model, output)
-
-
-def _noisy(state: Array, noise: float, generator: np.random.Generator) -> Array:
-    """One row of normal noise in each row of a state (rows, units): rows of a beam start alike."""
-    row = generator.normal(0, noise, (1, state.shape[1]))
-    return np.repeat(row, len(state), axis=0).astype(state.dtype)
 
 
 def _known(name: str, vocabulary: Vocabulary, word: str) -> int:
@@ -524,10 +519,7 @@ def _log_probabilities(model: Sequential, output: Array) -> Array:
     if _activation_name(model.layers[-1]) == "softmax":
         with np.errstate(divide="ignore"):
             return np.log(output.astype(np.float64))
-    logits = output.astype(np.float64)
-    logits -= logits.max(axis=-1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-    return logits
+    return log_softmax(output)
 
 
 def _activation_name(layer: Any) -> str:
@@ -545,7 +537,7 @@ def _sampler(
     heat = 1.0 if temperature is None else temperature
     if not (math.isfinite(heat) and heat > 0):
         raise ValueError(f"temperature: expected a positive number, got {temperature!r}")
-    most = None if top_k is None else _count("top_k", top_k, 1)
+    most = None if top_k is None else at_least("top_k", top_k, 1)
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p: expected a number in (0, 1], got {top_p!r}")
 
@@ -560,49 +552,20 @@ def _sampler(
     return draw
 
 
-def _beam_search(
-    stream: Any, log_p: Array, model: Sequential, length: int, end: int | None, barred: Sequence[int] = ()
+def _likeliest(
+    model: Sequential, stream: Any, log_p: Array, width: int, length: int, end: int | None, barred: Sequence[int]
 ) -> list[int]:
-    """The likeliest continuation among those that stay within the best ``rows`` at every length."""
-    width, words = log_p.shape
-    alive: list[list[int]] = [[]]
-    scores = np.zeros(1)
-    best: tuple[float, list[int]] | None = None
-    for step in range(length):
+    """The continuation that a beam search finds, from a stream that has read the prompt."""
+    log_p[:, barred] = -math.inf
+    beams = model.stream(width)
+
+    def step(ids: Ids, state: Any) -> tuple[Array, Any]:
+        beams.set_state(state)
+        log_p = _log_probabilities(model, beams.step(ids))
         log_p[:, barred] = -math.inf
-        totals = (scores[:, None] + log_p[: len(alive)]).ravel()
-        order = np.argsort(-totals, kind="stable")[:width]
-        parents, kept, kept_scores = [], [], []
-        for flat in order.tolist():
-            parent, word = divmod(flat, words)
-            sequence = [*alive[parent], word]
-            if word != end:
-                parents.append(parent)
-                kept.append(sequence)
-                kept_scores.append(totals[flat])
-            elif best is None or totals[flat] > best[0]:
-                best = float(totals[flat]), sequence
-        alive, scores = kept, np.array(kept_scores)
-        # Scores only fall, so a finished sequence that leads now leads for good.
-        if not alive or (best is not None and best[0] >= scores[0]) or step == length - 1:
-            break
-        rows = parents + [parents[0]] * (width - len(parents))
-        stream.set_state([tuple(np.ascontiguousarray(part[rows]) for part in layer) for layer in stream.get_state()])
-        last = [sequence[-1] for sequence in alive]
-        log_p = _log_probabilities(model, stream.step(np.array(last + last[:1] * (width - len(last)), np.int32)))
-    if best is not None and (not alive or best[0] >= scores[0]):
-        return best[1]
-    return alive[0]
+        return log_p, beams.get_state()
 
-
-def _count(name: str, value: Any, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
-    return number
+    return beam_search(log_p, stream.get_state(), step, width=width, length=length, end=end)[0].tokens
 
 
 def _exp(value: float) -> float:

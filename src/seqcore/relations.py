@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import at_least
 from .text import PathLike
 
 Question = tuple[str, str, str, str]
@@ -158,8 +159,7 @@ def _tables() -> tuple[NDArray[np.object_], dict[str, NDArray[np.intp]]]:
 def _blocks(words: int, seed: int) -> Iterator[tuple[NDArray[np.object_], NDArray[np.intp]]]:
     """Words of many sentences, and where each sentence ends."""
     for name, value, least in (("words", words, 1), ("seed", seed, 0)):
-        if value < least:
-            raise ValueError(f"{name}: expected an integer >= {least}, got {value}")
+        at_least(name, value, least)
     names, tables = _tables()
     kinds = np.array(list("".join(_PATTERNS)))
     lengths = np.array([len(pattern) for pattern in _PATTERNS])

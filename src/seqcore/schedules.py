@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, SupportsFloat
+from typing import Any
 
-
-def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf, open_high: bool = False) -> float:
-    """``value`` as a finite float in low...high, or a ValueError that names the argument."""
-    wanted = "a finite number" if low == -math.inf else f"a number >= {low:g}"
-    if high != math.inf:
-        wanted = f"a number in {low:g}...{high:g}" + (f", {high:g} excluded" if open_high else "")
-    try:
-        if isinstance(value, (bool, str)) or not isinstance(value, SupportsFloat):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected {wanted}, got {value!r}") from None
-    if not (math.isfinite(number) and low <= number <= high) or (open_high and number == high):
-        raise ValueError(f"{name}: expected {wanted}, got {value!r}")
-    return number
+from .checks import real
 
 
 def _positive(name: str, value: Any) -> float:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from . import ops, random
 from .autograd import Tensor
+from .beam import Beam, beam_search, log_softmax
+from .checks import at_least
 from .layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
-from .layers.base import register
+from .layers.registry import register
 from .models import Model
 from .text import Vocabulary, pad_sequences
 
@@ -101,10 +103,9 @@ class Seq2Seq(Model):
             raise ValueError(f"attention: expected 'additive' or 'none', got {attention!r}")
         if separator not in ("", " "):
             raise ValueError(f"separator: expected '' or ' ', got {separator!r}")
-        if max_length < 1:
-            raise ValueError(f"max_length: expected an integer >= 1, got {max_length}")
+        self.max_length = at_least("max_length", max_length, 1)
         self.source, self.target = Vocabulary(source), Vocabulary([START, END, *target])
-        self.separator, self.lower, self.max_length = separator, bool(lower), int(max_length)
+        self.separator, self.lower = separator, bool(lower)
         kind: dict[str, Any] = {"dtype": self.dtype}
         self.source_embedding = Embedding(self.source.size, embedding, **kind)
         self.encoder = Bidirectional(LSTM(units, return_sequences=True, return_state=True, **kind))
@@ -197,12 +198,10 @@ class Seq2Seq(Model):
         Raises:
             ValueError: texts that are empty or have tokens outside the vocabulary, numbers below 1.
 
-        Source of the beam search: Sutskever, Vinyals and Le, 2014. Scores are sums of log-probabilities, without a
-        correction for the length.
+        The search is :func:`seqcore.beam.beam_search`.
         """
         for name, value in (("beam_width", beam_width), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"{name}: expected an integer >= 1, got {value}")
+            at_least(name, value, 1)
         source = self.encode_sources(texts)
         assert source.lengths is not None
         found: list[Translation] = []
@@ -214,50 +213,31 @@ class Seq2Seq(Model):
         return found
 
     def _search(self, source: Tensor, width: int) -> list[Translation]:
-        """Beam search for all rows of a batch at a time; beams of a row stand one after the other."""
-        count, size = source.shape[0], self.target.size
-        start, end = self.target.id(START), self.target.id(END)
+        """Beam search for all rows of a batch at a time."""
         memory, tensors = self._encode(source)
+        first = np.full(source.shape[0], self.target.id(START), np.int32)
+        log_p, state = self._next(first, [one.numpy() for one in tensors], memory)
+        # All beams of a row look at the same source.
         memory = _Memory(*(None if one is None else _repeated(one, width) for one in memory))
-        state = [np.repeat(one.numpy(), width, axis=0) for one in tensors]
-        # All beams of a row begin alike: only the first one counts, until it has branched.
-        scores = np.full((count, width), -np.inf)
-        scores[:, 0] = 0
-        tokens = np.full((count, width, 1), start)
-        ended = np.zeros((count, width), bool)
-        for _ in range(self.max_length):
-            log_p, state = self._next(tokens[:, :, -1].reshape(-1), state, memory)
-            log_p = log_p.reshape(count, width, size)
-            log_p[:, :, start] = -np.inf
-            # What has ended goes on as it is.
-            log_p[ended] = -np.inf
-            log_p[ended, end] = 0
-            totals = (scores[:, :, None] + log_p).reshape(count, -1)
-            best = np.argsort(-totals, axis=1, kind="stable")[:, :width]
-            parents, last = np.divmod(best, size)
-            scores = np.take_along_axis(totals, best, axis=1)
-            tokens = np.concatenate([np.take_along_axis(tokens, parents[:, :, None], axis=1), last[:, :, None]], axis=2)
-            ended = np.take_along_axis(ended, parents, axis=1) | (last == end)
-            rows = (np.arange(count)[:, None] * width + parents).reshape(-1)
-            state = [one[rows] for one in state]
-            # Scores only fall: where the best beam has ended, no other can overtake it.
-            if ended[:, 0].all():
-                break
-        return [
-            Translation(self._text(row), float(score), bool(done))
-            for row, score, done in zip(tokens[:, 0, 1:].tolist(), scores[:, 0], ended[:, 0])
-        ]
+        found = beam_search(
+            log_p,
+            state,
+            lambda ids, state: self._next(ids, state, memory),
+            width=width,
+            length=self.max_length,
+            end=self.target.id(END),
+        )
+        return [Translation(self._text(one), one.log_probability, one.ended) for one in found]
 
     def _next(self, ids: Array, state: list[Array], memory: _Memory) -> tuple[Array, list[Array]]:
         """log p (B, V) float64 of the token after ``ids`` (B,), and the decoder's state after them."""
         output, h, c = self.decoder(self.target_embedding(ids[:, None]), initial_state=state)
-        logits = self.output_layer(self._attend(output, memory)[0]).numpy()[:, 0].astype(np.float64)
-        logits -= logits.max(axis=-1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True)), [h.numpy(), c.numpy()]
+        log_p = log_softmax(self.output_layer(self._attend(output, memory)[0]).numpy()[:, 0])
+        log_p[:, self.target.id(START)] = -np.inf
+        return log_p, [h.numpy(), c.numpy()]
 
-    def _text(self, ids: list[int]) -> str:
-        end = self.target.id(END)
-        kept = ids[: ids.index(end)] if end in ids else ids
+    def _text(self, found: Beam) -> str:
+        kept = found.tokens[:-1] if found.ended else found.tokens
         return self.separator.join(self.target.words[i] for i in kept)
 
     def predict_text(self, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -312,9 +292,7 @@ class PairBatches:
             raise ValueError(
                 f"target: expected as many texts as sources, at least 1, got {len(target)} of {len(source)}"
             )
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected an integer >= 1, got {batch_size}")
-        self.batch_size, self.shuffle = int(batch_size), bool(shuffle)
+        self.batch_size, self.shuffle = at_least("batch_size", batch_size, 1), bool(shuffle)
         self._source = model.encode_sources(source)
         self._read, self._said = model.encode_targets(target)
         assert self._source.lengths is not None and self._read.lengths is not None

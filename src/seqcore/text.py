@@ -16,6 +16,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .checks import at_least
+
 Array = NDArray[Any]
 Ids = NDArray[np.int32]
 PathLike = str | os.PathLike[str]
@@ -424,7 +426,7 @@ class BPTTBatches(Sequence[tuple[Ids, Ids]]):
     """
 
     def __init__(self, ids: Any, batch_size: int, steps: int, vocabulary_size: int | None = None) -> None:
-        self.batch_size, self.steps = _positive("batch_size", batch_size), _positive("steps", steps)
+        self.batch_size, self.steps = at_least("batch_size", batch_size, 1), at_least("steps", steps, 1)
         stream = check_ids(ids, vocabulary_size)
         row = len(stream) // self.batch_size
         self._count = (row - 1) // self.steps if row else 0
@@ -509,7 +511,7 @@ def evaluation_windows(ids: Any, steps: int = 1000) -> Iterator[tuple[Ids, Ids]]
         ValueError: fewer than two words.
     """
     stream = check_ids(ids)
-    width = _positive("steps", steps)
+    width = at_least("steps", steps, 1)
     if len(stream) < 2:
         raise ValueError(f"ids: expected at least 2 words to predict one, got {len(stream)}")
     return (
@@ -545,13 +547,3 @@ def _check_range(name: str, array: Array, size: int) -> None:
     if array.size and (int(array.min()) < 0 or int(array.max()) >= size):
         outside = int(array.min()) if array.min() < 0 else int(array.max())
         raise ValueError(f"{name}: expected integers 0...{size - 1}, got {outside}")
-
-
-def _positive(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name}: expected an integer >= 1, got {value!r}")
-    return number

@@ -19,6 +19,7 @@ from . import optimizers as _optimizers
 from .autograd import Variable
 from .batches import ArraySource, Source, is_list_of_batches, make_batch, make_source
 from .callbacks import CallbackList, History, ProgressBar
+from .checks import at_least
 from .layers.base import Layer
 from .steps import Arena, Step, Tracker, structure
 
@@ -266,8 +267,7 @@ class Trainable(Layer):
             ("initial_epoch", initial_epoch, 0),
             ("validation_freq", validation_freq, 1),
         ):
-            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
-                raise ValueError(f"{name}: expected an integer >= {least}, got {number!r}")
+            at_least(name, number, least)
         stateful = self._is_stateful()
         common: dict[str, Any] = {"batch_size": batch_size, "stateful": stateful}
         validation: Source | None = None

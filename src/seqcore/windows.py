@@ -6,12 +6,14 @@ B: pairs (skip-gram) or centres (CBOW) in a batch; w: words on each side, so tha
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import at_least
 from .text import Ids, check_ids
 
 Batch = tuple[Ids, Ids]
@@ -19,7 +21,7 @@ Batch = tuple[Ids, Ids]
 _PREPARED = 1 << 15  # pairs made at once
 
 
-class WindowBatches:
+class WindowBatches(ABC):
     """Endless batches of a text read as a ring: after its last word comes its first.
 
     ``position`` is the number of the batch that comes next; batch i is the same whichever way one gets there.
@@ -67,8 +69,9 @@ class WindowBatches:
         result: Ids = self._ids[found]
         return result
 
+    @abstractmethod
     def _make(self, block: int) -> Batch:
-        raise NotImplementedError
+        """Inputs and labels of a block of batches, (batches, ...) each."""
 
 
 class _SkipGrams(WindowBatches):
@@ -124,14 +127,14 @@ def skipgram_batches(
     [6, 6, 7, 7]
     """
     sizes = {"batch_size": batch_size, "num_skips": num_skips, "skip_window": skip_window}
-    batch, skips, width = (_at_least(name, value, 1) for name, value in sizes.items())
+    batch, skips, width = (at_least(name, value, 1) for name, value in sizes.items())
     if skips > 2 * width:
         raise ValueError(f"num_skips: expected at most 2 * skip_window = {2 * width}, got {num_skips}")
     if batch % skips:
         raise ValueError(f"batch_size: expected a multiple of num_skips = {skips}, got {batch_size}")
     centres = batch // skips
     step = centres + (0 if continuous else 2 * width + 1)
-    return _SkipGrams(ids, centres, width, step, skips, _at_least("seed", seed, 0))
+    return _SkipGrams(ids, centres, width, step, skips, at_least("seed", seed, 0))
 
 
 def cbow_batches(ids: Any, batch_size: int, skip_window: int) -> WindowBatches:
@@ -149,11 +152,5 @@ def cbow_batches(ids: Any, batch_size: int, skip_window: int) -> WindowBatches:
     >>> contexts.tolist(), labels.ravel().tolist()
     ([[0, 2], [1, 3], [2, 4]], [1, 2, 3])
     """
-    batch, width = _at_least("batch_size", batch_size, 1), _at_least("skip_window", skip_window, 1)
+    batch, width = at_least("batch_size", batch_size, 1), at_least("skip_window", skip_window, 1)
     return _Contexts(ids, batch, width, batch)
-
-
-def _at_least(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
-    return int(value)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from . import _core, io
 from .corpus import Corpus, Sentences, Text, check_one, encode_file, path_of, read
 from .vectors import KeyedVectors
+from .word2vec_settings import Schedule, Settings, integer
 
 Array = NDArray[Any]
 
@@ -34,23 +35,6 @@ _PIECE = 400_000
 """Words between two looks at the learning rate, the progress and Ctrl-C."""
 _LANES = 16
 _MASK = 2**64 - 1
-
-
-@dataclass
-class _Schedule:
-    """A run of passes with a falling learning rate, and how many of them are done."""
-
-    epochs: int
-    start_alpha: float
-    end_alpha: float
-    done: int = 0
-
-    def check(self) -> None:
-        """Raises ValueError or TypeError for what makes no sense."""
-        self.epochs = _integer("epochs", self.epochs, 1)
-        self.done = _integer("done", self.done, 0)
-        self.start_alpha = _number("start_alpha", self.start_alpha, 0)
-        self.end_alpha = _number("end_alpha", self.end_alpha, 0)
 
 
 @dataclass
@@ -64,51 +48,6 @@ class Progress:
     loss: float
     words_per_second: float
     seconds_left: float
-
-
-@dataclass
-class _Settings:
-    vector_size: int
-    alpha: float
-    window: int
-    min_count: int
-    max_final_vocab: int | None
-    sample: float
-    seed: int
-    workers: int | None
-    min_alpha: float
-    sg: int
-    negative: int
-    ns_exponent: float
-    cbow_mean: int
-    epochs: int
-    shrink_windows: bool
-    loss: str
-    deterministic: bool
-
-    def check(self) -> None:
-        """Raises ValueError or TypeError for a setting out of range."""
-        for name, low, high in (
-            ("vector_size", 1, 4096),
-            ("window", 1, 10_000),
-            ("min_count", 0, None),
-            ("seed", 0, 2**63 - 1),
-            ("negative", 1, 64),
-            ("epochs", 1, None),
-            *((("max_final_vocab", 1, None),) if self.max_final_vocab is not None else ()),
-            *((("workers", 1, 1024),) if self.workers is not None else ()),
-        ):
-            setattr(self, name, _integer(name, getattr(self, name), low, high))
-        for name in ("alpha", "min_alpha", "sample"):
-            setattr(self, name, _number(name, getattr(self, name), 0))
-        self.ns_exponent = _number("ns_exponent", self.ns_exponent, -100, 100)
-        for name in ("sg", "cbow_mean"):
-            value = getattr(self, name)
-            if not isinstance(value, (bool, int, np.integer, np.bool_)) or value not in (0, 1):
-                raise ValueError(f"{name}: expected 0 or 1, got {value!r}")
-            setattr(self, name, int(value))
-        if self.loss not in ("negative_sampling", "nce"):
-            raise ValueError(f"loss: expected 'negative_sampling' or 'nce', got {self.loss!r}")
 
 
 class Word2Vec:
@@ -178,7 +117,7 @@ class Word2Vec:
         deterministic: bool = False,
         verbose: int = 0,
     ) -> None:
-        self.settings = _Settings(
+        self.settings = Settings(
             vector_size, alpha, window, min_count, max_final_vocab, sample, seed, workers, min_alpha, sg, negative,
             ns_exponent, cbow_mean, epochs, bool(shrink_windows), loss, bool(deterministic),
         )  # fmt: skip
@@ -189,7 +128,7 @@ class Word2Vec:
         self.history: list[dict[str, Any]] = []
         self._input = self._output = np.zeros((0, self._stride), np.float32)
         self._passes = 0
-        self._schedule: _Schedule | None = None
+        self._schedule: Schedule | None = None
         self._wv: KeyedVectors | None = None
         if sentences is None and corpus_file is None:
             return
@@ -366,7 +305,7 @@ class Word2Vec:
         corpus.check(len(self.words))
         for name, given in (("total_examples", total_examples), ("total_words", total_words)):
             if given is not None:
-                _integer(name, given, 1)
+                integer(name, given, 1)
         if resume:
             if self._schedule is None or self._schedule.done >= self._schedule.epochs:
                 raise ValueError("resume: expected a model saved before its last pass, got one with nothing left to do")
@@ -377,9 +316,9 @@ class Word2Vec:
             _check_place(checkpoint)
         return self._train(corpus, schedule, callbacks, verbose, checkpoint, on_progress)
 
-    def _schedule_of(self, epochs: int | None, start_alpha: float | None, end_alpha: float | None) -> _Schedule:
+    def _schedule_of(self, epochs: int | None, start_alpha: float | None, end_alpha: float | None) -> Schedule:
         settings = self.settings
-        schedule = _Schedule(
+        schedule = Schedule(
             settings.epochs if epochs is None else epochs,
             settings.alpha if start_alpha is None else start_alpha,
             settings.min_alpha if end_alpha is None else end_alpha,
@@ -390,7 +329,7 @@ class Word2Vec:
     def _train(
         self,
         corpus: Corpus,
-        schedule: _Schedule,
+        schedule: Schedule,
         callbacks: Iterable[Any],
         verbose: int,
         checkpoint: str | os.PathLike[str] | None,
@@ -416,7 +355,7 @@ class Word2Vec:
     def _pass(
         self,
         corpus: Corpus,
-        schedule: _Schedule,
+        schedule: Schedule,
         epoch: int,
         started: float,
         before: int,
@@ -528,7 +467,7 @@ class Word2Vec:
                 raise ValueError(f"{texts['seqcore']!r}, version {texts['version']!r}")
             state = json.loads(texts["state"])
             # Only settings: a file cannot name a corpus to train on.
-            model = cls(**asdict(_Settings(**state["settings"])))
+            model = cls(**asdict(Settings(**state["settings"])))
             model._restore(json.loads(tensors["words"].tobytes().decode("utf-8", "surrogatepass")), tensors, state)
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -545,34 +484,13 @@ class Word2Vec:
         if counts.shape != shape[:1] or counts.dtype != np.int64 or len(set(words)) != len(words) or counts.min() < 1:
             raise ValueError("counts: expected different words with a count >= 1 each, got others")
         self.history = [{**entry, "loss": float(entry["loss"])} for entry in state["history"]]
-        self.corpus_count, self.corpus_total_words = (_integer("corpus", n, 0) for n in state["corpus"])
-        self._passes = _integer("passes", state["passes"], 0)
+        self.corpus_count, self.corpus_total_words = (integer("corpus", n, 0) for n in state["corpus"])
+        self._passes = integer("passes", state["passes"], 0)
         if state["schedule"] is not None:
-            self._schedule = _Schedule(**state["schedule"])
+            self._schedule = Schedule(**state["schedule"])
             self._schedule.check()
         self.words, self.counts = words, counts
         self._input, self._output = _aligned(tensors["input"]), _aligned(tensors["output"])
-
-
-def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}: expected an integer, got {value!r:.60}")
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name}: expected an integer {f'{low}...{high}' if high else f'>= {low}'}, got {value}")
-    return int(value)
-
-
-def _number(name: str, value: Any, low: float, high: float | None = None) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name}: expected a number, got {value!r:.60}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = float("inf")
-    if not np.isfinite(number) or number < low or (high is not None and number > high):
-        reach = f"number {low}...{high}" if high is not None else f"finite number >= {low}"
-        raise ValueError(f"{name}: expected a {reach}, got {number}")
-    return number
 
 
 def _check_place(checkpoint: Any) -> None:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 
 from ..autograd import Array
-from ..schedules import real
+from ..checks import real
 from .base import Callback, Logs
 
 

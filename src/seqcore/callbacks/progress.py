@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..schedules import real
+from ..checks import real
 from .base import Callback, Logs
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..checks import at_least
 from ..grammar import END, Grammar, english
 from ..text import Ids, PathLike, Vocabulary, read_words
 
@@ -108,8 +109,7 @@ def grammar_corpus(
     ids: list[Ids] = []
     true: dict[str, float] = {}
     for number, (split, length) in enumerate(zip(SPLITS, (train_words, valid_words, test_words), strict=True)):
-        if length < 1:
-            raise ValueError(f"{split}_words: expected an integer >= 1, got {length}")
+        at_least(f"{split}_words", length, 1)
         text, log_p = grammar.sample(length, (seed, number))
         ids.append(vocabulary.encode(text))
         true[split] = math.exp(-log_p / len(text))

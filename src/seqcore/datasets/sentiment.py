@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import at_least
 from ..text import PathLike, open_plain, read_lines
 
 LABELS = ("negative", "positive")
@@ -336,8 +337,7 @@ def sentiment_corpus(
         raise ValueError(f"noise: expected a share of at least 0 and below 0.5, got {noise}")
     parts = []
     for number, (name, count) in enumerate((("train", train), ("test", test))):
-        if count < 2:
-            raise ValueError(f"{name}: expected an integer >= 2, got {count}")
+        at_least(name, count, 2)
         generator = np.random.default_rng((seed, number))
         labels = generator.integers(0, 2, count)
         texts = [contrast_pair(style, generator)[label] for label in labels.tolist()]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import at_least
 from ..text import PathLike, read_lines
 
 Values = NDArray[np.float64]
@@ -51,7 +52,7 @@ def seasonal_series(count: int = 5000, seed: int = 1, noise: float = 1.0) -> Ser
     >>> round(float(np.std(series.values - series.best)), 1)
     1.0
     """
-    t = np.arange(_checked_count(count))
+    t = np.arange(at_least("count", count, 2))
     height, first, second, share = _NIGHT
     seasons = np.sin(2 * np.pi * t / first) + share * np.sin(2 * np.pi * t / second)
     clean = 40 + height * np.maximum(0, seasons) + _SWING[0] * np.sin(2 * np.pi * t / _SWING[1])
@@ -77,7 +78,7 @@ def price_series(count: int = 5000, seed: int = 1, volatility: float = 0.01) -> 
     >>> bool(abs(series.best[1:] / series.values[:-1] - 1).max() < 0.001)
     True
     """
-    steps, sizes = np.random.Generator(np.random.Philox(seed)).standard_normal((2, _checked_count(count)))
+    steps, sizes = np.random.Generator(np.random.Philox(seed)).standard_normal((2, at_least("count", count, 2)))
     log_size = np.empty(count)
     level = 0.0
     for t in range(count):
@@ -88,12 +89,6 @@ def price_series(count: int = 5000, seed: int = 1, volatility: float = 0.01) -> 
     before = np.concatenate([[math.log(100)], log_values[:-1]])
     description = f"built-in series like a price, {count:,} values: a random walk"
     return Series("price", description, np.exp(log_values), np.exp(before + size**2 / 2))
-
-
-def _checked_count(count: int) -> int:
-    if count < 2:
-        raise ValueError(f"count: expected an integer >= 2, got {count}")
-    return count
 
 
 def read_column(path: PathLike, column: str) -> Series:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import at_least
 from ..grammar import END, Grammar, Rule
 from ..text import Ids, PathLike, Vocabulary, read_lines
 from ..tokens import Tokenizer
@@ -132,8 +133,7 @@ def builtin_stories(count: int = 20, seed: int = 1, tokenizer: Tokenizer = BIGRA
     >>> len(stories.train), stories.valid.shape[1]
     (4, 250)
     """
-    if count < 1:
-        raise ValueError(f"stories: expected an integer >= 1, got {count}")
+    at_least("stories", count, 1)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, 0))))
     lengths = np.clip(generator.lognormal(7.0, 0.7, count), 150, 2600).astype(int)
     # Without a long one there would be nothing to validate on.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import at_least
 from ..grammar import Grammar, Rule
 from ..text import Vocabulary
 
@@ -128,8 +129,7 @@ def tagged_sentences(count: int, seed: int | Sequence[int]) -> list[Sentence]:
     >>> " ".join(words), " ".join(tags)
     ('the teacher hides the lamps .', 'DET NOUN VERB DET NOUN PUNCT')
     """
-    if count < 1:
-        raise ValueError(f"count: expected an integer >= 1, got {count}")
+    at_least("count", count, 1)
     grammar = tagged_grammar()
     length = math.ceil(count * grammar.expected_length())
     found: list[Sentence] = []

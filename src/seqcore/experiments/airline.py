@@ -17,7 +17,7 @@ from ..models import Sequential
 from ..optimizers import Adam
 from ..text import read_words, to_categorical
 from ..vectorization import TextVectorization
-from .base import Run, data_folder, majority_accuracy
+from .base import Run, data_folder, majority_accuracy, override
 from .sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
 
 BOOK_WORDS = 12_532
@@ -145,8 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     words, phrase = stop_words(arguments.stop_words)
     settings = settings_of(arguments.preset, arguments.data == "builtin", arguments.model)
-    if arguments.epochs is not None:
-        settings = replace(settings, epochs=arguments.epochs)
+    settings = override(settings, arguments, "epochs")
     this = Run(arguments, "airline", arguments.model)
     data = load_data(arguments.data, arguments.preset)
     this.start(data.description)

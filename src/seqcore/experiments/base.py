@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import os
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,11 @@ from ..io import atomic_write
 from ..plots import new_figure, save_figure
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from ..models import Model
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def add_common_arguments(
@@ -57,7 +62,7 @@ def add_common_arguments(
 
 
 def apply_common_arguments(arguments: argparse.Namespace) -> None:
-    """Checks the common options and sets the threads.
+    """Checks the common options and sets the threads; ``seqcore run`` does it before the experiment begins.
 
     Raises:
         ValueError: for a value out of range.
@@ -143,6 +148,20 @@ def check_at_least(least: float, **given: float | None) -> None:
             raise ValueError(f"--{name.replace('_', '-')}: expected a number >= {least}, got {value}")
 
 
+def override(settings: Settings, arguments: argparse.Namespace, *options: str) -> Settings:
+    """The settings of a preset with those options put over them that were given.
+
+    >>> @dataclasses.dataclass
+    ... class Sizes:
+    ...     units: int = 8
+    ...     epochs: int = 2
+    >>> override(Sizes(), argparse.Namespace(units=3, epochs=None), "units", "epochs")
+    Sizes(units=3, epochs=2)
+    """
+    given = {name: value for name in options if (value := getattr(arguments, name)) is not None}
+    return dataclasses.replace(settings, **given)
+
+
 def data_folder(data: str, source: str = "") -> Path | None:
     """The folder that ``--data`` names, fetched first for ``download``; None for ``builtin``.
 
@@ -179,18 +198,17 @@ class Run:
     """One run of an experiment: its folder, its lines, its figures.
 
     Args:
-        arguments: the common options; they are checked, the threads and the seed are set.
+        arguments: the common options, applied; the seed is set.
         name: of the experiment.
         variant: what else names the folder if ``--out`` does not, such as the cell.
 
     ``metrics`` and ``history`` are what :meth:`finish` writes.
 
     Raises:
-        ValueError, OSError: an option out of range, a folder that cannot be written.
+        OSError: a folder that cannot be written.
     """
 
     def __init__(self, arguments: argparse.Namespace, name: str, *variant: str) -> None:
-        apply_common_arguments(arguments)
         data = arguments.data if arguments.data in ("builtin", "download") else Path(arguments.data).name or "data"
         label = "-".join([name, *variant, arguments.preset, data, f"seed{arguments.seed}"])
         self.arguments, self.name, self.begin = arguments, name, time.perf_counter()

@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..autograd import Tensor
+from ..beam import beam_search
 from ..datasets.images import Images, Labels, Part
 from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten
-from ..layers.base import register
+from ..layers.registry import register
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model
 from ..optimizers import Adam
 from ..schedules import CosineDecay
 from ..text import Ids, Vocabulary, pad_sequences
-from .base import Run, apply_common_arguments, check_at_least
+from .base import Run, check_at_least, override
 from .mnist import baselines, load_data
 
 Array = NDArray[Any]
@@ -76,8 +77,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     settings = BOOK if arguments.preset == "book" else QUICK
     if arguments.preset == "quick" and arguments.data != "builtin":
         settings = replace(settings, batch_size=128, epochs=2)
-    given = {key: getattr(arguments, key) for key in ("encoder", "units", "epochs")}
-    return replace(settings, **{key: value for key, value in given.items() if value is not None})
+    return override(settings, arguments, "encoder", "units", "epochs")
 
 
 def spell(labels: Labels) -> tuple[Ids, Ids]:
@@ -99,7 +99,7 @@ def spell(labels: Labels) -> tuple[Ids, Ids]:
     return np.where(letters > 0, rows[:, :-1], 0), letters
 
 
-@register("seqcore/Captioner")
+@register("seqcore.experiments.caption/Captioner")
 class Captioner(Model):
     """Images and the letters before in, probabilities of the letters out.
 
@@ -149,43 +149,26 @@ def describe(model: Captioner, images: Any, width: int = 4, batch_size: int = 50
     images = np.asarray(images, np.float32)
     if images.ndim != 3 or not len(images):
         raise ValueError(f"images: expected shape (N, rows, columns), got {images.shape}")
-    rows = [_spell_out(model, images[i : i + batch_size], width) for i in range(0, len(images), batch_size)]
     names = []
-    for ids in np.concatenate(rows).tolist():
-        letters = VOCABULARY.decode(ids)
-        names.append("".join(letters[: letters.index(END)] if END in letters else letters))
+    for first in range(0, len(images), batch_size):
+        names += _spell_out(model, images[first : first + batch_size], width)
     return names
 
 
-def _spell_out(model: Captioner, images: Images, width: int) -> Ids:
-    """The likeliest letters (B, L) among the words that stay within the best ``width`` at every length."""
-    count, end = len(images), VOCABULARY.id(END)
-    state = [np.repeat(np.asarray(part), width, axis=0) for part in model.encode(images)]
-    words = np.zeros((count, width, LONGEST), np.int32)
-    # At first all rows of an image are the same; only one of them may go on.
-    scores = np.where(np.arange(width) == 0, 0.0, -np.inf) * np.ones((count, 1))
-    letters = np.full((count, width), end, np.int32)
-    done = np.zeros((count, width), bool)
-    for step in range(LONGEST):
-        p, tensors = model.step(letters.reshape(-1, 1), state)
-        log_p = np.log(np.maximum(p.numpy()[:, 0].astype(np.float64), 1e-300)).reshape(count, width, -1)
-        log_p[..., VOCABULARY.id(PAD)] = -np.inf
-        # A word that has ended stays as it is: it ends again, at no cost.
-        log_p[done] = -np.inf
-        log_p[done, end] = 0.0
-        totals = (scores[:, :, None] + log_p).reshape(count, -1)
-        best = np.argsort(-totals, axis=1, kind="stable")[:, :width]
-        scores = np.take_along_axis(totals, best, axis=1)
-        parents, letters = best // VOCABULARY.size, (best % VOCABULARY.size).astype(np.int32)
-        words = np.take_along_axis(words, parents[:, :, None], axis=1)
-        words[:, :, step] = letters
-        done = np.take_along_axis(done, parents, axis=1) | (letters == end)
-        flat = (np.arange(count)[:, None] * width + parents).reshape(-1)
-        state = [np.asarray(part)[flat] for part in tensors]
-        if done[:, 0].all():
-            # Scores only fall, so a word that has ended and leads now leads for good.
-            break
-    return words[:, 0]
+def _spell_out(model: Captioner, images: Images, width: int) -> list[str]:
+    """The words that a beam search over the letters finds."""
+
+    def step(letters: Ids, state: Any) -> tuple[Array, Any]:
+        p, state = model.step(letters[:, None], state)
+        with np.errstate(divide="ignore"):
+            log_p = np.log(p.numpy()[:, 0].astype(np.float64))
+        log_p[:, VOCABULARY.id(PAD)] = -np.inf
+        return log_p, state
+
+    end = VOCABULARY.id(END)
+    log_p, state = step(np.full(len(images), end, np.int32), model.encode(images))
+    found = beam_search(log_p, state, step, width=width, length=LONGEST, end=end)
+    return ["".join(VOCABULARY.decode(one.tokens[:-1] if one.ended else one.tokens)) for one in found]
 
 
 def _examples(part: Part) -> tuple[list[Array], Ids]:
@@ -199,7 +182,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
     one = Run(arguments, "caption", settings.encoder)

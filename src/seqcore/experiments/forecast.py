@@ -9,7 +9,7 @@ nothing beats the first of them by more than chance, and the run says so.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..layers import GRU, LSTM, Dense, Input, SimpleRNN
 from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..schedules import CosineDecay
-from .base import Run, apply_common_arguments, check_at_least
+from .base import Run, check_at_least, override
 
 Floats = NDArray[np.float32]
 
@@ -89,8 +89,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     """
     check_at_least(1, units=arguments.units, window=arguments.window)
     settings = BOOK if arguments.preset == "book" else QUICK
-    given = {key: getattr(arguments, key) for key in ("units", "window", "epochs")}
-    return replace(settings, **{key: value for key, value in given.items() if value is not None})
+    return override(settings, arguments, "units", "window", "epochs")
 
 
 def load_series(arguments: argparse.Namespace, count: int) -> Series:
@@ -204,7 +203,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     settings = settings_of(arguments)
     series = load_series(arguments, settings.values)
     parts = split(series.values, settings.window)

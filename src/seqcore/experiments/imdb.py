@@ -16,12 +16,12 @@ from ..models import Model, Sequential, register
 from ..optimizers import Adam
 from ..vectorization import TextVectorization
 from ..vectors import KeyedVectors
-from .base import Run, data_folder, majority_accuracy
+from .base import Run, data_folder, majority_accuracy, override
 from .sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
 
 RECURRENT = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 CELLS = {"rnn": layers.SimpleRNNCell, "lstm": layers.LSTMCell, "gru": layers.GRUCell}
-POOLS = {
+POOLS: dict[str, type[layers.Layer]] = {
     "mean": layers.GlobalAveragePooling1D,
     "max": layers.GlobalMaxPooling1D,
     "sum": layers.GlobalSumPooling1D,
@@ -217,8 +217,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--embedding: expected each kind once, got {' '.join(tables)}")
     vectors = KeyedVectors.load_glove(arguments.glove) if glove else None
     settings = settings_of(arguments.preset, arguments.data == "builtin", glove)
-    if arguments.epochs is not None:
-        settings = replace(settings, epochs=arguments.epochs)
+    settings = override(settings, arguments, "epochs")
     variant = [arguments.cell, arguments.style, arguments.head, arguments.pool]
     this = Run(arguments, "imdb", *(one for one in variant if one not in ("layers", "simple", "last")), *tables[:glove])
     data = load_data(arguments.data, arguments.preset)

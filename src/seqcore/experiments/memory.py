@@ -21,7 +21,7 @@ from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..text import Ids
-from .base import Run, apply_common_arguments, check_at_least, data_folder
+from .base import Run, check_at_least, data_folder, override
 
 CELLS = {"rnn": "SimpleRNN", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
 PARTS = ("recall", "truncated", "remedies", "gates")
@@ -306,13 +306,11 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     settings = QUICK if arguments.preset == "quick" else BOOK
     check_at_least(min(settings.lengths), longest=arguments.longest)
     check_at_least(1, repeats=arguments.repeats)
     data_folder(arguments.data)
-    given = {key: getattr(arguments, key) for key in ("epochs", "repeats") if getattr(arguments, key) is not None}
-    settings = replace(settings, **given)
+    settings = override(settings, arguments, "epochs", "repeats")
     if arguments.longest is not None:
         lengths = tuple(steps for steps in settings.lengths if steps <= arguments.longest)
         settings = replace(settings, lengths=lengths)

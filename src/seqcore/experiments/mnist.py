@@ -23,12 +23,13 @@ from ..callbacks.base import Logs
 from ..datasets.images import Digits, Part, drawn_batches, load_digits, load_mnist
 from ..initializers import RandomNormal
 from ..layers import LSTM, Bidirectional, Dense, Dropout, GlobalAveragePooling1D, Input
-from ..layers.base import Layer, register
+from ..layers.base import Layer
+from ..layers.registry import register
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..schedules import CosineDecay
-from .base import Run, apply_common_arguments, check_at_least, data_folder, majority_accuracy
+from .base import Run, check_at_least, data_folder, majority_accuracy, override
 
 Array = NDArray[Any]
 
@@ -91,11 +92,10 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if arguments.preset == "best" and arguments.data == "builtin":
         # Fewer and smaller images: more passes, smaller shifts.
         settings = replace(settings, batch_size=32, epochs=60, shift=1)
-    given = {key: getattr(arguments, key) for key in ("read", "layers", "units", "epochs")}
-    return replace(settings, **{key: value for key, value in given.items() if value is not None})
+    return override(settings, arguments, "read", "layers", "units", "epochs")
 
 
-@register("seqcore/ReadOut")
+@register("seqcore.experiments.mnist/ReadOut")
 class ReadOut(Layer):
     """The output of the last time step alone: (B, T, D) gives (B, D).
 
@@ -199,7 +199,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
     one = Run(arguments, "mnist", settings.read)

@@ -23,7 +23,7 @@ from ..datasets import Corpus, grammar_corpus, load_ptb
 from ..language import Interrupted, Schedule, Trainer, build_model, evaluate_perplexity, generate, word_losses
 from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
 from ..plots import new_figure, save_figure
-from .base import Progress, StopSignals, apply_common_arguments, data_folder, open_folder, record, write_results
+from .base import Progress, StopSignals, data_folder, open_folder, override, record, write_results
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
 
@@ -140,10 +140,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     settings = settings_of(arguments.size, arguments.preset, arguments.data == "builtin")
-    if arguments.epochs is not None:
-        settings = replace(settings, epochs=arguments.epochs)
+    settings = override(settings, arguments, "epochs")
     corpus = load_corpus(arguments.data, arguments.size, arguments.preset)
     name = f"ptb-{arguments.size}-{arguments.preset}-{corpus.name}-seed{arguments.seed}"
     folder = open_folder(arguments.out or Path("runs") / name)

@@ -30,7 +30,7 @@ from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..optimizers import Adam
 from ..text import Ids, bptt_batches
-from .base import Progress, Run, apply_common_arguments, check_at_least, data_folder
+from .base import Progress, Run, check_at_least, data_folder, override
 
 MODELS = {
     "rnn": "SimpleRNN",
@@ -67,8 +67,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     chosen = QUICK if arguments.preset == "quick" else BOOK
     if chosen is BOOK and arguments.text is None and arguments.stories >= 100:
         chosen = replace(chosen, epochs=50)
-    given = {key: getattr(arguments, key) for key in ("epochs", "windows") if getattr(arguments, key) is not None}
-    return replace(chosen, **given)
+    return override(chosen, arguments, "epochs", "windows")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -239,7 +238,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
     """
-    apply_common_arguments(arguments)
     check_at_least(1, stories=arguments.stories, unroll=arguments.unroll, windows=arguments.windows)
     order = arguments.order or ("stream" if arguments.text or arguments.data == "download" else "stories")
     if order == "stream" and arguments.windows is not None:

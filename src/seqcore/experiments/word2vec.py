@@ -30,7 +30,7 @@ from ..vectors import Floats, KeyedVectors
 from ..windows import WindowBatches, cbow_batches, skipgram_batches
 from ..word2vec import Word2Vec
 from ..word_tests import Questions, read_questions
-from .base import Progress, apply_common_arguments, open_folder, record, write_results
+from .base import Progress, open_folder, record, write_results
 
 UNKNOWN = "UNK"
 VECTORS = "vectors.safetensors"
@@ -152,7 +152,6 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--{name}: expected an integer >= 2, got {value}")
     if arguments.steps is not None and (arguments.preset != "book" or arguments.epochs is not None):
         raise ValueError("--steps: expected --preset book and no --epochs, got another combination")
-    apply_common_arguments(arguments)
     source = load_source(arguments.data, arguments.preset, arguments.seed)
     name = f"word2vec-{arguments.architecture}-{arguments.preset}-{source.name}-seed{arguments.seed}"
     folder = open_folder(arguments.out or Path("runs") / name)

@@ -1,12 +1,13 @@
 """Layers with Keras's names, arguments and semantics."""
 
 from .attention import AdditiveAttention
-from .base import Layer, register
+from .base import Layer
 from .cells import ContextRNNCell, GRUCell, LSTMCell, SimpleRNNCell
 from .context import ContextRNN
 from .core import Activation, Dense, Dropout, Embedding, Flatten, Input, InputLayer, ReLU, Softmax
 from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, GlobalSumPooling1D
 from .recurrent import GRU, LSTM, SimpleRNN
+from .registry import register
 from .wrappers import Bidirectional, TimeDistributed
 
 __all__ = [

@@ -26,13 +26,6 @@ def check_rate(name: str, rate: Any) -> float:
     return float(rate)
 
 
-def check_size(name: str, value: Any) -> int:
-    """A positive whole number as an int."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value!r}")
-    return int(value)
-
-
 def activation_name(name: str, value: Any, allowed: Sequence[str]) -> str:
     """An activation given as a name, as None (linear) or as a function of ``ops``.
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .. import ops
 from ..autograd import Gradient, Tensor, record
 from .arguments import as_lengths, as_mask, check_rate
-from .base import DropoutSource, Layer, register
+from .base import DropoutSource, Layer
+from .registry import register
 
 Array = NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""Layer: weights, call protocol (casting, training, masks, lengths), extra state, config; the registry of classes."""
+"""Layer: weights, call protocol (casting, training, masks, lengths), extra state, config."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from inspect import signature
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -17,12 +16,12 @@ from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
 from ..autograd import Tensor, Variable, as_array, record
+from ..checks import seed_or_none
 from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes
 from .arguments import as_lengths as as_lengths
 
 Array = NDArray[Any]
-LayerClass = TypeVar("LayerClass", bound="type[Layer]")
 
 
 class _CallSpec(NamedTuple):
@@ -524,9 +523,7 @@ class DropoutSource:
     __slots__ = ("seed", "stream", "call")
 
     def __init__(self, seed: int | None) -> None:
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-            raise ValueError(f"seed: expected None or an integer >= 0, got {seed!r}")
-        self.seed = None if seed is None else int(seed)
+        self.seed = seed_or_none(seed)
         self.stream = _random.next_stream() if seed is None else 0
         self.call = 0
 
@@ -564,72 +561,3 @@ def _collect(value: Any, path: str, variables: dict[int, Variable], layers: dict
         for key, one in value.items() if type(value) is dict else enumerate(value):
             if type(one) not in _PLAIN:
                 _collect(one, f"{path}.{key}", variables, layers)
-
-
-# --- classes by name, for files without pickle -----------------------------------------------------------------------
-
-_registry: dict[str, type[Layer]] = {}
-
-
-def register(name: Any = None) -> Any:
-    """Class decorator: files know the class by ``name`` (its own name by default).
-
-    >>> @register("mine/Double")
-    ... class Double(Layer):
-    ...     def call(self, inputs):
-    ...         return inputs * 2
-    >>> get_class("mine/Double") is Double
-    True
-    """
-    if isinstance(name, type):
-        return _enter(name.__name__, name)
-    return lambda cls: _enter(name or cls.__name__, cls)
-
-
-def _enter(name: str, cls: LayerClass) -> LayerClass:
-    if not (isinstance(cls, type) and issubclass(cls, Layer)):
-        raise TypeError(f"register: expected a subclass of Layer, got {cls!r}")
-    _registry[name] = cls
-    cls._registered_name = name  # type: ignore[attr-defined]
-    return cls
-
-
-def get_class(name: str) -> type[Layer]:
-    """The class registered under ``name``; that of an experiment, ``seqcore.experiments.imdb/CellLoop``, is imported.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    if name not in _registry and re.fullmatch(r"seqcore\.experiments\.[a-z0-9_]+/\w+", name):
-        try:
-            import_module(name.partition("/")[0])
-        except ModuleNotFoundError:
-            pass
-    if name not in _registry:
-        raise ValueError(f"class_name: expected a registered layer, got {name!r}; decorate the class with @register()")
-    return _registry[name]
-
-
-def serialize(layer: Layer) -> dict[str, Any]:
-    """Registered name and config of a layer.
-
-    Raises:
-        ValueError: if its class is not registered.
-    """
-    name = type(layer).__dict__.get("_registered_name")
-    if name is None or _registry.get(name) is not type(layer):
-        raise ValueError(
-            f"layer {layer.name!r}: class {type(layer).__name__} is not registered; decorate it with @register()"
-        )
-    return {"class_name": name, "config": layer.get_config()}
-
-
-def deserialize(config: dict[str, Any]) -> Any:
-    """A new layer from what :func:`serialize` returned.
-
-    Raises:
-        ValueError: for an unknown class or a config that is none.
-    """
-    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
-        raise ValueError(f"config: expected a dict with class_name and config, got {config!r:.80}")
-    return get_class(config["class_name"]).from_config(dict(config.get("config", {})))

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..autograd import Tensor, record
-from .base import register
 from .context import ContextWeights, run_context
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
 from .recurrent import _arguments, _text, run
+from .registry import register
 
 Array = NDArray[Any]
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from ..autograd import Gradient, Tensor, Variable, gradient_home, is_recording, record
-from .arguments import check_size
-from .base import register
+from ..checks import at_least
 from .parameters import RecurrentWeights
 from .recurrent import RecurrentLayer, _arguments, with_features
+from .registry import register
 
 Array = NDArray[Any]
 
@@ -31,7 +31,7 @@ class ContextWeights(RecurrentWeights):
     context_recurrent_kernel: Variable
 
     def _set_context(self, context_units: Any, alpha: Any, initializer: Any) -> None:
-        self.context_units = check_size("context_units", context_units)
+        self.context_units = at_least("context_units", context_units, 1)
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.number)) or not 0 <= alpha <= 1:
             raise ValueError(f"alpha: expected a number 0 <= alpha <= 1, got {alpha!r}")
         self.alpha = float(alpha)

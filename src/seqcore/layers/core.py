@@ -15,8 +15,10 @@ from numpy.typing import DTypeLike, NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
-from .arguments import Shape, activation_name, as_mask, check_rate, check_size
-from .base import DropoutSource, Layer, register
+from ..checks import at_least
+from .arguments import Shape, activation_name, as_mask, check_rate
+from .base import DropoutSource, Layer
+from .registry import register
 
 Array = NDArray[Any]
 
@@ -141,7 +143,7 @@ class Dense(Layer):
         if input_dim is not None:
             kwargs.setdefault("input_shape", (input_dim,))
         super().__init__(**kwargs)
-        self.units = check_size("units", units)
+        self.units = at_least("units", units, 1)
         self.activation = activation_name("activation", activation, (*ACTIVATIONS, "softmax"))
         self.use_bias = bool(use_bias)
         self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
@@ -255,7 +257,7 @@ class Embedding(Layer):
         if input_length is not None:
             kwargs.setdefault("input_shape", (input_length,))
         super().__init__(**kwargs)
-        self.input_dim, self.output_dim = check_size("input_dim", input_dim), check_size("output_dim", output_dim)
+        self.input_dim, self.output_dim = at_least("input_dim", input_dim, 1), at_least("output_dim", output_dim, 1)
         self.embeddings_initializer = _initializers.get(embeddings_initializer, "embeddings_initializer")
         self.mask_zero = bool(mask_zero)
         self.input_length = input_length

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .. import initializers as _initializers
 from .. import ops
 from ..autograd import Tensor, Variable
-from .arguments import activation_name, check_rate, check_size
+from ..checks import at_least
+from .arguments import activation_name, check_rate
 from .base import DropoutSource, Layer
 from .core import ACTIVATIONS
 
@@ -47,7 +48,7 @@ class RecurrentWeights(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.units = check_size("units", units)
+        self.units = at_least("units", units, 1)
         self.activation = activation_name("activation", activation, ACTIVATIONS)
         if self._gated:
             self.recurrent_activation = activation_name("recurrent_activation", recurrent_activation, ACTIVATIONS)
@@ -126,7 +127,7 @@ class RecurrentWeights(Layer):
 
     def get_initial_state(self, batch_size: int) -> list[Tensor]:
         """Zeros, one (B, units) tensor per state."""
-        batch = check_size("batch_size", batch_size)
+        batch = at_least("batch_size", batch_size, 1)
         return [Tensor(np.zeros((batch, n), self._dtype)) for n in self._state_sizes()]
 
     def _given_state(self, name: str, given: Any, batch: int) -> list[Tensor]:

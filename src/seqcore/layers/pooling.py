@@ -5,16 +5,18 @@ B: batch, T: time steps, D: features.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..autograd import Tensor
-from .base import Array, Layer, register
+from .base import Array, Layer
+from .registry import register
 
 
-class _GlobalPooling1D(Layer):
+class _GlobalPooling1D(Layer, ABC):
     """What the three share: steps that are masked or past the length do not count."""
 
     supports_masking = True
@@ -29,9 +31,9 @@ class _GlobalPooling1D(Layer):
             valid = (np.arange(inputs.shape[1]) < np.asarray(lengths)[:, None])[:, :, None]
         return self._pool(inputs, valid)
 
+    @abstractmethod
     def _pool(self, x: Tensor, valid: Array | None) -> Tensor:
         """x (B, T, D) and which steps count (B, T, 1), None for all of them, to (B, D)."""
-        raise NotImplementedError
 
     def _keeps_time(self) -> bool:
         return False

@@ -15,8 +15,8 @@ from .. import _core
 from .. import random as _random
 from ..autograd import Gradient, Tensor, gradient_home, is_recording, record
 from .arguments import Shape, as_lengths, as_mask
-from .base import register
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
+from .registry import register
 
 Array = NDArray[Any]
 Scales = Sequence[tuple[Array | None, Array | None]]

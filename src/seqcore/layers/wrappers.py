@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from .. import ops
 from ..autograd import Tensor
-from .base import Layer, deserialize, register, serialize
+from .base import Layer
 from .context import ContextRNN
 from .recurrent import RecurrentLayer, run
+from .registry import deserialize, register, serialize
 
 Array = NDArray[Any]
 

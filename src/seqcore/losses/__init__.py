@@ -18,7 +18,7 @@ from .classes import (
     serialize,
     sparse_categorical_crossentropy,
 )
-from .targets import class_ids, expand_to, mask_of, same_shape, standard_reduction, step_weights
+from .targets import class_ids, expand_to, ids_of, mask_of, same_shape, standard_reduction, step_weights
 
 __all__ = [
     "BinaryCrossentropy",
@@ -36,6 +36,7 @@ __all__ = [
     "deserialize",
     "expand_to",
     "get",
+    "ids_of",
     "mask_of",
     "mean_squared_error",
     "same_shape",

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..autograd import Array, Gradient, Tensor, as_array, is_recording
+from ..checks import at_least
 from .base import BuiltIn, Loss, OverAxis, Singles
 from .formulas import (
     binary_logits_backward,
@@ -209,9 +210,8 @@ class SampledLoss(SparseCategoricalCrossentropy):
         name: str | None,
     ) -> None:
         super().__init__(True, ignore_class, -1, reduction, name)
-        if isinstance(num_sampled, bool) or not isinstance(num_sampled, (int, np.integer)) or num_sampled < 1:
-            raise ValueError(f"num_sampled: expected an integer from 1, got {num_sampled!r}")
-        self.num_sampled, self.remove_accidental_hits = int(num_sampled), bool(remove_accidental_hits)
+        self.num_sampled = at_least("num_sampled", num_sampled, 1)
+        self.remove_accidental_hits = bool(remove_accidental_hits)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -101,6 +101,16 @@ def step_weights(
 # --- targets ----------------------------------------------------------------------------------------------------------
 
 
+def ids_of(y_true: Any, shape: tuple[int, ...]) -> Array:
+    """Class ids of that shape, from ids that may have a last axis of size 1."""
+    ids = as_array(y_true)
+    if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
+        ids = ids[..., 0]
+    if ids.shape != shape:
+        raise ValueError(f"y_true: expected class ids of shape {shape}, got shape {ids.shape}")
+    return ids
+
+
 def class_ids(y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | None = None) -> Array:
     """Checked class ids of ``shape``, int32.
 
@@ -114,11 +124,7 @@ def class_ids(y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | N
     >>> class_ids([[2.0], [0.0]], 3, (2,))
     array([2, 0], dtype=int32)
     """
-    ids = as_array(y_true)
-    if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
-        ids = ids[..., 0]
-    if ids.shape != shape:
-        raise ValueError(f"y_true: expected class ids of shape {shape}, got shape {ids.shape}")
+    ids = ids_of(y_true, shape)
     if mask is not None:
         ids = np.where(mask, ids, 0)
     if ids.dtype.kind == "f":

@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import _core, schedules
 from ..autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
-from ..schedules import LearningRateSchedule, real
+from ..checks import real
+from ..schedules import LearningRateSchedule
 
 Rate = float | LearningRateSchedule | Callable[[], float] | dict[str, Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _core
 from ..autograd import Array
-from ..schedules import real
+from ..checks import real
 from .base import Optimizer, Rate, Rows, Work
 
 

@@ -1,0 +1,80 @@
+"""Layers and models by name, for files without pickle: registering, configs and back."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from .base import Layer
+
+LayerClass = TypeVar("LayerClass", bound="type[Layer]")
+
+_EXPERIMENTS = "seqcore.experiments."
+_registry: dict[str, type[Layer]] = {}
+
+
+def register(name: Any = None) -> Any:
+    """Class decorator: files know the class by ``name`` (its own name by default).
+
+    >>> @register("mine/Double")
+    ... class Double(Layer):
+    ...     def call(self, inputs):
+    ...         return inputs * 2
+    >>> get_class("mine/Double") is Double
+    True
+    """
+    if isinstance(name, type):
+        return _enter(name.__name__, name)
+    return lambda cls: _enter(name or cls.__name__, cls)
+
+
+def _enter(name: str, cls: LayerClass) -> LayerClass:
+    if not (isinstance(cls, type) and issubclass(cls, Layer)):
+        raise TypeError(f"register: expected a subclass of Layer, got {cls!r}")
+    _registry[name] = cls
+    cls._registered_name = name  # type: ignore[attr-defined]
+    return cls
+
+
+def get_class(name: str) -> type[Layer]:
+    """The class registered under ``name``.
+
+    That of an experiment is called after its module, ``seqcore.experiments.imdb/CellLoop``, which is imported if need
+    be. No other name imports anything: names come from files.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in _registry and name.startswith(_EXPERIMENTS):
+        from ..experiments import EXPERIMENTS
+
+        experiment = EXPERIMENTS.get(name[len(_EXPERIMENTS) :].partition("/")[0])
+        if experiment is not None:
+            experiment.load()
+    if name not in _registry:
+        raise ValueError(f"class_name: expected a registered layer, got {name!r}; decorate the class with @register()")
+    return _registry[name]
+
+
+def serialize(layer: Layer) -> dict[str, Any]:
+    """Registered name and config of a layer.
+
+    Raises:
+        ValueError: if its class is not registered.
+    """
+    name = type(layer).__dict__.get("_registered_name")
+    if name is None or _registry.get(name) is not type(layer):
+        raise ValueError(
+            f"layer {layer.name!r}: class {type(layer).__name__} is not registered; decorate it with @register()"
+        )
+    return {"class_name": name, "config": layer.get_config()}
+
+
+def deserialize(config: dict[str, Any]) -> Any:
+    """A new layer from what :func:`serialize` returned.
+
+    Raises:
+        ValueError: for an unknown class or a config that is none.
+    """
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise ValueError(f"config: expected a dict with class_name and config, got {config!r:.80}")
+    return get_class(config["class_name"]).from_config(dict(config.get("config", {})))

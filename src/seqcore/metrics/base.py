@@ -1,0 +1,148 @@
+"""What a metric is: sums over batches with sample weights and masks, the mean of single values.
+
+S: shape of the single values, (B,) or (B, T). Sums are kept in float64.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Array, Tensor, as_array
+from ..losses import expand_to, mask_of
+
+
+class Metric:
+    """A number gathered over batches.
+
+    Args:
+        name: name in logs; by default the class's name in small letters.
+
+    A subclass defines ``update_state``, ``result`` and ``reset_state``. ``direction`` says whether "up" or "down" is
+    better, for callbacks with ``mode="auto"``.
+    """
+
+    direction: str | None = None
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        """Takes one batch in."""
+        raise TypeError(f"{type(self).__name__}: a metric must define update_state")
+
+    def result(self) -> float:
+        """The value over all batches since :meth:`reset_state`."""
+        raise TypeError(f"{type(self).__name__}: a metric must define result")
+
+    def reset_state(self) -> None:
+        """Forgets all batches."""
+        raise TypeError(f"{type(self).__name__}: a metric must define reset_state")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> float:
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same metric again; JSON-able."""
+        return {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Metric:
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}={self.result():.6g}>"
+
+
+class Average(Metric):
+    """Weighted sum and sum of weights."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self.total = self.count = 0.0
+
+    def reset_state(self) -> None:
+        self.total = self.count = 0.0
+
+    def result(self) -> float:
+        return self.total / self.count if self.count else 0.0
+
+    def update_values(self, values: Any, sample_weight: Any = None, mask: Array | None = None) -> None:
+        """Takes single values (S) in, with weights and a mask of S or its leading axes."""
+        array = as_array(values)
+        if sample_weight is None and mask is None:
+            total, count = float(array.sum(dtype=np.float64)), float(array.size)
+        else:
+            weights = np.ones(array.shape) if mask is None else np.array(mask, np.float64)
+            if sample_weight is not None:
+                weights *= expand_to("sample_weight", sample_weight, array.shape)
+            # A step left out may hold anything, NaN too.
+            total = float(np.where(weights == 0, 0, array * weights).sum(dtype=np.float64))
+            count = float(weights.sum())
+        self.total, self.count = self.total + total, self.count + count
+
+
+class Mean(Average):
+    """The weighted mean of the values given.
+
+    >>> mean = Mean()
+    >>> mean.update_state([1.0, 3.0, 5.0, 7.0])
+    >>> mean.result()
+    4.0
+    """
+
+    def update_state(  # type: ignore[override]  # takes values, not targets and predictions
+        self, values: Any, sample_weight: Any = None
+    ) -> None:
+        self.update_values(values, sample_weight)
+
+
+class PairMean(Average):
+    """The mean of single values computed from targets and predictions."""
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        raise TypeError(f"{type(self).__name__}: a metric must define _values")
+
+    def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
+        """S."""
+        return y_pred.shape if y_pred.ndim == 1 else y_pred.shape[:-1]
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        """Takes one batch in.
+
+        Args:
+            y_true, y_pred: targets and predictions; a ``mask`` or ``lengths`` on the tensor y_pred leave steps out.
+            sample_weight: S or its leading axes.
+            mask: S or its leading axes, bool; replaces that of y_pred.
+        """
+        x = as_array(y_pred)
+        if not x.ndim:
+            raise ValueError("y_pred: expected at least one axis, got a single number")
+        kept = mask_of(y_pred, self._shape(y_true, x), mask) if mask is not None or isinstance(y_pred, Tensor) else None
+        self.update_values(self._values(y_true, x, kept), sample_weight, kept)
+
+
+class MeanMetricWrapper(PairMean):
+    """The mean of what a function ``f(y_true, y_pred, **arguments)`` returns.
+
+    Args:
+        fn: called with the targets and the predictions (an array); returns single values.
+        name: name in logs.
+        kwargs: passed on to ``fn``.
+    """
+
+    def __init__(self, fn: Callable[..., Any], name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name or getattr(fn, "__name__", "metric"))
+        self._fn, self._kwargs = fn, kwargs
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        values = as_array(self._fn(y_true, as_array(y_pred), **self._kwargs))
+        kept = mask_of(y_pred, values.shape, mask) if values.ndim else None
+        self.update_values(values, sample_weight if values.ndim else None, kept)
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(f"metric: the function {self.name!r} cannot be written to a file; use a Metric class")

@@ -1,0 +1,130 @@
+"""Metrics by name, from a loss, and as configurations for files."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from .. import losses
+from .accuracies import (
+    Accuracy,
+    AccuracyByShape,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SequenceAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+)
+from .base import Mean, MeanMetricWrapper, Metric
+from .errors import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    Crossentropy,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Perplexity,
+    RootMeanSquaredError,
+    SparseCategoricalCrossentropy,
+)
+
+_CLASSES: dict[str, type[Metric]] = {
+    "mean": Mean,
+    "binary_accuracy": BinaryAccuracy,
+    "categorical_accuracy": CategoricalAccuracy,
+    "sparse_categorical_accuracy": SparseCategoricalAccuracy,
+    "sequence_accuracy": SequenceAccuracy,
+    "top_k_categorical_accuracy": TopKCategoricalAccuracy,
+    "sparse_top_k_categorical_accuracy": SparseTopKCategoricalAccuracy,
+    "binary_crossentropy": BinaryCrossentropy,
+    "categorical_crossentropy": CategoricalCrossentropy,
+    "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
+    "perplexity": Perplexity,
+    "mean_squared_error": MeanSquaredError,
+    "root_mean_squared_error": RootMeanSquaredError,
+    "mean_absolute_error": MeanAbsoluteError,
+}
+_ALIASES = {
+    "mse": "mean_squared_error",
+    "rmse": "root_mean_squared_error",
+    "mae": "mean_absolute_error",
+    "bce": "binary_crossentropy",
+    "cce": "categorical_crossentropy",
+}
+_BY_CLASS: dict[str, type[Metric]] = {cls.__name__: cls for cls in (*_CLASSES.values(), Accuracy)}
+
+
+def _from_loss(name: str, loss: losses.Loss | None) -> Metric:
+    """The accuracy that fits a loss."""
+    if isinstance(loss, losses.SparseCategoricalCrossentropy):
+        return SparseCategoricalAccuracy(name)
+    if isinstance(loss, losses.CategoricalCrossentropy):
+        return CategoricalAccuracy(name)
+    if isinstance(loss, losses.BinaryCrossentropy):
+        # A probability above 1/2 is a logit above 0.
+        return BinaryAccuracy(name, 0.0 if loss.from_logits else 0.5)
+    return AccuracyByShape(name)
+
+
+def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
+    """The metric meant by a name, a class, a function, a configuration or a metric.
+
+    Args:
+        identifier: "accuracy" and "acc" become the accuracy that fits ``loss``; without a loss, or with one that does
+            not say, the shapes of the first batch decide as in Keras. Names of cross-entropies and "perplexity" take
+            ``from_logits``, ``ignore_class`` and ``axis`` from a loss of that kind.
+        loss: the loss of the model.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for anything else.
+
+    >>> type(get("acc", losses.BinaryCrossentropy())).__name__
+    'BinaryAccuracy'
+    """
+    if isinstance(identifier, Metric):
+        return identifier
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    if isinstance(identifier, str):
+        if identifier.lower() in ("accuracy", "acc"):
+            return _from_loss(identifier, loss)
+        name = _ALIASES.get(identifier.lower(), identifier)
+        found = _CLASSES.get(name) or _BY_CLASS.get(name)
+        if found is None:
+            raise ValueError(f"metric: expected one of accuracy, {', '.join(sorted(_CLASSES))}, got {identifier!r}")
+        made: Metric = found(name=identifier)
+        if isinstance(made, Crossentropy) and loss is not None and type(loss) is type(made.loss):
+            known = {"from_logits", "ignore_class", "axis"}
+            made = found(name=identifier, **{k: v for k, v in loss.get_config().items() if k in known})
+        return made
+    if inspect.isclass(identifier) and issubclass(identifier, Metric):
+        plain: Metric = identifier()
+        return plain
+    if callable(identifier):
+        return MeanMetricWrapper(identifier)
+    raise TypeError(f"metric: expected a name, a Metric or a function, got {type(identifier).__name__}")
+
+
+def serialize(metric: Metric) -> dict[str, Any]:
+    """``{"class_name", "config"}`` of a metric, without its state; JSON-able.
+
+    >>> serialize(Perplexity(from_logits=True))["config"]["from_logits"]
+    True
+    """
+    return {"class_name": type(metric).__name__, "config": metric.get_config()}
+
+
+def deserialize(config: dict[str, Any]) -> Metric:
+    """The metric that :func:`serialize` described.
+
+    Raises:
+        ValueError: for a class this module does not have.
+    """
+    name = config.get("class_name", "")
+    # Files of version 0.1 have the underscore.
+    by_shape = name in ("AccuracyByShape", "_AccuracyByShape")
+    found: type[Metric] | None = AccuracyByShape if by_shape else _BY_CLASS.get(name)
+    if found is None:
+        raise ValueError(f"metric: expected a class name out of {', '.join(_BY_CLASS)}, got {name!r}")
+    return found.from_config(config.get("config", {}))

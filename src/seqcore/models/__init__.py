@@ -1,0 +1,9 @@
+"""Models: Model (subclass it with a ``call``), Sequential, and streams of one time step at a time."""
+
+from ..io import load_model
+from ..layers.registry import register
+from .base import Model
+from .sequential import Sequential
+from .stream import Stream
+
+__all__ = ["Model", "Sequential", "Stream", "load_model", "register"]

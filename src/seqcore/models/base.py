@@ -1,0 +1,334 @@
+"""Model: a layer that can be trained, saved and streamed; subclass it with a ``call``."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .. import io
+from ..autograd import Tensor
+from ..layers.base import Layer
+from ..training import Trainable
+
+if TYPE_CHECKING:
+    from .stream import Stream
+
+
+class _Depth(threading.local):
+    """How many calls of models are running inside each other in this thread."""
+
+    value = 0
+
+
+depth = _Depth()
+
+
+class Outermost:
+    """Context of a model's call; the outermost one lets cells inside draw new dropout masks."""
+
+    __slots__ = ("_model",)
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        if not depth.value:
+            self._model.reset_dropout_masks()
+        depth.value += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        depth.value -= 1
+
+
+class Hidden:
+    """Holds what must not be searched for layers and variables."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Model(Trainable):
+    """A layer that can be trained, saved and streamed. Subclasses make layers in ``__init__`` and use them in ``call``.
+
+    Args:
+        name: for summaries and files.
+        trainable, dtype: see ``Layer``.
+
+    For files a subclass is registered with ``models.register``; its arguments are noted when it is made, and a
+    ``get_config`` of its own may replace them. The first call builds it.
+
+    >>> from seqcore import layers
+    >>> class Twice(Model):
+    ...     def __init__(self, units):
+    ...         super().__init__()
+    ...         self.cell, self.head = layers.LSTM(units), layers.Dense(1)
+    ...     def call(self, inputs, training=False):
+    ...         return self.head(self.cell(inputs, training=training))
+    >>> Twice(3)(np.zeros((2, 5, 4))).shape
+    (2, 1)
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        object.__setattr__(self, "_arguments", Hidden((args, kwargs)))
+        object.__setattr__(self, "_step", None)
+        return self
+
+    def __init__(
+        self,
+        *args: Any,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: DTypeLike | None = None,
+        **unknown: Any,
+    ) -> None:
+        if args or {"inputs", "outputs"} & set(unknown):
+            raise ValueError(
+                f"{type(self).__name__}: expected no inputs and outputs, since the functional API is not supported; "
+                "use Sequential([...]) or a subclass with call"
+            )
+        super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
+        self._arguments: Hidden
+        self._inputs = Hidden(None)
+        self._extra = Hidden({})
+
+    # ------------------------------------------------------------ structure
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers held directly."""
+        return self._sublayers
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of a name or a position.
+
+        Raises:
+            ValueError: if there is none, or both or neither are given.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer: expected either name or index")
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(f"index: expected 0...{len(layers) - 1} in model {self.name!r}, got {index}")
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        known = ", ".join(layer.name for layer in layers)
+        raise ValueError(f"name: expected one of {known} in model {self.name!r}, got {name!r}")
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """What was saved with the model by ``save(path, **extra)``: a vocabulary, preprocessing, ..."""
+        found: dict[str, Any] = self._extra.value
+        return found
+
+    @extra.setter
+    def extra(self, value: dict[str, Any]) -> None:
+        self._extra = Hidden(dict(value))
+
+    # ------------------------------------------------------------ building and calling
+
+    def _outermost(self) -> Outermost:
+        return Outermost(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs ``call``; see ``Layer``. A failing first call leaves the model unbuilt."""
+        if self.built:
+            with self._outermost():
+                return super().__call__(*args, **kwargs)
+        unbuilt = not_built([self, *self.layers_inside()])
+        try:
+            with self._outermost():
+                y = super().__call__(*args, **kwargs)
+        except BaseException:
+            unbuild(unbuilt)
+            self._inputs = Hidden(None)
+            raise
+        self._inputs = Hidden([_describe(one) for one in args])
+        return y
+
+    def _build(self, x: Any) -> None:
+        if type(self).build is not Model.build:
+            self._inputs = Hidden("building")
+            super()._build(x)
+        self.built = True
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the weights for inputs of ``input_shape`` (B, ...), None standing for any size, by a call on zeros."""
+        if self.built or self._inputs.value == "building":
+            self.built = True
+            return
+        self._call_with_own_states([zeros(input_shape)])
+
+    def _call_with_own_states(self, inputs: Sequence[Any]) -> None:
+        with self.state_scope():
+            self(*inputs)
+
+    def _build_for(self, x: Any) -> None:
+        """Builds for one step's data, without a trace in the states."""
+        # All rows: a model may hold states of a fixed batch size.
+        self._call_with_own_states([x])
+
+    def _build_config(self) -> Any:
+        """What :meth:`_build_from_config` needs to build an equal model; JSON-able."""
+        return {"inputs": self._inputs.value}
+
+    def _build_from_config(self, config: Any) -> None:
+        if not self.built:
+            self._call_with_own_states([_from_description(one) for one in config["inputs"]])
+
+    # ------------------------------------------------------------ summary
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Prints the layers with output shapes and numbers of weights, line by line.
+
+        Args:
+            print_fn: called with each line; ``print`` by default.
+
+        >>> from seqcore import Sequential, layers
+        >>> Sequential([layers.Input((None, 3)), layers.LSTM(4, name="cell")], name="small").summary()
+        Model: small
+        Layer (type)  Output shape  Weights
+        -----------------------------------
+        cell (LSTM)   (None, 4)         128
+        -----------------------------------
+        Weights: 128 (512 bytes), trainable 128, frozen 0
+        """
+        show = print if print_fn is None else print_fn
+        rows = [("Layer (type)", "Output shape", "Weights")]
+        for layer, shape in self._layer_shapes():
+            count = f"{layer.count_params():,}" if layer.built else "not built"
+            rows.append((f"{layer.name} ({type(layer).__name__})", "?" if shape is None else str(shape), count))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        line = "-" * (sum(widths) + 4)
+        show(f"Model: {self.name}")
+        for number, row in enumerate(rows):
+            show(
+                f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  "
+                + (f"{row[2]:>{widths[2]}}" if number else row[2]).rstrip()
+            )
+            if number == 0:
+                show(line)
+        show(line)
+        weights = self.weights
+        total, free = sum(one.size for one in weights), sum(one.size for one in weights if one.trainable)
+        size = sum(one._array.nbytes for one in weights)
+        show(f"Weights: {total:,} ({size:,} bytes), trainable {free:,}, frozen {total - free:,}")
+
+    def _layer_shapes(self) -> list[tuple[Layer, Any]]:
+        return [(layer, None) for layer in self.layers]
+
+    # ------------------------------------------------------------ config and files
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # A copy would share nothing with its optimizer and its arenas, and learn nothing without a word.
+        raise TypeError(f"model {self.name!r}: a model cannot be copied or pickled; use save and load_model")
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments the model was made with, by name."""
+        args, kwargs = self._arguments.value
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        if len(args) > len(names):
+            raise ValueError(f"get_config: {type(self).__name__} takes *args; give it a get_config of its own")
+        return {**dict(zip(names, args)), **kwargs}
+
+    def save(self, path: io.Path, overwrite: bool = True, **extra: Any) -> None:
+        """Writes architecture, weights and compile settings, and ``extra``; see ``io.save_model``.
+
+        Args:
+            path: the file.
+            overwrite: replace a file that is there.
+            **extra: a vocabulary, preprocessing, ...; by default what :attr:`extra` holds.
+
+        Raises:
+            FileExistsError: without ``overwrite``, if the file is there.
+            OSError: if it cannot be written; an old file is then untouched.
+        """
+        if not overwrite and os.path.exists(path):
+            raise FileExistsError(f"path: expected no file at {path}, got one; pass overwrite=True to replace it")
+        io.save_model(self, path, **{**self.extra, **extra})
+
+    def save_weights(self, path: io.Path) -> None:
+        """Writes the weights alone; see ``io.save_weights``."""
+        io.save_weights(self, path)
+
+    def load_weights(self, path: io.Path) -> None:
+        """Reads weights into the built model; see ``io.load_weights``."""
+        io.load_weights(self, path)
+
+    def save_checkpoint(self, path: io.Path, position: Any = None) -> None:
+        """Writes all that an exact resume needs; see ``io.save_checkpoint``."""
+        io.save_checkpoint(path, self, position)
+
+    def load_checkpoint(self, path: io.Path) -> dict[str, Any]:
+        """Goes back to a checkpoint and returns its position; see ``io.load_checkpoint``."""
+        return io.load_checkpoint(path, self)
+
+    # ------------------------------------------------------------ streaming
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """The model for one time step at a time; only a Sequential can be streamed.
+
+        Args:
+            batch_size: B, number of sequences advanced together.
+
+        Raises:
+            ValueError: naming a layer that cannot run step by step.
+        """
+        raise ValueError(
+            f"stream: expected a Sequential, got model {self.name!r}, a {type(self).__name__} with its own call"
+        )
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def zeros(shape: Any) -> Any:
+    """Zeros of a shape (or several), 1 standing for None."""
+    if isinstance(shape, dict):
+        raise TypeError("input_shape: expected a shape or a list of shapes, got a dict")
+    if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], (list, tuple)):
+        return [zeros(one) for one in shape]
+    return np.zeros([1 if size is None else size for size in shape], np.float32)
+
+
+def _describe(value: Any) -> Any:
+    """Structure, shapes and types of an argument of ``call``, for JSON."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return {"shape": list(value.shape), "dtype": value.dtype.name}
+    if isinstance(value, (list, tuple)):
+        return {"items": [_describe(one) for one in value]}
+    return {"value": value if isinstance(value, (bool, int, float, str)) else None}
+
+
+def _from_description(description: Any) -> Any:
+    if "shape" in description:
+        return np.zeros(description["shape"], description["dtype"])
+    if "items" in description:
+        return [_from_description(one) for one in description["items"]]
+    return description["value"]
+
+
+def not_built(layers: Sequence[Layer]) -> list[tuple[Layer, int]]:
+    """The layers that are not built, each with the number of weights it has nevertheless."""
+    return [(layer, len(layer._own)) for layer in layers if not layer.built]
+
+
+def unbuild(layers: Sequence[tuple[Layer, int]]) -> None:
+    """Takes back what a failing first call has built."""
+    for layer, count in layers:
+        del layer._own[count:]
+        layer.built = False

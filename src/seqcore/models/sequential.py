@@ -1,0 +1,312 @@
+"""Sequential: layers one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Tensor, Variable
+from ..layers import InputLayer
+from ..layers.base import Layer
+from ..layers.registry import deserialize, register, serialize
+from ..steps import structure
+from .base import Hidden, Model, depth, not_built, unbuild, zeros
+from .stream import Stream
+
+
+@register()
+class Sequential(Model):
+    """Layers one after the other.
+
+    Args:
+        layers: the layers in order; an ``Input`` first, or ``input_shape=`` of the first layer, builds the model at
+            once, otherwise the first call does.
+        name: for summaries and files.
+
+    Call: ``model(x, training=None, mask=None, lengths=None)``.
+
+    Raises:
+        ValueError: for two layers of one name, TypeError for what is no layer.
+
+    >>> from seqcore import layers
+    >>> model = Sequential([layers.Embedding(10, 4), layers.LSTM(3)])
+    >>> model([[1, 2, 3]]).shape
+    (1, 3)
+    """
+
+    supports_masking = True
+
+    def __init__(
+        self, layers: Iterable[Layer] | Layer | None = None, name: str | None = None, trainable: bool = True
+    ) -> None:
+        super().__init__(name=name)
+        self._stack: list[Layer] = []
+        self._input_layer = Hidden(None)
+        self._shape: Any = None
+        self._known = Hidden(None)
+        for layer in [layers] if isinstance(layers, Layer) else layers or []:
+            self.add(layer)
+        if not trainable:
+            self.trainable = False
+
+    # ------------------------------------------------------------ structure
+
+    def add(self, layer: Layer) -> None:
+        """Puts ``layer`` at the end.
+
+        Raises:
+            TypeError: for what is no layer.
+            ValueError: for a name that is there already and for an Input not at the front.
+        """
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layer: expected a Layer, got {type(layer).__name__}")
+        if isinstance(layer, InputLayer):
+            if self._stack or self._input_layer.value is not None:
+                raise ValueError(f"layer: expected the Input {layer.name!r} at the front of model {self.name!r}")
+            self._input_layer, self._shape = Hidden(layer), layer.batch_shape
+            return
+        if layer is self or any(layer is one or layer.name == one.name for one in self._stack):
+            raise ValueError(
+                f"layer: expected a layer with a new name in model {self.name!r}, got {layer.name!r} again"
+            )
+        start = self._shape
+        if not self._stack and start is None:
+            start = layer._batch_input_shape
+        after = None
+        if start is not None:
+            after = _build_layer(layer, start)
+            if not self._stack:
+                self._build_shape = start
+        elif self.built:
+            self.built = False
+        self._stack = [*self._stack, layer]
+        self._shape = after
+        if after is not None:
+            self.built = True
+        self._changed()
+
+    def pop(self) -> Layer:
+        """Takes the last layer away and returns it."""
+        if not self._stack:
+            raise ValueError(f"pop: expected a layer in model {self.name!r}, got none")
+        layer = self._stack[-1]
+        self._stack = self._stack[:-1]
+        shape = self._build_shape
+        if shape is not None:
+            for one in self._stack:
+                shape = _output_shape(one, shape)
+        self._shape = shape
+        self._changed()
+        return layer
+
+    def _changed(self) -> None:
+        self._known = Hidden(None)
+        structure.changes += 1
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in order, without the Input."""
+        return list(self._stack)
+
+    def _named_sublayers(self) -> list[tuple[str, Layer]]:
+        if type(self) is Sequential:
+            return [(f"layers.{number}", layer) for number, layer in enumerate(self._stack)]
+        return super()._named_sublayers()
+
+    def _chain(self) -> list[Layer]:
+        if type(self).call is not Sequential.call or type(self).__call__ is not Sequential.__call__:
+            return []
+        found: list[Layer] = []
+        for layer in self._stack:
+            inner = layer._chain() if isinstance(layer, Sequential) else []
+            found += inner or [layer]
+        return found
+
+    # What a step asks for again and again is noted once all layers are built; adding a layer forgets it.
+
+    def _noted(self) -> tuple[list[Variable], list[Layer]] | None:
+        """All weights, and the layers that keep dropout masks; None while it may still change."""
+        changes, found = self._known.value or (-1, None)
+        if changes != structure.changes:
+            found = None
+        if found is None and type(self) is Sequential and self.built:
+            inside = self.layers_inside()
+            if all(layer.built and (not isinstance(layer, Model) or type(layer) is Sequential) for layer in inside):
+                cells = [layer for layer in inside if type(layer).reset_dropout_masks is not Layer.reset_dropout_masks]
+                found = super().weights, [one for one in cells if not isinstance(one, Sequential)]
+                self._known = Hidden((structure.changes, found))
+        return found
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All variables, layer by layer."""
+        noted = self._noted()
+        return super().weights if noted is None else list(noted[0])
+
+    def reset_dropout_masks(self) -> None:
+        noted = self._noted()
+        for layer in self._stack if noted is None else noted[1]:
+            layer.reset_dropout_masks()
+
+    # ------------------------------------------------------------ building and calling
+
+    def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None, lengths: Any = None) -> Any:
+        """Runs the layers in order.
+
+        Args:
+            inputs: (B, ...) input of the first layer.
+            training: whether dropout is at work.
+            mask: (B, T) bool, or
+            lengths: (B,) integers, valid steps of each row; at most one of the two.
+        """
+        if type(self).call is not Sequential.call:
+            return super().__call__(inputs, training=training, mask=mask, lengths=lengths)
+        outside = depth.value
+        if not outside:
+            self.reset_dropout_masks()
+        depth.value = outside + 1
+        try:
+            y = (
+                self._run(self._stack, inputs, training, mask, lengths)
+                if self.built
+                else self._first_call(inputs, training, mask, lengths)
+            )
+        finally:
+            depth.value = outside
+        return y
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None, lengths: Any = None) -> Any:
+        """The layers in order; see :meth:`__call__`."""
+        return self._run(self._stack, inputs, training, mask, lengths)
+
+    def _first_call(self, inputs: Any, training: bool | None, mask: Any, lengths: Any) -> Any:
+        """Builds layer by layer on the way; a failure leaves unbuilt what was."""
+        if not self._stack:
+            raise ValueError(f"model: expected layers in {self.name!r}, got none")
+        unbuilt = not_built(self.layers_inside())
+        try:
+            y = self._run(self._stack, inputs, training, mask, lengths)
+        except BaseException:
+            unbuild(unbuilt)
+            raise
+        shape = tuple(np.shape(inputs))
+        self._set_built((None, *shape[1:]), (None, *y.shape[1:]) if isinstance(y, Tensor) else None)
+        return y
+
+    def _set_built(self, shape: Any, after: Any) -> None:
+        self._build_shape, self._shape, self.built = shape, after, True
+        self._changed()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the weights of all layers for inputs of ``input_shape`` (B, ...); None stands for any size.
+
+        >>> from seqcore import layers
+        >>> model = Sequential([layers.LSTM(2)])
+        >>> model.build((None, None, 3))
+        >>> model.count_params()
+        48
+        """
+        if self.built:
+            return
+        if input_shape is None or not self._stack:
+            raise ValueError(
+                f"input_shape: expected a shape for the layers of model {self.name!r}, got {input_shape!r}"
+            )
+        shape = tuple(input_shape)
+        unbuilt = not_built(self.layers_inside())
+        after: Any = shape
+        try:
+            for layer in self._stack:
+                after = _build_layer(layer, after)
+        except BaseException:
+            unbuild(unbuilt)
+            raise
+        self._set_built(shape, after)
+
+    def _build(self, x: Any) -> None:
+        self.build(x.shape)
+
+    def _build_config(self) -> Any:
+        return {"shape": None if self._build_shape is None else list(self._build_shape)}
+
+    def _build_from_config(self, config: Any) -> None:
+        if not self.built:
+            self.build(config["shape"])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output for inputs of ``input_shape``."""
+        for layer in self._stack:
+            input_shape = _output_shape(layer, input_shape)
+        return input_shape
+
+    def _layer_shapes(self) -> list[tuple[Layer, Any]]:
+        found: list[tuple[Layer, Any]] = []
+        shape = self._build_shape
+        for layer in self._stack:
+            shape = None if shape is None else _output_shape(layer, shape)
+            found.append((layer, shape))
+        return found
+
+    def get_config(self) -> dict[str, Any]:
+        front = [] if self._input_layer.value is None else [self._input_layer.value]
+        return {"name": self.name, "layers": [serialize(layer) for layer in [*front, *self._stack]]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls([deserialize(one) for one in config["layers"]], name=config.get("name"))
+
+    # ------------------------------------------------------------ streaming
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """The model for one time step at a time, its weights packed once: later changes of the model are not seen.
+
+        Args:
+            batch_size: B, number of sequences advanced together.
+
+        Returns:
+            A :class:`Stream`; its steps give what the whole sequence would give to 1e-6 (of a layer without
+            ``return_sequences`` the output so far).
+
+        Raises:
+            ValueError: for a model that is not built, and naming a layer that cannot run step by step
+                (``Bidirectional``, ``go_backwards``, subclassed models).
+
+        >>> from seqcore import layers
+        >>> model = Sequential([layers.Input((None, 3)), layers.LSTM(2)])
+        >>> stream = model.stream()
+        >>> stream.step(np.zeros((1, 3), np.float32)).shape
+        (1, 2)
+        """
+        return Stream(self, batch_size)
+
+    def _add_to_stream(self, stream: Any) -> None:
+        if not self._chain():
+            super()._add_to_stream(stream)
+        for layer in self._stack:
+            layer._add_to_stream(stream)
+
+
+def _build_layer(layer: Layer, shape: Any) -> Any:
+    """Builds ``layer`` for inputs of ``shape``, unless it is built, and returns the shape of its outputs."""
+    if not layer.built:
+        before = len(layer._own)
+        try:
+            layer.build(shape)
+        except BaseException:
+            del layer._own[before:]
+            raise
+        layer._build_shape, layer.built = shape, True
+    return _output_shape(layer, shape)
+
+
+def _output_shape(layer: Layer, shape: Any) -> Any:
+    """What the layer says, or for a class of the user that says nothing, what a call on zeros shows."""
+    if type(layer).compute_output_shape is not Layer.compute_output_shape or type(layer).__module__.startswith(
+        "seqcore."
+    ):
+        return layer.compute_output_shape(shape)
+    with layer.state_scope():
+        y = layer(zeros(shape))
+    return (shape[0], *y.shape[1:])
