@@ -94,7 +94,7 @@ void log_uniform_corrections(const int32_t* ids, Index count, Index classes, dou
     // log(1 - p) = -log1p_of(p / (1 - p)) = -2 artanh(p / (2 - p))
     const P left = ei::pnegate(log1p_of(p, div(one, sub(two, p))));
     P power, rest;
-    exp_parts(ei::pmax(mul(left, fill<P>(tries)), fill<P>(ExpConstants<double>::kLow)), power, rest);
+    exp2_parts(ei::pmax(mul(left, fill<P>(tries)), fill<P>(ExpConstants<double>::kLow)), kLog2E<P>, power, rest);
     store(part, ei::plog(sub(sub(one, power), mul(power, rest))));
     for (int j = 0; j < n; ++j) to[i + j] = T(part[j]);
   }
