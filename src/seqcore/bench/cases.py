@@ -49,12 +49,11 @@ _STEPS = (1, 2, 3, 5, 7, 8, 10, 16, 20, 32, 35, 50, 80, 100, 127, 128, 200, 256,
 
 def _along(axis: str, sizes: Iterable[int]) -> dict[str, Shape]:
     """The shapes of one curve, named AXIS-SIZE."""
-    make = {
-        "units": lambda n: Shape(32, 35, n, n, 1),
-        "batch": lambda n: Shape(n, 50, 128, 128, 1),
-        "steps": lambda n: Shape(16, n, 128, 128, 1),
-    }[axis]
-    return {f"{axis}-{n}": make(n) for n in sizes}
+    if axis == "units":
+        return {f"units-{n}": Shape(32, 35, n, n, 1) for n in sizes}
+    if axis == "batch":
+        return {f"batch-{n}": Shape(n, 50, 128, 128, 1) for n in sizes}
+    return {f"steps-{n}": Shape(16, n, 128, 128, 1) for n in sizes}
 
 
 KINDS: dict[str, Kind] = {

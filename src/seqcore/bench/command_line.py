@@ -19,7 +19,7 @@ from .report import closing, heading, summary, table_lines
 from .runner import PEERS, Bench
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -32,7 +32,7 @@ def words(text: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="seqcore bench",
         description="Measures the compiled core against NumPy and the peers that are installed, in one run.",
     )
@@ -40,9 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         "--what",
         choices=tuple(KINDS),
         default="recurrent",
-        help="whole sequences, forward and training step (default); a step of a stream; one of the Penn Treebank model; "
-        "fit of the IMDB model; curves over units, batch and steps; batches of unequal lengths; small work; growth of "
-        "time and memory",
+        help="whole sequences, forward and training step (default); a step of a stream; one of the Penn Treebank "
+        "model; fit of the IMDB model; curves over units, batch and steps; batches of unequal lengths; small work; "
+        "growth of time and memory",
     )
     for option, default, described in (
         ("--cases", [], "such as imdb,ptb-small/GRU, or sizes of your own BxTxDxHxL[xboth]"),
@@ -97,7 +97,7 @@ def check_peers(peers: Sequence[str], python: Sequence[str]) -> tuple[list[str],
     Raises:
         ValueError: for an unknown peer or an interpreter that is not there.
     """
-    groups = {("all",): PEERS, ("none",): ()}
+    groups: dict[tuple[str, ...], tuple[str, ...]] = {("all",): PEERS, ("none",): ()}
     chosen = list(dict.fromkeys(groups.get(tuple(peers), tuple(peers))))
     interpreters = {}
     for pair in python:

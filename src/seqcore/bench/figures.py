@@ -124,10 +124,8 @@ def _curves(report: Mapping[str, Any]) -> Any:
             mine = [row for row in rows if row["cell"] == cell and axis_of(row) in (axis, "")]
             for name in _unique(mine, "contender"):
                 points = sorted((row[axis], row["gflops"]) for row in mine if row["contender"] == name)
-                wide = 1.8 if name == "seqcore" else 1
-                axes.plot(
-                    *zip(*points, strict=True), marker=".", label=name, color=COLORS[name.partition(" ")[0]], lw=wide
-                )
+                wide, color = 1.8 if name == "seqcore" else 1, COLORS[name.partition(" ")[0]]
+                axes.plot(*zip(*points, strict=True), marker=".", label=name, color=color, lw=wide)
             axes.axhline(report["peak_gflops"], color="#555555", linestyle="--", label="peak")
             axes.set(xscale="log", xlabel=axis, title=f"{cell}: {fixed[axis]}", ylim=(0, None))
             axes.title.set_fontsize("small")

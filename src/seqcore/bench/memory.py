@@ -143,11 +143,11 @@ def training_step(
         gradients["y"] = batch * steps * h  # the output, which is a view of h in a batch without lengths
 
     columns, panel = packed_columns(h, gates, lanes, size), (3 if gates == 3 else 4) * lanes
+    transposed = packed_columns(h, 1, lanes, size) + packed_columns(inputs, 1, lanes, size)
     products = max(_PRODUCTS_BYTES // size, (inputs + 2 * h + 1) * panel)
     scratch = {
         "packed weights, forward": (inputs + h + 2) * columns,
-        "packed weights, backward": columns
-        * (packed_columns(h, 1, lanes, size) + packed_columns(inputs, 1, lanes, size)),
+        "packed weights, backward": columns * transposed,
         "states carried back": 3 * batch * state_width,
         # Of the room for products no more is touched than the products of all columns.
         "threads": threads * (64 * panel + min(products, (inputs + h + 1) * columns)),

@@ -82,7 +82,8 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         above = row["case"], row["measure"]
         times = f"{row['times']:.2f}" if row["contender"] != "seqcore" else ""
         lines.append(
-            f"{case:<22} {measure:<12} {row['contender']:<15} {time_of(row['min_us']):>10} {time_of(row['median_us']):>10} "
+            f"{case:<22} {measure:<12} {row['contender']:<15} "
+            f"{time_of(row['min_us']):>10} {time_of(row['median_us']):>10} "
             f"{row['gflops']:>8.1f} {row['percent_of_peak']:>7.1f} {times:>7} "
             f"{_LAST_COLUMN.get(row['what'], _NOTHING)[1](row):>10}".rstrip()
         )
@@ -145,8 +146,8 @@ def _ragged_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         full = row_of(rows, case=row["case"], contender=row["contender"], measure=f"full {row['measure']}")
         if full is not None and row["contender"] in ("seqcore", "torch", "numpy"):
             lines.append(
-                f"{row['case']} {row['measure']} {row['contender']}: {100 * row['min_us'] / full['min_us']:.1f} % of the "
-                f"cost of the full batch, {100 * share_of_real_steps(row):.1f} % of its steps"
+                f"{row['case']} {row['measure']} {row['contender']}: {100 * row['min_us'] / full['min_us']:.1f} % of "
+                f"the cost of the full batch, {100 * share_of_real_steps(row):.1f} % of its steps"
             )
     return lines
 
