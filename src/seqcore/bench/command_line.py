@@ -15,7 +15,7 @@ from .. import _core
 from ..plots import new_figure
 from .cases import DTYPES, KINDS, Case, select_cases
 from .figures import draw
-from .report import closing, heading, summary, table_lines
+from .report import closing, heading, left_out_lines, summary, table_lines
 from .runner import PEERS, Bench
 
 
@@ -154,7 +154,7 @@ def measure(
         bench.measure(cases, on_case)
     result = report()
     shown.line()
-    show(f"left out: {name}: {why}" for name, why in bench.left_out.items() if name not in named)
+    show(left_out_lines({name: why for name, why in bench.left_out.items() if name not in named}))
     show(closing(result))
     return result
 

@@ -179,10 +179,10 @@ def _growth(report: Mapping[str, Any]) -> Any:
     for axis, axes in zip(axes_names, panels, strict=False):
         mine = [row for row in rows if axis_of(row) in (axis, "")]
         for name in names:
-            points = sorted((row[axis], step_row_ns(row)) for row in mine if row["contender"] == name)
+            points = sorted((row[axis], step_row_ns(row) / 1e3) for row in mine if row["contender"] == name)
             axes.plot(*zip(*points, strict=True), marker="o", label=name, color=COLORS[name.partition(" ")[0]])
         ticks = sorted({row[axis] for row in mine})
-        axes.set(xscale="log", xlabel=axis, ylabel="ns for one step of one sequence", ylim=(0, None))
+        axes.set(xscale="log", xlabel=axis, ylabel="µs for one step of one sequence", ylim=(0, None))
         axes.set_xticks(ticks, [str(size) for size in ticks])
         axes.minorticks_off()
         axes.grid(alpha=0.3)

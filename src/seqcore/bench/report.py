@@ -59,13 +59,26 @@ def machine(facts: Mapping[str, Any]) -> str:
     return f"{facts['cpu']}, {isa}, {facts['dtype']}, {threads_of(facts)}, {facts['date']}"
 
 
+def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
+    """Who was left out of what and why; cases with the same reason in one line.
+
+    >>> left_out_lines({"jax": "not installed", "torch at a/GRU": "no memory", "torch at b/GRU": "no memory"})
+    ['left out: jax: not installed', 'left out: torch at a/GRU, b/GRU: no memory']
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, why in left_out.items():
+        who, _, case = name.partition(" at ")
+        groups.setdefault((who, why), []).extend([case] if case else [])
+    return [f"left out: {who}{' at ' * bool(cases)}{', '.join(cases)}: {why}" for (who, why), cases in groups.items()]
+
+
 def heading(facts: Mapping[str, Any]) -> list[str]:
     """Lines above the table: machine, versions, who was left out, the columns."""
     libraries = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return [
         machine(facts),
         f"{libraries}, Python {facts['python']}, {facts['compiler']}",
-        *(f"left out: {name}: {why}" for name, why in facts["left_out"].items()),
+        *left_out_lines(facts["left_out"]),
         "GFLOP/s, % of the multiply-add peak and times (a contender's time by seqcore's) from the minimum",
         "",
         f"{'case':<22} {'measure':<12} {'contender':<15} {'minimum':>10} {'median':>10} {'GFLOP/s':>8} {'% peak':>7} "

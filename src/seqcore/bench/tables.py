@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .cases import CELLS
-from .report import machine, predicted_bytes, row_of, share_of_real_steps, step_row_ns, time_of
+from .report import left_out_lines, machine, predicted_bytes, row_of, share_of_real_steps, step_row_ns, time_of
 
 Report = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -20,7 +20,7 @@ NAMES = {
     "jax": "JAX",
     "onnxruntime": "ONNX Runtime",
 }
-# The cases whose share of the peak has a target.
+# The shapes whose share of the peak has a target.
 SHARES = ("ptb-small", "ptb-medium", "stories", "imdb", "mnist")
 
 
@@ -71,7 +71,8 @@ def _peer(row: Row | None) -> str:
 
 def _heading(title: str, report: Report) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    left_out = [f"- left out: {name}: {why}" for name, why in report["left_out"].items() if "has no part" not in why]
+    kept_out = {name: why for name, why in report["left_out"].items() if "has no part" not in why}
+    left_out = [f"- {line}" for line in left_out_lines(kept_out)]
     peak = (
         f"Peak {report['peak_gflops']:.0f} GFLOP/s on all threads at once, "
         f"{report['peak_gflops_per_thread']:.0f} on one alone."
