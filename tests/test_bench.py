@@ -526,7 +526,7 @@ def test_a_training_step_takes_no_new_pages(cell, rng):
 
 def test_everything_and_its_tables(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    parts = ["recurrent", "float64", "ragged", "small", "growth", "curve"]
+    parts = ["float64", "ragged", "small", "growth", "curve"]
     words = ["--out", str(tmp_path), "--quick", "--parts", ",".join(parts), "--peers", "numpy", "--threads", "1"]
     words += ["--seconds", "0.0005"]
     assert everything.main(words) == 0

@@ -22,7 +22,7 @@ from ..plots import new_figure
 from .cases import select_cases
 from .command_line import Parser, check_peers, measure, words
 from .figures import draw
-from .runner import Bench
+from .runner import PEERS, Bench
 from .tables import SHARES, tables
 
 
@@ -113,7 +113,8 @@ def command_of(arguments: argparse.Namespace) -> str:
     'python -m benchmarks --out DIR --peers torch,jax --quick'
     """
     parts = [] if set(arguments.parts) == set(PARTS) else ["--parts", ",".join(arguments.parts)]
-    options = ["--peers", ",".join(arguments.peers) or "none", *parts]
+    peers = "all" if set(arguments.peers) == set(PEERS) else ",".join(arguments.peers) or "none"
+    options = ["--peers", peers, *parts]
     for name in ("threads", "seconds", "rounds"):
         value = getattr(arguments, name)
         options += [] if value is None else [f"--{name}", f"{value:g}"]

@@ -175,6 +175,7 @@ def _growth(report: Mapping[str, Any]) -> Any:
     axes_names = _axes_in(rows)
     figure = new_figure(4.3 * (len(axes_names) + 1) + 0.4, 4)
     panels = figure.subplots(1, len(axes_names) + 1)
+    figure.get_layout_engine().set(wspace=0.06)
     names = _unique(rows, "contender")
     for axis, axes in zip(axes_names, panels, strict=False):
         mine = [row for row in rows if axis_of(row) in (axis, "")]
@@ -197,7 +198,7 @@ def _growth(report: Mapping[str, Any]) -> Any:
         (row["batch"] * row["steps"], predicted_bytes(row, report["isa"], report["threads"]) / 2**20) for row in ours
     )
     last.plot(*zip(*predicted, strict=True), color="#555555", linestyle="--", label="formula")
-    last.set(xlabel="batch · steps", ylabel="MiB of a training step")
+    last.set(xlabel="batch · steps", ylabel="MiB of a training step", xlim=(0, None), ylim=(0, None))
     last.grid(alpha=0.3)
     handles, labels = last.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
