@@ -457,3 +457,40 @@ def _sum_rows(ids: Array, values: Array) -> tuple[Array, Array]:
     order = np.argsort(ids, kind="stable")
     rows, starts = np.unique(ids[order], return_index=True)
     return np.add.reduceat(values[order], starts, axis=0), rows
+
+
+class Classifier:
+    """Embedding, two recurrent layers, the last output through a dense sigmoid: binary cross-entropy over the batch.
+
+    Args:
+        weights: embeddings (V, D), kernel, recurrent, bias of both layers, kernel (H, 1) and bias (1,) of the dense
+            layer; changed in place.
+        cell: as for `Network`.
+        steps, batch: T and B of every call.
+        learning_rate: of plain gradient descent.
+    """
+
+    def __init__(self, weights: Sequence[Array], cell: str, steps: int, batch: int, learning_rate: float) -> None:
+        self.weights = list(weights)
+        self.embeddings, *inside, self.kernel, self.bias = self.weights
+        layers: list[list[Weights]] = [[(inside[i], inside[i + 1], inside[i + 2])] for i in range(0, len(inside), 3)]
+        self.network = Network(cell, layers, steps, batch)
+        self.batch, self.learning_rate = batch, learning_rate
+        self.dy = np.zeros((steps, batch, self.kernel.shape[0]), self.kernel.dtype)
+
+    def step(self, words: Array, labels: Array) -> tuple[Array, float]:
+        """One update on words (T, B) and labels (B, 1): probabilities (B, 1) and loss before it."""
+        last = self.network.forward(self.embeddings[words])[-1]
+        logits = last @ self.kernel + self.bias
+        p = 1 / (1 + np.exp(-logits))
+        loss = float(-(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean())
+        d = (p - labels) / self.batch
+        dkernel, dbias = last.T @ d, d.sum(axis=0)
+        self.dy[-1] = d @ self.kernel.T
+        dx = self.network.backward(self.dy).reshape(words.size, -1)
+        values, rows = _sum_rows(np.ascontiguousarray(words).reshape(-1), dx)
+        self.embeddings[rows] -= self.learning_rate * values
+        self.network.update(self.learning_rate)
+        self.kernel -= self.learning_rate * dkernel
+        self.bias -= self.learning_rate * dbias
+        return p, loss

@@ -1,0 +1,34 @@
+"""The benchmark harness behind ``seqcore bench``: the compiled core against NumPy and the peers that are installed.
+
+Each contender lives in a process of its own, its library imported once. For each case all of them get the same arrays;
+their results are held against NumPy's first, and a wrong one ends the run. Then they are timed in turn, round after
+round, so that whatever else the machine does falls on all of them. What counts as 100 % is the processor's multiply-add
+peak, measured in the same rounds.
+
+``cases``: what can be measured. ``answers``: arrays and whether results are right. ``contenders``: the same work in
+each library. ``runner``: processes and rounds. ``report``, ``tables``, ``figures``: what is shown. ``memory``: what a
+training step keeps, as a formula. ``everything``: all tables of docs/performance.md in one run.
+"""
+
+from __future__ import annotations
+
+from .answers import TOLERANCE, check_answer, make_arrays, reference, task_sizes
+from .cases import CELLS, KINDS, Case, Shape, select_cases
+from .command_line import main
+from .runner import PEERS, Bench
+
+__all__ = [
+    "CELLS",
+    "KINDS",
+    "PEERS",
+    "TOLERANCE",
+    "Bench",
+    "Case",
+    "Shape",
+    "check_answer",
+    "main",
+    "make_arrays",
+    "reference",
+    "select_cases",
+    "task_sizes",
+]

@@ -1,0 +1,195 @@
+"""``python -m benchmarks``: every kind of measurement one after the other, as JSON, Markdown tables and plots.
+
+After each case what is there is written, so that a run that is killed keeps it; a later run into the same folder
+replaces only the parts that it measures again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import _core
+from ..io import atomic_write
+from ..plots import new_figure
+from .cases import select_cases
+from .command_line import Parser, check_peers, measure, words
+from .figures import draw
+from .runner import PEERS, Bench
+from .tables import SHARES, tables
+
+
+class Part(NamedTuple):
+    """One run: a kind of measurement with its own options.
+
+    threads: 0 takes those of ``--threads``. alone: without peers. names, cells: the cases; all by default. quick: the
+    few cases of ``--quick``.
+    """
+
+    title: str
+    what: str
+    quick: tuple[str, ...]
+    dtype: str = "float32"
+    isa: str = ""
+    threads: int = 0
+    alone: bool = False
+    names: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
+
+
+# The cases whose share of the peak has a target, each with all its cells.
+_SHARED = (*SHARES, "ptb-medium/GRU")
+_QUICK = ("2x3x4x5x1/LSTM",)
+PARTS = {
+    "recurrent": Part("Recurrent layers", "recurrent", _QUICK),
+    "one-thread": Part("Recurrent layers, one thread", "recurrent", _QUICK, threads=1, alone=True, names=_SHARED),
+    "float64": Part("Recurrent layers, float64", "recurrent", _QUICK, dtype="float64"),
+    "avx2": Part("Recurrent layers, AVX2 forced", "recurrent", _QUICK, isa="avx2", alone=True, names=_SHARED),
+    "avx2-one-thread": Part(
+        "Recurrent layers, AVX2 forced, one thread",
+        "recurrent",
+        _QUICK,
+        isa="avx2",
+        threads=1,
+        alone=True,
+        names=_SHARED,
+    ),
+    "base": Part("Recurrent layers, base forced", "recurrent", _QUICK, isa="base", alone=True, names=_SHARED),
+    "ragged": Part("Ragged batches", "ragged", ("4x6x5x7x1/LSTM",)),
+    "stream": Part("One step of a stream", "stream", ("1x1x4x5x1/LSTM",)),
+    "small": Part("Small work, one thread", "small", ("least/LSTM",), threads=1),
+    "growth": Part("Growth of time and memory", "growth", ("batch-16", "steps-25"), alone=True),
+    "ptb": Part("Whole training steps of the Penn Treebank model", "ptb", ("2x3x9x4x2",)),
+    "imdb": Part("The IMDB model", "imdb", ("4x3x30x5x2/LSTM",)),
+    "curve": Part("Curves of a training step", "curve", ("units-7", "units-16", "batch-1", "steps-1", "steps-2")),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m benchmarks", description="Measures everything that docs/performance.md shows.")
+    parser.add_argument("--out", required=True, metavar="DIR", help="report.json, tables.md and the plots go there")
+    parser.add_argument("--parts", type=words, default=list(PARTS), metavar="LIST", help=f"of {','.join(PARTS)}")
+    parser.add_argument(
+        "--peers", type=words, default=["all"], metavar="LIST", help="as of seqcore bench (default all)"
+    )
+    parser.add_argument("--python", action="append", default=[], metavar="NAME=INTERPRETER", help="as of seqcore bench")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of each contender where a part names none")
+    parser.add_argument("--seconds", type=float, metavar="X", help="for one measurement (default 0.3, quick 0.01)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contender (default 5, quick 1)")
+    parser.add_argument("--quick", action="store_true", help="a few small cases: whether everything works")
+    return parser
+
+
+def _check(arguments: argparse.Namespace) -> dict[str, str]:
+    """Raises ValueError for what is out of range; the interpreters by contender."""
+    for name in arguments.parts:
+        if name not in PARTS:
+            raise ValueError(f"--parts: expected {', '.join(PARTS)}, got {name!r}")
+    for name in ("threads", "rounds"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name}: expected an integer >= 1, got {value}")
+    arguments.seconds = (0.01 if arguments.quick else 0.3) if arguments.seconds is None else arguments.seconds
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
+    if not (math.isfinite(arguments.seconds) and arguments.seconds > 0):
+        raise ValueError(f"--seconds: expected a positive number, got {arguments.seconds}")
+    arguments.peers, interpreters = check_peers(arguments.peers, arguments.python)
+    new_figure(1, 1)  # without matplotlib the error comes before the work
+    Path(arguments.out).mkdir(parents=True, exist_ok=True)
+    return interpreters
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command line without what belongs to one machine: folder and interpreters.
+
+    >>> command_of(_parser().parse_args(["--out", "x", "--quick", "--peers", "torch,jax"]))
+    'python -m benchmarks --out DIR --peers torch,jax --quick'
+    """
+    parts = [] if set(arguments.parts) == set(PARTS) else ["--parts", ",".join(arguments.parts)]
+    peers = "all" if set(arguments.peers) == set(PEERS) else ",".join(arguments.peers) or "none"
+    options = ["--peers", peers, *parts]
+    for name in ("threads", "seconds", "rounds"):
+        value = getattr(arguments, name)
+        options += [] if value is None else [f"--{name}", f"{value:g}"]
+    return " ".join(["python -m benchmarks --out DIR", *options, *(["--quick"] if arguments.quick else [])])
+
+
+class _Folder:
+    """The folder of the reports: read at the start, written after each case."""
+
+    def __init__(self, path: str, command: str) -> None:
+        self.path, self.command = Path(path), command
+        self.reports: dict[str, dict[str, Any]] = {}
+        old = self.path / "report.json"
+        if old.exists():
+            try:
+                runs = json.loads(old.read_text(encoding="utf-8"))["runs"]
+                self.reports = {name: runs[name] for name in PARTS if name in runs}
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(f"--out: expected a report.json of python -m benchmarks, got {str(old)!r}") from None
+
+    def save(self, name: str, report: Mapping[str, Any], *, complete: bool) -> None:
+        """Puts one part's report into the folder; the plots only when it is complete."""
+        from ..experiments.base import write_json
+
+        self.reports[name] = {**report, "command": self.command, "complete": complete}
+        in_order = {part: self.reports[part] for part in PARTS if part in self.reports}
+        write_json(self.path / "report.json", {"runs": in_order})
+        titles = {part: PARTS[part].title for part in PARTS}
+        page = tables(in_order, titles)
+        atomic_write(self.path / "tables.md", [page.encode()])
+        if complete and report["rows"]:
+            draw(report, self.path / f"{name}.png")
+
+
+def _run(part: Part, arguments: argparse.Namespace, interpreters: Mapping[str, str]) -> tuple[Bench, list[Any]]:
+    names = part.quick if arguments.quick else part.names
+    cases = select_cases(part.what, names, part.cells, part.dtype)
+    bench = Bench(
+        part.what,
+        () if part.alone else arguments.peers,
+        part.threads or arguments.threads,
+        arguments.seconds,
+        arguments.rounds,
+        interpreters,
+        dtype=part.dtype,
+        isa=part.isa or None,
+    )
+    return bench, cases
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``python -m benchmarks``.
+
+    Returns:
+        0, or 2 after one line that says what is wrong; a part that fails does not stop the others.
+    """
+    status = 0
+    try:
+        arguments = _parser().parse_args(argv)
+        interpreters = _check(arguments)
+        folder = _Folder(arguments.out, command_of(arguments))
+    except (ValueError, OSError, ImportError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    for name in arguments.parts:
+        part = PARTS[name]
+        if part.isa and part.isa not in _core.info()["isas"]:
+            print(f"\n{part.title}: left out, this processor cannot run {part.isa}")
+            continue
+        print(f"\n{part.title}\n", flush=True)
+        try:
+            bench, cases = _run(part, arguments, interpreters)
+            folder.save(name, measure(bench, cases, partial(folder.save, name, complete=False)), complete=True)
+        except (ValueError, OSError) as error:
+            print(f"benchmarks: {name}: {error}", file=sys.stderr)
+            status = 2
+    print(os.linesep + f"written: {Path(arguments.out) / 'tables.md'}")
+    return status
