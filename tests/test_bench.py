@@ -472,27 +472,22 @@ def test_the_formula_is_what_the_core_keeps(cell, core, dtype):
         weights = [(np.zeros((inputs, gates * units), dtype), np.zeros((units, gates * units), dtype), bias)]
         x, lengths = np.zeros((batch, steps, inputs), dtype), 1 + np.arange(batch, dtype=np.int32) % steps
         rows = int(lengths.sum())
-        for array, given, more in (
-            (x, {}, {}),
-            (np.zeros((steps, batch, inputs), dtype).swapaxes(0, 1), {}, {"time_major": True}),
-            (x, {"lengths": lengths}, {"rows": rows}),
-        ):
-            saved = _core.recurrent_forward(core, array, weights, **given)[2]
+        for given, more in (({}, {}), ({"lengths": lengths}, {"rows": rows})):
+            saved = _core.recurrent_forward(core, x, weights, **given)[2]
             formula = memory.training_step(cell, batch, steps, inputs, units, dtype=dtype, isa=isa, **more)
-            if batch > 1 or "time_major" not in more:  # one sequence is both
-                assert sum(formula.saved.values()) == saved.nbytes
+            assert sum(formula.saved.values()) == saved.nbytes
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say")
 @pytest.mark.parametrize("cell", CELLS)
 def test_memory_of_a_training_step_is_the_formula(tmp_path, cell):
-    case = bench.select_cases("growth", ["32x250x64x128x1"], [cell])[0]
+    case = bench.select_cases("growth", ["32x300x64x128x1"], [cell])[0]
     for name, array in bench.make_arrays(case).items():
         np.save(tmp_path / f"{name}.npy", array)
     with bench.Bench("growth", (), 1) as one:
         one._measure_memory(one.contenders[0], case, str(tmp_path))
         isa, measured = one.isa, one.memory[case.label, "seqcore"]
-    formula = memory.training_step(cell, 32, 250, 64, 128, isa=isa)
+    formula = memory.training_step(cell, 32, 300, 64, 128, isa=isa)
     assert formula.total > 12 * 2**20
     # With or without huge pages; Python's own objects and the C library's come on top.
     assert 0.97 * formula.total - 2**19 < measured["step"] < 1.03 * formula.resident + 2**20
