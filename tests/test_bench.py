@@ -497,7 +497,11 @@ def test_memory_of_a_training_step_is_the_formula(tmp_path, cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_training_step_takes_no_new_pages(cell, rng):
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_training_step_takes_no_new_pages(cell, busy, rng):
+    if busy:
+        # More than the 1 GiB that the pool keeps, of sizes that nobody asks for again.
+        del [_core.dropout_mask((17 + i, 1 << 20), 0.5, 0, 0, i, "float32") for i in range(14)][:]
     model = sc.Sequential(
         [
             sc.layers.Embedding(500, 64),
@@ -510,9 +514,8 @@ def test_a_training_step_takes_no_new_pages(cell, rng):
     words, targets = rng.integers(0, 500, (2, 16, 40))
     for _ in range(12):
         model.train_on_batch(words, targets)
-    # A fresh page for each of its arrays would be 500; the bound leaves room for Python's own, and the least of three counts for
-    # an allocator that other tests have left with much to sort.
-    assert min(worker.faults(lambda: model.train_on_batch(words, targets), 20) for _ in range(3)) < 5
+    # A fresh page for each of its arrays would be 500; the bound leaves room for Python's own.
+    assert worker.faults(lambda: model.train_on_batch(words, targets), 20) < 5
     kept = []
     assert worker.faults(lambda: kept.append(np.ones(1 << 18)), 3) > 100  # new memory is seen
 

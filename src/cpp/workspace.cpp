@@ -1,6 +1,8 @@
 // The pool: free blocks by size class, four classes to a power of two.
 #include "workspace.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -32,10 +34,11 @@ class Pool {
   void* take(std::size_t size) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      auto& blocks = free_[size];
-      if (!blocks.empty()) {
-        void* block = blocks.back();
-        blocks.pop_back();
+      Class& one = free_[size];
+      one.last_taken = ++clock_;
+      if (!one.blocks.empty()) {
+        void* block = one.blocks.back();
+        one.blocks.pop_back();
         pooled_ -= size;
         return block;
       }
@@ -48,16 +51,21 @@ class Pool {
 #endif
     return block;
   }
+  // Keeps a block. Where there are too many, those of the size that was asked for longest ago go first: what a program does
+  // now must not be slow because of what it did before.
   void give(void* block, std::size_t size) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (pooled_ + size <= kMostPooled) {
-        free_[size].push_back(block);
-        pooled_ += size;
-        return;
-      }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    free_[size].blocks.push_back(block);
+    pooled_ += size;
+    while (pooled_ > kMostPooled) {
+      const auto has_blocks = [](const auto& one) { return !one.second.blocks.empty(); };
+      auto oldest = std::find_if(free_.begin(), free_.end(), has_blocks);
+      for (auto one = oldest; one != free_.end(); ++one)
+        if (has_blocks(*one) && one->second.last_taken < oldest->second.last_taken) oldest = one;
+      std::free(oldest->second.blocks.back());
+      oldest->second.blocks.pop_back();
+      pooled_ -= oldest->first;
     }
-    std::free(block);
   }
   std::size_t pooled() {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -65,9 +73,14 @@ class Pool {
   }
 
  private:
+  struct Class {
+    std::vector<void*> blocks;
+    std::uint64_t last_taken = 0;
+  };
   std::mutex mutex_;
-  std::map<std::size_t, std::vector<void*>> free_;
+  std::map<std::size_t, Class> free_;
   std::size_t pooled_ = 0;
+  std::uint64_t clock_ = 0;
 };
 
 // Never destroyed: arrays may outlive the module. A forked child starts a new one, whose lock nobody holds.

@@ -301,7 +301,7 @@ class _Node:
 
     def __init__(self, outputs: tuple[Tensor, ...], inputs: tuple[Tensor, ...], backward: Backward) -> None:
         self.outputs, self.inputs, self.backward = outputs, inputs, backward
-        self.versions = [(v, v.version) for v in inputs if isinstance(v, Variable)]
+        self.versions = [(v, v.version) for v in inputs if type(v) is Variable]
 
 
 class _Local(threading.local):
@@ -318,8 +318,10 @@ _local = _Local()
 def is_recording(inputs: Iterable[Any]) -> bool:
     """Whether some active tape follows one of ``inputs``, so that an operation must keep what its way back needs."""
     for tape in _local.tapes:
+        tracked = tape._tracked
         for x in inputs:
-            if isinstance(x, Tensor) and tape._follows(x):
+            # Tape._follows, without the call.
+            if id(x) in tracked or (type(x) is Variable and x.trainable):
                 return True
     return False
 
@@ -341,6 +343,11 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward)
                 node = node or _Node(tuple(outputs), tuple(inputs), backward)
                 tape._add(node)
                 break
+
+
+def has_gradient_homes() -> bool:
+    """Whether some variable has a :func:`gradient_home` now."""
+    return bool(_local.homes)
 
 
 def gradient_home(variable: Any) -> Array | None:

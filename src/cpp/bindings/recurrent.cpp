@@ -249,7 +249,7 @@ class Layer : public Saved {
       if (c.cell == Cell::kLstm) dir.saved_c = keep_memory((c.keep ? B + R : 2 * B) * sizes_.state_stride).get();
       saved_h_ = keep_memory((B + R) * H);
       dir.saved_h = saved_h_.get();
-      if (dir.h_scale || rows_.ragged) dir.saved_used_h = keep_memory(R * H).get();
+      if (dir.h_scale) dir.saved_used_h = keep_memory(R * H).get();
     }
   }
 

@@ -220,19 +220,21 @@ void accumulate_transposed(const E* x, Index x_stride, Index columns, const E* p
   }
 }
 
-// Where the rows of a sequence stand, in the order of a scan.
+// Where the rows of a left factor stand, in the order of a scan: row r is step s of the j-th longest sequence.
 struct ScanOrder {
   const RowMap* map;
-  Index batch_stride, step_stride;
+  Index batch_stride, step_stride;  // of a sequence that the user gave
   int reverse;
-  // Calls f(i, sequence, offset of its step) for rows r0 + i, i < depth.
+  Index state_stride = 0;  // instead: of saved states, the row before each step
+
+  // Calls f(i, sequence, offset) for rows r0 + i, i < depth.
   template <class F>
   SEQCORE_INLINE void rows(Index r0, Index depth, F f) const {
     Index s = 0;
     while (depth && map->offset[s + 1] <= r0) ++s;
     for (Index i = 0, j = r0 - map->offset[s]; i < depth; ++i) {
       const Index b = map->order[j], t = reverse ? map->lengths[b] - 1 - s : s;
-      f(i, b, b * batch_stride + t * step_stride);
+      f(i, b, state_stride ? state_row(*map, s - 1, j) * state_stride : b * batch_stride + t * step_stride);
       if (++j == map->active[s]) ++s, j = 0;
     }
   }

@@ -87,10 +87,10 @@ struct Scan {
   Index y_offset(Index batch_stride, Index step_stride, Index s, Index j) const {
     return map.order[j] * batch_stride + (call.scan_order ? s : time(s, j)) * step_stride + dir.y_column;
   }
-  // Row of saved_h and saved_c (when all steps are kept) that holds the state after step s; s = -1: the initial state.
-  Index state_row(Index s, Index j) const { return s < 0 ? j : B + row(s, j); }
-  T* h_row(Index s, Index j) const { return dir.saved_h + state_row(s, j) * H; }
-  T* c_row(Index s, Index j) const { return dir.saved_c + (call.keep ? state_row(s, j) : ((s + 1) & 1) * B + j) * state_stride; }
+  T* h_row(Index s, Index j) const { return dir.saved_h + state_row(map, s, j) * H; }
+  T* c_row(Index s, Index j) const {
+    return dir.saved_c + (call.keep ? state_row(map, s, j) : ((s + 1) & 1) * B + j) * state_stride;
+  }
   const T* used_h(Index s, Index j) const { return dir.saved_used_h ? dir.saved_used_h + row(s, j) * H : h_row(s - 1, j); }
   T* recurrent_row(Index s, Index j) const { return dir.saved_recurrent + (call.keep ? row(s, j) : j) * gate_stride; }
   T* gates_row(Index s, Index j) const { return dir.saved_gates + row(s, j) * gate_stride; }
@@ -674,10 +674,13 @@ void weights_gradient(const BackScan<T, kCell>& scan, const Team& team, T* scrat
   constexpr int G = Scan<T, kCell>::G;
   const auto& dir = scan.dir;
   const auto& x = scan.call.x;
-  const ScanOrder order{&dir.map, x.batch_stride, x.step_stride, dir.reverse};
-  const T* h = dir.saved_used_h ? dir.saved_used_h : dir.saved_h;
   const Index R = scan.map.rows, H = scan.H;
-  const Factor<T> by_x{x.data, 0, scan.D, 0, G, dir.dkernel, &order, dir.x_scale, scan.D}, by_h{h, H, H, 0, G, dir.drecurrent};
+  const ScanOrder steps_of_x{&dir.map, x.batch_stride, x.step_stride, dir.reverse}, states_before{&dir.map, 0, 0, 0, H};
+  const T* h = dir.saved_used_h ? dir.saved_used_h : dir.saved_h;
+  // Without lengths the state before row r is row r of saved_h, which begins with the initial states.
+  const bool in_order = dir.saved_used_h || R == scan.B * scan.S;
+  const Factor<T> by_x{x.data, 0, scan.D, 0, G, dir.dkernel, &steps_of_x, dir.x_scale, scan.D};
+  const Factor<T> by_h{h, H, H, 0, G, dir.drecurrent, in_order ? nullptr : &states_before};
   const auto gradients = [&](const T* g, const Factor<T>* factors, int count, T* bias) {
     share_weight_gradients<T, G>(team, scan.call.mixed, PlainRows<T>{g, scan.gate_stride}, R, H, factors, count, bias, false,
                                  scratch);
@@ -686,7 +689,8 @@ void weights_gradient(const BackScan<T, kCell>& scan, const Team& team, T* scrat
     gradients(dir.saved_gates, &by_x, 1, dir.dbias);
     gradients(dir.saved_recurrent, &by_h, 1, dir.dbias ? dir.dbias + G * H : nullptr);
   } else if constexpr (kCell == Cell::kGruResetBefore) {
-    const Factor<T> factors[] = {by_x, {h, H, H, 0, 2, dir.drecurrent}, {dir.saved_reset_h, H, H, 2, 1, dir.drecurrent}};
+    const Factor<T> factors[] = {
+        by_x, {h, H, H, 0, 2, dir.drecurrent, by_h.order}, {dir.saved_reset_h, H, H, 2, 1, dir.drecurrent}};
     gradients(dir.saved_gates, factors, 3, dir.dbias);
   } else {
     const Factor<T> factors[] = {by_x, by_h};

@@ -52,6 +52,9 @@ struct RowMap {
   const int32_t* first_valid;  // (B) with a mask: first step in scan order that is not masked; per direction
 };
 
+// Row of saved_h and saved_c (when all steps are kept) that holds the state after step s; s = -1: the initial state.
+SEQCORE_INLINE Index state_row(const RowMap& map, Index s, Index j) { return s < 0 ? j : map.batch + map.offset[s] + j; }
+
 // A (B, S, features) array with contiguous features.
 template <class T>
 struct Sequence {
@@ -75,7 +78,7 @@ struct RecurrentDirection {
   const T *kernel, *recurrent, *bias, *h0, *c0, *x_scale, *h_scale;
   T *h_last, *c_last;
   T *saved_gates, *saved_recurrent, *saved_c, *saved_h, *saved_reset_h;
-  T* saved_used_h;              // (R, H) h before each row as the products see it, or null: it is row `row - B` of saved_h
+  T* saved_used_h;              // (R, H) with h_scale: h before each row as the products see it; else null
   T* scratch_pack;
   // The way back.
   const T *dh_last, *dc_last;

@@ -131,8 +131,6 @@ def training_step(
         saved["c"] = (batch + r) * state_width
     if cell == "GRU":
         saved["recurrent product"] = r * gate_width
-    if ragged:
-        saved["h of the step before"] = r * h
 
     bias = 6 * h if cell == "GRU" else gates * h
     gradients = {"x": batch * steps * inputs, "weights": (inputs + h) * gates * h + bias}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from .. import random as _random
-from ..autograd import Gradient, Tensor, gradient_home, is_recording, record
+from ..autograd import Gradient, Tensor, gradient_home, has_gradient_homes, is_recording, record
 from .arguments import Shape, as_lengths, as_mask
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
 from .registry import register
@@ -61,8 +61,9 @@ def run(
             starts.append(None if given is None else tuple([np.ascontiguousarray(one._array) for one in given]))
             inputs += given or ()
         options["initial"] = starts
-    saving = is_recording(inputs)
-    if not saving:
+    need_dx = is_recording((x,))
+    need_weights = is_recording(inputs[1 : 1 + 3 * len(parts)])
+    if not (need_dx or need_weights or is_recording(inputs[1 + 3 * len(parts) :])):
         options["save"] = False
     if any(reverse):
         options["reverse"] = reverse
@@ -92,8 +93,6 @@ def run(
     tensors = [Tensor(one) for final in finals for one in final[skipped:]] if states else []
     if saved is None:
         return out, finals, tensors
-    need_dx = is_recording((x,))
-    need_weights = is_recording(inputs[1 : 1 + 3 * len(parts)])
 
     def backward(dy: Array | None, *dstates: Array | None) -> list[Gradient]:
         dfinals = None
@@ -102,7 +101,7 @@ def run(
             dfinals = [tuple([None] * skipped + [next(each) for _ in final[skipped:]]) for final in finals]
         steps = any([getattr(part, "step_gradients", False) for part in parts])
         homes: Any = None
-        if need_weights:
+        if need_weights and has_gradient_homes():
             homes = [
                 tuple([None if one is None else gradient_home(one) for one in part._variables()]) for part in parts
             ]
