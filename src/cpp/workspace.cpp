@@ -1,13 +1,12 @@
 // The pool: free blocks by size class, four classes to a power of two.
 #include "workspace.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <new>
-#include <vector>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -18,7 +17,7 @@
 namespace seqcore {
 namespace {
 
-constexpr std::size_t kSmallest = 256, kHugePage = std::size_t(2) << 20, kMostPooled = std::size_t(1) << 30;
+constexpr std::size_t kSmallest = 256, kHugePage = std::size_t(2) << 20, kMostHeld = std::size_t(1) << 30;
 
 std::size_t size_class(std::size_t bytes) {
   std::size_t power = kSmallest;
@@ -34,14 +33,14 @@ class Pool {
   void* take(std::size_t size) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      Class& one = free_[size];
-      one.last_taken = ++clock_;
-      if (!one.blocks.empty()) {
-        void* block = one.blocks.back();
-        one.blocks.pop_back();
-        pooled_ -= size;
+      auto& blocks = free_[size];
+      if (!blocks.empty()) {
+        void* block = blocks.back().memory;
+        blocks.pop_back();
+        held_ -= size;
         return block;
       }
+      ++made_;
     }
     const std::size_t alignment = size >= 2 * kHugePage ? kHugePage : 64;
     void* block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
@@ -51,35 +50,35 @@ class Pool {
 #endif
     return block;
   }
-  // Keeps a block. Where there are too many, those of the size that was asked for longest ago go first: what a program does
-  // now must not be slow because of what it did before.
+  // Keeps a block. Where there are too many, those that waited longest go first: what a program does now must not be slow
+  // because of what it did before.
   void give(void* block, std::size_t size) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    free_[size].blocks.push_back(block);
-    pooled_ += size;
-    while (pooled_ > kMostPooled) {
-      const auto has_blocks = [](const auto& one) { return !one.second.blocks.empty(); };
-      auto oldest = std::find_if(free_.begin(), free_.end(), has_blocks);
-      for (auto one = oldest; one != free_.end(); ++one)
-        if (has_blocks(*one) && one->second.last_taken < oldest->second.last_taken) oldest = one;
-      std::free(oldest->second.blocks.back());
-      oldest->second.blocks.pop_back();
-      pooled_ -= oldest->first;
+    free_[size].push_back({block, ++clock_});
+    held_ += size;
+    while (held_ > kMostHeld) {
+      auto oldest = free_.end();
+      for (auto one = free_.begin(); one != free_.end(); ++one)
+        if (!one->second.empty() && (oldest == free_.end() || one->second.front().since < oldest->second.front().since))
+          oldest = one;
+      std::free(oldest->second.front().memory);
+      oldest->second.pop_front();
+      held_ -= oldest->first;
     }
   }
-  std::size_t pooled() {
+  PoolState state() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return pooled_;
+    return {held_, made_};
   }
 
  private:
-  struct Class {
-    std::vector<void*> blocks;
-    std::uint64_t last_taken = 0;
+  struct Free {
+    void* memory;
+    std::uint64_t since;
   };
   std::mutex mutex_;
-  std::map<std::size_t, Class> free_;
-  std::size_t pooled_ = 0;
+  std::map<std::size_t, std::deque<Free>> free_;  // by size; the one that waits longest in front
+  std::size_t held_ = 0, made_ = 0;
   std::uint64_t clock_ = 0;
 };
 
@@ -97,7 +96,7 @@ std::shared_ptr<void> borrow(std::size_t bytes) {
   });
 }
 
-std::size_t pooled_bytes() { return pool->pooled(); }
+PoolState pool_state() { return pool->state(); }
 
 void prepare_workspace() {
   at_fork_in_child([] { pool = new Pool; });

@@ -12,8 +12,10 @@ template <class T>
 std::shared_ptr<T> borrow_array(std::ptrdiff_t count) {
   return std::static_pointer_cast<T>(borrow(sizeof(T) * static_cast<std::size_t>(count > 0 ? count : 1)));
 }
-// Bytes that the pool holds for later.
-std::size_t pooled_bytes();
+struct PoolState {
+  std::size_t held, made;  // bytes that wait in the pool; blocks that the system was asked for since the start
+};
+PoolState pool_state();
 // Registers the handler that makes the pool new in a forked child.
 void prepare_workspace();
 

@@ -56,11 +56,20 @@ py::dict info() {
   return result;
 }
 
+py::dict memory() {
+  const PoolState state = pool_state();
+  py::dict result;
+  result["held"] = state.held;
+  result["made"] = state.made;
+  return result;
+}
+
 }  // namespace
 
 void bind_system(py::module_& m) {
   m.attr("__version__") = SEQCORE_TEXT(SEQCORE_VERSION);
   m.def("info", &info);
+  m.def("memory", &memory);
   m.def("get_num_threads", &thread_count);
   define(m, "set_num_threads", "count:int", &set_num_threads, py::arg("count"));
   define(m, "peak_gflops", "dtype:str seconds:float", &peak_gflops, py::arg("dtype") = "float32", py::arg("seconds") = 0.2);
