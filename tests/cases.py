@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
+from seqcore.autograd import Tensor, Variable
 from tests import reference
 
 CELLS = {
@@ -283,3 +286,20 @@ def identical(first, second):
     assert first.keys() == second.keys()
     differing = [name for name in first if first[name].tobytes() != second[name].tobytes()]
     assert not differing, f"not bitwise equal: {differing}"
+
+
+def central_difference(value: Callable[[], Any], tensor: Tensor, place: tuple[int, ...], eps: float = 1e-6) -> float:
+    """Derivative of value() by one element of ``tensor``; a variable counts its changes, as with ``assign``."""
+    array, found = tensor._array, []
+    old = array[place]
+    try:
+        for moved in (old + eps, old - eps):
+            array[place] = moved
+            if isinstance(tensor, Variable):
+                tensor.version += 1
+            found.append(float(value()))
+    finally:
+        array[place] = old
+        if isinstance(tensor, Variable):
+            tensor.version += 1
+    return (found[0] - found[1]) / (2 * eps)

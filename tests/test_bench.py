@@ -498,17 +498,10 @@ def test_memory_of_a_training_step_is_the_formula(tmp_path, cell):
     assert report.predicted_bytes(row, isa, 1) == formula.resident
 
 
-@pytest.fixture
-def one_thread():
-    """On a busy machine calls go from two threads to one and back, whose scratch has other sizes."""
-    before = _core.get_num_threads()
-    _core.set_num_threads(1)
-    yield
-    _core.set_num_threads(before)
-
-
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_training_step_takes_no_new_memory(cell, rng, one_thread):
+def test_a_training_step_takes_no_new_memory(cell, rng):
+    # On a busy machine calls go from two threads to one and back, whose scratch has other sizes.
+    _core.set_num_threads(1)
     # More than the 1 GiB that the pool keeps, of a size that nobody asks for again: it must make room.
     del [_core.dropout_mask((5, 1 << 15), 0.5, 0, 0, i, "float32") for i in range(1800)][:]
     assert (1 << 29) < _core.memory()["held"] <= 1 << 30

@@ -33,6 +33,11 @@ class Saved:
     @property
     def nbytes(self) -> int: ...
 
+class PackedWeights:
+    """The packed weights of one layer, filled by the first call that gets it."""
+
+    def __init__(self) -> None: ...
+
 def recurrent_forward(
     cell: str,
     x: Array,
@@ -51,6 +56,7 @@ def recurrent_forward(
     zero_masked: bool = False,
     save: bool = True,
     mixed: bool = False,
+    packed: PackedWeights | None = None,
 ) -> tuple[Array, list[tuple[Array, ...]], Saved | None]:
     """One recurrent layer over a whole sequence, in one or two directions at the same time.
 
@@ -60,7 +66,7 @@ def recurrent_forward(
 
     lengths: (B,) int32, 0...T; mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction.
     scan_order: outputs in the order of processing instead of time. zero_masked: outputs at masked steps are zero
-    instead of the last output.
+    instead of the last output. packed: keeps the packed weights for the next call with the same, unchanged weights.
 
     Returns y (B, T, directions * H), a time-major view, or (B, directions * H) without `sequences`; the final state of
     each direction; what `recurrent_backward` needs, if `save`.

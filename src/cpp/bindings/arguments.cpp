@@ -43,6 +43,7 @@ std::string kind_in_words(const Argument& argument) {
                                                                {"float", "a number"},
                                                                {"bool", "True or False"},
                                                                {"Saved", "what a forward call saved"},
+                                                               {"PackedWeights", "PackedWeights"},
                                                                {"AliasTable", "an AliasTable"}};
   for (const auto& [kind, words] : kWords)
     if (argument.kind == kind) return std::string(words) + (argument.may_be_none ? " or None" : "");

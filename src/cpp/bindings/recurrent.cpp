@@ -29,6 +29,18 @@ class Saved {
   Index nbytes_ = 0;
 };
 
+// The packed weights of one layer, kept from call to call while the weights stay as they are: the caller makes a new one when
+// they change. It is read and written with the GIL held; two calls at once may both pack, and the later one stays.
+struct PackedWeights {
+  std::vector<std::shared_ptr<void>> memory;  // of each direction
+  std::size_t bytes = 0;                      // of each
+  bool mixed = false;
+
+  bool holds(int directions, std::size_t wanted, bool of_pairs) const {
+    return memory.size() == size_t(directions) && bytes == wanted && mixed == of_pairs;
+  }
+};
+
 struct ForwardOptions {
   Cell cell;
   Activation activation, recurrent_activation;
@@ -81,7 +93,7 @@ class Layer : public Saved {
     allocate();
   }
 
-  py::tuple forward() {
+  py::tuple forward(PackedWeights* packed) {
     auto& c = call_;
     const Index B = c.batch, S = c.steps, H = c.units, all = c.directions * H;
     py::array y;
@@ -109,7 +121,7 @@ class Layer : public Saved {
         states.append(py::make_tuple(h));
       }
     }
-    compute();
+    compute(packed);
     return py::make_tuple(y, states);
   }
 
@@ -267,19 +279,24 @@ class Layer : public Saved {
     return result;
   }
 
-  void compute() {
+  void compute(PackedWeights* home = nullptr) {
     auto& c = call_;
-    std::vector<std::shared_ptr<T>> scratch;
+    std::vector<std::shared_ptr<void>> packs;
+    const std::size_t bytes = sizeof(T) * size_t(sizes_.forward_pack);
+    c.packed = home && home->holds(c.directions, bytes, c.mixed);
+    if (c.packed) packs = home->memory;
     for (int d = 0; d < c.directions; ++d) {
-      scratch.push_back(borrow_array<T>(sizes_.forward_pack));
-      c.direction[d].scratch_pack = scratch.back().get();
+      if (!c.packed) packs.push_back(borrow(bytes));
+      c.direction[d].scratch_pack = static_cast<T*>(packs[size_t(d)].get());
     }
+    std::vector<std::shared_ptr<T>> scratch;
     c.scratch_thread = nullptr;
     if (c.mixed || c.scales_x()) {
       scratch.push_back(borrow_array<T>(threads_ * sizes_.thread_scratch));
       c.scratch_thread = scratch.back().get();
     }
     run_released(threads_, [&](const Team& team) { kernels<T>().recurrent_forward(c, team); });
+    if (home && !c.packed) *home = {std::move(packs), bytes, bool(c.mixed)};
   }
 
   // The gates were overwritten by their gradients: a second way back (of a persistent tape) needs them again.
@@ -310,7 +327,7 @@ class Layer : public Saved {
 py::tuple forward(const std::string& cell, const py::array& x, const py::object& weights, const py::object& initial,
                   const std::vector<bool>& reverse, const py::object& lengths, const py::object& mask, const py::object& x_scale,
                   const py::object& h_scale, const std::string& activation, const std::string& recurrent_activation,
-                  bool sequences, bool scan_order, bool zero_masked, bool save, bool mixed) {
+                  bool sequences, bool scan_order, bool zero_masked, bool save, bool mixed, const py::object& packed) {
   const ForwardOptions options{cell_of(cell),
                                activation_of("activation", activation),
                                activation_of("recurrent_activation", recurrent_activation),
@@ -321,7 +338,7 @@ py::tuple forward(const std::string& cell, const py::array& x, const py::object&
                                mixed};
   return with_type_of("x", x, [&](auto zero) {
     auto layer = std::make_shared<Layer<decltype(zero)>>(options, x, weights, initial, reverse, lengths, mask, x_scale, h_scale);
-    const py::tuple result = layer->forward();
+    const py::tuple result = layer->forward(packed.is_none() ? nullptr : packed.cast<PackedWeights*>());
     const py::object saved = save ? py::cast(std::static_pointer_cast<Saved>(layer)) : py::none();
     return py::make_tuple(result[0], result[1], saved);
   });
@@ -359,15 +376,19 @@ py::tuple scan(bool back, const py::object& input, Shape shape, double alpha, co
 
 void bind_recurrent(py::module_& m) {
   py::class_<Saved, std::shared_ptr<Saved>>(m, "Saved").def_property_readonly("nbytes", &Saved::nbytes);
+  // A copy of a layer packs anew.
+  py::class_<PackedWeights, std::shared_ptr<PackedWeights>>(m, "PackedWeights")
+      .def(py::init<>())
+      .def("__reduce__", [](const py::object& self) { return py::make_tuple(py::type::of(self), py::tuple()); });
   define(m, "recurrent_forward",
          "cell:str x:array weights:sequence initial:sequence? reverse:sequence lengths:array? mask:array? "
          "x_scale:sequence? h_scale:sequence? activation:str recurrent_activation:str sequences:bool "
-         "scan_order:bool zero_masked:bool save:bool mixed:bool",
+         "scan_order:bool zero_masked:bool save:bool mixed:bool packed:PackedWeights?",
          &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::kw_only(), py::arg("initial") = py::none(),
          py::arg("reverse") = std::vector<bool>{false}, py::arg("lengths") = py::none(), py::arg("mask") = py::none(),
          py::arg("x_scale") = py::none(), py::arg("h_scale") = py::none(), py::arg("activation") = "tanh",
          py::arg("recurrent_activation") = "sigmoid", py::arg("sequences") = true, py::arg("scan_order") = false,
-         py::arg("zero_masked") = false, py::arg("save") = true, py::arg("mixed") = false);
+         py::arg("zero_masked") = false, py::arg("save") = true, py::arg("mixed") = false, py::arg("packed") = py::none());
   define(
       m, "recurrent_backward",
       "saved:Saved dy:array? dstates:sequence? need_dx:bool need_weights:bool step_gradients:bool "

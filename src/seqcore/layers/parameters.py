@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _core, ops
 from .. import initializers as _initializers
-from .. import ops
 from ..autograd import Tensor, Variable
 from ..checks import at_least
 from .arguments import activation_name, check_rate
@@ -19,6 +19,17 @@ from .base import DropoutSource, Layer
 from .core import ACTIVATIONS
 
 Array = NDArray[Any]
+
+
+class _Packed:
+    """What calls without a way back keep: packed weights, and the variables and versions they were made of."""
+
+    __slots__ = ("variables", "versions", "weights")
+
+    def __init__(self) -> None:
+        self.variables: tuple[Any, ...] = ()
+        self.versions: list[int] = []
+        self.weights: Any = None
 
 
 class RecurrentWeights(Layer):
@@ -60,6 +71,7 @@ class RecurrentWeights(Layer):
         self.recurrent_dropout = check_rate("recurrent_dropout", recurrent_dropout)
         self.seed = seed
         self._source = DropoutSource(seed) if dropout or recurrent_dropout else None
+        self._packed = _Packed()
 
     @property
     def _core_cell(self) -> str:
@@ -108,6 +120,20 @@ class RecurrentWeights(Layer):
     def _arrays(self) -> tuple[Array, Array, Array | None]:
         bias = self.bias
         return self.kernel._array, self.recurrent_kernel._array, None if bias is None else bias._array
+
+    def _packed_weights(self, variables: list[Any]) -> Any:
+        """The core's packed copy of these weights (of both directions), a new one once a weight has changed."""
+        packed = self._packed
+        if len(packed.variables) == len(variables):
+            for known, version, one in zip(packed.variables, packed.versions, variables):
+                if known is not one or (one is not None and one.version != version):
+                    break
+            else:
+                return packed.weights
+        packed.variables = tuple(variables)
+        packed.versions = [0 if one is None else one.version for one in variables]
+        packed.weights = _core.PackedWeights()
+        return packed.weights
 
     # --- dropout and states ---
 

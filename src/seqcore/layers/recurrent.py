@@ -65,6 +65,7 @@ def run(
     need_weights = is_recording(inputs[1 : 1 + 3 * len(parts)])
     if not (need_dx or need_weights or is_recording(inputs[1 + 3 * len(parts) :])):
         options["save"] = False
+        options["packed"] = first._packed_weights(inputs[1 : 1 + 3 * len(parts)])
     if any(reverse):
         options["reverse"] = reverse
         options["scan_order"] = scan_order
