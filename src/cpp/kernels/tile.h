@@ -170,16 +170,27 @@ SEQCORE_INLINE void tile(const E* const* a, Index ak, const E* b, Index b_row, I
   const E* row[MR];
   for (int i = 0; i < MR; ++i) row[i] = a[i];
   for (Index k = 0, at = 0; k < K; ++k, at += ak) {
-    Operand<E> column[kVectors];
-    for (int v = 0; v < kVectors; ++v) column[v] = load_operand(b + (v / NV) * b_panel + (v % NV) * kLanes<T>);
-    b += b_row;
+    const auto column = [&](int v) { return load_operand(b + (v / NV) * b_panel + (v % NV) * kLanes<T>); };
     if constexpr (kAhead > 0) {
       for (int line = 0; line < kAhead; ++line, ahead += 64 / sizeof(T)) __builtin_prefetch(ahead, 0, 2);
     }
-    for (int i = 0; i < MR; ++i) {
-      const Operand<E> scalar = fill_operand(row[i][at]);
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = multiply_add(scalar, column[v], acc[i][v]);
+    // The side with fewer vectors waits in registers, the other passes one by one: 3 x 4 and 4 x 3 take 12 + 3 + 1 of 16.
+    if constexpr (MR < kVectors) {
+      Operand<E> scalars[MR];
+      for (int i = 0; i < MR; ++i) scalars[i] = fill_operand(row[i][at]);
+      for (int v = 0; v < kVectors; ++v) {
+        const Operand<E> one = column(v);
+        for (int i = 0; i < MR; ++i) acc[i][v] = multiply_add(scalars[i], one, acc[i][v]);
+      }
+    } else {
+      Operand<E> columns[kVectors];
+      for (int v = 0; v < kVectors; ++v) columns[v] = column(v);
+      for (int i = 0; i < MR; ++i) {
+        const Operand<E> scalar = fill_operand(row[i][at]);
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = multiply_add(scalar, columns[v], acc[i][v]);
+      }
     }
+    b += b_row;
   }
   for (int i = 0; i < MR; ++i)
     for (int v = 0; v < kVectors; ++v) store(c[i] + v * kLanes<T>, acc[i][v]);
