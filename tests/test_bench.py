@@ -483,13 +483,13 @@ def test_the_formula_is_what_the_core_keeps(cell, core, dtype):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say")
 @pytest.mark.parametrize("cell", CELLS)
 def test_memory_of_a_training_step_is_the_formula(tmp_path, cell):
-    case = bench.select_cases("growth", ["32x300x64x128x1"], [cell])[0]
+    case = bench.select_cases("growth", ["32x1200x64x128x1"], [cell])[0]
     for name, array in bench.make_arrays(case).items():
         np.save(tmp_path / f"{name}.npy", array)
     with bench.Bench("growth", (), 1) as one:
         one._measure_memory(one.contenders[0], case, str(tmp_path))
         isa, measured = one.isa, one.memory[case.label, "seqcore"]
-    formula = memory.training_step(cell, 32, 300, 64, 128, isa=isa)
+    formula = memory.training_step(cell, 32, 1200, 64, 128, isa=isa)
     assert formula.total > 12 * 2**20
     # With or without huge pages; Python's own objects and the C library's come on top.
     assert 0.97 * formula.total - 2**19 < measured["step"] < 1.03 * formula.resident + 2**20
