@@ -217,6 +217,24 @@ def test_without_save(cell, dtype):
 
 
 @cells
+@pytest.mark.parametrize("directions", ["forward", "both"])
+def test_without_states(cell, directions):
+    """What is not asked for, the final states and the gradients of the first ones, is left out; the rest stays."""
+    problem = cases.make(Case(cell, batch=5, units=20, directions=directions), "float32")
+    back = problem.dy, None
+    y, _, saved = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
+    dx, weights, _, _ = _core.recurrent_backward(saved, *back)
+    z, states, saved = _core.recurrent_forward(
+        problem.cell, problem.x, problem.weights, states=False, **problem.options
+    )
+    dz, others, initial, _ = _core.recurrent_backward(saved, *back, need_initial=False)
+    assert states == [] and initial is None
+    assert np.array_equal(y, z) and np.array_equal(dx, dz)
+    for a, b in zip(itertools.chain(*weights), itertools.chain(*others), strict=True):
+        assert np.array_equal(a, b)
+
+
+@cells
 def test_inputs_stay_unchanged(cell):
     """Nothing a caller hands over is written to, and results share no memory with it."""
     problem = cases.make(Case(cell, directions="both", ragged="mask", x_scale=True, h_scale=True), "float32")

@@ -70,6 +70,20 @@ def test_large_layers(cell, units, batch):
 
 
 @dtypes
+@pytest.mark.parametrize("ragged", ["none", "lengths", "mask"])
+@pytest.mark.parametrize("directions", ["forward", "both"])
+@pytest.mark.parametrize("batch", [1, 3])
+@cells
+def test_fewer_sequences_than_threads(cell, batch, directions, ragged, dtype):
+    """The products with W and their way back are then shared by steps."""
+    case = Case(
+        cell, 70, 130, batch, steps=150 // batch, directions=directions, ragged=ragged, x_scale=True, h_scale=True
+    )
+    problem = cases.make(case, dtype)
+    for_each_count(lambda: cases.run_core(problem, True))
+
+
+@dtypes
 @pytest.mark.parametrize("shape", [(7, 9, 17), (300, 200, 1000), (2000, 33, 65)], ids=str)
 def test_linear_softmax(shape, dtype, rng):
     """The fused loss and its gradients."""

@@ -86,7 +86,7 @@ class Barrier {
  public:
   explicit Barrier(int size) : size_(size) {}
   void resize(int size) { size_.store(size, std::memory_order_relaxed); }
-  void wait() {
+  void wait(bool counted = true) {
     const int round = round_.load(std::memory_order_acquire);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_.load(std::memory_order_relaxed)) {
       arrived_.store(0, std::memory_order_relaxed);
@@ -101,7 +101,7 @@ class Barrier {
     }
     const auto begin = Clock::now();
     while (round_.load(std::memory_order_acquire) == round) std::this_thread::yield();
-    yielded_.fetch_add((Clock::now() - begin).count(), std::memory_order_relaxed);
+    if (counted) yielded_.fetch_add((Clock::now() - begin).count(), std::memory_order_relaxed);
   }
   // By all threads together.
   Time yielded() const { return Time(yielded_.load(std::memory_order_relaxed)); }
@@ -157,6 +157,7 @@ struct Region {
   Clock::time_point last = begin;
 
   static void wait(void* region) { static_cast<Region*>(region)->barrier.wait(); }
+  static void rest(void* region) { static_cast<Region*>(region)->barrier.wait(false); }
   static bool interrupted(void* context) {
     auto* region = static_cast<Region*>(context);
     const auto now = Clock::now();
@@ -210,7 +211,8 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
       const int size = omp_get_num_threads();
       region.barrier.resize(size);
       const FlushDenormals flush;
-      work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::interrupted, &region.stop, &region.last_round});
+      work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::rest, Region::interrupted, &region.stop,
+                &region.last_round});
       // The end of the region waits for the last one too, but does not say how long.
       region.barrier.wait();
       if (omp_get_thread_num() == 0) size_of_team = size;
@@ -223,7 +225,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
 #endif
   Region region(1);
   const FlushDenormals flush;
-  work(Team{0, 1, &region, Region::wait, Region::interrupted, &region.stop, &region.last_round});
+  work(Team{0, 1, &region, Region::wait, Region::rest, Region::interrupted, &region.stop, &region.last_round});
   return !region.stop;
 }
 

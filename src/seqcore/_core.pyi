@@ -42,6 +42,10 @@ def recurrent_forward(
     cell: str,
     x: Array,
     weights: Sequence[Weights],
+    sequences: bool = True,
+    save: bool = True,
+    states: bool = True,
+    packed: PackedWeights | None = None,
     *,
     initial: Sequence[tuple[Array, ...] | None] | None = None,
     reverse: Sequence[bool] = (False,),
@@ -51,12 +55,9 @@ def recurrent_forward(
     h_scale: Sequence[Array | None] | None = None,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
-    sequences: bool = True,
     scan_order: bool = False,
     zero_masked: bool = False,
-    save: bool = True,
     mixed: bool = False,
-    packed: PackedWeights | None = None,
 ) -> tuple[Array, list[tuple[Array, ...]], Saved | None]:
     """One recurrent layer over a whole sequence, in one or two directions at the same time.
 
@@ -69,19 +70,19 @@ def recurrent_forward(
     instead of the last output. packed: keeps the packed weights for the next call with the same, unchanged weights.
 
     Returns y (B, T, directions * H), a time-major view, or (B, directions * H) without `sequences`; the final state of
-    each direction; what `recurrent_backward` needs, if `save`.
+    each direction, if `states`; what `recurrent_backward` needs, if `save`.
     """
 
 def recurrent_backward(
     saved: Saved,
     dy: Array | None,
     dstates: Sequence[tuple[Array | None, ...] | None] | None = None,
-    *,
     need_dx: bool = True,
     need_weights: bool = True,
+    need_initial: bool = True,
     step_gradients: bool = False,
     out: Sequence[Weights | None] | None = None,
-) -> tuple[Array | None, list[Weights] | None, list[tuple[Array, ...]], list[Array] | None]:
+) -> tuple[Array | None, list[Weights] | None, list[tuple[Array, ...]] | None, list[Array] | None]:
     """Gradients of what `saved` is from.
 
     Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the initial

@@ -266,6 +266,14 @@ def slices_of(array: Array, axis: int) -> Array:
     return array.T if axis else array
 
 
+def tensor_of(array: Array) -> Tensor:
+    """``Tensor(array)`` for what is known to be an array of numbers; nothing is checked."""
+    self = Tensor.__new__(Tensor)
+    self._array = array
+    self.mask = self.lengths = None
+    return self
+
+
 Gradient = Array | IndexedSlices | None
 Backward = Callable[..., Sequence[Gradient]]
 
@@ -294,14 +302,13 @@ def _holds_arrays(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic, Tensor))
 
 
-class _Node:
-    """One recorded operation."""
+# One recorded operation: its outputs, its inputs, the function for its way back, and the versions of those inputs that
+# are variables (None for the others). A plain tuple, since one is made at every call of a layer.
+_Node = tuple[Sequence[Tensor], Sequence[Any], Backward, list[int | None]]
 
-    __slots__ = ("outputs", "inputs", "backward", "versions")
 
-    def __init__(self, outputs: tuple[Tensor, ...], inputs: tuple[Tensor, ...], backward: Backward) -> None:
-        self.outputs, self.inputs, self.backward = outputs, inputs, backward
-        self.versions = [(v, v.version) for v in inputs if type(v) is Variable]
+def _node(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward) -> _Node:
+    return outputs, inputs, backward, [one.version if type(one) is Variable else None for one in inputs]
 
 
 class _Local(threading.local):
@@ -313,6 +320,14 @@ class _Local(threading.local):
 
 
 _local = _Local()
+
+
+def recorded(x: Tensor) -> bool:
+    """Whether some active tape follows ``x``."""
+    for tape in _local.tapes:
+        if id(x) in tape._tracked or (type(x) is Variable and x.trainable):
+            return True
+    return False
 
 
 def is_recording(inputs: Iterable[Any]) -> bool:
@@ -335,12 +350,15 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward)
             and get no gradient.
         backward: called with one gradient (array or None) per output, returns one gradient (array, IndexedSlices or
             None) per input. It may write the gradient of a variable into :func:`gradient_home`.
+
+    ``outputs`` and ``inputs`` are kept as they are.
     """
     node = None
     for tape in _local.tapes:
+        tracked = tape._tracked
         for x in inputs:
-            if isinstance(x, Tensor) and tape._follows(x):
-                node = node or _Node(tuple(outputs), tuple(inputs), backward)
+            if id(x) in tracked or (type(x) is Variable and x.trainable):
+                node = node or _node(outputs, inputs, backward)
                 tape._add(node)
                 break
 
@@ -402,7 +420,8 @@ class GradientTape:
     def _add(self, node: _Node) -> None:
         # The node holds its outputs, so an id in the set stays theirs as long as the tape lives.
         self._nodes.append(node)
-        self._tracked.update(map(id, node.outputs))
+        for out in node[0]:
+            self._tracked.add(id(out))
 
     def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
         """Gradients of ``target`` with respect to ``sources``.
@@ -420,24 +439,26 @@ class GradientTape:
             RuntimeError: on a second call without ``persistent=True``, for a weight that was changed after it was used,
                 and for gradients of gradients.
         """
-        flat: list[Any] = []
+        flat: Any = sources
         flat_already = isinstance(sources, (list, tuple)) and _are_tensors(sources)
-        if flat_already:
-            flat += sources
-        else:
+        if not flat_already:
+            flat = []
             _flatten(sources, flat)
-        targets = list(target) if isinstance(target, (list, tuple)) else [target]
-        given = (
-            list(output_gradients) if isinstance(output_gradients, (list, tuple)) else [output_gradients] * len(targets)
-        )
+            if not _are_tensors(flat):
+                wrong = next(one for one in flat if not isinstance(one, Tensor))
+                raise TypeError(f"sources: expected Tensors and Variables, got {type(wrong).__name__}")
+        targets = target if isinstance(target, (list, tuple)) else (target,)
+        given = output_gradients
+        if not isinstance(given, (list, tuple)):
+            given = (given,) * len(targets)
         if len(given) != len(targets):
             raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
         found = self._run(targets, given, flat)
-        results = [Tensor(g) if isinstance(g, np.ndarray) else g for g in found]
+        results = [tensor_of(g) if isinstance(g, np.ndarray) else g for g in found]
         for tape in _local.tapes:
             if tape is not self and any(map(tape._follows, targets)):
                 dense = tuple(g for g in results if isinstance(g, Tensor))
-                tape._add(_Node(dense, tuple(flat), _refuse_second_order))
+                tape._add(_node(dense, tuple(flat), _refuse_second_order))
         return results if flat_already else _unflatten(sources, iter(results))
 
     def gradient_into(self, target: Tensor, homes: Sequence[tuple[Variable, Array | None]]) -> list[Gradient]:
@@ -457,14 +478,11 @@ class GradientTape:
                 found[i] = home
         return found
 
-    def _run(self, targets: list[Any], given: list[Any], sources: list[Any]) -> list[Gradient]:
+    def _run(self, targets: Sequence[Any], given: Sequence[Any], sources: Sequence[Tensor]) -> list[Gradient]:
         if self._used and not self._persistent:
             raise RuntimeError(
                 "GradientTape: gradient was called already; use GradientTape(persistent=True) to call it again"
             )
-        if not _are_tensors(sources):
-            wrong = next(one for one in sources if not isinstance(one, Tensor))
-            raise TypeError(f"sources: expected Tensors and Variables, got {type(wrong).__name__}")
         gradients: dict[int, Gradient] = {}
         for one, dy in zip(targets, given):
             if not isinstance(one, Tensor):
@@ -474,33 +492,33 @@ class GradientTape:
             array = one._array
             if dy is None:
                 dy = np.ones(array.shape, array.dtype) if array.ndim else np.array(1, array.dtype)
-            else:
+            elif type(dy) is not np.ndarray or dy.dtype is not array.dtype:
                 dy = as_array(dy, array.dtype)
-            if dy.shape != one.shape:
+            if dy.shape != array.shape:
                 raise ValueError(f"output_gradients: expected shape {one.shape}, got {dy.shape}")
             before = gradients.get(id(one))
             gradients[id(one)] = dy if before is None else add_gradients(before, dy)
-        kept = {id(source) for source in sources}
+        kept = set(map(id, sources))
         tracked = self._tracked
         self._used = True
-        for node in reversed(self._nodes):
+        for outputs, inputs, backward, versions in reversed(self._nodes):
             dys = []
             reached = False
-            for out in node.outputs:
+            for out in outputs:
                 key = id(out)
                 gradient = gradients.get(key) if key in kept else gradients.pop(key, None)
                 reached = reached or gradient is not None
                 dys.append(gradient)
             if not reached:
                 continue
-            for variable, version in node.versions:
-                if variable.version != version:
+            for variable, version in zip(inputs, versions):
+                if version is not None and variable.version != version:
                     raise RuntimeError(
                         f"GradientTape: variable {variable.name!r} was changed after the operation that used it; "
                         "call gradient before assigning to it"
                     )
-            for x, dx in zip(node.inputs, node.backward(*dys)):
-                if dx is None or not isinstance(x, Tensor):
+            for x, dx in zip(inputs, backward(*dys)):
+                if dx is None:
                     continue
                 key = id(x)
                 if key in tracked or (type(x) is Variable and x.trainable):
@@ -508,7 +526,7 @@ class GradientTape:
                     gradients[key] = dx if before is None else add_gradients(before, dx)
         if not self._persistent:
             self._nodes.clear()
-        return [gradients.get(id(source)) for source in sources]
+        return list(map(gradients.get, map(id, sources)))
 
 
 def add_gradients(a: Gradient, b: Gradient) -> Gradient:

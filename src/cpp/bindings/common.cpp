@@ -17,12 +17,12 @@ std::string describe(const py::array& array) {
   return std::string(py::str(array.dtype())) + " of shape " + describe(Shape(array.shape(), array.shape() + array.ndim()));
 }
 
-void fail(const std::string& name, const std::string& expected, const std::string& came) {
-  throw py::value_error(name + ": expected " + expected + ", got " + came);
+void fail(std::string_view name, const std::string& expected, const std::string& came) {
+  throw py::value_error(std::string(name) + ": expected " + expected + ", got " + came);
 }
 
 template <class T>
-Sequence<T> sequence_of(const std::string& name, const py::array& array, const Shape& shape) {
+Sequence<T> sequence_of(std::string_view name, const py::array& array, const Shape& shape) {
   using Element = std::remove_const_t<T>;
   require_type<Element>(name, array);
   bool right = array.ndim() == 3;
@@ -33,8 +33,8 @@ Sequence<T> sequence_of(const std::string& name, const py::array& array, const S
     fail(name, "contiguous features", describe(array) + " with other strides");
   return {static_cast<Element*>(const_cast<void*>(array.data())), array.strides(0) / size, array.strides(1) / size};
 }
-template Sequence<const float> sequence_of<const float>(const std::string&, const py::array&, const Shape&);
-template Sequence<const double> sequence_of<const double>(const std::string&, const py::array&, const Shape&);
+template Sequence<const float> sequence_of<const float>(std::string_view, const py::array&, const Shape&);
+template Sequence<const double> sequence_of<const double>(std::string_view, const py::array&, const Shape&);
 
 int threads_for(double flops) {
   constexpr double kWorthwhile = 1e6;  // about 5 µs of one core: what waking the others costs

@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "../dispatch.h"
@@ -20,7 +21,7 @@ using Shape = std::vector<Index>;
 
 std::string describe(const py::array& array);
 std::string describe(const Shape& shape);
-[[noreturn]] void fail(const std::string& name, const std::string& expected, const std::string& came);
+[[noreturn]] void fail(std::string_view name, const std::string& expected, const std::string& came);
 
 template <class T>
 constexpr const char* kTypeName = "";
@@ -39,14 +40,14 @@ inline constexpr const char* kTypeName<bool> = "bool";
 
 // Throws TypeError unless `array` holds T.
 template <class T>
-void require_type(const std::string& name, const py::array& array) {
+void require_type(std::string_view name, const py::array& array) {
   if (!py::isinstance<py::array_t<T>>(array))
-    throw py::type_error(name + ": expected an array of " + kTypeName<T> + ", got " + describe(array));
+    throw py::type_error(std::string(name) + ": expected an array of " + kTypeName<T> + ", got " + describe(array));
 }
 
 // The elements of a C-contiguous array of exactly this type and shape (-1: any length).
 template <class T>
-T* contiguous(const std::string& name, const py::array& array, const Shape& shape) {
+T* contiguous(std::string_view name, const py::array& array, const Shape& shape) {
   require_type<T>(name, array);
   bool right = array.ndim() == Index(shape.size());
   for (size_t i = 0; right && i < shape.size(); ++i) right = shape[i] < 0 || array.shape(i) == shape[i];
@@ -55,19 +56,19 @@ T* contiguous(const std::string& name, const py::array& array, const Shape& shap
   return static_cast<T*>(const_cast<void*>(array.data()));
 }
 template <class T>
-T* writable(const std::string& name, const py::array& array, const Shape& shape) {
+T* writable(std::string_view name, const py::array& array, const Shape& shape) {
   T* data = contiguous<T>(name, array, shape);
   if (!array.writeable()) fail(name, "a writeable array", "a read-only one");
   return data;
 }
 template <class T>
-T* optional_contiguous(const std::string& name, const py::object& array, const Shape& shape) {
+T* optional_contiguous(std::string_view name, const py::object& array, const Shape& shape) {
   return array.is_none() ? nullptr : contiguous<T>(name, array.cast<py::array>(), shape);
 }
 
 // A (B, S, features) array whose features are contiguous; batch and step strides are free.
 template <class T>
-Sequence<T> sequence_of(const std::string& name, const py::array& array, const Shape& shape);
+Sequence<T> sequence_of(std::string_view name, const py::array& array, const Shape& shape);
 
 // A new array of `shape` on the memory of `owner`, which lives as long as the array.
 template <class T>
@@ -128,10 +129,10 @@ auto with_dtype(const std::string& name, F f) {
   fail("dtype", "'float32' or 'float64'", "'" + name + "'");
 }
 template <class F>
-auto with_type_of(const std::string& name, const py::array& array, F f) {
+auto with_type_of(std::string_view name, const py::array& array, F f) {
   if (py::isinstance<py::array_t<float>>(array)) return f(float());
   if (py::isinstance<py::array_t<double>>(array)) return f(double());
-  throw py::type_error(name + ": expected an array of float32 or float64, got " + describe(array));
+  throw py::type_error(std::string(name) + ": expected an array of float32 or float64, got " + describe(array));
 }
 
 // Order of the rows of a batch for a scan, from the lengths and mask that the user gave.

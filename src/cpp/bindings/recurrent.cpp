@@ -8,11 +8,13 @@ namespace {
 
 py::object item(const py::object& sequence, int i) {
   if (sequence.is_none()) return py::none();
+  if (PyTuple_CheckExact(sequence.ptr()) && i < PyTuple_GET_SIZE(sequence.ptr()))
+    return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(sequence.ptr(), i));
   return sequence[py::int_(i)];
 }
 
 // Throws unless `sequence` is None or holds `count` items, described by `items`.
-void require_items(const std::string& name, const py::object& sequence, int count, const std::string& items) {
+void require_items(std::string_view name, const py::object& sequence, int count, const char* items) {
   if (!sequence.is_none() && py::len(sequence) != size_t(count))
     fail(name, std::to_string(count) + " " + items, std::to_string(py::len(sequence)));
 }
@@ -21,7 +23,7 @@ void require_items(const std::string& name, const py::object& sequence, int coun
 class Saved {
  public:
   virtual ~Saved() = default;
-  virtual py::tuple backward(const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights,
+  virtual py::tuple backward(const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool need_initial,
                              bool step_gradients, const py::object& out) = 0;
   Index nbytes() const { return nbytes_; }
 
@@ -80,20 +82,23 @@ class Layer : public Saved {
     for (int d = 0; d < c.directions; ++d)
       take_direction(d, backwards[d], item(weights, d), item(initial, d), item(x_scale, d), item(h_scale, d));
     const double flops = 2.0 * double(rows()) * double(c.features + c.units) * double(gates_of(c.cell) * c.units) * c.directions;
-    // One sequence leaves the other threads little to do until the weights' gradients.
-    constexpr double kWorthSharing = 2e7;
+    // One sequence leaves the other threads little to do: a part of the products with W.
+    constexpr double kWorthSharing = 4e6;
     threads_ = c.batch * c.directions == 1 && flops < kWorthSharing ? 1 : threads_for(flops);
     // Threads share the batch, without a barrier, unless there are few sequences, or the recurrent weights exceed what one
     // core caches: then each thread had better read its half of them than all of them.
     constexpr double kCached = double(1 << 20);
     const bool few = c.batch < 2 * threads_ && c.units >= 256;
     const bool large = double(gates_of(c.cell) * c.units * c.units) * sizeof(T) > kCached && c.batch < 32 * threads_;
-    c.partition_units = threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || large);
-    c.keep = options.save || c.partition_units;
+    if (threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || large))
+      c.partition = Partition::kUnits;
+    else
+      c.partition = c.batch * c.directions < threads_ ? Partition::kProducts : Partition::kSequences;
+    c.keep = options.save || c.partition != Partition::kSequences;
     allocate();
   }
 
-  py::tuple forward(PackedWeights* packed) {
+  py::tuple forward(PackedWeights* packed, bool want_states) {
     auto& c = call_;
     const Index B = c.batch, S = c.steps, H = c.units, all = c.directions * H;
     py::array y;
@@ -103,7 +108,7 @@ class Layer : public Saved {
       const bool turned = c.direction[0].reverse && !c.scan_order;
       // Shares memory with what the way back reads: nobody may write there.
       y = on_memory<T>(saved_h_, turned ? h + (S - 1) * B * H : h, {B, S, H}, {H, turned ? -B * H : B * H, 1});
-      y.attr("flags").attr("writeable") = false;
+      py::detail::array_proxy(y.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
     } else {
       y = c.sequences ? new_sequence<T>(B, S, all) : new_array<T>({B, all});
     }
@@ -111,6 +116,8 @@ class Layer : public Saved {
     py::list states;
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
+      dir.h_last = dir.c_last = nullptr;
+      if (!want_states) continue;
       const py::array h = new_array<T>({B, H});
       dir.h_last = data_of<T>(h);
       if (c.cell == Cell::kLstm) {
@@ -125,8 +132,8 @@ class Layer : public Saved {
     return py::make_tuple(y, states);
   }
 
-  py::tuple backward(const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool step_gradients,
-                     const py::object& out) override {
+  py::tuple backward(const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool need_initial,
+                     bool step_gradients, const py::object& out) override {
     auto& c = call_;
     const Index B = c.batch, S = c.steps, D = c.features, H = c.units, G = gates_of(c.cell), all = c.directions * H;
     const bool has_c = c.cell == Cell::kLstm;
@@ -159,15 +166,17 @@ class Layer : public Saved {
       const py::object given = item(dstates, d), home = item(out, d);
       dir.dh_last = given.is_none() ? nullptr : optional_contiguous<T>("dstates", item(given, 0), {B, H});
       dir.dc_last = given.is_none() || !has_c ? nullptr : optional_contiguous<T>("dstates", item(given, 1), {B, H});
-      const py::array dh0 = new_array<T>({B, H});
-      dir.dh0 = data_of<T>(dh0);
-      dir.dc0 = nullptr;
-      if (has_c) {
-        const py::array dc0 = new_array<T>({B, H});
-        dir.dc0 = data_of<T>(dc0);
-        initial.append(py::make_tuple(dh0, dc0));
-      } else {
-        initial.append(py::make_tuple(dh0));
+      dir.dh0 = dir.dc0 = nullptr;
+      if (need_initial) {
+        const py::array dh0 = new_array<T>({B, H});
+        dir.dh0 = data_of<T>(dh0);
+        if (has_c) {
+          const py::array dc0 = new_array<T>({B, H});
+          dir.dc0 = data_of<T>(dc0);
+          initial.append(py::make_tuple(dh0, dc0));
+        } else {
+          initial.append(py::make_tuple(dh0));
+        }
       }
       dir.dkernel = dir.drecurrent = dir.dbias = nullptr;
       if (need_weights) {
@@ -203,7 +212,7 @@ class Layer : public Saved {
     spent_ = true;
     run_released(threads, [&](const Team& team) { kernels<T>().recurrent_backward(c, team); });
     for (int d = 0; d < c.directions && step_gradients; ++d) steps.append(by_step(c.direction[d]));
-    return py::make_tuple(dx, need_weights ? py::object(weights) : py::none(), initial,
+    return py::make_tuple(dx, need_weights ? py::object(weights) : py::none(), need_initial ? py::object(initial) : py::none(),
                           step_gradients ? py::object(steps) : py::none());
   }
 
@@ -306,11 +315,7 @@ class Layer : public Saved {
     if (!was_h && call_.sequences)
       call_.y = {data_of<T>(y), call_.directions * call_.units, call_.batch * call_.directions * call_.units};
     if (!call_.sequences) call_.y = {data_of<T>(y), call_.directions * call_.units, 0};
-    const py::array states = new_array<T>({2 * kMaxDirections, call_.batch, call_.units});
-    for (int d = 0; d < call_.directions; ++d) {
-      call_.direction[d].h_last = data_of<T>(states) + 2 * d * call_.batch * call_.units;
-      call_.direction[d].c_last = call_.direction[d].h_last + call_.batch * call_.units;
-    }
+    for (int d = 0; d < call_.directions; ++d) call_.direction[d].h_last = call_.direction[d].c_last = nullptr;
     compute();
   }
 
@@ -324,10 +329,11 @@ class Layer : public Saved {
   bool spent_ = false;
 };
 
-py::tuple forward(const std::string& cell, const py::array& x, const py::object& weights, const py::object& initial,
-                  const std::vector<bool>& reverse, const py::object& lengths, const py::object& mask, const py::object& x_scale,
-                  const py::object& h_scale, const std::string& activation, const std::string& recurrent_activation,
-                  bool sequences, bool scan_order, bool zero_masked, bool save, bool mixed, const py::object& packed) {
+py::tuple forward(const std::string& cell, const py::array& x, const py::object& weights, bool sequences, bool save, bool states,
+                  const py::object& packed, const py::object& initial, const std::vector<bool>& reverse,
+                  const py::object& lengths, const py::object& mask, const py::object& x_scale, const py::object& h_scale,
+                  const std::string& activation, const std::string& recurrent_activation, bool scan_order, bool zero_masked,
+                  bool mixed) {
   const ForwardOptions options{cell_of(cell),
                                activation_of("activation", activation),
                                activation_of("recurrent_activation", recurrent_activation),
@@ -338,7 +344,7 @@ py::tuple forward(const std::string& cell, const py::array& x, const py::object&
                                mixed};
   return with_type_of("x", x, [&](auto zero) {
     auto layer = std::make_shared<Layer<decltype(zero)>>(options, x, weights, initial, reverse, lengths, mask, x_scale, h_scale);
-    const py::tuple result = layer->forward(packed.is_none() ? nullptr : packed.cast<PackedWeights*>());
+    const py::tuple result = layer->forward(packed.is_none() ? nullptr : packed.cast<PackedWeights*>(), states);
     const py::object saved = save ? py::cast(std::static_pointer_cast<Saved>(layer)) : py::none();
     return py::make_tuple(result[0], result[1], saved);
   });
@@ -381,22 +387,25 @@ void bind_recurrent(py::module_& m) {
       .def(py::init<>())
       .def("__reduce__", [](const py::object& self) { return py::make_tuple(py::type::of(self), py::tuple()); });
   define(m, "recurrent_forward",
-         "cell:str x:array weights:sequence initial:sequence? reverse:sequence lengths:array? mask:array? "
-         "x_scale:sequence? h_scale:sequence? activation:str recurrent_activation:str sequences:bool "
-         "scan_order:bool zero_masked:bool save:bool mixed:bool packed:PackedWeights?",
-         &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::kw_only(), py::arg("initial") = py::none(),
+         "cell:str x:array weights:sequence sequences:bool save:bool states:bool packed:PackedWeights? initial:sequence? "
+         "reverse:sequence lengths:array? mask:array? x_scale:sequence? h_scale:sequence? activation:str "
+         "recurrent_activation:str scan_order:bool zero_masked:bool mixed:bool",
+         // Looking for arguments by name costs a microsecond; what every call of a layer gives goes by position.
+         &forward, py::arg("cell"), py::arg("x"), py::arg("weights"), py::arg("sequences") = true, py::arg("save") = true,
+         py::arg("states") = true, py::arg("packed") = py::none(), py::kw_only(), py::arg("initial") = py::none(),
          py::arg("reverse") = std::vector<bool>{false}, py::arg("lengths") = py::none(), py::arg("mask") = py::none(),
          py::arg("x_scale") = py::none(), py::arg("h_scale") = py::none(), py::arg("activation") = "tanh",
-         py::arg("recurrent_activation") = "sigmoid", py::arg("sequences") = true, py::arg("scan_order") = false,
-         py::arg("zero_masked") = false, py::arg("save") = true, py::arg("mixed") = false, py::arg("packed") = py::none());
+         py::arg("recurrent_activation") = "sigmoid", py::arg("scan_order") = false, py::arg("zero_masked") = false,
+         py::arg("mixed") = false);
   define(
       m, "recurrent_backward",
-      "saved:Saved dy:array? dstates:sequence? need_dx:bool need_weights:bool step_gradients:bool "
+      "saved:Saved dy:array? dstates:sequence? need_dx:bool need_weights:bool need_initial:bool step_gradients:bool "
       "out:sequence?",
-      [](Saved& saved, const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool step_gradients,
-         const py::object& out) { return saved.backward(dy, dstates, need_dx, need_weights, step_gradients, out); },
-      py::arg("saved"), py::arg("dy"), py::arg("dstates") = py::none(), py::kw_only(), py::arg("need_dx") = true,
-      py::arg("need_weights") = true, py::arg("step_gradients") = false, py::arg("out") = py::none());
+      [](Saved& saved, const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool need_initial,
+         bool step_gradients,
+         const py::object& out) { return saved.backward(dy, dstates, need_dx, need_weights, need_initial, step_gradients, out); },
+      py::arg("saved"), py::arg("dy"), py::arg("dstates") = py::none(), py::arg("need_dx") = true, py::arg("need_weights") = true,
+      py::arg("need_initial") = true, py::arg("step_gradients") = false, py::arg("out") = py::none());
   define(
       m, "context_scan_forward", "z:array alpha:float initial:array? lengths:array? mask:array? reverse:bool",
       [](const py::array& z, double alpha, const py::object& initial, const py::object& lengths, const py::object& mask,

@@ -61,7 +61,7 @@ void multiply_narrow(int vectors, const E* const* a, Index ak, int rows, const E
 // Full panels that one tile takes at once for few rows, so that enough accumulators are under way to hide the latency.
 template <int PV>
 SEQCORE_INLINE int panels_at_once(int rows) {
-  return kRegisters < 32 ? (rows == 1 ? 2 : 1) : rows == 1 ? 4 : rows == 2 ? 2 : 1;
+  return kRegisters < 32 ? (rows == 1 ? 2 : 1) : rows <= 2 ? 2 : 1;
 }
 
 // c(i, columns of panels [p0, p1)) = start + a(i, :) · B for up to kMostRows rows. B: packed with K rows, `vectors` in all.

@@ -4,9 +4,11 @@
 // a padded step has no row. saved_h and saved_c start with the B rows of the initial state: the state before row (s, j) lies
 // B rows before it in a batch without lengths. Gates are stored in packed order and are overwritten by their gradients.
 //
-// Threads. Rows: each thread takes some sequences through all of time, without a barrier; on the way back one barrier comes
-// before the weights' gradients, which are shared by columns. Units: all threads work on the same step and share its
-// units, with one barrier per step (few sequences of many units). Two directions go to two halves of the threads.
+// Threads (`Partition`). Sequences: each thread takes some through all of time, without a barrier; on the way back one barrier
+// comes before the weights' gradients, which are shared by columns. Products: with fewer sequences than threads some threads have
+// no part in the time loop; all share the products before and after it, which need no order in time. Units: all threads work on
+// the same step and share its units, with one barrier per step (few sequences of many units). Two directions go to two halves of
+// the threads.
 #pragma once
 
 #include "cells/gru.h"
@@ -44,8 +46,8 @@ struct Scan {
   Index gate_stride, state_stride;  // from row to row of gates, and of c and what is carried back
   Index back_columns;  // columns of a row of gate gradients that multiply Uᵀ and Wᵀ
   T* local_gates;  // where gates of a chunk go if they are not kept
-  Pair* pairs;     // with `mixed`: the rows of a product as pairs
-  T* scaled_x;     // forward, with dropout of the inputs: rows of x times their mask
+  Pair* pairs;  // with `mixed`: the rows of a product as pairs
+  T* scaled_x;  // forward, with dropout of the inputs: rows of x times their mask
 
   Scan(const RecurrentCall<T>& c, int direction, const Team& team)
       : call(c), dir(c.direction[direction]), map(dir.map), B(c.batch), S(c.steps), D(c.features), H(c.units),
@@ -322,8 +324,10 @@ void end_rows(const Scan<T, kCell>& scan, Index j0, Index j1) {
   for (Index j = j0; j < j1; ++j) {
     const Index b = scan.map.order[j], length = scan.map.lengths[b], H = scan.H;
     const T* h = scan.h_row(length - 1, j);
-    std::memcpy(dir.h_last + b * H, h, sizeof(T) * H);
-    if constexpr (Scan<T, kCell>::Maths::kHasC) std::memcpy(dir.c_last + b * H, scan.c_row(length - 1, j), sizeof(T) * H);
+    if (dir.h_last) {
+      std::memcpy(dir.h_last + b * H, h, sizeof(T) * H);
+      if constexpr (Scan<T, kCell>::Maths::kHasC) std::memcpy(dir.c_last + b * H, scan.c_row(length - 1, j), sizeof(T) * H);
+    }
     T* y = call.y.data + b * call.y.batch_stride + dir.y_column;
     if (call.sequences) {
       for (Index s = length; s < scan.S; ++s) std::memset(y + s * call.y.step_stride, 0, sizeof(T) * H);
@@ -348,7 +352,7 @@ void forward_rows(const Scan<T, kCell>& scan, const A& act, const Team& team, In
       if (scan.call.keep) return scan.gates_row(s, j);
       return scan.local_gates + ((s - s0) * (j1 - j0) + j - j0) * scan.gate_stride;
     };
-    input_product(scan, s0, s1, j0, j1, gates);
+    if (scan.call.partition == Partition::kSequences) input_product(scan, s0, s1, j0, j1, gates);
     for (Index s = s0; s < s1; ++s) {
       const Index n = scan.active_in(s, j0, j1);
       if (n) forward_step(scan, act, s, j0, n, 0, panels, gates);
@@ -357,17 +361,25 @@ void forward_rows(const Scan<T, kCell>& scan, const A& act, const Team& team, In
   end_rows(scan, j0, j1);
 }
 
+// The input products of all rows, shared by steps; a barrier must follow.
+template <class T, Cell kCell>
+void input_products(const Scan<T, kCell>& scan, const Team& team) {
+  const Range steps = share(scan.S, team);
+  const Index some = std::max<Index>(1, kMostRows / scan.B);  // steps of one product
+  for (Index s = steps.begin; s < steps.end && !stopped(team); s += some)
+    for (Index j = 0; j < scan.map.active[s]; j += kMostRows)
+      input_product(scan, s, std::min(s + some, steps.end), j, std::min(j + kMostRows, scan.B),
+                    [&](Index step, Index row) { return scan.gates_row(step, row); });
+}
+
 // All sequences, the units of each step shared by the team.
 template <class T, Cell kCell, class A>
 void forward_units(const Scan<T, kCell>& scan, const A& act, const Team& team) {
   constexpr Index kUnits = 4 * kLanes<T>, kPerPanel = Scan<T, kCell>::G == 1 ? kUnits : kLanes<T>;
   const auto gates = [&](Index s, Index j) { return scan.gates_row(s, j); };
-  const Range rows = share(scan.B, team), steps = share(scan.S, team);
+  const Range rows = share(scan.B, team);
   begin_rows(scan, rows.begin, rows.end);
-  const Index some = std::max<Index>(1, kMostRows / scan.B);  // steps of one product
-  for (Index s = steps.begin; s < steps.end && !stopped(team); s += some)
-    for (Index j = 0; j < scan.map.active[s]; j += kMostRows)
-      input_product(scan, s, std::min(s + some, steps.end), j, std::min(j + kMostRows, scan.B), gates);
+  input_products(scan, team);
   wait(team);
   const Range mine = share(scan.H, team, kUnits);
   const Index p0 = mine.begin / kPerPanel, p1 = mine.begin < mine.end ? (mine.end + kPerPanel - 1) / kPerPanel : p0;
@@ -381,12 +393,13 @@ void forward_units(const Scan<T, kCell>& scan, const A& act, const Team& team) {
   end_rows(scan, rows.begin, rows.end);
 }
 
-// The sequences of this thread, so that each gets the same number of real steps.
+// The sequences of this thread, so that each gets the same number of real steps. A single one is rank 0's, which looks out for
+// interruptions.
 inline Range share_rows(const RowMap& map, const Team& team) {
   const auto edge = [&](int part) {
     const Index wanted = map.rows * part / team.size;
     Index j = 0, steps = 0;
-    for (; j < map.batch && steps + map.lengths[map.order[j]] / 2 < wanted; ++j) steps += map.lengths[map.order[j]];
+    for (; j < map.batch && steps + map.lengths[map.order[j]] / 2 <= wanted; ++j) steps += map.lengths[map.order[j]];
     return part == team.size ? map.batch : j;
   };
   return {team.rank ? edge(team.rank) : 0, edge(team.rank + 1)};
@@ -409,9 +422,13 @@ void recurrent_forward(const RecurrentCall<T>& call, const A& act, const Team& t
     for (int d = 0; d < call.directions; ++d) pack_forward(Scan<T, kCell>(call, d, team), team);
     wait(team);
   }
+  if (call.partition == Partition::kProducts) {
+    for (int d = 0; d < call.directions; ++d) input_products(Scan<T, kCell>(call, d, team), team);
+    wait(team);
+  }
   for (int d = 0; d < call.directions; ++d) {
     const Scan<T, kCell> scan(call, d, team);
-    if (call.partition_units) {
+    if (call.partition == Partition::kUnits) {
       forward_units(scan, act, team);
       continue;
     }
@@ -420,6 +437,7 @@ void recurrent_forward(const RecurrentCall<T>& call, const A& act, const Team& t
     const Range mine = share_rows(scan.map, part);
     for (Index j = mine.begin; j < mine.end; j += kMostRows) forward_rows(scan, act, team, j, std::min(j + kMostRows, mine.end));
   }
+  if (call.partition == Partition::kProducts) rest(team);
 }
 
 // ---- The way back -------------------------------------------------------------------------------------------------------
@@ -623,7 +641,7 @@ void input_gradient(const BackScan<T, kCell>& scan, Index s0, Index s1, Index j0
 template <class T, Cell kCell, class A>
 void backward_rows(const BackScan<T, kCell>& scan, const A& act, const Team& team, Index j0, Index j1, T* scratch) {
   const Index panels = BackScan<T, kCell>::Plain::panels(scan.H);
-  const bool with_dx = scan.call.dx.data && scan.call.directions == 1;
+  const bool with_dx = scan.call.dx.data && scan.call.directions == 1 && scan.call.partition == Partition::kSequences;
   begin_rows_back(scan, j0, j1);
   Index waiting = 0, end = 0;  // steps [s, end) whose dx is still to be done, `waiting` rows
   for (Index s = scan.S - 1; s >= 0; --s) {
@@ -705,7 +723,7 @@ void recurrent_backward(const RecurrentCall<T>& call, const A& act, const Team& 
   wait(team);
   for (int d = 0; d < call.directions; ++d) {
     const BackScan<T, kCell> scan(call, d, team);
-    if (call.partition_units) {
+    if (call.partition == Partition::kUnits) {
       backward_units(scan, act, team);
       continue;
     }
@@ -715,21 +733,27 @@ void recurrent_backward(const RecurrentCall<T>& call, const A& act, const Team& 
     for (Index j = mine.begin; j < mine.end; j += kMostRows)
       backward_rows(scan, act, team, j, std::min(j + kMostRows, mine.end), scratch);
   }
-  wait(team);
+  call.partition == Partition::kProducts ? rest(team) : wait(team);
   if (call.dx.data) {
+    // Fewer sequences than threads: some steps of all of them for each.
     const RowMap& map = call.direction[0].map;
-    const Range mine = share_rows(map, team);
-    for (Index j = mine.begin; j < mine.end; ++j) {
+    const bool by_steps = call.batch < team.size;
+    const Range rows = by_steps ? Range{0, call.batch} : share_rows(map, team);
+    const Range steps = by_steps ? share(call.steps, team) : Range{0, call.steps};
+    for (Index j = rows.begin; j < rows.end; ++j) {
       const Index b = map.order[j];
-      for (Index s = map.lengths[b]; s < call.steps; ++s)
+      for (Index s = std::max<Index>(map.lengths[b], steps.begin); s < steps.end; ++s)
         std::memset(call.dx.data + b * call.dx.batch_stride + s * call.dx.step_stride, 0, sizeof(T) * call.features);
     }
-    for (int d = 0; d < call.directions && (call.directions > 1 || call.partition_units); ++d)
-      input_gradient(BackScan<T, kCell>(call, d, team), 0, call.steps, mine.begin, mine.end, d > 0, scratch);
+    for (int d = 0; d < call.directions && (call.directions > 1 || call.partition != Partition::kSequences); ++d) {
+      // The second direction adds to rows of dx that the first one may have left to another thread.
+      if (d && by_steps) wait(team);
+      input_gradient(BackScan<T, kCell>(call, d, team), steps.begin, steps.end, rows.begin, rows.end, d > 0, scratch);
+    }
   }
   for (int d = 0; d < call.directions; ++d) {
     if (!call.direction[d].dkernel) continue;
-    const Team part = call.partition_units ? team : team_of(team, d, call.directions);
+    const Team part = call.partition == Partition::kSequences ? team_of(team, d, call.directions) : team;
     if (part.size) weights_gradient(BackScan<T, kCell>(call, d, team), part, scratch);
   }
 }

@@ -296,6 +296,9 @@ SEQCORE_INLINE bool stopped(const Team& team) {
 SEQCORE_INLINE void wait(const Team& team) {
   if (team.size > 1) team.wait(team.context);
 }
+SEQCORE_INLINE void rest(const Team& team) {
+  if (team.size > 1) team.rest(team.context);
+}
 
 // The barrier that ends round n of a loop; false if the loop ends there for all. A value that rank 0 sets during the next
 // round is n + 1, so a slow thread cannot leave one round early.

@@ -16,6 +16,7 @@ struct Team {
   int rank, size;
   void* context;
   void (*wait)(void* context);         // barrier of the region
+  void (*rest)(void* context);         // the same where some had nothing to do: their waiting is no sign of a busy CPU
   bool (*interrupted)(void* context);  // asked by rank 0: has the user pressed Ctrl-C?
   volatile int* stop;                  // set once the answer was yes: finish early, results will not be used
   volatile Index* last_round;          // loops with a barrier end together after this round, set by rank 0 before its barrier
@@ -37,6 +38,11 @@ SEQCORE_INLINE Range share(Index count, const Team& team, Index grain = 1) { ret
 
 enum class Cell : int { kRnn, kLstm, kGru, kGruResetBefore };
 enum class Activation : int { kLinear, kTanh, kRelu, kSigmoid, kHardSigmoid, kSoftmax };
+
+// How threads share a recurrent layer. kSequences: each takes some through all of time. kProducts: the same, but the products
+// with W, and their way back, are shared by steps before and after (fewer sequences than threads). kUnits: all work on the same
+// step and share its units.
+enum class Partition : int { kSequences, kProducts, kUnits };
 
 constexpr int kMaxDirections = 2;
 
@@ -102,7 +108,7 @@ struct RecurrentCall {
   Sequence<T> y;                // sequences: (B, S, directions * H); else step_stride 0
   Sequence<const T> dy;
   Sequence<T> dx;
-  int partition_units;          // threads share the units of a step instead of the batch
+  Partition partition;
   RecurrentDirection<T> direction[kMaxDirections];
   T* scratch_thread;            // thread_scratch elements for each thread, or null where a forward call needs none
 

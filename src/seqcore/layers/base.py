@@ -322,7 +322,9 @@ class Layer:
             if "inputs" not in kwargs:
                 raise ValueError(f"inputs: expected data for layer {self.name!r}, got none")
             args = (kwargs.pop("inputs"),)
-        x = self._prepare(args[0])
+        x = args[0]
+        if type(x) is not Tensor or x._array.dtype is not self._dtype:
+            x = self._prepare(x)
         spec, kept = self._spec, False
         outer = _context.training
         training = kwargs.pop("training", None) if kwargs else None

@@ -182,16 +182,17 @@ def run_context(
                 ds_out = ds_out if any_shown is None else ds_out * any_shown
                 ds_last = ds_out if ds_last is None else ds_last + ds_out
                 ds_out = None
-        djoined, dweights, ((dh0,),), dsteps = _core.recurrent_backward(
+        djoined, dweights, dstarts, dsteps = _core.recurrent_backward(
             saved,
             dh,
             None if dh_last is None else [(np.ascontiguousarray(dh_last),)],
             need_weights=need_weights,
-            step_gradients=getattr(layer, "step_gradients", False),
+            step_gradients=layer.step_gradients,
         )
         if dsteps is not None:
-            layer.last_step_gradients = dsteps[0]  # type: ignore[attr-defined]
-        assert djoined is not None
+            layer.last_step_gradients = dsteps[0]
+        assert djoined is not None and dstarts is not None
+        dh0 = dstarts[0][0]
         ds = djoined[:, :, features:]
         if ds_out is not None:
             ds = ds + (ds_out if shown is None else ds_out * shown)
@@ -199,7 +200,7 @@ def run_context(
         dz, ds0 = _core.context_scan_backward(
             with_features(ds), ds_last, alpha, (batch, steps, c), lengths, mask, reverse, array.dtype.name
         )
-        if getattr(layer, "step_gradients", False) and alpha < 1:
+        if layer.step_gradients and alpha < 1:
             # dz_t = (1 - alpha) dL/ds_t; with alpha = 1 the context never changes, and dz says nothing about it.
             layer.last_context_gradients = np.asarray(dz) / (1 - alpha)  # type: ignore[attr-defined]
         home = (gradient_home(variables[0]), None) if need_weights else None

@@ -39,6 +39,13 @@ class RecurrentWeights(Layer):
     _gates = 1
     # Whether the cell has recurrent_activation.
     _gated = False
+    # Name of the cell in the core.
+    _core_cell: str = "rnn"
+    # Whether the final state is the next call's first one.
+    stateful = False
+    # Whether the way back keeps dL/dh of every step, (B, T, H), in `last_step_gradients`.
+    step_gradients = False
+    last_step_gradients: Array | None = None
     kernel: Variable
     recurrent_kernel: Variable
     bias: Variable | None
@@ -72,11 +79,6 @@ class RecurrentWeights(Layer):
         self.seed = seed
         self._source = DropoutSource(seed) if dropout or recurrent_dropout else None
         self._packed = _Packed()
-
-    @property
-    def _core_cell(self) -> str:
-        """Name of the cell in the core."""
-        return "rnn"
 
     @property
     def _core_activations(self) -> tuple[str, str]:
@@ -200,11 +202,8 @@ class LSTMWeights(RecurrentWeights):
 
     _gates = 4
     _gated = True
+    _core_cell = "lstm"
     unit_forget_bias: bool
-
-    @property
-    def _core_cell(self) -> str:
-        return "lstm"
 
     def _state_sizes(self) -> tuple[int, ...]:
         return (self.units, self.units)
@@ -231,7 +230,7 @@ class GRUWeights(RecurrentWeights):
     reset_after: bool
 
     @property
-    def _core_cell(self) -> str:
+    def _core_cell(self) -> str:  # type: ignore[override]
         return "gru" if self.reset_after else "gru_reset_before"
 
     def _make_bias(self) -> Variable:

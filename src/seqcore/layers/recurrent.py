@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from .. import _core
 from .. import random as _random
-from ..autograd import Gradient, Tensor, gradient_home, has_gradient_homes, is_recording, record
+from ..autograd import (
+    Gradient,
+    Tensor,
+    gradient_home,
+    has_gradient_homes,
+    is_recording,
+    record,
+    recorded,
+    tensor_of,
+)
 from .arguments import Shape, as_lengths, as_mask
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
 from .registry import register
@@ -47,30 +56,30 @@ def run(
         states: which final states become tensors: 0 none, 1 all, 2 all but h (of a cell, whose h is its output).
 
     Returns:
-        The output, per direction the final states as arrays, and the tensors of those asked for.
+        The output, per direction the final states as arrays (if the layer is stateful or ``states`` asks for some), and
+        the tensors of those asked for.
     """
     first = parts[0]
     inputs: list[Any] = [x]
     for part in parts:
         inputs += part._variables()
+    weights = inputs[1:]
     # Arguments that have their default value are left out: each costs time on the way into the core.
-    options: dict[str, Any] = {"sequences": sequences}
-    if any(initial):
+    options: dict[str, Any] = {}
+    need_initial = False
+    for given in initial:
+        need_initial = need_initial or given is not None
+    if need_initial:
         starts: list[tuple[Array, ...] | None] = []
         for given in initial:
             starts.append(None if given is None else tuple([np.ascontiguousarray(one._array) for one in given]))
             inputs += given or ()
         options["initial"] = starts
-    need_dx = is_recording((x,))
-    need_weights = is_recording(inputs[1 : 1 + 3 * len(parts)])
-    if not (need_dx or need_weights or is_recording(inputs[1 + 3 * len(parts) :])):
-        options["save"] = False
-        options["packed"] = first._packed_weights(inputs[1 : 1 + 3 * len(parts)])
-    if any(reverse):
+    need_dx, need_weights = recorded(x), is_recording(weights)
+    save = need_dx or need_weights or (need_initial and is_recording(inputs))
+    if len(parts) > 1 or reverse[0]:
         options["reverse"] = reverse
         options["scan_order"] = scan_order
-    elif len(parts) > 1:
-        options["reverse"] = reverse
     if mask is not None:
         options["mask"] = mask
         options["zero_masked"] = zero_masked
@@ -79,19 +88,25 @@ def run(
     if scales is not None:
         options["x_scale"] = [one[0] for one in scales]
         options["h_scale"] = [one[1] for one in scales]
-    activation, recurrent_activation = first._core_activations
-    if activation != "tanh":
-        options["activation"] = activation
-    if recurrent_activation != "sigmoid":
-        options["recurrent_activation"] = recurrent_activation
+    if first.activation != "tanh":
+        options["activation"] = first.activation
+    if first._gated and first.recurrent_activation != "sigmoid":
+        options["recurrent_activation"] = first.recurrent_activation
     if first._mixed:
         options["mixed"] = True
     y, finals, saved = _core.recurrent_forward(
-        first._core_cell, x._array, [part._arrays() for part in parts], **options
+        first._core_cell,
+        x._array,
+        [part._arrays() for part in parts],
+        sequences,
+        save,
+        states != 0 or first.stateful,
+        None if save else first._packed_weights(weights),
+        **options,
     )
-    out = Tensor(y)
+    out = tensor_of(y)
     skipped = 1 if states == 2 else 0
-    tensors = [Tensor(one) for final in finals for one in final[skipped:]] if states else []
+    tensors = [tensor_of(one) for final in finals for one in final[skipped:]] if states else []
     if saved is None:
         return out, finals, tensors
 
@@ -100,30 +115,27 @@ def run(
         if dstates and any([one is not None for one in dstates]):
             each = iter([None if one is None else np.ascontiguousarray(one) for one in dstates])
             dfinals = [tuple([None] * skipped + [next(each) for _ in final[skipped:]]) for final in finals]
-        steps = any([getattr(part, "step_gradients", False) for part in parts])
+        steps = False
+        for part in parts:
+            steps = steps or part.step_gradients
         homes: Any = None
         if need_weights and has_gradient_homes():
             homes = [
                 tuple([None if one is None else gradient_home(one) for one in part._variables()]) for part in parts
             ]
         dx, dweights, dstarts, dsteps = _core.recurrent_backward(
-            saved,
-            None if dy is None else with_features(dy),
-            dfinals,
-            need_dx=need_dx,
-            need_weights=need_weights,
-            step_gradients=steps,
-            out=homes,
+            saved, None if dy is None else with_features(dy), dfinals, need_dx, need_weights, need_initial, steps, homes
         )
-        if steps and dsteps is not None:
+        if dsteps is not None:
             for part, one in zip(parts, dsteps, strict=True):
-                part.last_step_gradients = one  # type: ignore[attr-defined]
+                part.last_step_gradients = one
         gradients: list[Gradient] = [dx]
         for i in range(len(parts)):
-            gradients.extend((None, None, None) if dweights is None else dweights[i])
-        for given, dstart in zip(initial, dstarts, strict=True):
-            if given is not None:
-                gradients.extend(dstart)
+            gradients += (None, None, None) if dweights is None else dweights[i]
+        if dstarts is not None:
+            for given, dstart in zip(initial, dstarts, strict=True):
+                if given is not None:
+                    gradients += dstart
         return gradients
 
     record((out, *tensors), inputs, backward)
@@ -162,8 +174,6 @@ class RecurrentLayer(RecurrentWeights):
         super().__init__(units, **kwargs)
         self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
         self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
-        self.step_gradients = False
-        self.last_step_gradients: Array | None = None
         self._state: list[Array] | None = None
         self._stddev = 0.0
 
@@ -239,7 +249,7 @@ class RecurrentLayer(RecurrentWeights):
         )
         if drop:
             self._drawn()
-        return y, finals[0], states
+        return y, finals[0] if finals else (), states
 
     def _input_width(self) -> int:
         return self.kernel.shape[0]
