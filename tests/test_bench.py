@@ -5,8 +5,11 @@ import mmap
 import os
 import runpy
 import stat
+import subprocess
 import sys
+import textwrap
 import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -25,6 +28,14 @@ CELLS = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
 GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
 FAST = ["--seconds", "0.0005", "--rounds", "1", "--threads", "1"]
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+def is_running(process):
+    """Whether a process is there and not a zombie, which waits for its parent to look."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def make_layers(rng, cell, inputs, units, layers, directions):
@@ -566,6 +577,31 @@ def test_what_a_killed_run_leaves(tmp_path, monkeypatch, capsys):
     found = json.loads((tmp_path / "report.json").read_text())["runs"]["curve"]
     assert [row["case"] for row in found["rows"]] == ["units-7/LSTM", "units-16/LSTM"] and not found["complete"]
     assert "Not complete" in (tmp_path / "tables.md").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems let a process outlive its parent")
+def test_contenders_end_with_the_benchmark(tmp_path):
+    """Also in the midst of a call, and when the benchmark had no time to tidy up."""
+    text = """
+        from pathlib import Path
+        from seqcore.bench.runner import _Contender
+        one = _Contender("seqcore", None, 1, Path(sys.argv[1]))
+        one.ask("hello", threads=1)
+        one._process.stdin.write('{"do": "peak", "seconds": 60}\\n')
+        one._process.stdin.flush()
+        print(one._process.pid, flush=True)
+        sys.stdin.read()
+    """
+    words = [sys.executable, "-c", "import sys\n" + textwrap.dedent(text), str(tmp_path)]
+    path, pipe = os.pathsep.join(os.path.abspath(one) for one in sys.path), subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, env={**os.environ, "PYTHONPATH": path}) as benchmark:
+        contender = int(benchmark.stdout.readline())
+        assert is_running(contender)
+        benchmark.kill()
+    deadline = time.monotonic() + 20
+    while is_running(contender) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(contender)
 
 
 @pytest.mark.parametrize(
