@@ -307,10 +307,6 @@ def _holds_arrays(value: Any) -> bool:
 _Node = tuple[Sequence[Tensor], Sequence[Any], Backward, list[int | None]]
 
 
-def _node(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward) -> _Node:
-    return outputs, inputs, backward, [one.version if type(one) is Variable else None for one in inputs]
-
-
 class _Local(threading.local):
     """Tapes that record in this thread, and where the gradients of a model's variables shall be written."""
 
@@ -353,12 +349,14 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward)
 
     ``outputs`` and ``inputs`` are kept as they are.
     """
-    node = None
+    node: _Node | None = None
     for tape in _local.tapes:
         tracked = tape._tracked
         for x in inputs:
             if id(x) in tracked or (type(x) is Variable and x.trainable):
-                node = node or _node(outputs, inputs, backward)
+                if node is None:
+                    versions = [one.version if type(one) is Variable else None for one in inputs]
+                    node = outputs, inputs, backward, versions
                 tape._add(node)
                 break
 
@@ -408,7 +406,7 @@ class GradientTape:
 
     def watch(self, tensor: Tensor | Iterable[Tensor]) -> None:
         """Follows ``tensor`` (or each of several) although it is no trainable variable."""
-        for one in [tensor] if isinstance(tensor, Tensor) else list(tensor):
+        for one in (tensor,) if isinstance(tensor, Tensor) else list(tensor):
             if not isinstance(one, Tensor):
                 raise TypeError(f"tensor: expected a Tensor, got {type(one).__name__}; wrap arrays with Tensor(...)")
             self._watched.append(one)
@@ -458,7 +456,7 @@ class GradientTape:
         for tape in _local.tapes:
             if tape is not self and any(map(tape._follows, targets)):
                 dense = tuple(g for g in results if isinstance(g, Tensor))
-                tape._add(_node(dense, tuple(flat), _refuse_second_order))
+                tape._add((dense, flat, _refuse_second_order, [None] * len(flat)))
         return results if flat_already else _unflatten(sources, iter(results))
 
     def gradient_into(self, target: Tensor, homes: Sequence[tuple[Variable, Array | None]]) -> list[Gradient]:

@@ -60,10 +60,13 @@ def run(
         the tensors of those asked for.
     """
     first = parts[0]
-    inputs: list[Any] = [x]
+    weights: list[Any] = []
+    arrays = []
     for part in parts:
-        inputs += part._variables()
-    weights = inputs[1:]
+        kernel, recurrent, bias = part._variables()
+        weights += (kernel, recurrent, bias)
+        arrays.append((kernel._array, recurrent._array, None if bias is None else bias._array))
+    inputs: list[Any] = [x, *weights]
     # Arguments that have their default value are left out: each costs time on the way into the core.
     options: dict[str, Any] = {}
     need_initial = False
@@ -97,7 +100,7 @@ def run(
     y, finals, saved = _core.recurrent_forward(
         first._core_cell,
         x._array,
-        [part._arrays() for part in parts],
+        arrays,
         sequences,
         save,
         states != 0 or first.stateful,
@@ -127,8 +130,8 @@ def run(
             saved, None if dy is None else with_features(dy), dfinals, need_dx, need_weights, need_initial, steps, homes
         )
         if dsteps is not None:
-            for part, one in zip(parts, dsteps, strict=True):
-                part.last_step_gradients = one
+            for part, steps_of_part in zip(parts, dsteps, strict=True):
+                part.last_step_gradients = steps_of_part
         gradients: list[Gradient] = [dx]
         for i in range(len(parts)):
             gradients += (None, None, None) if dweights is None else dweights[i]
