@@ -90,10 +90,13 @@ class Layer : public Saved {
     constexpr double kCached = double(1 << 20);
     const bool few = c.batch < 2 * threads_ && c.units >= 256;
     const bool large = double(gates_of(c.cell) * c.units * c.units) * sizeof(T) > kCached && c.batch < 32 * threads_;
+    // Sharing the products keeps the gates of all steps, which a call without a way back should not pay with much memory.
+    constexpr double kMostGates = double(1 << 26);
+    const bool little = options.save || double(rows()) * double(gates_of(c.cell) * c.units) * sizeof(T) < kMostGates;
     if (threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || large))
       c.partition = Partition::kUnits;
-    else
-      c.partition = c.batch * c.directions < threads_ ? Partition::kProducts : Partition::kSequences;
+    else if (c.batch * c.directions < threads_ && little)
+      c.partition = Partition::kProducts;
     c.keep = options.save || c.partition != Partition::kSequences;
     allocate();
   }

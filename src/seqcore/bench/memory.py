@@ -134,7 +134,6 @@ def training_step(
 
     bias = 6 * h if cell == "GRU" else gates * h
     gradients = {"x": batch * steps * inputs, "weights": (inputs + h) * gates * h + bias}
-    gradients["states, first and last"] = 2 * (1 + (cell == "LSTM")) * batch * h
     if ragged:
         gradients["y"] = batch * steps * h  # the output, which is a view of h in a batch without lengths
 
