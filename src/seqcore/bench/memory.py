@@ -118,7 +118,7 @@ def training_step(
 
     >>> memory = training_step("LSTM", 20, 35, 650, 650)
     >>> [round(sum(part.values()) / 2**20, 1) for part in (memory.saved, memory.gradients, memory.scratch)]
-    [10.6, 14.8, 28.0]
+    [10.6, 14.6, 28.0]
     """
     size = np.dtype(dtype).itemsize
     lanes = LANES[isa] * 4 // size
