@@ -121,21 +121,15 @@ void pack_panel_transposed(const T* from, Index stride, Index N, Index units, In
         const Index n0 = (panel * Blocks<T, 1>::kPanel + v) * kWidth;
         E* out = to + (k0 + column) / kDepth<E> * width + v * kWidth;
         const T* in = from + n0 * stride + source;
-        if (count == kWidth && n0 + kWidth <= N) {
-          ei::PacketBlock<P, kWidth> block;
+        const int rows = int(std::min<Index>(kWidth, N - n0)), lines = G == 1 ? count : padded;
+        ei::PacketBlock<P, kWidth> block;
+        if (count == kWidth && rows == kWidth)
           for (int i = 0; i < kWidth; ++i) block.packet[i] = load<P>(in + i * stride);
-          ei::ptranspose(block);
-          for (int i = 0; i < kWidth; i += kDepth<E>)
-            pack_lanes<T>(out + i / kDepth<E> * width, kWidth, i, kWidth, [&](Index k) { return block.packet[k]; });
-        } else {
-          const int rows = int(std::min<Index>(kWidth, N - n0)), lines = G == 1 ? count : padded;
-          for (int i = 0; i < lines; i += kDepth<E>)
-            pack_lanes<T>(out + i / kDepth<E> * width, kWidth, i, lines, [&](Index k) {
-              alignas(64) T part[kWidth] = {};
-              for (int n = 0; n < rows && k < count; ++n) part[n] = in[n * stride + k];
-              return load<P>(part);
-            });
-        }
+        else
+          for (int i = 0; i < kWidth; ++i) block.packet[i] = i < rows ? load_first<P>(in + i * stride, count) : fill<P>(0);
+        ei::ptranspose(block);
+        for (int i = 0; i < lines; i += kDepth<E>)
+          pack_lanes<T>(out + i / kDepth<E> * width, kWidth, i, lines, [&](Index k) { return block.packet[k]; });
       }
     });
     k0 += Blocks<T, G>::panel_vectors(units, gates) * kWidth;
