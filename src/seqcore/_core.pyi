@@ -86,8 +86,8 @@ def recurrent_backward(
     """Gradients of what `saved` is from.
 
     Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the initial
-    state, and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the weights' gradients,
-    undefined after an exception.
+    state (with `need_initial`), and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the
+    weights' gradients, undefined after an exception.
     """
 
 def context_scan_forward(

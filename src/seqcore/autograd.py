@@ -318,14 +318,6 @@ class _Local(threading.local):
 _local = _Local()
 
 
-def recorded(x: Tensor) -> bool:
-    """Whether some active tape follows ``x``."""
-    for tape in _local.tapes:
-        if id(x) in tape._tracked or (type(x) is Variable and x.trainable):
-            return True
-    return False
-
-
 def is_recording(inputs: Iterable[Any]) -> bool:
     """Whether some active tape follows one of ``inputs``, so that an operation must keep what its way back needs."""
     for tape in _local.tapes:
@@ -456,7 +448,7 @@ class GradientTape:
         for tape in _local.tapes:
             if tape is not self and any(map(tape._follows, targets)):
                 dense = tuple(g for g in results if isinstance(g, Tensor))
-                tape._add((dense, flat, _refuse_second_order, [None] * len(flat)))
+                tape._add((dense, tuple(flat), _refuse_second_order, [None] * len(flat)))
         return results if flat_already else _unflatten(sources, iter(results))
 
     def gradient_into(self, target: Tensor, homes: Sequence[tuple[Variable, Array | None]]) -> list[Gradient]:

@@ -66,7 +66,7 @@ PARTS = {
     "stream": Part("One step of a stream", "stream", ("1x1x4x5x1/LSTM",)),
     "small": Part("Small work, one thread", "small", ("least/LSTM",), threads=1),
     "growth": Part("Growth of time and memory", "growth", ("batch-16", "steps-25"), alone=True),
-    # The large one takes 3 GB and minutes for each contender: `seqcore bench --what ptb --cases large`.
+    # The large one takes minutes and much memory for each contender: `seqcore bench --what ptb --cases large`.
     "ptb": Part("Whole training steps of the Penn Treebank model", "ptb", ("2x3x9x4x2",), names=("small", "medium")),
     "imdb": Part("The IMDB model", "imdb", ("4x3x30x5x2/LSTM",)),
     "curve": Part("Curves of a training step", "curve", ("units-7", "units-16", "batch-1", "steps-1", "steps-2")),

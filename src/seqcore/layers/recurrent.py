@@ -20,7 +20,6 @@ from ..autograd import (
     has_gradient_homes,
     is_recording,
     record,
-    recorded,
     tensor_of,
 )
 from .arguments import Shape, as_lengths, as_mask
@@ -69,16 +68,14 @@ def run(
     inputs: list[Any] = [x, *weights]
     # Arguments that have their default value are left out: each costs time on the way into the core.
     options: dict[str, Any] = {}
-    need_initial = False
-    for given in initial:
-        need_initial = need_initial or given is not None
+    need_initial = any(initial)
     if need_initial:
         starts: list[tuple[Array, ...] | None] = []
         for given in initial:
             starts.append(None if given is None else tuple([np.ascontiguousarray(one._array) for one in given]))
             inputs += given or ()
         options["initial"] = starts
-    need_dx, need_weights = recorded(x), is_recording(weights)
+    need_dx, need_weights = is_recording((x,)), is_recording(weights)
     save = need_dx or need_weights or (need_initial and is_recording(inputs))
     if len(parts) > 1 or reverse[0]:
         options["reverse"] = reverse
