@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
+from ._validation import at_least
 from .autograd import Tensor, Variable, as_array
-from .checks import at_least
 from .layers.base import as_lengths
 
 Array = NDArray[Any]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import random as _random
+from ._validation import seed_or_none
 from .autograd import float_dtype
-from .checks import seed_or_none
 
 Array = NDArray[Any]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
+from ._validation import at_least
 from .beam import beam_search, log_softmax
-from .checks import at_least
 from .text import Ids, Vocabulary, bptt_batches, check_ids
 
 if TYPE_CHECKING:

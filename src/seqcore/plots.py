@@ -6,7 +6,7 @@ import io
 import os
 from typing import Any
 
-from .io import atomic_write
+from .saving.files import atomic_write
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -14,7 +14,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import at_least
+from ._validation import at_least
+from .saving.files import atomic_write
 from .text import PathLike
 
 Question = tuple[str, str, str, str]
@@ -94,8 +95,6 @@ def questions() -> dict[str, list[Question]]:
 
 def write_questions(path: PathLike) -> None:
     """Writes :func:`questions` in the format of questions-words.txt."""
-    from .io import atomic_write
-
     lines = [
         line for name, asked in questions().items() for line in (f": {name}", *(" ".join(words) for words in asked))
     ]
@@ -124,7 +123,6 @@ def sentences(words: int = 1_000_000, seed: int = 1) -> list[list[str]]:
 
 def write_sentences(path: PathLike, words: int = 1_000_000, seed: int = 1) -> None:
     """Writes :func:`sentences`, one per line."""
-    from .io import atomic_write
 
     def pieces() -> Iterator[bytes]:
         for names, ends in _blocks(words, seed):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .checks import real
+from ._validation import real
 
 
 def _positive(name: str, value: Any) -> float:

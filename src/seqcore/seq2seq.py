@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import ops, random
+from ._validation import at_least
 from .autograd import Tensor
 from .beam import Beam, beam_search, log_softmax
-from .checks import at_least
 from .layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
 from .layers.registry import register
 from .models import Model

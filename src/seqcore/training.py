@@ -16,10 +16,10 @@ from numpy.typing import DTypeLike
 from . import losses as _losses
 from . import metrics as _metrics
 from . import optimizers as _optimizers
+from ._validation import at_least
 from .autograd import Variable
 from .batches import ArraySource, Source, is_list_of_batches, make_batch, make_source
 from .callbacks import CallbackList, History, ProgressBar
-from .checks import at_least
 from .layers.base import Layer
 from .steps import Arena, Step, Tracker, structure
 

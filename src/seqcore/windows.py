@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import at_least
+from ._validation import at_least
 from .text import Ids, check_ids
 
 Batch = tuple[Ids, Ids]

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import _core
-from ..io import atomic_write
 from ..plots import new_figure
+from ..saving.files import atomic_write
 from .cases import select_cases
 from .command_line import Parser, check_peers, measure, words
 from .figures import draw

@@ -9,8 +9,8 @@ import sys
 import warnings
 from collections.abc import Callable
 
+from .._validation import real
 from ..autograd import Array
-from ..checks import real
 from .base import Callback, Logs
 
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..checks import real
+from .._validation import real
 from .base import Callback, Logs
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..autograd import Array, GradientTape
 from ..batches import make_batch
-from ..io import atomic_write
+from ..saving.files import atomic_write
 from .base import Callback, Logs
 
 if TYPE_CHECKING:

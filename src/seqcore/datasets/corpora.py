@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checks import at_least
+from .._validation import at_least
 from ..grammar import END, Grammar, english
 from ..text import Ids, PathLike, Vocabulary, read_words
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import at_least
+from .._validation import at_least
 from ..text import PathLike, open_plain, read_lines
 
 LABELS = ("negative", "positive")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import at_least
+from .._validation import at_least
 from ..text import PathLike, read_lines
 
 Values = NDArray[np.float64]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import at_least
+from .._validation import at_least
 from ..grammar import END, Grammar, Rule
 from ..text import Ids, PathLike, Vocabulary, read_lines
 from ..tokens import Tokenizer

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import at_least
+from .._validation import at_least
 from ..grammar import Grammar, Rule
 from ..text import Vocabulary
 

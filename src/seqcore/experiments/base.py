@@ -24,8 +24,8 @@ from .. import _core, random
 from ..callbacks import Callback, EarlyStopping
 from ..callbacks.base import Logs
 from ..callbacks.progress import duration
-from ..io import atomic_write
 from ..plots import new_figure, save_figure
+from ..saving.files import atomic_write
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -15,8 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
+from .._validation import seed_or_none
 from ..autograd import Tensor, Variable, as_array, record
-from ..checks import seed_or_none
 from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes
 from .arguments import as_lengths as as_lengths

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
+from .._validation import at_least
 from ..autograd import Gradient, Tensor, Variable, gradient_home, is_recording, record
-from ..checks import at_least
 from .parameters import RecurrentWeights
 from .recurrent import RecurrentLayer, _arguments, with_features
 from .registry import register

@@ -14,8 +14,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
+from .._validation import at_least
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
-from ..checks import at_least
 from .arguments import Shape, activation_name, as_mask, check_rate
 from .base import DropoutSource, Layer
 from .registry import register

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
+from .._validation import at_least
 from ..autograd import Tensor, Variable
-from ..checks import at_least
 from .arguments import activation_name, check_rate
 from .base import DropoutSource, Layer
 from .core import ACTIVATIONS

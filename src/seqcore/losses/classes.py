@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from .._validation import at_least
 from ..autograd import Array, Gradient, Tensor, as_array, is_recording
-from ..checks import at_least
 from .base import BuiltIn, Loss, OverAxis, Singles
 from .formulas import (
     binary_logits_backward,

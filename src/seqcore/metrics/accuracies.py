@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import at_least
 from ..autograd import Array, as_array
-from ..checks import at_least
 from ..losses import ids_of, mask_of, same_shape
 from .base import Average, PairMean
 

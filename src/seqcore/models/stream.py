@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from .. import _core
-from ..checks import at_least
+from .._validation import at_least
 
 if TYPE_CHECKING:
     from .sequential import Sequential

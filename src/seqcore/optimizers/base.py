@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core, schedules
+from .._validation import real
 from ..autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
-from ..checks import real
 from ..schedules import LearningRateSchedule
 
 Rate = float | LearningRateSchedule | Callable[[], float] | dict[str, Any]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from .._validation import real
 from ..autograd import Array
-from ..checks import real
 from .base import Optimizer, Rate, Rows, Work
 
 
