@@ -52,3 +52,32 @@ def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf, 
     if not (math.isfinite(number) and low <= number <= high) or (open_high and number == high):
         raise ValueError(f"{name}: expected {wanted}, got {value!r}")
     return number
+
+
+def default_only(name: str, value: Any, default: Any, reason: str) -> None:
+    """Accepts an argument of Keras or gensim at the one value that it can have here.
+
+    ``default`` may be a tuple: then each of its elements is accepted, and the first is named in the message. Type and
+    value must be the default's; only numbers are compared across types (True is 1, as both libraries have it).
+
+    Raises:
+        ValueError: any other value; the message names the argument and the reason.
+
+    >>> default_only("jit_compile", True, (False, "auto"), "nothing is compiled")
+    Traceback (most recent call last):
+    ValueError: jit_compile: expected False (nothing is compiled), got True
+    """
+    accepted = default if isinstance(default, tuple) else (default,)
+    for allowed in accepted:
+        if value is allowed:
+            return
+        numbers = isinstance(value, (int, float)) and isinstance(allowed, (int, float))
+        if (numbers or type(value) is type(allowed)) and value == allowed:
+            return
+    raise ValueError(f"{name}: expected {accepted[0]!r} ({reason}), got {short_repr(value)}")
+
+
+def short_repr(value: Any, limit: int = 80) -> str:
+    """``repr(value)`` in one line of at most ``limit`` characters, for messages."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
