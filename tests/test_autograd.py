@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+import seqcore
 from seqcore import ops
 from seqcore.autograd import (
     GradientTape,
@@ -13,11 +16,14 @@ from seqcore.autograd import (
     Variable,
     add_gradients,
     as_array,
+    float_dtype,
     floatx,
     is_recording,
     set_floatx,
 )
+from seqcore.language import build_model
 from seqcore.layers import LSTM, Dense, Embedding
+from seqcore.losses.targets import step_weights
 
 
 def test_variables_are_followed_and_tensors_only_when_watched() -> None:
@@ -253,3 +259,58 @@ def test_a_target_that_left_the_tape() -> None:
         tape.gradient(total, w)
     with pytest.raises(TypeError, match="target: expected a Tensor, got str$"):
         tape.gradient("loss", w)
+
+
+# --- types and masked arrays -----------------------------------------------------------------------------------------
+
+WRONG_DTYPES = ["flaot32", "bfloat16", "mixed_float16", "float8_e4m3", "datetime64", "V4", object(), [("a", "f4")], 3]
+DTYPES = {
+    "set_floatx": set_floatx,
+    "set_dtype_policy": seqcore.set_dtype_policy,
+    "Tensor": lambda dtype: Tensor([1.0], dtype),
+    "Variable": lambda dtype: Variable([1.0], dtype=dtype),
+    "ops.cast": lambda dtype: ops.cast([1.0], dtype),
+    "ops.zeros": lambda dtype: ops.zeros((2,), dtype),
+    "ops.ones": lambda dtype: ops.ones((2,), dtype),
+    "ops.zeros_like": lambda dtype: ops.zeros_like([1.0], dtype),
+    "ops.ones_like": lambda dtype: ops.ones_like([1.0], dtype),
+    "Dense": lambda dtype: Dense(2, dtype=dtype),
+    "LSTM": lambda dtype: LSTM(2, dtype=dtype),
+    "Input": lambda dtype: seqcore.layers.Input((2,), dtype=dtype),
+    "add_weight": lambda dtype: Dense(2).add_weight((2, 2), dtype=dtype),
+    "Zeros": lambda dtype: seqcore.initializers.Zeros()((2,), dtype),
+    "function": lambda dtype: seqcore.initializers.get(lambda shape, dtype: np.ones(shape))((2,), dtype),
+    "pad_sequences": lambda dtype: seqcore.pad_sequences([[1]], dtype=dtype),
+    "step_weights": lambda dtype: step_weights("mean", (2,), dtype=dtype),
+    "build_model": lambda dtype: build_model(5, 2, 1, dtype=dtype),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_DTYPES, ids=str)
+@pytest.mark.parametrize("name", DTYPES)
+def test_an_unknown_dtype_is_refused_everywhere(name: str, wrong: object) -> None:
+    argument = "policy" if name == "set_dtype_policy" else "dtype"
+    with pytest.raises(ValueError, match=rf"\A{argument}: expected [^\n]*, got [^\n]*\Z"):
+        DTYPES[name](wrong)
+    assert floatx() == "float32" and Tensor([1.0]).dtype == np.float32
+
+
+def test_a_default_dtype_is_no_type() -> None:
+    for setter in (set_floatx, seqcore.set_dtype_policy):
+        with pytest.raises(ValueError, match="expected 'float32', 'float64'|expected 'float32' or 'float64'"):
+            setter(None)
+    for name in ("float32", np.float32, np.dtype("float64"), "double", float):
+        assert float_dtype(name) == np.dtype(name)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: [[x]]], ids=["array", "list", "lists"])
+def test_masked_arrays_are_refused(wrap: Callable[[object], object]) -> None:
+    hidden = wrap(np.ma.masked_array([[1.0, 1e20]], [[False, True]]))
+    for call in (Tensor, Variable, Dense(2), ops.reduce_sum, ops.relu, ops.softmax, Variable(np.ones((1, 2))).assign):
+        with pytest.raises(TypeError, match=r"\A(value|inputs): expected an array without a mask, got a MaskedArray"):
+            call(hidden)
+
+
+def test_ragged_lists_are_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match=r"\Avalue: expected rows of one length, got a ragged list\Z"):
+        Tensor([[1.0], [1.0, 2.0]])

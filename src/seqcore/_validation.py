@@ -1,10 +1,18 @@
-"""Checks of numbers that many functions take: the value in its Python type, or one line that names the argument."""
+"""Checks of numbers and types that many functions take: the value itself, or one line that names the argument."""
 
 from __future__ import annotations
 
 import math
 import operator
+import sys
 from typing import Any, SupportsFloat
+
+import numpy as np
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# Kinds of types that hold real numbers: floats, integers, booleans.
+NUMBERS = "fiub"
+_EXPECTED_DTYPES = {"f": "'float32' or 'float64'", NUMBERS: "a type of real numbers such as 'float32' or 'int32'"}
 
 
 def at_least(name: str, value: Any, least: int) -> int:
@@ -81,3 +89,50 @@ def short_repr(value: Any, limit: int = 80) -> str:
     """``repr(value)`` in one line of at most ``limit`` characters, for messages."""
     text = " ".join(repr(value).split())
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
+    """The NumPy type of a ``dtype=`` argument; None is no type, callers put their default in its place.
+
+    Args:
+        name: of the argument.
+        value: a name, a class or a NumPy type.
+        kinds: letters of the kinds that fit; "f" alone means float32 and float64, which the core knows.
+
+    Raises:
+        ValueError: for a type of another kind, and for what is no type.
+
+    >>> as_dtype("dtype", "int32", NUMBERS)
+    dtype('int32')
+    >>> as_dtype("dtype", "flaot32")
+    Traceback (most recent call last):
+    ValueError: dtype: expected 'float32' or 'float64', got 'flaot32'
+    """
+    # np.dtype(None) is float64, and float64 == None is True: nothing here may compare a type with None.
+    try:
+        dtype: np.dtype[Any] | None = None if value is None else np.dtype(value)
+    except (TypeError, ValueError, SyntaxError, AttributeError):
+        dtype = None
+    if dtype is not None and dtype.isnative and (dtype in FLOATS if kinds == "f" else dtype.kind in kinds):
+        return dtype
+    expected = _EXPECTED_DTYPES.get(kinds, "a type of numbers or strings such as 'int32' or object")
+    raise ValueError(f"{name}: expected {expected}, got {short_repr(value)}")
+
+
+def first_element(value: Any) -> Any:
+    """What a nested list begins with: something with a type, which is meant, or a Python number."""
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return value
+
+
+def refuse_masked(name: str, value: Any) -> None:
+    """Refuses a masked array, or a list of them: ``np.asarray`` would take what they hide for valid numbers.
+
+    Raises:
+        TypeError: for a masked array.
+    """
+    # NumPy loads the module when it is first used: without it there is no such array.
+    module = sys.modules.get("numpy.ma")
+    if module is not None and isinstance(first_element(value), module.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a MaskedArray; fill it (x.filled(0)) first")

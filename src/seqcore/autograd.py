@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ._validation import NUMBERS, as_dtype, first_element, refuse_masked
+
 Array = NDArray[Any]
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _settings = {"floatx": np.dtype(np.float32)}
 
 
@@ -35,20 +36,12 @@ def set_floatx(dtype: DTypeLike) -> None:
     Raises:
         ValueError: for any other type.
     """
-    _settings["floatx"] = float_dtype(dtype)
+    _settings["floatx"] = as_dtype("dtype", dtype)
 
 
 def float_dtype(dtype: DTypeLike | None) -> np.dtype[Any]:
     """The NumPy type of a ``dtype=`` argument; ``None`` is :func:`floatx`."""
-    if dtype is None:
-        return _settings["floatx"]
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found not in _FLOATS:
-        raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
-    return found
+    return _settings["floatx"] if dtype is None else as_dtype("dtype", dtype)
 
 
 class Tensor:
@@ -166,6 +159,7 @@ class Variable(Tensor):
 
     def assign(self, value: Any) -> Variable:
         """Writes ``value`` (same shape) in place."""
+        refuse_masked("value", value)
         new = value._array if isinstance(value, Tensor) else np.asarray(value)
         if new.shape != self.shape:
             raise ValueError(f"value: expected shape {self.shape} for variable {self.name!r}, got {new.shape}")
@@ -278,28 +272,38 @@ Gradient = Array | IndexedSlices | None
 Backward = Callable[..., Sequence[Gradient]]
 
 
-def as_array(value: Any, dtype: DTypeLike | None = None) -> Array:
-    """``value`` as an array: tensors give theirs, Python numbers and lists of floats become ``floatx``."""
-    if isinstance(value, np.ndarray):
+def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") -> Array:
+    """``value`` as an array: tensors give theirs, Python numbers and lists of floats become ``floatx``.
+
+    Args:
+        value: anything ``np.asarray`` takes.
+        dtype: type of the result.
+        name: of the argument, for errors.
+
+    Raises:
+        TypeError: for what holds no numbers, and for masked arrays, whose masks would be lost.
+        ValueError: for ragged lists, and for a ``dtype`` that is no type of numbers.
+    """
+    if type(value) is np.ndarray:
         array = value
     elif isinstance(value, Tensor):
         array = value._array
     elif isinstance(value, IndexedSlices):
         array = np.asarray(value)
     else:
-        array = np.asarray(value)
-        if array.dtype == np.float64 and not isinstance(value, np.generic) and not _holds_arrays(value):
+        refuse_masked(name, value)
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
+        if array.dtype == np.float64 and not hasattr(first_element(value), "dtype"):
             array = array.astype(_settings["floatx"])
-    if array.dtype.kind in "USOV":
-        raise TypeError(f"value: expected numbers, got {type(value).__name__} of type {array.dtype}")
-    return array if dtype is None or array.dtype == dtype else array.astype(dtype)
-
-
-def _holds_arrays(value: Any) -> bool:
-    """Whether a list holds NumPy values, whose type is meant, rather than Python numbers."""
-    while isinstance(value, (list, tuple)) and value:
-        value = value[0]
-    return isinstance(value, (np.ndarray, np.generic, Tensor))
+    if array.dtype.kind not in NUMBERS:
+        raise TypeError(f"{name}: expected numbers, got {type(value).__name__} of type {array.dtype}")
+    if dtype is None or array.dtype is dtype:
+        return array
+    dtype = as_dtype("dtype", dtype, NUMBERS)
+    return array if array.dtype == dtype else array.astype(dtype)
 
 
 # One recorded operation: its outputs, its inputs, the function for its way back, and the versions of those inputs that

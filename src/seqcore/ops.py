@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
+from ._validation import NUMBERS, as_dtype
 from .autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, floatx, gradient_home, is_recording, record
 from .clipping import clip as clip
 from .clipping import clip_by_global_norm as clip_by_global_norm
@@ -466,11 +467,13 @@ def split(x: Any, num_or_size_splits: int | Sequence[int], axis: int = 0) -> lis
 def cast(x: Any, dtype: DTypeLike) -> Tensor:
     """The values as another type; gradients flow between float types."""
     a = as_tensor(x)
-    kind = np.dtype(dtype)
-    if a.dtype == kind:
+    if a.dtype is dtype:
         return a
-    y = a._array.astype(kind)
-    if kind.kind != "f" or a.dtype.kind != "f":
+    new = as_dtype("dtype", dtype, NUMBERS)
+    if a.dtype == new:
+        return a
+    y = a._array.astype(new)
+    if new.kind != "f" or a.dtype.kind != "f":
         return Tensor(y)
     return wrap(y, (a,), lambda g: (g.astype(a.dtype),))
 
@@ -525,22 +528,22 @@ def _index(one: Any) -> Any:
 
 def zeros(shape: int | Sequence[int], dtype: DTypeLike | None = None) -> Tensor:
     """Zeros of ``floatx`` or the given type."""
-    return Tensor(np.zeros(shape, floatx() if dtype is None else dtype))
+    return Tensor(np.zeros(shape, floatx() if dtype is None else as_dtype("dtype", dtype, NUMBERS)))
 
 
 def ones(shape: int | Sequence[int], dtype: DTypeLike | None = None) -> Tensor:
     """Ones of ``floatx`` or the given type."""
-    return Tensor(np.ones(shape, floatx() if dtype is None else dtype))
+    return Tensor(np.ones(shape, floatx() if dtype is None else as_dtype("dtype", dtype, NUMBERS)))
 
 
 def zeros_like(x: Any, dtype: DTypeLike | None = None) -> Tensor:
     """Zeros in the shape of x."""
-    return Tensor(np.zeros_like(as_array(x), dtype))
+    return Tensor(np.zeros_like(as_array(x), None if dtype is None else as_dtype("dtype", dtype, NUMBERS)))
 
 
 def ones_like(x: Any, dtype: DTypeLike | None = None) -> Tensor:
     """Ones in the shape of x."""
-    return Tensor(np.ones_like(as_array(x), dtype))
+    return Tensor(np.ones_like(as_array(x), None if dtype is None else as_dtype("dtype", dtype, NUMBERS)))
 
 
 def _comparison(name: str, function: Callable[[Array, Array], Any], text: str) -> Callable[[Any, Any], Tensor]:

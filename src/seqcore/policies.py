@@ -60,7 +60,10 @@ def types_of(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
         return float_dtype(None), _settings["mixed"]
     if isinstance(dtype, str) and dtype == MIXED:
         return np.dtype(np.float32), True
-    return float_dtype(dtype), False
+    try:
+        return float_dtype(dtype), False
+    except ValueError:
+        raise ValueError(f"dtype: expected 'float32', 'float64' or '{MIXED}', got {dtype!r:.80}") from None
 
 
 def products_of(dtype: np.dtype[Any], mixed: bool) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
-from .._validation import seed_or_none
+from .._validation import NUMBERS, as_dtype, seed_or_none
 from ..autograd import Tensor, Variable, as_array, record
 from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes
@@ -187,7 +187,7 @@ class Layer:
         sizes = tuple(shape or ())
         if initializer is None:
             initializer = "glorot_uniform" if len(sizes) > 1 else "zeros"
-        kind = self._dtype if dtype is None else np.dtype(dtype)
+        kind = self._dtype if dtype is None else as_dtype("dtype", dtype, NUMBERS)
         if kind.kind == "f":
             values: Any = _initializers.get(initializer)(sizes, kind)
         else:
@@ -408,9 +408,7 @@ class Layer:
             )
         if value is None:
             raise ValueError(f"inputs: expected data for layer {self.name!r}, got None")
-        array = as_array(value)
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"inputs: expected real numbers for layer {self.name!r}, got type {array.dtype}")
+        array = as_array(value, name="inputs")
         if array.dtype != self._dtype and self._casts(array.dtype):
             array = array.astype(self._dtype)
         return Tensor(array)

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import at_least
+from .._validation import NUMBERS, as_dtype, at_least
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
 from .arguments import Shape, activation_name, as_mask, check_rate
 from .base import DropoutSource, Layer
@@ -57,7 +57,7 @@ class InputLayer(Layer):
         name: str | None = None,
         **unknown: Any,
     ) -> None:
-        kind = None if dtype is None else np.dtype(dtype)
+        kind = None if dtype is None else as_dtype("dtype", dtype, NUMBERS)
         unknown.pop("trainable", None)
         if batch_shape is None:
             if shape is None:

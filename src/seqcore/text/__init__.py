@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .._validation import at_least
+from .._validation import NUMBERS, as_dtype, at_least
 from ..saving.files import atomic_write
 from .files import PathLike, iterate_words, open_plain, read_lines, read_words
 
@@ -275,7 +275,7 @@ def pad_sequences(
     for name, choice in (("padding", padding), ("truncating", truncating)):
         if choice not in ("pre", "post"):
             raise ValueError(f"{name}: expected 'pre' or 'post', got {choice!r}")
-    kind = np.dtype(dtype)
+    kind = as_dtype("dtype", dtype, NUMBERS + "OSU")
     rows: list[Array] = []
     for number, sequence in enumerate(sequences):
         if isinstance(sequence, str) or not hasattr(sequence, "__len__"):
