@@ -1,16 +1,24 @@
 """Files: models, weights, checkpoints, exact resume, broken files, full disks, weight maps."""
 
 import errno
+import gzip
 import json
 import os
+import pickle
+import socket
+import stat
 import subprocess
 import sys
+import zipfile
+from io import BytesIO
 
 import numpy as np
 import pytest
 
 import seqcore as sc
 from seqcore import callbacks, io, layers, losses, models, optimizers
+from seqcore.saving import atomic_write, describe_foreign_file
+from seqcore.text import Vocabulary
 
 V = 9
 
@@ -392,8 +400,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, data, monkeypatch, where):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     class Full:
-        def __init__(self, *arguments):
-            self._file = opened(*arguments)
+        def __init__(self, *arguments, **others):
+            self._file = opened(*arguments, **others)
             self.count = 0
 
         def __enter__(self):
@@ -490,6 +498,225 @@ def test_missing_folders_and_links(tmp_path, data):
     (tmp_path / "link").symlink_to(real)
     model.save(tmp_path / "link", note="new")
     assert (tmp_path / "link").is_symlink() and models.load_model(real).extra == {"note": "new"}
+
+
+# Ways to write a file of the package; each goes through ``atomic_write``.
+WRITERS = {
+    "model": lambda path: small().save(path),
+    "weights": lambda path: small().save_weights(path),
+    "checkpoint": lambda path: small().save_checkpoint(path),
+    "tensors": lambda path: io.write_tensors(path, {"a": np.ones(3)}, {}),
+    "vocabulary": lambda path: Vocabulary(["a", "b"]).save(path),
+    "vectors": lambda path: sc.KeyedVectors(np.ones((1, 2), np.float32), ["a"]).save(path),
+    "word2vec text": lambda path: sc.KeyedVectors(np.ones((1, 2), np.float32), ["a"]).save_word2vec_format(path),
+    "log": lambda path: logged(path),
+    "bytes": lambda path: atomic_write(path, [b"bytes"]),
+}
+
+
+def small():
+    model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    model.compile("adam", "mse")
+    return model
+
+
+def logged(path):
+    small().fit(np.ones((2, 3)), np.ones((2, 2)), verbose=0, callbacks=[callbacks.CSVLogger(path)])
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_saving_keeps_the_mode(tmp_path, name, mode):
+    path = tmp_path / "file"
+    old = os.umask(0o027)
+    try:
+        WRITERS[name](path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640, "a new file: what the umask leaves"
+        path.chmod(mode)
+        WRITERS[name](path)
+        assert stat.S_IMODE(path.stat().st_mode) == mode and os.listdir(tmp_path) == ["file"]
+    finally:
+        os.umask(old)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_saving_leaves_what_is_no_file(tmp_path, name):
+    """Devices and FIFOs are written through; folders, sockets and FIFOs without a reader are refused."""
+    write = WRITERS[name]
+    write("/dev/null")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    (tmp_path / "link").symlink_to("/dev/null")
+    write(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(OSError, match="No space left on device"):
+        write("/dev/full")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if name != "log":  # which reads the file first
+        with pytest.raises(OSError, match="pipe.*|without a reader") as caught:
+            write(pipe)
+        assert str(pipe) in str(caught.value)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        write(pipe)
+        assert os.read(reader, 1 << 16)
+        os.close(reader)
+        write(tmp_path / "regular")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    with pytest.raises(OSError, match=str(tmp_path)):
+        write(tmp_path)
+    server = socket.socket(socket.AF_UNIX)
+    place = os.path.relpath(tmp_path / "socket")
+    server.bind(place if len(place) < 100 else str(tmp_path / "socket"))
+    with pytest.raises(OSError, match="socket"):
+        write(tmp_path / "socket")
+    server.close()
+    assert stat.S_ISSOCK((tmp_path / "socket").stat().st_mode)
+
+
+def test_saving_where_links_lead(tmp_path):
+    real = tmp_path / "real"
+    (tmp_path / "link").symlink_to("real")
+    atomic_write(tmp_path / "link", [b"new"])
+    assert (tmp_path / "link").is_symlink() and real.read_bytes() == b"new"
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(OSError, match="round"):
+        atomic_write(tmp_path / "round", [b"new"])
+    for place in ("", tmp_path, f"{tmp_path}/new/"):
+        with pytest.raises(OSError):
+            atomic_write(place, [b"new"])
+    long = tmp_path / ("ä" * 127)
+    atomic_write(long, [b"long"])
+    assert long.read_bytes() == b"long" and len(os.listdir(tmp_path)) == 4
+
+
+def test_a_private_file_is_private_while_it_is_written(tmp_path):
+    path = tmp_path / "file"
+    path.touch(0o600)
+
+    def pieces():
+        for name in os.listdir(tmp_path):
+            assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+        yield b"secret"
+
+    atomic_write(path, pieces())
+    assert path.read_bytes() == b"secret"
+
+
+def test_a_read_only_file_is_refused(tmp_path):
+    """As ``open`` would; root, whom nothing is refused, writes and keeps the mode."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o444)
+    if os.geteuid():
+        with pytest.raises(PermissionError, match="read-only"):
+            atomic_write(path, [b"new"])
+        assert path.read_bytes() == b"old"
+    else:
+        atomic_write(path, [b"new"])
+        assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+
+
+# ---------------------------------------------------------------- files of other programs
+
+
+def zipped(*names):
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"{}")
+    return buffer.getvalue()
+
+
+class Pickled:
+    """What runs code when a pickle is opened."""
+
+    def __reduce__(self):
+        return os.mkdir, ("pickle-ran",)
+
+
+def onnx_bytes():
+    graph = b"\x0a\x04node"
+    fields = b"\x08\x09" + b"\x12\x07pytorch" + b"\x3a" + bytes([len(graph)]) + graph
+    return fields + b"\x42\x02\x10\x11"
+
+
+FOREIGN = {
+    "model.keras": (zipped("metadata.json", "config.json", "model.weights.h5"), "a Keras model"),
+    "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
+    "pytorch_model.bin": (zipped("archive/data.pkl", "archive/data/0", "archive/version"), "a PyTorch file"),
+    "old.pt": (pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2), "a PyTorch file"),
+    "arrays.npz": (zipped("a.npy", "b.npy"), "a NumPy archive"),
+    "array.npy": (b"\x93NUMPY\x01\x00" + bytes(100), "a NumPy array"),
+    "words.model": (
+        b"\x80\x04\x95" + (200).to_bytes(8, "little") + b"\x8c\x18gensim.models.word2vec\x94" + bytes(50),
+        "a gensim file",
+    ),
+    "words.kv": (b"\x80\x02cgensim.models.keyedvectors\nKeyedVectors\nq\x00" + bytes(50), "a gensim file"),
+    **{f"protocol{n}.pkl": (pickle.dumps(Pickled(), n), "a pickle file") for n in range(2, 6)},
+    "protocol0.pkl": (pickle.dumps({"a": Pickled()}, 0), "a pickle file"),
+    "protocol0.class": (pickle.dumps(np.float64, 0), "a pickle file"),
+    "model.onnx": (onnx_bytes(), "an ONNX model"),
+    "model.tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(50), "a TensorFlow Lite model"),
+    "model.index": (bytes(60) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "a TensorFlow checkpoint"),
+    "words.bin": (b"\xba\x16\x4f\x2f\x0c\x00\x00\x00" + bytes(50), "a fastText model"),
+    "model.zip": (zipped("readme.txt"), "a zip archive"),
+    "cut.zip": (zipped("config.json")[:40], "a damaged zip archive"),
+    "model.gz": (gzip.compress(b"text"), "a gzip file"),
+    "model.tar": (bytes(257) + b"ustar" + bytes(300), "a tar archive"),
+    "page.html": (b"\n<!DOCTYPE html>\n<html>", "a web page"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n", "a Git LFS pointer"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_of_other_programs_are_described(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    content, expected = FOREIGN[name]
+    for place in (name, "no-suffix"):
+        (tmp_path / place).write_bytes(content)
+        described = describe_foreign_file(tmp_path / place)
+        assert described is not None and described.startswith(expected) and "\n" not in described
+        assert "; " in described, "what to do"
+    assert not (tmp_path / "pickle-ran").exists()
+
+
+def test_own_files_and_texts_are_not_foreign(tmp_path):
+    for name, write in WRITERS.items():
+        write(tmp_path / name)
+        assert describe_foreign_file(tmp_path / name) is None, name
+    texts = {
+        "empty": b"",
+        "vectors": b"2 3\ncat 0.1 0.2 0.3\ndog 1 2 3\n",
+        "words": b"cat\ndog\ncow\n",
+        "json": b'{"a": 1}',
+        "binary": b"1 2\na " + bytes(8),
+        # 0x280 bytes of header: its first two bytes are those of a pickle.
+        "tensors": (0x280).to_bytes(8, "little") + b'{"a":' + b" " * 0x300,
+    }
+    for name, content in texts.items():
+        (tmp_path / name).write_bytes(content)
+        assert describe_foreign_file(tmp_path / name) is None, name
+    os.mkfifo(tmp_path / "pipe")
+    assert describe_foreign_file(tmp_path / "pipe") is None
+
+
+def test_files_that_the_programs_themselves_wrote(tmp_path):
+    """The same for PyTorch, whose formats of archives and of plain pickles both exist."""
+    torch = pytest.importorskip("torch")
+    net = torch.nn.LSTM(3, 4)
+    torch.save(net.state_dict(), tmp_path / "new.pt")
+    torch.save(net.state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    np.savez(tmp_path / "a.npz", np.ones(3))
+    np.save(tmp_path / "a.npy", np.ones(3))
+    for name, expected in [
+        ("new.pt", "a PyTorch"),
+        ("old.pt", "a PyTorch"),
+        ("a.npz", "a NumPy"),
+        ("a.npy", "a NumPy"),
+    ]:
+        described = describe_foreign_file(tmp_path / name)
+        assert described is not None and described.startswith(expected)
 
 
 def test_the_header_is_json_alone(tmp_path, data):
