@@ -196,6 +196,19 @@ def test_embedding_backward(count, rows, columns, ids_type, dtype, rng):
 
 
 @dtypes
+@pytest.mark.parametrize("rows", [2**31 - 1, 2**31, 2**31 + 5, 2**32, 2**32 + 1, 2**40, 2**63 - 1], ids="{:#x}".format)
+def test_embedding_backward_of_large_ids(rows, dtype, rng):
+    """Ids whose low 32 bits or whose sign as int32 would say something else stay apart and in order."""
+    ids = np.unique([n % rows for k in (7, 31, 32, 33, 40, 62) for n in (0, 2**k - 1, 2**k, 2**k + 5, rows - 1)])
+    ids = rng.permutation(np.concatenate([ids, ids[::2]])).astype(np.int64)
+    dy = rng.normal(size=(len(ids), 3)).astype(dtype)
+    values, indices = _core.embedding_backward(ids, dy, rows)
+    expected = np.unique(ids)
+    assert indices.tolist() == expected.tolist()
+    np.testing.assert_allclose(values, [dy[ids == one].sum(axis=0) for one in expected], rtol=1e-6)
+
+
+@dtypes
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.65])
 def test_dropout_rate(rate, dtype):
     """Values 0 and 1 / (1 - rate), at the rate, without correlation between neighbours."""

@@ -275,6 +275,92 @@ def test_two_python_threads():
     assert not failures, failures
 
 
+# One forward pass, several threads that ask for its gradients ---------------------------------------------------------
+
+
+def at_once(work, threads=6):
+    """Runs ``work(number)`` in that many Python threads that start together; raises what one of them raised."""
+    start, failures = threading.Barrier(threads), []
+
+    def run(number):
+        try:
+            start.wait()
+            work(number)
+        except BaseException as error:
+            failures.append(error)
+
+    workers = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if failures:
+        raise failures[0]
+
+
+@pytest.mark.parametrize("out", [False, True], ids=["new", "out"])
+@pytest.mark.parametrize("sequences", [True, False], ids=["sequences", "last"])
+@pytest.mark.parametrize("directions", ["forward", "both"])
+@pytest.mark.parametrize("ragged", ["none", "lengths", "mask"])
+@cells
+def test_one_saved_forward_pass(cell, ragged, directions, sequences, out):
+    """Every thread gets the gradients that it would get alone, whichever gradient of the output it starts from."""
+    _core.set_num_threads(2)
+    case = Case(cell, 70, 40, 33, steps=7, directions=directions, ragged=ragged, sequences=sequences, h_scale=True)
+    problem = cases.make(case, "float32")
+    starts = [problem.dy * np.float32(scale) for scale in (1, 2, 4)]
+
+    def forward():
+        return _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
+
+    def backward(saved, dy, out=None):
+        return cases.named(dy, (), *_core.recurrent_backward(saved, dy, problem.dstates, step_gradients=True, out=out))
+
+    expected = [backward(forward()[2], dy) for dy in starts]
+    y, _, saved = forward()
+    kept = y.copy()
+
+    def work(number):
+        arrays = [tuple(map(np.empty_like, part)) for part in problem.weights] if out else None
+        for turn in range(5):
+            n = (number + turn) % len(starts)
+            cases.identical(backward(saved, starts[n], arrays), expected[n])
+
+    at_once(work)
+    assert (y == kept).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_fork_while_another_thread_uses_the_saved_pass():
+    """A child that was forked in the middle of a backward pass can go on with the same saved forward pass."""
+    code = """
+        import os, sys, threading
+        _core.set_num_threads(2)
+        problem = cases.make(cases.Case("lstm", 130, 70, 33, steps=9), "float32")
+        saved = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[2]
+        gradient = lambda: _core.recurrent_backward(saved, problem.dy)[0]
+        expected = gradient()
+        stop = threading.Event()
+        def busy():
+            while not stop.is_set():
+                gradient()
+        threads = [threading.Thread(target=busy) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        status = 0
+        for _ in range(10):
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0 if (gradient() == expected).all() else 1)
+            status |= os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        stop.set()
+        for thread in threads:
+            thread.join()
+        sys.exit(status)
+    """
+    succeeds(WORK + textwrap.dedent(code), timeout=60, PYTHONWARNINGS="ignore")
+
+
 # Ctrl-C ---------------------------------------------------------------------------------------------------------------
 
 INTERRUPT = """
@@ -344,6 +430,25 @@ def test_interrupt_backward(threads):
         expected = _core.recurrent_backward(_core.recurrent_forward("lstm", x, weights)[2], dy)
         assert (dx == expected[0]).all()
         assert (out[0][0] == expected[1][0][0]).all() and (out[0][1] == expected[1][0][1]).all()
+    """
+    assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
+
+
+def test_interrupt_while_waiting():
+    """SIGINT also reaches a thread that waits for its turn with a saved forward pass."""
+    code = """
+        _core.set_num_threads(1)
+        x, weights = np.ones((40, 100, 8), np.float32), layer("lstm", 4, 1536)
+        y, _, saved = _core.recurrent_forward("lstm", x, weights)
+        dy = np.ones(y.shape, np.float32)
+        other = threading.Thread(target=_core.recurrent_backward, args=(saved, dy))
+        def both():
+            other.start()
+            time.sleep(0.1)
+            _core.recurrent_backward(saved, dy)
+        interrupted(both)
+        assert other.is_alive()
+        other.join()
     """
     assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
 

@@ -3,9 +3,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -72,8 +74,19 @@ const Defaults& defaults() {
   return value;
 }
 
+// Guards every Exclusive for a moment, and wakes those who wait for one. A forked child makes a new one, since nobody may be left
+// to unlock the old one.
+struct Gate {
+  std::mutex mutex;
+  std::condition_variable changed;
+};
+Gate* gate = new Gate;
+unsigned process = 1;  // counts forks
+
 void on_fork_in_child() {
   forked = true;
+  gate = new Gate;
+  ++process;
   for (auto handler : child_handlers()) handler();
 }
 
@@ -197,6 +210,36 @@ void at_fork_in_child(void (*handler)()) {
   if (child_handlers().empty()) pthread_atfork(nullptr, nullptr, on_fork_in_child);
 #endif
   child_handlers().push_back(handler);
+}
+
+bool Exclusive::try_enter() {
+  const std::lock_guard<std::mutex> lock(gate->mutex);
+  if (process_ == process) return false;
+  process_ = process;
+  owner_ = std::this_thread::get_id();
+  return true;
+}
+
+bool Exclusive::enter() {
+  while (!try_enter()) {
+    {
+      std::unique_lock<std::mutex> lock(gate->mutex);
+      gate->changed.wait_for(lock, std::chrono::milliseconds(50), [this] { return process_ != process; });
+    }
+    if (poll_hook && poll_hook()) return false;
+  }
+  return true;
+}
+
+void Exclusive::leave() {
+  const std::lock_guard<std::mutex> lock(gate->mutex);
+  process_ = 0;
+  gate->changed.notify_all();
+}
+
+bool Exclusive::is_mine() const {
+  const std::lock_guard<std::mutex> lock(gate->mutex);
+  return process_ == process && owner_ == std::this_thread::get_id();
 }
 
 bool run(int threads, const std::function<void(const Team&)>& work) {

@@ -2,6 +2,7 @@
 #include "common.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 namespace seqcore {
@@ -82,6 +83,10 @@ void Rows::build(Index batch_size, Index step_count, const py::object& lengths_a
                  int directions, const bool* reverse) {
   batch = batch_size;
   steps = step_count;
+  // Their numbers are kept as int32.
+  constexpr Index kMost = std::numeric_limits<int32_t>::max();
+  if (batch > kMost || steps > kMost)
+    fail("x", "at most " + std::to_string(kMost) + " sequences and time steps", describe(Shape{batch, steps}));
   if (!lengths_array.is_none() && !mask_array.is_none()) throw py::value_error("mask: expected lengths or mask, got both");
   lengths.assign(batch, int32_t(steps));
   order.resize(batch);

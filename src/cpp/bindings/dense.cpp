@@ -185,6 +185,35 @@ py::array embedding_forward(const py::array& table, const py::array& ids) {
   });
 }
 
+// The sums of the rows of dy with equal ids; P holds their positions.
+template <class P, class T, class I>
+py::tuple sum_by_id(const I* id, const T* from, Index N, Index D, Index rows) {
+  const Groups<P> groups = group_ids<P>(id, N, rows);
+  const Index U = groups.count();
+  const py::array values = new_array<T>({U, D});
+  const py::array indices = new_array<int64_t>({U});
+  T* to = data_of<T>(values);
+  int64_t* at = data_of<int64_t>(indices);
+  run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
+    const Range mine = share(U, team);
+    for (Index u = mine.begin; u < mine.end; ++u) {
+      const P* position = groups.order.data();
+      const Index first = groups.starts[size_t(u)], end = groups.starts[size_t(u) + 1];
+      at[u] = id[position[first]];
+      T* sum = to + u * D;
+      for (Index n = first; n < end; ++n) {
+        const T* row = from + Index(position[n]) * D;
+        if (n == first) {
+          std::memcpy(sum, row, sizeof(T) * size_t(D));
+        } else {
+          for (Index d = 0; d < D; ++d) sum[d] += row[d];
+        }
+      }
+    }
+  });
+  return py::make_tuple(values, indices);
+}
+
 py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index rows) {
   return with_type_of("dy", dy, [&](auto zero) {
     using T = decltype(zero);
@@ -195,30 +224,7 @@ py::tuple embedding_backward(const py::array& ids, const py::array& dy, Index ro
     if (rows < 1) fail("rows", "a number from 1", std::to_string(rows));
     return with_ids("ids", ids, [&](auto* id) {
       check_ids(id, N, rows);
-      const Groups groups = group_ids(id, N, rows);
-      const Index U = groups.count();
-      const py::array values = new_array<T>({U, D});
-      const py::array indices = new_array<int64_t>({U});
-      T* to = data_of<T>(values);
-      int64_t* at = data_of<int64_t>(indices);
-      run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
-        const Range mine = share(U, team);
-        for (Index u = mine.begin; u < mine.end; ++u) {
-          const int32_t* position = groups.order.data();
-          const Index first = groups.starts[size_t(u)], end = groups.starts[size_t(u) + 1];
-          at[u] = id[position[first]];
-          T* sum = to + u * D;
-          for (Index n = first; n < end; ++n) {
-            const T* row = from + Index(position[n]) * D;
-            if (n == first) {
-              std::memcpy(sum, row, sizeof(T) * size_t(D));
-            } else {
-              for (Index d = 0; d < D; ++d) sum[d] += row[d];
-            }
-          }
-        }
-      });
-      return py::make_tuple(values, indices);
+      return N <= kMostInt32 ? sum_by_id<int32_t>(id, from, N, D, rows) : sum_by_id<Index>(id, from, N, D, rows);
     });
   });
 }

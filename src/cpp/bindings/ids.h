@@ -1,6 +1,7 @@
 // Row numbers given as arrays, and grouping equal ones.
 #pragma once
 
+#include <limits>
 #include <utility>
 
 #include "common.h"
@@ -16,37 +17,46 @@ auto with_ids(const std::string& name, const py::array& ids, F f) {
 }
 
 // Equal ids side by side: group u holds the positions order[starts[u]...starts[u + 1]), in order of appearance; the groups are
-// ordered by their id.
+// ordered by their id. P: the type of a position.
+template <class P>
 struct Groups {
-  std::vector<int32_t> order, starts;
+  std::vector<P> order, starts;
   Index count() const { return Index(starts.size()) - 1; }
 };
 
-// ids: n numbers 0...bound-1.
-template <class I>
-Groups group_ids(const I* ids, Index n, Index bound) {
+constexpr Index kMostInt32 = std::numeric_limits<int32_t>::max();
+
+// ids: n numbers 0...bound-1; Id holds each of them, P each position.
+template <class P, class Id, class I>
+Groups<P> group_ids_as(const I* ids, Index n, Index bound) {
   // Sorted digit by digit, the lowest first; 8 bits a time keep the counters in the first-level cache.
   constexpr int kBits = 8, kDigits = 1 << kBits;
-  using Item = std::pair<int32_t, int32_t>;  // id, position
-  std::vector<Item> items(size_t(2 * n));
+  using Item = std::pair<Id, P>;  // id, position
+  std::vector<Item> items(2 * size_t(n));
   Item *from = items.data(), *to = from + n;
-  for (Index i = 0; i < n; ++i) from[i] = {int32_t(ids[i]), int32_t(i)};
-  for (int shift = 0; shift < 31 && (bound - 1) >> shift; shift += kBits) {
-    int32_t place[kDigits + 1] = {};
+  for (Index i = 0; i < n; ++i) from[i] = {Id(ids[i]), P(i)};
+  for (int shift = 0; shift < int(8 * sizeof(Id)) && (bound - 1) >> shift; shift += kBits) {
+    P place[kDigits + 1] = {};
     for (Index i = 0; i < n; ++i) ++place[((from[i].first >> shift) & (kDigits - 1)) + 1];
     for (int d = 0; d < kDigits; ++d) place[d + 1] += place[d];
     for (Index i = 0; i < n; ++i) to[place[(from[i].first >> shift) & (kDigits - 1)]++] = from[i];
     std::swap(from, to);
   }
-  Groups groups;
+  Groups<P> groups;
   groups.order.resize(size_t(n));
   groups.starts.reserve(size_t(n) + 1);
   for (Index i = 0; i < n; ++i) {
     groups.order[size_t(i)] = from[i].second;
-    if (!i || from[i].first != from[i - 1].first) groups.starts.push_back(int32_t(i));
+    if (!i || from[i].first != from[i - 1].first) groups.starts.push_back(P(i));
   }
-  groups.starts.push_back(int32_t(n));
+  groups.starts.push_back(P(n));
   return groups;
+}
+
+template <class P, class I>
+Groups<P> group_ids(const I* ids, Index n, Index bound) {
+  if (sizeof(I) > sizeof(int32_t) && bound - 1 > kMostInt32) return group_ids_as<P, int64_t>(ids, n, bound);
+  return group_ids_as<P, int32_t>(ids, n, bound);
 }
 
 }  // namespace seqcore

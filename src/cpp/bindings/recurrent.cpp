@@ -19,6 +19,27 @@ void require_items(std::string_view name, const py::object& sequence, int count,
     fail(name, std::to_string(count) + " " + items, std::to_string(py::len(sequence)));
 }
 
+// The turn of this thread with something that one thread uses at a time, waited for with the GIL released.
+class Turn {
+ public:
+  explicit Turn(Exclusive& thing) : thing_(thing) {
+    if (thing.is_mine()) fail("saved", "no call from within its own backward pass", "one");
+    if (thing.try_enter()) return;
+    bool entered;
+    {
+      const py::gil_scoped_release release;
+      entered = thing.enter();
+    }
+    if (!entered) throw py::error_already_set();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() { thing_.leave(); }
+
+ private:
+  Exclusive& thing_;
+};
+
 // What a forward call keeps, without its type.
 class Saved {
  public:
@@ -137,7 +158,8 @@ class Layer : public Saved {
 
   py::tuple backward(const py::object& dy, const py::object& dstates, bool need_dx, bool need_weights, bool need_initial,
                      bool step_gradients, const py::object& out) override {
-    auto& c = call_;
+    // Of this call: several threads may ask one saved forward pass.
+    RecurrentCall<T> c = call_;
     const Index B = c.batch, S = c.steps, D = c.features, H = c.units, G = gates_of(c.cell), all = c.directions * H;
     const bool has_c = c.cell == Cell::kLstm;
     require_items("dstates", dstates, c.directions, "gradients, one per direction");
@@ -146,7 +168,6 @@ class Layer : public Saved {
       require_items("dstates", item(dstates, d), has_c ? 2 : 1, has_c ? "states (h, c)" : "state (h,)");
       require_items("out", item(out, d), 3, "arrays (kernel, recurrent, bias)");
     }
-    if (spent_) recompute();
     c.dy = {};
     if (!dy.is_none()) {
       const auto array = dy.cast<py::array>();
@@ -212,8 +233,13 @@ class Layer : public Saved {
     const int threads = threads_;
     scratch.push_back(borrow_array<T>(threads * sizes_.thread_scratch));
     c.scratch_thread = scratch.back().get();
-    spent_ = true;
-    run_released(threads, [&](const Team& team) { kernels<T>().recurrent_backward(c, team); });
+    {
+      // The gates become their gradients in place.
+      const Turn turn(gates_in_use_);
+      if (spent_) recompute();
+      spent_ = true;
+      run_released(threads, [&](const Team& team) { kernels<T>().recurrent_backward(c, team); });
+    }
     for (int d = 0; d < c.directions && step_gradients; ++d) steps.append(by_step(c.direction[d]));
     return py::make_tuple(dx, need_weights ? py::object(weights) : py::none(), need_initial ? py::object(initial) : py::none(),
                           step_gradients ? py::object(steps) : py::none());
@@ -329,7 +355,8 @@ class Layer : public Saved {
   std::shared_ptr<T> saved_h_;
   py::list held_;  // arrays whose memory the call points at
   int threads_ = 1;
-  bool spent_ = false;
+  bool spent_ = false;  // guarded by gates_in_use_, like the saved gates and call_ after the forward pass
+  Exclusive gates_in_use_;
 };
 
 py::tuple forward(const std::string& cell, const py::array& x, const py::object& weights, bool sequences, bool save, bool states,

@@ -101,7 +101,7 @@ template <class T>
 struct Candidates {
   std::vector<int32_t> ids;
   std::vector<T> corrections;
-  Groups groups;
+  Groups<int32_t> groups;
   Index true_classes = 0, samples = 0;
 
   template <class I>
@@ -124,6 +124,10 @@ struct Candidates {
     samples = num_sampled;
     const Index N = labels.size();
     if (samples < 1) fail("num_sampled", "a number from 1", std::to_string(samples));
+    // The kernel counts the places of ids in int32.
+    if (samples > kMostInt32 - N)
+      fail("num_sampled", "at most " + std::to_string(kMostInt32) + " labels and samples together",
+           std::to_string(N) + " and " + std::to_string(samples));
     ids.reserve(size_t(N + samples));
     with_ids("labels", labels, [&](auto* id) { add("labels", id, N, classes); });
     if (sampled.is_none()) {
@@ -152,7 +156,7 @@ struct Candidates {
         for (Index n = 0; n < samples; ++n) corrections.push_back(T(std::log(of_sampled[n])));
       }
     }
-    if (group) groups = group_ids(ids.data(), Index(ids.size()), classes);
+    if (group) groups = group_ids<int32_t>(ids.data(), Index(ids.size()), classes);
   }
 };
 
@@ -184,7 +188,7 @@ py::tuple sampled_loss(const py::array& weights, const py::object& biases, const
     call.weight = T(weight);
     call.ids = candidates.ids.data();
     call.corrections = correct ? candidates.corrections.data() : nullptr;
-    const Groups& groups = candidates.groups;
+    const Groups<int32_t>& groups = candidates.groups;
     const py::array losses = new_array<T>({R});
     call.losses = data_of<T>(losses);
     py::object dx = py::none(), dweights = py::none(), dbiases = py::none(), indices = py::none();
