@@ -227,8 +227,8 @@ def test_bad_inputs_are_refused(case: Any) -> None:
         layer(np.zeros(shape, complex))
     with pytest.raises(ValueError, match="got an unknown argument 'unknown'"):
         make(unknown=1)
-    with pytest.raises(ValueError, match="kernel_regularizer: expected None"):
-        make(kernel_regularizer="l2")
+    with pytest.raises(ValueError, match="activity_regularizer: expected None"):
+        make(activity_regularizer="l2")
     with pytest.raises(ValueError, match="dtype: expected"):
         make(dtype="float16")
     if not count or name.startswith("Embedding"):

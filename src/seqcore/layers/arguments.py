@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
+from .._validation import default_only
 from ..autograd import Tensor
 
 Array = NDArray[Any]
@@ -24,6 +25,21 @@ def check_rate(name: str, rate: Any) -> float:
     if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0 <= rate < 1:
         raise ValueError(f"{name}: expected a number 0 <= rate < 1, got {rate!r}")
     return float(rate)
+
+
+def no_regularizers(**given: Any) -> None:
+    """Accepts Keras's regularizers and constraints as None alone.
+
+    Raises:
+        ValueError: for another one, by name.
+    """
+    for name, value in given.items():
+        default_only(name, value, None, "regularizers and constraints are not supported")
+
+
+def channels_last(data_format: Any) -> None:
+    """Accepts Keras's ``data_format`` where it means features along the last axis."""
+    default_only("data_format", data_format, (None, "channels_last"), "features lie along the last axis")
 
 
 def activation_name(name: str, value: Any, allowed: Sequence[str]) -> str:

@@ -15,10 +15,10 @@ from numpy.typing import DTypeLike, NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
-from .._validation import NUMBERS, as_dtype, seed_or_none
+from .._validation import NUMBERS, as_dtype, at_least, default_only, seed_or_none
 from ..autograd import Tensor, Variable, as_array, record
 from ..policies import MIXED, products_of, types_of
-from .arguments import Shape, as_mask, as_sizes
+from .arguments import Shape, as_mask, as_sizes, no_regularizers
 from .arguments import as_lengths as as_lengths
 
 Array = NDArray[Any]
@@ -56,15 +56,9 @@ def reset_names() -> None:
 
 
 def _refuse_unknown(cls: type, unknown: dict[str, Any]) -> None:
-    """Keyword arguments that Keras has and this library has not, and those that nobody has."""
-    for key, value in unknown.items():
-        if key.endswith(("_regularizer", "_constraint")):
-            if value is not None:
-                raise ValueError(
-                    f"{key}: expected None, since regularizers and constraints are not supported, got {value!r}"
-                )
-        else:
-            raise ValueError(f"{cls.__name__}: got an unknown argument {key!r}")
+    """Keyword arguments that no class on the way knew."""
+    for key in unknown:
+        raise ValueError(f"{cls.__name__}: got an unknown argument {key!r}")
 
 
 class Layer:
@@ -74,8 +68,9 @@ class Layer:
         trainable: whether tapes follow the weights.
         name: for summaries and files; counted names like ``lstm_1`` by default.
         dtype: "float32", "float64" or "mixed_bfloat16" (see :func:`seqcore.set_dtype_policy`, whose policy is the
-            default). Inputs are cast to the type of the weights.
-        input_shape: shape of one sample, for the first layer of a Sequential.
+            default).
+        autocast: whether inputs are cast to the type of the weights.
+        input_shape: shape of one sample, for the first layer of a Sequential; ``input_dim=n`` means ``(n,)``.
         batch_input_shape: the same with the batch size in front.
 
     Subclasses make their weights in ``build(input_shape)`` with :meth:`add_weight` and compute in
@@ -83,7 +78,7 @@ class Layer:
     attributes (in lists, tuples and dicts too) belong to the layer.
 
     Raises:
-        ValueError: for unknown arguments, and for Keras's regularizers and constraints.
+        ValueError: for unknown arguments, and for Keras's ``activity_regularizer``.
 
     >>> class Scale(Layer):
     ...     def build(self, input_shape):
@@ -115,14 +110,23 @@ class Layer:
     def __init__(
         self,
         *,
+        activity_regularizer: None = None,
         trainable: bool = True,
-        name: str | None = None,
         dtype: DTypeLike | None = None,
+        autocast: bool = True,
+        name: str | None = None,
+        input_dim: int | None = None,
         input_shape: Sequence[int | None] | None = None,
         batch_input_shape: Sequence[int | None] | None = None,
         **unknown: Any,
     ) -> None:
         _refuse_unknown(type(self), unknown)
+        no_regularizers(activity_regularizer=activity_regularizer)
+        if input_dim is not None and input_shape is None:
+            input_shape = (at_least("input_dim", input_dim, 1),)
+        if not autocast:
+            self._input_kinds = ""
+        self._autocast = bool(autocast)
         self.name = str(name) if name else _automatic_name(type(self))
         self._dtype, mixed = types_of(dtype)
         self._policy = MIXED if mixed else str(self._dtype.name)
@@ -171,8 +175,12 @@ class Layer:
         initializer: Any = None,
         dtype: DTypeLike | None = None,
         trainable: bool = True,
+        autocast: bool = True,
+        regularizer: None = None,
+        constraint: None = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
         name: str | None = None,
-        **unknown: Any,
     ) -> Variable:
         """A new variable of the layer.
 
@@ -182,8 +190,14 @@ class Layer:
             dtype: the layer's type by default.
             trainable: False for a weight that no optimizer may change.
             name: the variable is called ``layer/name``.
+
+        Raises:
+            ValueError: for a regularizer or constraint, and where another argument of Keras is not at its default.
         """
-        _refuse_unknown(type(self), unknown)
+        no_regularizers(regularizer=regularizer, constraint=constraint)
+        default_only("autocast", autocast, True, "a variable keeps its type")
+        default_only("aggregation", aggregation, ("none", None), "there are no replicas of a variable")
+        default_only("overwrite_with_gradient", overwrite_with_gradient, False, "optimizers update variables")
         sizes = tuple(shape or ())
         if initializer is None:
             initializer = "glorot_uniform" if len(sizes) > 1 else "zeros"
@@ -500,6 +514,8 @@ class Layer:
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal layer with new weights; subclasses add theirs."""
         config: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype_policy}
+        if not self._autocast:
+            config["autocast"] = False
         if self._batch_input_shape is not None:
             config["batch_input_shape"] = list(self._batch_input_shape)
         return config

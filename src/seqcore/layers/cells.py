@@ -23,7 +23,6 @@ class Cell(RecurrentWeights):
     """What the cells share: the step, and dropout masks that stay the same until they are reset."""
 
     def __init__(self, units: int, **kwargs: Any) -> None:
-        kwargs.pop("implementation", None)
         super().__init__(units, **kwargs)
         self._masks: tuple[Array | None, Array | None] | None = None
 
@@ -115,7 +114,12 @@ class SimpleRNNCell(Cell):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
-        *,
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
@@ -146,10 +150,17 @@ class LSTMCell(Cell, LSTMWeights):
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
         unit_forget_bias: bool = True,
-        *,
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
+        *,
+        implementation: int = 2,
         **kwargs: Any,
     ) -> None:
         self.unit_forget_bias = bool(unit_forget_bias)
@@ -176,11 +187,18 @@ class GRUCell(Cell, GRUWeights):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
-        reset_after: bool = True,
-        *,
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        reset_after: bool = True,
         seed: int | None = None,
+        *,
+        implementation: int = 2,
         **kwargs: Any,
     ) -> None:
         self.reset_after = bool(reset_after)

@@ -14,9 +14,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import NUMBERS, as_dtype, at_least
+from .._validation import NUMBERS, as_dtype, at_least, default_only
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
-from .arguments import Shape, activation_name, as_mask, check_rate
+from .arguments import Shape, activation_name, as_mask, channels_last, check_rate, no_regularizers
 from .base import DropoutSource, Layer
 from .registry import register
 
@@ -53,12 +53,18 @@ class InputLayer(Layer):
         shape: Sequence[int | None] | int | None = None,
         batch_size: int | None = None,
         dtype: DTypeLike | None = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
         batch_shape: Sequence[int | None] | None = None,
+        input_tensor: None = None,
+        optional: bool = False,
         name: str | None = None,
-        **unknown: Any,
     ) -> None:
+        default_only("sparse", sparse, (None, False), "inputs are dense arrays")
+        default_only("ragged", ragged, (None, False), "sequences of different lengths are padded, with lengths=")
+        default_only("input_tensor", input_tensor, None, "the functional API is not supported")
+        default_only("optional", optional, False, "a Sequential has one input")
         kind = None if dtype is None else as_dtype("dtype", dtype, NUMBERS)
-        unknown.pop("trainable", None)
         if batch_shape is None:
             if shape is None:
                 raise ValueError("shape: expected a tuple of sizes, got None")
@@ -67,7 +73,6 @@ class InputLayer(Layer):
             name=name,
             dtype=kind if kind is not None and kind.kind == "f" else None,
             batch_input_shape=batch_shape,
-            **unknown,
         )
         self.data_type = self.dtype if kind is None else kind.name
 
@@ -90,9 +95,12 @@ def Input(  # noqa: N802
     shape: Sequence[int | None] | int | None = None,
     batch_size: int | None = None,
     dtype: DTypeLike | None = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
     batch_shape: Sequence[int | None] | None = None,
     name: str | None = None,
-    **unknown: Any,
+    tensor: None = None,
+    optional: bool = False,
 ) -> InputLayer:
     """The shape of one sample, as the first entry of a Sequential.
 
@@ -101,7 +109,8 @@ def Input(  # noqa: N802
     >>> Input(shape=(10, 3)).batch_shape
     (None, 10, 3)
     """
-    return InputLayer(shape, batch_size, dtype, batch_shape, name, **unknown)
+    default_only("tensor", tensor, None, "the functional API is not supported")
+    return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, None, optional, name)
 
 
 @register()
@@ -113,7 +122,7 @@ class Dense(Layer):
         activation: None ("linear"), "tanh", "relu", "sigmoid", "hard_sigmoid" or "softmax".
         use_bias: whether a bias is added.
         kernel_initializer, bias_initializer: initial values.
-        input_dim: K, if known beforehand.
+        kernel_regularizer, ..., quantization_config: accepted as None alone.
 
     Call: x (..., K) gives (..., N).
 
@@ -137,12 +146,24 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
-        input_dim: int | None = None,
+        kernel_regularizer: None = None,
+        bias_regularizer: None = None,
+        activity_regularizer: None = None,
+        kernel_constraint: None = None,
+        bias_constraint: None = None,
+        lora_rank: None = None,
+        lora_alpha: None = None,
+        quantization_config: None = None,
         **kwargs: Any,
     ) -> None:
-        if input_dim is not None:
-            kwargs.setdefault("input_shape", (input_dim,))
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        no_regularizers(
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+        _no_adapters(lora_rank, lora_alpha, quantization_config)
         self.units = at_least("units", units, 1)
         self.activation = activation_name("activation", activation, (*ACTIVATIONS, "softmax"))
         self.use_bias = bool(use_bias)
@@ -217,6 +238,12 @@ class Dense(Layer):
         stream.add_dense(self.kernel._array, None if self.bias is None else self.bias._array, self.activation)
 
 
+def _no_adapters(lora_rank: Any, lora_alpha: Any, quantization_config: Any) -> None:
+    default_only("lora_rank", lora_rank, None, "low-rank adapters are not supported")
+    default_only("lora_alpha", lora_alpha, None, "low-rank adapters are not supported")
+    default_only("quantization_config", quantization_config, None, "quantization is not supported")
+
+
 @register()
 class Embedding(Layer):
     """Rows of a table for ids.
@@ -225,8 +252,10 @@ class Embedding(Layer):
         input_dim: V, number of ids.
         output_dim: D, width of a row.
         embeddings_initializer: initial values.
+        embeddings_regularizer, embeddings_constraint: accepted as None alone.
         mask_zero: id 0 is padding: steps with it are masked in what follows.
         weights: the table itself, (V, D) or a list that holds it.
+        lora_rank, lora_alpha, quantization_config: accepted as None alone.
         input_length: number of steps, if known beforehand.
 
     Call: ids (...) in 0...V-1 (floats must be whole numbers) give (..., D). The gradient of the table is IndexedSlices;
@@ -249,14 +278,22 @@ class Embedding(Layer):
         input_dim: int,
         output_dim: int,
         embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: None = None,
+        embeddings_constraint: None = None,
         mask_zero: bool = False,
         weights: Any = None,
+        lora_rank: None = None,
+        lora_alpha: None = None,
+        quantization_config: None = None,
+        *,
         input_length: int | None = None,
         **kwargs: Any,
     ) -> None:
         if input_length is not None:
             kwargs.setdefault("input_shape", (input_length,))
         super().__init__(**kwargs)
+        no_regularizers(embeddings_regularizer=embeddings_regularizer, embeddings_constraint=embeddings_constraint)
+        _no_adapters(lora_rank, lora_alpha, quantization_config)
         self.input_dim, self.output_dim = at_least("input_dim", input_dim, 1), at_least("output_dim", output_dim, 1)
         self.embeddings_initializer = _initializers.get(embeddings_initializer, "embeddings_initializer")
         self.mask_zero = bool(mask_zero)
@@ -505,9 +542,16 @@ class Softmax(Layer):
 class Flatten(Layer):
     """(B, ...) as (B, product of the rest).
 
+    Args:
+        data_format: None or "channels_last".
+
     >>> Flatten()(np.zeros((2, 3, 4))).shape
     (2, 12)
     """
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        channels_last(data_format)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.reshape(inputs, (inputs.shape[0], -1))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import at_least
+from .._validation import at_least, default_only
 from ..autograd import Tensor, Variable
-from .arguments import activation_name, check_rate
+from .arguments import activation_name, check_rate, no_regularizers
 from .base import DropoutSource, Layer
 from .core import ACTIVATIONS
 
@@ -60,12 +60,29 @@ class RecurrentWeights(Layer):
         kernel_initializer: Any,
         recurrent_initializer: Any,
         bias_initializer: Any,
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
         dropout: float,
         recurrent_dropout: float,
         seed: int | None,
+        implementation: int = 2,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        no_regularizers(
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+        )
+        # Keras's choice between two ways of computing the same.
+        default_only("implementation", implementation, (2, 1, 0), "there is one implementation")
         self.units = at_least("units", units, 1)
         self.activation = activation_name("activation", activation, ACTIVATIONS)
         if self._gated:

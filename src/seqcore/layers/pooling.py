@@ -12,14 +12,20 @@ import numpy as np
 
 from .. import ops
 from ..autograd import Tensor
+from .arguments import channels_last
 from .base import Array, Layer
 from .registry import register
 
 
 class _GlobalPooling1D(Layer, ABC):
-    """What the three share: steps that are masked or past the length do not count."""
+    """What the three share: steps that are masked or past the length do not count; ``keepdims`` gives (B, 1, D)."""
 
     supports_masking = True
+
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        channels_last(data_format)
+        self.keepdims = bool(keepdims)
 
     def call(self, inputs: Tensor, mask: Any = None, lengths: Any = None) -> Tensor:
         if inputs.ndim != 3:
@@ -29,7 +35,8 @@ class _GlobalPooling1D(Layer, ABC):
             valid = np.asarray(mask, bool)[:, :, None]
         elif lengths is not None:
             valid = (np.arange(inputs.shape[1]) < np.asarray(lengths)[:, None])[:, :, None]
-        return self._pool(inputs, valid)
+        y = self._pool(inputs, valid)
+        return ops.expand_dims(y, 1) if self.keepdims else y
 
     @abstractmethod
     def _pool(self, x: Tensor, valid: Array | None) -> Tensor:
@@ -39,7 +46,10 @@ class _GlobalPooling1D(Layer, ABC):
         return False
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (input_shape[0], input_shape[2])
+        return (input_shape[0], 1, input_shape[2]) if self.keepdims else (input_shape[0], input_shape[2])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "keepdims": self.keepdims}
 
 
 @register()

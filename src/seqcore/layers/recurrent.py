@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from .. import random as _random
+from .._validation import default_only
 from ..autograd import (
     Gradient,
     Tensor,
@@ -164,16 +165,17 @@ class RecurrentLayer(RecurrentWeights):
         go_backwards: bool = False,
         stateful: bool = False,
         unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        input_length: int | None = None,
+        input_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # Keras's choice between two ways of computing the same.
-        kwargs.pop("implementation", None)
-        length = kwargs.pop("input_length", None)
-        if "input_dim" in kwargs:
-            kwargs.setdefault("input_shape", (length, kwargs.pop("input_dim")))
+        if input_dim is not None:
+            kwargs.setdefault("input_shape", (input_length, input_dim))
         super().__init__(units, **kwargs)
         self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
         self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
+        self.zero_output_for_mask = bool(zero_output_for_mask)
         self._state: list[Array] | None = None
         self._stddev = 0.0
 
@@ -211,7 +213,7 @@ class RecurrentLayer(RecurrentWeights):
             self.return_sequences,
             self.go_backwards,
             self.go_backwards,
-            False,
+            self.zero_output_for_mask,
             self.return_state,
         )
         if self.stateful:
@@ -369,6 +371,7 @@ class RecurrentLayer(RecurrentWeights):
             "go_backwards": self.go_backwards,
             "stateful": self.stateful,
             "unroll": self.unroll,
+            "zero_output_for_mask": self.zero_output_for_mask,
         }
 
     def _add_to_stream(self, stream: Any) -> None:
@@ -399,6 +402,8 @@ _ARGUMENTS = """
         stateful: the state is carried from call to call; the first call fixes the batch size.
         seed: of the dropout masks.
         unroll: accepted, without effect.
+        zero_output_for_mask: the output of a masked step is zero, instead of the output before it.
+        kernel_regularizer, ..., bias_constraint: accepted as None alone, as ``use_cudnn`` is as "auto" or False.
 
     Call: ``(x, initial_state=None, mask=None, training=False, *, lengths=None)`` with x (B, T, D), mask (B, T) bool,
     lengths (B,) in 0...T. A masked step repeats the last output and carries the state; steps past a length are zero.
@@ -435,7 +440,13 @@ class SimpleRNN(RecurrentLayer):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
-        *,
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        activity_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         return_sequences: bool = False,
@@ -444,6 +455,8 @@ class SimpleRNN(RecurrentLayer):
         stateful: bool = False,
         unroll: bool = False,
         seed: int | None = None,
+        *,
+        zero_output_for_mask: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**_arguments(locals()), **kwargs)
@@ -472,19 +485,30 @@ class LSTM(RecurrentLayer, LSTMWeights):
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
         unit_forget_bias: bool = True,
-        *,
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        activity_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        seed: int | None = None,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
         unroll: bool = False,
-        seed: int | None = None,
+        use_cudnn: bool | str = "auto",
+        *,
+        zero_output_for_mask: bool = False,
+        implementation: int = 2,
         **kwargs: Any,
     ) -> None:
         self.unit_forget_bias = bool(unit_forget_bias)
-        super().__init__(**_arguments(locals(), "unit_forget_bias"), **kwargs)
+        _on_cpu(use_cudnn)
+        super().__init__(**_arguments(locals(), "unit_forget_bias", "use_cudnn"), **kwargs)
 
 
 @register()
@@ -508,20 +532,35 @@ class GRU(RecurrentLayer, GRUWeights):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
-        *,
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        activity_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        seed: int | None = None,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
         unroll: bool = False,
         reset_after: bool = True,
-        seed: int | None = None,
+        use_cudnn: bool | str = "auto",
+        *,
+        zero_output_for_mask: bool = False,
+        implementation: int = 2,
         **kwargs: Any,
     ) -> None:
         self.reset_after = bool(reset_after)
-        super().__init__(**_arguments(locals(), "reset_after"), **kwargs)
+        _on_cpu(use_cudnn)
+        super().__init__(**_arguments(locals(), "reset_after", "use_cudnn"), **kwargs)
+
+
+def _on_cpu(use_cudnn: Any) -> None:
+    default_only("use_cudnn", use_cudnn, ("auto", False), "layers run on the CPU")
 
 
 def _arguments(scope: dict[str, Any], *own: str) -> dict[str, Any]:

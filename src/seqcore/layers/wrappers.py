@@ -28,6 +28,7 @@ class Bidirectional(Layer):
     Args:
         layer: SimpleRNN, LSTM, GRU or ContextRNN; it is the pattern of the forward layer and has no part in the result.
         merge_mode: how the outputs become one: "concat", "sum", "mul", "ave", or None for a list of both.
+        weights: initial values, in the order of ``weights`` once it is built.
         backward_layer: a pattern of its own for the way from the end to the beginning.
 
     Call as the layer's own, with ``initial_state`` as the states of the forward layer, then those of the backward
@@ -51,8 +52,8 @@ class Bidirectional(Layer):
         self,
         layer: Any,
         merge_mode: str | None = "concat",
-        backward_layer: Any = None,
         weights: Any = None,
+        backward_layer: Any = None,
         **kwargs: Any,
     ) -> None:
         for name, one in (("layer", layer), ("backward_layer", backward_layer)):
