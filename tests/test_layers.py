@@ -427,3 +427,95 @@ def test_input_shapes_given_beforehand() -> None:
     assert layers.Embedding(3, 2, input_length=7)._batch_input_shape == (None, 7)
     clone = registry.deserialize(registry.serialize(layers.LSTM(2, input_shape=(4, 3))))
     assert clone._batch_input_shape == (None, 4, 3)
+
+
+# --- Softmax, ReLU, weights ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", [-1, 1, 0, (0, 1), None], ids=str)
+def test_softmax_among_what_a_mask_leaves(axis: Any) -> None:
+    x, mask = RNG.normal(size=(4, 5)), RNG.random((4, 5)) < 0.6
+    mask[1] = mask[:, 2] = False
+    y = layers.Softmax(axis, dtype="float64")(x, mask=mask).numpy()
+    e = np.where(mask, np.exp(x), 0)
+    total = e.sum(axis, keepdims=True)
+    np.testing.assert_allclose(y, np.divide(e, total, out=np.zeros_like(e), where=total > 0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 4), (2, 1, 4), (4,), (3, 4), (1, 1, 1)], ids=str)
+def test_softmax_takes_masks_that_broadcast(shape: tuple[int, ...]) -> None:
+    x, mask = RNG.normal(size=(2, 3, 4)), RNG.random(shape) < 0.7
+    mask.flat[0] = True
+    layer = layers.Softmax(dtype="float64")
+    whole = layer(x, mask=np.broadcast_to(mask, x.shape))
+    for given in (mask, mask.astype(float), Tensor(mask)):
+        np.testing.assert_array_equal(layer(x, mask=given), whole)
+    assert layer(x, mask=mask).mask is None
+    for wrong in (mask[..., :0], np.ones((5, 4)), np.ones((1, 2, 3, 4)), np.array([["a"] * 4] * 3)):
+        with pytest.raises(ValueError, match=r"\Amask: expected booleans that broadcast to \(2, 3, 4\), got [^\n]+\Z"):
+            layer(x, mask=wrong)
+
+
+def test_softmax_with_masks_of_steps() -> None:
+    x, steps = RNG.normal(size=(2, 3, 4)), np.array([[True, True, False], [True, False, False]])
+    layer = layers.Softmax(dtype="float64")
+    y = layer(x, mask=steps)
+    np.testing.assert_array_equal(y, layer(x))
+    np.testing.assert_array_equal(y.mask, steps)
+    np.testing.assert_array_equal(layer(x, lengths=[2, 1]).lengths, [2, 1])
+    # Scores of steps: one a step, so the mask says which steps take part.
+    scores = layer(x[..., 0], mask=steps)
+    np.testing.assert_allclose(scores.numpy().sum(1), 1)
+    assert (scores.numpy()[~steps] == 0).all()
+    np.testing.assert_array_equal(layer(x[..., 0], lengths=[2, 1]), scores)
+    clone = registry.deserialize(json.loads(json.dumps(registry.serialize(layers.Softmax((1, 2))))))
+    np.testing.assert_allclose(clone(x).numpy().sum((1, 2)), 1, rtol=1e-6)
+    with pytest.raises(ValueError, match="axis: expected an integer, got 1.5"):
+        layers.Softmax(1.5)
+
+
+# Where Keras's ReLU changes its slope: (max_value, negative_slope, threshold), x, y, dy/dx (Keras 3.15, PyTorch).
+RELU = [
+    ((8, 0, 5), [6, 7, 0, 5, 10, 8], [6, 7, 0, 0, 8, 8], [1, 1, 0, 0, 0, 1]),
+    ((None, 0, 5), [4, 5, 6], [0, 0, 6], [0, 0, 1]),
+    ((None, 0.5, 5), [4, 5, 6], [-0.5, 0, 6], [0.5, 0, 1]),
+    ((None, 0.5, 0), [-2, 0, 2], [-1, 0, 2], [0.5, 0.5, 1]),
+    ((8, 0.5, 0), [-2, 0, 8, 9], [-1, 0, 8, 8], [0.5, 0, 1, 0]),
+    ((6, 0, 0), [-2, 0, 5, 6, 7], [0, 0, 5, 6, 6], [0, 0, 1, 0, 0]),
+    ((6, 0, 1), [1, 6, 7], [0, 6, 6], [0, 1, 0]),
+    ((0, 0, 0), [-1, 0, 1], [0, 0, 0], [0, 0, 0]),
+    ((None, 0, 0), [-np.inf, -1, 0, np.inf], [0, 0, 0, np.inf], [0, 0, 0, 1]),
+    ((8, 0, 5), [-np.inf, np.inf], [0, 8], [0, 0]),
+]
+
+
+@pytest.mark.parametrize(("options", "x", "y", "slopes"), RELU, ids=str)
+def test_relu_at_its_borders(options: Any, x: Any, y: Any, slopes: Any) -> None:
+    source = Variable([x], dtype="float64")
+    with GradientTape() as tape:
+        result = layers.ReLU(*options, dtype="float64")(source)
+    np.testing.assert_array_equal(result, [y])
+    assert not np.signbit(result.numpy()[0][np.array(y) == 0]).any()
+    np.testing.assert_array_equal(tape.gradient(result, source), [slopes])
+
+
+@pytest.mark.parametrize("options", [(None, 0.0, 0.0), (8.0, 0.1, 5.0), (8.0, 0.0, 5.0)], ids=str)
+def test_relu_keeps_nan(options: Any) -> None:
+    assert np.isnan(layers.ReLU(*options)([[np.nan]]).numpy()).all()
+
+
+def test_weights_without_an_initializer() -> None:
+    random.set_seed(0)
+    layer = layers.Layer()
+    for dtype in ("int32", "int64", "uint8", "bool"):
+        for shape in ((4, 4), (3,), ()):
+            weight = layer.add_weight(shape, dtype=dtype, trainable=False)
+            assert weight.dtype == dtype and weight.shape == shape and not weight.numpy().any()
+    # As in Keras floats are drawn whatever their shape.
+    for shape in ((4, 4), (30,)):
+        values = layer.add_weight(shape, dtype="float64").numpy()
+        assert values.dtype == np.float64 and len(np.unique(values)) == values.size
+    assert layer.add_weight(3, "ones").shape == (3,)
+    for wrong in ((2, 1.5), (0,), (-1, 2), (None, 2), "ab", (True,)):
+        with pytest.raises(ValueError, match=r"\Ashape: expected positive sizes, got"):
+            layer.add_weight(wrong)

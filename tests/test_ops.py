@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import isfunction, signature
 from typing import Any
 
 import numpy as np
@@ -366,3 +367,87 @@ def test_initializers_by_name_config_and_seed() -> None:
         initializers.Identity()((2, 2, 2))
     with pytest.raises(ValueError, match="mode: expected"):
         initializers.VarianceScaling(mode="fan")
+
+
+# --- axes ------------------------------------------------------------------------------------------------------------
+
+# Every operation with an axis: the call, and whether several axes and None are honoured (a set of words) or refused.
+AXES: dict[str, tuple[Callable[..., Any], set[str]]] = {
+    "softmax": (ops.softmax, {"several", "none"}),
+    "log_softmax": (ops.log_softmax, {"several", "none"}),
+    "reduce_sum": (ops.reduce_sum, {"several", "none"}),
+    "reduce_mean": (ops.reduce_mean, {"several", "none"}),
+    "reduce_max": (ops.reduce_max, {"several", "none"}),
+    "argmax": (ops.argmax, {"none"}),
+    "transpose": (lambda x, axis: ops.transpose(x, axis), {"none"}),
+    "expand_dims": (ops.expand_dims, {"several"}),
+    "squeeze": (lambda x, axis: ops.squeeze(ops.reshape(x, (2, 1, 1, 12)), axis), {"several", "none"}),
+    "concat": (lambda x, axis: ops.concat([x, x], axis), set()),
+    "stack": (lambda x, axis: ops.stack([x, x], axis), set()),
+    "unstack": (ops.unstack, set()),
+    "split": (lambda x, axis: ops.split(x, 1, axis), set()),
+    "gather": (lambda x, axis: ops.gather(x, [0, 1], axis), set()),
+}
+ONE_LINE = r"\A(axis|axes): expected [^\n]+, got [^\n]+\Z"
+
+
+def test_every_operation_with_an_axis_is_in_the_table() -> None:
+    with_axis = {
+        name
+        for name, function in vars(ops).items()
+        if isfunction(function) and not name.startswith("_") and {"axis", "axes"} & set(signature(function).parameters)
+    }
+    assert with_axis - set(AXES) == {"axes_of", "axis_of", "softmax_backward"}
+
+
+@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("axis", [True, np.True_, 1.0, 1.5, float("nan"), "1", b"1", 9, -9, object(), {1: 2}], ids=str)
+def test_an_axis_is_a_whole_number_in_range(name: str, axis: Any) -> None:
+    function, _ = AXES[name]
+    given = (axis,) if name == "transpose" else axis
+    with pytest.raises(ValueError, match=ONE_LINE):
+        function(normal(2, 3, 4), axis=given)
+
+
+@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("axis", [(1, 2), [2, 1], None], ids=str)
+def test_several_axes_are_honoured_or_refused(name: str, axis: Any) -> None:
+    function, honoured = AXES[name]
+    if ("none" if axis is None else "several") in honoured:
+        function(normal(2, 3, 4), axis=axis)
+        return
+    with pytest.raises(ValueError, match=ONE_LINE):
+        function(normal(2, 3, 4), axis=axis)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "reduce_sum", "reduce_mean", "reduce_max", "expand_dims"])
+@pytest.mark.parametrize("axis", [(1, 1), (0, -3)], ids=str)
+def test_an_axis_twice_is_refused(name: str, axis: Any) -> None:
+    axis = (0, -5) if name == "expand_dims" and axis == (0, -3) else axis
+    with pytest.raises(ValueError, match=r"axis: expected each axis once"):
+        AXES[name][0](normal(2, 3, 4), axis=axis)
+
+
+@pytest.mark.parametrize("axis", [0, -2, (1, 2), (0, 2), [2, 0], (0, 1, 2), None], ids=str)
+def test_softmax_over_several_axes(axis: Any) -> None:
+    x = normal(2, 3, 4)
+    axes = tuple(axis) if isinstance(axis, list) else axis
+    expected = np.exp(x) / np.exp(x).sum(axes, keepdims=True)
+    np.testing.assert_allclose(ops.softmax(x, axis), expected, rtol=1e-12)
+    np.testing.assert_allclose(ops.log_softmax(x, axis), np.log(expected), rtol=1e-12)
+    check_gradients(lambda x: ops.softmax(x, axis), x)
+    check_gradients(lambda x: ops.log_softmax(x, axis), x)
+
+
+@pytest.mark.parametrize("shape", [1.5, (2, 1.5), (2, True), "3", (-2,), (float("nan"),)], ids=str)
+def test_sizes_are_whole_numbers(shape: Any) -> None:
+    for function in (ops.zeros, ops.ones, lambda shape: ops.reshape(np.ones(3), shape)):
+        with pytest.raises(ValueError, match=r"\Ashape: expected [^\n]+\Z"):
+            function(shape)
+    assert ops.zeros(3).shape == (3,) and ops.reshape(np.ones((1, 3)), 3).shape == (3,)
+
+
+def test_splits_are_whole_numbers() -> None:
+    for sizes in (1.5, True, [1.5, 1.5], [True, 2], "3"):
+        with pytest.raises(ValueError, match=r"\Anum_or_size_splits: expected "):
+            ops.split(np.ones(3), sizes)

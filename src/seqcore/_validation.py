@@ -46,6 +46,59 @@ def seed_or_none(seed: Any) -> int | None:
         raise ValueError(f"seed: expected None or an integer >= 0, got {seed!r}") from None
 
 
+def integer(name: str, value: Any) -> int:
+    """``value`` as an int, or a ValueError that names the argument: no fraction, no boolean."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name}: expected an integer, got {short_repr(value)}") from None
+
+
+def positive(name: str, value: Any) -> float:
+    """``value`` as a finite float above 0, or a ValueError that names the argument."""
+    try:
+        number = real(name, value)
+    except ValueError:
+        number = 0.0
+    if number <= 0:
+        raise ValueError(f"{name}: expected a positive number, got {short_repr(value)}")
+    return number
+
+
+def axes_of(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:
+    """Axes as a sorted tuple of numbers 0...ndim-1; None is all.
+
+    Raises:
+        ValueError: for what is no integer or sequence of integers, out of range, or twice there.
+
+    >>> axes_of((-1, 0), 3)
+    (0, 2)
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, (tuple, list)):
+        axes = sorted(axis_of(item, ndim, name) for item in axis)
+        if len(set(axes)) < len(axes):
+            raise ValueError(f"{name}: expected each axis once, got {axis!r}")
+        return tuple(axes)
+    return (axis_of(axis, ndim, name),)
+
+
+def axis_of(axis: Any, ndim: int, name: str = "axis") -> int:
+    """One axis as a number 0...ndim-1.
+
+    Raises:
+        ValueError: for anything but an integer in -ndim...ndim-1.
+    """
+    number = integer(name, axis)
+    if not -ndim <= number < ndim:
+        expected = f"{-ndim}...{ndim - 1}" if ndim else "none for a tensor without axes"
+        raise ValueError(f"{name}: expected {expected}, got {number}")
+    return number % ndim
+
+
 def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf, open_high: bool = False) -> float:
     """``value`` as a finite float in low...high, or a ValueError that names the argument."""
     wanted = "a finite number" if low == -math.inf else f"a number >= {low:g}"

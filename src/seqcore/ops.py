@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
-from ._validation import NUMBERS, as_dtype
+from ._validation import NUMBERS, as_dtype, integer
 from .autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, floatx, gradient_home, is_recording, record
 from .clipping import clip as clip
 from .clipping import clip_by_global_norm as clip_by_global_norm
@@ -249,24 +249,24 @@ def linear(x: Any) -> Tensor:
     return as_tensor(x)
 
 
-def softmax(x: Any, axis: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) along ``axis``.
+def softmax(x: Any, axis: Axis = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along one axis, over several together, or over all of them (None).
 
     >>> softmax([0.0, 0.0]).numpy()
     array([0.5, 0.5], dtype=float32)
     """
     a = float_tensor(x)
-    axis = axis_of(axis, a.ndim)
-    if a.ndim >= 2 and axis == a.ndim - 1 and a.size:
+    axes = axes_of(axis, a.ndim)
+    if a.ndim >= 2 and axes == (a.ndim - 1,) and a.size:
         flat, restore = rows(a._array)
         y = restore(_core.softmax(flat))
     else:
-        e = np.exp(a._array - a._array.max(axis, keepdims=True, initial=-np.inf))
-        y = e / e.sum(axis, keepdims=True)
-    return wrap(y, (a,), lambda g: (softmax_backward(y, g, axis),))
+        e = np.exp(a._array - a._array.max(axes, keepdims=True, initial=-np.inf))
+        y = e / e.sum(axes, keepdims=True)
+    return wrap(y, (a,), lambda g: (softmax_backward(y, g, axes),))
 
 
-def softmax_backward(y: Array, dy: Array, axis: int = -1) -> Array:
+def softmax_backward(y: Array, dy: Array, axis: int | tuple[int, ...] = -1) -> Array:
     """Gradient of the logits for probabilities ``y`` and their gradient: y * (dy - sum(dy * y))."""
     dx = dy * y
     total = dx.sum(axis, keepdims=True)
@@ -274,13 +274,13 @@ def softmax_backward(y: Array, dy: Array, axis: int = -1) -> Array:
     return dx
 
 
-def log_softmax(x: Any, axis: int = -1) -> Tensor:
-    """log(softmax(x)) along ``axis``."""
+def log_softmax(x: Any, axis: Axis = -1) -> Tensor:
+    """log(softmax(x)) along one axis, over several together, or over all of them (None)."""
     a = float_tensor(x)
-    axis = axis_of(axis, a.ndim)
-    shifted = a._array - a._array.max(axis, keepdims=True, initial=-np.inf)
-    y = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
-    return wrap(y, (a,), lambda g: (g - np.exp(y) * g.sum(axis, keepdims=True),))
+    axes = axes_of(axis, a.ndim)
+    shifted = a._array - a._array.max(axes, keepdims=True, initial=-np.inf)
+    y = shifted - np.log(np.exp(shifted).sum(axes, keepdims=True))
+    return wrap(y, (a,), lambda g: (g - np.exp(y) * g.sum(axes, keepdims=True),))
 
 
 # --- reductions ------------------------------------------------------------------------------------------------------
@@ -339,34 +339,48 @@ def reduce_max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def argmax(x: Any, axis: int | None = None) -> Tensor:
     """Index of the first maximum along ``axis`` (of the flattened tensor by default); no gradient."""
-    return Tensor(as_array(x).argmax(axis=axis))
+    array = as_array(x)
+    if not array.size:
+        raise ValueError(f"x: expected at least one element, got shape {array.shape}")
+    return Tensor(array.argmax(axis=None if axis is None else axis_of(axis, array.ndim)))
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
 
 
-def reshape(x: Any, shape: Sequence[int]) -> Tensor:
+def _sizes(shape: Any, least: int = 0) -> tuple[int, ...]:
+    """The sizes of a shape, a number alone for one axis."""
+    sizes = tuple(integer("shape", n) for n in (shape if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)))
+    if any(n < least for n in sizes):
+        raise ValueError(f"shape: expected sizes >= {least}, got {sizes}")
+    return sizes
+
+
+def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
     """The same elements in another shape; one size may be -1.
 
     Raises:
         ValueError: if the number of elements does not fit.
     """
     a = as_tensor(x)
-    before, shape = a.shape, tuple(shape)
+    before, sizes = a.shape, _sizes(shape, -1)
     try:
-        y = a._array.reshape(shape)
+        y = a._array.reshape(sizes)
     except ValueError:
-        raise ValueError(f"shape: expected {a.size} elements for x of shape {before}, got {shape}") from None
+        raise ValueError(f"shape: expected {a.size} elements for x of shape {before}, got {sizes}") from None
     return wrap(y, (a,), lambda g: (g.reshape(before),))
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """The axes in another order, reversed by default."""
     a = as_tensor(x)
-    order = tuple(range(a.ndim))[::-1] if axes is None else tuple(axes)
-    if sorted(i % a.ndim if a.ndim else i for i in order) != list(range(a.ndim)):
-        raise ValueError(f"axes: expected an order of {a.ndim} axes, got {order}")
-    back = tuple(np.argsort([i % a.ndim for i in order]))
+    if axes is None:
+        order = tuple(range(a.ndim))[::-1]
+    else:
+        order = tuple(axis_of(i, a.ndim, "axes") for i in axes)
+        if len(order) != a.ndim or len(set(order)) < a.ndim:
+            raise ValueError(f"axes: expected an order of {a.ndim} axes, got {tuple(axes)}")
+    back = tuple(np.argsort(order))
     return wrap(a._array.transpose(order), (a,), lambda g: (g.transpose(back),))
 
 
@@ -374,7 +388,8 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
     """New axes of size 1."""
     a = as_tensor(x)
     before = a.shape
-    axes: Any = axis if isinstance(axis, int) else tuple(axis)
+    chosen = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    axes = axes_of(chosen, a.ndim + len(chosen))
     return wrap(np.expand_dims(a._array, axes), (a,), lambda g: (g.reshape(before),))
 
 
@@ -416,6 +431,7 @@ def stack(values: Sequence[Any], axis: int = 0) -> Tensor:
     parts = [as_tensor(one) for one in values]
     if not parts or any(one.shape != parts[0].shape for one in parts):
         raise ValueError(f"values: expected tensors of one shape, got {[one.shape for one in parts]}")
+    axis = axis_of(axis, parts[0].ndim + 1)
     y = np.stack([one._array for one in parts], axis)
 
     def backward(g: Array) -> Sequence[Gradient]:
@@ -452,13 +468,13 @@ def split(x: Any, num_or_size_splits: int | Sequence[int], axis: int = 0) -> lis
     a = as_tensor(x)
     axis = axis_of(axis, a.ndim)
     n = a.shape[axis]
-    if isinstance(num_or_size_splits, (int, np.integer)):
-        count = int(num_or_size_splits)
+    if not isinstance(num_or_size_splits, (tuple, list, np.ndarray)):
+        count = integer("num_or_size_splits", num_or_size_splits)
         if count < 1 or n % count:
             raise ValueError(f"num_or_size_splits: expected a divisor of {n}, got {count}")
         sizes = [n // count] * count
     else:
-        sizes = [int(one) for one in num_or_size_splits]
+        sizes = [integer("num_or_size_splits", size) for size in num_or_size_splits]
         if sum(sizes) != n or min(sizes, default=0) < 0:
             raise ValueError(f"num_or_size_splits: expected sizes that sum to {n}, got {sizes}")
     return _pieces(a, np.split(a._array, np.cumsum(sizes)[:-1], axis), lambda gs: np.concatenate(gs, axis))
@@ -528,12 +544,12 @@ def _index(one: Any) -> Any:
 
 def zeros(shape: int | Sequence[int], dtype: DTypeLike | None = None) -> Tensor:
     """Zeros of ``floatx`` or the given type."""
-    return Tensor(np.zeros(shape, floatx() if dtype is None else as_dtype("dtype", dtype, NUMBERS)))
+    return Tensor(np.zeros(_sizes(shape), floatx() if dtype is None else as_dtype("dtype", dtype, NUMBERS)))
 
 
 def ones(shape: int | Sequence[int], dtype: DTypeLike | None = None) -> Tensor:
     """Ones of ``floatx`` or the given type."""
-    return Tensor(np.ones(shape, floatx() if dtype is None else as_dtype("dtype", dtype, NUMBERS)))
+    return Tensor(np.ones(_sizes(shape), floatx() if dtype is None else as_dtype("dtype", dtype, NUMBERS)))
 
 
 def zeros_like(x: Any, dtype: DTypeLike | None = None) -> Tensor:

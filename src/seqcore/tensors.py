@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._validation import axes_of as axes_of
+from ._validation import axis_of as axis_of
 from .autograd import Backward, IndexedSlices, Tensor, floatx, record
 
 Array = NDArray[Any]
@@ -64,21 +66,6 @@ def pair(a: Any, b: Any) -> tuple[Tensor, Tensor]:
         elif s.dtype.kind != "f" and t.dtype.kind == "f" or y and not x and t.dtype.kind == "f":
             s = Tensor(s._array, t.dtype)
     return s, t
-
-
-def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Axes as a sorted tuple of numbers 0...ndim-1; None is all."""
-    if axis is None:
-        return tuple(range(ndim))
-    chosen = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
-    for one in chosen:
-        if not -ndim <= one < ndim:
-            raise ValueError(f"axis: expected {-ndim}...{ndim - 1}, got {one}")
-    return tuple(sorted({int(one) % ndim for one in chosen}))
-
-
-def axis_of(axis: int, ndim: int) -> int:
-    return axes_of(axis, ndim)[0]
 
 
 # --- rows of a batch -------------------------------------------------------------------------------------------------

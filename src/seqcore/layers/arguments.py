@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
-from .._validation import default_only
+from .._validation import default_only, integer
 from ..autograd import Tensor
 
 Array = NDArray[Any]
@@ -81,7 +81,7 @@ def as_lengths(lengths: Any, shape: tuple[int, ...]) -> Array:
 
 def as_sizes(name: str, shape: Any) -> Shape:
     try:
-        sizes = tuple(None if n is None else int(n) for n in shape)
+        sizes = tuple(None if n is None else integer(name, n) for n in shape)
     except (TypeError, ValueError):
         raise ValueError(f"{name}: expected a tuple of sizes, got {shape!r}") from None
     if any(n is not None and n < 1 for n in sizes):

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
-from .._validation import NUMBERS, as_dtype, at_least, default_only, seed_or_none
+from .._validation import NUMBERS, as_dtype, at_least, default_only, seed_or_none, short_repr
 from ..autograd import Tensor, Variable, as_array, record
 from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes, no_regularizers
@@ -186,7 +186,7 @@ class Layer:
 
         Args:
             shape: sizes of its axes.
-            initializer: see ``initializers.get``; "glorot_uniform", for a vector "zeros", by default.
+            initializer: see ``initializers.get``; by default "glorot_uniform" for floats, "zeros" for other types.
             dtype: the layer's type by default.
             trainable: False for a weight that no optimizer may change.
             name: the variable is called ``layer/name``.
@@ -198,10 +198,10 @@ class Layer:
         default_only("autocast", autocast, True, "a variable keeps its type")
         default_only("aggregation", aggregation, ("none", None), "there are no replicas of a variable")
         default_only("overwrite_with_gradient", overwrite_with_gradient, False, "optimizers update variables")
-        sizes = tuple(shape or ())
-        if initializer is None:
-            initializer = "glorot_uniform" if len(sizes) > 1 else "zeros"
+        sizes = _weight_sizes(shape)
         kind = self._dtype if dtype is None else as_dtype("dtype", dtype, NUMBERS)
+        if initializer is None:
+            initializer = "glorot_uniform" if kind.kind == "f" else "zeros"
         if kind.kind == "f":
             values: Any = _initializers.get(initializer)(sizes, kind)
         else:
@@ -383,7 +383,7 @@ class Layer:
         if mask is not None and lengths is not None:
             raise ValueError(f"mask, lengths: expected at most one of them for layer {self.name!r}, got both")
         if given:
-            mask = None if mask is None else as_mask(mask, x.shape)
+            mask = None if mask is None else self._check_mask(mask, x.shape)
             lengths = None if lengths is None else as_lengths(lengths, x.shape)
             old = x
             x = Tensor(x._array)
@@ -394,6 +394,10 @@ class Layer:
         if spec.lengths is not None and lengths is not None:
             kwargs["lengths"] = lengths
         return x, True
+
+    def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        """The mask of a call as booleans: one for each time step of an input of ``shape``."""
+        return as_mask(mask, shape)
 
     def _prepare(self, value: Any) -> Any:
         """Inputs as tensors of the layer's type."""
@@ -553,6 +557,15 @@ class DropoutSource:
 
     def set_state(self, state: dict[str, Any]) -> None:
         self.stream, self.call = int(state["stream"]), int(state["call"])
+
+
+def _weight_sizes(shape: Any) -> tuple[int, ...]:
+    """The sizes of a weight: a tuple, one number for a vector, None for a scalar."""
+    given = () if shape is None else shape if isinstance(shape, (tuple, list)) else (shape,)
+    try:
+        return tuple(at_least("shape", size, 1) for size in given)
+    except ValueError:
+        raise ValueError(f"shape: expected positive sizes, got {short_repr(shape)}") from None
 
 
 def _shape(x: Any) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import NUMBERS, as_dtype, at_least, default_only
+from .._validation import NUMBERS, as_dtype, at_least, default_only, integer, real
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
 from .arguments import Shape, activation_name, as_mask, channels_last, check_rate, no_regularizers
 from .base import DropoutSource, Layer
@@ -483,8 +483,8 @@ class ReLU(Layer):
     ) -> None:
         super().__init__(**kwargs)
         for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
-            if (value is None and name != "max_value") or (value is not None and not value >= 0):
-                raise ValueError(f"{name}: expected a number >= 0, got {value!r}")
+            if value is not None or name != "max_value":
+                real(name, value, 0)
         self.max_value = None if max_value is None else float(max_value)
         self.negative_slope, self.threshold = float(negative_slope), float(threshold)
 
@@ -494,12 +494,24 @@ class ReLU(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         if self._is_plain():
             return ops.relu(inputs)
-        above = inputs.numpy() >= self.threshold
-        below: Any = 0.0
-        if self.negative_slope:
-            below = ops.multiply(ops.subtract(inputs, self.threshold), self.negative_slope)
-        y = ops.where(above, inputs, below)
-        return y if self.max_value is None else ops.minimum(y, self.max_value)
+        x, slope, threshold, ceiling = inputs._array, self.negative_slope, self.threshold, self.max_value
+        # Not x > threshold: NaN stays NaN.
+        above = ~(x <= threshold)
+        y = np.where(above, x, (x - x.dtype.type(threshold)) * x.dtype.type(slope) if slope else x.dtype.type(0))
+        if ceiling is not None:
+            y = np.minimum(y, x.dtype.type(ceiling))
+
+        def backward(g: Array) -> tuple[Gradient, ...]:
+            """Keras's choices where a slope changes: none at the threshold but of leaky ReLU, the lower one at 6."""
+            below = x < threshold if threshold or ceiling is not None else ~above
+            slopes = np.where(above, 1, np.where(below, x.dtype.type(slope), 0)).astype(x.dtype)
+            if ceiling is not None:
+                slopes[above & ((x >= ceiling) if ceiling == 6 and not threshold else (x > ceiling))] = 0
+            return (g * slopes,)
+
+        out = Tensor(y)
+        record((out,), (inputs,), backward)
+        return out
 
     def get_config(self) -> dict[str, Any]:
         own = {"max_value": self.max_value, "negative_slope": self.negative_slope, "threshold": self.threshold}
@@ -515,19 +527,45 @@ class ReLU(Layer):
 class Softmax(Layer):
     """Softmax along ``axis``.
 
-    >>> Softmax()([[0.0, 0.0]]).numpy()
-    array([[0.5, 0.5]], dtype=float32)
+    Args:
+        axis: one axis, several together, or None for all, the batch's too.
+
+    Call: ``layer(x, mask=None)``. A mask that broadcasts to x says element by element what takes part; the others, and
+    rows without any, become zero. Masks and lengths of sequences (B, T) take part where x is (B, T) too; with more axes
+    they go on to the next layer.
+
+    >>> Softmax()([[0.0, 0.0, 9.0]], mask=[[True, True, False]]).numpy()
+    array([[0.5, 0.5, 0. ]], dtype=float32)
     """
 
     supports_masking = True
     _input_kinds = "fiub"
 
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+    def __init__(self, axis: int | Sequence[int] | None = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.axis = int(axis)
+        axes = axis if isinstance(axis, (tuple, list)) else () if axis is None else (axis,)
+        for item in axes:
+            integer("axis", item)
+        self.axis = list(axis) if isinstance(axis, (tuple, list)) else axis
 
-    def call(self, inputs: Tensor) -> Tensor:
-        return ops.softmax(inputs, self.axis)
+    def call(self, inputs: Tensor, mask: Any = None, lengths: Any = None) -> Tensor:
+        if lengths is not None and inputs.ndim == 2:
+            mask = np.arange(inputs.shape[1]) < lengths[:, None]
+        if mask is None or (mask.shape == inputs.shape[:2] and inputs.ndim > 2):
+            return ops.softmax(inputs, self.axis)
+        never = np.array(np.finfo(inputs.dtype).min, inputs.dtype)
+        return ops.where(mask, ops.softmax(ops.where(mask, inputs, never), self.axis), np.zeros((), inputs.dtype))
+
+    def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+        fits = array.ndim <= len(shape) and all(n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1]))
+        if array.dtype.kind not in NUMBERS or not (fits or array.shape == shape[:2]):
+            expected = f"booleans that broadcast to {shape}"
+            raise ValueError(f"mask: expected {expected}, got {array.dtype} of shape {array.shape}")
+        return array if array.dtype == bool else array > 0.5
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return mask if mask is not None and mask.shape == inputs.shape[:2] else None
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}
