@@ -149,6 +149,29 @@ def test_clipping(cls, formula, arguments, name, clip, limit):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@by_case
+def test_weight_decay_is_decoupled(cls, formula, arguments, sparse):
+    weights, gradients = data(steps=4, shapes=[(7, 5), ()][: 1 if sparse else 2])
+    variables = [Variable(w, dtype="float64") for w in weights]
+    optimizer = cls(0.1, weight_decay=0.3, **arguments)
+    expected = list(weights)
+    for t, step in enumerate(gradients):
+        for i, shape in enumerate([w.shape for w in weights]):
+            past = [g[i] for g in gradients[: t + 1]]
+            # No step depends on the weights, so that each is the same from zero.
+            zero = np.zeros(shape)
+            move = formula(zero, past, lr=0.1, **arguments) - formula(zero, past[:-1], lr=0.1, **arguments)
+            expected[i] = expected[i] * (1 - 0.3 * 0.1) + move
+        if sparse:
+            step = [IndexedSlices(step[0], np.arange(7), (7, 5))]
+        optimizer.apply_gradients(zip(step, variables, strict=True))
+    for variable, value in zip(variables, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value, rtol=1e-12, atol=1e-13)
+    again = optimizers.deserialize(json.loads(json.dumps(optimizers.serialize(optimizer))))
+    assert again.weight_decay == 0.3
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_norm_that_is_not_finite_spoils_everything(bad):
     ws = variables([np.ones(3), np.ones((2, 2))])

@@ -183,22 +183,28 @@ _CLASSES: dict[str, type[LearningRateSchedule]] = {
 }
 
 
-def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
+def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any]:
     """``{"class_name", "config"}`` of a schedule; JSON-able.
 
     >>> serialize(CosineDecay(0.1, 100))["class_name"]
     'CosineDecay'
     """
-    return {"class_name": type(schedule).__name__, "config": schedule.get_config()}
+    return {"class_name": type(learning_rate_schedule).__name__, "config": learning_rate_schedule.get_config()}
 
 
-def deserialize(config: dict[str, Any]) -> LearningRateSchedule:
+def deserialize(
+    config: dict[str, Any], custom_objects: dict[str, type[LearningRateSchedule]] | None = None
+) -> LearningRateSchedule:
     """The schedule that :func:`serialize` described.
 
+    Args:
+        config: what :func:`serialize` gave.
+        custom_objects: further classes by name.
+
     Raises:
-        ValueError: for a class this module does not have.
+        ValueError: for a class that neither has.
     """
-    found = _CLASSES.get(config.get("class_name", ""))
+    found = {**_CLASSES, **(custom_objects or {})}.get(config.get("class_name", ""))
     if found is None:
         raise ValueError(f"learning_rate: expected one of {', '.join(_CLASSES)}, got {config.get('class_name')!r}")
     return found.from_config(config.get("config", {}))

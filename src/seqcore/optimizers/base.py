@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core, schedules
-from .._validation import real
+from .._validation import default_only, real
 from ..autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
 from ..schedules import LearningRateSchedule
 
@@ -52,11 +52,14 @@ class Optimizer:
     Args:
         learning_rate: a number >= 0, a schedule called with the number of updates so far, or a function without
             arguments.
+        weight_decay: before an update each of its variables shrinks by the factor ``1 - weight_decay * learning_rate``.
         clipnorm: the gradient of each variable is scaled to at most this norm.
         clipvalue: every element of a gradient is clipped to +-clipvalue.
         global_clipnorm: all gradients together are scaled to at most this norm; repeated rows of an ``IndexedSlices``
             are summed first. As in Keras a norm that is not finite makes every gradient NaN: all dense variables and
             the touched rows become NaN, which is seen, rather than some of them, which is not.
+        use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps: accepted at
+            Keras's defaults alone.
         name: name in configurations.
 
     At most one of the three clips may be given. A gradient that is an ``IndexedSlices`` is used densely, as Keras does,
@@ -69,11 +72,26 @@ class Optimizer:
     def __init__(
         self,
         learning_rate: Rate = 0.001,
+        weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ) -> None:
+        for key, argument, default, reason in (
+            ("use_ema", use_ema, False, "no moving averages of the weights are kept"),
+            ("ema_momentum", ema_momentum, 0.99, "no moving averages of the weights are kept"),
+            ("ema_overwrite_frequency", ema_overwrite_frequency, None, "no moving averages of the weights are kept"),
+            ("loss_scale_factor", loss_scale_factor, None, "float32, float64 and bfloat16 need no scaled loss"),
+            ("gradient_accumulation_steps", gradient_accumulation_steps, None, "each call updates the weights"),
+        ):
+            default_only(key, argument, default, reason)
+        self.weight_decay = None if weight_decay is None else real("weight_decay", weight_decay, 0.0)
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in clips.items() if value is not None}
         if len(given) > 1:
@@ -345,6 +363,8 @@ class Optimizer:
                 same_type = _by_type(gradients, [g.dtype for g in gradients])
                 norm = math.sqrt(sum(map(_core.sum_squares, same_type)))
                 scale = self._clip_scale(norm, self.global_clipnorm) if math.isfinite(norm) else math.nan
+            if self.weight_decay:
+                self._decay([w.param for w in flat] + [v._array for v, _ in pairs], learning_rate)
             for same in _by_type(work, [w.param.dtype for w in work]):
                 self._update(same, learning_rate, scale)
             for tables in _by_type(rows, [one.param.dtype for one in rows]):
@@ -355,6 +375,12 @@ class Optimizer:
         self._iterations += 1
         for v, _ in pairs:
             v.version += 1
+
+    def _decay(self, params: list[Array], learning_rate: float) -> None:
+        """Decoupled weight decay: the same for every optimizer, and no part of the gradient."""
+        assert self.weight_decay is not None
+        for param in params:
+            param *= param.dtype.type(1.0 - self.weight_decay * learning_rate)
 
     # --- state and configuration ---
 
@@ -412,13 +438,18 @@ class Optimizer:
         return {
             "name": self.name,
             "learning_rate": rate,
+            "weight_decay": self.weight_decay,
             "clipnorm": self.clipnorm,
             "clipvalue": self.clipvalue,
             "global_clipnorm": self.global_clipnorm,
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Optimizer:
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Optimizer:
+        """A new optimizer from a config; ``custom_objects`` holds further classes of schedules by name."""
+        rate = config.get("learning_rate")
+        if isinstance(rate, dict):
+            config = {**config, "learning_rate": schedules.deserialize(rate, custom_objects)}
         return cls(**config)
 
     def __repr__(self) -> str:

@@ -28,7 +28,7 @@ class SGD(Optimizer):
         learning_rate: see :class:`Optimizer`.
         momentum: 0...1.
         nesterov: only matters with momentum.
-        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
+        weight_decay, clipnorm, ..., name: see :class:`Optimizer`.
         lazy: with momentum, sparse gradients move and decay only the rows they touch. Without momentum only these rows
             change anyway, and only they are visited.
 
@@ -47,14 +47,32 @@ class SGD(Optimizer):
         learning_rate: Rate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        *,
+        weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = "sgd",
+        *,
         lazy: bool = False,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+        )
         self.momentum = real("momentum", momentum, 0.0, 1.0)
         self.nesterov, self.lazy = bool(nesterov), bool(lazy)
         self._by_rows = self.lazy or self.momentum == 0.0
@@ -104,7 +122,7 @@ class Adam(Optimizer):
         beta_1, beta_2: 0...1, 1 excluded.
         epsilon: >= 0.
         amsgrad: divide by the largest v so far.
-        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
+        weight_decay, clipnorm, ..., name: see :class:`Optimizer`.
         lazy: sparse gradients update only the rows they touch; otherwise every row moves on by its running means.
 
     Sources: Kingma and Ba, "Adam", 2015; Reddi et al., "On the convergence of Adam and beyond", 2018.
@@ -123,14 +141,32 @@ class Adam(Optimizer):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        *,
+        weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = "adam",
+        *,
         lazy: bool = False,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+        )
         self.beta_1 = real("beta_1", beta_1, 0.0, 1.0, open_high=True)
         self.beta_2 = real("beta_2", beta_2, 0.0, 1.0, open_high=True)
         self.epsilon = real("epsilon", epsilon, 0.0)
@@ -174,7 +210,7 @@ class RMSprop(Optimizer):
         momentum: 0...1.
         epsilon: >= 0.
         centered: subtract the square of the running mean.
-        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
+        weight_decay, clipnorm, ..., name: see :class:`Optimizer`.
         lazy: sparse gradients update only the rows they touch.
 
     Source: Hinton, "Neural networks for machine learning", lecture 6e, 2012; centered: Graves, "Generating sequences
@@ -194,14 +230,32 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         epsilon: float = 1e-7,
         centered: bool = False,
-        *,
+        weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = "rmsprop",
+        *,
         lazy: bool = False,
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+        )
         self.rho = real("rho", rho, 0.0, 1.0, open_high=True)
         self.momentum = real("momentum", momentum, 0.0, 1.0)
         self.epsilon = real("epsilon", epsilon, 0.0)
@@ -242,7 +296,7 @@ class Adagrad(Optimizer):
         learning_rate: see :class:`Optimizer`.
         initial_accumulator_value: >= 0.
         epsilon: >= 0.
-        clipnorm, clipvalue, global_clipnorm, name: see :class:`Optimizer`.
+        weight_decay, clipnorm, ..., name: see :class:`Optimizer`.
 
     A row without gradient does not change, so sparse gradients always visit the rows they touch alone.
 
@@ -262,13 +316,30 @@ class Adagrad(Optimizer):
         learning_rate: Rate = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
-        *,
+        weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = "adagrad",
     ) -> None:
-        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm, name)
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            clipnorm,
+            clipvalue,
+            global_clipnorm,
+            use_ema,
+            ema_momentum,
+            ema_overwrite_frequency,
+            loss_scale_factor,
+            gradient_accumulation_steps,
+            name,
+        )
         self.initial_accumulator_value = real("initial_accumulator_value", initial_accumulator_value, 0.0)
         self.epsilon = real("epsilon", epsilon, 0.0)
 
@@ -327,13 +398,18 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
     return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}
 
 
-def deserialize(config: dict[str, Any]) -> Optimizer:
+def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Optimizer]] | None = None) -> Optimizer:
     """The optimizer that :func:`serialize` described, without its state.
 
+    Args:
+        config: what :func:`serialize` gave.
+        custom_objects: further classes by name.
+
     Raises:
-        ValueError: for a class this module does not have.
+        ValueError: for a class that neither has.
     """
-    found = _CLASSES.get(str(config.get("class_name", "")).lower())
+    name = str(config.get("class_name", ""))
+    found = (custom_objects or {}).get(name) or _CLASSES.get(name.lower())
     if found is None:
         raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {config.get('class_name')!r}")
-    return found.from_config(config.get("config", {}))
+    return found.from_config(config.get("config", {}), custom_objects)
