@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from seqcore import losses
+from seqcore import Sequential, layers, losses, random
 from seqcore.autograd import GradientTape, Tensor, Variable
 
 EPS = 1e-7
@@ -407,3 +407,30 @@ def test_bad_input(run, kind, message):
     with pytest.raises(kind, match=message) as caught:
         run()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("given", ["float32", "float64"])
+def test_dtype_of_a_loss_is_that_of_its_result(dtype, given):
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(given)
+    pred = Variable(x, dtype=given)
+    with GradientTape() as tape:
+        value = losses.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype)([0, 1, 2], pred)
+    assert value.dtype == dtype
+    found = tape.gradient(value, pred)
+    assert np.asarray(found).dtype == given
+    expected = losses.SparseCategoricalCrossentropy(from_logits=True)([0, 1, 2], x.astype(dtype))
+    assert float(value) == float(expected)
+    assert losses.MeanSquaredError(dtype=dtype)(x, x.astype(given) + 1).dtype == dtype
+
+
+def test_fit_computes_the_loss_in_its_type():
+    x, y = np.random.default_rng(1).normal(size=(8, 3)), np.arange(8) % 4
+    found = []
+    for dtype in (None, "float64"):
+        random.set_seed(0)
+        model = Sequential([layers.Input((3,)), layers.Dense(5, "tanh"), layers.Dense(4)])
+        model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype))
+        found.append(model.train_on_batch(x, y))
+    assert found[1] != float(np.float32(found[1]))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)

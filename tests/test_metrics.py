@@ -270,3 +270,23 @@ def test_an_accuracy_without_a_loss_comes_back_from_files_of_any_version(name):
     assert metrics.serialize(made) == metrics.serialize(metrics.get("acc"))
     with pytest.raises(ValueError, match="metric: expected one of"):
         metrics.get(name)
+
+
+@pytest.mark.parametrize("make", [metrics.MeanSquaredError, metrics.RootMeanSquaredError, metrics.MeanAbsoluteError])
+def test_dtype_of_a_metric(make):
+    t, x = np.full((3, 1), 0.1), np.full((3, 1), 1 / 3)
+    exact, rounded = make()(t, x), make(dtype="float32")(t, x)
+    assert rounded == float(np.float32(rounded)) != exact
+    assert make(dtype="float64")(t, x.astype("float32")) != make()(t, x.astype("float32"))
+    assert rounded == pytest.approx(exact, rel=1e-6)
+    again = metrics.deserialize(metrics.serialize(make(dtype="float32")))
+    assert again.dtype == "float32"
+
+
+def test_top_k_of_sorted_ids():
+    top = metrics.SparseTopKCategoricalAccuracy(k=2, from_sorted_ids=True)
+    assert top([3, 0, 1], [[3, 1, 2], [1, 0, 2], [0, 2, 1]]) == pytest.approx(2 / 3)
+    scores = np.random.default_rng(0).normal(size=(20, 5))
+    ids = np.arange(20) % 5
+    plain = metrics.SparseTopKCategoricalAccuracy(k=3)(ids, scores)
+    assert metrics.SparseTopKCategoricalAccuracy(k=3, from_sorted_ids=True)(ids, np.argsort(-scores, -1)) == plain

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from .._validation import as_dtype
 from ..autograd import Array, Gradient, Tensor, as_array, is_recording, record
 from .targets import float_array, mask_of, standard_reduction, step_weights
 
@@ -26,6 +28,8 @@ class Loss:
         reduction: "mean" (also "sum_over_batch_size": over all single losses, with a mask over the valid ones), "sum",
             "batch_mean" (summed over time, averaged over the batch) or "none" (the weighted single losses).
         name: name in logs.
+        dtype: "float32" or "float64": predictions are cast to it first, and the result has it; by default that of the
+            predictions.
 
     A subclass defines ``call(y_true, y_pred)``, which returns the single losses as a Tensor.
 
@@ -37,7 +41,8 @@ class Loss:
     2.0
     """
 
-    def __init__(self, reduction: str | None = "mean", name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, reduction: str | None = "mean", dtype: DTypeLike | None = None) -> None:
+        self.dtype: str | None = None if dtype is None else as_dtype("dtype", dtype).name
         self.reduction = standard_reduction(reduction)
         self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 
@@ -57,7 +62,7 @@ class Loss:
         Returns:
             A scalar Tensor, or one of shape S for the reduction "none".
         """
-        y_pred = y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred))
+        y_pred = self._cast(y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred)))
         singles = self.call(y_true, y_pred)
         if not isinstance(singles, Tensor):
             raise TypeError(f"{self.name}: expected call to return a Tensor, got {type(singles).__name__}")
@@ -66,6 +71,18 @@ class Loss:
         result, weights = self._reduce(losses, sample_weight, kept)
         record((result,), (singles,), lambda dy: (_weigh(weights, dy),))
         return result
+
+    def _cast(self, y_pred: Any) -> Any:
+        """The predictions in the type of the loss, if it has one of its own."""
+        if self.dtype is None:
+            return y_pred
+        given = y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred))
+        if given.dtype == self.dtype:
+            return given
+        y = Tensor(given._array.astype(self.dtype))
+        y.mask, y.lengths = given.mask, given.lengths
+        record((y,), (given,), lambda dy: (np.asarray(dy).astype(given.dtype),))
+        return y
 
     def _reduce(self, losses: Array, sample_weight: Any, kept: Array | None) -> tuple[Tensor, Array]:
         """The result and the weight of each single loss in it."""
@@ -81,7 +98,7 @@ class Loss:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same loss again; JSON-able."""
-        return {"name": self.name, "reduction": self.reduction}
+        return {"name": self.name, "reduction": self.reduction, "dtype": self.dtype}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Loss:
@@ -112,7 +129,7 @@ class BuiltIn(Loss):
         return self._run(y_true, y_pred, None)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Tensor:
-        return self._run(y_true, y_pred, (sample_weight, mask))
+        return self._run(y_true, self._cast(y_pred), (sample_weight, mask))
 
     def _run(self, y_true: Any, y_pred: Any, weighting: tuple[Any, Any] | None) -> Tensor:
         x = float_array(y_pred)
@@ -147,8 +164,8 @@ class BuiltIn(Loss):
 class OverAxis(BuiltIn):
     """A loss over the classes of one axis."""
 
-    def __init__(self, axis: int, reduction: str | None, name: str | None) -> None:
-        super().__init__(reduction, name)
+    def __init__(self, axis: int, name: str | None, reduction: str | None, dtype: DTypeLike | None) -> None:
+        super().__init__(name, reduction, dtype)
         if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
             raise TypeError(f"axis: expected an int, got {axis!r}")
         self.axis = int(axis)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .._validation import at_least
 from ..autograd import Array, Gradient, Tensor, as_array, is_recording
@@ -38,9 +39,15 @@ class _Smoothed(OverAxis):
     """A cross-entropy of targets that may be smoothed."""
 
     def __init__(
-        self, from_logits: bool, label_smoothing: float, axis: int, reduction: str | None, name: str | None
+        self,
+        from_logits: bool,
+        label_smoothing: float,
+        axis: int,
+        reduction: str | None,
+        name: str | None,
+        dtype: DTypeLike | None,
     ) -> None:
-        super().__init__(axis, reduction, name)
+        super().__init__(axis, name, reduction, dtype)
         if not 0.0 <= label_smoothing <= 1.0:
             raise ValueError(f"label_smoothing: expected 0...1, got {label_smoothing!r}")
         self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
@@ -57,7 +64,7 @@ class BinaryCrossentropy(_Smoothed):
         from_logits: y_pred are logits x instead of probabilities sigmoid(x).
         label_smoothing: 0...1; moves the targets towards 1/2.
         axis: the axis averaged over.
-        reduction, name: see :class:`Loss`.
+        reduction, name, dtype: see :class:`Loss`.
 
     y_true and y_pred: (B, n) or (B, T, n), of one shape; a last axis of size 1 may be missing.
 
@@ -73,8 +80,9 @@ class BinaryCrossentropy(_Smoothed):
         axis: int = -1,
         reduction: str | None = "mean",
         name: str | None = "binary_crossentropy",
+        dtype: DTypeLike | None = None,
     ) -> None:
-        super().__init__(from_logits, label_smoothing, axis, reduction, name)
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
 
     def _singles(self, y_true: Any, y_pred: Array, mask: Array | None) -> Singles:
         t, x = same_shape(self._targets_to_last(y_true, y_pred), self._to_last(y_pred))
@@ -99,7 +107,7 @@ class CategoricalCrossentropy(_Smoothed):
         from_logits: y_pred are logits; otherwise probabilities, divided by their sum and clipped.
         label_smoothing: 0...1; mixes the targets with the uniform distribution.
         axis: the axis of the classes.
-        reduction, name: see :class:`Loss`.
+        reduction, name, dtype: see :class:`Loss`.
 
     y_true and y_pred: (B, V) or (B, T, V).
 
@@ -115,8 +123,9 @@ class CategoricalCrossentropy(_Smoothed):
         axis: int = -1,
         reduction: str | None = "mean",
         name: str | None = "categorical_crossentropy",
+        dtype: DTypeLike | None = None,
     ) -> None:
-        super().__init__(from_logits, label_smoothing, axis, reduction, name)
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
 
     def _singles(self, y_true: Any, y_pred: Array, mask: Array | None) -> Singles:
         x = self._to_last(y_pred)
@@ -142,7 +151,7 @@ class SparseCategoricalCrossentropy(OverAxis):
         from_logits: y_pred are logits; otherwise probabilities, divided by their sum and clipped.
         ignore_class: an id whose single losses are left out as if masked.
         axis: the axis of the classes.
-        reduction, name: see :class:`Loss`.
+        reduction, name, dtype: see :class:`Loss`.
 
     y_true: (B,) or (B, T) ids 0...V-1, also with a last axis of size 1; y_pred: (B, V) or (B, T, V).
 
@@ -155,11 +164,12 @@ class SparseCategoricalCrossentropy(OverAxis):
         self,
         from_logits: bool = False,
         ignore_class: int | None = None,
-        axis: int = -1,
         reduction: str | None = "mean",
+        axis: int = -1,
         name: str | None = "sparse_categorical_crossentropy",
+        dtype: DTypeLike | None = None,
     ) -> None:
-        super().__init__(axis, reduction, name)
+        super().__init__(axis, name, reduction, dtype)
         self.from_logits = bool(from_logits)
         self.ignore_class = None if ignore_class is None else int(ignore_class)
 
@@ -209,7 +219,7 @@ class SampledLoss(SparseCategoricalCrossentropy):
         reduction: str | None,
         name: str | None,
     ) -> None:
-        super().__init__(True, ignore_class, -1, reduction, name)
+        super().__init__(True, ignore_class, reduction, name=name)
         self.num_sampled = at_least("num_sampled", num_sampled, 1)
         self.remove_accidental_hits = bool(remove_accidental_hits)
 
@@ -274,8 +284,13 @@ class MeanSquaredError(BuiltIn):
 
     _both = True
 
-    def __init__(self, reduction: str | None = "mean", name: str | None = "mean_squared_error") -> None:
-        super().__init__(reduction, name)
+    def __init__(
+        self,
+        reduction: str | None = "mean",
+        name: str | None = "mean_squared_error",
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
 
     def _singles(self, y_true: Any, y_pred: Array, mask: Array | None) -> Singles:
         t, x = same_shape(y_true, y_pred)
@@ -307,7 +322,7 @@ class LossFunctionWrapper(Loss):
     def __init__(
         self, fn: Callable[..., Any], reduction: str | None = "mean", name: str | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(reduction, name or getattr(fn, "__name__", "loss"))
+        super().__init__(name or getattr(fn, "__name__", "loss"), reduction)
         self.fn, self._kwargs = fn, kwargs
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
@@ -350,7 +365,7 @@ def sparse_categorical_crossentropy(
     >>> sparse_categorical_crossentropy([1], [[0.5, 0.5]]).numpy().round(4)
     array([0.6931], dtype=float32)
     """
-    return SparseCategoricalCrossentropy(from_logits, ignore_class, axis).call(y_true, y_pred)
+    return SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis).call(y_true, y_pred)
 
 
 def mean_squared_error(y_true: Any, y_pred: Any) -> Tensor:
@@ -415,14 +430,19 @@ def serialize(loss: Loss) -> dict[str, Any]:
     return {"class_name": type(loss).__name__, "config": loss.get_config()}
 
 
-def deserialize(config: dict[str, Any]) -> Loss:
+def deserialize(name: dict[str, Any], custom_objects: dict[str, type[Loss]] | None = None) -> Loss:
     """The loss that :func:`serialize` described.
 
+    Args:
+        name: what :func:`serialize` gave; called so in Keras.
+        custom_objects: further classes by name.
+
     Raises:
-        ValueError: for a class this module does not have.
+        ValueError: for a class that neither has.
     """
     by_class: dict[str, type[Loss]] = {cls.__name__: cls for cls in (*_CLASSES.values(), NCELoss, SampledSoftmaxLoss)}
-    found = by_class.get(config.get("class_name", ""))
+    by_class |= custom_objects or {}
+    found = by_class.get(name.get("class_name", ""))
     if found is None:
-        raise ValueError(f"loss: expected a class name out of {', '.join(by_class)}, got {config.get('class_name')!r}")
-    return found.from_config(config.get("config", {}))
+        raise ValueError(f"loss: expected a class name out of {', '.join(by_class)}, got {name.get('class_name')!r}")
+    return found.from_config(name.get("config", {}))

@@ -159,7 +159,5 @@ def wrong_shape(t: Array, x: Array) -> ValueError:
 
 
 def float_array(value: Any) -> Array:
-    array = as_array(value)
-    if array.dtype.kind == "c":
-        raise TypeError(f"y_pred: expected real numbers, got {array.dtype}")
+    array = as_array(value, name="y_pred")
     return array if array.dtype in (np.float32, np.float64) else array.astype(float_dtype(None))

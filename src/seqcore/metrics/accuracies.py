@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .._validation import at_least
 from ..autograd import Array, as_array
@@ -36,7 +37,7 @@ class BinaryAccuracy(PairMean):
     """How often ``y_pred > threshold`` equals y_true.
 
     Args:
-        name: name in logs.
+        name, dtype: see :class:`Metric`.
         threshold: 0.5 for probabilities; 0 for logits.
 
     y_true and y_pred: (B, n) or (B, T, n); a last axis of size 1 may be missing.
@@ -47,8 +48,10 @@ class BinaryAccuracy(PairMean):
 
     direction = "up"
 
-    def __init__(self, name: str | None = "binary_accuracy", threshold: float = 0.5) -> None:
-        super().__init__(name)
+    def __init__(
+        self, name: str | None = "binary_accuracy", dtype: DTypeLike | None = None, threshold: float = 0.5
+    ) -> None:
+        super().__init__(name, dtype)
         self.threshold = float(threshold)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
@@ -142,15 +145,28 @@ def _among_top(ids: Array, y_pred: Array, k: int) -> Array:
 class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
     """How often the class id is among the k largest predictions.
 
+    Args:
+        k: how many predictions count.
+        name, dtype: see :class:`Metric`.
+        from_sorted_ids: y_pred (B, n) or (B, T, n) are class ids, the most likely first, instead of scores.
+
     >>> SparseTopKCategoricalAccuracy(k=2)([2, 0], [[0.1, 0.6, 0.3], [0.01, 0.95, 0.04]])
     0.5
     """
 
-    def __init__(self, k: int = 5, name: str | None = "sparse_top_k_categorical_accuracy") -> None:
-        super().__init__(name)
-        self.k = at_least("k", k, 1)
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: DTypeLike | None = None,
+        from_sorted_ids: bool = False,
+    ) -> None:
+        super().__init__(name, dtype)
+        self.k, self.from_sorted_ids = at_least("k", k, 1), bool(from_sorted_ids)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        if self.from_sorted_ids:
+            return np.asarray((y_pred[..., : self.k] == ids_of(y_true, y_pred.shape[:-1])[..., None]).any(axis=-1))
         return _among_top(ids_of(y_true, y_pred.shape[:-1]), y_pred, self.k)
 
     def update_correct(self, correct: Any, weights: Any = None) -> None:
@@ -158,7 +174,7 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
         self.update_values(correct, weights)
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"k": self.k}
+        return super().get_config() | {"k": self.k, "from_sorted_ids": self.from_sorted_ids}
 
 
 class TopKCategoricalAccuracy(CategoricalAccuracy):
@@ -168,8 +184,10 @@ class TopKCategoricalAccuracy(CategoricalAccuracy):
     1.0
     """
 
-    def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy") -> None:
-        super().__init__(name)
+    def __init__(
+        self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: DTypeLike | None = None
+    ) -> None:
+        super().__init__(name, dtype)
         self.k = at_least("k", k, 1)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
@@ -184,18 +202,18 @@ class AccuracyByShape(Average):
 
     direction = "up"
 
-    def __init__(self, name: str | None = "accuracy") -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None = "accuracy", dtype: DTypeLike | None = None) -> None:
+        super().__init__(name, dtype)
         self._form: PairMean | None = None
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         if self._form is None:
             t, x = as_array(y_true).shape, as_array(y_pred).shape
             if len(x) < 2 or x[-1] == 1:
-                self._form = BinaryAccuracy()
+                self._form = BinaryAccuracy(dtype=self.dtype)
             else:
                 sparse = len(t) < len(x) or t[-1] == 1
-                self._form = SparseCategoricalAccuracy() if sparse else CategoricalAccuracy()
+                self._form = (SparseCategoricalAccuracy if sparse else CategoricalAccuracy)(dtype=self.dtype)
         self._form.update_state(y_true, y_pred, sample_weight, mask)
         self.total, self.count = self._form.total, self._form.count
 

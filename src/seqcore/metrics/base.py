@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from .._validation import as_dtype
 from ..autograd import Array, Tensor, as_array
 from ..losses import expand_to, mask_of
 
@@ -19,6 +21,8 @@ class Metric:
     """A number gathered over batches.
 
     Args:
+        dtype: "float32" or "float64": predictions are cast to it before they are compared, and the result is rounded to
+            it; by default predictions keep their type, and the result is a Python float.
         name: name in logs; by default the class's name in small letters.
 
     A subclass defines ``update_state``, ``result`` and ``reset_state``. ``direction`` says whether "up" or "down" is
@@ -27,7 +31,8 @@ class Metric:
 
     direction: str | None = None
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, dtype: DTypeLike | None = None, name: str | None = None) -> None:
+        self.dtype: str | None = None if dtype is None else as_dtype("dtype", dtype).name
         self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
@@ -48,7 +53,7 @@ class Metric:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same metric again; JSON-able."""
-        return {"name": self.name}
+        return {"name": self.name, "dtype": self.dtype}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Metric:
@@ -61,15 +66,24 @@ class Metric:
 class Average(Metric):
     """Weighted sum and sum of weights."""
 
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None = None, dtype: DTypeLike | None = None) -> None:
+        super().__init__(dtype, name)
         self.total = self.count = 0.0
 
     def reset_state(self) -> None:
         self.total = self.count = 0.0
 
     def result(self) -> float:
-        return self.total / self.count if self.count else 0.0
+        return self._rounded(self.total / self.count) if self.count else 0.0
+
+    def _rounded(self, value: float) -> float:
+        """``value`` as the metric's type can hold it."""
+        return value if self.dtype is None else float(np.dtype(self.dtype).type(value))
+
+    def _cast(self, values: Any) -> Array:
+        """``values`` as an array, of the metric's type if it has one."""
+        array = as_array(values)
+        return array if self.dtype is None else array.astype(self.dtype, copy=False)
 
     def update_values(self, values: Any, sample_weight: Any = None, mask: Array | None = None) -> None:
         """Takes single values (S) in, with weights and a mask of S or its leading axes."""
@@ -98,7 +112,7 @@ class Mean(Average):
     def update_state(  # type: ignore[override]  # takes values, not targets and predictions
         self, values: Any, sample_weight: Any = None
     ) -> None:
-        self.update_values(values, sample_weight)
+        self.update_values(self._cast(values), sample_weight)
 
 
 class PairMean(Average):
@@ -119,7 +133,7 @@ class PairMean(Average):
             sample_weight: S or its leading axes.
             mask: S or its leading axes, bool; replaces that of y_pred.
         """
-        x = as_array(y_pred)
+        x = self._cast(y_pred)
         if not x.ndim:
             raise ValueError("y_pred: expected at least one axis, got a single number")
         kept = mask_of(y_pred, self._shape(y_true, x), mask) if mask is not None or isinstance(y_pred, Tensor) else None
@@ -131,16 +145,18 @@ class MeanMetricWrapper(PairMean):
 
     Args:
         fn: called with the targets and the predictions (an array); returns single values.
-        name: name in logs.
+        name, dtype: see :class:`Metric`.
         kwargs: passed on to ``fn``.
     """
 
-    def __init__(self, fn: Callable[..., Any], name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(name or getattr(fn, "__name__", "metric"))
+    def __init__(
+        self, fn: Callable[..., Any], name: str | None = None, dtype: DTypeLike | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(name or getattr(fn, "__name__", "metric"), dtype)
         self._fn, self._kwargs = fn, kwargs
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        values = as_array(self._fn(y_true, as_array(y_pred), **self._kwargs))
+        values = as_array(self._fn(y_true, self._cast(y_pred), **self._kwargs))
         kept = mask_of(y_pred, values.shape, mask) if values.ndim else None
         self.update_values(values, sample_weight if values.ndim else None, kept)
 

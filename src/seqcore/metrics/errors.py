@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import losses
 from ..autograd import Array, as_array
@@ -34,7 +35,7 @@ class LossMean(PairMean):
         self.update_values(values, weights)
 
     def get_config(self) -> dict[str, Any]:
-        return self.loss.get_config() | {"name": self.name}
+        return self.loss.get_config() | super().get_config()
 
 
 class Crossentropy(LossMean):
@@ -54,11 +55,12 @@ class BinaryCrossentropy(Crossentropy):
     def __init__(
         self,
         name: str | None = "binary_crossentropy",
+        dtype: DTypeLike | None = None,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, dtype)
         self.loss = losses.BinaryCrossentropy(from_logits, label_smoothing, axis)
 
 
@@ -72,18 +74,21 @@ class CategoricalCrossentropy(Crossentropy):
     def __init__(
         self,
         name: str | None = "categorical_crossentropy",
+        dtype: DTypeLike | None = None,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, dtype)
         self.loss = losses.CategoricalCrossentropy(from_logits, label_smoothing, axis)
 
 
 class _SparseMean(Crossentropy):
-    def __init__(self, name: str | None, from_logits: bool, ignore_class: int | None, axis: int) -> None:
-        super().__init__(name)
-        self.loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis)
+    def __init__(
+        self, name: str | None, dtype: DTypeLike | None, from_logits: bool, ignore_class: int | None, axis: int
+    ) -> None:
+        super().__init__(name, dtype)
+        self.loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         assert isinstance(self.loss, losses.SparseCategoricalCrossentropy)
@@ -105,18 +110,19 @@ class SparseCategoricalCrossentropy(_SparseMean):
     def __init__(
         self,
         name: str | None = "sparse_categorical_crossentropy",
+        dtype: DTypeLike | None = None,
         from_logits: bool = False,
         ignore_class: int | None = None,
         axis: int = -1,
     ) -> None:
-        super().__init__(name, from_logits, ignore_class, axis)
+        super().__init__(name, dtype, from_logits, ignore_class, axis)
 
 
 class Perplexity(_SparseMean):
     """exp of the mean cross-entropy of class ids: among how many classes the model hesitates.
 
     Args:
-        name: name in logs.
+        name, dtype: see :class:`Metric`.
         from_logits: y_pred are logits instead of probabilities.
         ignore_class: an id that is left out.
         axis: the axis of the classes.
@@ -130,17 +136,18 @@ class Perplexity(_SparseMean):
     def __init__(
         self,
         name: str | None = "perplexity",
+        dtype: DTypeLike | None = None,
         from_logits: bool = False,
         ignore_class: int | None = None,
         axis: int = -1,
     ) -> None:
-        super().__init__(name, from_logits, ignore_class, axis)
+        super().__init__(name, dtype, from_logits, ignore_class, axis)
 
     def result(self) -> float:
         if not self.count:
             return math.nan
         try:
-            return math.exp(self.total / self.count)
+            return self._rounded(math.exp(self.total / self.count))
         except OverflowError:
             return math.inf
 
@@ -152,12 +159,12 @@ class MeanSquaredError(LossMean):
     2.0
     """
 
-    def __init__(self, name: str | None = "mean_squared_error") -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None = "mean_squared_error", dtype: DTypeLike | None = None) -> None:
+        super().__init__(name, dtype)
         self.loss = losses.MeanSquaredError()
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name}
+        return PairMean.get_config(self)
 
 
 class RootMeanSquaredError(MeanSquaredError):
@@ -167,11 +174,11 @@ class RootMeanSquaredError(MeanSquaredError):
     3.0
     """
 
-    def __init__(self, name: str | None = "root_mean_squared_error") -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None = "root_mean_squared_error", dtype: DTypeLike | None = None) -> None:
+        super().__init__(name, dtype)
 
     def result(self) -> float:
-        return math.sqrt(super().result())
+        return self._rounded(math.sqrt(super().result()))
 
 
 class MeanAbsoluteError(PairMean):

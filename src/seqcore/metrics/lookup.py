@@ -62,7 +62,7 @@ def _from_loss(name: str, loss: losses.Loss | None) -> Metric:
         return CategoricalAccuracy(name)
     if isinstance(loss, losses.BinaryCrossentropy):
         # A probability above 1/2 is a logit above 0.
-        return BinaryAccuracy(name, 0.0 if loss.from_logits else 0.5)
+        return BinaryAccuracy(name, threshold=0.0 if loss.from_logits else 0.5)
     return AccuracyByShape(name)
 
 
@@ -115,16 +115,20 @@ def serialize(metric: Metric) -> dict[str, Any]:
     return {"class_name": type(metric).__name__, "config": metric.get_config()}
 
 
-def deserialize(config: dict[str, Any]) -> Metric:
+def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Metric]] | None = None) -> Metric:
     """The metric that :func:`serialize` described.
 
+    Args:
+        config: what :func:`serialize` gave.
+        custom_objects: further classes by name.
+
     Raises:
-        ValueError: for a class this module does not have.
+        ValueError: for a class that neither has.
     """
     name = config.get("class_name", "")
     # Files of version 0.1 have the underscore.
     by_shape = name in ("AccuracyByShape", "_AccuracyByShape")
-    found: type[Metric] | None = AccuracyByShape if by_shape else _BY_CLASS.get(name)
+    found: type[Metric] | None = AccuracyByShape if by_shape else {**_BY_CLASS, **(custom_objects or {})}.get(name)
     if found is None:
         raise ValueError(f"metric: expected a class name out of {', '.join(_BY_CLASS)}, got {name!r}")
     return found.from_config(config.get("config", {}))
