@@ -390,7 +390,7 @@ def test_names_and_configurations():
         (lambda: losses.CategoricalCrossentropy(axis=3)(np.eye(2), np.eye(2)), ValueError, "axis: .*3"),
         (lambda: losses.mean_squared_error(np.zeros((2, 3)), np.zeros((2, 4))), ValueError, r"y_true: .*\(2, 4\)"),
         (lambda: losses.mean_squared_error(np.zeros(()), np.zeros(())), ValueError, "y_pred: "),
-        (lambda: losses.mean_squared_error(np.zeros((2, 3)), ["a", "b"]), TypeError, "value: "),
+        (lambda: losses.mean_squared_error(np.zeros((2, 3)), ["a", "b"]), TypeError, "y_pred: "),
         (lambda: losses.mean_squared_error(np.zeros((0, 3)), np.zeros((0, 3))), ValueError, "y_pred: "),
         (lambda: losses.mean_squared_error(np.zeros((1, 1)), np.ones((1, 1)) * 1j), TypeError, "y_pred: .*complex"),
         (lambda: losses.categorical_crossentropy([0, 1], np.eye(2)), ValueError, "y_true: .*sparse_categorical"),
