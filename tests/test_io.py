@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import callbacks, io, layers, losses, models, optimizers
+from seqcore import callbacks, cli, io, layers, losses, models, optimizers
 from seqcore.saving import atomic_write, describe_foreign_file
 from seqcore.text import Vocabulary
 
@@ -717,6 +717,142 @@ def test_files_that_the_programs_themselves_wrote(tmp_path):
     ]:
         described = describe_foreign_file(tmp_path / name)
         assert described is not None and described.startswith(expected)
+
+
+# ---------------------------------------------------------------- safetensors of unknown origin
+
+
+def raw_tensors(header, body=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def entry(dtype="F32", shape=(2,), offsets=(0, 8), **more):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets), **more}
+
+
+BAD_TENSORS = {
+    "no object": raw_tensors([1, 2]),
+    "a number": raw_tensors(3),
+    "null": raw_tensors(b"null"),
+    "not JSON": raw_tensors(b"{"),
+    "not UTF-8": raw_tensors(b'{"\xff": 1}'),
+    "deep": raw_tensors(b'{"a":' + b"[" * 100_000),
+    "deep and closed": raw_tensors(b'{"a":' + b"[" * 900 + b"]" * 900 + b"}"),
+    "a key twice": raw_tensors(b'{"a": 1, "a": 2}'),
+    "metadata with numbers": raw_tensors({"__metadata__": {"a": 1}}),
+    "metadata is a list": raw_tensors({"__metadata__": []}),
+    "entry is a text": raw_tensors({"a": "F32"}),
+    "entry without shape": raw_tensors({"a": {"dtype": "F32", "data_offsets": [0, 8]}}, bytes(8)),
+    "entry with more": raw_tensors({"a": entry(more=1)}, bytes(8)),
+    "float8": raw_tensors({"a": entry("F8_E4M3", (8,))}, bytes(8)),
+    "complex": raw_tensors({"a": entry("C64", (1,))}, bytes(8)),
+    "dtype is a list": raw_tensors({"a": entry(["F32"])}, bytes(8)),
+    "shape is a number": raw_tensors({"a": {"dtype": "F32", "shape": 2, "data_offsets": [0, 8]}}, bytes(8)),
+    "negative": raw_tensors({"a": entry(shape=(-2, -1))}, bytes(8)),
+    "boolean": raw_tensors({"a": entry(shape=(2, True))}, bytes(8)),
+    "fraction": raw_tensors({"a": entry(shape=(2.0,))}, bytes(8)),
+    "NaN": raw_tensors(b'{"a": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 8]}}', bytes(8)),
+    "infinite": raw_tensors(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 1e999]}}', bytes(8)),
+    "many digits": raw_tensors(b'{"a": {"dtype": "F32", "shape": [' + b"9" * 5000 + b'], "data_offsets": [0, 8]}}'),
+    "huge shape": raw_tensors({"a": entry(shape=(2**62, 2**62))}, bytes(8)),
+    "huge empty shape": raw_tensors({"a": entry(shape=(0, 2**62, 2**62), offsets=(0, 0))}),
+    "many axes": raw_tensors({"a": entry(shape=(1,) * 33 + (2,))}, bytes(8)),
+    "three offsets": raw_tensors({"a": entry(offsets=(0, 8, 8))}, bytes(8)),
+    "backwards": raw_tensors({"a": entry(offsets=(8, 0))}, bytes(8)),
+    "too short for its shape": raw_tensors({"a": entry(shape=(3,))}, bytes(8)),
+    "overlap": raw_tensors({"a": entry(), "b": entry(offsets=(4, 12))}, bytes(12)),
+    "the same bytes twice": raw_tensors({"a": entry(), "b": entry()}, bytes(8)),
+    "a hole": raw_tensors({"a": entry(), "b": entry(offsets=(12, 20))}, bytes(20)),
+    "a hole in front": raw_tensors({"a": entry(offsets=(8, 16))}, bytes(16)),
+    "rest": raw_tensors({"a": entry()}, bytes(9)),
+    "past the end": raw_tensors({"a": entry()}, bytes(7)),
+    "header past the end": (10**9).to_bytes(8, "little") + b"{}",
+    "longest header": (2**64 - 1).to_bytes(8, "little") + b"{}",
+    "no header": bytes(7),
+    "a boolean of 2": raw_tensors({"a": entry("BOOL", (2,), (0, 2))}, b"\0\2"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TENSORS)
+def test_damaged_tensors_are_refused(tmp_path, name):
+    path = tmp_path / "file"
+    path.write_bytes(BAD_TENSORS[name])
+    for read in (io.read_tensors, sc.load_model, sc.KeyedVectors.load, sc.Word2Vec.load):
+        with pytest.raises(ValueError) as caught:
+            read(path)
+        message = str(caught.value)
+        assert str(path) in message and "\n" not in message and len(message) < 600
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_every_reader_says_what_a_foreign_file_is(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    content, expected = FOREIGN[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    model = small()
+    readers = [io.read_tensors, sc.load_model, model.load_weights, model.load_checkpoint]
+    for read in [*readers, sc.KeyedVectors.load, sc.Word2Vec.load]:
+        with pytest.raises(ValueError) as caught:
+            read(path)
+        assert str(path) in str(caught.value) and f"got {expected}" in str(caught.value)
+    for command in (["generate", name], ["predict", name, "--text", "a"]):
+        assert cli.main(command) == 2
+    assert not (tmp_path / "pickle-ran").exists()
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", tmp_path):
+        for read in (io.read_tensors, sc.load_model, sc.KeyedVectors.load, sc.Word2Vec.load):
+            with pytest.raises((ValueError, OSError), match=str(path)):
+                read(path)
+
+
+def test_half_precision_is_read_exactly(tmp_path):
+    values = np.array([1.0, -2.5, 3.140625, 2.0**-130, np.inf, 0.0], np.float32)
+    bits = (values.view(np.uint32) >> 16).astype("<u2")
+    half = np.arange(6, dtype="<f2") / 7
+    header = {"a": entry("BF16", (2, 3), (0, 12)), "b": entry("F16", (6,), (12, 24)), "c": entry("BF16", (), (24, 26))}
+    (tmp_path / "file").write_bytes(raw_tensors(header, bits.tobytes() + half.tobytes() + b"\xc0\x7f"))
+    found, _ = io.read_tensors(tmp_path / "file")
+    assert found["a"].dtype == np.float32 and found["b"].dtype == np.float16 and np.isnan(found["c"])
+    np.testing.assert_array_equal(found["a"], values.reshape(2, 3))
+    np.testing.assert_array_equal(found["b"], half)
+    io.write_tensors(tmp_path / "again", found, {})
+    np.testing.assert_array_equal(io.read_tensors(tmp_path / "again")[0]["b"], half)
+
+
+def test_files_of_the_reference_implementation_are_read(tmp_path, rng):
+    from safetensors.numpy import save_file
+
+    arrays = {
+        dtype: rng.integers(0, 2, (2, 3)).astype(dtype)
+        for dtype in ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "bool")
+    }
+    arrays |= {"empty": np.zeros((0, 3)), "scalar": np.array(2.5, np.float32), 'näme/"': np.arange(3)}
+    save_file(arrays, tmp_path / "file", {"note": "näher"})
+    found, texts = io.read_tensors(tmp_path / "file")
+    assert texts == {"note": "näher"} and found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype and found[name].shape == array.shape
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5", ".hdf5", ".H5", ".pt", ".onnx", ".npz", ".pkl"])
+def test_no_other_format_is_promised(tmp_path, suffix):
+    model, path = small(), tmp_path / f"file{suffix}"
+    for save in (
+        model.save,
+        model.save_weights,
+        model.save_checkpoint,
+        lambda path: io.write_tensors(path, {}, {}),
+        sc.KeyedVectors(np.ones((1, 2), np.float32), ["a"]).save,
+    ):
+        with pytest.raises(ValueError, match="expected a name such as 'file.safetensors'.*, got .*file"):
+            save(path)
+    assert not os.listdir(tmp_path)
 
 
 def test_the_header_is_json_alone(tmp_path, data):

@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from . import random
+from ._validation import short_repr
 from .autograd import Tensor, Variable
 from .saving.files import Path as Path
 from .saving.files import atomic_write as atomic_write
+from .saving.files import parse_json
+from .saving.safetensors import read_tensors as read_tensors
+from .saving.safetensors import write_tensors as write_tensors
 
 if TYPE_CHECKING:
     from .layers.base import Layer
@@ -32,65 +35,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 VERSION = 1
-_DTYPES = {
-    "float64": "F64", "int64": "I64", "uint64": "U64", "float32": "F32", "int32": "I32", "uint32": "U32",
-    "int16": "I16", "uint16": "U16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
-}  # fmt: skip
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Writes one safetensors file, array by array without a copy of the whole.
-
-    Args:
-        path: the file.
-        tensors: name -> array (float32, float64, integers or bool).
-        metadata: texts for the header.
-
-    The layout: length of the header (8 bytes), the header as JSON, the arrays little-endian and C-contiguous, those
-    of the widest types first so that all are aligned (https://github.com/huggingface/safetensors).
-    """
-    arrays = {name: np.asarray(tensors[name]) for name in tensors}
-    for name, array in arrays.items():
-        if array.dtype.name not in _DTYPES:
-            raise TypeError(f"tensors: expected numbers or booleans for {name!r}, got {array.dtype}")
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    order = sorted(arrays, key=lambda name: -arrays[name].itemsize)
-    end = 0
-    for name in order:
-        start, end = end, end + arrays[name].nbytes
-        kind = _DTYPES[arrays[name].dtype.name]
-        header[name] = {"dtype": kind, "shape": list(arrays[name].shape), "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    little = (np.ascontiguousarray(arrays[name], arrays[name].dtype.newbyteorder("<")) for name in order)
-    body = (array.reshape(-1).view(np.uint8).data for array in little if array.size)
-    atomic_write(path, _chain([len(text).to_bytes(8, "little"), text], body))
-
-
-def _chain(*parts: Iterable[bytes | memoryview]) -> Iterable[bytes | memoryview]:
-    for part in parts:
-        yield from part
-
-
-def read_tensors(path: Path, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, str]]:
-    """Arrays and header texts of a safetensors file, without the arrays named in ``skip``.
-
-    Raises:
-        FileNotFoundError: where there is no such file.
-        ValueError: naming the file, for one that is truncated, too long or of another format.
-    """
-    place = os.fspath(path)
-    with open(place, "rb"):
-        pass
-    try:
-        with safe_open(place, framework="numpy") as file:
-            names = [name for name in file.keys() if name not in skip]
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    except (SafetensorError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{place}: expected a whole safetensors file, got one that cannot be read ({reason})"
-        ) from error
 
 
 def _read(path: Path, *kinds: str, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -98,14 +42,15 @@ def _read(path: Path, *kinds: str, skip: Collection[str] = ()) -> tuple[dict[str
     tensors, texts = read_tensors(path, skip)
     place, found = os.fspath(path), texts.get("format", "")
     if found not in kinds:
-        other = f"a {found} file" if found else "a safetensors file of another program"
+        other = f"a {short_repr(found)[1:-1]} file" if found else "a safetensors file of another program"
         raise ValueError(f"{place}: expected a {kinds[0]} file, got {other}")
     try:
-        metadata: dict[str, Any] = {key: text if key == "format" else json.loads(text) for key, text in texts.items()}
+        metadata: dict[str, Any] = {key: text if key == "format" else parse_json(text) for key, text in texts.items()}
     except ValueError as error:
         raise ValueError(f"{place}: expected JSON in the header, got something else ({error})") from error
-    if not isinstance(metadata.get("version"), int) or not 1 <= metadata["version"] <= VERSION:
-        raise ValueError(f"{place}: expected format version 1...{VERSION}, got {metadata.get('version')!r}")
+    version = metadata.get("version")
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise ValueError(f"{place}: expected format version 1...{VERSION}, got {short_repr(version)}")
     return tensors, metadata
 
 

@@ -1,13 +1,14 @@
-"""Files: written whole or not at all; foreign formats recognized by their content."""
+"""Files: written whole or not at all; JSON of unknown origin; foreign formats recognized by their content."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import stat
 from collections.abc import Iterable
-from typing import IO
+from typing import IO, Any
 
 Path = str | os.PathLike[str]
 
@@ -126,6 +127,39 @@ def _sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
+# ---------------------------------------------------------------- JSON
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text that may come from anywhere.
+
+    Raises:
+        ValueError: in one line, for what is no JSON, a key that stands twice in an object, and values too deep or too
+            long for Python.
+
+    >>> parse_json('{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+    ValueError: expected JSON with different keys, got 'a' twice
+    """
+
+    def different(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            seen: set[str] = set()
+            key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise ValueError(f"expected JSON with different keys, got {key[:40]!r} twice")
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=different)
+    except RecursionError:
+        raise ValueError("expected JSON of moderate depth, got values nested too deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected JSON, got something else ({error})") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"expected JSON in UTF-8, got bytes that are not ({error.reason})") from None
+
+
 # ---------------------------------------------------------------- foreign formats
 
 _KERAS = "load it with Keras and pass keras_model.get_weights() to set_weights of a seqcore model with the same layers"
@@ -158,6 +192,38 @@ _OLD_PICKLE = re.compile(
     rb"\((dp\d+\n|lp\d+\n|d?q\x00)|c(copy_reg|copyreg|__builtin__|builtins|collections|numpy[\w.]*|gensim[\w.]*|torch[\w.]*)\n"
 )
 _WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html[\s>]|<\?xml[^>]*>\s*<!doctype html)", re.IGNORECASE)
+
+
+# Ends of the names of files that other programs read by these.
+_FOREIGN_SUFFIXES = {
+    ".keras": "Keras", ".h5": "Keras", ".hdf5": "Keras", ".pt": "PyTorch", ".pth": "PyTorch", ".onnx": "ONNX",
+    ".npy": "NumPy", ".npz": "NumPy", ".pkl": "pickle", ".pickle": "pickle", ".joblib": "joblib", ".pb": "TensorFlow",
+    ".tflite": "TensorFlow Lite", ".gguf": "GGUF",
+}  # fmt: skip
+
+
+def refuse_foreign_suffix(path: Path, name: str = "path") -> None:
+    """Refuses to write safetensors under a name that promises the format of another program.
+
+    Args:
+        path: the file to be written.
+        name: of the argument.
+
+    Raises:
+        ValueError: such a name.
+
+    >>> refuse_foreign_suffix("model.keras")
+    Traceback (most recent call last):
+    ValueError: path: expected a name such as 'model.safetensors', the format that is written, got 'model.keras' (Keras)
+    """
+    place = os.fsdecode(os.fspath(path))
+    stem, suffix = os.path.splitext(place)
+    if suffix.lower() in _FOREIGN_SUFFIXES:
+        better = f"{os.path.basename(stem).removesuffix('.weights')}.safetensors"
+        raise ValueError(
+            f"{name}: expected a name such as {better!r}, the format that is written, "
+            f"got {place!r} ({_FOREIGN_SUFFIXES[suffix.lower()]})"
+        )
 
 
 def describe_foreign_file(path: Path) -> str | None:
