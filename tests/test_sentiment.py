@@ -4,6 +4,9 @@ import io
 import json
 import os
 import pickle
+import struct
+import tracemalloc
+import warnings
 import zipfile
 from collections import Counter
 
@@ -12,6 +15,7 @@ import pytest
 
 from seqcore.datasets import load_airline, load_imdb, sentiment_corpus
 from seqcore.datasets.sentiment import REVIEWS, TWEETS, LabelledTexts, contrast_pair
+from seqcore.saving.numpy_files import read_npy
 
 REVIEW_ROWS = {
     "train": [
@@ -38,20 +42,53 @@ def write_reviews(folder):
             path.write_bytes(text.encode())
 
 
-def write_npz(path, lists, protocol=2):
+def npy_of_objects(rows, protocol=2, core=None):
+    """The bytes of a .npy file of objects, with the names of NumPy 1 (core="core") or 2 (core="_core")."""
+    array = np.empty(len(rows), object)
+    array[:] = rows
+    raw = pickle.dumps(array, protocol)
+    return npy_of_pickle(raw if core is None else with_names_of(raw, core), array.shape)
+
+
+def npy_of_pickle(raw, shape):
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|O", "fortran_order": False, "shape": shape})
+    return buffer.getvalue() + raw
+
+
+def with_names_of(raw, core):
+    """A pickle with another name of NumPy's inner package: old protocols end names by lines, new ones count letters."""
+    grown = 0
+    for module in ("multiarray", "numeric"):
+        new = f"numpy.{core}.{module}".encode()
+        old = f"numpy.{'_core' if core == 'core' else 'core'}.{module}".encode()
+        raw = raw.replace(b"c" + old + b"\n", b"c" + new + b"\n")
+        before, after = (b"\x8c" + bytes([len(name)]) + name for name in (old, new))
+        grown += raw.count(before) * (len(new) - len(old))
+        raw = raw.replace(before, after)
+    if raw[2:3] == b"\x95":  # the frame of protocols 4 and 5
+        raw = raw[:3] + (int.from_bytes(raw[3:11], "little") + grown).to_bytes(8, "little") + raw[11:]
+    return raw
+
+
+def write_archive(path, members, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def npy(values):
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(values))
+    return buffer.getvalue()
+
+
+def write_npz(path, lists, protocol=2, core=None):
     """Arrays of lists in a pickle, as Keras's file has them."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for split, (x, y) in lists.items():
-            array = np.empty(len(x), object)
-            array[:] = x
-            buffer = io.BytesIO()
-            header = {"descr": "|O", "fortran_order": False, "shape": array.shape}
-            np.lib.format.write_array_header_1_0(buffer, header)
-            pickle.dump(array, buffer, protocol=protocol)
-            archive.writestr(f"x_{split}.npy", buffer.getvalue())
-            buffer = io.BytesIO()
-            np.save(buffer, np.array(y))
-            archive.writestr(f"y_{split}.npy", buffer.getvalue())
+    members = {}
+    for split, (x, y) in lists.items():
+        members |= {f"x_{split}.npy": npy_of_objects(x, protocol, core), f"y_{split}.npy": npy(y)}
+    write_archive(path, members)
 
 
 LISTS = {"train": ([[2, 1, 3], [1, 1]], [1, 0]), "test": ([[3], [2, 2, 1]], [0, 1])}
@@ -81,28 +118,257 @@ def test_reviews_of_the_archive(tmp_path, place):
     assert sorted(files.test.texts) == sorted(tables.test.texts)
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_reviews_of_ids(tmp_path, protocol):
+CORES = ["core", "_core"]
+PROTOCOLS = [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_reviews_of_ids(tmp_path, protocol, core):
     """Keras's lists of ranks become words again; without the table of ranks, the ranks as words."""
-    write_npz(tmp_path / "imdb.npz", LISTS, protocol)
+    write_npz(tmp_path / "imdb.npz", LISTS, protocol, core)
     assert load_imdb(tmp_path).train.texts == ["2 1 3", "1 1"]
     (tmp_path / "imdb_word_index.json").write_text(json.dumps({"good": 2, "the": 1, "film": 3}))
     data = load_imdb(tmp_path)
     assert data.train.texts == ["good the film", "the the"] and data.test.labels.tolist() == [0, 1]
 
 
-class _Evil:
+ROWS = [[0, 1, 255, 256, 65535], [], [65536, 2**31 - 1], [1], list(range(300))]
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        list,
+        lambda row: [np.int64(rank) for rank in row],
+        lambda row: [np.uint32(rank) for rank in row],
+        lambda row: np.array(row, np.int64),
+        lambda row: np.array(row, ">i4"),
+        lambda row: np.array(row, np.uint32),
+    ],
+    ids=["lists", "scalars", "unsigned", "arrays", "big-endian", "unsigned-arrays"],
+)
+def test_object_arrays_are_read_as_numpy_reads_them(form, protocol, core):
+    """Lists of integers, of NumPy's integers, and arrays, by the names and the protocols of NumPy 1 and 2."""
+    raw = npy_of_objects([form(row) for row in ROWS], protocol, core)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy 2 has the old names still, and NumPy 1.26 the new ones
+        expected = np.load(io.BytesIO(raw), allow_pickle=True)
+    assert [list(map(int, row)) for row in expected] == ROWS
+    assert read_npy(raw) == ROWS
+
+
+def test_labels_may_be_objects(tmp_path):
+    members = {}
+    for split, (x, y) in LISTS.items():
+        labels = np.empty(len(y), object)
+        labels[:] = [np.int64(y[0]), *y[1:]]
+        members |= {f"x_{split}.npy": npy_of_objects(x), f"y_{split}.npy": npy_of_objects(labels, 4)}
+    write_archive(tmp_path / "imdb.npz", members)
+    assert load_imdb(tmp_path).train.labels.tolist() == LISTS["train"][1]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<i2", ">i8", "|u1", "?", "<f4", ">f8"])
+@pytest.mark.parametrize("shape", [(0,), (5,), (2, 3), (2, 1, 2), ()])
+def test_arrays_of_numbers(shape, dtype, order):
+    values = np.asarray(np.arange(np.prod(shape, dtype=int)).reshape(shape), dtype, order)
+    for version in ((1, 0), (2, 0)):
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, values, version)
+        found = read_npy(buffer.getvalue())
+        np.testing.assert_array_equal(found, values)
+        assert found.dtype == values.dtype.newbyteorder("=") and found.flags.writeable
+
+
+class _Calls:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
     def __reduce__(self):
-        return os.mkdir, ("evil",)
+        return self.call
 
 
-def test_a_pickle_with_code_is_refused(tmp_path, monkeypatch):
-    """Nothing of it is run."""
+def _pointer(count, where):
+    return _Calls(np.ndarray, (count,), "O", struct.pack("<Q", where) * count)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        _Calls(os.mkdir, "evil"),
+        _Calls(eval, "__import__('os').mkdir('evil')"),
+        _pointer(2, 0x41414140),
+        _Calls(np.ndarray, (2,), "O"),
+        _Calls(np.ndarray, (1 << 40,), "i8"),
+        _Calls(np.dtype, "O"),
+        _Calls(bytearray, 1 << 40),
+        _Calls(bytes, 1 << 40),
+        _Calls(list, (1, 2)),
+        np.ones((2, 2), int),
+        np.array(["a"]),
+        np.array([1.5]),
+        np.float64(2),
+        {1: 2},
+        "text",
+        b"bytes",
+        None,
+        1.5,
+        [[1]],
+        (1, 2),
+        ["a"],
+        [True],
+        [2.0],
+    ],
+    ids=lambda content: type(content).__name__ + (content.call[0].__name__ if isinstance(content, _Calls) else ""),
+)
+@pytest.mark.parametrize("inside", [True, False], ids=["row", "whole"])
+def test_a_pickle_of_anything_else_is_refused(tmp_path, monkeypatch, content, protocol, inside):
+    """Nothing of it is called and nothing is made of it, whether it stands for a review or for the whole array."""
     monkeypatch.chdir(tmp_path)
-    write_npz(tmp_path / "imdb.npz", {**LISTS, "train": ([_Evil(), [1]], [0, 1])})
-    with pytest.raises(ValueError, match=r"imdb.npz: expected Keras's imdb.npz, got another file \((posix|nt).mkdir"):
+    raw = npy_of_objects([content, [1]], protocol) if inside else npy_of_pickle(pickle.dumps(content, protocol), (2,))
+    members = {"x_train.npy": raw, "y_train.npy": npy([0, 1]), "x_test.npy": raw, "y_test.npy": npy([0, 1])}
+    write_archive(tmp_path / "imdb.npz", members)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="imdb.npz: expected Keras's imdb.npz, got another file") as caught:
         load_imdb(tmp_path)
-    assert not (tmp_path / "evil").exists()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "\n" not in str(caught.value) and not (tmp_path / "evil").exists() and peak < 2 << 20
+
+
+def test_no_object_of_numpy_is_looked_up(monkeypatch):
+    """Reading needs no unpickler at all."""
+
+    def fail(*arguments, **options):
+        raise AssertionError("unpickled")
+
+    raw = npy_of_objects(ROWS, 4)
+    for module, name in ((pickle, "loads"), (pickle, "load"), (pickle, "Unpickler"), (np, "load")):
+        monkeypatch.setattr(module, name, fail)
+    assert read_npy(raw) == ROWS
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_shared_rows_are_refused(protocol):
+    """A short file that names one long list over and over would stand for any number of words."""
+    row = list(range(1000))
+    with pytest.raises(ValueError, match="nothing but names, types and numbers to stand in it twice"):
+        read_npy(npy_of_objects([row] * 1000, protocol))
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("{'descr': '<i8', 'fortran_order': False, 'shape': (99999999999,), }", "expected 799,999,999,992 bytes"),
+        ("{'descr': '<i8', 'fortran_order': False, 'shape': (-1,), }", "a .npy header of numbers or objects"),
+        ("{'descr': [('a', '<i8')], 'fortran_order': False, 'shape': (1,), }", "a .npy header of numbers or objects"),
+        ("{'descr': '<U999999999', 'fortran_order': False, 'shape': (1,), }", "a .npy header of numbers or objects"),
+        ("{'descr': '<i3', 'fortran_order': False, 'shape': (1,), }", "expected numbers, got type i3"),
+        (f"{'(' * 9000}", "a .npy header of numbers or objects"),
+        ("__import__('os').mkdir('evil')", "a .npy header of numbers or objects"),
+        (f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({'1, ' * 90}), }}", "at most 8 axes, got 90"),
+    ],
+)
+def test_headers_that_lie(header, message):
+    """A header is compared with the one form that NumPy writes and never evaluated."""
+    raw = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"x" * 8
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message):
+        read_npy(raw)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_archives_that_unpack_to_more_than_they_hold(tmp_path):
+    """The limit is 16 MiB or 16 times the file, and the caller's to raise."""
+    rows, labels = np.zeros((100, 200_000), np.uint8), np.arange(100) % 2
+    members = {f"{name}_{split}.npy": npy(value) for name, value in (("x", rows), ("y", labels)) for split in LISTS}
+    write_archive(tmp_path / "imdb.npz", members, zipfile.ZIP_DEFLATED)
+    assert (tmp_path / "imdb.npz").stat().st_size < 100_000
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"at most 16,777,216 bytes in x_train.npy, got 20,000,128; raise max_bytes"):
+        load_imdb(tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+    assert load_imdb(tmp_path, max_bytes=30_000_000).train.texts == [""] * 100
+
+
+def test_names_that_are_too_long(tmp_path):
+    """Ranks take two bytes each and would stand for a megabyte each."""
+    write_npz(tmp_path / "imdb.npz", {split: ([[1] * 1000, [1]], [0, 1]) for split in LISTS})
+    (tmp_path / "imdb_word_index.json").write_text(json.dumps({"a" * (1 << 20): 1}))
+    with pytest.raises(
+        ValueError, match="x_train.npy: expected shorter texts, got words that are too long up to review"
+    ):
+        load_imdb(tmp_path)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("form", [np.array, lambda rows: rows], ids=["padded", "lists"])
+def test_padding_is_left_out(tmp_path, form, named):
+    """Files saved after pad_sequences hold zeros."""
+    rows = {"train": ([[0, 0, 1, 2], [0, 3, 1, 1]], [0, 1]), "test": ([[0, 1], [0, 0]], [1, 0])}
+    members = {}
+    for split, (x, y) in rows.items():
+        members[f"x_{split}.npy"] = npy_of_objects(x) if form is not np.array else npy(x)
+        members[f"y_{split}.npy"] = npy(y)
+    write_archive(tmp_path / "imdb.npz", members)
+    if named:
+        (tmp_path / "imdb_word_index.json").write_text('{"the": 1, "a": 2, "film": 3}')
+    data = load_imdb(tmp_path)
+    assert data.train.texts == (["the a", "film the the"] if named else ["1 2", "3 1 1"])
+    assert data.test.texts == (["the", ""] if named else ["1", ""])
+
+
+@pytest.mark.parametrize(
+    ("rank", "named", "message"),
+    [
+        (-1, True, r"x_train.npy: expected ranks 0...3, got -1 in review 1"),
+        (-1, False, r"expected ranks 0...2147483647, got -1 in review 1"),
+        (4, True, r"expected ranks 0...3, got 4 in review 1"),
+        (10**8, True, r"expected ranks 0...3, got 1e\+08 in review 1"),
+        (2**31, False, r"expected ranks 0...2147483647, got 2.14748e\+09 in review 1"),
+        (10**300, False, r"expected ranks 0...2147483647, got 1e\+300 in review 1"),
+    ],
+)
+def test_ranks_outside(tmp_path, rank, named, message):
+    write_npz(tmp_path / "imdb.npz", {**LISTS, "train": ([[1], [2, rank]], [0, 1])})
+    if named:
+        (tmp_path / "imdb_word_index.json").write_text('{"the": 1, "a": 2, "film": 3}')
+    with pytest.raises(ValueError, match=message):
+        load_imdb(tmp_path)
+
+
+def test_a_high_rank_costs_no_memory(tmp_path):
+    write_npz(tmp_path / "imdb.npz", {**LISTS, "train": ([[1], [2, 10**8]], [0, 1])})
+    tracemalloc.start()
+    assert load_imdb(tmp_path).train.texts == ["1", "2 100000000"]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 2], "imdb.npz: expected labels 0 and 1, got 2"),
+        ([0.5, 1], "imdb.npz: expected labels 0 and 1, got 0.5"),
+        ([0, np.nan], "imdb.npz: expected labels 0 and 1, got nan"),
+        ([0, 1, 1], "imdb.npz: expected a label for each of 2 texts, got 3"),
+        ([[0, 1]], "y_train.npy: expected a label for each review"),
+        ([1, 1], "imdb.npz: expected texts of both labels"),
+    ],
+)
+def test_other_labels(tmp_path, labels, message):
+    write_npz(tmp_path / "imdb.npz", {**LISTS, "train": (LISTS["train"][0], labels)})
+    with pytest.raises(ValueError, match=message):
+        load_imdb(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,12 @@ def test_columns_are_read(tmp_path, content):
         (b"day,close\n1,nan\n", "expected a number in column 'close' in line 2, got 'nan'"),
         (b"day,close\n1,inf\n", "expected a number in column 'close' in line 2, got 'inf'"),
         (b"day,close\n1,\xff\n", "expected UTF-8 text"),
-        (b"\x1f\x8b\x08\x00", "expected UTF-8 text, plain or gzip"),
+        (b"\x1f\x8b\x08\x00", "a.csv: expected a whole gzip file, got a damaged one"),
+        (b"day,close\n1,2\n2,1_0\n", "expected a number in column 'close' in line 3, got '1_0'"),
+        (b"close,day\n1,2\n3,4,5\n", "a.csv: expected 2 cells in line 3, as the first line has, got 3"),
+        (b'day,close\n1,2\n"2,3\n', "expected a CSV file, got one that is not"),
+        ("\ufeffday,close\n1,2\n".encode("utf-16"), "a.csv: expected UTF-8 text.*in UTF-16: save it as UTF-8"),
+        (b"PK\x03\x04\xff", "a.csv: expected UTF-8 text.*it is a damaged zip archive"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, message):

@@ -158,7 +158,7 @@ def test_from_file_plain_and_gzip(tmp_path):
 @pytest.mark.parametrize("content", [b"\xff\xff", gzip.compress(b"abc " * 100)[:-9], b"\x1f\x8b\x08\x00garbage......"])
 def test_damaged_text_files(tmp_path, content):
     (tmp_path / "a.txt").write_bytes(content)
-    with pytest.raises(ValueError, match="path: expected"):
+    with pytest.raises(ValueError, match="a.txt: expected"):
         read_words(tmp_path / "a.txt")
 
 

@@ -7,7 +7,6 @@ or a word that does not end is given up, and every error is one ValueError that 
 from __future__ import annotations
 
 import codecs
-import gzip
 import json
 import os
 import zlib
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import io
-from .text import open_plain
+from .text.files import open_plain, path_of
 
 Floats = NDArray[np.float32]
 
@@ -71,10 +70,13 @@ class _Source:
 
 
 @contextmanager
-def _reading(path: io.Path) -> Iterator[_Source]:
-    with open_plain(path) as file:
-        size = None if isinstance(file, gzip.GzipFile) else os.fstat(file.fileno()).st_size
-        yield _Source(os.fspath(path), file, size)
+def _reading(path: io.Path, max_bytes: int | None) -> Iterator[_Source]:
+    with open_plain(path, max_bytes) as file:
+        try:
+            size: int | None = os.fstat(file.fileno()).st_size
+        except OSError:  # what is unpacked has no descriptor
+            size = None
+        yield _Source(path_of(path), file, size)
 
 
 class _Rows:
@@ -121,6 +123,7 @@ def read_word2vec(
     encoding: str = "utf-8",
     errors: str = "strict",
     header: bool = True,
+    max_bytes: int | None = None,
 ) -> VectorTable:
     """Vectors in the formats of word2vec and GloVe, plain or gzip (by the first bytes).
 
@@ -132,6 +135,7 @@ def read_word2vec(
         limit: reads the first ``limit`` rows only and does not look at what follows.
         encoding, errors: of the words, as in ``bytes.decode``.
         header: False: text without the first line, as GloVe's; words may then hold spaces.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:
         ValueError: naming file and line or byte: a damaged or truncated file, rows of another length, more or fewer
@@ -147,7 +151,7 @@ def read_word2vec(
         b"a".decode(encoding, "ignore")
     except LookupError as error:
         raise ValueError(f"encoding: expected a known one, got {encoding!r} ({error})") from None
-    with _reading(path) as source:
+    with _reading(path, max_bytes) as source:
         promised, columns = _read_header(source, binary) if header else (None, None)
         wanted = promised if limit is None or promised is None else min(promised, limit)
         if binary:
@@ -265,14 +269,16 @@ class _Joined:
         return held or self.file.read(size)
 
 
-def read_counts(path: io.Path, encoding: str = "utf-8", errors: str = "strict") -> dict[str, int]:
+def read_counts(
+    path: io.Path, encoding: str = "utf-8", errors: str = "strict", max_bytes: int | None = None
+) -> dict[str, int]:
     """Words and how often each was seen: lines ``word count``, as word2vec's ``-save-vocab`` writes them.
 
     Raises:
         ValueError: naming file and line.
     """
     counts: dict[str, int] = {}
-    with _reading(path) as source:
+    with _reading(path, max_bytes) as source:
         number = 1
         while line := source.line(number, _MAX_WORD):
             parts = line.split()

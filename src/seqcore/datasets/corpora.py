@@ -34,12 +34,13 @@ class Corpus:
     grammar: Grammar | None = None
 
 
-def load_ptb(folder: PathLike) -> Corpus:
+def load_ptb(folder: PathLike, *, max_bytes: int | None = None) -> Corpus:
     """The Penn Treebank text with Mikolov's preprocessing.
 
     Args:
         folder: holds ``ptb.train.txt``, ``ptb.valid.txt`` and ``ptb.test.txt``, each plain or with ``.gz``, itself or
             in ``ptb/``, ``data/`` or ``simple-examples/data/``.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Each line ends with the word ``<eos>``. The vocabulary is that of the training text, the most frequent word first
     and words of equal count in alphabetical order (W. Zaremba, I. Sutskever, O. Vinyals, Recurrent neural network
@@ -59,7 +60,7 @@ def load_ptb(folder: PathLike) -> Corpus:
         )
     texts = []
     for path in found:
-        words = read_words(str(path), END)
+        words = read_words(str(path), END, max_bytes=max_bytes)
         if not words:
             raise ValueError(f"folder: expected text in {str(path)!r}, got an empty file")
         texts.append(words)

@@ -6,7 +6,6 @@ N: images, R: rows, C: columns.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import random
-from ..text import PathLike, open_plain
+from .._validation import at_least
+from ..text.files import PathLike, open_plain, path_of
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int32]
@@ -66,13 +66,14 @@ class Digits:
         return f"{self.description}; train {len(self.train):,}, valid {len(self.valid):,}, test {len(self.test):,}"
 
 
-def read_idx(path: PathLike, rank: int) -> Bytes:
+def read_idx(path: PathLike, rank: int, *, max_bytes: int | None = None) -> Bytes:
     """Unsigned bytes of an idx file, plain or gzip.
 
     Args:
         path: the file: two zero bytes, 8 for the type, the number of axes, their sizes as 32-bit big-endian integers,
             then the values, the last axis fastest (Y. LeCun, C. Cortes, C. Burges, The MNIST database, 1998).
         rank: number of axes it must have.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     No more memory is taken than the file has values, whatever its header says, and never more than a gibibyte.
 
@@ -80,8 +81,9 @@ def read_idx(path: PathLike, rank: int) -> Bytes:
         ValueError: naming the file: another format, another rank or type, too few or too many values.
         OSError: it cannot be read.
     """
-    name = os.fspath(path)
-    with open_plain(path) as file:
+    name = path_of(path)
+    at_least("rank", rank, 1)
+    with open_plain(path, max_bytes) as file:
         head = _read(file, 4 + 4 * rank)
         if len(head) < 4 or head[:2] != b"\0\0":
             raise ValueError(f"{name}: expected an idx file, got one that starts with {head[:4].hex(' ') or 'nothing'}")
@@ -114,13 +116,14 @@ def _read(file: IO[bytes], count: int) -> bytearray:
     return found
 
 
-def load_mnist(folder: PathLike, valid: int = 5000) -> Digits:
+def load_mnist(folder: PathLike, valid: int = 5000, *, max_bytes: int | None = None) -> Digits:
     """MNIST: 60,000 training and 10,000 test images of 28 x 28 pixels.
 
     Args:
         folder: holds the four idx files, each plain or with ``.gz``, itself or in ``mnist/`` or ``MNIST/raw/``.
         valid: how many of the training images, from the first on, become the validation part, as in TensorFlow's
             loader.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:
         ValueError: files that are missing, damaged, or do not belong together.
@@ -137,13 +140,13 @@ def load_mnist(folder: PathLike, valid: int = 5000) -> Digits:
             f"missing {', '.join(missing)}"
         )
     paths = [str(path) for path in found]
-    train, test = _read_part(paths[0], paths[1]), _read_part(paths[2], paths[3])
+    train, test = (_read_part(paths[i], paths[i + 1], max_bytes) for i in (0, 2))
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
             f"{paths[2]}: expected images of {train.images.shape[1:]} pixels as in training, "
             f"got {test.images.shape[1:]}"
         )
-    if not 0 < valid < len(train):
+    if not 0 < at_least("valid", valid, 1) < len(train):
         raise ValueError(f"valid: expected 1...{len(train) - 1} of the training images, got {valid}")
     held = Part(train.images[:valid], train.labels[:valid])
     rest = Part(train.images[valid:], train.labels[valid:])
@@ -155,8 +158,8 @@ def _find(place: Path, stems: tuple[str, ...]) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _read_part(images_path: str, labels_path: str) -> Part:
-    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+def _read_part(images_path: str, labels_path: str, max_bytes: int | None) -> Part:
+    images, labels = (read_idx(path, rank, max_bytes=max_bytes) for path, rank in ((images_path, 3), (labels_path, 1)))
     if len(images) != len(labels):
         raise ValueError(f"{labels_path}: expected {len(images):,} labels, one for each image, got {len(labels):,}")
     if labels.max() >= _CLASSES:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import pickle
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import at_least
-from ..text import PathLike, open_plain, read_lines
+from ..saving.numpy_files import open_archive, read_member, read_npy
+from ..text.files import PathLike, open_plain, read_json, read_lines, read_text, unpacked_limit
 
 LABELS = ("negative", "positive")
+
+_MOST_RANK = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SentimentData:
 # ---------------------------------------------------------------- IMDB reviews
 
 
-def load_imdb(folder: PathLike) -> SentimentData:
+def load_imdb(folder: PathLike, *, max_bytes: int | None = None) -> SentimentData:
     """The film reviews of A. Maas et al., Learning word vectors for sentiment analysis, 2011: 25,000 and 25,000.
 
     Args:
@@ -69,24 +69,27 @@ def load_imdb(folder: PathLike) -> SentimentData:
             - ``imdb.npz``, Keras's file of word ranks.
 
             ``imdb_word_index.json`` beside them, Keras's table of ranks, numbers the words as Keras does. With
-            ``imdb.npz`` and without it the words are their ranks.
+            ``imdb.npz`` and without it the words are their ranks; rank 0 is padding and left out.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:
-        ValueError: files that are missing or damaged.
+        ValueError: files that are missing or damaged, unpack to more than allowed, or hold other ranks.
         OSError: they cannot be read.
+
+    ``imdb.npz`` holds pickled lists. They are read without pickle: nothing that the file names is called.
     """
     places = [place for place in (Path(folder) / "imdb", Path(folder) / "aclImdb", Path(folder)) if place.is_dir()]
     for place in places:
         tables = [_existing(place / f"{split}.tsv") for split in ("train", "test")]
-        ranked = _read_ranks(place)
+        ranked = _read_ranks(place, max_bytes)
         if all(tables):
-            train, test = (_read_table(str(path)) for path in tables)
+            train, test = (_read_table(str(path), max_bytes) for path in tables)
             return SentimentData(f"IMDB reviews from {place}", train, test, ranked)
         if all((place / split / label).is_dir() for split in ("train", "test") for label in ("pos", "neg")):
-            train, test = (_read_reviews(place / split) for split in ("train", "test"))
+            train, test = (_read_reviews(place / split, max_bytes) for split in ("train", "test"))
             return SentimentData(f"IMDB reviews from {place}", train, test, ranked)
         if (place / "imdb.npz").is_file():
-            train, test = _read_npz(place / "imdb.npz", ranked)
+            train, test = _read_npz(place / "imdb.npz", ranked, max_bytes)
             return SentimentData(f"IMDB reviews as ids from {place / 'imdb.npz'}", train, test, ranked)
     raise ValueError(
         f"folder: expected train.tsv and test.tsv (plain or .gz), train/pos ... test/neg, or imdb.npz in "
@@ -98,24 +101,24 @@ def _existing(path: Path) -> Path | None:
     return next((one for one in (path, path.with_name(path.name + ".gz")) if one.is_file()), None)
 
 
-def _read_ranks(place: Path) -> list[str] | None:
+def _read_ranks(place: Path, max_bytes: int | None) -> list[str] | None:
     """Words by rank, of ``imdb_word_index.json``."""
     path = place / "imdb_word_index.json"
     if not path.is_file():
         return None
     try:
-        ranks = json.loads(path.read_bytes())
+        ranks = read_json(path, max_bytes=max_bytes)
         words = sorted(ranks, key=ranks.__getitem__)
         if sorted(ranks.values()) != list(range(1, len(words) + 1)):
             raise ValueError("ranks that are not 1, 2, 3, ...")
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         raise ValueError(f"{path}: expected a JSON object of words and their ranks ({error})") from None
     return words
 
 
-def _read_table(path: str) -> LabelledTexts:
+def _read_table(path: str, max_bytes: int | None) -> LabelledTexts:
     texts, labels = [], []
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(read_lines(path, max_bytes=max_bytes), 1):
         fields = line.split("\t", 3)
         if len(fields) != 4 or fields[0] not in ("0", "1"):
             raise ValueError(f"{path}, line {number}: expected label 0 or 1, rating, name, text, got {line[:40]!r}")
@@ -124,7 +127,7 @@ def _read_table(path: str) -> LabelledTexts:
     return _labelled(path, texts, labels)
 
 
-def _read_reviews(place: Path) -> LabelledTexts:
+def _read_reviews(place: Path, max_bytes: int | None) -> LabelledTexts:
     """The files ``pos/17_8.txt`` and ``neg/...``, by their numbers."""
     found = []
     for label, name in enumerate(("neg", "pos")):
@@ -132,65 +135,74 @@ def _read_reviews(place: Path) -> LabelledTexts:
             number = path.stem.partition("_")[0]
             found.append((int(number) if number.isdecimal() else 0, label, path.name, path))
     found.sort(key=lambda one: one[:3])
-    texts = []
-    for *_, path in found:
-        try:
-            texts.append(path.read_bytes().decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: expected UTF-8 text ({error})") from None
+    texts = [read_text(path, max_bytes=max_bytes) for *_, path in found]
     return _labelled(str(place), texts, [label for _, label, *_ in found])
 
 
-def _latin1(text: str, _: str) -> bytes:
-    return text.encode("latin1")
-
-
-class _Lists(pickle.Unpickler):
-    """Reads arrays of lists of integers and nothing else: what a pickle names otherwise is refused."""
-
-    _known = {("numpy", "ndarray"), ("numpy", "dtype")} | {
-        (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes for readers of Python 2
-            return _latin1
-        if (module, name) not in self._known:
-            raise pickle.UnpicklingError(f"{module}.{name} in it")
-        return super().find_class(module.replace("numpy.core", "numpy._core") if hasattr(np, "_core") else module, name)
-
-
-def _read_npz(path: Path, ranked: list[str] | None) -> tuple[LabelledTexts, LabelledTexts]:
-    """Reviews as lists of ranks, turned into words again."""
+def _read_npz(path: Path, ranked: list[str] | None, max_bytes: int | None) -> tuple[LabelledTexts, LabelledTexts]:
+    """Reviews as lists of ranks, turned into words again; rank 0 is padding."""
+    most = unpacked_limit(path.stat().st_size, max_bytes)
     parts = []
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             for split in ("train", "test"):
-                lists = _read_lists(archive.read(f"x_{split}.npy"))
-                labels = np.load(io.BytesIO(archive.read(f"y_{split}.npy")), allow_pickle=False)
-                names = ranked or [str(rank) for rank in range(1, max(map(max, filter(len, lists))) + 1)]
-                texts = [" ".join([names[rank - 1] for rank in ranks]) for ranks in lists]
-                parts.append(_labelled(str(path), texts, labels.tolist()))
-    except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError, ValueError) as error:
+                raw = read_member(archive, f"x_{split}.npy", most)
+                rows = read_npy(raw)
+                labels = read_npy(read_member(archive, f"y_{split}.npy", most))
+                if isinstance(labels, np.ndarray) and labels.ndim == 1:
+                    labels = labels.tolist()
+                if not isinstance(labels, list) or not set(map(type, labels)) <= {int, bool, float}:
+                    raise ValueError(f"y_{split}.npy: expected a label for each review, got other values")
+                texts = _texts_of_ranks(_rank_rows(rows, split), ranked, split, unpacked_limit(len(raw), max_bytes))
+                parts.append((texts, labels))
+    except ValueError as error:
         raise ValueError(f"{path}: expected Keras's imdb.npz, got another file ({error})") from None
-    return parts[0], parts[1]
+    train, test = (_labelled(str(path), *part) for part in parts)
+    return train, test
 
 
-def _read_lists(raw: bytes) -> list[list[int]]:
-    file = io.BytesIO(raw)
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    if dtype.kind != "O":
-        return [[int(rank) for rank in row] for row in np.load(io.BytesIO(raw), allow_pickle=False)]
-    lists = _Lists(file, encoding="latin1").load()
-    if np.shape(lists) != shape:
-        raise ValueError(f"an array of shape {np.shape(lists)}")
-    return list(lists)
+def _rank_rows(rows: Any, split: str) -> list[list[int]]:
+    if isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype.kind in "iu":
+        rows = rows.tolist()
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise ValueError(f"x_{split}.npy: expected a list of ranks for each review, got other values")
+    return rows
 
 
-def _labelled(place: str, texts: list[str], labels: Sequence[int]) -> LabelledTexts:
-    if len(set(labels)) != 2 or len(labels) != len(texts):
+def _texts_of_ranks(rows: list[list[int]], ranked: list[str] | None, split: str, longest: int) -> list[str]:
+    """Words of ranks 1, 2, ...; without their names the ranks as words; ``longest`` characters at most in all."""
+    most = _MOST_RANK if ranked is None else len(ranked)
+    names: Any = _RankNames() if ranked is None else ["", *ranked]
+    texts = []
+    for number, row in enumerate(rows):
+        if row and not (min(row) >= 0 and max(row) <= most):
+            wrong = min(row) if min(row) < 0 else max(row)
+            raise ValueError(f"x_{split}.npy: expected ranks 0...{most}, got {wrong:.6g} in review {number}")
+        words = [names[rank] for rank in row if rank]
+        longest -= sum(map(len, words)) + len(words)
+        if longest < 0:
+            raise ValueError(
+                f"x_{split}.npy: expected shorter texts, got words that are too long up to review {number}"
+            )
+        texts.append(" ".join(words))
+    return texts
+
+
+class _RankNames(dict[int, str]):
+    """Ranks as words, made when they are asked for."""
+
+    def __missing__(self, rank: int) -> str:
+        name = self[rank] = str(rank)
+        return name
+
+
+def _labelled(place: str, texts: list[str], labels: Sequence[float]) -> LabelledTexts:
+    if len(labels) != len(texts):
+        raise ValueError(f"{place}: expected a label for each of {len(texts)} texts, got {len(labels)}")
+    strange = next((label for label in labels if label not in (0, 1)), None)
+    if strange is not None:
+        raise ValueError(f"{place}: expected labels 0 and 1, got {strange:.6g}")
+    if len(set(labels)) != 2:
         raise ValueError(f"{place}: expected texts of both labels, got {len(texts)} texts of {len(set(labels))}")
     return LabelledTexts(texts, np.asarray(labels, np.int32))
 
@@ -198,12 +210,13 @@ def _labelled(place: str, texts: list[str], labels: Sequence[int]) -> LabelledTe
 # ---------------------------------------------------------------- airline tweets
 
 
-def load_airline(folder: PathLike) -> LabelledTexts:
+def load_airline(folder: PathLike, *, max_bytes: int | None = None) -> LabelledTexts:
     """The positive and negative tweets about US airlines (CrowdFlower, 2015), in the order of the file.
 
     Args:
         folder: holds ``airline_sentiment.csv`` or ``Tweets.csv``, plain or ``.gz``, itself or in ``airline/``, with the
             columns ``airline_sentiment`` (positive, negative, or 1, 0; neutral rows are left out) and ``text``.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:
         ValueError: a file, a column or a label that is missing or of another kind.
@@ -217,7 +230,7 @@ def load_airline(folder: PathLike) -> LabelledTexts:
     known = {"positive": 1, "1": 1, "negative": 0, "0": 0, "neutral": None}
     texts, labels = [], []
     try:
-        with open_plain(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as file:
+        with open_plain(path, max_bytes) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             for column in ("airline_sentiment", "text"):
                 if column not in (rows.fieldnames or ()):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import at_least
-from ..text import PathLike, read_lines
+from .._validation import at_least, short_repr
+from ..text.files import PathLike, path_of, read_lines
 
 Values = NDArray[np.float64]
 
@@ -91,45 +91,49 @@ def price_series(count: int = 5000, seed: int = 1, volatility: float = 0.01) -> 
     return Series("price", description, np.exp(log_values), np.exp(before + size**2 / 2))
 
 
-def read_column(path: PathLike, column: str) -> Series:
+def read_column(path: PathLike, column: str, *, max_bytes: int | None = None) -> Series:
     """One column of a CSV file with a line of names at its top, plain or gzip.
 
     Args:
         path: the file; its cells are separated by commas, semicolons or tabs, whichever the first line has most of.
         column: the name of a column of numbers.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:
         ValueError: naming the file and the line: no such column, text or nothing where a number belongs, no rows.
         OSError: it cannot be read.
     """
-    name = str(path)
-    lines = read_lines(path)
+    name = path_of(path)
+    lines = read_lines(path, max_bytes=max_bytes)
     if not lines:
         raise ValueError(f"{name}: expected a CSV file, got an empty one")
-    head = lines[0].removeprefix("\ufeff")
-    separator = max(",;\t", key=head.count)
-    reader = csv.reader([head + "\n", *(line + "\n" for line in lines[1:])], delimiter=separator)
+    separator = max(",;\t", key=lines[0].count)
+    reader = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
     try:
         names = [one.strip() for one in next(reader)]
         if names.count(column) != 1:
-            raise ValueError(f"{name}: expected one column {column!r}, got the columns {', '.join(names)}")
+            listed = short_repr(", ".join(names), 200)[1:-1]
+            raise ValueError(f"{name}: expected one column {column!r}, got the columns {listed}")
         place = names.index(column)
-        values = [_number(name, reader.line_num, column, row, place) for row in reader if row]
+        rows = (_number(name, reader.line_num, column, row, place, len(names)) for row in reader if row)
+        values = np.fromiter(rows, np.float64)
     except csv.Error as error:
         raise ValueError(f"{name}: expected a CSV file, got one that is not ({error})") from None
-    if not values:
+    if not len(values):
         raise ValueError(f"{name}: expected rows below the names of the columns, got none")
-    return Series(column, f"column {column!r} of {name}, {len(values):,} values", np.array(values))
+    return Series(column, f"column {column!r} of {name}, {len(values):,} values", values)
 
 
-def _number(name: str, line: int, column: str, row: Sequence[str], place: int) -> float:
+def _number(name: str, line: int, column: str, row: Sequence[str], place: int, width: int) -> float:
     cell = row[place] if place < len(row) else ""
     try:
-        value = float(cell)
+        value = math.nan if "_" in cell else float(cell)  # float() takes 1_000
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{name}: expected a number in column {column!r} in line {line}, got {cell!r}")
+        raise ValueError(f"{name}: expected a number in column {column!r} in line {line}, got {short_repr(cell)}")
+    if any(row[width:]):
+        raise ValueError(f"{name}: expected {width} cells in line {line}, as the first line has, got {len(row)}")
     return value
 
 

@@ -44,13 +44,16 @@ class Stories:
         return sum(map(len, self.train))
 
 
-def load_stories(folder: PathLike, count: int = 20, tokenizer: Tokenizer = BIGRAMS) -> Stories:
+def load_stories(
+    folder: PathLike, count: int = 20, tokenizer: Tokenizer = BIGRAMS, *, max_bytes: int | None = None
+) -> Stories:
     """The first stories of a folder by name, one text file each.
 
     Args:
         folder: holds ``*.txt`` in ``grimm/`` or itself.
         count: how many.
         tokenizer: what a token is.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:
         ValueError: no such files or too few, one that is empty or no text, none long enough to validate on.
@@ -60,20 +63,25 @@ def load_stories(folder: PathLike, count: int = 20, tokenizer: Tokenizer = BIGRA
     found = next((files for place in places if (files := sorted(place.glob("*.txt")))), [])
     if not found:
         raise ValueError(f"folder: expected stories *.txt in {str(places[0])!r} or {str(places[1])!r}, got none")
-    if len(found) < count:
+    if len(found) < at_least("stories", count, 1):
         raise ValueError(f"stories: expected at most {len(found)}, the files in {str(found[0].parent)!r}, got {count}")
-    texts = [_read(path) for path in found[:count]]
+    texts = [_read(path, max_bytes) for path in found[:count]]
     return make_stories(f"the first {count} stories of {found[0].parent}", texts, tokenizer)
 
 
-def load_text(path: PathLike, tokenizer: Tokenizer = BIGRAMS) -> Stories:
+def load_text(path: PathLike, tokenizer: Tokenizer = BIGRAMS, *, max_bytes: int | None = None) -> Stories:
     """Any text as one long story; the last tenth is cut into rows for validation.
+
+    Args:
+        path: the file, plain or packed.
+        tokenizer: what a token is.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:
         ValueError: the file is empty, no text or too short.
         OSError: it cannot be read.
     """
-    tokens = tokenizer.split(_read(Path(path)))
+    tokens = tokenizer.split(_read(path, max_bytes))
     rows = len(tokens) // 10 // _HELD_BACK
     if not rows:
         raise ValueError(f"text: expected at least {10 * _HELD_BACK} tokens, got {len(tokens)} in {str(path)!r}")
@@ -82,9 +90,9 @@ def load_text(path: PathLike, tokenizer: Tokenizer = BIGRAMS) -> Stories:
     return _number(f"the text {path}", tokenizer, [tokens[:border]], held)
 
 
-def _read(path: Path) -> str:
+def _read(path: PathLike, max_bytes: int | None) -> str:
     """A text with one kind of line end and none at the end."""
-    text = "\n".join(line.removesuffix("\r") for line in read_lines(path)).strip()
+    text = "\n".join(line.removesuffix("\r") for line in read_lines(path, max_bytes=max_bytes)).strip()
     if not text:
         raise ValueError(f"path: expected text in {str(path)!r}, got an empty file")
     return text

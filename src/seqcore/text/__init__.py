@@ -7,7 +7,6 @@ import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .._validation import NUMBERS, as_dtype, at_least
 from ..saving.files import atomic_write
-from .files import PathLike, iterate_words, open_plain, read_lines, read_words
+from .files import PathLike, iterate_words, open_plain, read_json, read_lines, read_text, read_words
 
 Array = NDArray[Any]
 Ids = NDArray[np.int32]
@@ -31,7 +30,9 @@ __all__ = [
     "iterate_words",
     "open_plain",
     "pad_sequences",
+    "read_json",
     "read_lines",
+    "read_text",
     "read_words",
     "to_categorical",
 ]
@@ -117,9 +118,11 @@ class Vocabulary:
         return cls(words, unknown, (counts[w] for w in words))
 
     @classmethod
-    def from_file(cls, path: PathLike, end_of_line: str | None = None, **options: Any) -> Vocabulary:
-        """:meth:`from_tokens` of the words of a text file, plain or gzip."""
-        tokens = read_words(path, end_of_line)
+    def from_file(
+        cls, path: PathLike, end_of_line: str | None = None, *, max_bytes: int | None = None, **options: Any
+    ) -> Vocabulary:
+        """:meth:`from_tokens` of the words of a text file; for ``max_bytes`` see :func:`open_plain`."""
+        tokens = read_words(path, end_of_line, max_bytes=max_bytes)
         if not tokens:
             raise ValueError(f"path: expected a text with words, got the empty {str(path)!r}")
         return cls.from_tokens(tokens, **options)
@@ -238,9 +241,8 @@ class Vocabulary:
             OSError: it cannot be read.
         """
         try:
-            config = json.loads(Path(path).read_bytes())
-            return cls.from_dict(config)
-        except (ValueError, RecursionError) as error:
+            return cls.from_dict(read_json(path))
+        except ValueError as error:
             raise ValueError(f"path: expected a vocabulary file, got {str(path)!r} ({error})") from None
 
 

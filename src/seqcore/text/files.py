@@ -1,97 +1,259 @@
-"""Text files, plain or gzip: lines, words, words of files of any length."""
+"""Text files, plain or packed by gzip or bzip2: lines, words, words of files of any length, JSON.
+
+One mechanism for all readers of the package: :func:`open_plain`. A file costs memory in proportion to its own size,
+whatever it unpacks to, unless the caller raises the limit.
+"""
 
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
 import os
+import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
+
+from .._validation import at_least, short_repr
+from ..saving.files import describe_foreign_file, parse_json
 
 PathLike = str | os.PathLike[str]
 
+# What a packed file may unpack to where the caller does not say: text rarely shrinks to less than a tenth.
+_UNPACKED, _RATIO = 16 << 20, 16
+# A pipe has no size to measure it by.
+_PIPE = 1 << 30
+_PIECE = 1 << 20
+# Characters of a word; a longer one is no word, and its parts would be joined over and over.
+_LONGEST_WORD = 1 << 20
+_BZIP2 = tuple(b"BZh%d1AY&SY" % level for level in range(1, 10))
+_WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
+
+
+def path_of(path: Any, name: str = "path") -> str:
+    """The path as a string.
+
+    Raises:
+        TypeError: it is no path; a number would be taken for an open file.
+        ValueError: it is empty or holds NUL.
+
+    >>> path_of(b"ptb.train.txt")
+    'ptb.train.txt'
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name}: expected a path, got {short_repr(path)}")
+    place = os.fsdecode(path)
+    if not place or "\0" in place:
+        raise ValueError(f"{name}: expected a path without NUL, got {place!r}")
+    return place
+
+
+class _Unpacked(io.RawIOBase):
+    """What a packed file or a pipe holds, up to ``limit`` bytes; its errors are ValueErrors that name the file."""
+
+    def __init__(self, file: IO[bytes], place: str, packer: str, limit: int) -> None:
+        self._file, self._place, self._packer, self._left, self._limit = file, place, packer, limit, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            piece = self._file.read(min(len(buffer), self._left + 1))
+        except (EOFError, zlib.error) as error:
+            raise self._damaged(error) from None
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise self._damaged(error) from None
+        self._left -= len(piece)
+        if self._left < 0:
+            raise ValueError(
+                f"{self._place}: expected at most {self._limit:,} bytes unpacked, got more; unpack the file first, "
+                "or raise max_bytes"
+            )
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def _damaged(self, error: Exception) -> ValueError:
+        reason = " ".join(str(error).split())
+        return ValueError(f"{self._place}: expected a whole {self._packer} file, got a damaged one ({reason})")
+
+
+def unpacked_limit(size: int, max_bytes: int | None = None) -> int:
+    """How many bytes a packed file of ``size`` bytes may unpack to; ``max_bytes`` if given.
+
+    >>> unpacked_limit(10), unpacked_limit(10 << 20)
+    (16777216, 167772160)
+    """
+    return max(_UNPACKED, _RATIO * size) if max_bytes is None else at_least("max_bytes", max_bytes, 1)
+
 
 @contextmanager
-def open_plain(path: PathLike) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked where its first two are gzip's.
+def open_plain(path: PathLike, max_bytes: int | None = None) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked where its first ones are those of gzip or bzip2.
+
+    Args:
+        path: the file.
+        max_bytes: most bytes that a packed file may unpack to. None takes 16 times its size, at least 16 MiB, so that a
+            small file cannot fill the memory; the limit of a pipe is then 1 GiB. Plain files have none.
 
     Raises:
-        ValueError: a damaged gzip file, when it is read.
+        ValueError: naming the file: it is damaged or unpacks to more (when it is read), or it is a device or a socket.
         OSError: it cannot be read.
     """
-    import gzip
-    import zlib
+    place = path_of(path)
+    limit = None if max_bytes is None else at_least("max_bytes", max_bytes, 1)
+    found = os.stat(place)
+    regular = stat.S_ISREG(found.st_mode)
+    if not (regular or stat.S_ISDIR(found.st_mode) or stat.S_ISFIFO(found.st_mode)):
+        raise ValueError(f"{place}: expected a file, got a device or a socket")
+    with open(place, "rb") as raw:
+        start = raw.peek(10)[:10]
+        if start[:2] == b"\x1f\x8b":
+            packer, file = "gzip", cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
+        elif start in _BZIP2:
+            import bz2  # Python can be built without it
 
-    with open(path, "rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        if not packed:
+            packer, file = "bzip2", cast("IO[bytes]", bz2.BZ2File(raw))
+        elif regular:
             yield raw
             return
+        else:
+            packer, file = "plain", cast("IO[bytes]", raw)
+        limit = unpacked_limit(found.st_size, limit) if regular else limit or _PIPE
+        with io.BufferedReader(_Unpacked(file, place, packer, limit), 1 << 17) as unpacked:
+            yield cast("IO[bytes]", unpacked)
+
+
+def _no_text(place: str, start: bytes, error: UnicodeError) -> ValueError:
+    """The error for a file whose bytes, ``start`` being its first ones, are not UTF-8."""
+    reason = " ".join(str(error).split())
+    foreign = describe_foreign_file(place)
+    if foreign is not None and not foreign.startswith(("a gzip", "a bzip2")):  # what is inside is no text either
+        reason = f"it is {foreign}"
+    for mark, kind in _WIDE.items():
+        if start.startswith(mark):
+            reason = f"it is in {kind}: save it as UTF-8"
+    return ValueError(f"{place}: expected UTF-8 text, plain or gzip, got other bytes ({reason})")
+
+
+def _texts(path: PathLike, size: int, max_bytes: int | None) -> Iterator[str]:
+    """The text of a UTF-8 file in pieces, each of about ``size`` bytes, without the byte order mark at its start."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    start = b""
+    with open_plain(path, max_bytes) as file:
+        while piece := file.read(size):
+            start = start or piece[:8]
+            try:
+                yield decoder.decode(piece)
+            except UnicodeDecodeError as error:
+                raise _no_text(path_of(path), start, error) from None
         try:
-            with gzip.GzipFile(fileobj=raw) as file:
-                yield file  # type: ignore[misc]
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: expected a whole gzip file, got a damaged one ({error})") from None
+            yield decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise _no_text(path_of(path), start, error) from None
 
 
-def read_lines(path: PathLike) -> list[str]:
-    """Lines of a UTF-8 text file, plain or gzip (by its first bytes), cut at the newline character only.
+def read_text(path: PathLike, *, max_bytes: int | None = None) -> str:
+    """A whole UTF-8 text file, plain or packed; arguments and errors as for :func:`read_lines`."""
+    return "".join(_texts(path, _PIECE, max_bytes))
+
+
+def read_lines(path: PathLike, *, max_bytes: int | None = None) -> list[str]:
+    """Lines of a UTF-8 text file, plain or packed (by its first bytes), cut at the newline character only.
+
+    Args:
+        path: the file; a byte order mark at its start is left out.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
 
     Raises:
-        ValueError: the file is no UTF-8 text, or a damaged gzip file.
+        ValueError: the file is no UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
-    import gzip
-    import zlib
-
-    raw = Path(path).read_bytes()
-    try:
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-        text = raw.decode("utf-8")
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise ValueError(f"path: expected UTF-8 text, plain or gzip, got {str(path)!r} ({error})") from None
-    lines = text.split("\n")
+    lines = read_text(path, max_bytes=max_bytes).split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def read_words(path: PathLike, end_of_line: str | None = None) -> list[str]:
+def read_words(path: PathLike, end_of_line: str | None = None, *, max_bytes: int | None = None) -> list[str]:
     """Words of a text file separated by white space, with ``end_of_line`` (such as ``"<eos>"``) after each line.
 
+    Args:
+        path: the file, as for :func:`read_lines`.
+        end_of_line: the word that ends each line, or None.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
+
     Raises:
-        ValueError: the file is no UTF-8 text.
+        ValueError: the file is no UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
     words: list[str] = []
-    for line in read_lines(path):
-        words += line.split()
-        if end_of_line is not None:
-            words.append(end_of_line)
+    known: dict[str, str] = {}  # equal words are one string: a text is mostly words that came before
+    for piece in _word_pieces(path, _PIECE, end_of_line, max_bytes):
+        words += map(known.setdefault, piece, piece)
     return words
 
 
-def iterate_words(path: PathLike, size: int = 1 << 20) -> Iterator[list[str]]:
-    """Words of a text file of any length, plain or gzip, as lists of the words of ``size`` bytes each.
+def iterate_words(path: PathLike, size: int = _PIECE, *, max_bytes: int | None = None) -> Iterator[list[str]]:
+    """Words of a text file of any length, plain or packed, as lists of the words of ``size`` bytes each.
+
+    Args:
+        path: the file, as for :func:`read_lines`.
+        size: bytes that are read at once.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
 
     Raises:
-        ValueError: the file is no UTF-8 text, or a damaged gzip file.
+        ValueError: the file is no UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    rest = ""
-    with open_plain(path) as file:
-        while True:
-            piece = file.read(size)
-            try:
-                text = rest + decoder.decode(piece, final=not piece)
-            except UnicodeDecodeError as error:
-                raise ValueError(f"path: expected UTF-8 text, plain or gzip, got {str(path)!r} ({error})") from None
+    return _word_pieces(path, at_least("size", size, 1), None, max_bytes)
+
+
+def _word_pieces(path: PathLike, size: int, end_of_line: str | None, max_bytes: int | None) -> Iterator[list[str]]:
+    rest, last = "", "\n"
+    for piece in _texts(path, size, max_bytes):
+        if not piece:
+            continue
+        text, last = rest + piece, piece[-1]
+        if end_of_line is None:
             words = text.split()
-            # A word goes on in the next piece unless white space ends this one.
-            rest = words.pop() if piece and words and not text[-1].isspace() else ""
-            if words:
-                yield words
-            if not piece:
-                return
+        else:
+            first, *others = text.split("\n")
+            words = first.split()
+            for line in others:
+                words.append(end_of_line)
+                words += line.split()
+        # A word goes on in the next piece unless white space ends this one.
+        rest = "" if last.isspace() else words.pop()
+        if len(rest) > _LONGEST_WORD:
+            raise ValueError(
+                f"{path_of(path)}: expected words of at most {_LONGEST_WORD:,} characters, got a longer one"
+            )
+        if words:
+            yield words
+    end = [rest] if rest else []
+    if end_of_line is not None and last != "\n":
+        end.append(end_of_line)
+    if end:
+        yield end
+
+
+def read_json(path: PathLike, *, max_bytes: int | None = None) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        path: the file, plain or packed.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
+
+    Raises:
+        ValueError: naming the file, which is no JSON, or a packed one that is damaged or unpacks to more than allowed.
+        OSError: it cannot be read.
+    """
+    with open_plain(path, max_bytes) as file:
+        raw = file.read()
+    try:
+        return parse_json(raw)
+    except ValueError as error:
+        raise ValueError(f"{path_of(path)}: {' '.join(str(error).split())}") from None
