@@ -43,7 +43,7 @@ def run(values, *given, monitor="val_loss", model=None, batches=2, verbose=0, **
     """A fit of one epoch per value; the model's weights count the epochs. Returns model, history."""
     model, history = model or FakeModel(), callbacks.History()
     watchers = callbacks.CallbackList(
-        [*given, history], model, **{"epochs": len(values), "steps": batches, "verbose": verbose, **params}
+        [*given, history], model=model, **{"epochs": len(values), "steps": batches, "verbose": verbose, **params}
     )
     watchers.on_train_begin()
     logs = {}
@@ -81,7 +81,7 @@ def test_every_hook_arrives_once_and_in_order():
 
     new = New()
     new.on_epoch_begin = lambda epoch, logs=None: seen.append(("epoch", epoch))
-    watchers = callbacks.CallbackList([Old(), new, callbacks.Callback()], "model", steps=1)
+    watchers = callbacks.CallbackList([Old(), new, callbacks.Callback()], model="model", steps=1)
     assert watchers.has("on_train_batch_end") and watchers.has("on_epoch_begin")
     assert not watchers.has("on_train_batch_begin") and not watchers.has("on_test_end")
     for hook in callbacks.base._HOOKS:
@@ -137,7 +137,7 @@ def test_progress_without_known_steps_learns_them():
 
 def test_progress_of_evaluate_and_predict(capsys):
     bar = callbacks.ProgressBar()
-    watchers = callbacks.CallbackList([bar], None, steps=1, verbose=1)
+    watchers = callbacks.CallbackList([bar], steps=1, verbose=1)
     watchers.on_test_begin()
     watchers.on_test_batch_end(0, {"loss": 0.0001})
     watchers.on_test_end({"loss": 0.0001})
@@ -532,7 +532,7 @@ def test_fit_with_the_usual_callbacks(tmp_path):
     x = rng.normal(size=(12, 4, 2)).astype(np.float32)
     y = (x.sum(axis=(1, 2)) > 0).astype(np.float32)[:, None]
     model = Sequential([layers.Input((4, 2)), layers.SimpleRNN(3), layers.Dense(1, activation="sigmoid")])
-    model.compile(SGD(0.1), "binary_crossentropy", ["accuracy"])
+    model.compile(SGD(0.1), "binary_crossentropy", metrics=["accuracy"])
     stopping = callbacks.EarlyStopping("val_accuracy", patience=3, restore_best_weights=True)
     history = model.fit(
         x,

@@ -193,7 +193,7 @@ def test_a_model_learns_as_in_float32():
         sc.set_dtype_policy(policy)
         model = sc.Sequential([layers.LSTM(24), layers.Dense(2)])
         loss = sc.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(sc.optimizers.Adam(0.01), loss, ["accuracy"])
+        model.compile(sc.optimizers.Adam(0.01), loss, metrics=["accuracy"])
         history = model.fit(x, y, batch_size=50, epochs=40, verbose=0).history
         losses[policy] = history["loss"][-1]
         assert history["accuracy"][-1] > 0.95

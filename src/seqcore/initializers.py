@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import random as _random
-from ._validation import seed_or_none
+from ._validation import default_only, seed_or_none
 from .autograd import float_dtype
 
 Array = NDArray[Any]
@@ -157,8 +157,11 @@ class VarianceScaling(_Drawn):
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: int | None = None,
+        input_axes: None = None,
+        output_axes: None = None,
     ) -> None:
         super().__init__(seed)
+        _all_axes(input_axes, output_axes)
         if not scale > 0:
             raise ValueError(f"scale: expected a positive number, got {scale!r}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
@@ -185,14 +188,19 @@ class VarianceScaling(_Drawn):
         return math.sqrt(variance) / 0.87962566103423978 * _truncated(generator, shape)
 
 
+def _all_axes(input_axes: Any, output_axes: Any) -> None:
+    default_only("input_axes", input_axes, None, "inputs are counted by the shape alone")
+    default_only("output_axes", output_axes, None, "outputs are counted by the shape alone")
+
+
 class _Scaled(VarianceScaling):
     """A VarianceScaling with everything but the seed fixed by its class."""
 
     _fields: tuple[str, ...] = ("seed",)
     _scaling: tuple[float, str, str]
 
-    def __init__(self, seed: int | None = None) -> None:
-        super().__init__(*self._scaling, seed=seed)
+    def __init__(self, seed: int | None = None, input_axes: None = None, output_axes: None = None) -> None:
+        super().__init__(*self._scaling, seed=seed, input_axes=input_axes, output_axes=output_axes)
 
 
 class GlorotUniform(_Scaled):

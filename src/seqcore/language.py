@@ -188,7 +188,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self._costs = 0.0
         self._clock = _Clock()
-        self._callbacks = CallbackList(callbacks, model, epochs=self.epochs, steps=len(self.batches), verbose=0)
+        self._callbacks = CallbackList(callbacks, model=model, epochs=self.epochs, steps=len(self.batches), verbose=0)
         self._on_batch, self._on_epoch, self._check = on_batch, on_epoch, check
 
     @property

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 from . import losses as _losses
 from . import metrics as _metrics
 from . import optimizers as _optimizers
-from ._validation import at_least
+from ._validation import at_least, default_only
 from .autograd import Variable
 from .batches import ArraySource, Source, is_list_of_batches, make_batch, make_source
 from .callbacks import CallbackList, History, ProgressBar
@@ -71,8 +71,13 @@ class Trainable(Layer):
         self,
         optimizer: Any = "rmsprop",
         loss: Any = None,
+        loss_weights: None = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
     ) -> None:
         """Sets what training needs.
 
@@ -81,6 +86,8 @@ class Trainable(Layer):
             loss: a ``Loss``, its name or a function of (y_true, y_pred).
             metrics: metrics or names ("accuracy", ...); they do not see sample weights, but masks and lengths count.
             weighted_metrics: metrics that do.
+            run_eagerly: everything runs eagerly, asked for or not.
+            loss_weights, steps_per_execution, jit_compile, auto_scale_loss: accepted at Keras's defaults alone.
 
         Raises:
             ValueError, TypeError: naming the argument; the model stays compiled as it was.
@@ -91,6 +98,13 @@ class Trainable(Layer):
         >>> model.metrics_names
         ['loss', 'mae']
         """
+        default_only("loss_weights", loss_weights, None, "a model has one loss; metrics come by name, metrics=[...]")
+        default_only("run_eagerly", run_eagerly, (False, True), "everything runs eagerly")
+        default_only("steps_per_execution", steps_per_execution, 1, "each step is one call")
+        default_only("jit_compile", jit_compile, ("auto", False), "nothing is compiled")
+        default_only(
+            "auto_scale_loss", auto_scale_loss, (True, False), "float32, float64 and bfloat16 need no scaled loss"
+        )
         new_optimizer = _optimizers.get(optimizer)
         new_loss = None if loss is None else _losses.get(loss)
         pairs = [(_metrics.get(one, loss=new_loss), False) for one in _listed("metrics", metrics)]
@@ -148,7 +162,12 @@ class Trainable(Layer):
 
     def _compile_from_config(self, config: Any) -> None:
         if config is not None:
-            self.compile(config["optimizer"], config["loss"], config["metrics"], config["weighted_metrics"])
+            self.compile(
+                config["optimizer"],
+                config["loss"],
+                metrics=config["metrics"],
+                weighted_metrics=config["weighted_metrics"],
+            )
 
     # ------------------------------------------------------------ one batch
 

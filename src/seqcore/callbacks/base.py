@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .._validation import default_only
+
 Logs = dict[str, Any]
 
 
@@ -71,6 +73,8 @@ class CallbackList:
 
     Args:
         callbacks: called in this order.
+        add_history: append a :class:`History` unless there is one.
+        add_progbar: accepted as False alone.
         model: passed to each.
         params: epochs, steps (per epoch, or None), verbose, ...
 
@@ -82,12 +86,22 @@ class CallbackList:
     {'loss': [0.5]}
     """
 
-    def __init__(self, callbacks: Iterable[Callback] = (), model: Any = None, **params: Any) -> None:
+    def __init__(
+        self,
+        callbacks: Iterable[Callback] | None = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        default_only("add_progbar", add_progbar, False, "pass a ProgressBar among the callbacks")
         self.callbacks: list[Callback] = []
         self.model, self.params = model, params
         self._hooks: dict[str, list[Callable[..., None]]] = {}
-        for callback in callbacks:
+        for callback in callbacks or ():
             self.append(callback)
+        if add_history and not any(isinstance(callback, History) for callback in self.callbacks):
+            self.append(History())
 
     def append(self, callback: Callback) -> None:
         """Adds a callback at the end."""

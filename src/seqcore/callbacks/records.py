@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._validation import default_only
 from ..autograd import Array, GradientTape
 from ..batches import make_batch
 from ..saving.files import atomic_write
@@ -101,6 +102,9 @@ class TensorBoard(Callback):
     Args:
         log_dir: the folder.
         update_freq: "epoch", "batch" (each batch too), or a number of batches.
+        write_graph: without effect, since there is no graph.
+        histogram_freq, write_images, write_steps_per_second, profile_batch, embeddings_freq, embeddings_metadata:
+            accepted at Keras's defaults alone.
 
     Tags are ``epoch_<name>`` by epoch and ``batch_<name>`` by batch, as in Keras. Needs tensorboardX or tensorboard.
 
@@ -108,7 +112,28 @@ class TensorBoard(Callback):
         ImportError: at the start of training, where neither is installed.
     """
 
-    def __init__(self, log_dir: str | os.PathLike[str] = "logs", update_freq: str | int = "epoch") -> None:
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str] = "logs",
+        histogram_freq: int = 0,
+        write_graph: bool = True,
+        write_images: bool = False,
+        write_steps_per_second: bool = False,
+        update_freq: str | int = "epoch",
+        profile_batch: int | Sequence[int] = 0,
+        embeddings_freq: int = 0,
+        embeddings_metadata: None = None,
+    ) -> None:
+        for name, value, default, reason in (
+            ("histogram_freq", histogram_freq, 0, "numbers alone are written"),
+            ("write_graph", write_graph, (True, False), "there is no graph"),
+            ("write_images", write_images, False, "numbers alone are written"),
+            ("write_steps_per_second", write_steps_per_second, False, "the logs alone are written"),
+            ("profile_batch", profile_batch, 0, "nothing is profiled"),
+            ("embeddings_freq", embeddings_freq, 0, "numbers alone are written"),
+            ("embeddings_metadata", embeddings_metadata, None, "numbers alone are written"),
+        ):
+            default_only(name, value, default, reason)
         if update_freq == "batch":
             update_freq = 1
         whole = isinstance(update_freq, int) and not isinstance(update_freq, bool) and update_freq > 0

@@ -172,7 +172,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     model = build_model(arguments.model, count, settings)
     model.compile(Adam(settings.learning_rate), "categorical_crossentropy", metrics=["accuracy"])
-    model.summary(this.say)
+    model.summary(print_fn=this.say)
     history = this.fit(
         model,
         rows["train"],

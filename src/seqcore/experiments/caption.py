@@ -193,7 +193,7 @@ def run(arguments: argparse.Namespace) -> int:
     model.compile(
         Adam(CosineDecay(settings.learning_rate, steps), global_clipnorm=1.0),
         SparseCategoricalCrossentropy(),
-        ["accuracy"],
+        metrics=["accuracy"],
     )
     one.fit(model, x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid)
     one.metrics["parameters"] = model.count_params()

@@ -272,7 +272,7 @@ class _Experiment:
             random.set_seed(self.arguments.seed)
             model = self._build(table)
             if not number:
-                model.summary(say)
+                model.summary(print_fn=say)
             if len(tables) > 1:
                 say(f"word vectors: {table}")
             curves[table] = self._train(model)

@@ -208,7 +208,9 @@ def run(arguments: argparse.Namespace) -> int:
     steps = settings.steps or -(-len(digits.train) // settings.batch_size)
     total, rate = settings.epochs * steps, settings.learning_rate
     model.compile(
-        Adam(CosineDecay(rate, total) if settings.cosine else rate), SparseCategoricalCrossentropy(), ["accuracy"]
+        Adam(CosineDecay(rate, total) if settings.cosine else rate),
+        SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
     )
     layers = "1 bidirectional LSTM layer" if settings.layers == 1 else f"{settings.layers} bidirectional LSTM layers"
     one.say(

@@ -120,7 +120,7 @@ def build_model(train: DatePairs, units: int, attention: str, settings: Settings
     model.compile(
         Adam(settings.learning_rate, global_clipnorm=settings.clip),
         SparseCategoricalCrossentropy(from_logits=True),
-        [SequenceAccuracy("accuracy")],
+        metrics=[SequenceAccuracy("accuracy")],
     )
     # One pair builds it.
     inputs, _ = next(iter(PairBatches(model, train.source[:1], train.target[:1])))

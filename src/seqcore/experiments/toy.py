@@ -100,7 +100,7 @@ def train(this: Run, cell: str, x: Array, y: Array) -> Sequential:
     )
     loss = losses.get(arguments.loss or LOSSES[cell])
     accuracy = metrics.CategoricalAccuracy("accuracy")
-    model.compile(optimizers.Adam(RATES[arguments.preset]), loss, [accuracy])
+    model.compile(optimizers.Adam(RATES[arguments.preset]), loss, metrics=[accuracy])
     epochs = arguments.epochs or EPOCHS
     history = model.fit(x, y, epochs=epochs, verbose=0).history
     found = model.evaluate(x, y, verbose=0, return_dict=True)

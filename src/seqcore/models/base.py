@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import io
+from .._validation import default_only
 from ..autograd import Tensor
 from ..layers.base import Layer
 from ..training import Trainable
@@ -192,11 +193,20 @@ class Model(Trainable):
 
     # ------------------------------------------------------------ summary
 
-    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: None = None,
+    ) -> None:
         """Prints the layers with output shapes and numbers of weights, line by line.
 
         Args:
             print_fn: called with each line; ``print`` by default.
+            line_length, positions, expand_nested, show_trainable, layer_range: accepted at Keras's defaults alone.
 
         >>> from seqcore import Sequential, layers
         >>> Sequential([layers.Input((None, 3)), layers.LSTM(4, name="cell")], name="small").summary()
@@ -207,6 +217,11 @@ class Model(Trainable):
         -----------------------------------
         Weights: 128 (512 bytes), trainable 128, frozen 0
         """
+        default_only("line_length", line_length, None, "columns are as wide as what they hold")
+        default_only("positions", positions, None, "columns are as wide as what they hold")
+        default_only("expand_nested", expand_nested, False, "layers inside have their own summary")
+        default_only("show_trainable", show_trainable, False, "the last line counts trainable and frozen weights")
+        default_only("layer_range", layer_range, None, "all layers are shown")
         show = print if print_fn is None else print_fn
         rows = [("Layer (type)", "Output shape", "Weights")]
         for layer, shape in self._layer_shapes():

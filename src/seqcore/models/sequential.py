@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import default_only
 from ..autograd import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.base import Layer
@@ -39,7 +40,7 @@ class Sequential(Model):
     supports_masking = True
 
     def __init__(
-        self, layers: Iterable[Layer] | Layer | None = None, name: str | None = None, trainable: bool = True
+        self, layers: Iterable[Layer] | Layer | None = None, trainable: bool = True, name: str | None = None
     ) -> None:
         super().__init__(name=name)
         self._stack: list[Layer] = []
@@ -53,13 +54,14 @@ class Sequential(Model):
 
     # ------------------------------------------------------------ structure
 
-    def add(self, layer: Layer) -> None:
-        """Puts ``layer`` at the end.
+    def add(self, layer: Layer, rebuild: bool = True) -> None:
+        """Puts ``layer`` at the end; ``rebuild`` is accepted as True alone.
 
         Raises:
             TypeError: for what is no layer.
             ValueError: for a name that is there already and for an Input not at the front.
         """
+        default_only("rebuild", rebuild, True, "the model always is what its layers are")
         if not isinstance(layer, Layer):
             raise TypeError(f"layer: expected a Layer, got {type(layer).__name__}")
         if isinstance(layer, InputLayer):
@@ -87,8 +89,9 @@ class Sequential(Model):
             self.built = True
         self._changed()
 
-    def pop(self) -> Layer:
-        """Takes the last layer away and returns it."""
+    def pop(self, rebuild: bool = True) -> Layer:
+        """Takes the last layer away and returns it; ``rebuild`` is accepted as True alone."""
+        default_only("rebuild", rebuild, True, "the model always is what its layers are")
         if not self._stack:
             raise ValueError(f"pop: expected a layer in model {self.name!r}, got none")
         layer = self._stack[-1]
