@@ -5,11 +5,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import numpy as np
 import pytest
 
-from seqcore import _core
+import seqcore as sc
+from seqcore import _core, layers, losses
+from seqcore.layers import registry
 from tests import cases
 from tests.cases import Case
 
@@ -275,6 +278,15 @@ def test_two_python_threads():
     assert not failures, failures
 
 
+@pytest.fixture
+def fast_switches():
+    """The interpreter goes from thread to thread as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
 # One forward pass, several threads that ask for its gradients ---------------------------------------------------------
 
 
@@ -328,6 +340,327 @@ def test_one_saved_forward_pass(cell, ragged, directions, sequences, out):
 
     at_once(work)
     assert (y == kept).all()
+
+
+def recurrent_loss(rng):
+    """The loss of a recurrent model with an embedding, whose gradients are arrays and IndexedSlices."""
+    model = sc.Sequential(
+        [
+            layers.Embedding(50, 8),
+            layers.Bidirectional(layers.LSTM(30, return_sequences=True)),
+            layers.ContextRNN(12, 6, return_sequences=True),
+            layers.GRU(20),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    ids, targets = rng.integers(0, 50, (40, 12)), rng.integers(0, 3, 40)
+    with sc.GradientTape(persistent=True) as tape:
+        loss = losses.SparseCategoricalCrossentropy()(targets, model(ids))
+    return tape, loss, model.trainable_variables
+
+
+def fused_loss(rng, reduction):
+    """The fused product, softmax and cross-entropy after a layer."""
+    layer = layers.LSTM(24, return_sequences=True)
+    kernel, bias = sc.Variable(rng.normal(size=(24, 90)).astype("f4")), sc.Variable(np.zeros(90, np.float32))
+    with sc.GradientTape(persistent=True) as tape:
+        hidden = layer(rng.normal(size=(20, 9, 5)).astype("f4"))
+        loss = sc.ops.linear_softmax_cross_entropy(
+            hidden, kernel, bias, rng.integers(0, 90, (20, 9)), reduction=reduction
+        )
+    return tape, loss, [*layer.trainable_variables, kernel, bias]
+
+
+def sampled_loss(rng, formula):
+    """A sampled loss and its mean, whose gradients are IndexedSlices."""
+    inputs = sc.Variable(rng.normal(size=(60, 16)).astype("f4"))
+    weights, biases = sc.Variable(rng.normal(size=(300, 16)).astype("f4")), sc.Variable(np.zeros(300, np.float32))
+    with sc.GradientTape(persistent=True) as tape:
+        single = formula(weights, biases, rng.integers(0, 300, (60, 1)), inputs, 30, 300, seed=3)
+        loss = sc.reduce_mean(single)
+    return tape, loss, [inputs, weights, biases]
+
+
+ASKED = {
+    "recurrent": recurrent_loss,
+    "fused mean": lambda rng: fused_loss(rng, "mean"),
+    "fused sum": lambda rng: fused_loss(rng, "sum"),
+    "fused none": lambda rng: fused_loss(rng, "none"),
+    "nce": lambda rng: sampled_loss(rng, sc.nce_loss),
+    "sampled softmax": lambda rng: sampled_loss(rng, sc.sampled_softmax_loss),
+    "negative sampling": lambda rng: sampled_loss(rng, sc.negative_sampling_loss),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_one_persistent_tape(name, rng):
+    """Every thread gets the gradients that it would get alone, whatever the others do with theirs."""
+    _core.set_num_threads(2)
+    tape, loss, variables = ASKED[name](rng)
+
+    def gradients():
+        found = tape.gradient(loss, variables)
+        return {str(n): np.array(one) for n, one in enumerate(found)}, found
+
+    expected, _ = gradients()
+
+    def work(number):
+        for _ in range(8):
+            copies, found = gradients()
+            cases.identical(copies, expected)
+            for one in found:
+                values = one.values if isinstance(one, sc.IndexedSlices) else one.numpy()
+                if values.flags.writeable:
+                    values[...] = number
+
+    at_once(work)
+
+
+def test_one_tape_that_is_not_persistent(fast_switches):
+    """Exactly one of the threads gets the gradients, all of them; the others are told that they were asked for."""
+    w = sc.Variable(np.ones((5, 5), np.float32))
+    for _ in range(50):
+        with sc.GradientTape() as tape:
+            y = w
+            for _ in range(20):
+                y = y + w
+            loss = sc.reduce_sum(y)
+        found = []
+
+        def work(number, tape=tape, loss=loss, found=found):
+            try:
+                found.append(tape.gradient(loss, w).numpy())
+            except RuntimeError as error:
+                assert "called already" in str(error)
+
+        at_once(work, 3)
+        assert len(found) == 1 and (found[0] == 21).all()
+
+
+# The first call, by several threads -----------------------------------------------------------------------------------
+
+
+class Slow(layers.Layer):
+    """A user's layer that says it is built before it is, and lets other threads run meanwhile."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        time.sleep(0.01)
+        self.factor = self.add_weight((input_shape[-1],), "normal", name="factor")
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+class Lazy(sc.Model):
+    """A user's model that makes a layer in its first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = None
+
+    def call(self, inputs):
+        if self.head is None:
+            time.sleep(0.01)
+            self.head = layers.Dense(4)
+        return self.head(inputs)
+
+
+class Inner(sc.Model):
+    """A user's model around layers and another model."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = sc.Sequential([layers.LSTM(5, return_sequences=True), layers.GRU(4)])
+        self.second = [Slow(), layers.Dense(3)]
+
+    def call(self, inputs, training=False):
+        x = self.first(inputs, training=training)
+        for layer in self.second:
+            x = layer(x)
+        return x
+
+
+SEQUENCE, ROWS = np.linspace(-1, 1, 60, dtype=np.float32).reshape(3, 4, 5), np.eye(3, 5, dtype=np.float32)
+# Layers whose arguments are not obvious; the others are made with units.
+FIRST_CALLS = {
+    "Activation": (lambda: layers.Activation("tanh"), ROWS),
+    "AdditiveAttention": (layers.AdditiveAttention, [SEQUENCE, SEQUENCE]),
+    "Bidirectional": (lambda: layers.Bidirectional(layers.LSTM(3)), SEQUENCE),
+    "Bidirectional of contexts": (lambda: layers.Bidirectional(layers.ContextRNN(3, 2)), SEQUENCE),
+    "ContextRNN": (lambda: layers.ContextRNN(3, 2), SEQUENCE),
+    "ContextRNNCell": (lambda: layers.ContextRNNCell(3, 2), ROWS),
+    "Dense": (lambda: layers.Dense(4), ROWS),
+    "Dropout": (lambda: layers.Dropout(0.5), ROWS),
+    "Embedding": (lambda: layers.Embedding(9, 4), np.arange(6).reshape(2, 3)),
+    "Flatten": (layers.Flatten, SEQUENCE),
+    "GRU": (lambda: layers.GRU(3), SEQUENCE),
+    "GRUCell": (lambda: layers.GRUCell(3), ROWS),
+    "LSTM": (lambda: layers.LSTM(3), SEQUENCE),
+    "LSTMCell": (lambda: layers.LSTMCell(3), ROWS),
+    "SimpleRNN": (lambda: layers.SimpleRNN(3), SEQUENCE),
+    "SimpleRNNCell": (lambda: layers.SimpleRNNCell(3), ROWS),
+    "TimeDistributed": (lambda: layers.TimeDistributed(layers.Dense(2)), SEQUENCE),
+    "TimeDistributed of a user's layer": (lambda: layers.TimeDistributed(Slow()), SEQUENCE),
+    "Sequential": (lambda: sc.Sequential([layers.LSTM(6), Slow(), layers.Dense(2)]), SEQUENCE),
+    "Sequential in a Sequential": (
+        lambda: sc.Sequential([sc.Sequential([layers.GRU(6), layers.Dense(2)]), Slow()]),
+        SEQUENCE,
+    ),
+    "a user's layer": (Slow, ROWS),
+    "a user's model": (Inner, SEQUENCE),
+    "a model in a model": (lambda: sc.Sequential([Inner(), Slow()]), SEQUENCE),
+    "a layer made by the call": (Lazy, ROWS),
+}
+
+
+def arrays_of(result):
+    """The arrays of an output, which may be nested."""
+    if isinstance(result, (list, tuple)):
+        return [array for one in result for array in arrays_of(one)]
+    return [np.array(result)]
+
+
+@pytest.mark.parametrize("name", FIRST_CALLS)
+def test_first_call(name, fast_switches):
+    """Each thread gets the output of the weights that the layer keeps, and there is one set of them."""
+    make, x = FIRST_CALLS[name]
+    alone = make()
+    alone(x)
+    for _ in range(5):
+        layer, found = make(), {}
+
+        def work(number, layer=layer, found=found):
+            found[number] = arrays_of(layer(x))
+
+        at_once(work)
+        assert [w.shape for w in layer.weights] == [w.shape for w in alone.weights]
+        for number in found:
+            for a, b in zip(found[number], arrays_of(layer(x)), strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_first_calls_are_of_every_layer_with_weights():
+    """A layer that is added later is added above, too."""
+    own = {name: cls for name, cls in registry._registry.items() if cls.__module__.startswith("seqcore.layers.")}
+    missing = {n for n, cls in own.items() if cls.build is not layers.Layer.build} - set(FIRST_CALLS)
+    assert not missing
+
+
+def test_first_call_by_predict(fast_switches):
+    """The same by predict, whose states are its own."""
+    for _ in range(5):
+        model = sc.Sequential([layers.LSTM(6, return_sequences=True), layers.Bidirectional(layers.GRU(4)), Slow()])
+        found = {}
+
+        def work(number, model=model, found=found):
+            found[number] = model.predict(SEQUENCE, verbose=0)
+
+        at_once(work)
+        for number in found:
+            np.testing.assert_array_equal(found[number], model(SEQUENCE).numpy())
+
+
+def test_failing_first_calls(fast_switches):
+    """A first call that fails leaves the others with a whole model."""
+    for _ in range(5):
+        model = sc.Sequential([layers.Dense(4), Slow(), layers.LSTM(3)])
+        found = {}
+
+        def work(number, model=model, found=found):
+            if number % 2:
+                with pytest.raises(ValueError, match="inputs"):
+                    model(ROWS)
+            else:
+                found[number] = model(SEQUENCE).numpy()
+
+        at_once(work)
+        assert len(found) == 3
+        for number in found:
+            np.testing.assert_array_equal(found[number], model(SEQUENCE).numpy())
+
+
+def test_a_call_that_waits_for_threads_of_its_own():
+    """A model may call its layers from threads of its own, in its first call too."""
+
+    class Parallel(sc.Model):
+        def __init__(self):
+            super().__init__()
+            self.parts = [layers.LSTM(3), layers.GRU(3)]
+
+        def call(self, inputs):
+            found = {}
+
+            def work(number):
+                found[number] = self.parts[number](inputs)
+
+            at_once(work, 2)
+            return found[0] + found[1]
+
+    model = Parallel()
+    first = model(SEQUENCE).numpy()
+    np.testing.assert_array_equal(model(SEQUENCE).numpy(), first)
+
+
+def test_weights_that_change_between_calls(fast_switches):
+    """Calls without gradients keep packed weights: no thread computes with those of an older version."""
+    layer = layers.LSTM(7)
+    layer(SEQUENCE)
+    settings = [[w + np.float32(n) for w in layer.get_weights()] for n in range(4)]
+    expected = []
+    for weights in settings:
+        layer.set_weights(weights)
+        expected.append(layer(SEQUENCE).numpy().copy())
+    for turn in range(100):
+        n = turn % len(settings)
+        layer.set_weights(settings[n])
+        at_once(lambda number, n=n: np.testing.assert_array_equal(layer(SEQUENCE).numpy(), expected[n]), 3)
+
+
+def test_numbers_are_given_once(fast_switches):
+    """Dropout streams, draws of classes and automatic names: no two threads get the same."""
+    from seqcore import random
+
+    found = []
+
+    def work(number):
+        found.extend((random.next_stream(), random.next_draw(), layers.Dense(1).name) for _ in range(300))
+
+    at_once(work)
+    for numbers in zip(*found, strict=True):
+        assert len(set(numbers)) == len(found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_fork_in_a_first_call():
+    """A child that was forked while another thread built a layer can build it, too."""
+    code = """
+        import os, sys, threading, time
+        import numpy as np
+        import seqcore as sc
+        from seqcore import layers
+        begun = threading.Event()
+        class Slow(layers.Layer):
+            def build(self, input_shape):
+                self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+                if threading.current_thread() is not threading.main_thread():
+                    begun.set()
+                    time.sleep(0.5)
+            def call(self, inputs):
+                return inputs * self.factor
+        model = sc.Sequential([layers.Dense(3), Slow()])
+        x = np.ones((2, 5), np.float32)
+        other = threading.Thread(target=model, args=(x,))
+        other.start()
+        begun.wait()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if model(x).shape == (2, 3) and len(model.weights) == 3 else 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        other.join()
+        sys.exit(status)
+    """
+    succeeds(code, timeout=60, PYTHONWARNINGS="ignore")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")

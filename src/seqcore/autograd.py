@@ -371,6 +371,14 @@ def gradient_home(variable: Any) -> Array | None:
     return _local.homes.pop(id(variable), None)
 
 
+def taken(fresh: list[Any]) -> Any:
+    """Removes and returns the entry of ``fresh``, or returns None: of several threads, one gets it."""
+    try:
+        return fresh.pop()
+    except IndexError:
+        return None
+
+
 class GradientTape:
     """Records the operations on trainable variables and watched tensors, and computes gradients.
 
@@ -389,7 +397,8 @@ class GradientTape:
         self._nodes: list[_Node] = []
         self._tracked: set[int] = set()
         self._watched: list[Tensor] = []
-        self._used = False
+        # Emptied by the first call of gradient.
+        self._unused = [True]
 
     def __enter__(self) -> GradientTape:
         if self in _local.tapes:
@@ -473,10 +482,8 @@ class GradientTape:
         return found
 
     def _run(self, targets: Sequence[Any], given: Sequence[Any], sources: Sequence[Tensor]) -> list[Gradient]:
-        if self._used and not self._persistent:
-            raise RuntimeError(
-                "GradientTape: gradient was called already; use GradientTape(persistent=True) to call it again"
-            )
+        if not self._unused and not self._persistent:
+            raise _used_up()
         gradients: dict[int, Gradient] = {}
         for one, dy in zip(targets, given):
             if not isinstance(one, Tensor):
@@ -494,7 +501,8 @@ class GradientTape:
             gradients[id(one)] = dy if before is None else add_gradients(before, dy)
         kept = set(map(id, sources))
         tracked = self._tracked
-        self._used = True
+        if not taken(self._unused) and not self._persistent:
+            raise _used_up()
         for outputs, inputs, backward, versions in reversed(self._nodes):
             dys = []
             reached = False
@@ -531,6 +539,10 @@ def add_gradients(a: Gradient, b: Gradient) -> Gradient:
         joined = np.concatenate([a.values, b.values]), np.concatenate([a.indices, b.indices])
         return IndexedSlices(*joined, a.shape, a.axis).unique()
     return np.asarray(np.add(np.asarray(a), np.asarray(b)))
+
+
+def _used_up() -> RuntimeError:
+    return RuntimeError("GradientTape: gradient was called already; use GradientTape(persistent=True) to call it again")
 
 
 def _refuse_second_order(*_: Gradient) -> Sequence[Gradient]:

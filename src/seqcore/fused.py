@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .autograd import Gradient, Tensor, gradient_home, is_recording, record
+from .autograd import Gradient, Tensor, gradient_home, is_recording, record, taken
 from .tensors import float_tensor, rows, rows_like
 
 Array = NDArray[Any]
@@ -78,14 +78,17 @@ def linear_softmax_cross_entropy(
     need_dx = recording and is_recording((t,))
     core = (flat, k._array, None if b is None else b._array, flat_ids)
     fused = recording and not by_row
-    per_row, correct, dx, dkernel, dbias = _core.linear_softmax(
+    per_row, correct, *gradients = _core.linear_softmax(
         *core, flat_weights, gradients=fused, need_dx=need_dx, out=out if fused else None, mixed=mixed
     )
+    # Given away by the first backward pass; the later ones of a persistent tape compute them again.
+    fresh = [gradients]
     # A weight of 0 leaves a step out even where its loss is not finite.
     weighted = np.where(flat_weights == 0, 0, per_row * flat_weights)
     value: Any = restore(weighted[:, None])[..., 0] if by_row else t.dtype.type(weighted.sum(dtype=np.float64))
 
     def backward_scalar(g: Array) -> tuple[Gradient, ...]:
+        dx, dkernel, dbias = taken(fresh) or _core.linear_softmax(*core, flat_weights, need_dx=need_dx, mixed=mixed)[2:]
         return (
             None if dx is None else _scaled(restore(dx), g, None),
             _scaled(dkernel, g, gradient_home(k)),

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ._locks import ForkSafeLock
+
 
 class _State:
     """Seed, number of the next stream and of the next draw of classes, and the generator."""
@@ -19,6 +21,8 @@ class _State:
 
 
 _state = _State(secrets.randbits(32))
+# Two threads must not get the same number.
+_lock = ForkSafeLock()
 
 
 def set_seed(seed: int) -> None:
@@ -53,15 +57,16 @@ def generator() -> np.random.Generator:
 
 def next_stream() -> int:
     """A new stream number; each layer with dropout takes one when it is made."""
-    _state.stream += 1
-    return _state.stream
+    with _lock:
+        _state.stream += 1
+        return _state.stream
 
 
 def next_draw() -> tuple[int, int]:
     """Seed and number of the next draw of candidate classes; each call of a sampler takes one."""
-    state = _state
-    state.draw += 1
-    return state.seed, state.draw
+    with _lock:
+        _state.draw += 1
+        return _state.seed, _state.draw
 
 
 def get_state() -> dict[str, Any]:

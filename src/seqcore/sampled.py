@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
-from .autograd import Array, Gradient, IndexedSlices, Tensor, Variable, is_recording, record
+from .autograd import Array, Gradient, IndexedSlices, Tensor, Variable, is_recording, record, taken
 from .sampling import checked_values, series, true_ids, whole_number
 from .tensors import float_tensor
 
@@ -243,30 +243,39 @@ def rows_loss(
         losses = np.asarray(x_array.dtype.type(weighted.sum(dtype=np.float64)))
     loss = Tensor(losses)
     if gradients:
-        record((loss,), inputs, _way_back(run, found, None if row_weights is not None else guess, w, b, by_columns))
+        whole = None if row_weights is not None else guess
+        again = lambda: run(guess, row_weights, True)[1:]  # noqa: E731
+        record((loss,), inputs, _way_back(run, found, again, whole, w, b, by_columns))
     return loss
 
 
 def _way_back(
     run: Callable[..., tuple[Any, ...]],
-    found: Sequence[Array | None],
+    first: Sequence[Array | None],
+    again: Callable[[], Sequence[Array | None]],
     guess: float | None,
     w: Tensor,
     b: Tensor | None,
     by_columns: bool,
 ) -> Callable[[Array], tuple[Gradient, ...]]:
-    """From the gradient of the losses (B,), or of the scalar (guess None), to those of inputs, weights and biases."""
+    """From the gradient of the losses (B,), or of the scalar (guess None), to those of inputs, weights and biases.
+
+    The gradients that the forward call made (``first``) are given away by the first backward pass, whose caller may
+    change them; later ones of a persistent tape compute them ``again``.
+    """
+    fresh = [first]
 
     def backward(g: Array) -> tuple[Gradient, ...]:
-        parts = found
+        factor = 1.0
+        parts: Sequence[Array | None] | None = None
         if guess is None:
             factor = g.item()
         elif g.strides == (0,) or len(g) == 1:
-            first = g[0]
-            factor = 1.0 if first == g.dtype.type(guess) else float(first) / guess
+            factor = 1.0 if g[0] == g.dtype.type(guess) else float(g[0]) / guess
         else:
-            factor = 1.0
             _, *parts = run(1.0, np.ascontiguousarray(g), True)
+        if parts is None:
+            parts = taken(fresh) or again()
         dx, dw, db, rows = parts if factor == 1.0 else map(_times, parts, repeat(factor))
         if dw is None or db is None or rows is None:
             return dx, None, None

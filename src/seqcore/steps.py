@@ -233,9 +233,12 @@ def _count(layers: Sequence[Layer]) -> int:
 
 
 class _Structure:
-    """Counts changes to the structure of any model, after which nothing noted about one may be relied on."""
+    """Notes changes to the structure of any model, after which nothing noted about one may be relied on.
 
-    changes = 0
+    ``changes`` is another object after each: threads that change models at the same time cannot undo each other's note.
+    """
+
+    changes = object()
 
 
 structure = _Structure()
@@ -256,7 +259,8 @@ class Step:
         self._arena: Arena | None = None
         self._tail: tuple[list[Layer], Dense, list[Layer]] | None = None
         # What was noted when arena and tail were prepared, and must still be so.
-        self._arena_changes = self._tail_changes = -1
+        self._arena_changes: object = None
+        self._tail_changes: object = None
         self._watched: list[tuple[Variable, bool]] = []
         self._inside: list[Layer] = []
         self._unbuilt: list[Layer] = []

@@ -39,7 +39,7 @@ class Trainable(Layer):
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
         if isinstance(value, (Layer, Variable, list, tuple, dict)):
-            structure.changes += 1
+            structure.changes = object()
 
     # ------------------------------------------------------------ what a step asks of the model
 

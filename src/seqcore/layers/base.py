@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
+from .._locks import ForkSafeLock
 from .._validation import NUMBERS, as_dtype, at_least, default_only, seed_or_none, short_repr
 from ..autograd import Tensor, Variable, as_array, record
 from ..policies import MIXED, products_of, types_of
@@ -32,6 +34,24 @@ class _CallSpec(NamedTuple):
     lengths: int | None
 
 
+class Build(NamedTuple):
+    """The thread that builds a layer, and what the layer had before: the number of its weights, its attributes."""
+
+    thread: int
+    weights: int
+    attributes: frozenset[str]
+
+    @classmethod
+    def of(cls, layer: Layer) -> Build:
+        return cls(threading.get_ident(), len(layer._own), frozenset((*layer.__dict__, "_building")))
+
+    def undo(self, layer: Layer) -> None:
+        layer.built = False
+        del layer._own[self.weights :]
+        for name in layer.__dict__.keys() - self.attributes:
+            delattr(layer, name)
+
+
 class _Context(threading.local):
     """``training`` of the call that is running in this thread; inner layers take it over."""
 
@@ -39,14 +59,14 @@ class _Context(threading.local):
 
 
 _context = _Context()
-_counters: dict[str, int] = {}
+_counters: dict[str, Iterator[int]] = {}
 
 
 def _automatic_name(cls: type) -> str:
     """lstm, lstm_1, ... in the order of making."""
     word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower().lstrip("_")
-    count = _counters.get(word, 0)
-    _counters[word] = count + 1
+    # One step of the interpreter each: threads that make layers at the same time get different names.
+    count = next(_counters.setdefault(word, itertools.count()))
     return f"{word}_{count}" if count else word
 
 
@@ -93,6 +113,8 @@ class Layer:
     # Kinds of arrays that are cast to the layer's type: "f" as in Keras; "fiub" in layers of numbers; none of ids.
     _input_kinds = "f"
     _spec = _CallSpec(None, None, None)
+    # The build or first call that a thread is at work on, which the others then wait for.
+    _building: Build | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -135,6 +157,7 @@ class Layer:
         self._trainable = bool(trainable)
         self._own: list[tuple[Variable, bool]] = []
         self.built = False
+        self._build_lock = ForkSafeLock()
         self._build_shape: Any = None
         self._batch_input_shape: Shape | None = None
         if input_shape is not None:
@@ -215,7 +238,8 @@ class Layer:
         """Variables and layers (with the way to them) held as attributes, by identity."""
         variables: dict[int, Variable] = {id(one): one for one, _ in self._own}
         layers: dict[int, tuple[str, Layer]] = {}
-        for key, value in self.__dict__.items():
+        # A copy, since another thread may be building.
+        for key, value in self.__dict__.copy().items():
             if type(value) not in _PLAIN and key != "_own":
                 _collect(value, key, variables, layers)
         layers.pop(id(self), None)
@@ -356,8 +380,8 @@ class Layer:
             args = (*args[:at], training, *args[at + 1 :])
         elif at:
             kwargs["training"] = training
-        if not self.built:
-            self._build(x)
+        if not self.built or self._building is not None:
+            self._build_once(x)
         _context.training = training
         try:
             y = self.call(x, *args[1:], **kwargs)
@@ -437,21 +461,35 @@ class Layer:
             return False
         return len(self._input_kinds) > 1 or not self._sublayers
 
+    def _build_once(self, x: Any) -> None:
+        """Builds for the first of several threads that call the layer; the others wait until it has its weights."""
+        with self._build_lock:
+            if not self.built:
+                self._build(x)
+
     def _build(self, x: Any) -> None:
         self._build_with(_shape(x))
 
     def _build_with(self, shape: Any) -> None:
-        """Builds for inputs of ``shape``; a failing build leaves no weights behind."""
-        before, known = len(self._own), set(self.__dict__)
-        try:
-            self.build(shape)
-        except BaseException:
-            del self._own[before:]
-            for name in set(self.__dict__) - known:
-                delattr(self, name)
-            raise
-        self._build_shape = shape
-        self.built = True
+        """Builds for inputs of ``shape``, unless it is built; a failing build leaves no weights behind."""
+        with self._build_lock:
+            if self.built:
+                return
+            outside = self._building
+            if outside is not None and outside.thread != threading.get_ident():
+                # Begun by a thread that this forked process does not have.
+                outside.undo(self)
+                outside = None
+            self._building = build = Build.of(self)
+            try:
+                self.build(shape)
+                self._build_shape = shape
+                self.built = True
+            except BaseException:
+                build.undo(self)
+                raise
+            finally:
+                self._building = outside
 
     # --- state beside the weights ---
 

@@ -22,14 +22,15 @@ Array = NDArray[Any]
 
 
 class _Packed:
-    """What calls without a way back keep: packed weights, and the variables and versions they were made of."""
+    """What calls without a way back keep: packed weights, and the variables and versions they were made of.
 
-    __slots__ = ("variables", "versions", "weights")
+    One tuple, exchanged as a whole: several threads may call the layer.
+    """
+
+    __slots__ = ("entry",)
 
     def __init__(self) -> None:
-        self.variables: tuple[Any, ...] = ()
-        self.versions: list[int] = []
-        self.weights: Any = None
+        self.entry: tuple[tuple[Any, ...], list[int], Any] = ((), [], None)
 
 
 class RecurrentWeights(Layer):
@@ -142,17 +143,17 @@ class RecurrentWeights(Layer):
 
     def _packed_weights(self, variables: list[Any]) -> Any:
         """The core's packed copy of these weights (of both directions), a new one once a weight has changed."""
-        packed = self._packed
-        if len(packed.variables) == len(variables):
-            for known, version, one in zip(packed.variables, packed.versions, variables):
+        packed, versions, weights = self._packed.entry
+        if len(packed) == len(variables):
+            for known, version, one in zip(packed, versions, variables):
                 if known is not one or (one is not None and one.version != version):
                     break
             else:
-                return packed.weights
-        packed.variables = tuple(variables)
-        packed.versions = [0 if one is None else one.version for one in variables]
-        packed.weights = _core.PackedWeights()
-        return packed.weights
+                return weights
+        versions = [0 if one is None else one.version for one in variables]
+        weights = _core.PackedWeights()
+        self._packed.entry = tuple(variables), versions, weights
+        return weights
 
     # --- dropout and states ---
 

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from .. import io
 from .._validation import default_only
 from ..autograd import Tensor
-from ..layers.base import Layer
+from ..layers.base import Build, Layer
 from ..training import Trainable
 
 if TYPE_CHECKING:
@@ -147,10 +147,17 @@ class Model(Trainable):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs ``call``; see ``Layer``. A failing first call leaves the model unbuilt."""
-        if self.built:
-            with self._outermost():
-                return super().__call__(*args, **kwargs)
+        if not self.built or self._building is not None:
+            with self._build_lock:
+                # Other threads wait here for the first call; a call from inside it goes on.
+                if not self.built:
+                    return self._build_by_call(args, kwargs)
+        with self._outermost():
+            return super().__call__(*args, **kwargs)
+
+    def _build_by_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         unbuilt = not_built([self, *self.layers_inside()])
+        outside, self._building = self._building, Build.of(self)
         try:
             with self._outermost():
                 y = super().__call__(*args, **kwargs)
@@ -158,6 +165,8 @@ class Model(Trainable):
             unbuild(unbuilt)
             self._inputs = Hidden(None)
             raise
+        finally:
+            self._building = outside
         self._inputs = Hidden([_describe(one) for one in args])
         return y
 
@@ -169,13 +178,14 @@ class Model(Trainable):
 
     def build(self, input_shape: Any) -> None:
         """Makes the weights for inputs of ``input_shape`` (B, ...), None standing for any size, by a call on zeros."""
-        if self.built or self._inputs.value == "building":
-            self.built = True
-            return
-        self._call_with_own_states([zeros(input_shape)])
+        with self._build_lock:
+            if self.built or self._inputs.value == "building":
+                self.built = True
+                return
+            self._call_with_own_states([zeros(input_shape)])
 
     def _call_with_own_states(self, inputs: Sequence[Any]) -> None:
-        with self.state_scope():
+        with self._build_lock, self.state_scope():
             self(*inputs)
 
     def _build_for(self, x: Any) -> None:

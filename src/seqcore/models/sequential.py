@@ -106,7 +106,7 @@ class Sequential(Model):
 
     def _changed(self) -> None:
         self._known = Hidden(None)
-        structure.changes += 1
+        structure.changes = object()
 
     @property
     def layers(self) -> list[Layer]:
@@ -131,15 +131,16 @@ class Sequential(Model):
 
     def _noted(self) -> tuple[list[Variable], list[Layer]] | None:
         """All weights, and the layers that keep dropout masks; None while it may still change."""
-        changes, found = self._known.value or (-1, None)
-        if changes != structure.changes:
+        now = structure.changes
+        changes, found = self._known.value or (None, None)
+        if changes is not now:
             found = None
         if found is None and type(self) is Sequential and self.built:
             inside = self.layers_inside()
             if all(layer.built and (not isinstance(layer, Model) or type(layer) is Sequential) for layer in inside):
                 cells = [layer for layer in inside if type(layer).reset_dropout_masks is not Layer.reset_dropout_masks]
                 found = super().weights, [one for one in cells if not isinstance(one, Sequential)]
-                self._known = Hidden((structure.changes, found))
+                self._known = Hidden((now, found))
         return found
 
     @property
@@ -171,11 +172,10 @@ class Sequential(Model):
             self.reset_dropout_masks()
         depth.value = outside + 1
         try:
-            y = (
-                self._run(self._stack, inputs, training, mask, lengths)
-                if self.built
-                else self._first_call(inputs, training, mask, lengths)
-            )
+            if self.built:
+                y = self._run(self._stack, inputs, training, mask, lengths)
+            else:
+                y = self._first_call(inputs, training, mask, lengths)
         finally:
             depth.value = outside
         return y
@@ -185,18 +185,21 @@ class Sequential(Model):
         return self._run(self._stack, inputs, training, mask, lengths)
 
     def _first_call(self, inputs: Any, training: bool | None, mask: Any, lengths: Any) -> Any:
-        """Builds layer by layer on the way; a failure leaves unbuilt what was."""
+        """Builds layer by layer on the way, while other threads wait; a failure leaves unbuilt what was."""
         if not self._stack:
             raise ValueError(f"model: expected layers in {self.name!r}, got none")
-        unbuilt = not_built(self.layers_inside())
-        try:
-            y = self._run(self._stack, inputs, training, mask, lengths)
-        except BaseException:
-            unbuild(unbuilt)
-            raise
-        shape = tuple(np.shape(inputs))
-        self._set_built((None, *shape[1:]), (None, *y.shape[1:]) if isinstance(y, Tensor) else None)
-        return y
+        with self._build_lock:
+            if not self.built:
+                unbuilt = not_built(self.layers_inside())
+                try:
+                    y = self._run(self._stack, inputs, training, mask, lengths)
+                except BaseException:
+                    unbuild(unbuilt)
+                    raise
+                shape = tuple(np.shape(inputs))
+                self._set_built((None, *shape[1:]), (None, *y.shape[1:]) if isinstance(y, Tensor) else None)
+                return y
+        return self._run(self._stack, inputs, training, mask, lengths)
 
     def _set_built(self, shape: Any, after: Any) -> None:
         self._build_shape, self._shape, self.built = shape, after, True
@@ -217,7 +220,11 @@ class Sequential(Model):
             raise ValueError(
                 f"input_shape: expected a shape for the layers of model {self.name!r}, got {input_shape!r}"
             )
-        shape = tuple(input_shape)
+        with self._build_lock:
+            if not self.built:
+                self._build_stack(tuple(input_shape))
+
+    def _build_stack(self, shape: tuple[Any, ...]) -> None:
         unbuilt = not_built(self.layers_inside())
         after: Any = shape
         try:
@@ -293,14 +300,7 @@ class Sequential(Model):
 
 def _build_layer(layer: Layer, shape: Any) -> Any:
     """Builds ``layer`` for inputs of ``shape``, unless it is built, and returns the shape of its outputs."""
-    if not layer.built:
-        before = len(layer._own)
-        try:
-            layer.build(shape)
-        except BaseException:
-            del layer._own[before:]
-            raise
-        layer._build_shape, layer.built = shape, True
+    layer._build_with(shape)
     return _output_shape(layer, shape)
 
 
