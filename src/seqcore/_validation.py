@@ -189,3 +189,15 @@ def refuse_masked(name: str, value: Any) -> None:
     module = sys.modules.get("numpy.ma")
     if module is not None and isinstance(first_element(value), module.MaskedArray):
         raise TypeError(f"{name}: expected an array without a mask, got a MaskedArray; fill it (x.filled(0)) first")
+
+
+def is_array(value: Any) -> bool:
+    """Whether ``value`` is an array or tensor of any library, or a data frame: it has a shape and gives its numbers.
+
+    >>> is_array(np.zeros(2)), is_array([0.0, 0.0]), is_array(np.float32(0))
+    (True, False, False)
+    """
+    if isinstance(value, np.ndarray):
+        return True
+    has_numbers = hasattr(value, "__array__") or hasattr(value, "__dlpack__")
+    return has_numbers and hasattr(value, "shape") and not isinstance(value, np.generic)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ._validation import NUMBERS, as_dtype, first_element, refuse_masked
+from ._validation import NUMBERS, as_dtype, first_element, is_array, refuse_masked
 
 Array = NDArray[Any]
 
@@ -292,18 +292,36 @@ def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") ->
         array = np.asarray(value)
     else:
         refuse_masked(name, value)
-        try:
-            array = np.asarray(value)
-        except ValueError:
-            raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
-        if array.dtype == np.float64 and not hasattr(first_element(value), "dtype"):
+        array = _foreign_array(name, value)
+        first = first_element(value)
+        if array.dtype == np.float64 and not hasattr(first, "dtype") and not is_array(first):
             array = array.astype(_settings["floatx"])
     if array.dtype.kind not in NUMBERS:
-        raise TypeError(f"{name}: expected numbers, got {type(value).__name__} of type {array.dtype}")
+        words = "strings" if array.dtype.kind in "US" else f"type {array.dtype}"
+        raise TypeError(f"{name}: expected numbers, got {type(value).__name__} of {words}")
     if dtype is None or array.dtype is dtype:
         return array
     dtype = as_dtype("dtype", dtype, NUMBERS)
     return array if array.dtype == dtype else array.astype(dtype)
+
+
+def _foreign_array(name: str, value: Any) -> Array:
+    """``value`` of Python or another library as an array; types that only that library knows are widened to float32."""
+    try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            array = np.from_dlpack(value)
+        else:
+            array = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
+    except (TypeError, RuntimeError, BufferError) as error:
+        reason = str(error).partition("\n")[0]
+        raise TypeError(
+            f"{name}: expected numbers, got a {type(value).__name__} that NumPy cannot read: {reason}"
+        ) from None
+    if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32):
+        return array.astype(np.float32)
+    return array
 
 
 # One recorded operation: its outputs, its inputs, the function for its way back, and the versions of those inputs that

@@ -5,15 +5,18 @@ B: batch, T: time steps, N: rows of the whole data.
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import random
-from ._validation import at_least
+from ._validation import at_least, is_array, real
 from .autograd import Tensor, Variable, as_array
 from .layers.base import as_lengths
 
@@ -34,26 +37,41 @@ class Batch(NamedTuple):
 
 def _rows(name: str, value: Any) -> Array | Tensor:
     """``value`` as numbers with at least one axis."""
-    try:
-        array = value if isinstance(value, (Tensor, np.ndarray)) else as_array(value)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected an array, got {type(value).__name__} that is none ({error})") from None
-    except TypeError as error:
-        raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__} ({error})") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: expected an array of numbers, got {array.dtype}")
+    array = value if isinstance(value, Tensor) else as_array(value, name=name)
     if array.ndim == 0:
         raise ValueError(f"{name}: expected an array with a batch axis, got a single number")
     return array
 
 
+def _are_arrays(values: Any) -> bool:
+    """Whether ``values`` is a list or tuple of arrays, each with a batch axis."""
+    return (
+        isinstance(values, (list, tuple)) and bool(values) and all(is_array(one) and len(one.shape) for one in values)
+    )
+
+
 def as_inputs(value: Any) -> Any:
     """Input of a model: one array or, for models with several inputs, a list of arrays."""
+    if isinstance(value, (list, tuple)) and _are_arrays(value):
+        return [_rows("x", one) for one in value]
     if isinstance(value, dict):
         raise TypeError("x: expected an array or a list of arrays, got a dict")
-    if isinstance(value, (list, tuple)) and value and all(isinstance(one, (np.ndarray, Tensor)) for one in value):
-        return [_rows("x", one) for one in value]
+    if hasattr(value, "toarray"):
+        raise TypeError(f"x: expected a dense array, got a {type(value).__name__}; pass x.toarray()")
     return _rows("x", value)
+
+
+def _as_targets(name: str, value: Any, rows: int) -> Array | Tensor:
+    """Targets or weights with one row for each row of x; a list of one such array is that array."""
+    if isinstance(value, (list, tuple)) and len(value) == 1 and _are_arrays(value) and len(value[0]) == rows:
+        value = value[0]
+    if isinstance(value, dict):
+        raise TypeError(f"{name}: expected an array, got a dict; a model has one output here")
+    array = _rows(name, value)
+    if array.shape[0] != rows:
+        several = "; a model has one output here" if _are_arrays(value) else ""
+        raise ValueError(f"{name}: expected {rows} rows as in x, got shape {array.shape}{several}")
+    return array
 
 
 def _tensor(value: Any, lengths: Array | None = None, mask: Array | None = None) -> Tensor:
@@ -71,54 +89,147 @@ def make_batch(
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
     lengths: Any = None,
+    sparse: bool | None = None,
 ) -> Batch:
-    """Checked data of one step as the caller gave them."""
+    """Checked data of one step as the caller gave them; ``sparse`` as in :func:`_class_weights`."""
     inputs = as_inputs(x)
     first = inputs[0] if isinstance(inputs, list) else inputs
     rows = first.shape[0]
     if rows == 0:
         raise ValueError(f"x: expected at least one row, got shape {first.shape}")
-    target = None if y is None else _rows("y", y)
-    weight = None if sample_weight is None else np.asarray(_rows("sample_weight", sample_weight))
-    for name, value in (("y", target), ("sample_weight", weight)):
-        if value is not None and value.shape[0] != rows:
-            raise ValueError(f"{name}: expected {rows} rows as in x, got shape {value.shape}")
+    target = None if y is None else _as_targets("y", y, rows)
+    weight = None if sample_weight is None else np.asarray(_as_targets("sample_weight", sample_weight, rows))
     if isinstance(inputs, list):
         for one in inputs:
             if one.shape[0] != rows:
                 raise ValueError(f"x: expected inputs with the same number of rows, got {rows} and {one.shape[0]}")
     if class_weight is not None:
-        weight = _class_weights(class_weight, target, weight)
-    found = None if lengths is None else as_lengths(lengths, first.shape)
+        weight = _class_weights(class_weight, target, weight, sparse)
+    checked = None if lengths is None else as_lengths(lengths, first.shape)
     if isinstance(inputs, list):
-        return Batch([_tensor(one, found) for one in inputs], target, weight)
-    return Batch(_tensor(inputs, found), target, weight)
+        return Batch([_tensor(one, checked) for one in inputs], target, weight)
+    return Batch(_tensor(inputs, checked), target, weight)
 
 
-def _class_weights(class_weight: Mapping[int, float], y: Any, weight: Array | None) -> Array:
-    """Sample weights times the weight of each target's class (1 for classes that are not named)."""
+def _class_weights(
+    class_weight: Mapping[int, float], y: Any, weight: Array | None, sparse: bool | None = None
+) -> Array:
+    """Sample weights times the weight of each target's class (1 for classes that are not named).
+
+    Args:
+        class_weight: class number -> weight.
+        y: class ids, also one per step, or one-hot targets.
+        weight: sample weights or None.
+        sparse: whether y holds ids (True) or one number per class (False); None: targets with several numbers along
+            their last axis are one-hot if they look so.
+    """
     if not isinstance(class_weight, Mapping):
         raise TypeError(f"class_weight: expected a dict class -> weight, got {type(class_weight).__name__}")
     if y is None:
         raise ValueError("class_weight: expected targets y to weight, got none")
-    target = np.asarray(y)
-    if target.dtype.kind == "f" and target.ndim > 1 and target.shape[-1] > 1:
-        target = target.argmax(-1)
-    elif target.ndim > 1 and target.shape[-1] == 1:
-        target = target[..., 0]
-    classes = target.astype(np.int64)
-    table = np.ones(max(int(classes.max(initial=0)), *map(int, class_weight), 0) + 1)
+    table: dict[int, float] = {}
     for number, value in class_weight.items():
-        if int(number) != number or number < 0:
+        if not isinstance(number, (int, float, np.number)) or not number >= 0 or number % 1:
             raise ValueError(f"class_weight: expected class numbers from 0, got {number!r}")
-        table[int(number)] = value
-    found: Array = table[classes]
+        table[int(number)] = real("class_weight", value)
+    ids, places = np.unique(_classes(as_array(y), sparse), return_inverse=True)
+    weights = np.array([table.get(int(one), 1.0) for one in ids])[places]
     if weight is None:
-        return found
-    return found * weight.reshape(weight.shape + (1,) * (found.ndim - weight.ndim))
+        return weights
+    axes = max(weights.ndim, weight.ndim)
+    first, second = (one.reshape(one.shape + (1,) * (axes - one.ndim)) for one in (weights, weight))
+    try:
+        return np.asarray(first * second)
+    except ValueError:
+        raise ValueError(
+            f"sample_weight: expected shape {weights.shape}, as class_weight gives it for y, or its leading axes, got "
+            f"{weight.shape}"
+        ) from None
 
 
-class ArraySource:
+def _classes(y: Array, sparse: bool | None) -> Array:
+    """Class number of each target; see :func:`_class_weights`."""
+    if y.ndim > 1 and y.shape[-1] == 1:
+        y = y[..., 0]
+    elif y.ndim > 1 and not sparse:
+        zeros_and_ones = ((y == 0) | (y == 1)).all() and (y.sum(axis=-1) == 1).all()
+        # Targets that are no whole numbers are probabilities of the classes.
+        if sparse is False or zeros_and_ones or (y.dtype.kind == "f" and (y % 1 != 0).any()):
+            return np.asarray(y.argmax(-1))
+    if y.dtype.kind == "f":
+        whole = np.isfinite(y) & (y == np.floor(y))
+        if not whole.all():
+            raise ValueError(f"y: expected class numbers that class_weight can name, got {y[~whole].flat[0]}")
+    return y
+
+
+class Source:
+    """Batches of one epoch after the other.
+
+    Args:
+        limit: batches per epoch; None means all there are.
+
+    With a limit an epoch goes on where the last one ended, as in Keras; where the data end within an epoch it is
+    shorter, with a warning, and the next one starts anew (an iterator cannot: it is then ``exhausted``).
+    """
+
+    # An iterator, which cannot start anew.
+    once = False
+    # Where an argument of the caller is at fault.
+    steps_name = "steps"
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._running: Iterator[Any] | None = None
+        self.exhausted = False
+        self.steps: int | None = limit
+
+    def _walk(self) -> Iterator[Any]:
+        """All data once, batch by batch."""
+        raise TypeError(f"{type(self).__name__}: a source must define _walk")
+
+    def _batch(self, item: Any) -> Batch:
+        """The checked batch of what :meth:`_walk` gives."""
+        raise TypeError(f"{type(self).__name__}: a source must define _batch")
+
+    def restart(self) -> None:
+        """Lets the next epoch start with the first batch, where the data can."""
+        if not self.once:
+            self._running = None
+
+    def _hook(self, name: str) -> None:
+        """Calls a hook of the caller's data, where it has one."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._hook("on_epoch_begin")
+        yield from map(self._batch, self._walk()) if self._limit is None else self._limited(self._limit)
+        self._hook("on_epoch_end")
+
+    def _limited(self, limit: int) -> Iterator[Batch]:
+        for done in range(limit):
+            fresh = self._running is None
+            if self._running is None:
+                self._running = self._walk()
+            item = next(self._running, _END)
+            if item is _END and not (done or fresh or self.once):
+                # The last epoch ended with the last batch.
+                self._running = self._walk()
+                item = next(self._running, _END)
+            if item is _END:
+                self.exhausted = self.once
+                self.restart()
+                warnings.warn(
+                    f"{self.steps_name}: expected {limit} batches per epoch, got {done} before the data ended",
+                    stacklevel=2,
+                )
+                return
+            yield self._batch(item)
+
+
+_END = object()
+
+
+class ArraySource(Source):
     """Batches cut from arrays; a last smaller one where the rows do not divide.
 
     Args:
@@ -128,6 +239,8 @@ class ArraySource:
         batch_size: rows of a batch.
         shuffle: a new order each epoch, from the global generator.
         stateful: the model carries states from batch to batch: rows must divide evenly and stay in order.
+        class_weight, sparse: see :func:`make_batch`.
+        steps: batches per epoch.
     """
 
     def __init__(
@@ -141,9 +254,12 @@ class ArraySource:
         shuffle: bool = False,
         stateful: bool = False,
         class_weight: Mapping[int, float] | None = None,
+        sparse: bool | None = None,
+        steps: int | None = None,
     ) -> None:
+        super().__init__(steps)
         self.batch_size = 32 if batch_size is None else at_least("batch_size", batch_size, 1)
-        whole = make_batch(x, y, sample_weight, class_weight, lengths)
+        whole = make_batch(x, y, sample_weight, class_weight, lengths, sparse)
         self._several = isinstance(whole.x, list)
         self._x: list[Tensor] = whole.x if self._several else [whole.x]
         self._y, self._weight = whole.y, whole.weight
@@ -156,15 +272,13 @@ class ArraySource:
                 f"batch_size: expected a divisor of the {self.rows} rows of x, since a stateful model keeps one state "
                 f"per row of a batch, got {self.batch_size}"
             )
-        self.steps: int | None = -(-self.rows // self.batch_size)
-        self.once = self.exhausted = False
+        if self.steps is None:
+            self.steps = -(-self.rows // self.batch_size)
         self._shuffle = shuffle and not stateful
 
     def split(self, fraction: float) -> tuple[Any, Any]:
         """Arguments of the first part and of the last ``fraction`` of the rows: ((x, y, weight), (x, y, weight))."""
-        if not 0 < fraction < 1:
-            raise ValueError(f"validation_split: expected a number between 0 and 1, got {fraction!r}")
-        border = int(self.rows * (1 - fraction))
+        border = int(self.rows * (1 - real("validation_split", fraction, 0.0, 1.0, open_high=True)))
         if not 0 < border < self.rows:
             raise ValueError(f"validation_split: expected rows on both sides, got {fraction!r} of {self.rows} rows")
         return self._cut(slice(0, border)), self._cut(slice(border, None))
@@ -180,71 +294,81 @@ class ArraySource:
         weight = None if self._weight is None else self._weight[rows]
         return Batch(parts if self._several else parts[0], y, weight)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def _walk(self) -> Iterator[Any]:
         order = random.generator().permutation(self.rows) if self._shuffle else None
         for start in range(0, self.rows, self.batch_size):
             rows = slice(start, start + self.batch_size)
-            yield self._cut(rows if order is None else order[rows])
-
-
-class IterableSource:
-    """Batches that the caller's iterable yields: x, (x, y) or (x, y, sample_weight); a Tensor x may carry ``lengths``.
-
-    Args:
-        data: an iterable, walked anew each epoch, or an object with ``__len__`` and ``__getitem__``; an iterator goes
-            on where the last epoch ended.
-        steps: batches per epoch; None means until the end.
-        class_weight: class -> weight.
-    """
-
-    def __init__(self, data: Any, steps: int | None = None, class_weight: Mapping[int, float] | None = None) -> None:
-        self._data, self._class_weight = data, class_weight
-        self.exhausted = False
-        self.once = isinstance(data, Iterator)
-        self._running: Iterator[Any] | None = data if isinstance(data, Iterator) else None
-        sized = not self.once and hasattr(data, "__len__")
-        self._limit = steps
-        self.steps: int | None = steps if steps is not None else len(data) if sized else None
-
-    def _walk(self) -> Iterator[Any]:
-        if hasattr(self._data, "__iter__"):
-            return iter(self._data)
-        return (self._data[i] for i in range(len(self._data)))
-
-    def __iter__(self) -> Iterator[Batch]:
-        if self._limit is None:
-            items = self._running if self._running is not None else self._walk()
-            for item in items:
-                yield self._batch(item)
-            return
-        restarted = self._running is None
-        self._running = self._walk() if self._running is None else self._running
-        done = 0
-        while done < self._limit:
-            try:
-                item = next(self._running)
-            except StopIteration:
-                if self.once or restarted:
-                    self.exhausted = True
-                    warnings.warn(
-                        f"x: expected {self._limit} batches per epoch, got {done} before the data ended", stacklevel=2
-                    )
-                    return
-                self._running, restarted = self._walk(), True
-                continue
-            done, restarted = done + 1, False
-            yield self._batch(item)
+            yield rows if order is None else order[rows]
 
     def _batch(self, item: Any) -> Batch:
+        return self._cut(item)
+
+
+class IterableSource(Source):
+    """Batches that the caller's data yield: x, (x, y) or (x, y, sample_weight), in a tuple or a list of arrays.
+
+    Args:
+        data: an iterable, walked anew each epoch; an iterator, which goes on where the last epoch ended; or an object
+            with ``__getitem__``, such as Keras's ``PyDataset``. Its ``on_epoch_begin`` and ``on_epoch_end`` are called.
+        steps: batches per epoch; None means until the end.
+        class_weight, sparse: see :func:`make_batch`.
+        shuffle: a new order of the batches each epoch, for an object with ``__getitem__`` and a length.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        steps: int | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        sparse: bool | None = None,
+        shuffle: bool = False,
+    ) -> None:
+        super().__init__(steps)
+        self._data, self._class_weight, self._sparse, self._shuffle = data, class_weight, sparse, shuffle
+        self.once = isinstance(data, Iterator)
+        # Keras's older Sequence has both; its batches may be asked for in any order.
+        self._by_index = hasattr(data, "__getitem__") and (
+            not hasattr(data, "__iter__") or hasattr(data, "on_epoch_end")
+        )
+        if self.steps is None and not self.once:
+            self.steps = self._length()
+
+    def _hook(self, name: str) -> None:
+        hook = getattr(self._data, name, None)
+        if callable(hook):
+            hook()
+
+    def _length(self) -> int | None:
+        """Number of batches, None where it is not known."""
+        try:
+            length = getattr(self._data, "num_batches", None)
+            return len(self._data) if length is None or callable(length) else operator.index(length)
+        except TypeError:
+            return None
+
+    def _walk(self) -> Iterator[Any]:
+        return self._numbered() if self._by_index else iter(self._data)
+
+    def _numbered(self) -> Iterator[Any]:
+        length = self._length()
+        if length is None:
+            # As for loops do.
+            with suppress(IndexError):
+                for number in count():
+                    yield self._data[number]
+        else:
+            for number in random.generator().permutation(length) if self._shuffle else range(length):
+                yield self._data[int(number)]
+
+    def _batch(self, item: Any) -> Batch:
+        if isinstance(item, list) and any(is_array(one) or _are_arrays(one) for one in item):
+            item = tuple(item)
         if not isinstance(item, tuple):
             return make_batch(item)
         if not 1 <= len(item) <= 3:
-            raise ValueError(f"x: expected batches x, (x, y) or (x, y, sample_weight), got a tuple of {len(item)}")
+            raise ValueError(f"x: expected batches x, (x, y) or (x, y, sample_weight), got {len(item)} parts")
         x, y, weight = (*item, None, None)[:3]
-        return make_batch(x, y, weight, self._class_weight)
-
-
-Source = ArraySource | IterableSource
+        return make_batch(x, y, weight, self._class_weight, sparse=self._sparse)
 
 
 def is_list_of_batches(data: Any) -> bool:
@@ -252,12 +376,7 @@ def is_list_of_batches(data: Any) -> bool:
     return (
         isinstance(data, list)
         and bool(data)
-        and all(
-            isinstance(one, tuple)
-            and 2 <= len(one) <= 3
-            and all(isinstance(part, (np.ndarray, Tensor)) for part in one)
-            for one in data
-        )
+        and all(isinstance(one, tuple) and 2 <= len(one) <= 3 and all(map(is_array, one)) for one in data)
     )
 
 
@@ -271,19 +390,26 @@ def make_source(
     shuffle: bool = False,
     stateful: bool = False,
     class_weight: Mapping[int, float] | None = None,
+    sparse: bool | None = None,
     steps: int | None = None,
+    steps_name: str = "steps",
 ) -> Source:
     """The source of batches for what a user handed over as ``x``."""
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1):
-        raise ValueError(f"steps: expected a positive number of batches, got {steps!r}")
-    if (isinstance(x, (np.ndarray, Tensor, list, tuple, dict)) or np.isscalar(x)) and not is_list_of_batches(x):
-        return ArraySource(
+    steps = None if steps is None else at_least(steps_name, steps, 1)
+    plain = is_array(x) or isinstance(x, (list, tuple, dict)) or np.isscalar(x) or hasattr(x, "shape")
+    source: Source
+    if plain and not is_list_of_batches(x):
+        source = ArraySource(
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, shuffle=shuffle, stateful=stateful,
-            class_weight=class_weight,
+            class_weight=class_weight, sparse=sparse, steps=steps,
         )  # fmt: skip
-    if not isinstance(x, Iterable) and not (hasattr(x, "__len__") and hasattr(x, "__getitem__")):
-        raise TypeError(f"x: expected an array, a list of arrays or an iterable of batches, got {type(x).__name__}")
-    for name, value in (("y", y), ("sample_weight", sample_weight), ("lengths", lengths), ("batch_size", batch_size)):
-        if value is not None:
-            raise ValueError(f"{name}: expected None where x yields whole batches, got {type(value).__name__}")
-    return IterableSource(x, steps, class_weight)
+    else:
+        if not isinstance(x, Iterable) and not hasattr(x, "__getitem__"):
+            raise TypeError(f"x: expected an array, a list of arrays or an iterable of batches, got {type(x).__name__}")
+        given = {"y": y, "sample_weight": sample_weight, "lengths": lengths, "batch_size": batch_size}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(f"{name}: expected None where x yields whole batches, got {type(value).__name__}")
+        source = IterableSource(x, steps, class_weight, sparse, shuffle and not stateful)
+    source.steps_name = steps_name
+    return source

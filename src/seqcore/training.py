@@ -6,7 +6,7 @@ B: batch, T: time steps, N: rows of the whole data.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 from . import losses as _losses
 from . import metrics as _metrics
 from . import optimizers as _optimizers
-from ._validation import at_least, default_only
+from ._validation import at_least, default_only, is_array
 from .autograd import Variable
 from .batches import ArraySource, Source, is_list_of_batches, make_batch, make_source
 from .callbacks import CallbackList, History, ProgressBar
@@ -51,6 +51,7 @@ class Trainable(Layer):
         self, layers: Iterable[Layer], x: Any, training: bool | None = None, mask: Any = None, lengths: Any = None
     ) -> Any:
         """Calls ``layers`` one after the other."""
+        x = single_input(x)
         given = {key: value for key, value in (("mask", mask), ("lengths", lengths)) if value is not None}
         for layer in layers:
             x = layer(x, training=training, **given)
@@ -196,7 +197,8 @@ class Trainable(Layer):
         """
         step = self._compiled()
         self._tracker.reset()
-        step.train(make_batch(x, y, sample_weight, class_weight, lengths))
+        sparse = None if class_weight is None else self._has_sparse_targets()
+        step.train(make_batch(x, y, sample_weight, class_weight, lengths, sparse))
         return self._results(return_dict)
 
     def test_on_batch(
@@ -241,28 +243,32 @@ class Trainable(Layer):
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: int = 1,
+        validation_freq: int | Sequence[int] = 1,
         *,
         lengths: Any = None,
     ) -> History:
         """Trains for ``epochs - initial_epoch`` epochs.
 
         Args:
-            x: (N, ...) array or Tensor, a list of arrays for a model with several inputs, or an iterable of batches x,
-                (x, y) or (x, y, sample_weight), such as a list of tuples. A Tensor may carry ``lengths`` or ``mask``.
+            x: (N, ...) array or Tensor, also of another library, a list of arrays for a model with several inputs, or
+                batches x, (x, y) or (x, y, sample_weight): an iterable such as a list of tuples or a ``DataLoader``, a
+                generator, or an object with ``__getitem__`` such as Keras's ``PyDataset``. A Tensor may carry
+                ``lengths`` or ``mask``.
             y: (N, ...) targets.
             batch_size: rows of a batch, 32 by default.
             verbose: 0 silent, 1 progress bar, 2 one line per epoch, "auto" by the kind of output.
             callbacks: callbacks, called in order.
             validation_split: this share of the last rows is held back for validation.
-            validation_data: (x, y), (x, y, sample_weight) or an iterable of batches.
-            shuffle: a new order each epoch, from the seeded global generator. Stateful models keep the order.
-            class_weight: class -> weight.
+            validation_data: (x, y), (x, y, sample_weight) or batches.
+            shuffle: a new order each epoch, from the seeded global generator: of the rows of arrays, of the batches of
+                an object with ``__getitem__``; what is iterated keeps its order, and so do stateful models.
+            class_weight: class -> weight; targets are class ids, also one per step, or one-hot.
             sample_weight: (N,) or (N, T).
             initial_epoch: number of the first epoch, for resumed runs.
-            steps_per_epoch: batches per epoch of an iterable.
-            validation_steps, validation_batch_size, validation_freq: the same for validation, and after how many
-                epochs it takes place.
+            steps_per_epoch: batches per epoch; the next epoch goes on behind them. Where the data end within an epoch
+                it is shorter, with a warning, and the next one starts anew.
+            validation_steps, validation_batch_size: the same for validation, which always starts with the first batch.
+            validation_freq: after how many epochs validation takes place, or a list of epochs counted from 1.
             lengths: (N,) valid steps of each row of x.
 
         Returns:
@@ -281,54 +287,71 @@ class Trainable(Layer):
         True
         """
         step = self._compiled()
-        for name, number, least in (
-            ("epochs", epochs, 0),
-            ("initial_epoch", initial_epoch, 0),
-            ("validation_freq", validation_freq, 1),
-        ):
-            at_least(name, number, least)
+        epochs, initial_epoch = at_least("epochs", epochs, 0), at_least("initial_epoch", initial_epoch, 0)
+        validation_epochs = _validation_epochs(validation_freq)
+        if not isinstance(shuffle, (bool, np.bool_)):
+            raise ValueError(f"shuffle: expected True or False, got {shuffle!r}")
         stateful = self._is_stateful()
-        common: dict[str, Any] = {"batch_size": batch_size, "stateful": stateful}
-        validation: Source | None = None
         if validation_split:
             if validation_data is not None:
                 raise ValueError("validation_split: expected 0 where validation_data is given")
             whole = make_source(x, y, sample_weight, lengths=lengths, batch_size=batch_size)
             if not isinstance(whole, ArraySource):
                 raise ValueError("validation_split: expected 0 where x yields whole batches; pass validation_data")
-            (x, y, sample_weight), held = whole.split(validation_split)
+            (x, y, sample_weight), validation_data = whole.split(validation_split)
             lengths = None
-            validation = self._validation_source(held, validation_steps, validation_batch_size or batch_size, stateful)
-        elif validation_data is not None:
+        validation: Source | None = None
+        if validation_data is not None:
             validation = self._validation_source(
-                validation_data, validation_steps, validation_batch_size or batch_size, stateful
+                validation_data, validation_steps, validation_batch_size, batch_size, stateful
             )
+        else:
+            for name, value in (
+                ("validation_steps", validation_steps),
+                ("validation_batch_size", validation_batch_size),
+                ("validation_freq", None if validation_freq == 1 else validation_freq),
+            ):
+                if value is not None:
+                    raise ValueError(f"{name}: expected validation_data or validation_split beside it, got neither")
         source = make_source(
             x,
             y,
             sample_weight,
             lengths=lengths,
-            shuffle=shuffle,
+            batch_size=batch_size,
+            shuffle=bool(shuffle),
+            stateful=stateful,
             class_weight=class_weight,
+            sparse=self._has_sparse_targets(),
             steps=steps_per_epoch,
-            **common,
+            steps_name="steps_per_epoch",
         )
         if source.once and steps_per_epoch is None and epochs - initial_epoch > 1:
             raise ValueError(
                 "x: expected data that can be walked once per epoch, got an iterator; pass steps_per_epoch or an "
                 "object whose __iter__ starts anew"
             )
-        return self._fit(step, source, validation, epochs, initial_epoch, validation_freq, verbose, callbacks)
+        return self._fit(step, source, validation, epochs, initial_epoch, validation_epochs, verbose, callbacks)
 
-    def _validation_source(self, data: Any, steps: int | None, batch_size: int | None, stateful: bool) -> Source:
+    def _validation_source(
+        self, data: Any, steps: int | None, own_batch_size: int | None, batch_size: int | None, stateful: bool
+    ) -> Source:
+        if own_batch_size is not None:
+            batch_size = at_least("validation_batch_size", own_batch_size, 1)
+        given: dict[str, Any] = {"steps": steps, "steps_name": "validation_steps"}
+        arrays = is_array(data) or (isinstance(data, (tuple, list)) and not is_list_of_batches(data))
+        if not arrays and own_batch_size is not None:
+            raise ValueError("validation_batch_size: expected None where validation_data yields whole batches")
         try:
-            if isinstance(data, (tuple, list)) and not is_list_of_batches(data):
-                if not 2 <= len(data) <= 3:
-                    raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(data)} entries")
-                return make_source(*data, batch_size=batch_size, stateful=stateful, steps=steps)
-            return make_source(data, steps=steps)
+            parts = data if isinstance(data, (tuple, list)) and arrays else (data,)
+            if not 1 <= len(parts) <= 3:
+                raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(parts)} entries")
+            if arrays:
+                given |= {"batch_size": batch_size, "stateful": stateful}
+            return make_source(*parts, **given)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data: {error}") from None
+            prefix = "" if str(error).startswith("validation_") else "validation_data: "
+            raise type(error)(f"{prefix}{error}") from None
 
     def _fit(
         self,
@@ -337,7 +360,7 @@ class Trainable(Layer):
         validation: Source | None,
         epochs: int,
         initial_epoch: int,
-        validation_freq: int,
+        validation_epochs: Callable[[int], bool],
         verbose: int | str,
         callbacks: Any,
     ) -> History:
@@ -363,7 +386,7 @@ class Trainable(Layer):
                     break
                 raise ValueError("x: expected at least one batch per epoch, got none")
             logs = self._tracker.logs()
-            if validation is not None and (epoch + 1) % validation_freq == 0:
+            if validation is not None and validation_epochs(epoch + 1):
                 found = self._evaluate(step, validation, watchers)
                 logs.update((f"val_{name}", value) for name, value in found.items())
             watchers.on_epoch_end(epoch, logs)
@@ -400,6 +423,7 @@ class Trainable(Layer):
 
     def _evaluate(self, step: Step, source: Source, watchers: CallbackList) -> dict[str, float]:
         self._tracker.reset()
+        source.restart()
         watchers.on_test_begin()
         number = -1
         with self.state_scope():
@@ -466,11 +490,31 @@ class Trainable(Layer):
         level = 1 if verbose == "auto" else int(verbose)
         return CallbackList(watchers, model=self, epochs=epochs, steps=steps, verbose=level)
 
+    def _has_sparse_targets(self) -> bool | None:
+        """Whether targets are class ids (True) or one number per class (False), None if the loss does not say."""
+        if isinstance(self.loss, _losses.SparseCategoricalCrossentropy):
+            return True
+        return False if isinstance(self.loss, _losses.CategoricalCrossentropy) else None
+
     def _is_stateful(self) -> bool:
         return any(getattr(layer, "stateful", False) for layer in self.layers_inside())
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def single_input(x: Any) -> Any:
+    """The array of a list of one array, which Keras takes too; anything else as it is."""
+    return x[0] if isinstance(x, (list, tuple)) and len(x) == 1 and is_array(x[0]) else x
+
+
+def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:
+    """Whether validation takes place after an epoch (from 1): each so many epochs, or those of a list."""
+    if isinstance(validation_freq, (list, tuple, set, range)):
+        epochs = {at_least("validation_freq", epoch, 1) for epoch in validation_freq}
+        return epochs.__contains__
+    period = at_least("validation_freq", validation_freq, 1)
+    return lambda epoch: epoch % period == 0
 
 
 def _listed(name: str, value: Any) -> list[Any]:

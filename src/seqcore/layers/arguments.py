@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
-from .._validation import default_only, integer
+from .._validation import default_only, integer, refuse_masked
 from ..autograd import Tensor
 
 Array = NDArray[Any]
@@ -59,6 +59,7 @@ def activation_name(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:
     """A mask as (B, T) booleans for a sequence (or ids) of ``shape`` (B, T, ...)."""
+    refuse_masked("mask", mask)
     array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
     if array.shape != shape[:2] or len(shape) < 2 or array.dtype.kind not in "buif":
         raise ValueError(f"mask: expected booleans of shape {shape[:2]}, got {array.dtype} of shape {array.shape}")
@@ -67,6 +68,7 @@ def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:
 
 def as_lengths(lengths: Any, shape: tuple[int, ...]) -> Array:
     """Lengths as (B,) int32 for a sequence (or ids) of ``shape`` (B, T, ...)."""
+    refuse_masked("lengths", lengths)
     array = lengths._array if isinstance(lengths, Tensor) else np.asarray(lengths)
     steps = shape[1] if len(shape) > 1 else 0
     expected = f"lengths: expected integers 0...{steps} of shape {shape[:1]}, got"

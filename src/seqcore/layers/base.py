@@ -17,7 +17,7 @@ from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
 from .._locks import ForkSafeLock
-from .._validation import NUMBERS, as_dtype, at_least, default_only, seed_or_none, short_repr
+from .._validation import NUMBERS, as_dtype, at_least, default_only, is_array, seed_or_none, short_repr
 from ..autograd import Tensor, Variable, as_array, record
 from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes, no_regularizers
@@ -438,10 +438,8 @@ class Layer:
             return y
         if isinstance(value, dict):
             return {key: self._prepare(one) for key, one in value.items()}
-        if isinstance(value, (list, tuple)) and any(
-            isinstance(one, (Tensor, np.ndarray, list, tuple)) for one in value
-        ):
-            if any(isinstance(one, (Tensor, np.ndarray)) for one in value):
+        if isinstance(value, (list, tuple)) and value:
+            if is_array(value[0]) or any(isinstance(one, (Tensor, np.ndarray)) for one in value):
                 return [self._prepare(one) for one in value]
         if isinstance(value, Layer):
             raise ValueError(

@@ -13,6 +13,7 @@ from ..layers import InputLayer
 from ..layers.base import Layer
 from ..layers.registry import deserialize, register, serialize
 from ..steps import structure
+from ..training import single_input
 from .base import Hidden, Model, depth, not_built, unbuild, zeros
 from .stream import Stream
 
@@ -196,7 +197,7 @@ class Sequential(Model):
                 except BaseException:
                     unbuild(unbuilt)
                     raise
-                shape = tuple(np.shape(inputs))
+                shape = tuple(np.shape(single_input(inputs)))
                 self._set_built((None, *shape[1:]), (None, *y.shape[1:]) if isinstance(y, Tensor) else None)
                 return y
         return self._run(self._stack, inputs, training, mask, lengths)
