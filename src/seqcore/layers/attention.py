@@ -109,8 +109,8 @@ class AdditiveAttention(Layer):
         self,
         inputs: Any,
         mask: Any = None,
-        return_attention_scores: bool = False,
         training: Any = False,
+        return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
         query, value, key = self._check(inputs)

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +26,16 @@ from .arguments import as_lengths as as_lengths
 Array = NDArray[Any]
 
 
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
 class _CallSpec(NamedTuple):
-    """What the ``call`` of a class takes, and where (-1: by keyword alone; None: not at all)."""
+    """What the ``call`` of a class takes, and where (-1: by keyword alone; None: not at all); its first argument."""
 
     training: int | None
     mask: int | None
     lengths: int | None
+    first: str = "inputs"
 
 
 class Build(NamedTuple):
@@ -127,7 +131,8 @@ class Layer:
                 found[parameter.name] = -1 if parameter.kind is parameter.KEYWORD_ONLY else i - 1
             elif parameter.kind is parameter.VAR_KEYWORD:
                 found = {key: -1 if at is None else at for key, at in found.items()}
-        cls._spec = _CallSpec(**found)
+        names = [parameter.name for parameter in signature(call).parameters.values() if parameter.kind in _POSITIONAL]
+        cls._spec = _CallSpec(**found, first=names[1] if len(names) > 1 else "inputs")
 
     def __init__(
         self,
@@ -357,9 +362,10 @@ class Layer:
             ValueError: for both mask and lengths, and for a symbolic input.
         """
         if not args:
-            if "inputs" not in kwargs:
-                raise ValueError(f"inputs: expected data for layer {self.name!r}, got none")
-            args = (kwargs.pop("inputs"),)
+            first = self._spec.first if self._spec.first in kwargs else "inputs"
+            if first not in kwargs:
+                raise ValueError(f"{self._spec.first}: expected data for layer {self.name!r}, got none")
+            args = (kwargs.pop(first),)
         x = args[0]
         if type(x) is not Tensor or x._array.dtype is not self._dtype:
             x = self._prepare(x)

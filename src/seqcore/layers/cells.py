@@ -127,6 +127,10 @@ class SimpleRNNCell(Cell):
     ) -> None:
         super().__init__(**_arguments(locals()), **kwargs)
 
+    def call(self, sequence: Tensor, states: Any = None, training: Any = False) -> tuple[Tensor, list[Tensor]]:
+        # Keras calls the input of this one cell so.
+        return super().call(sequence, states, training)
+
 
 @register()
 class LSTMCell(Cell, LSTMWeights):

@@ -187,20 +187,24 @@ class RecurrentLayer(RecurrentWeights):
             raise ValueError(f"inputs: expected shape (batch, time, features) for layer {self.name!r}, got {got}")
         return int(input_shape[2])
 
+    def build(self, sequences_shape: Any, initial_state_shape: None = None) -> None:
+        default_only("initial_state_shape", initial_state_shape, None, "the states follow from the units")
+        super().build(sequences_shape)
+
     # --- calling ---
 
     def call(
         self,
-        inputs: Tensor,
+        sequences: Tensor,
         initial_state: Any = None,
         mask: Any = None,
         training: Any = False,
         *,
         lengths: Any = None,
     ) -> Any:
-        x = self._check_input(inputs)
-        if inputs.mask is not None or inputs.lengths is not None or mask is not None or lengths is not None:
-            mask, lengths = self._check_masks(inputs, mask, lengths)
+        x = self._check_input(sequences)
+        if sequences.mask is not None or sequences.lengths is not None or mask is not None or lengths is not None:
+            mask, lengths = self._check_masks(sequences, mask, lengths)
         initial = None
         if self.stateful or initial_state is not None:
             initial = self._initial_state(initial_state, x._array.shape[0])
@@ -288,8 +292,9 @@ class RecurrentLayer(RecurrentWeights):
             return None
         return np.ascontiguousarray(np.asarray(mask)[:, ::-1]) if self.go_backwards else mask
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        batch, steps = input_shape[0], input_shape[1]
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: None = None) -> Any:
+        default_only("initial_state_shape", initial_state_shape, None, "the states follow from the units")
+        batch, steps = sequences_shape[0], sequences_shape[1]
         y: Shape = (batch, steps, self.output_size) if self.return_sequences else (batch, self.output_size)
         return [y, *((batch, n) for n in self._state_sizes())] if self.return_state else y
 

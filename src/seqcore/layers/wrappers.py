@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .. import ops
+from .._validation import default_only
 from ..autograd import Tensor
 from .base import Layer
 from .context import ContextRNN
@@ -120,17 +121,18 @@ class Bidirectional(Layer):
     def step_gradients(self, value: bool) -> None:
         self.forward_layer.step_gradients = self.backward_layer.step_gradients = bool(value)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, sequences_shape: Any, initial_state_shape: None = None) -> None:
+        default_only("initial_state_shape", initial_state_shape, None, "the states follow from the units")
         for layer in (self.forward_layer, self.backward_layer):
             if not layer.built:
-                layer._build_with(input_shape)
+                layer._build_with(sequences_shape)
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
         self.built = True
 
     def call(
         self,
-        inputs: Tensor,
+        sequences: Tensor,
         initial_state: Any = None,
         mask: Any = None,
         training: Any = False,
@@ -138,8 +140,8 @@ class Bidirectional(Layer):
         lengths: Any = None,
     ) -> Any:
         first, second = self.forward_layer, self.backward_layer
-        x = first._check_input(inputs)
-        mask, lengths = first._check_masks(inputs, mask, lengths)
+        x = first._check_input(sequences)
+        mask, lengths = first._check_masks(sequences, mask, lengths)
         given = self._split_state(initial_state)
         starts = [layer._initial_state(one, x.shape[0]) for layer, one in zip((first, second), given, strict=True)]
         if self._is_joint():
@@ -222,8 +224,9 @@ class Bidirectional(Layer):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return mask if self.return_sequences else None
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        lead = tuple(input_shape[:2]) if self.return_sequences else (input_shape[0],)
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: None = None) -> Any:
+        default_only("initial_state_shape", initial_state_shape, None, "the states follow from the units")
+        lead = tuple(sequences_shape[:2]) if self.return_sequences else (sequences_shape[0],)
         a, b = self.forward_layer.output_size, self.backward_layer.output_size
         if self.merge_mode is None:
             y: list[Any] = [(*lead, a), (*lead, b)]
@@ -231,7 +234,7 @@ class Bidirectional(Layer):
             y = [(*lead, a + b if self.merge_mode == "concat" else a)]
         if self.return_state:
             sizes = (*self.forward_layer._state_sizes(), *self.backward_layer._state_sizes())
-            y = [*y, *((input_shape[0], n) for n in sizes)]
+            y = [*y, *((sequences_shape[0], n) for n in sizes)]
         return y if len(y) > 1 else y[0]
 
     def get_config(self) -> dict[str, Any]:
