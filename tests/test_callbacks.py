@@ -13,7 +13,7 @@ import types
 import numpy as np
 import pytest
 
-from seqcore import Sequential, callbacks, layers, metrics, set_seed
+from seqcore import Sequential, Word2Vec, callbacks, layers, metrics, set_seed
 from seqcore.optimizers import SGD, schedules
 
 
@@ -98,6 +98,69 @@ def test_every_hook_arrives_once_and_in_order():
         watchers.append("adam")
 
 
+HOOKS = [
+    f"on_{what}_{end}"
+    for what in ("train", "test", "predict", "epoch", "batch", "train_batch", "test_batch", "predict_batch")
+    for end in ("begin", "end")
+]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_logs_are_a_dict_in_every_hook(hook):
+    """As the callbacks of Keras's guides expect, which ask for ``list(logs.keys())``."""
+    seen = []
+
+    def note(self, *arguments):
+        assert len(arguments) == (2 if "epoch" in hook or "batch" in hook else 1)
+        seen.append(list(arguments[-1].keys()))
+
+    watcher = type("Watcher", (callbacks.Callback,), {hook: note})()
+    model = Sequential([layers.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((4, 2))
+    for callback in (watcher, callbacks.CallbackList([watcher], model=model)):
+        seen.clear()
+        model.fit(x, x[:, :1], validation_data=(x, x[:, :1]), callbacks=[watcher], verbose=0)
+        model.evaluate(x, x[:, :1], callbacks=callback, verbose=0)
+        model.predict(x, callbacks=callback, verbose=0)
+        wanted = {"on_predict_batch_end": ["outputs"], "on_epoch_end": ["loss", "val_loss"]}
+        if hook.endswith("end") and not hook.startswith("on_predict"):
+            assert seen[0] == wanted.get(hook, ["loss", "val_loss"] if hook == "on_train_end" else ["loss"])
+        else:
+            assert seen and all(keys == wanted.get(hook, []) for keys in seen)
+
+
+def test_a_class_instead_of_a_callback():
+    with pytest.raises(TypeError, match=r"the class EarlyStopping; make an object of it: EarlyStopping\(...\)"):
+        callbacks.CallbackList([callbacks.EarlyStopping])
+
+
+@pytest.mark.parametrize("value", [2.5, float("nan"), True, -1, "3", None])
+@pytest.mark.parametrize(
+    "name, make",
+    [
+        ("patience", callbacks.EarlyStopping),
+        ("start_from_epoch", callbacks.EarlyStopping),
+        ("patience", callbacks.ReduceLROnPlateau),
+        ("cooldown", callbacks.ReduceLROnPlateau),
+        ("hold", lambda hold: callbacks.EpochDecay(1.0, hold, 0.5)),
+        ("width", callbacks.ProgressBar),
+        ("save_freq", lambda save_freq: callbacks.ModelCheckpoint("x", save_freq=save_freq)),
+        ("update_freq", lambda update_freq: callbacks.TensorBoard("x", update_freq=update_freq)),
+        ("verbose", callbacks.EarlyStopping),
+        ("verbose", callbacks.ReduceLROnPlateau),
+        ("verbose", lambda verbose: callbacks.ModelCheckpoint("x", verbose=verbose)),
+        ("verbose", lambda verbose: callbacks.LearningRateScheduler(abs, verbose)),
+    ],
+)
+def test_whole_numbers(name, make, value):
+    if name == "verbose" and value is True:
+        assert make(verbose=True).verbose == 1
+        return
+    with pytest.raises(ValueError, match=f"^{name}: expected"):
+        make(**{name: value})
+
+
 # --- progress ---------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +215,46 @@ def test_progress_of_evaluate_and_predict(capsys):
     watchers.on_test_begin()
     watchers.on_test_end({})
     assert capsys.readouterr().out == ""
+
+
+class TextBox:
+    """What a window or a logger puts in the place of standard output."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+
+@pytest.mark.parametrize("stream", [TextBox(), None], ids=["write alone", "none"])
+def test_standard_output_of_any_kind(stream, monkeypatch, tmp_path):
+    """A stream with ``write`` alone takes plain lines; without a console nothing is written and nothing fails."""
+    monkeypatch.setattr(sys, "stdout", stream)
+    model = Sequential([layers.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((4, 2))
+    watchers = [
+        callbacks.EarlyStopping("loss", verbose=1, baseline=-1.0, restore_best_weights=True),
+        callbacks.ModelCheckpoint(tmp_path / "m.seqcore", verbose=1),
+        callbacks.LearningRateScheduler(lambda epoch: 0.0, verbose=1),
+        callbacks.ReduceLROnPlateau("loss", patience=0, verbose=1),
+    ]
+    model.fit(x, x[:, :1], epochs=3, callbacks=watchers)
+    model.evaluate(x, x[:, :1])
+    model.predict(x)
+    model.summary()
+    sentences = [["a", "b", "a", "b"]] * 5
+    Word2Vec(sentences, vector_size=4, min_count=1, epochs=1, verbose=1)
+    from seqcore.experiments.base import Progress
+
+    progress = Progress()
+    progress.update(1, 2, "words", 3.0)
+    progress.line("done")
+    if stream is not None:
+        assert "Epoch 1/3" in stream.text and "early stopping" in stream.text and "Test" in stream.text
+        assert "saved" in stream.text and "Predict" in stream.text and stream.text.endswith("done\n")
+        assert "\r" not in stream.text
 
 
 def test_duration():
@@ -382,8 +485,9 @@ def test_csv_refuses_a_foreign_file(tmp_path):
 class FakeWriter:
     made: list = []
 
-    def __init__(self, folder):
+    def __init__(self, folder, filename_suffix=""):
         self.folder, self.scalars, self.open = os.path.basename(folder), [], True
+        self.suffix = filename_suffix
         FakeWriter.made.append(self)
 
     def add_scalar(self, tag, value, step):
@@ -408,6 +512,9 @@ def test_tensorboard_through_tensorboardx(monkeypatch, tmp_path):
     assert validation.scalars == [("epoch_loss", 3.0, 0), ("epoch_loss", 2.0, 1)]
     assert [s for s in train.scalars if s[0] == "epoch_loss"] == [("epoch_loss", 0.5, 0), ("epoch_loss", 0.5, 1)]
     assert ("epoch_learning_rate", 1.0, 1) in train.scalars
+    # The files of a loop of fits lie beside each other, those of one second too.
+    run([3.0], callbacks.TensorBoard(tmp_path), batches=1)
+    assert len({writer.suffix for writer in FakeWriter.made}) == len(FakeWriter.made) == 4
     assert [s for s in train.scalars if s[0] == "batch_loss"] == [("batch_loss", 0.5, i) for i in (1, 3, 5)]
 
 

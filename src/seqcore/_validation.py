@@ -56,6 +56,13 @@ def integer(name: str, value: Any) -> int:
         raise ValueError(f"{name}: expected an integer, got {short_repr(value)}") from None
 
 
+def verbosity(value: Any) -> int:
+    """A callback's ``verbose``: 0 is silence, 1 a line (True and False too)."""
+    if isinstance(value, (bool, np.bool_)):
+        return int(value)
+    return at_least("verbose", value, 0)
+
+
 def positive(name: str, value: Any) -> float:
     """``value`` as a finite float above 0, or a ValueError that names the argument."""
     try:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, io
+from .callbacks.progress import is_terminal, write
 from .corpus import Corpus, Sentences, Text, check_one, encode_file, path_of, read
 from .vectors import KeyedVectors
 from .word2vec_settings import Schedule, Settings, integer
@@ -531,7 +532,7 @@ def _call(listeners: list[Any], method: str, model: Word2Vec) -> None:
 
 def _printer(also: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
     """Prints each progress over the last one; one line a pass where the output is no terminal."""
-    terminal = sys.stdout.isatty()
+    terminal = is_terminal(sys.stdout)
 
     def tell(now: Progress) -> None:
         if also:
@@ -543,6 +544,6 @@ def _printer(also: Callable[[Progress], None] | None) -> Callable[[Progress], No
             f"epoch {now.epoch + 1}/{now.epochs}  {now.share:4.0%}  loss {now.loss:.3f}  "
             f"{now.words_per_second:,.0f} words/s  {now.seconds_left:,.0f} s left"
         )
-        print(f"\r{line}\x1b[K" if terminal else line, end="\n" if whole or not terminal else "", flush=True)
+        write((f"\r{line}\x1b[K" if terminal else line) + ("\n" if whole or not terminal else ""))
 
     return tell

@@ -13,7 +13,8 @@ Logs = dict[str, Any]
 class Callback:
     """Base of the callbacks: hooks that do nothing. ``fit`` sets ``model`` and ``params`` (epochs, steps, verbose).
 
-    ``logs`` maps names to numbers; what a callback adds to the logs of ``on_epoch_end`` reaches those after it.
+    ``logs`` is a dict in every hook: names and numbers, empty where there are none. What a callback adds to the logs of
+    ``on_epoch_end`` reaches those after it.
     """
 
     model: Any = None
@@ -106,7 +107,10 @@ class CallbackList:
     def append(self, callback: Callback) -> None:
         """Adds a callback at the end."""
         if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks: expected Callback objects, got {type(callback).__name__}")
+            got = type(callback).__name__
+            if isinstance(callback, type):
+                got = f"the class {callback.__name__}; make an object of it: {callback.__name__}(...)"
+            raise TypeError(f"callbacks: expected Callback objects, got {got}")
         self.callbacks.append(callback)
         callback.set_params(self.params)
         callback.set_model(self.model)
@@ -131,9 +135,13 @@ class CallbackList:
         """Whether some callback defines this hook, so that its logs are worth computing."""
         return hook in self._hooks
 
-    def _call(self, hook: str, *args: Any) -> None:
-        for function in self._hooks.get(hook, ()):
-            function(*args)
+    def _call(self, hook: str, logs: Logs | None, *position: int) -> None:
+        functions = self._hooks.get(hook)
+        if functions:
+            # A dict in every hook, as in Keras.
+            logs = {} if logs is None else logs
+            for function in functions:
+                function(*position, logs)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._call("on_train_begin", logs)
@@ -142,16 +150,16 @@ class CallbackList:
         self._call("on_train_end", logs)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self._call("on_epoch_begin", epoch, logs)
+        self._call("on_epoch_begin", logs, epoch)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self._call("on_epoch_end", epoch, logs)
+        self._call("on_epoch_end", logs, epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        self._call("on_train_batch_begin", batch, logs)
+        self._call("on_train_batch_begin", logs, batch)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self._call("on_train_batch_end", batch, logs)
+        self._call("on_train_batch_end", logs, batch)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         self._call("on_test_begin", logs)
@@ -160,10 +168,10 @@ class CallbackList:
         self._call("on_test_end", logs)
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        self._call("on_test_batch_begin", batch, logs)
+        self._call("on_test_batch_begin", logs, batch)
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self._call("on_test_batch_end", batch, logs)
+        self._call("on_test_batch_end", logs, batch)
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         self._call("on_predict_begin", logs)
@@ -172,10 +180,10 @@ class CallbackList:
         self._call("on_predict_end", logs)
 
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        self._call("on_predict_batch_begin", batch, logs)
+        self._call("on_predict_batch_begin", logs, batch)
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self._call("on_predict_batch_end", batch, logs)
+        self._call("on_predict_batch_end", logs, batch)
 
 
 class History(Callback):

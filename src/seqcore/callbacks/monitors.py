@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import sys
 import warnings
 from collections.abc import Callable
 
-from .._validation import real
+from .._validation import at_least, real, verbosity
 from ..autograd import Array
 from .base import Callback, Logs
+from .progress import write
 
 
 class _Monitor(Callback):
@@ -58,10 +58,6 @@ class _Monitor(Callback):
             return None
         return float(value)
 
-    def _say(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-
 
 class EarlyStopping(_Monitor):
     """Stops training when a number stops improving.
@@ -91,10 +87,10 @@ class EarlyStopping(_Monitor):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta, None)
-        self.patience = int(real("patience", patience, 0.0))
-        self.verbose, self.baseline = verbose, None if baseline is None else real("baseline", baseline)
+        self.patience = at_least("patience", patience, 0)
+        self.verbose, self.baseline = verbosity(verbose), None if baseline is None else real("baseline", baseline)
         self.restore_best_weights = bool(restore_best_weights)
-        self.start_from_epoch = int(real("start_from_epoch", start_from_epoch, 0.0))
+        self.start_from_epoch = at_least("start_from_epoch", start_from_epoch, 0)
         self.best_weights: list[Array] | None = None
         self.wait = self.stopped_epoch = self.best_epoch = 0
 
@@ -122,10 +118,10 @@ class EarlyStopping(_Monitor):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
-            self._say(f"Epoch {self.stopped_epoch + 1}: early stopping")
+            write(f"Epoch {self.stopped_epoch + 1}: early stopping\n")
         if self.restore_best_weights and self.best_weights is not None:
             if self.verbose:
-                self._say(f"Restoring the weights of epoch {self.best_epoch + 1}")
+                write(f"Restoring the weights of epoch {self.best_epoch + 1}\n")
             self.model.set_weights(self.best_weights)
 
 
@@ -160,7 +156,7 @@ class ModelCheckpoint(_Monitor):
         whole = isinstance(save_freq, int) and not isinstance(save_freq, bool) and save_freq > 0
         if save_freq != "epoch" and not whole:
             raise ValueError(f"save_freq: expected 'epoch' or a number of batches > 0, got {save_freq!r}")
-        self.filepath, self.verbose = os.fspath(filepath), verbose
+        self.filepath, self.verbose = os.fspath(filepath), verbosity(verbose)
         self.save_best_only, self.save_weights_only = bool(save_best_only), bool(save_weights_only)
         self.save_freq = save_freq
         self._epoch = self._batches = 0
@@ -191,13 +187,13 @@ class ModelCheckpoint(_Monitor):
         # As in Keras a number that is missing does not stop the saving; _current has warned.
         if current is not None and not self._better(current, self.best):
             if self.verbose:
-                self._say(f"Epoch {place['epoch']}: {self.monitor} {current:.5f} did not improve on {self.best}")
+                write(f"Epoch {place['epoch']}: {self.monitor} {current:.5f} did not improve on {self.best}\n")
             return
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         self.best = self.best if current is None else current
         if self.verbose:
-            self._say(f"Epoch {place['epoch']}: saved {path}")
+            write(f"Epoch {place['epoch']}: saved {path}\n")
 
 
 class ReduceLROnPlateau(_Monitor):
@@ -227,8 +223,8 @@ class ReduceLROnPlateau(_Monitor):
     ) -> None:
         super().__init__(monitor, mode, min_delta, None)
         self.factor = real("factor", factor, 0.0, 1.0, open_high=True)
-        self.patience, self.cooldown = int(real("patience", patience, 0.0)), int(real("cooldown", cooldown, 0.0))
-        self.verbose, self.min_lr = verbose, real("min_lr", min_lr, 0.0)
+        self.patience, self.cooldown = at_least("patience", patience, 0), at_least("cooldown", cooldown, 0)
+        self.verbose, self.min_lr = verbosity(verbose), real("min_lr", min_lr, 0.0)
         self.wait = self._cooling = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -252,7 +248,7 @@ class ReduceLROnPlateau(_Monitor):
                 self.model.optimizer.learning_rate = lower
                 self._cooling, self.wait = self.cooldown, 0
                 if self.verbose:
-                    self._say(f"Epoch {epoch + 1}: learning rate reduced to {lower:g}")
+                    write(f"Epoch {epoch + 1}: learning rate reduced to {lower:g}\n")
 
 
 # --- learning rates by epoch ------------------------------------------------------------------------------------------
@@ -271,7 +267,7 @@ class LearningRateScheduler(Callback):
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         if not callable(schedule):
             raise TypeError(f"schedule: expected a function of the epoch, got {type(schedule).__name__}")
-        self.schedule, self.verbose = schedule, verbose
+        self.schedule, self.verbose = schedule, verbosity(verbose)
         try:
             inspect.signature(schedule).bind(0, 0.0)
             self._takes_rate = True
@@ -283,7 +279,7 @@ class LearningRateScheduler(Callback):
         rate = self.schedule(epoch, optimizer.learning_rate) if self._takes_rate else self.schedule(epoch)
         optimizer.learning_rate = real("schedule", rate, 0.0)
         if self.verbose:
-            sys.stdout.write(f"Epoch {epoch + 1}: learning rate {float(rate):g}\n")
+            write(f"Epoch {epoch + 1}: learning rate {float(rate):g}\n")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
@@ -310,7 +306,7 @@ class EpochDecay(LearningRateScheduler):
 
     def __init__(self, learning_rate: float, hold: int, factor: float, verbose: int = 0) -> None:
         self.learning_rate = real("learning_rate", learning_rate, 0.0)
-        self.hold, self.factor = int(real("hold", hold, 0.0)), real("factor", factor, 0.0)
+        self.hold, self.factor = at_least("hold", hold, 0), real("factor", factor, 0.0)
         super().__init__(self._at, verbose)
 
     def _at(self, epoch: int) -> float:

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .._validation import real
+from .._validation import at_least, real
 from .base import Callback, Logs
 
 
@@ -30,6 +30,22 @@ def _number(value: Any) -> str:
         return str(value)
     number = float(value)
     return f"{number:.4e}" if 0 < abs(number) < 1e-3 else f"{number:.4f}"
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether ``stream`` is a terminal; what has no ``isatty`` (a text box, a logger, None) is none."""
+    asked = getattr(stream, "isatty", None)
+    return bool(callable(asked) and asked())
+
+
+def write(text: str, stream: Any = None) -> None:
+    """Writes to ``stream``, by default standard output, and flushes it if it can; None (no console) takes nothing."""
+    stream = sys.stdout if stream is None else stream
+    if stream is not None:
+        stream.write(text)
+        flush = getattr(stream, "flush", None)
+        if callable(flush):
+            flush()
 
 
 class ProgressBar(Callback):
@@ -56,7 +72,7 @@ class ProgressBar(Callback):
     ) -> None:
         self._given, self.unit = stream, unit
         self.per_step = real("per_step", per_step, 0.0)
-        self.width, self.interval = int(real("width", width, 1.0)), real("interval", interval, 0.0)
+        self.width, self.interval = at_least("width", width, 1), real("interval", interval, 0.0)
         self._training = False
         self._total: int | None = None
         self._start("")
@@ -101,12 +117,9 @@ class ProgressBar(Callback):
 
     # --- drawing ---
 
-    @property
-    def _stream(self) -> TextIO:
-        return sys.stdout if self._given is None else self._given
-
     def _drawn(self) -> bool:
-        return self.params.get("verbose", 1) not in (0, 2) and self._stream.isatty()
+        stream = sys.stdout if self._given is None else self._given
+        return self.params.get("verbose", 1) not in (0, 2) and is_terminal(stream)
 
     def _start_alone(self, title: str) -> None:
         if not self._training:
@@ -139,15 +152,13 @@ class ProgressBar(Callback):
         line = " - ".join(part for part in parts if part)
         if self._drawn():
             self._draw(line)
-            self._stream.write("\n")
+            write("\n", self._given)
         else:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+            write(line + "\n", self._given)
 
     def _draw(self, line: str) -> None:
         columns = shutil.get_terminal_size().columns - 1
-        self._stream.write("\r" + line[:columns].ljust(columns))
-        self._stream.flush()
+        write("\r" + line[:columns].ljust(columns), self._given)
 
     def _bar(self, logs: Logs | None) -> str:
         parts = self._rate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -64,12 +65,17 @@ class CSVLogger(Callback):
         atomic_write(self.filename, [text.getvalue().encode()])
 
 
+_file_numbers = itertools.count()
+
+
 class _EventFile:
     """Scalars in a TensorBoard event file, through tensorboardX or TensorBoard's own writer."""
 
     def __init__(self, folder: str) -> None:
         try:
-            self._writer = import_module("tensorboardX").SummaryWriter(folder)
+            # Its files are named by second and host: two of one second would be one.
+            suffix = f".{os.getpid()}.{next(_file_numbers)}"
+            self._writer = import_module("tensorboardX").SummaryWriter(folder, filename_suffix=suffix)
             self._event: Any = None
         except ImportError:
             try:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from .. import _core, random
 from ..callbacks import Callback, EarlyStopping
 from ..callbacks.base import Logs
-from ..callbacks.progress import duration
+from ..callbacks.progress import duration, is_terminal
+from ..callbacks.progress import write as write_out
 from ..plots import new_figure, save_figure
 from ..saving.files import atomic_write
 
@@ -359,8 +360,8 @@ class Progress:
     """
 
     def __init__(self, write: Callable[[str], Any] | None = None, live: bool | None = None) -> None:
-        self._write = write or sys.stdout.write
-        self._live = sys.stdout.isatty() if live is None else live
+        self._write = write or write_out
+        self._live = is_terminal(sys.stdout) if live is None else live
         self._shown = 0
         self._last = 0.0
 
@@ -368,7 +369,6 @@ class Progress:
         """Prints a line."""
         self.clear()
         self._write(text + "\n")
-        sys.stdout.flush()
 
     def update(self, done: int, total: int, text: str, seconds_left: float) -> None:
         """Shows how far the work is, at most ten times a second."""
@@ -380,7 +380,6 @@ class Progress:
         shown = f"[{'#' * filled}{'.' * (24 - filled)}] {done}/{total}  {text}  {duration(int(seconds_left))} left"
         self._write("\r" + shown.ljust(self._shown))
         self._shown = len(shown)
-        sys.stdout.flush()
 
     def clear(self) -> None:
         """Wipes the bar."""
