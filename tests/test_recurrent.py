@@ -131,7 +131,7 @@ def test_state_carries_on_a_cut_sequence(cell: Any) -> None:
     carried.reset_states(stddev=2.0)
     assert 0.5 < np.asarray(carried.states[0]).std() < 5
     with pytest.raises(ValueError, match="stddev: expected"):
-        carried.reset_states(-1.0)
+        carried.reset_states(stddev=-1.0)
 
 
 def test_gradient_of_the_initial_state(cell: Any) -> None:

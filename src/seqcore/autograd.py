@@ -8,7 +8,8 @@ of its outputs to the gradients of its inputs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -373,6 +374,16 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward)
                     node = outputs, inputs, backward, versions
                 tape._add(node)
                 break
+
+
+@contextmanager
+def stop_recording() -> Iterator[None]:
+    """Inside, no tape of this thread records anything."""
+    tapes, _local.tapes = _local.tapes, []
+    try:
+        yield
+    finally:
+        _local.tapes = tapes
 
 
 def has_gradient_homes() -> bool:

@@ -17,11 +17,13 @@ from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
 from .._locks import ForkSafeLock
-from .._validation import NUMBERS, as_dtype, at_least, default_only, is_array, seed_or_none, short_repr
+from .._validation import NUMBERS, as_dtype, at_least, default_only, is_array, real, seed_or_none, short_repr
 from ..autograd import Tensor, Variable, as_array, record
 from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes, no_regularizers
 from .arguments import as_lengths as as_lengths
+from .building import Build as Build
+from .building import build_inside, not_built, unbuild
 
 Array = NDArray[Any]
 
@@ -36,24 +38,6 @@ class _CallSpec(NamedTuple):
     mask: int | None
     lengths: int | None
     first: str = "inputs"
-
-
-class Build(NamedTuple):
-    """The thread that builds a layer, and what the layer had before: the number of its weights, its attributes."""
-
-    thread: int
-    weights: int
-    attributes: frozenset[str]
-
-    @classmethod
-    def of(cls, layer: Layer) -> Build:
-        return cls(threading.get_ident(), len(layer._own), frozenset((*layer.__dict__, "_building")))
-
-    def undo(self, layer: Layer) -> None:
-        layer.built = False
-        del layer._own[self.weights :]
-        for name in layer.__dict__.keys() - self.attributes:
-            delattr(layer, name)
 
 
 class _Context(threading.local):
@@ -114,6 +98,8 @@ class Layer:
     """
 
     supports_masking = False
+    # Whether `call` may be given a list of arrays.
+    _takes_several = True
     # Kinds of arrays that are cast to the layer's type: "f" as in Keras; "fiub" in layers of numbers; none of ids.
     _input_kinds = "f"
     _spec = _CallSpec(None, None, None)
@@ -336,7 +322,12 @@ class Layer:
     # --- calling ---
 
     def build(self, input_shape: Any) -> None:
-        """Makes the weights for inputs of ``input_shape``; subclasses override it."""
+        """Makes the weights for inputs of ``input_shape``; subclasses override it.
+
+        A class without a ``build`` of its own gets the weights of the layers inside, by a call on zeros.
+        """
+        if type(self).build is Layer.build and not self.built:
+            self._build_with(input_shape)
         self.built = True
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
@@ -377,6 +368,8 @@ class Layer:
                 raise ValueError(f"inputs: expected at least one element for layer {self.name!r}, got shape {x.shape}")
             if kwargs or len(args) > 1 or x.mask is not None or x.lengths is not None:
                 x, kept = self._take_masks(x, args, kwargs)
+        elif not self._takes_several:
+            raise ValueError(self._several(len(x)))
         at = spec.training or 0
         placed = 0 < at < len(args)
         if training is None:
@@ -472,10 +465,13 @@ class Layer:
                 self._build(x)
 
     def _build(self, x: Any) -> None:
-        self._build_with(_shape(x))
+        # The call that follows builds the layers inside.
+        self._build_with(_shape(x), inside=False)
 
-    def _build_with(self, shape: Any) -> None:
-        """Builds for inputs of ``shape``, unless it is built; a failing build leaves no weights behind."""
+    def _build_with(self, shape: Any, inside: bool = True) -> None:
+        """Builds for inputs of ``shape``, layers inside too, unless it is built; a failing build leaves no weights."""
+        if isinstance(shape, list) and not self._takes_several:
+            raise ValueError(self._several(len(shape)))
         with self._build_lock:
             if self.built:
                 return
@@ -484,23 +480,47 @@ class Layer:
                 # Begun by a thread that this forked process does not have.
                 outside.undo(self)
                 outside = None
-            self._building = build = Build.of(self)
+            unbuilt = not_built([self, *self.layers_inside()])
+            self._building = Build.of(self)
             try:
-                self.build(shape)
+                if not self._trainable:
+                    self.trainable = False
+                if type(self).build is not Layer.build:
+                    self.build(shape)
+                if inside:
+                    build_inside(self, shape)
                 self._build_shape = shape
                 self.built = True
             except BaseException:
-                build.undo(self)
+                unbuild(unbuilt)
                 raise
             finally:
                 self._building = outside
 
+    def _several(self, count: int) -> str:
+        """What to say where one input was expected and several came."""
+        return (
+            f"inputs: expected one array for layer {self.name!r}, got a list of {count}; stack arrays of one shape, or "
+            "take return_state=True or merge_mode=None from the layer before"
+        )
+
     # --- state beside the weights ---
 
-    def reset_states(self, stddev: float = 0.0) -> None:
-        """Sets the states of stateful layers inside to zero, or to normal noise of that standard deviation."""
+    def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
+        """Sets the states of stateful layers inside to zero, or to normal noise of that standard deviation.
+
+        Raises:
+            ValueError: for ``states``, which a recurrent layer takes.
+        """
+        if states is not None:
+            raise ValueError(f"states: expected None for {self.name!r}, which has none itself; set its layers' states")
+        real("stddev", stddev, 0)
         for layer in self._sublayers:
-            layer.reset_states(stddev)
+            layer.reset_states(stddev=stddev)
+
+    def reset_state(self) -> None:
+        """Sets the states of stateful layers inside to zero."""
+        self.reset_states()
 
     def reset_dropout_masks(self) -> None:
         """Lets cells inside draw new dropout masks at their next step; a model calls it when its call begins."""
@@ -628,7 +648,7 @@ def _collect(value: Any, path: str, variables: dict[int, Variable], layers: dict
         variables.setdefault(id(value), value)
     elif isinstance(value, Layer):
         layers.setdefault(id(value), (path, value))
-    elif type(value) in (list, tuple, dict):
-        for key, one in value.items() if type(value) is dict else enumerate(value):
+    elif isinstance(value, (list, tuple, dict)):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
             if type(one) not in _PLAIN:
                 _collect(one, f"{path}.{key}", variables, layers)

@@ -46,6 +46,7 @@ class InputLayer(Layer):
     """
 
     supports_masking = True
+    _takes_several = False
     _input_kinds = ""
 
     def __init__(
@@ -135,6 +136,7 @@ class Dense(Layer):
     """
 
     supports_masking = True
+    _takes_several = False
     _input_kinds = "fiub"
     kernel: Variable
     bias: Variable | None
@@ -270,6 +272,7 @@ class Embedding(Layer):
     """
 
     supports_masking = True
+    _takes_several = False
     _input_kinds = ""
     embeddings: Variable
 
@@ -355,7 +358,15 @@ class Embedding(Layer):
         if not self.mask_zero:
             return mask
         own = as_array(inputs) != 0
-        return own if mask is None else own & as_mask(mask, own.shape)
+        if mask is None:
+            return own
+        given = self._check_mask(mask, own.shape)
+        return own & given.reshape(given.shape + (1,) * (own.ndim - given.ndim))
+
+    def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        """One boolean for each id, or for each time step of ids with more axes."""
+        array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+        return np.ascontiguousarray(array, bool) if array.shape == shape else as_mask(array, shape)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape, self.output_dim)
@@ -390,6 +401,7 @@ class Dropout(Layer):
     """
 
     supports_masking = True
+    _takes_several = False
     _input_kinds = "fiub"
 
     def __init__(
@@ -444,6 +456,7 @@ class Activation(Layer):
     """
 
     supports_masking = True
+    _takes_several = False
     _input_kinds = "fiub"
 
     def __init__(self, activation: Any, **kwargs: Any) -> None:
@@ -476,6 +489,7 @@ class ReLU(Layer):
     """
 
     supports_masking = True
+    _takes_several = False
     _input_kinds = "fiub"
 
     def __init__(
@@ -539,6 +553,7 @@ class Softmax(Layer):
     """
 
     supports_masking = True
+    _takes_several = False
     _input_kinds = "fiub"
 
     def __init__(self, axis: int | Sequence[int] | None = -1, **kwargs: Any) -> None:
@@ -586,6 +601,8 @@ class Flatten(Layer):
     >>> Flatten()(np.zeros((2, 3, 4))).shape
     (2, 12)
     """
+
+    _takes_several = False
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -37,6 +37,7 @@ class RecurrentWeights(Layer):
     """Kernel (D, G * H), recurrent kernel (H, G * H), bias; subclasses say which cell of the core they are."""
 
     _input_kinds = "fiub"
+    _takes_several = False
     _gates = 1
     # Whether the cell has recurrent_activation.
     _gated = False

@@ -21,6 +21,7 @@ class _GlobalPooling1D(Layer, ABC):
     """What the three share: steps that are masked or past the length do not count; ``keepdims`` gives (B, 1, D)."""
 
     supports_masking = True
+    _takes_several = False
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

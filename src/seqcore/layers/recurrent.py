@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from .. import _core
 from .. import random as _random
-from .._validation import default_only
+from .._validation import default_only, real
 from ..autograd import (
     Gradient,
     Tensor,
+    Variable,
     gradient_home,
     has_gradient_homes,
     is_recording,
@@ -149,6 +150,24 @@ def with_features(array: Array) -> Array:
         # A broadcast gradient has strides of 0, which the core need not know.
         return array if array.strides[0] and array.strides[1] else np.array(array, order="C")
     return np.ascontiguousarray(array)
+
+
+class CarriedState(Variable):
+    """One state of a stateful layer; ``assign`` writes into the layer."""
+
+    __slots__ = ("_layer", "_index")
+
+    def __init__(self, layer: RecurrentLayer, index: int, array: Array) -> None:
+        super().__init__(array, trainable=False, name=f"{layer.name}/state_{index}")
+        self._layer, self._index = layer, index
+
+    def assign(self, value: Any) -> CarriedState:
+        states = self._layer._state
+        if states is None or states[self._index].shape != self.shape:
+            raise ValueError(f"value: expected a state that {self.name!r} still carries; read layer.states again")
+        super().assign(value)
+        self._layer._state = [self._array.copy() if i == self._index else one for i, one in enumerate(states)]
+        return self
 
 
 class RecurrentLayer(RecurrentWeights):
@@ -319,23 +338,52 @@ class RecurrentLayer(RecurrentWeights):
         return [_random.generator().normal(0, self._stddev, shape).astype(self._dtype) for shape in shapes]
 
     @property
-    def states(self) -> list[Tensor] | None:
-        """The carried state of a stateful layer, None before its first call."""
-        return None if self._state is None else [Tensor(one.copy()) for one in self._state]
+    def states(self) -> list[Variable] | None:
+        """The carried state of a stateful layer, None before its first call.
 
-    def reset_states(self, stddev: float = 0.0) -> None:
-        """Sets the carried state to zero, or to normal noise of that standard deviation.
+        ``layer.states = [h, c]`` and ``layer.states[0].assign(h)`` write it; arrays (B, units), all or none of them.
+        """
+        if self._state is None:
+            return None
+        return [CarriedState(self, i, array) for i, array in enumerate(self._state)]
+
+    @states.setter
+    def states(self, states: Any) -> None:
+        self._state = None if states is None else self._checked_states(states)
+
+    def _checked_states(self, states: Any) -> list[Array]:
+        """States of a user as arrays of the layer's own, or the error; nothing is changed."""
+        if not self.stateful:
+            raise ValueError(f"states: expected a layer with stateful=True, got {self.name!r}")
+        if np.isscalar(states):
+            raise ValueError(f"states: expected a list of arrays for {self.name!r}, got {states!r}; noise is stddev=")
+        given = states if isinstance(states, (list, tuple)) else [states]
+        batch = None if self._state is None else self._state[0].shape[0]
+        if batch is None:
+            shape = np.shape(given[0]) if given else ()
+            batch = shape[0] if len(shape) == 2 else 1
+        return [np.array(one._array, order="C") for one in self._given_state("states", given, batch)]
+
+    def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
+        """Sets the carried state to zero, to normal noise of that standard deviation, or to the given states.
+
+        Args:
+            states: one array (B, units) per state, for instance [h, c].
+            stddev: of the noise; at most one of the two.
 
         Raises:
-            ValueError: for a negative ``stddev``.
+            ValueError: for states that do not fit (nothing is changed then), and for a negative ``stddev``.
         """
-        if not stddev >= 0:
-            raise ValueError(f"stddev: expected a number >= 0, got {stddev!r}")
-        self._stddev = float(stddev)
-        if self._state is not None:
+        stddev = real("stddev", stddev, 0)
+        if states is not None:
+            given = self._checked_states(states)
+            if stddev:
+                raise ValueError("states, stddev: expected at most one of them, got both")
+            self._state = given
+        elif self._state is not None:
+            self._stddev = stddev
             self._state = self._noise(self._state[0].shape[0])
-
-    reset_state = reset_states
+        self._stddev = stddev
 
     def _take_state(self) -> Any:
         taken = self._state, self._stddev

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
-from .._validation import default_only
-from ..autograd import Tensor
+from .._validation import NUMBERS, default_only, real
+from ..autograd import Tensor, Variable
+from .arguments import as_mask
 from .base import Layer
+from .building import output_shape
 from .context import ContextRNN
 from .recurrent import RecurrentLayer, run
 from .registry import deserialize, register, serialize
@@ -47,6 +50,7 @@ class Bidirectional(Layer):
     """
 
     supports_masking = True
+    _takes_several = False
     _input_kinds = "fiub"
 
     def __init__(
@@ -113,6 +117,30 @@ class Bidirectional(Layer):
         return self.forward_layer.stateful
 
     @property
+    def states(self) -> list[Variable] | None:
+        """The carried states of the forward layer, then those of the backward layer; see ``LSTM.states``."""
+        first, second = self.forward_layer.states, self.backward_layer.states
+        return None if first is None or second is None else [*first, *second]
+
+    @states.setter
+    def states(self, states: Any) -> None:
+        layers = (self.forward_layer, self.backward_layer)
+        given = self._split_state(states, "states")
+        checked = [None if one is None else layer._checked_states(one) for layer, one in zip(layers, given)]
+        for layer, state in zip(layers, checked):
+            layer._state = state
+
+    def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
+        """As the recurrent layers' own; states are those of the forward layer, then those of the backward layer."""
+        stddev = real("stddev", stddev, 0)
+        if states is None:
+            super().reset_states(stddev=stddev)
+        elif stddev:
+            raise ValueError("states, stddev: expected at most one of them, got both")
+        else:
+            self.states = states
+
+    @property
     def step_gradients(self) -> bool:
         """Whether the way back stores dL/dh_t in ``last_step_gradients`` of both layers."""
         return self.forward_layer.step_gradients
@@ -155,13 +183,13 @@ class Bidirectional(Layer):
             return y
         return [*y, *states] if isinstance(y, list) else [y, *states]
 
-    def _split_state(self, given: Any) -> tuple[Any, Any]:
+    def _split_state(self, given: Any, name: str = "initial_state") -> tuple[Any, Any]:
         if given is None:
             return None, None
         n, m = len(self.forward_layer._state_sizes()), len(self.backward_layer._state_sizes())
         if not isinstance(given, (list, tuple)) or len(given) != n + m:
             got = len(given) if isinstance(given, (list, tuple)) else type(given).__name__
-            raise ValueError(f"initial_state: expected a list of {n + m} states for layer {self.name!r}, got {got}")
+            raise ValueError(f"{name}: expected a list of {n + m} states for layer {self.name!r}, got {got}")
         return list(given[:n]), list(given[n:])
 
     def _is_joint(self) -> bool:
@@ -275,7 +303,9 @@ class TimeDistributed(Layer):
     Args:
         layer: takes (B * T, ...).
 
-    Call: x (B, T, ...) gives (B, T, ...).
+    Call: ``layer(x, mask=None, training=False)``; x (B, T, ...) gives (B, T, ...). A mask (B, T) belongs to the steps
+    and goes on; of a mask (B, T, S), that of words in sentences for instance, the layer inside gets (B * T, S), and
+    steps without anything valid are masked in what follows.
 
     >>> import numpy as np
     >>> from seqcore.layers import Dense
@@ -284,6 +314,7 @@ class TimeDistributed(Layer):
     """
 
     supports_masking = True
+    _takes_several = False
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:
         if not isinstance(layer, Layer):
@@ -291,17 +322,44 @@ class TimeDistributed(Layer):
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(**kwargs)
         self.layer = layer
+        if not self._trainable:
+            layer.trainable = False
         self._input_kinds = layer._input_kinds
 
-    def call(self, inputs: Tensor, training: Any = False) -> Tensor:
-        if inputs.ndim < 2:
-            raise ValueError(f"inputs: expected shape (batch, time, ...) for layer {self.name!r}, got {inputs.shape}")
-        lead = inputs.shape[:2]
-        y = self.layer(ops.reshape(inputs, (-1, *inputs.shape[2:])), training=training)
-        return ops.reshape(y, (*lead, *y.shape[1:]))
+    def _step_shape(self, input_shape: Any) -> Any:
+        """The shape that the layer inside gets."""
+        if len(input_shape) < 2:
+            raise ValueError(
+                f"inputs: expected shape (batch, time, ...) for layer {self.name!r}, got {tuple(input_shape)}"
+            )
+        return (None, *input_shape[2:])
+
+    def build(self, input_shape: Any) -> None:
+        shape = self._step_shape(input_shape)
+        if not self.layer.built:
+            self.layer._build_with(shape)
+        self.built = True
+
+    def call(self, inputs: Tensor, mask: Any = None, training: Any = False) -> Any:
+        self._step_shape(inputs.shape)
+        x = ops.reshape(inputs, (-1, *inputs.shape[2:]))
+        if mask is not None and mask.ndim > 2:
+            x.mask = mask.reshape(-1, *mask.shape[2:])
+        return _with_steps(self.layer(x, training=training), inputs.shape[:2], mask)
+
+    def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        array: Array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+        if array.ndim < 3 or array.dtype.kind not in NUMBERS:
+            return as_mask(array, shape)
+        if array.shape != shape[: array.ndim]:
+            raise ValueError(f"mask: expected booleans of shape {shape[: array.ndim]}, got shape {array.shape}")
+        return np.ascontiguousarray(array, bool)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (*input_shape[:2], *self.layer.compute_output_shape((None, *input_shape[2:]))[1:])
+        inner = output_shape(self.layer, self._step_shape(input_shape))
+        if isinstance(inner, list):
+            return [(*input_shape[:2], *one[1:]) for one in inner]
+        return (*input_shape[:2], *inner[1:])
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": serialize(self.layer)}
@@ -309,3 +367,18 @@ class TimeDistributed(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TimeDistributed:
         return cls(**{**config, "layer": deserialize(config["layer"])})
+
+
+def _with_steps(y: Any, lead: tuple[int, ...], mask: Array | None) -> Any:
+    """The outputs of B * T rows as (B, T, ...), with the mask of what is inside a step, or of the steps themselves.
+
+    A step that had a mask inside and lost it (a sentence that became one vector) counts if anything in it did.
+    """
+    if isinstance(y, (list, tuple)):
+        return [_with_steps(one, lead, mask) for one in y]
+    out = ops.reshape(y, (*lead, *y.shape[1:]))
+    if y.mask is not None:
+        out.mask = y.mask.reshape(*lead, *y.mask.shape[1:])
+    elif mask is not None:
+        out.mask = np.asarray(mask.reshape(*lead, -1).any(axis=2))
+    return out

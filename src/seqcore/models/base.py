@@ -16,6 +16,7 @@ from .. import io
 from .._validation import default_only
 from ..autograd import Tensor
 from ..layers.base import Build, Layer
+from ..layers.building import not_built, unbuild, zeros
 from ..training import Trainable
 
 if TYPE_CHECKING:
@@ -321,15 +322,6 @@ class Model(Trainable):
 # ---------------------------------------------------------------- helpers
 
 
-def zeros(shape: Any) -> Any:
-    """Zeros of a shape (or several), 1 standing for None."""
-    if isinstance(shape, dict):
-        raise TypeError("input_shape: expected a shape or a list of shapes, got a dict")
-    if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], (list, tuple)):
-        return [zeros(one) for one in shape]
-    return np.zeros([1 if size is None else size for size in shape], np.float32)
-
-
 def _describe(value: Any) -> Any:
     """Structure, shapes and types of an argument of ``call``, for JSON."""
     if isinstance(value, (Tensor, np.ndarray)):
@@ -345,15 +337,3 @@ def _from_description(description: Any) -> Any:
     if "items" in description:
         return [_from_description(one) for one in description["items"]]
     return description["value"]
-
-
-def not_built(layers: Sequence[Layer]) -> list[tuple[Layer, int]]:
-    """The layers that are not built, each with the number of weights it has nevertheless."""
-    return [(layer, len(layer._own)) for layer in layers if not layer.built]
-
-
-def unbuild(layers: Sequence[tuple[Layer, int]]) -> None:
-    """Takes back what a failing first call has built."""
-    for layer, count in layers:
-        del layer._own[count:]
-        layer.built = False

@@ -11,10 +11,11 @@ from .._validation import default_only
 from ..autograd import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.base import Layer
+from ..layers.building import build_layer, not_built, output_shape, unbuild
 from ..layers.registry import deserialize, register, serialize
 from ..steps import structure
 from ..training import single_input
-from .base import Hidden, Model, depth, not_built, unbuild, zeros
+from .base import Hidden, Model, depth
 from .stream import Stream
 
 
@@ -74,12 +75,14 @@ class Sequential(Model):
             raise ValueError(
                 f"layer: expected a layer with a new name in model {self.name!r}, got {layer.name!r} again"
             )
+        if not self._trainable:
+            layer.trainable = False
         start = self._shape
         if not self._stack and start is None:
             start = layer._batch_input_shape
         after = None
         if start is not None:
-            after = _build_layer(layer, start)
+            after = build_layer(layer, start)
             if not self._stack:
                 self._build_shape = start
         elif self.built:
@@ -100,7 +103,7 @@ class Sequential(Model):
         shape = self._build_shape
         if shape is not None:
             for one in self._stack:
-                shape = _output_shape(one, shape)
+                shape = output_shape(one, shape)
         self._shape = shape
         self._changed()
         return layer
@@ -230,7 +233,7 @@ class Sequential(Model):
         after: Any = shape
         try:
             for layer in self._stack:
-                after = _build_layer(layer, after)
+                after = build_layer(layer, after)
         except BaseException:
             unbuild(unbuilt)
             raise
@@ -249,14 +252,14 @@ class Sequential(Model):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for inputs of ``input_shape``."""
         for layer in self._stack:
-            input_shape = _output_shape(layer, input_shape)
+            input_shape = output_shape(layer, input_shape)
         return input_shape
 
     def _layer_shapes(self) -> list[tuple[Layer, Any]]:
         found: list[tuple[Layer, Any]] = []
         shape = self._build_shape
         for layer in self._stack:
-            shape = None if shape is None else _output_shape(layer, shape)
+            shape = None if shape is None else output_shape(layer, shape)
             found.append((layer, shape))
         return found
 
@@ -297,20 +300,3 @@ class Sequential(Model):
             super()._add_to_stream(stream)
         for layer in self._stack:
             layer._add_to_stream(stream)
-
-
-def _build_layer(layer: Layer, shape: Any) -> Any:
-    """Builds ``layer`` for inputs of ``shape``, unless it is built, and returns the shape of its outputs."""
-    layer._build_with(shape)
-    return _output_shape(layer, shape)
-
-
-def _output_shape(layer: Layer, shape: Any) -> Any:
-    """What the layer says, or for a class of the user that says nothing, what a call on zeros shows."""
-    if type(layer).compute_output_shape is not Layer.compute_output_shape or type(layer).__module__.startswith(
-        "seqcore."
-    ):
-        return layer.compute_output_shape(shape)
-    with layer.state_scope():
-        y = layer(zeros(shape))
-    return (shape[0], *y.shape[1:])

@@ -1,0 +1,97 @@
+"""Building from shapes alone: layers that hold layers make all weights before the first call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..autograd import stop_recording
+
+if TYPE_CHECKING:
+    from .base import Layer
+
+
+def zeros(shape: Any, size: int = 1) -> Any:
+    """Zeros of a shape (or several), ``size`` standing for None."""
+    if isinstance(shape, dict):
+        raise TypeError("input_shape: expected a shape or a list of shapes, got a dict")
+    if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], (list, tuple)):
+        return [zeros(one, size) for one in shape]
+    return np.zeros([size if n is None else n for n in shape], np.float32)
+
+
+def call_on_zeros(layer: Layer, shape: Any, size: int = 1) -> Any:
+    """What the layer makes of zeros: no tape, no state and no dropout counter sees the call."""
+    with layer.state_scope(), stop_recording():
+        return layer(zeros(shape, size), training=False)
+
+
+def build_layer(layer: Layer, shape: Any) -> Any:
+    """Builds ``layer`` for inputs of ``shape``, unless it is built, and returns the shape of its outputs."""
+    layer._build_with(shape)
+    return output_shape(layer, shape)
+
+
+def build_inside(layer: Layer, shape: Any) -> None:
+    """Builds the layers inside that ``build`` has left, by a call on zeros.
+
+    Raises:
+        ValueError: for a shape with None where a weight needs a number.
+    """
+    if all(inner.built for inner in layer.layers_inside()):
+        return
+    layer.built = True
+    call_on_zeros(layer, shape)
+    if isinstance(shape, tuple) and None in shape[1:]:
+        # What was built for 1 in the place of None must take any other size.
+        try:
+            call_on_zeros(layer, shape, 2)
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"input_shape: expected sizes that layer {layer.name!r} can be built for, got {shape}"
+            ) from None
+
+
+def output_shape(layer: Layer, shape: Any) -> Any:
+    """What the layer says, or for a class of the user that says nothing, what a call on zeros shows."""
+    from .base import Layer
+
+    own = type(layer).compute_output_shape is not Layer.compute_output_shape
+    if own or type(layer).__module__.startswith("seqcore."):
+        return layer.compute_output_shape(shape)
+    batch = shape[0][0] if isinstance(shape[0], (list, tuple)) else shape[0]
+    y = call_on_zeros(layer, shape)
+    shapes = [(batch, *one.shape[1:]) for one in (y if isinstance(y, (list, tuple)) else [y])]
+    return shapes if isinstance(y, (list, tuple)) else shapes[0]
+
+
+class Build(NamedTuple):
+    """The thread that builds a layer, and what the layer had before: the number of its weights, its attributes."""
+
+    thread: int
+    weights: int
+    attributes: frozenset[str]
+
+    @classmethod
+    def of(cls, layer: Layer) -> Build:
+        return cls(threading.get_ident(), len(layer._own), frozenset((*layer.__dict__, "_building")))
+
+    def undo(self, layer: Layer) -> None:
+        layer.built = False
+        del layer._own[self.weights :]
+        for name in layer.__dict__.keys() - self.attributes:
+            delattr(layer, name)
+
+
+def not_built(layers: Sequence[Layer]) -> list[tuple[Layer, Build]]:
+    """The layers that are not built, each with what it has nevertheless."""
+    return [(layer, Build.of(layer)) for layer in layers if not layer.built]
+
+
+def unbuild(layers: Sequence[tuple[Layer, Build]]) -> None:
+    """Takes back what a failing build has made."""
+    for layer, before in layers:
+        before.undo(layer)
