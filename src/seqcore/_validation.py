@@ -145,6 +145,11 @@ def default_only(name: str, value: Any, default: Any, reason: str) -> None:
     raise ValueError(f"{name}: expected {accepted[0]!r} ({reason}), got {short_repr(value)}")
 
 
+def no_name(name: Any, default: str | None = None) -> None:
+    """Accepts TensorFlow's ``name=`` of an operation as None or its default."""
+    default_only("name", name, (None, default), "operations have no names")
+
+
 def short_repr(value: Any, limit: int = 80) -> str:
     """``repr(value)`` in one line of at most ``limit`` characters, for messages."""
     text = " ".join(repr(value).split())

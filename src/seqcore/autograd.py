@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ._validation import NUMBERS, as_dtype, first_element, is_array, refuse_masked
+from ._validation import NUMBERS, as_dtype, default_only, first_element, is_array, refuse_masked
 
 Array = NDArray[Any]
 
@@ -413,6 +413,7 @@ class GradientTape:
 
     Args:
         persistent: allows more than one call of :meth:`gradient`.
+        watch_accessed_variables: accepted as True alone.
 
     >>> w = Variable(3.0)
     >>> with GradientTape() as tape:
@@ -421,7 +422,10 @@ class GradientTape:
     6.0
     """
 
-    def __init__(self, persistent: bool = False) -> None:
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
+        default_only(
+            "watch_accessed_variables", watch_accessed_variables, True, "trainable=False keeps a variable off all tapes"
+        )
         self._persistent = persistent
         self._nodes: list[_Node] = []
         self._tracked: set[int] = set()
@@ -455,13 +459,16 @@ class GradientTape:
         for out in node[0]:
             self._tracked.add(id(out))
 
-    def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
+    def gradient(
+        self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: str = "none"
+    ) -> Any:
         """Gradients of ``target`` with respect to ``sources``.
 
         Args:
             target: a tensor, or a list of tensors whose sum is meant.
             sources: a tensor or variable, or a (nested) list or dict of them.
             output_gradients: gradient of each target (same shape), ones by default.
+            unconnected_gradients: "none", or "zero" for zeros where the target does not depend on the source.
 
         Returns:
             In the structure of ``sources``: a Tensor, an :class:`IndexedSlices`, or None where the target does not
@@ -471,6 +478,8 @@ class GradientTape:
             RuntimeError: on a second call without ``persistent=True``, for a weight that was changed after it was used,
                 and for gradients of gradients.
         """
+        if unconnected_gradients not in ("none", "zero"):
+            raise ValueError(f"unconnected_gradients: expected 'none' or 'zero', got {unconnected_gradients!r}")
         flat: Any = sources
         flat_already = isinstance(sources, (list, tuple)) and _are_tensors(sources)
         if not flat_already:
@@ -487,6 +496,8 @@ class GradientTape:
             raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
         found = self._run(targets, given, flat)
         results = [tensor_of(g) if isinstance(g, np.ndarray) else g for g in found]
+        if unconnected_gradients == "zero":
+            results = [Tensor(np.zeros_like(x._array)) if g is None else g for g, x in zip(results, flat, strict=True)]
         for tape in _local.tapes:
             if tape is not self and any(map(tape._follows, targets)):
                 dense = tuple(g for g in results if isinstance(g, Tensor))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._validation import default_only, no_name
 from .autograd import Gradient, IndexedSlices, Tensor, as_array, floatx
 from .tensors import as_tensor, fit, float_tensor, wrap
 
@@ -24,29 +25,34 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
     return wrap(np.minimum(np.maximum(p, low), high), (a,), lambda g: (fit(np.where(inside, g, 0), a),))
 
 
-def clip_by_value(t: Any, clip_value_min: float, clip_value_max: float) -> Any:
+def clip_by_value(t: Any, clip_value_min: float, clip_value_max: float, name: None = None) -> Any:
     """Each element at least ``clip_value_min`` and at most ``clip_value_max``.
 
     Args:
         t: a tensor or array; IndexedSlices stay such.
         clip_value_min, clip_value_max: the bounds.
+        name: accepted as None alone, here and below.
 
     >>> clip_by_value([-7.0, 0.5], -5, 5).numpy()
     array([-5. ,  0.5], dtype=float32)
     """
+    no_name(name)
     if isinstance(t, IndexedSlices):
         t = t.unique()
         return IndexedSlices(np.clip(t.values, clip_value_min, clip_value_max), t.indices, t.shape, t.axis)
     return clip(t, clip_value_min, clip_value_max)
 
 
-def clip_by_norm(t: Any, clip_norm: float) -> Any:
+def clip_by_norm(t: Any, clip_norm: float, axes: None = None, name: None = None) -> Any:
     """t times min(1, clip_norm / norm(t)), with the Euclidean norm of all elements.
 
     Args:
         t: a tensor or array; IndexedSlices stay such.
         clip_norm: positive number.
+        axes: accepted as None alone.
     """
+    no_name(name)
+    default_only("axes", axes, None, "the norm is that of all elements")
     _check_norm(clip_norm)
     if isinstance(t, IndexedSlices):
         t = t.unique()
@@ -65,16 +71,19 @@ def clip_by_norm(t: Any, clip_norm: float) -> Any:
     return wrap(p * scale, (a,), backward)
 
 
-def global_norm(t_list: Iterable[Any]) -> Tensor:
+def global_norm(t_list: Iterable[Any], name: None = None) -> Tensor:
     """Euclidean norm of all elements of several gradients together; None counts nothing. It has no gradient.
 
     >>> float(global_norm([[3.0], None, [4.0]]))
     5.0
     """
+    no_name(name)
     return Tensor(np.asarray(_norm([_values(one) for one in t_list if one is not None]), floatx()))
 
 
-def clip_by_global_norm(t_list: Iterable[Any], clip_norm: float, use_norm: Any = None) -> tuple[list[Any], Tensor]:
+def clip_by_global_norm(
+    t_list: Iterable[Any], clip_norm: float, use_norm: Any = None, name: None = None
+) -> tuple[list[Any], Tensor]:
     """Gradients times clip_norm / max(norm of all together, clip_norm).
 
     Args:
@@ -91,6 +100,7 @@ def clip_by_global_norm(t_list: Iterable[Any], clip_norm: float, use_norm: Any =
     >>> float(norm), [one.item() for one in clipped]
     (10.0, [3.0, 4.0])
     """
+    no_name(name)
     _check_norm(clip_norm)
     items = [one.unique() if isinstance(one, IndexedSlices) else one for one in t_list]
     norm = global_norm(items) if use_norm is None else as_tensor(use_norm)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
+from ._validation import no_name
 from .autograd import Array, Gradient, IndexedSlices, Tensor, Variable, is_recording, record, taken
 from .sampling import checked_values, series, true_ids, whole_number
 from .tensors import float_tensor
@@ -45,6 +46,7 @@ def nce_loss(
     num_true: int = 1,
     sampled_values: Any = None,
     remove_accidental_hits: bool = False,
+    name: str | None = "nce_loss",
     seed: Any = None,
 ) -> Tensor:
     """Noise-contrastive estimation: a logistic loss that tells the true classes from sampled noise.
@@ -63,6 +65,7 @@ def nce_loss(
         sampled_values: what a sampler of :mod:`seqcore.sampling` returned. By default
             ``log_uniform_candidate_sampler(..., unique=True)``, for which ids must be ranks by frequency.
         remove_accidental_hits: leaves samples that are a true class of the row out.
+        name: accepted at its default alone.
         seed: of the default sampler; see there.
 
     Returns:
@@ -78,6 +81,7 @@ def nce_loss(
     >>> loss.shape
     (2,)
     """
+    no_name(name, "nce_loss")
     arguments = (weights, biases, labels, inputs, num_sampled, num_classes, num_true, sampled_values)
     return _sampled_loss(NCE, *arguments, remove_accidental_hits, seed)
 
@@ -93,6 +97,7 @@ def sampled_softmax_loss(
     sampled_values: Any = None,
     remove_accidental_hits: bool = True,
     seed: Any = None,
+    name: str | None = "sampled_softmax_loss",
 ) -> Tensor:
     """Cross-entropy of a softmax over the true classes and the samples alone.
 
@@ -108,6 +113,7 @@ def sampled_softmax_loss(
     >>> f"{loss.item():.4f}"  # log(4): the full softmax
     '1.3863'
     """
+    no_name(name, "sampled_softmax_loss")
     arguments = (weights, biases, labels, inputs, num_sampled, num_classes, num_true, sampled_values)
     return _sampled_loss(SAMPLED_SOFTMAX, *arguments, remove_accidental_hits, seed)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _core
 from . import random as _random
+from ._validation import default_only, no_name
 from .autograd import Array, Tensor, float_dtype
 from .tensors import as_ids
 
@@ -93,7 +94,13 @@ class UnigramTable:
 
 
 def log_uniform_candidate_sampler(
-    true_classes: Any, num_true: int, num_sampled: int, unique: bool, range_max: int, seed: Any = None
+    true_classes: Any,
+    num_true: int,
+    num_sampled: int,
+    unique: bool,
+    range_max: int,
+    seed: Any = None,
+    name: None = None,
 ) -> SampledValues:
     """Samples P(k) = (log(k + 2) - log(k + 1)) / log(range_max + 1): Zipf's law, where ids are ranks by frequency.
 
@@ -117,17 +124,25 @@ def log_uniform_candidate_sampler(
     >>> len(set(sampled.tolist())), true_expected.shape, sampled_expected.shape
     (4, (2, 1), (4,))
     """
+    no_name(name)
     return _sample("log_uniform", true_classes, num_true, num_sampled, unique, range_max, seed)
 
 
 def uniform_candidate_sampler(
-    true_classes: Any, num_true: int, num_sampled: int, unique: bool, range_max: int, seed: Any = None
+    true_classes: Any,
+    num_true: int,
+    num_sampled: int,
+    unique: bool,
+    range_max: int,
+    seed: Any = None,
+    name: None = None,
 ) -> SampledValues:
     """Samples every class with the same probability; see :func:`log_uniform_candidate_sampler`.
 
     >>> uniform_candidate_sampler([[0]], 1, 5, False, 10).sampled_expected_count
     array([0.5, 0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
+    no_name(name)
     return _sample("uniform", true_classes, num_true, num_sampled, unique, range_max, seed)
 
 
@@ -137,21 +152,31 @@ def fixed_unigram_candidate_sampler(
     num_sampled: int,
     unique: bool,
     range_max: int,
-    *,
-    unigrams: Any,
+    vocab_file: str = "",
     distortion: float = 1.0,
+    num_reserved_ids: int = 0,
+    num_shards: int = 1,
+    shard: int = 0,
+    unigrams: Any = (),
     seed: Any = None,
+    name: None = None,
 ) -> SampledValues:
     """Samples in proportion to counts raised to a power; see :func:`log_uniform_candidate_sampler`.
 
     Args:
         unigrams: (range_max,) counts, or a :class:`UnigramTable`, which is built once for many calls.
         distortion: the power, where ``unigrams`` are counts.
+        vocab_file, num_reserved_ids, num_shards, shard, name: accepted at TensorFlow's defaults alone.
 
     >>> drawn = fixed_unigram_candidate_sampler([[0]], 1, 3, False, 3, unigrams=[0, 7, 0]).sampled_candidates
     >>> drawn.tolist()
     [1, 1, 1]
     """
+    no_name(name)
+    default_only("vocab_file", vocab_file, "", "counts come as unigrams")
+    default_only("num_reserved_ids", num_reserved_ids, 0, "give reserved ids the count 0")
+    default_only("num_shards", num_shards, 1, "one process samples all classes")
+    default_only("shard", shard, 0, "one process samples all classes")
     if not isinstance(unigrams, UnigramTable):
         unigrams = UnigramTable(unigrams, distortion)
     elif distortion not in (1.0, unigrams.distortion):
@@ -160,7 +185,7 @@ def fixed_unigram_candidate_sampler(
 
 
 def compute_accidental_hits(
-    true_classes: Any, sampled_candidates: Any, num_true: int, seed: Any = None
+    true_classes: Any, sampled_candidates: Any, num_true: int, seed: Any = None, name: None = None
 ) -> AccidentalHits:
     """The samples that are a true class of a row, to be left out of its loss.
 
@@ -174,6 +199,7 @@ def compute_accidental_hits(
     >>> hits.indices.tolist(), hits.ids.tolist()
     ([1, 1], [0, 2])
     """
+    no_name(name)
     labels = true_ids(true_classes, num_true, MOST_CLASSES)
     sampled = as_ids(sampled_candidates, "sampled_candidates", MOST_CLASSES)
     if sampled.ndim != 1:
