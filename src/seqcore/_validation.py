@@ -156,6 +156,24 @@ def short_repr(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def plain_name(name: str, value: Any) -> str:
+    """The name of a file or folder that comes from a file or a user and is joined to a folder.
+
+    Raises:
+        ValueError: anything that leads elsewhere, on any system: an empty name, ``.`` and ``..``, separators, drives,
+            control characters.
+
+    >>> plain_name("file", "ptb.train.txt")
+    'ptb.train.txt'
+    >>> plain_name("file", "../ptb.train.txt")
+    Traceback (most recent call last):
+    ValueError: file: expected a name without folders, got '../ptb.train.txt'
+    """
+    if not isinstance(value, str) or value in ("", ".", "..") or not value.isprintable() or set(value) & set("/\\:"):
+        raise ValueError(f"{name}: expected a name without folders, got {short_repr(value)}")
+    return value
+
+
 def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
     """The NumPy type of a ``dtype=`` argument; None is no type, callers put their default in its place.
 

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 # What a model file or a run's folder may be called on the command line, the first that exists.
 _MODELS_OF_A_RUN = ("best.safetensors", "last.safetensors", "model.safetensors")
 
+# Data sets that need no file.
+_BUILT_IN = {
+    "grammar": "sentences of a probabilistic grammar of known entropy",
+    "digits": "images of digits, with scikit-learn",
+    "seasonal": "noisy sums of seasons whose best forecast is known",
+    "price": "a random walk like a price",
+}
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
@@ -281,11 +289,13 @@ def _predict_language(arguments: argparse.Namespace, model: Any, texts: list[str
 def _predict_array(arguments: argparse.Namespace) -> int:
     import numpy as np
 
+    from .saving.numpy_files import read_array
+
     model = _load(arguments.model)
     try:
-        x = np.load(arguments.input, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"--input: expected a .npy file, got {arguments.input!r} ({error})") from None
+        x = read_array(arguments.input)
+    except ValueError as error:
+        raise ValueError(f"--input: {error}") from None
     describe = _describe_of(model)
     if describe is not None:
         found = describe(model, x)
@@ -318,12 +328,11 @@ def _data(arguments: argparse.Namespace) -> int:
     if arguments.fetch is not None:
         print(download(arguments.fetch, folder, None if arguments.sources is None else sources))
         return 0
-    print("grammar     built in: sentences of a probabilistic grammar of known entropy")
-    print("digits      built in: images of digits, with scikit-learn")
-    print("seasonal    built in: noisy sums of seasons whose best forecast is known")
-    print("price       built in: a random walk like a price")
+    width = 1 + max(map(len, [*sources, *_BUILT_IN]))
+    for name, description in _BUILT_IN.items():
+        print(f"{name:<{width}}built in: {description}")
     for name, files in sources.items():
         missing = [one.file for one in files if not (folder / name / one.file).is_file()]
         state = f"missing {', '.join(missing)}: seqcore data {name}" if missing else "there"
-        print(f"{name:<12}{folder / name}: {state}")
+        print(f"{name:<{width}}{folder / name}: {state}")
     return 0

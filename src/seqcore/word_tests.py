@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .text import PathLike, read_lines
+from ._validation import short_repr
+from .text.files import PathLike, path_of, read_lines
 
 if TYPE_CHECKING:
     from .vectors import KeyedVectors
@@ -114,7 +115,7 @@ def evaluate_pairs(
     left: list[int] = []
     right: list[int] = []
     unknown = 0
-    for line in read_lines(pairs):
+    for number, line in enumerate(read_lines(pairs), 1):
         parts = line.split(delimiter)
         if line.startswith("#") or len(parts) != 3:
             continue
@@ -122,6 +123,8 @@ def evaluate_pairs(
             score = float(parts[2])
         except ValueError:
             continue
+        if not math.isfinite(score):
+            raise ValueError(f"{path_of(pairs)}, line {number}: expected a finite score, got {short_repr(parts[2])}")
         one, other = (rows.get(part.upper() if case_insensitive else part, -1) for part in parts[:2])
         if min(one, other) < 0:
             unknown += 1
@@ -164,6 +167,8 @@ def pearson(x: Any, y: Any) -> tuple[float, float]:
     a, b = (np.asarray(values, np.float64) for values in (x, y))
     if len(a) < 2:
         return math.nan, math.nan
+    # Divided by the largest, so that no square is too large for a float.
+    a, b = (values / (np.abs(values).max() or 1.0) for values in (a, b))
     a, b = a - a.mean(), b - b.mean()
     scale = math.sqrt(float(a @ a)) * math.sqrt(float(b @ b))
     if scale == 0:

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..text import PathLike
+from .._validation import plain_name, short_repr
+from ..text.files import PathLike, path_of, read_json
+
+_ADDRESSES = ("https://", "http://", "ftp://")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file to download: its name here, its address, its sha256."""
+    """One file to download.
+
+    Args:
+        file: its name in the data set's folder.
+        url: its address (https, http or ftp).
+        sha256: its sum, 64 hexadecimal digits.
+
+    Raises:
+        ValueError: a name that leads out of the folder, another kind of address, no sum.
+    """
 
     file: str
     url: str
     sha256: str
+
+    def __post_init__(self) -> None:
+        plain_name("file", self.file)
+        if not isinstance(self.url, str) or not self.url.startswith(_ADDRESSES):
+            raise ValueError(f"url: expected an address of {', '.join(_ADDRESSES)}, got {short_repr(self.url)}")
+        if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
+            raise ValueError(f"sha256: expected 64 hexadecimal digits, got {short_repr(self.sha256)}")
 
 
 _KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -80,19 +99,32 @@ def load_sources(path: PathLike) -> dict[str, tuple[Source, ...]]:
         path: the file: ``{"ptb": [{"file": "ptb.train.txt", "url": "...", "sha256": "..."}, ...]}``.
 
     Raises:
-        ValueError: not such a file.
+        ValueError: not such a file, or names that lead out of the folder.
+        OSError: it cannot be read.
     """
     try:
-        table = json.loads(Path(path).read_bytes())
-        given = {
-            name: tuple(Source(str(one["file"]), str(one["url"]), str(one["sha256"])) for one in entries)
-            for name, entries in table.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return SOURCES | {name: _sources_of(name, entries) for name, entries in _table(read_json(path)).items()}
+    except ValueError as error:
         raise ValueError(
-            f"path: expected a JSON table of sources with file, url and sha256, got {str(path)!r} ({error})"
+            f"path: expected a JSON table of sources with file, url and sha256, got {path_of(path)!r} ({error})"
         ) from None
-    return SOURCES | given
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, got {short_repr(value)}")
+    return value
+
+
+def _sources_of(name: str, entries: Any) -> tuple[Source, ...]:
+    """The files of one data set."""
+    plain_name("name", name)
+    if not isinstance(entries, list):
+        raise ValueError(f"{name}: expected a list of sources, got {short_repr(entries)}")
+    for entry in entries:
+        if not isinstance(entry, dict) or set(entry) != {"file", "url", "sha256"}:
+            raise ValueError(f"{name}: expected file, url and sha256, got {short_repr(entry)}")
+    return tuple(Source(**entry) for entry in entries)
 
 
 def cache_folder() -> Path:
@@ -116,7 +148,8 @@ def download(name: str, folder: PathLike | None = None, sources: Mapping[str, Se
         ``folder / name``.
 
     Raises:
-        ValueError: an unknown name, or a file whose sha256 is not the expected one.
+        ValueError: an unknown name, one that leads out of the folder (as a link in it may), or a file whose sha256 is
+            not the expected one.
         OSError: the address cannot be reached, or the folder cannot be written.
         ImportError: pooch is not installed.
     """
@@ -129,7 +162,12 @@ def download(name: str, folder: PathLike | None = None, sources: Mapping[str, Se
     except ImportError:
         raise ImportError("downloads need pooch: pip install 'seqcore[experiments]'") from None
     pooch.get_logger().setLevel("ERROR")
-    target = (cache_folder() if folder is None else Path(folder)) / name
+    plain_name("name", name)
+    root = cache_folder() if folder is None else Path(path_of(folder, "folder"))
+    target = root / name
+    for place in (target, *(target / source.file for source in table[name])):
+        if not place.resolve().is_relative_to(root.resolve()):
+            raise ValueError(f"folder: expected no link that leads out of {str(root)!r}, got {str(place)!r}")
     target.mkdir(parents=True, exist_ok=True)
     for source in table[name]:
         _fetch(pooch, source, target)

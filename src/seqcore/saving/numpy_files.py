@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..text.files import open_plain, path_of
+
 Array = NDArray[Any]
 
 _MAGIC = b"\x93NUMPY"
@@ -31,7 +33,25 @@ _SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
 _PIECE = 1 << 20
 
 
-def read_npy(raw: bytes) -> Array | list[Any]:
+def read_array(path: str | os.PathLike[str]) -> Array:
+    """The array of numbers in a ``.npy`` file.
+
+    Raises:
+        ValueError: naming the file: another one, other types, more or fewer values than the header says.
+        OSError: it cannot be read.
+    """
+    with open_plain(path) as file:
+        raw = bytearray(file.read())
+    try:
+        array = read_npy(raw)
+        if isinstance(array, list):
+            raise ValueError("expected numbers, got objects, which are pickled")
+        return array
+    except ValueError as error:
+        raise ValueError(f"{path_of(path)}: expected a .npy file of numbers, got another ({error})") from None
+
+
+def read_npy(raw: bytes | bytearray) -> Array | list[Any]:
     """The array of a ``.npy`` file of numbers, or the list of one of objects: integers, or lists of them.
 
     Args:
@@ -59,7 +79,7 @@ def read_npy(raw: bytes) -> Array | list[Any]:
     if len(shape) > 8:
         raise ValueError(f"expected at most 8 axes, got {len(shape)}")
     if kind == "O":
-        rows = _Lists(raw, end).read()
+        rows = _Lists(bytes(raw), end).read()
         if shape != (len(rows),):
             raise ValueError(f"expected a list for each row of shape {shape}, got {len(rows)}")
         return rows
@@ -70,7 +90,9 @@ def read_npy(raw: bytes) -> Array | list[Any]:
     if len(raw) - end != count * dtype.itemsize:
         raise ValueError(f"expected {count * dtype.itemsize:,} bytes for shape {shape}, got {len(raw) - end:,}")
     array = np.frombuffer(raw, dtype, count, end)
-    return array.reshape(shape, order="F" if fortran == "True" else "C").astype(dtype.newbyteorder("="))
+    array = array.reshape(shape, order="F" if fortran == "True" else "C")
+    # Of bytes that nobody else can change a view will do.
+    return array.astype(dtype.newbyteorder("="), copy=not array.flags.writeable)
 
 
 def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .._validation import NUMBERS, as_dtype, at_least
+from .._validation import NUMBERS, as_dtype, at_least, short_repr
 from ..saving.files import atomic_write
 from .files import PathLike, iterate_words, open_plain, read_json, read_lines, read_text, read_words
 
@@ -73,9 +73,7 @@ class Vocabulary:
         if unknown is not None and unknown not in self._ids:
             raise ValueError(f"unknown: expected one of the words, got {unknown!r}")
         self._unknown = unknown
-        self._counts = None if counts is None else np.asarray(list(counts), np.int64)
-        if self._counts is not None and self._counts.shape != (len(self._words),):
-            raise ValueError(f"counts: expected {len(self._words)} integers, one per word, got {len(self._counts)}")
+        self._counts = None if counts is None else _word_counts(list(counts), len(self._words))
 
     @classmethod
     def from_tokens(
@@ -244,6 +242,15 @@ class Vocabulary:
             return cls.from_dict(read_json(path))
         except ValueError as error:
             raise ValueError(f"path: expected a vocabulary file, got {str(path)!r} ({error})") from None
+
+
+def _word_counts(counts: list[int], words: int) -> NDArray[np.int64]:
+    array = np.asarray(counts)
+    if array.shape != (words,):
+        raise ValueError(f"counts: expected {words} integers, one per word, got {len(counts)}")
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"counts: expected integers 0...{np.iinfo(np.int64).max}, got {short_repr(counts)}")
+    return array.astype(np.int64)
 
 
 def pad_sequences(
