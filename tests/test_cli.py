@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -112,6 +113,9 @@ def test_errors_are_one_line(capsys, words, expected):
     assert expected in error_line(capsys, *words)
 
 
+SOURCE = {"file": "a.txt", "url": "https://127.0.0.1:9/a", "sha256": "0" * 64}
+
+
 def test_data_lists(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("SEQCORE_CACHE", str(tmp_path))
     assert run("data") == 0
@@ -123,6 +127,19 @@ def test_data_lists(capsys, monkeypatch, tmp_path):
     assert run("data") == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("ptb "))
     assert line.endswith("there")
+    (tmp_path / "sources.json").write_text(json.dumps({"x" * 40: [SOURCE]}))
+    assert run("data", "--sources", str(tmp_path / "sources.json")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 9 and all(re.match(r"\S+ +(built in: |/)", line) for line in lines)
+
+
+def test_sources_that_lead_out(capsys, tmp_path):
+    """Files and data sets whose names are paths are refused before anything is made."""
+    for table in ({"x": [SOURCE | {"file": "../../a"}]}, {"x": [SOURCE | {"file": "/tmp/a"}]}, {"../x": [SOURCE]}):
+        (tmp_path / "sources.json").write_text(json.dumps(table))
+        words = "data", next(iter(table)), "--dir", str(tmp_path / "cache"), "--sources", str(tmp_path / "sources.json")
+        assert "expected a name without folders, got" in error_line(capsys, *words)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_bench_is_passed_on(monkeypatch):

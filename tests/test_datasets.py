@@ -6,6 +6,7 @@ import http.server
 import itertools
 import json
 import math
+import os
 import threading
 
 import numpy as np
@@ -277,6 +278,74 @@ def test_unknown_download():
 def test_bad_source_tables(tmp_path, content):
     (tmp_path / "sources.json").write_text(content)
     with pytest.raises(ValueError, match="path: expected a JSON table of sources"):
+        load_sources(tmp_path / "sources.json")
+
+
+_LEADS_ELSEWHERE = [
+    "../x",
+    "..",
+    ".",
+    "",
+    "/etc/x",
+    "a/b",
+    "a\\b",
+    "..\\x",
+    "C:x",
+    "C:\\x",
+    "a\0b",
+    "a\nb",
+    "\\\\host\\x",
+]
+_LEADS_ELSEWHERE += ["~/x", "a/../../b", 3, None, ["a"]]
+
+
+@pytest.mark.parametrize("where", ["file", "name"])
+@pytest.mark.parametrize("bad", _LEADS_ELSEWHERE)
+def test_names_stay_in_their_folder(tmp_path, bad, where):
+    """From a table and from Python, for files and for whole data sets; nothing is made or fetched."""
+    good = {"file": "a.txt", "url": "https://127.0.0.1:9/a", "sha256": "0" * 64}
+    table = {"x": [good | {"file": bad}]} if where == "file" else {str(bad): [good]}
+    (tmp_path / "sources.json").write_text(json.dumps(table))
+    if where == "file" or isinstance(bad, str):
+        with pytest.raises(ValueError, match=f"path: expected a JSON table.*{where}: expected a name without folders"):
+            load_sources(tmp_path / "sources.json")
+    with pytest.raises(ValueError, match=f"{where}: expected a name without folders, got"):
+        if where == "file":
+            Source(bad, good["url"], good["sha256"])
+        else:
+            bad = tuple(bad) if isinstance(bad, list) else bad
+            download(bad, tmp_path / "cache", {bad: (Source(**good),)})
+    assert os.listdir(tmp_path) == ["sources.json"]
+
+
+@pytest.mark.parametrize("link", ["ptb", "ptb/ptb.train.txt"])
+def test_links_that_lead_out_are_refused(tmp_path, link):
+    pytest.importorskip("pooch")
+    (tmp_path / "outside").mkdir()
+    place = tmp_path / "cache" / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "outside" / "x")
+    with pytest.raises(ValueError, match="folder: expected no link that leads out of"):
+        download("ptb", tmp_path / "cache", sources("http://127.0.0.1:9/"))
+    assert not os.listdir(tmp_path / "outside")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"url": "file:///etc/hostname"}, "url: expected an address of https://, http://, ftp://, got 'file:"),
+        ({"url": "../a"}, "url: expected an address"),
+        ({"url": 3}, "url: expected an address"),
+        ({"sha256": ""}, "sha256: expected 64 hexadecimal digits, got ''"),
+        ({"sha256": "0" * 63}, "sha256: expected 64 hexadecimal digits"),
+        ({"sha256": None}, "sha256: expected 64 hexadecimal digits, got None"),
+        ({"mode": 1}, "x: expected file, url and sha256, got"),
+    ],
+)
+def test_bad_sources(tmp_path, change, message):
+    entry = {"file": "a.txt", "url": "https://127.0.0.1:9/a", "sha256": "0" * 64} | change
+    (tmp_path / "sources.json").write_text(json.dumps({"x": [entry]}))
+    with pytest.raises(ValueError, match=message):
         load_sources(tmp_path / "sources.json")
 
 
