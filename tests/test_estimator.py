@@ -1,9 +1,11 @@
 """Word2Vec as its users meet it: gensim's ways, exact resume, files, learning, Ctrl-C, fork."""
 
 import collections
+import copy
 import itertools
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -16,8 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqcore import Word2Vec, io, relations, word2vec
+from seqcore import KeyedVectors, Word2Vec, io, relations, word2vec
 from tests.test_robustness import refused
+
+try:
+    from gensim.models import Word2Vec as GensimWord2Vec
+except ImportError:
+    GensimWord2Vec = None
 
 SMALL = dict(vector_size=12, min_count=2, window=3, workers=1, alpha=0.05, epochs=4, seed=3)
 
@@ -88,15 +95,102 @@ def test_one_stream(sentences):
 
 
 def test_vocabulary(sentences):
-    """Order and counts are Counter's; min_count and max_final_vocab leave out the rarest."""
+    """Order and counts are Counter's; min_count leaves out the rarest, max_final_vocab raises it."""
     ranked = collections.Counter(word for sentence in sentences for word in sentence).most_common()
     for min_count, most in ((1, None), (0, None), (5, None), (5, 20), (1, 7), (1, 10**9)):
         model = Word2Vec(vector_size=2, min_count=min_count, max_final_vocab=most)
         model.build_vocab(sentences)
-        expected = [pair for pair in ranked if pair[1] >= min_count][:most]
-        assert list(zip(model.words, model.counts.tolist())) == expected
-        assert model.corpus_total_words == sum(map(len, sentences))
+        least = min_count if most is None or most >= len(ranked) else max(min_count, ranked[most][1] + 1)
+        assert list(zip(model.words, model.counts.tolist())) == [pair for pair in ranked if pair[1] >= least]
+        assert model.corpus_total_words == sum(map(len, sentences)) and model.effective_min_count == least
     assert model.wv.index_to_key == model.words and model.wv.get_vecattr(ranked[0][0], "count") == ranked[0][1]
+
+
+def expected_vocabulary(sentences, before, min_count, most, sample, rule):
+    """{word: (count, sample_int)} after a corpus, from the rules of gensim 4.4 in plain Python."""
+    raw = collections.Counter(word for sentence in sentences for word in sentence)
+    least = min_count
+    if most is not None and most < len(raw):
+        least = max(least, sorted(raw.values(), reverse=True)[most] + 1)
+    answers = {word: rule(word, count, least) if rule else 0 for word, count in raw.items()}
+    taken = [word for word, count in raw.items() if answers[word] == 2 or (answers[word] != 1 and count >= least)]
+    total = sum(raw[word] for word in taken)
+    limit = total if not sample else sample * total if sample < 1 else int(sample * (3 + 5**0.5) / 2)
+    after = {word: (count + raw[word], keep) for word, (count, keep) in before.items()}
+    for word in taken:
+        chance = min(1.0, ((raw[word] / limit) ** 0.5 + 1) * (limit / raw[word]))
+        after[word] = (after.get(word, (raw[word],))[0], int(chance * (2**32 - 1)))
+    return after
+
+
+def vocabulary(model):
+    return {
+        word: tuple(int(model.wv.get_vecattr(word, name)) for name in ("count", "sample_int")) for word in model.words
+    }
+
+
+CORPORA = st.lists(
+    st.lists(st.sampled_from(["a", "b", "c", "dd", "e1", "f2", "g0"]), max_size=9), min_size=1, max_size=12
+)
+
+
+def by_last_letter(word, count, min_count):
+    return {"1": 1, "2": 2, "0": 0}.get(word[-1])
+
+
+@given(
+    CORPORA,
+    CORPORA,
+    st.sampled_from([0, 1, 2, 4]),
+    st.sampled_from([None, None, 1, 2, 3, 6]),
+    st.sampled_from([0, 1e-3, 0.2, 1, 2, 3.7, 10]),
+    st.sampled_from([None, None, by_last_letter]),
+)
+def test_vocabulary_is_gensims(first, second, min_count, most, sample, rule):
+    """Kept words, counts and the chance to stay, of a new vocabulary and after an update; gensim itself where it is."""
+    settings = dict(vector_size=2, min_count=min_count, max_final_vocab=most, sample=sample)
+    expected = expected_vocabulary(first, {}, min_count, most, sample, rule)
+    model = Word2Vec(**settings)
+    if not expected:
+        refused("min_count" if any(first) else "corpus_iterable", model.build_vocab, first, trim_rule=rule)
+        return
+    model.build_vocab(first, trim_rule=rule)
+    assert vocabulary(model) == expected
+    if not any(second):
+        return
+    model.build_vocab(second, update=True, trim_rule=rule)
+    assert vocabulary(model) == expected_vocabulary(second, expected, min_count, most, sample, rule)
+    counts = Word2Vec(**settings)
+    counts.build_vocab_from_freq(collections.Counter(itertools.chain(*first)), trim_rule=rule)
+    counts.build_vocab_from_freq(collections.Counter(itertools.chain(*second)), trim_rule=rule, update=True)
+    assert vocabulary(counts) == vocabulary(model) and counts.words == model.words
+    if GensimWord2Vec is not None:
+        theirs = GensimWord2Vec(**settings, workers=1)
+        theirs.build_vocab(first, trim_rule=rule)
+        theirs.build_vocab(second, trim_rule=rule, update=True)
+        names = theirs.wv.index_to_key
+        assert vocabulary(model) == {
+            word: tuple(int(theirs.wv.get_vecattr(word, name)) for name in ("count", "sample_int")) for word in names
+        }
+
+
+def test_max_final_vocab_that_leaves_nothing():
+    """Two words that tie at the border both fall."""
+    text = refused("min_count", Word2Vec, [["a", "b"] * 3], max_final_vocab=1, min_count=1)
+    assert "max_final_vocab=1" in text
+
+
+def test_trim_rule_and_settings_for_one_vocabulary(sentences):
+    told = []
+    model = Word2Vec(**SMALL)
+    model.build_vocab(sentences, trim_rule=lambda *asked: told.append(asked) or 0, min_count=4, sample=0)
+    counter = collections.Counter(word for sentence in sentences for word in sentence)
+    assert sorted(told) == sorted((word, count, 4) for word, count in counter.items())
+    assert model.min_count == 4 and model.sample == 0
+    assert Word2Vec(sentences, **SMALL, trim_rule=lambda word, *_: 2 - (word != "paris")).words == ["paris"]
+    refused("trim_rule", Word2Vec, sentences, trim_rule=lambda *asked: "keep")
+    for name, value in (("trim_rule", by_last_letter), ("callbacks", [1]), ("verbose", 1)):
+        refused(name, Word2Vec, **{name: value})
 
 
 @pytest.mark.parametrize("source", ["lists", "file"])
@@ -110,31 +204,307 @@ def test_added_words(source, tmp_path):
     vectors, targets = model.wv.vectors.copy(), model.syn1neg.copy()
     model.build_vocab(**given, update=True)
     assert model.words == ["a", "b", "c", "new", "other"]
-    assert model.counts.tolist() == [15, 10, 12, 3, 2]  # b comes once in the new text: below min_count
+    assert model.counts.tolist() == [15, 11, 12, 3, 2]  # b comes once in the new text, and is counted all the same
     np.testing.assert_array_equal(model.wv.vectors[:3], vectors)
     np.testing.assert_array_equal(model.syn1neg[:3], targets)
-    fresh = model.wv.vectors[3:]
+    fresh = model.wv.vectors[3:].copy()
     assert fresh.any(axis=1).all() and np.abs(fresh).max() <= 1 / 12 and not model.syn1neg[3:].any()
     assert not (fresh[:, None] == vectors[None]).all(axis=2).any()
     model.train(more, epochs=2)
     assert not np.array_equal(model.wv["new"], fresh[0]) and np.array_equal(model.wv["a"], vectors[0])
 
 
-def test_wv_is_what_there_is_now(sentences):
-    """wv is a copy of the current vectors, also after someone looked in the middle of training."""
+def test_wv_is_the_table_that_is_trained(sentences, tmp_path):
+    """A wv held from before the vocabulary shows it, training and update; what is written into it is trained."""
     seen = []
     model = Word2Vec(**SMALL)
+    wv = model.wv
+    assert len(wv) == 0
     model.build_vocab(sentences)
-    assert model.wv is model.wv
-    model.train(sentences, on_progress=lambda now: seen.append(model.wv.vectors.copy()))
-    assert len({one.tobytes() for one in seen}) == len(seen) >= 4
-    np.testing.assert_array_equal(model.wv.vectors, model._input[:, :12])
-    np.testing.assert_array_equal(model.wv.vectors, seen[-1])
-    assert not model._input[:, 12:].any() and not model.syn1neg.flags.writeable
-    model.wv.vectors[:] = 0
-    assert model._input.any()
+    assert model.wv is wv and wv.index_to_key == model.words and wv.counts is model.counts
+    model.train(sentences, on_progress=lambda now: seen.append(wv.vectors.copy()))
+    assert len({look.tobytes() for look in seen}) == len(seen) >= 4
+    assert np.shares_memory(wv.vectors, model._input) and not model._input[:, 12:].any()
+    wv.vectors[0] = 7.0
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(Word2Vec.load(tmp_path / "model").wv.vectors, wv.vectors)
+    model.train(sentences, epochs=1, start_alpha=1e-9, end_alpha=1e-9)
+    np.testing.assert_allclose(wv.vectors[0], 7.0, atol=1e-5)
+    before = wv.vectors.copy()
+    model.build_vocab([["new"] * 9], update=True)
+    assert model.wv is wv and "new" in wv and len(wv.vectors) == len(before) + 1
+    np.testing.assert_array_equal(wv.vectors[:-1], before)
+    wv[["new", model.words[0]]] = np.ones((2, 12))
+    model.train(sentences, epochs=1, start_alpha=1e-9, end_alpha=1e-9)
+    np.testing.assert_allclose(wv["new"], 1.0)
+    np.testing.assert_allclose(wv.vectors[0], 1.0, atol=1e-5)
     assert model.vector_size == 12 and model.epochs == 4 and "CBOW" in repr(model)
-    assert model.get_latest_training_loss() == model.history[-1]["loss"] > 0
+
+
+GIVEN = {
+    "rows written": lambda model, vectors: model.wv.vectors.__setitem__(slice(None), vectors),
+    "another array": lambda model, vectors: setattr(model.wv, "vectors", vectors),
+    "float64": lambda model, vectors: setattr(model.wv, "vectors", vectors.astype(np.float64)),
+    "every second column": lambda model, vectors: setattr(model.wv, "vectors", np.repeat(vectors, 2, axis=1)[:, ::2]),
+    "by words": lambda model, vectors: model.wv.__setitem__(list(model.words), vectors),
+    "another wv": lambda model, vectors: setattr(model, "wv", KeyedVectors(vectors, model.words, model.counts)),
+}
+
+
+@pytest.mark.parametrize("size", [12, 16])
+@pytest.mark.parametrize("how", GIVEN)
+def test_training_starts_from_given_vectors(how, size, sentences):
+    """However they are given: the bits of a model whose table held them from the first."""
+    vectors = np.random.default_rng(2).normal(size=(460, size)).astype(np.float32) / size
+    results = []
+    for give in (lambda model, vectors: model.wv.vectors.__setitem__(slice(None), vectors), GIVEN[how]):
+        model = Word2Vec(**{**SMALL, "vector_size": size, "epochs": 1})
+        model.build_vocab(sentences)
+        give(model, vectors[: len(model.words)])
+        model.train(sentences)
+        assert np.shares_memory(model.wv.vectors, model._input) and model._input.ctypes.data % 64 == 0
+        results.append(state(model))
+    assert results[0] == results[1]
+
+
+def test_vectors_that_do_not_fit(sentences):
+    model = Word2Vec(**SMALL)
+    model.build_vocab(sentences)
+    before, size = state(model), len(model.words)
+    for wrong in (np.zeros((size, 11)), np.zeros((size + 1, 12)), np.zeros(12), 3.0):
+        with pytest.raises(ValueError, match=r"^vectors: expected shape"):
+            model.wv.vectors = wrong
+        with pytest.raises(ValueError, match=r"^syn1neg: expected numbers of shape"):
+            model.syn1neg = wrong
+    with pytest.raises(TypeError, match="vectors: expected numbers"):
+        model.wv.vectors = [["a"] * 12] * size
+    for wrong in (
+        np.zeros((size, 12)),
+        None,
+        KeyedVectors(np.ones((1, 12)), ["a"]),
+        KeyedVectors(np.ones((1, 3)), ["a"], [1]),
+    ):
+        with pytest.raises((TypeError, ValueError), match="^wv: expected"):
+            model.wv = wrong
+    assert state(model) == before
+
+
+def test_targets_follow_their_words(sentences):
+    """Words added by hand, another order, another wv: each word keeps its row of targets, new ones begin with zeros."""
+    model = Word2Vec(sentences, **SMALL)
+    targets = dict(zip(model.words, model.syn1neg.copy()))
+    model.wv.add_vectors(["by hand", "too"], np.ones((2, 12)))
+    model.wv.set_vecattr("too", "count", 10**6)
+    model.wv.sort_by_descending_frequency()
+    assert model.words[0] == "too" and model.syn1neg.shape == (len(targets) + 2, 12)
+    for word, row in zip(model.words, model.syn1neg):
+        np.testing.assert_array_equal(row, targets.get(word, np.zeros(12)))
+    assert model.wv.get_vecattr("by hand", "count") == 1
+    model.train([["by hand", "too", model.words[3]]] * 20)
+    assert not np.array_equal(model.wv["by hand"], np.ones(12)) and model.syn1neg[0].any()
+    model.syn1neg[0] = 5.0
+    assert (model.syn1neg[0] == 5.0).all()
+    model.syn1neg = np.zeros_like(model.syn1neg)
+    assert not model._output.any()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_train_alike_and_apart(copied, sentences):
+    model = Word2Vec(sentences, **SMALL)
+    other = copied(model)
+    assert other.wv is not model.wv
+    other.train(sentences, epochs=1)
+    after = state(other)
+    assert after != state(model) and np.shares_memory(other.wv.vectors, other._input)
+    model.train(sentences, epochs=1)
+    assert state(model) == after
+    assert len(pickle.dumps(model)) < 1.3 * (model._output.nbytes + model.wv.vectors.nbytes) + 50_000
+
+
+def test_norms_are_never_those_of_before_training(sentences):
+    model = Word2Vec(**SMALL)
+    model.build_vocab(sentences)
+
+    def compare(*_):
+        expected = np.linalg.norm(model.wv.vectors.astype(np.float64), axis=1)
+        np.testing.assert_allclose(model.wv.norms, expected, rtol=1e-6)
+
+    compare()
+    model.train(sentences, on_progress=compare)
+    compare()
+    model.build_vocab([["new"] * 9], update=True)
+    compare()
+    model.wv.vectors = model.wv.vectors * 2
+    compare()
+    model.wv["new"] = np.ones(12)
+    compare()
+    model.wv.unit_normalize_all()
+    compare()
+    model.wv.vectors[0] = 9
+    model.wv.fill_norms(force=True)
+    compare()
+    model.wv.vectors[0] = 8
+    model.wv.norms = None
+    compare()
+
+
+# Settings as attributes -----------------------------------------------------------------------------------------------
+
+CHANGED = dict(
+    alpha=1e-9, min_alpha=0.5, window=1, negative=20, sg=1, sample=1e-5, cbow_mean=0, epochs=2, seed=4, loss="nce",
+    ns_exponent=-1.0, shrink_windows=False,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_setting_is_used_from_the_next_training_on(name, sentences):
+    """Set as an attribute after the vocabulary: the bits of a model that was made with it, from the same vectors."""
+    start = np.random.default_rng(2).normal(size=(500, 12)).astype(np.float32) / 12
+    models = [Word2Vec(**{**SMALL, name: CHANGED[name]}), Word2Vec(**SMALL), Word2Vec(**SMALL)]
+    assert getattr(models[0], name) == CHANGED[name] != getattr(models[1], name)
+    for model in models:
+        model.build_vocab(sentences)
+    setattr(models[1], name, CHANGED[name])
+    assert getattr(models[1], name) == CHANGED[name] == getattr(models[1].settings, name)
+    for model in models:
+        model.wv.vectors = start[: len(model.words)]
+        model.train(sentences)
+    assert state(models[0]) == state(models[1])
+    assert not np.array_equal(models[1].wv.vectors, models[2].wv.vectors)
+
+
+def test_settings_of_the_vocabulary(sentences):
+    """min_count, max_final_vocab and vector_size work as attributes until there is a vocabulary."""
+    expected = Word2Vec(vector_size=5, min_count=9, max_final_vocab=20)
+    model = Word2Vec()
+    model.vector_size, model.min_count, model.max_final_vocab = 5, 9, 20
+    for either in (expected, model):
+        either.build_vocab(sentences)
+    assert state(expected) == state(model) and model.wv.vectors.shape[1] == 5
+    assert "vector_size: expected 5" in refused("vector_size", setattr, model, "vector_size", 6)
+    model.vector_size = 5
+    model.workers, model.deterministic, model.comment = 2, True, "second try"
+    assert (model.workers, model.deterministic, model.comment) == (2, True, "second try")
+
+
+def test_the_usual_loop_of_falling_rates(sentences):
+    """train for one epoch, alpha lowered by hand, as many programs do: the rates are those that were set."""
+    model = Word2Vec(**{**SMALL, "sample": 0})
+    model.build_vocab(sentences)
+    other = copy.deepcopy(model)
+    for number in range(3):
+        model.train(sentences, total_examples=model.corpus_count, epochs=1)
+        other.train(
+            sentences,
+            epochs=1,
+            start_alpha=0.05 - number * 0.01,
+            end_alpha=0.0001 if not number else 0.05 - number * 0.01,
+        )
+        model.alpha = 0.05 - (number + 1) * 0.01
+        model.min_alpha = model.alpha
+    np.testing.assert_array_equal(model.wv.vectors, other.wv.vectors)
+
+
+@pytest.mark.parametrize(
+    ("total", "scale"), [("total_examples", 2.0), ("total_words", 2.0), ("total_examples", 0.5), ("total_words", 0.5)]
+)
+def test_totals_set_the_fall_of_the_rate(total, scale, sentences, monkeypatch):
+    """As in gensim: the rate of a pass goes as far as its share of the total says, and never below the end."""
+    monkeypatch.setattr(word2vec, "_PIECE", 500)
+    rates = []
+
+    def train_word2vec(*arguments, rate_begin, rate_end, **options):
+        rates.append((rate_begin, rate_end))
+        return 0.0, 1, 1
+
+    model = Word2Vec(**{**SMALL, "epochs": 2, "alpha": 0.1, "min_alpha": 0.02})
+    model.build_vocab(sentences)
+    monkeypatch.setattr(word2vec._core, "train_word2vec", train_word2vec)
+    there = {"total_examples": model.corpus_count, "total_words": model.corpus_total_words}[total]
+    model.train(sentences, **{total: int(there * scale)})
+    pieces = len(rates) // 2
+    assert pieces > 5 and rates[0][0] == 0.1
+    end_of_first = 0.1 - 0.04 / scale
+    assert rates[pieces - 1][1] == pytest.approx(end_of_first, rel=1e-3)
+    assert rates[pieces][0] == pytest.approx(0.06)
+    assert rates[-1][1] == pytest.approx(max(0.02, 0.06 - 0.04 / scale), rel=1e-3)
+    assert all(begin >= end >= 0.02 for begin, end in rates)
+    exact = copy.deepcopy(rates)
+    rates.clear()
+    model.train(sentences, **{total: there})
+    unscaled = copy.deepcopy(rates)
+    rates.clear()
+    model.train(sentences)
+    assert rates == unscaled != exact
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("wnidow", 3), ("size", 100), ("iter", 5), ("syn1", 0), ("words", []), ("counts", []), ("random", 0),
+        ("cum_table", None), ("layer1_size", 3), ("corpus_counts", 0), ("callbacks", ()), ("trim_rule", None),
+    ],
+)  # fmt: skip
+def test_unknown_attributes_are_refused(name, value):
+    model = Word2Vec()
+    with pytest.raises(AttributeError, match=name) as caught:
+        setattr(model, name, value)
+    assert "\n" not in str(caught.value)
+    assert name in ("words", "counts") or not hasattr(model, name)
+    with pytest.raises(AttributeError, match="did you mean window"):
+        model.wnidow  # noqa: B018
+
+    class Mine(Word2Vec):
+        pass
+
+    mine = Mine()
+    if name not in ("words", "counts"):
+        setattr(mine, name, value)
+        assert getattr(mine, name) == value
+
+
+@pytest.mark.parametrize("name", ["max_vocab_size", "hs", "hashfxn", "null_word", "sorted_vocab", "batch_words"])
+def test_constant_settings(name):
+    """gensim's settings with one value here: read, set to it, and refused with the reason otherwise."""
+    model = Word2Vec()
+    value = getattr(model, name)
+    setattr(model, name, value)
+    text = refused(name, setattr, model, name, 77)
+    assert text == refused(name, Word2Vec, **{name: 77}) and "(" in text
+    assert getattr(Word2Vec(**{name: value}), name) == value
+
+
+# Loss -----------------------------------------------------------------------------------------------------------------
+
+
+def test_training_loss_is_the_sum_over_all_passes(sentences, tmp_path):
+    """The sum over the pairs of the run so far, also for a pass without pairs; anew with each train."""
+    model, seen = Word2Vec(**SMALL), []
+    assert model.get_latest_training_loss() == 0
+
+    class Listener:
+        def on_epoch_end(self, model):
+            seen.append(model.get_latest_training_loss())
+
+    model.build_vocab(sentences)
+    model.train(sentences, callbacks=[Listener()])
+    sums = np.cumsum([entry["loss"] * entry["pairs"] for entry in model.history])
+    np.testing.assert_allclose(seen, sums)
+    model.train(sentences, epochs=1)
+    assert model.get_latest_training_loss() == pytest.approx(model.history[-1]["loss"] * model.history[-1]["pairs"])
+    model.running_training_loss = 0.0
+    assert model.get_latest_training_loss() == 0
+    tiny = [["human", "interface", "computer"], ["survey", "user", "computer", "system"], ["trees"], ["graph", "trees"]]
+    last = [0]
+    for seed in range(1, 9):
+        model = Word2Vec(tiny, min_count=1, sg=1, workers=1, seed=seed, vector_size=4)
+        pairs = [entry["pairs"] for entry in model.history]
+        last.append(pairs[-1] == 0 < sum(pairs))
+        loss = model.get_latest_training_loss()
+        assert loss > 0 if sum(pairs) else loss == 0
+        # Log 2 for each of the logits near 0 of a pair, 6 but for noise that is the word itself.
+        assert 1 < loss / max(1, sum(pairs)) / np.log(2) < 6.1 or not sum(pairs)
+    assert any(last), "a last pass without pairs is what the test is for"
 
 
 def test_looking_between_pieces(sentences, monkeypatch):

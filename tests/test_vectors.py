@@ -134,7 +134,6 @@ def test_single_numbers(kv):
         lambda kv: kv.similarity("w1", "bird"),
         lambda kv: kv.distance("bird", "w1"),
         lambda kv: kv.distances("bird"),
-        lambda kv: kv.n_similarity(["w1"], ["bird"]),
         lambda kv: kv.rank("w1", "bird"),
         lambda kv: kv.most_similar_to_given("w1", ["bird"]),
         lambda kv: kv.doesnt_match(["bird"]),

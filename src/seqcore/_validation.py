@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from typing import Any, SupportsFloat
+from collections.abc import Mapping
+from typing import Any, ClassVar, SupportsFloat
 
 import numpy as np
 
@@ -231,3 +232,33 @@ def is_array(value: Any) -> bool:
         return True
     has_numbers = hasattr(value, "__array__") or hasattr(value, "__dlpack__")
     return has_numbers and hasattr(value, "shape") and not isinstance(value, np.generic)
+
+
+class FixedAttributes:
+    """Base of classes whose public attributes are known.
+
+    Setting or reading any other one is an AttributeError that says what there is, so that no setting with a typo, or
+    one that only another library knows, is taken and ignored. A class names its plain attributes in ``_attributes``
+    (properties are known anyway) and may name in ``_elsewhere`` what to use for attributes of other libraries.
+    Subclasses without ``_attributes`` may have any.
+    """
+
+    _attributes: ClassVar[frozenset[str]] = frozenset()
+    _elsewhere: ClassVar[Mapping[str, str]] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        known = name.startswith("_") or name in self._attributes or hasattr(type(self), name)
+        if not known and "_attributes" in vars(type(self)):
+            raise AttributeError(self._unknown(name))
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name if name.startswith("_") else self._unknown(name))
+
+    def _unknown(self, name: str) -> str:
+        import difflib
+
+        public = self._attributes | {other for other in dir(type(self)) if not other.startswith("_")}
+        close = difflib.get_close_matches(name, sorted(public), 1)
+        advice = self._elsewhere.get(name, f"did you mean {close[0]}?" if close else "")
+        return f"{name}: expected an attribute of {type(self).__name__}, got another{f' ({advice})' if advice else ''}"

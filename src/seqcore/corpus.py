@@ -6,7 +6,7 @@ N, S: words and sentences of a text.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from . import _core
 
 Array = NDArray[Any]
 Sentences = Iterable[Sequence[str]]
+TrimRule = Callable[[str, int, int], int | None]
 
 LONGEST = 10_000
 """Words of a sentence; longer ones are cut."""
@@ -30,11 +31,18 @@ class Corpus:
         ids: (N,) int32, the words that are in the vocabulary, sentence after sentence.
         offsets: (S + 1,) int64, where each sentence starts and the last one ends.
         total_words: words of the text, those outside the vocabulary included.
+        total_sentences: sentences of the text; None counts those here, without words of the vocabulary there are none.
     """
 
     ids: Array
     offsets: Array
     total_words: int
+    total_sentences: int | None = None
+
+    @property
+    def sentences(self) -> int:
+        """Sentences of the text."""
+        return len(self.offsets) - 1 if self.total_sentences is None else self.total_sentences
 
     def check(self, words: int) -> None:
         """Raises ValueError unless this is a text over a vocabulary of so many words."""
@@ -75,19 +83,27 @@ class Text:
         known = {word: row for row, word in enumerate(vocabulary)}
         found = np.array([known.get(word, -1) for word in self.words], np.int32)[self.ids]
         kept = np.concatenate([[0], np.cumsum(found >= 0)])
-        return Corpus(found[found >= 0], _cut(kept[self.offsets]), len(self.ids))
+        return Corpus(found[found >= 0], _cut(kept[self.offsets]), len(self.ids), len(self.offsets) - 1)
 
 
-def read(sentences: Any, corpus_file: Any) -> Text:
-    """Counts the words of lists, or of a file.
+def kept(rule: TrimRule, word: str, count: int, least: int) -> bool:
+    """Whether a word stays: the rule says 1 (no), 2 (yes) or 0 or None (if it comes often enough)."""
+    answer = rule(word, count, least)
+    if answer is not None and answer not in (0, 1, 2):
+        raise ValueError(f"trim_rule: expected 0, 1 or 2 as gensim.utils has them, got {answer!r} for {word!r}")
+    return answer == 2 or (answer != 1 and count >= least)
+
+
+def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> Text:
+    """Counts the words of lists, or of a file; ``name`` is that of the argument with the lists.
 
     Raises:
         TypeError: both or neither, or something other than lists of words.
         ValueError: no words, or a file that is no text or cannot be read.
     """
-    check_one(sentences, corpus_file)
+    check_one(sentences, corpus_file, name)
     if corpus_file is None:
-        return _number(sentences)
+        return _number(sentences, name)
     path = path_of(corpus_file)
     raw, counts = _core.count_words(path)
     if not raw:
@@ -104,11 +120,11 @@ def encode_file(path: str, vocabulary: list[str]) -> Corpus:
     return Corpus(*_core.encode_words(path, [word.encode("utf-8", "surrogatepass") for word in vocabulary], LONGEST))
 
 
-def check_one(sentences: Any, corpus_file: Any) -> None:
+def check_one(sentences: Any, corpus_file: Any, name: str) -> None:
     """Raises TypeError unless one of the two is given."""
     if (sentences is None) == (corpus_file is None):
         given = "neither" if sentences is None else "both"
-        raise TypeError(f"sentences, corpus_file: expected one of the two, got {given}")
+        raise TypeError(f"{name}, corpus_file: expected one of the two, got {given}")
 
 
 def path_of(corpus_file: Any) -> str:
@@ -121,27 +137,27 @@ def path_of(corpus_file: Any) -> str:
     return path
 
 
-def _number(sentences: Any) -> Text:
+def _number(sentences: Any, name: str) -> Text:
     """Numbers words in the order of their first appearance."""
     if isinstance(sentences, (str, bytes)):
-        raise TypeError("sentences: expected lists of words, got one text; split it, or give corpus_file")
+        raise TypeError(f"{name}: expected lists of words, got one text; split it, or give corpus_file")
     if not isinstance(sentences, Iterable):
-        raise TypeError(f"sentences: expected lists of words, got {sentences!r:.60}")
+        raise TypeError(f"{name}: expected lists of words, got {sentences!r:.60}")
     numbers: dict[str, int] = {}
     ids: list[int] = []
     offsets = [0]
     for sentence in sentences:
         if isinstance(sentence, (str, bytes)):
-            raise TypeError(f"sentences: expected lists of words, got the text {sentence[:30]!r}; split it into words")
+            raise TypeError(f"{name}: expected lists of words, got the text {sentence[:30]!r}; split it into words")
         if not isinstance(sentence, Iterable):
-            raise TypeError(f"sentences: expected lists of words, got {sentence!r:.60} as number {len(offsets) - 1}")
+            raise TypeError(f"{name}: expected lists of words, got {sentence!r:.60} as number {len(offsets) - 1}")
         for word in sentence:
             if not isinstance(word, str):
-                raise TypeError(f"sentences: expected words, got {word!r:.60} in sentence {len(offsets) - 1}")
+                raise TypeError(f"{name}: expected words, got {word!r:.60} in sentence {len(offsets) - 1}")
             ids.append(numbers.setdefault(word, len(numbers)))
         offsets.append(len(ids))
     if not ids:
-        raise ValueError("sentences: expected words, got none")
+        raise ValueError(f"{name}: expected words, got none")
     text = np.array(ids, np.int64)
     return Text(list(numbers), np.bincount(text).astype(np.int64), None, text, np.array(offsets, np.int64))
 

@@ -12,7 +12,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from .text.files import open_plain, path_of
 Floats = NDArray[np.float32]
 
 FORMAT = "seqcore-vectors"
+_ATTRIBUTE = "attribute."
 _MAX_COLUMNS = 100_000
 _MAX_WORD = 1 << 16
 _NUMBER_BYTES = 32  # no way of writing a float needs more
@@ -34,13 +35,14 @@ _CHUNK = 1 << 20
 class VectorTable:
     """What a file holds: vectors (V, D) float32, V words, counts (V,) int64 if known.
 
-    ``duplicates`` rows were left out because their word had come before.
+    ``duplicates`` rows were left out because their word had come before; ``attributes``: other numbers (V,) of words.
     """
 
     vectors: Floats
     words: list[str]
     counts: NDArray[np.int64] | None = None
     duplicates: int = 0
+    attributes: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- reading
@@ -347,7 +349,7 @@ def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def write_table(path: io.Path, table: VectorTable) -> None:
-    """Writes everything as safetensors: vectors, words (UTF-8, joined), the bytes of each word, counts."""
+    """Writes everything as safetensors: vectors, words (UTF-8, joined), bytes of each word, counts, attributes."""
     try:
         texts = [word.encode() for word in table.words]
     except UnicodeEncodeError as error:
@@ -359,6 +361,7 @@ def write_table(path: io.Path, table: VectorTable) -> None:
     }
     if table.counts is not None:
         tensors["counts"] = table.counts
+    tensors |= {_ATTRIBUTE + name: array for name, array in table.attributes.items()}
     io.write_tensors(path, tensors, io._texts(FORMAT))
 
 
@@ -391,8 +394,10 @@ def read_table(path: io.Path, mmap: bool = False) -> VectorTable:
     ends = np.cumsum(lengths, dtype=np.int64)
     if len(lengths) != len(vectors) or not len(lengths) or ends[-1] != len(text):
         raise ValueError(f"{place}: expected {len(vectors)} words in {len(text)} bytes, got other lengths")
-    if counts is not None and len(counts) != len(vectors):
-        raise ValueError(f"{place}: expected {len(vectors)} counts, got {len(counts)}")
+    attributes = {name[len(_ATTRIBUTE) :]: tensors[name] for name in tensors if name.startswith(_ATTRIBUTE)}
+    for name, array in (*([("counts", counts)] if counts is not None else []), *attributes.items()):
+        if array.shape != (len(vectors),):
+            raise ValueError(f"{place}: expected {len(vectors)} numbers as {name!r}, got shape {array.shape}")
     raw, starts = text.tobytes(), [0, *ends[:-1].tolist()]
     try:
         words = [raw[start:end].decode() for start, end in zip(starts, ends.tolist())]
@@ -400,7 +405,7 @@ def read_table(path: io.Path, mmap: bool = False) -> VectorTable:
         raise ValueError(f"{place}: expected words in UTF-8, got bytes that are not ({error.reason})") from None
     if not mmap:
         _check_finite(place, vectors, words)
-    return VectorTable(vectors, words, counts)
+    return VectorTable(vectors, words, counts, attributes=attributes)
 
 
 def _mapped(place: str) -> NDArray[Any]:

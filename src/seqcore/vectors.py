@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import layers, vector_files, word_tests
 from . import random as _random
-from .nearest import nearest, norms_of, unit_rows
+from ._validation import at_least, default_only, short_repr
+from .keyed_table import Floats, KeyedTable, as_float32, one_file
+from .nearest import nearest, norms_of, top_columns, unit_rows
 from .text import PathLike, Vocabulary
 from .vector_files import VectorTable
 
-Floats = NDArray[np.float32]
 
-
-class KeyedVectors:
+class KeyedVectors(KeyedTable):
     """A vector for each word; names and meaning as in gensim 4.
 
     Args:
         vectors: (V, D) numbers, row i for word i; a float32 array is used as it is, without a copy.
         index_to_key: V words, each once, best the most frequent first.
         counts: (V,) integers, how often each word was seen, if known.
+        vector_size: D of a table that is empty as yet, in place of ``vectors`` (or as the first argument).
+        count, dtype, mapfile_path: arguments of gensim's, at their defaults alone.
 
     Cosines with a row of zeros are 0. Rows are found by products of blocks and a partial sort; a memory-mapped file
     is read block by block.
@@ -41,68 +42,16 @@ class KeyedVectors:
     KeyError: "key: expected a word of the vocabulary, got 'bird'"
     """
 
-    def __init__(self, vectors: Any, index_to_key: Iterable[str], counts: Any = None) -> None:
-        table = np.asanyarray(vectors)
-        if table.dtype.kind not in "fiu":
-            raise TypeError(f"vectors: expected numbers, got {table.dtype}")
-        words = list(index_to_key)
-        if table.ndim != 2 or len(table) != len(words) or not table.size:
-            raise ValueError(f"vectors: expected shape ({len(words)}, D), a row for each word, got {table.shape}")
-        rows: dict[str, int] = {}
-        for row, word in enumerate(words):
-            if not isinstance(word, str):
-                raise TypeError(f"index_to_key: expected strings, got {word!r} at position {row}")
-            if rows.setdefault(word, row) != row:
-                raise ValueError(f"index_to_key: expected each word once, got {word!r} at {rows[word]} and {row}")
-        if counts is not None:
-            counts = np.asarray(counts)
-            if counts.shape != (len(words),) or counts.dtype.kind not in "iu":
-                raise ValueError(f"counts: expected {len(words)} integers, got {counts.dtype} of shape {counts.shape}")
-            counts = counts.astype(np.int64)
-        self.vectors: Floats = table if table.dtype == np.float32 else table.astype(np.float32)
-        self.index_to_key = words
-        self.key_to_index = rows
-        self.counts: NDArray[np.int64] | None = counts
-        self.duplicates = 0
-        """How many rows of the file were left out because their word had come before."""
-        self._norms: Floats | None = None
+    _attributes = frozenset({"expandos", "duplicates"})
 
     @classmethod
     def _from_table(cls, table: VectorTable) -> KeyedVectors:
         found = cls(table.vectors, table.words, table.counts)
+        found.expandos |= table.attributes
         found.duplicates = table.duplicates
         return found
 
     # --- words and their vectors ---
-
-    @property
-    def vector_size(self) -> int:
-        """D, numbers per vector."""
-        return int(self.vectors.shape[1])
-
-    @property
-    def norms(self) -> Floats:
-        """(V,) lengths of the vectors, computed once; :meth:`fill_norms` after a change of ``vectors``."""
-        if self._norms is None:
-            self.fill_norms()
-        return cast(Floats, self._norms)
-
-    def fill_norms(self, force: bool = False) -> None:
-        """Computes the lengths of the vectors; anew, with ``force``, after ``vectors`` were changed."""
-        if self._norms is None or force or len(self._norms) != len(self.vectors):
-            self._norms = norms_of(self.vectors, self.index_to_key)
-
-    def __len__(self) -> int:
-        return len(self.index_to_key)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.key_to_index
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.index_to_key)
-
-    def __repr__(self) -> str:
-        return f"<KeyedVectors {len(self)} words, vector_size={self.vector_size}>"
 
     def __getitem__(self, key_or_keys: str | int | Sequence[str | int]) -> Floats:
         """The vector (D,) of a word, or (N, D) of a list of words.
@@ -115,42 +64,12 @@ class KeyedVectors:
         rows = [self.get_index(key) for key in key_or_keys]
         return np.asarray(self.vectors[rows]) if rows else np.empty((0, self.vector_size), np.float32)
 
-    def get_index(self, key: str | int, default: int | None = None) -> int:
-        """The row of a word; a row number stands for itself.
-
-        Raises:
-            KeyError: a word that is not there, unless there is a ``default``.
-        """
-        if isinstance(key, str):
-            row = self.key_to_index.get(key, default)
-        else:
-            row = int(key) if isinstance(key, (int, np.integer)) and 0 <= key < len(self) else default
-        if row is None:
-            raise KeyError(f"key: expected a word of the vocabulary, got {key!r}")
-        return row
-
     def get_vector(self, key: str | int, norm: bool = False) -> Floats:
         """(D,) the vector of a word, read-only; with ``norm`` scaled to length 1."""
         row = self.get_index(key)
         vector: Floats = self.unit_vectors([row])[0] if norm else np.asarray(self.vectors[row])
         vector.flags.writeable = False
         return vector
-
-    def get_vecattr(self, key: str | int, attr: str) -> int:
-        """``get_vecattr(word, "count")``: how often the word was seen.
-
-        Raises:
-            KeyError: an unknown word, another attribute, or counts that are not known.
-        """
-        row = self.get_index(key)
-        if attr != "count" or self.counts is None:
-            known = "count" if self.counts is not None else "none, since the counts are not known"
-            raise KeyError(f"attr: expected {known}, got {attr!r}")
-        return int(self.counts[row])
-
-    def get_normed_vectors(self) -> Floats:
-        """(V, D) all vectors scaled to length 1."""
-        return unit_rows(self.vectors, self.norms)
 
     def unit_vectors(self, rows: Any) -> Floats:
         """(N, D) the vectors of some rows scaled to length 1."""
@@ -217,6 +136,7 @@ class KeyedVectors:
         clip_start: int = 0,
         clip_end: int | None = None,
         restrict_vocab: int | None = None,
+        indexer: Any = None,
     ) -> Any:
         """The words nearest to the sum of some vectors minus others, the words asked for left out.
 
@@ -225,6 +145,8 @@ class KeyedVectors:
             topn: how many; None gives the cosines of all rows instead.
             clip_start, clip_end: rows to search.
             restrict_vocab: searches the first rows only.
+            indexer: an index of other vectors or an approximate one: what its ``most_similar(vector, topn)`` gives
+                is returned.
 
         Returns:
             ``topn`` pairs (word, cosine), the nearest first; or (rows,) float32 cosines.
@@ -239,6 +161,8 @@ class KeyedVectors:
         if not keys:
             raise ValueError("positive: expected words or vectors, got none")
         mean = self.get_mean_vector(keys, weights, post_normalize=True, ignore_missing=False)
+        if indexer is not None and topn is not None:
+            return indexer.most_similar(mean, topn)
         asked = {self.get_index(cast(str, key)) for key in keys if isinstance(key, (str, int, np.integer))}
         return self._similar(mean, topn, asked, clip_start, clip_end, restrict_vocab)
 
@@ -246,7 +170,9 @@ class KeyedVectors:
         """:meth:`most_similar` of one word."""
         return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
 
-    similar_by_key = similar_by_word
+    def similar_by_key(self, key: str | int, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
+        """:meth:`most_similar` of one word."""
+        return self.most_similar([key], topn=topn, restrict_vocab=restrict_vocab)
 
     def similar_by_vector(self, vector: Any, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
         """:meth:`most_similar` of a vector (D,)."""
@@ -255,12 +181,7 @@ class KeyedVectors:
     def _similar(
         self, unit: Floats, topn: int | None, left_out: set[int], begin: int, end: int | None, restrict: int | None
     ) -> Any:
-        if restrict is not None:
-            begin, end = 0, restrict
-        for name, value in (("clip_start", begin), ("clip_end" if restrict is None else "restrict_vocab", end)):
-            if value is not None and (not isinstance(value, (int, np.integer)) or value < 0):
-                raise ValueError(f"{name}: expected an integer >= 0 or None, got {value!r}")
-        end = len(self) if end is None else min(end, len(self))
+        begin, end = self._range(begin, end, restrict)
         if topn is None:
             part = slice(begin, end)
             return unit_rows(self.vectors[part], self.norms[part]) @ unit
@@ -271,6 +192,59 @@ class KeyedVectors:
         rows, cosines = nearest(self.vectors, self.norms, unit[None], int(topn) + len(left_out), begin, end)
         found = zip(rows[0].tolist(), cosines[0].tolist())
         return [(self.index_to_key[row], cosine) for row, cosine in found if row not in left_out][:topn]
+
+    def _range(self, begin: int, end: int | None, restrict: int | None) -> tuple[int, int]:
+        """First and last row to search."""
+        if restrict is not None:
+            begin, end = 0, restrict
+        for name, value in (("clip_start", begin), ("clip_end" if restrict is None else "restrict_vocab", end)):
+            if value is not None and (not isinstance(value, (int, np.integer)) or value < 0):
+                raise ValueError(f"{name}: expected an integer >= 0 or None, got {value!r}")
+        return begin, len(self) if end is None else min(end, len(self))
+
+    def most_similar_cosmul(
+        self, positive: Any = None, negative: Any = None, topn: int | None = 10, restrict_vocab: int | None = None
+    ) -> Any:
+        """The words for which the product of the cosines with ``positive``, over that with ``negative``, is largest.
+
+        Cosines are moved to 0...1 before ("3CosMul", Levy & Goldberg 2014, equation 4), 1e-6 is added to the divisor.
+
+        Args:
+            positive, negative: a word, a vector (D,) of length 1, or a list of these.
+            topn: how many; None gives the numbers of all rows instead.
+            restrict_vocab: searches the first rows only.
+
+        Raises:
+            KeyError: naming a word that is not there.
+            ValueError: nothing asked for.
+
+        >>> kv = KeyedVectors([[1, 0], [0.9, 0.1], [0, 1]], ["cat", "dog", "car"])
+        >>> kv.most_similar_cosmul("cat", topn=1)[0][0]
+        'dog'
+        """
+        _, end = self._range(0, None, restrict_vocab)
+        if topn is not None and not isinstance(topn, (int, np.integer)):
+            raise TypeError(f"topn: expected an integer or None, got {topn!r}")
+        terms, asked = [], set()
+        for name, items in (("positive", _as_list(positive)), ("negative", _as_list(negative))):
+            if name == "positive" and not items:
+                raise ValueError("positive: expected words or vectors, got none")
+            product = np.ones(end, np.float32)
+            for item in items:
+                if isinstance(item, (str, int, np.integer)):
+                    asked.add(row := self.get_index(cast(str, item)))
+                    vector = self.unit_vectors([row])[0]
+                else:
+                    vector = self._check_vector(name, item)
+                norms = np.where(self.norms[:end] > 0, self.norms[:end], np.float32(1))
+                product *= (1 + self.vectors[:end] @ vector / norms) / 2
+            terms.append(product)
+        scores: Floats = terms[0] / (terms[1] + np.float32(1e-6))
+        if topn is None:
+            return scores
+        best = top_columns(scores[None], min(max(int(topn), 0) + len(asked), end))[0] if topn > 0 and end else []
+        order = sorted((row for row in best if row not in asked), key=lambda row: (-scores[row], row))
+        return [(self.index_to_key[row], float(scores[row])) for row in order[:topn]]
 
     def nearest_rows(self, queries: Any, topn: int, restrict_vocab: int | None = None) -> tuple[Any, Floats]:
         """Rows and cosines (Q, topn) of the vectors nearest to each of many queries (Q, D), the nearest first."""
@@ -289,41 +263,72 @@ class KeyedVectors:
         """1 - :meth:`similarity`."""
         return 1.0 - self.similarity(w1, w2)
 
-    def distances(self, word_or_vector: Any, other_words: Iterable[str] = ()) -> Floats:
+    @staticmethod
+    def cosine_similarities(vector_1: Any, vectors_all: Any) -> Floats:
+        """(N,) cosines between a vector (D,) and rows (N, D); 0 for rows of zeros."""
+        vector, rows = np.asarray(vector_1, np.float32), np.asarray(vectors_all, np.float32)
+        if vector.ndim != 1 or rows.ndim != 2 or rows.shape[1] != len(vector):
+            raise ValueError(f"vectors_all: expected rows of {vector.size} numbers, got shape {rows.shape}")
+        unit = unit_rows(vector[None], np.linalg.norm(vector[None], axis=1))[0]
+        cosines: Floats = unit_rows(rows, np.linalg.norm(rows, axis=1)) @ unit
+        return cosines
+
+    def relative_cosine_similarity(self, wa: str | int, wb: str | int, topn: int = 10) -> float:
+        """The cosine of two words over the sum of those of the ``topn`` words nearest to ``wa``.
+
+        After Leeuwenberg et al. 2016, equation 1.
+        """
+        nearest_words = self.similar_by_key(wa, at_least("topn", topn, 1))
+        return self.similarity(wa, wb) / float(sum(cosine for _, cosine in nearest_words))
+
+    def distances(self, word_or_vector: Any, other_words: Iterable[str | int] | None = ()) -> Floats:
         """1 - cosine from a word or vector to ``other_words``, or to all words."""
         known = isinstance(word_or_vector, (str, int, np.integer))
         vector = self.get_vector(word_or_vector) if known else self._check_vector("word_or_vector", word_or_vector)
         unit = unit_rows(vector[None], np.linalg.norm(vector[None], axis=1))[0]
-        rows = [self.get_index(word) for word in other_words]
+        rows = [self.get_index(word) for word in (() if other_words is None else other_words)]
         others = self.unit_vectors(rows) if rows else self.get_normed_vectors()
         result: Floats = 1 - others @ unit
         return result
 
-    def n_similarity(self, ws1: Sequence[str], ws2: Sequence[str]) -> float:
-        """The cosine between the means of two lists of words.
+    def n_similarity(self, ws1: Sequence[str | int], ws2: Sequence[str | int]) -> float:
+        """The cosine between the means of two lists of words; unknown words are left out, 0 where none is known.
 
         Raises:
-            KeyError: naming a word that is not there.
             ValueError: an empty list.
         """
         for name, words in (("ws1", ws1), ("ws2", ws2)):
             if not len(words):
                 raise ValueError(f"{name}: expected at least one word, got none")
-        one, other = (self.get_mean_vector(list(ws), None, False, True, ignore_missing=False) for ws in (ws1, ws2))
-        return float(one @ other)
+        first, second = (self.get_mean_vector(list(ws), pre_normalize=False, post_normalize=True) for ws in (ws1, ws2))
+        return float(first @ second)
 
-    def doesnt_match(self, words: Sequence[str]) -> str:
-        """The word furthest from the mean of all; unknown ones are left out.
+    def rank_by_centrality(self, words: Sequence[str | int], use_norm: bool = True) -> list[tuple[float, str]]:
+        """Pairs (cosine to the mean of all, word), the nearest first; unknown words are left out.
+
+        Args:
+            words: words to rank.
+            use_norm: scales their vectors to length 1 before; otherwise the numbers are dot products with the mean
+                scaled to length 1.
 
         Raises:
             ValueError: no known word.
         """
         known = [word for word in words if word in self]
         if not known:
-            raise ValueError(f"words: expected words of the vocabulary, got {list(words)!r}")
-        unit = self.unit_vectors([self.get_index(word) for word in known])
-        # gensim sorts pairs (cosine, word) and takes the last in falling order: of equal ones the first by name.
-        return min(zip((unit @ unit.mean(axis=0)).tolist(), known))[1]
+            raise ValueError(f"words: expected words of the vocabulary, got {short_repr(list(words))}")
+        rows = [self.get_index(word) for word in known]
+        vectors = self.unit_vectors(rows) if use_norm else np.asarray(self.vectors[rows])
+        mean = self.get_mean_vector(list(vectors), post_normalize=True)
+        return sorted(zip((vectors @ mean).tolist(), cast("list[str]", known)), reverse=True)
+
+    def doesnt_match(self, words: Sequence[str | int]) -> str:
+        """The word furthest from the mean of all; unknown ones are left out.
+
+        Raises:
+            ValueError: no known word.
+        """
+        return self.rank_by_centrality(words)[-1][1]
 
     def closer_than(self, key1: str, key2: str) -> list[str]:
         """Words closer to ``key1`` than ``key2`` is."""
@@ -350,6 +355,7 @@ class KeyedVectors:
         restrict_vocab: int | None = 300_000,
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
+        similarity_function: str = "most_similar",
     ) -> tuple[float, list[dict[str, Any]]]:
         """The share of questions "a is to b as c is to ?" that the word nearest to b - a + c answers.
 
@@ -358,6 +364,7 @@ class KeyedVectors:
             restrict_vocab: uses the first words only; questions with others count as unknown.
             case_insensitive: compares words in upper case; of several spellings the first one's vector counts.
             dummy4unknown: questions with unknown words count as wrong instead of being left out.
+            similarity_function: "most_similar", the one that gensim uses.
 
         Returns:
             The score, and for each section and for "Total accuracy" a dict of section, correct and incorrect.
@@ -365,12 +372,14 @@ class KeyedVectors:
         Raises:
             ValueError: no such file of questions.
         """
+        default_only("similarity_function", similarity_function, "most_similar", "questions are answered by cosines")
         return word_tests.evaluate_analogies(self, analogies, restrict_vocab, case_insensitive, dummy4unknown)
 
     def evaluate_word_pairs(
         self,
         pairs: PathLike,
         delimiter: str = "\t",
+        encoding: str = "utf8",
         restrict_vocab: int | None = 300_000,
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
@@ -380,6 +389,7 @@ class KeyedVectors:
         Args:
             pairs: lines of word, word, score, plain or gzip; lines that start with # and others are left out.
             delimiter: between the three.
+            encoding: of the file.
             restrict_vocab, case_insensitive: as in :meth:`evaluate_word_analogies`.
             dummy4unknown: pairs with unknown words count with cosine 0 instead of being left out.
 
@@ -390,68 +400,115 @@ class KeyedVectors:
         Raises:
             ValueError: no pair left.
         """
-        return word_tests.evaluate_pairs(self, pairs, delimiter, restrict_vocab, case_insensitive, dummy4unknown)
+        return word_tests.evaluate_pairs(
+            self, pairs, delimiter, encoding, restrict_vocab, case_insensitive, dummy4unknown
+        )
 
     # --- files ---
 
-    def save(self, path: PathLike) -> None:
-        """Writes vectors, words and counts as safetensors; a kill at any moment leaves the old file or the new one."""
+    def save(
+        self,
+        fname: PathLike,
+        separately: None = None,
+        sep_limit: int = 10 * 1024**2,
+        ignore: frozenset[str] = frozenset(),
+        pickle_protocol: int = 4,
+    ) -> None:
+        """Writes vectors, words and attributes as safetensors; a kill at any moment leaves the old file or the new one.
+
+        Args:
+            fname: the file.
+            separately, sep_limit, ignore, pickle_protocol: arguments of gensim's, at their defaults alone.
+
+        Raises:
+            ValueError: no words, or an attribute that holds objects.
+            OSError: it cannot be written; the old file is untouched.
+        """
+        one_file(separately, sep_limit, ignore, pickle_protocol)
+        if not len(self):
+            raise ValueError("vectors: expected at least one word, got none")
         table = VectorTable(np.asarray(self.vectors), self.index_to_key, self.counts)
-        vector_files.write_table(path, table)
+        table.attributes = self.numeric_attributes()
+        vector_files.write_table(fname, table)
 
     @classmethod
-    def load(cls, path: PathLike, mmap: bool = False) -> KeyedVectors:
+    def load(cls, fname: PathLike, mmap: bool | str | None = None) -> KeyedVectors:
         """Reads what :meth:`save` wrote.
 
         Args:
-            path: the file.
-            mmap: leaves the vectors in the file; they are read (and checked for NaN) when they are used.
+            fname: the file.
+            mmap: True or "r" leaves the vectors in the file; they are read (and checked for NaN) when they are used.
 
         Raises:
             ValueError: naming the file and what is wrong with it.
             OSError: it cannot be read.
         """
-        return cls._from_table(vector_files.read_table(path, mmap))
+        if mmap not in (None, False, True, "r"):
+            raise ValueError(f"mmap: expected None or 'r' (a mapped file is only read), got {short_repr(mmap)}")
+        return cls._from_table(vector_files.read_table(fname, bool(mmap)))
 
     def save_word2vec_format(
-        self, path: PathLike, fvocab: PathLike | None = None, binary: bool = False, write_header: bool = True
+        self,
+        fname: PathLike,
+        fvocab: PathLike | None = None,
+        binary: bool = False,
+        total_vec: int | None = None,
+        write_header: bool = True,
+        prefix: str = "",
+        append: bool = False,
+        sort_attr: str = "count",
     ) -> None:
         """Writes word2vec's text or binary format, GloVe's without ``write_header``; gzip for names in ``.gz``.
 
         Args:
-            path: the file.
-            fvocab: also writes the counts, as lines of word and count.
+            fname: the file.
+            fvocab: also writes ``sort_attr`` (the counts), as lines of word and number.
             binary: float32 numbers instead of text.
+            total_vec: V or None; more rows than there are cannot follow.
             write_header: False: without the line "V D".
+            prefix: stands before each word.
+            append: False; files are written whole or not at all.
+            sort_attr: the rows with the largest values of this attribute come first; without it they keep their order.
 
         Raises:
-            ValueError: a word that the format cannot hold, or no counts for ``fvocab``.
+            ValueError: a word that the format cannot hold, or ``fvocab`` without the attribute.
         """
-        if fvocab is not None and self.counts is None:
-            raise ValueError("fvocab: expected vectors with counts, got some without")
-        vector_files.write_word2vec(path, self.vectors, self.index_to_key, binary, write_header)
-        if fvocab is not None and self.counts is not None:
-            vector_files.write_counts(fvocab, self.index_to_key, self.counts.tolist())
+        default_only("append", append, False, "files are written whole or not at all")
+        default_only("total_vec", total_vec, (None, len(self)), "the first line says how many rows there are")
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix: expected a text, got {short_repr(prefix)}")
+        values = self.expandos.get(sort_attr)
+        if fvocab is not None and values is None:
+            raise ValueError(f"fvocab: expected vectors with the attribute {sort_attr!r}, got some without")
+        words, vectors = [prefix + word for word in self.index_to_key], np.asarray(self.vectors)
+        if values is not None and (values[1:] > values[:-1]).any():
+            order = np.argsort(-values.astype(np.float64), kind="stable")
+            words, vectors, values = [words[row] for row in order], vectors[order], values[order]
+        vector_files.write_word2vec(fname, vectors, words, binary, write_header)
+        if fvocab is not None and values is not None:
+            vector_files.write_counts(fvocab, words, values.tolist())
 
     @classmethod
     def load_word2vec_format(
         cls,
-        path: PathLike,
+        fname: PathLike,
         fvocab: PathLike | None = None,
         binary: bool = False,
         encoding: str = "utf-8",
         unicode_errors: str = "strict",
         limit: int | None = None,
+        datatype: Any = np.float32,
         no_header: bool = False,
     ) -> KeyedVectors:
         """Reads word2vec's text or binary format, plain or gzip.
 
         Args:
-            path: the file.
+            fname: the file.
             fvocab: file with the counts, lines of word and count.
             binary: float32 numbers instead of text.
             encoding, unicode_errors: of the words, as in ``bytes.decode``.
             limit: reads the first rows only.
+            datatype: float32, the type of all vectors here.
             no_header: text without the line "V D", as GloVe's.
 
         A word that comes twice keeps its first vector; ``duplicates`` says how many rows were left out.
@@ -460,8 +517,9 @@ class KeyedVectors:
             ValueError: naming file and line or byte and what is wrong there.
             OSError: it cannot be read.
         """
+        as_float32("datatype", datatype)
         counts = None if fvocab is None else vector_files.read_counts(fvocab, encoding, unicode_errors)
-        table = vector_files.read_word2vec(path, binary, limit, encoding, unicode_errors, not no_header)
+        table = vector_files.read_word2vec(fname, binary, limit, encoding, unicode_errors, not no_header)
         if counts is not None:
             missing = next((word for word in table.words if word not in counts), None)
             if missing is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._validation import short_repr
-from .text.files import PathLike, path_of, read_lines
+from .text.files import PathLike, open_plain, path_of, read_lines
 
 if TYPE_CHECKING:
     from .vectors import KeyedVectors
@@ -105,6 +106,7 @@ def evaluate_pairs(
     kv: KeyedVectors,
     pairs: PathLike,
     delimiter: str = "\t",
+    encoding: str = "utf8",
     restrict_vocab: int | None = 300_000,
     case_insensitive: bool = True,
     dummy4unknown: bool = False,
@@ -115,7 +117,7 @@ def evaluate_pairs(
     left: list[int] = []
     right: list[int] = []
     unknown = 0
-    for number, line in enumerate(read_lines(pairs), 1):
+    for number, line in enumerate(_decoded(pairs, encoding), 1):
         parts = line.split(delimiter)
         if line.startswith("#") or len(parts) != 3:
             continue
@@ -142,6 +144,21 @@ def evaluate_pairs(
     model = np.where(np.minimum(one_rows, other_rows) < 0, 0.0, cosines)
     share = 100.0 * unknown / (len(gold) if dummy4unknown else len(gold) + unknown)
     return pearson(gold, model), spearman(gold, model), share
+
+
+def _decoded(path: PathLike, encoding: str) -> list[str]:
+    """Lines of a text in some encoding, plain or packed."""
+    try:
+        plain = codecs.lookup(encoding).name == "utf-8"
+    except (LookupError, TypeError):
+        raise ValueError(f"encoding: expected the name of an encoding, got {short_repr(encoding)}") from None
+    if plain:
+        return read_lines(path)
+    with open_plain(path) as file:
+        try:
+            return file.read().decode(encoding).split("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"encoding: expected that of {path_of(path)}, got {encoding!r} ({error})") from None
 
 
 def ranks(values: Any) -> NDArray[np.float64]:

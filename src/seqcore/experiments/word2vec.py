@@ -23,10 +23,11 @@ from .. import _core, initializers, io, layers, ops, optimizers, random, relatio
 from .. import word2vec as estimator
 from ..autograd import GradientTape, Tensor, Variable
 from ..corpus import LONGEST
+from ..keyed_table import Floats
 from ..plots import new_figure, save_figure
 from ..sampled import nce_loss
 from ..text import Ids, Vocabulary, iterate_words
-from ..vectors import Floats, KeyedVectors
+from ..vectors import KeyedVectors
 from ..windows import WindowBatches, cbow_batches, skipgram_batches
 from ..word2vec import Word2Vec
 from ..word_tests import Questions, read_questions
@@ -312,7 +313,7 @@ class _Run:
         seconds = time.perf_counter() - begin
         self.history = model.history
         self.metrics = {
-            "loss": model.get_latest_training_loss(),
+            "loss": model.history[-1]["loss"],
             "words_per_second": model.corpus_total_words * model.epochs / seconds,
             "training_seconds": seconds,
             "vocabulary_size": len(model.words),
