@@ -224,6 +224,96 @@ def test_bad_padding(call, message):
         call()
 
 
+INTEGERS = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+def bounds(dtype):
+    return (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("kind", [list, np.asarray, lambda x: np.asarray(x, object)], ids=["list", "array", "objects"])
+def test_integers_that_do_not_fit_are_refused(dtype, kind):
+    low, high = bounds(dtype)
+    padded = pad_sequences([np.array([low, high], dtype)], 3, dtype)
+    assert padded.dtype == dtype and padded[0].tolist() == [0, low, high]
+    for outside in (low - 1, high + 1):
+        if -(2**63) <= outside < 2**64:
+            with pytest.raises(ValueError, match=r"\Asequences\[1\]: expected [^\n]+\Z"):
+                pad_sequences([[1], kind([outside, 1])], dtype=dtype)
+            with pytest.raises(ValueError, match=r"\Avalue: expected [^\n]+\Z"):
+                pad_sequences([[1], [1, 0]], dtype=dtype, value=outside)
+    for bad in (0.5, np.nan, np.inf, 1e30, "1", None, "<pad>"):
+        with pytest.raises(ValueError, match=r"\Asequences\[0\]: expected [^\n]+\Z"):
+            pad_sequences([[bad]], dtype=dtype)
+        with pytest.raises(ValueError, match=r"\Avalue: expected [^\n]+\Z"):
+            pad_sequences([[1]], dtype=dtype, value=bad)
+
+
+def test_what_is_cut_off_need_not_fit():
+    assert pad_sequences([[70000, 1]], 1, "int16").tolist() == [[1]]
+    assert pad_sequences([[1, 70000]], 1, "int16", truncating="post").tolist() == [[1]]
+
+
+def test_padding_of_words():
+    words = [["ab", "c"], ["def"], []]
+    for dtype in (object, str, "U3", "<U10"):
+        padded = pad_sequences(words, dtype=dtype, padding="post", value="<>")
+        assert padded.tolist() == [["ab", "c"], ["def", "<>"], ["<>", "<>"]]
+    assert pad_sequences([[b"ab"]], 2, "S2", value=b"-").tolist() == [[b"-", b"ab"]]
+    assert pad_sequences([[1.5, None]], 3, object, value="x").tolist() == [["x", 1.5, None]]
+    for dtype, value in (("U2", "<>"), ("U3", "<pad>")):
+        with pytest.raises(ValueError, match=r"\A(sequences\[1\]|value): expected words that fit dtype <U[23], got"):
+            pad_sequences(words, dtype=dtype, value=value)
+    with pytest.raises(ValueError, match="value: expected a number for dtype int32, got '<pad>'; use dtype=object"):
+        pad_sequences([[1]], value="<pad>")
+
+
+@pytest.mark.parametrize(
+    "sequences", [5, None, "ab", b"ab", {1: [2]}, np.ma.masked_array([[1]]), [{1, 2}], [{1: 2}]], ids=str
+)
+def test_what_is_no_list_of_sequences(sequences):
+    with pytest.raises((ValueError, TypeError), match=r"\Asequences: expected [^\n]+\Z"):
+        pad_sequences(sequences)
+    with pytest.raises(TypeError, match=r"\Asequences\[1\]: expected an array without a mask"):
+        pad_sequences([[1], np.ma.masked_array([1], [True])])
+
+
+@pytest.mark.parametrize("maxlen", [-1, 2.5, 2.0, True, "3", np.nan], ids=str)
+def test_a_length_is_a_whole_number(maxlen):
+    with pytest.raises(ValueError, match=r"\Amaxlen: expected an integer"):
+        pad_sequences([[1]], maxlen)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_size": 2.5}, "max_size: expected an integer"),
+        ({"max_size": True}, "max_size: expected an integer"),
+        ({"min_count": np.nan}, "min_count: expected an integer"),
+        ({"min_count": -1}, "min_count: expected an integer"),
+        ({"ties": "reverse"}, "ties: expected 'a to z' or 'z to a'"),
+        ({"tokens": ["a", np.nan, "b"]}, "tokens: expected strings, got nan"),
+        ({"tokens": [b"a", "b"]}, "tokens: expected strings, got b'a'"),
+        ({"tokens": b"a b"}, "tokens: expected a sequence of words"),
+    ],
+)
+def test_vocabulary_arguments(options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Vocabulary.from_tokens(**{"tokens": ["a", "b"], **options})
+
+
+@given(st.lists(st.text("abé語z", min_size=1, max_size=2), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_order_of_words_of_equal_count(words):
+    """By count, then by code points, which is the order of the bytes in UTF-8 that Keras sorts by."""
+    counts = {word: words.count(word) for word in words}
+    up = sorted(counts, key=lambda word: (-counts[word], word.encode()))
+    down = sorted(counts, key=lambda word: (counts[word], word.encode()), reverse=True)
+    assert Vocabulary.from_tokens(words).words == tuple(up)
+    assert Vocabulary.from_tokens(words, ties="z to a").words == tuple(down)
+
+
 # ---------------------------------------------------------------- one-hot
 
 
@@ -251,13 +341,32 @@ def test_to_categorical_inverts_argmax(labels):
         ([3], 3, ValueError),
         ([-1], None, ValueError),
         ([], None, ValueError),
-        ([0.5], 2, TypeError),
-        ([np.nan], 2, TypeError),
+        ([0.5], 2, ValueError),
+        ([np.nan], 2, ValueError),
+        ([np.inf], 2, ValueError),
+        ([1e300], None, ValueError),
+        (["1"], 2, TypeError),
+        ([None], 2, TypeError),
+        ([[1], [1, 2]], 2, ValueError),
+        ([1], 2.5, ValueError),
+        ([1], np.nan, ValueError),
+        ([1], True, ValueError),
+        ([1], "2", ValueError),
+        ([], 0, ValueError),
+        (np.array([2**63], np.uint64), 3, ValueError),
+        (np.array([-1], np.int8), 3, ValueError),
+        (np.ma.masked_array([1], [True]), 3, TypeError),
     ],
 )
 def test_bad_labels(x, classes, error):
-    with pytest.raises(error, match="expected"):
+    with pytest.raises(error, match=r"\A(x|num_classes): expected [^\n]+\Z"):
         to_categorical(x, classes)
+
+
+def test_to_categorical_takes_any_type_of_whole_numbers():
+    for dtype in ("int8", "uint8", "int16", "uint64", "float16", "float64"):
+        assert to_categorical(np.array([127, 0], dtype)).shape == (2, 128)
+    assert to_categorical([True, False]).tolist() == [[0, 1], [1, 0]]
 
 
 # ---------------------------------------------------------------- truncated BPTT

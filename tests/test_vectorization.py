@@ -1,6 +1,7 @@
 """TextVectorization: cleaning, vocabulary, ids and back, files; labels of texts by a saved model."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -37,11 +38,28 @@ def test_characters():
     assert vectorize(["bac"]).tolist() == [[3, 2, 1]]
 
 
-def test_vocabulary_by_count_then_alphabet():
+@pytest.mark.parametrize(
+    ("texts", "max_tokens", "expected"),
+    [
+        # Keras 3.15, text_vectorization_test.py: test_adapt_flow, and its rules for special tokens.
+        (["foo bar", "bar baz", "baz bada boom"], None, ["", "[UNK]", "baz", "bar", "foo", "boom", "bada"]),
+        (["foo bar", "bar baz", "baz bada boom"], 3, ["", "[UNK]", "baz"]),
+        (["foo bar", "bar baz", "baz bada boom"], 5, ["", "[UNK]", "baz", "bar", "foo"]),
+        (["é z a", "b"], None, ["", "[UNK]", "é", "z", "b", "a"]),
+        (["[UNK] a [UNK]"], None, ["", "[UNK]", "a"]),
+    ],
+)
+def test_ids_of_keras(texts, max_tokens, expected):
+    vectorize = TextVectorization(max_tokens, standardize=None)
+    vectorize.adapt(texts)
+    assert vectorize.get_vocabulary() == expected
+
+
+def test_vocabulary_by_count_then_from_z_to_a():
     vectorize = TextVectorization(max_tokens=5)
     vectorize.adapt(TEXTS)
-    assert vectorize.get_vocabulary() == ["", "[UNK]", "a", "cat", "dog"]
-    assert vectorize.get_vocabulary(include_special_tokens=False) == ["a", "cat", "dog"]
+    assert vectorize.get_vocabulary() == ["", "[UNK]", "the", "dog", "cat"]
+    assert vectorize.get_vocabulary(include_special_tokens=False) == ["the", "dog", "cat"]
     assert vectorize.vocabulary_size() == 5
 
 
@@ -61,9 +79,98 @@ def test_words_left_out():
     """Stop words, and without an oov_token those outside the vocabulary."""
     vectorize = TextVectorization(stop_words=["the", "a"], oov_token=None)
     vectorize.adapt(TEXTS)
-    assert vectorize.get_vocabulary()[:3] == ["", "cat", "dog"]
-    assert vectorize(["The bird and the dog"]).tolist() == [[2]]
+    assert vectorize.get_vocabulary()[:3] == ["", "dog", "cat"]
+    assert vectorize(["The bird and the dog"]).tolist() == [[1]]
     assert vectorize(["the"]).shape == (1, 0)
+
+
+@pytest.mark.parametrize("path", [str, lambda path: path, lambda path: os.fsencode(path)], ids=["str", "Path", "bytes"])
+def test_vocabulary_from_a_file(tmp_path, path):
+    """One word a line; a file of get_vocabulary() brings the special tokens along."""
+    for text, expected in (
+        ("hello\nworld\n", ["", "[UNK]", "hello", "world"]),
+        ("hello\r\ntwo words\r\nende", ["", "[UNK]", "hello", "two words", "ende"]),
+        ("\n[UNK]\nhello\n", ["", "[UNK]", "hello"]),
+    ):
+        file = tmp_path / "words"
+        file.write_bytes(text.encode())
+        given = TextVectorization(vocabulary=path(file))
+        later = TextVectorization()
+        later.set_vocabulary(path(file))
+        assert given.get_vocabulary() == later.get_vocabulary() == expected
+        again = TextVectorization.from_dict(json.loads(json.dumps(given.to_dict())))
+        assert again.get_vocabulary() == expected
+    file.write_bytes(b"")
+    for wrong, message in (
+        (file, "vocabulary: expected at least one word, got none"),
+        (
+            tmp_path / "absent.txt",
+            "vocabulary: expected a list of words, or the path of a file .*absent.txt', which is no",
+        ),
+        (tmp_path, "vocabulary: expected a list of words, or the path of a file with one word a line"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TextVectorization(vocabulary=path(wrong))
+
+
+def test_a_model_file_names_no_file(tmp_path):
+    (tmp_path / "words").write_text("secret\n")
+    config = {**TextVectorization(vocabulary=["a"]).to_dict(), "vocabulary": str(tmp_path / "words")}
+    with pytest.raises(ValueError, match="config: expected a list of words or null as vocabulary"):
+        TextVectorization.from_dict(config)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        lambda texts: texts,
+        tuple,
+        np.array,
+        lambda texts: np.array(texts, object),
+        lambda texts: np.array(texts)[:, None],
+        lambda texts: [[text] for text in texts],
+        lambda texts: [text.encode() for text in texts],
+        lambda texts: np.array([text.encode() for text in texts]),
+        lambda texts: np.array([text.encode() for text in texts], object)[:, None],
+        iter,
+    ],
+    ids=["list", "tuple", "array", "objects", "(N, 1)", "lists", "bytes", "array of bytes", "(N, 1) bytes", "iterator"],
+)
+def test_forms_of_texts(texts):
+    plain, other = TextVectorization(), TextVectorization()
+    plain.adapt(TEXTS)
+    other.adapt(texts(TEXTS))
+    assert other.get_vocabulary() == plain.get_vocabulary()
+    np.testing.assert_array_equal(other(texts(TEXTS)), plain(TEXTS))
+    found = classify_texts(classifier(), texts(["Not good!", "bad"]))
+    assert [one.prediction for one in found] == ["positive", "negative"] and found[0].text == "Not good!"
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a", float("nan")], r"texts\[1\]: expected a string, got nan; leave missing values out"),
+        (np.array(["a", np.nan], object), r"texts\[1\]: expected a string, got nan; leave missing values out"),
+        (["a", None], r"texts\[1\]: expected a string, got None; leave missing values out"),
+        ([1, 2], r"texts\[0\]: expected a string, got 1"),
+        ([["a", "b"]], r"texts\[0\]: expected a string, got \['a', 'b'\]"),
+        ([b"\xff"], r"texts\[0\]: expected UTF-8, got other bytes"),
+        (np.array([["a", "b"]]), r"texts: expected shape \(N,\) or \(N, 1\), got \(1, 2\)"),
+        (np.array("a"), r"texts: expected shape \(N,\) or \(N, 1\), got \(\)"),
+        ("a b", r"texts: expected a sequence of texts, got one string; use \[text\]"),
+        (b"a b", r"texts: expected a sequence of texts, got one string; use \[text\]"),
+        ({"a": 1}, r"texts: expected a sequence of texts, got \{'a': 1\}"),
+        (3, r"texts: expected a sequence of texts, got 3"),
+        (None, r"texts: expected a sequence of texts, got None"),
+    ],
+)
+def test_what_is_no_text(texts, message):
+    vectorize = TextVectorization(vocabulary=["a"])
+    before = vectorize.get_vocabulary()
+    for call in (vectorize, vectorize.adapt, lambda texts: classify_texts(classifier(), texts)):
+        with pytest.raises((TypeError, ValueError), match=rf"\A{message}[^\n]*\Z"):
+            call(texts)
+    assert vectorize.get_vocabulary() == before
 
 
 @given(st.lists(st.lists(st.sampled_from(["ab", "cd", "ef", "gh"]), max_size=6), min_size=1, max_size=4))
@@ -92,6 +199,17 @@ def test_saved_and_read():
         (lambda: TextVectorization(padding="left"), ValueError, "padding: expected 'pre' or 'post', got 'left'"),
         (lambda: TextVectorization(truncating="left"), ValueError, "truncating: expected 'pre' or 'post'"),
         (lambda: TextVectorization(max_tokens=0), ValueError, "max_tokens: expected an integer >= 1 or None, got 0"),
+        (
+            lambda: TextVectorization(max_tokens=True),
+            ValueError,
+            "max_tokens: expected an integer >= 1 or None, got True",
+        ),
+        (lambda: TextVectorization(2, vocabulary=["a"]), ValueError, "vocabulary: expected at most max_tokens=2 words"),
+        (lambda: TextVectorization(vocabulary=[]), ValueError, "vocabulary: expected at least one word, got none"),
+        (lambda: TextVectorization(oov_token=1), ValueError, "oov_token: expected a string or None, got 1"),
+        (lambda: TextVectorization(start_token=np.nan), ValueError, "start_token: expected a string or None, got nan"),
+        (lambda: TextVectorization(standardize=["lower"]), ValueError, "standardize: expected None, 'lower'"),
+        (lambda: TextVectorization().tokens(np.nan), TypeError, "text: expected a string, got nan; leave missing"),
         (lambda: TextVectorization(output_sequence_length=2.0), ValueError, "output_sequence_length: expected an int"),
         (lambda: TextVectorization(stop_words="the"), TypeError, "stop_words: expected a sequence"),
         (lambda: TextVectorization()(["a"]), ValueError, "vocabulary: expected one; call adapt"),

@@ -5,6 +5,7 @@ N: texts, T: time steps.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .text import Ids, Vocabulary, pad_sequences
+from ._validation import at_least, refuse_masked, short_repr
+from .text import Ids, PathLike, Vocabulary, pad_sequences, read_lines
 
 if TYPE_CHECKING:
     from .models import Model
@@ -45,26 +47,28 @@ class TextVectorization:
             "alphanumeric" (lower case; all but a-z and 0-9 becomes white space) or None.
         split: "whitespace" or "character".
         output_sequence_length: T of every row; None takes the longest text of a call.
-        vocabulary: the words in the order of their ids, instead of :meth:`adapt`. The special tokens are put in front
-            of it, unless it begins with "" and so has them.
+        vocabulary: the words in the order of their ids, instead of :meth:`adapt`, or the path of a text file with one
+            word a line. The special tokens are put in front of it, unless it begins with "" and so has them.
         stop_words: words that are left out, after the cleaning.
         oov_token: stands for words outside the vocabulary; None leaves them out.
         start_token: put in front of each text; None puts nothing.
         padding: where short rows are filled up with 0: "post" (at the end) or "pre".
         truncating: where long texts lose words: "post" or "pre".
 
-    The id 0 is padding, the empty token "". ``vectorize(texts)`` gives (N, T) int32.
+    The id 0 is padding, the empty token "". ``vectorize(texts)`` gives (N, T) int32 for N strings (or bytes, UTF-8) in
+    a list, an array (N,) or (N, 1) or any other iterable.
 
     Raises:
-        ValueError: another word than the ones above, a vocabulary without its special tokens.
+        ValueError: another word than the ones above, a vocabulary without its special tokens or of more than
+            ``max_tokens`` words, a file that is none.
 
     >>> vectorize = TextVectorization(output_sequence_length=4)
     >>> vectorize.adapt(["The cat sat.", "The dog!"])
     >>> vectorize.get_vocabulary()
-    ['', '[UNK]', 'the', 'cat', 'dog', 'sat']
+    ['', '[UNK]', 'the', 'sat', 'dog', 'cat']
     >>> vectorize(["the bird sat"])
-    array([[2, 1, 5, 0]], dtype=int32)
-    >>> vectorize.decode([2, 1, 5, 0])
+    array([[2, 1, 3, 0]], dtype=int32)
+    >>> vectorize.decode([2, 1, 3, 0])
     ['the', '[UNK]', 'sat']
     """
 
@@ -74,7 +78,7 @@ class TextVectorization:
         standardize: str | None = "lower_and_strip_punctuation",
         split: str = "whitespace",
         output_sequence_length: int | None = None,
-        vocabulary: Iterable[str] | None = None,
+        vocabulary: Iterable[str] | PathLike | None = None,
         *,
         stop_words: Iterable[str] = (),
         oov_token: str | None = "[UNK]",
@@ -87,12 +91,19 @@ class TextVectorization:
         _check_choice("padding", padding, ("pre", "post"))
         _check_choice("truncating", truncating, ("pre", "post"))
         for name, value in (("max_tokens", max_tokens), ("output_sequence_length", output_sequence_length)):
-            if value is not None and (type(value) is not int or value < 1):
-                raise ValueError(f"{name}: expected an integer >= 1 or None, got {value!r}")
+            try:
+                if value is not None:
+                    at_least(name, value, 1)
+            except ValueError:
+                raise ValueError(f"{name}: expected an integer >= 1 or None, got {value!r}") from None
         if isinstance(stop_words, str):
             raise TypeError("stop_words: expected a sequence of words, got one string")
-        self.max_tokens, self.standardize, self.split = max_tokens, standardize, split
-        self.output_sequence_length, self.stop_words = output_sequence_length, frozenset(stop_words)
+        for name, token in (("oov_token", oov_token), ("start_token", start_token)):
+            if token is not None and not isinstance(token, str):
+                raise ValueError(f"{name}: expected a string or None, got {short_repr(token)}")
+        self.max_tokens = None if max_tokens is None else int(max_tokens)
+        self.output_sequence_length = None if output_sequence_length is None else int(output_sequence_length)
+        self.standardize, self.split, self.stop_words = standardize, split, frozenset(stop_words)
         self.oov_token, self.start_token = oov_token, start_token
         self.padding, self.truncating = padding, truncating
         self._vocabulary: Vocabulary | None = None
@@ -115,25 +126,32 @@ class TextVectorization:
         return self._vocabulary
 
     def adapt(self, texts: Iterable[str]) -> None:
-        """Takes the vocabulary from texts: the most frequent word first, words of equal count in alphabetical order.
+        """Takes the vocabulary from texts: the most frequent word first, words of equal count from z to a, as in Keras.
 
         Raises:
             ValueError: no words, or ``max_tokens`` too small for the special tokens.
         """
-        words = (word for text in _as_texts(texts) for word in self.tokens(text))
+        words = (word for text in as_texts(texts) for word in self.tokens(text))
         self._vocabulary = Vocabulary.from_tokens(
-            words, max_size=self.max_tokens, specials=self._specials, unknown=self.oov_token
+            words, max_size=self.max_tokens, specials=self._specials, unknown=self.oov_token, ties="z to a"
         )
 
-    def set_vocabulary(self, vocabulary: Iterable[str]) -> None:
-        """Numbers the words in the order given; see ``vocabulary`` of the class."""
-        words = list(vocabulary)
+    def set_vocabulary(self, vocabulary: Iterable[str] | PathLike) -> None:
+        """Numbers the words in the order given, or the lines of a text file; see ``vocabulary`` of the class."""
+        words = _read_vocabulary(vocabulary) if isinstance(vocabulary, (str, bytes, os.PathLike)) else list(vocabulary)
+        if not words:
+            raise ValueError("vocabulary: expected at least one word, got none")
         if words[:1] != [""]:
             words = self._specials + words
         missing = [token for token in self._specials if token not in words]
         if missing:
             raise ValueError(f"vocabulary: expected the special tokens {missing} in it, got none of them")
-        self._vocabulary = Vocabulary(words[: self.max_tokens], self.oov_token)
+        if self.max_tokens is not None and len(words) > self.max_tokens:
+            raise ValueError(
+                f"vocabulary: expected at most max_tokens={self.max_tokens} words, special tokens included, got "
+                f"{len(words)}"
+            )
+        self._vocabulary = Vocabulary(words, self.oov_token)
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[str]:
         """The words in the order of their ids."""
@@ -146,7 +164,7 @@ class TextVectorization:
 
     def tokens(self, text: str) -> list[str]:
         """The words of a text after cleaning and splitting, known or not."""
-        words = _SPLIT[self.split](STANDARDIZE[self.standardize](text))
+        words = _SPLIT[self.split](STANDARDIZE[self.standardize](as_text("text", text)))
         return [word for word in words if word not in self.stop_words] if self.stop_words else words
 
     def encode(self, text: str) -> Ids:
@@ -158,7 +176,7 @@ class TextVectorization:
 
     def __call__(self, texts: Iterable[str]) -> NDArray[np.int32]:
         """(N, T) int32 ids of N texts."""
-        return self.pad([self.encode(text) for text in _as_texts(texts)])
+        return self.pad([self.encode(text) for text in as_texts(texts)])
 
     def pad(self, sequences: Sequence[Any]) -> NDArray[np.int32]:
         """(N, T) int32: what :meth:`encode` gave for N texts, filled up and cut."""
@@ -192,6 +210,9 @@ class TextVectorization:
         if not isinstance(config, dict) or config.get("format") != _FORMAT or config.get("version") != 1:
             raise ValueError(f"config: expected a {_FORMAT} of version 1, got {str(config)[:60]!r}")
         given = {key: value for key, value in config.items() if key not in ("format", "version")}
+        # A path would make a model file read another one.
+        if not (given.get("vocabulary") is None or isinstance(given["vocabulary"], list)):
+            raise ValueError("config: expected a list of words or null as vocabulary")
         try:
             return cls(**given)
         except TypeError as error:
@@ -205,14 +226,61 @@ _OPTIONS = (
 
 def _check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     listed = list(choices)
-    if value not in listed:
+    if not (value is None or isinstance(value, str)) or value not in listed:
         raise ValueError(f"{name}: expected {', '.join(map(repr, listed[:-1]))} or {listed[-1]!r}, got {value!r}")
 
 
-def _as_texts(texts: Iterable[str]) -> Iterable[str]:
-    if isinstance(texts, str):
+def _read_vocabulary(path: PathLike | bytes) -> list[str]:
+    """The lines of a text file."""
+    place = os.fsdecode(path)
+    if not os.path.isfile(place):
+        raise ValueError(
+            f"vocabulary: expected a list of words, or the path of a file with one word a line, got {place!r}, "
+            "which is no file"
+        )
+    return [line.removesuffix("\r") for line in read_lines(place)]
+
+
+def as_text(name: str, text: Any) -> str:
+    """One text; bytes are read as UTF-8.
+
+    Raises:
+        TypeError: for what is no string, such as the NaN of a missing value.
+    """
+    if isinstance(text, str):
+        return text
+    if isinstance(text, bytes):
+        try:
+            return text.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}: expected UTF-8, got other bytes ({error.reason})") from None
+    missing = "; leave missing values out" if text is None or text != text else ""
+    raise TypeError(f"{name}: expected a string, got {short_repr(text)}{missing}")
+
+
+def as_texts(texts: Any) -> list[str]:
+    """N texts as strings, from a list, an array (N,) or (N, 1), a column of a data frame or any other iterable.
+
+    Raises:
+        TypeError: one text alone, and what is no string, naming its position.
+        ValueError: an array with more columns.
+    """
+    if isinstance(texts, (str, bytes)):
         raise TypeError("texts: expected a sequence of texts, got one string; use [text]")
-    return texts
+    if isinstance(texts, dict) or not isinstance(texts, Iterable):
+        raise TypeError(f"texts: expected a sequence of texts, got {short_repr(texts)}")
+    if hasattr(texts, "__array__"):
+        refuse_masked("texts", texts)
+        array = np.asarray(texts)
+        if array.ndim == 0 or array.ndim > 2 or (array.ndim == 2 and array.shape[1] != 1):
+            raise ValueError(f"texts: expected shape (N,) or (N, 1), got {array.shape}")
+        texts = array.reshape(-1)
+    found = []
+    for number, text in enumerate(texts):
+        if isinstance(text, (list, tuple, np.ndarray)) and len(text) == 1:
+            text = text[0]
+        found.append(as_text(f"texts[{number}]", text))
+    return found
 
 
 @dataclass(frozen=True)
@@ -245,7 +313,8 @@ def classify_texts(model: Model, texts: Sequence[str]) -> list[TextPrediction]:
         raise ValueError(f"model: expected one saved with text_vectorization and labels, got {model.name!r} without")
     vectorize = TextVectorization.from_dict(model.extra["text_vectorization"])
     labels = [str(label) for label in model.extra["labels"]]
-    words = [vectorize.tokens(text) for text in _as_texts(texts)]
+    texts = as_texts(texts)
+    words = [vectorize.tokens(text) for text in texts]
     for text, found in zip(texts, words):
         if not found:
             raise ValueError(f"text: expected words after the cleaning, got none in {text!r}")

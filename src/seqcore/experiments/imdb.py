@@ -184,7 +184,7 @@ def make_vectorizer(data: SentimentData, settings: Settings) -> TextVectorizatio
     if data.ranked is None:
         vectorize.adapt(data.train.texts)
     else:
-        vectorize.set_vocabulary(["", "<START>", "<UNK>", "<UNUSED>", *data.ranked])
+        vectorize.set_vocabulary(["", "<START>", "<UNK>", "<UNUSED>", *data.ranked][: settings.words])
     return vectorize
 
 

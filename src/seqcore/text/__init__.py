@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .._validation import NUMBERS, as_dtype, at_least, short_repr
+from .._validation import NUMBERS, as_dtype, at_least, integer, refuse_masked, short_repr
 from ..saving.files import atomic_write
 from .files import PathLike, iterate_words, open_plain, read_json, read_lines, read_text, read_words
 
@@ -83,8 +83,9 @@ class Vocabulary:
         min_count: int = 1,
         specials: Sequence[str] = (),
         unknown: str | None = None,
+        ties: str = "a to z",
     ) -> Vocabulary:
-        """Numbers the words of a text, the most frequent first, words of equal count in alphabetical order.
+        """Numbers the words of a text, the most frequent first.
 
         Args:
             tokens: the text, word by word.
@@ -92,28 +93,36 @@ class Vocabulary:
             min_count: leaves out words seen fewer times.
             specials: words that get the first ids whether they occur or not.
             unknown: stands for words outside; put after the specials if the text does not have it.
+            ties: order of words of equal count, "a to z" or "z to a" (Keras's).
 
         Raises:
             ValueError: an empty text, or ``max_size`` too small for the specials.
+            TypeError: a token that is no string.
         """
-        if isinstance(tokens, str):
+        if isinstance(tokens, (str, bytes)):
             raise TypeError("tokens: expected a sequence of words, got one string; use text.split()")
+        if ties not in ("a to z", "z to a"):
+            raise ValueError(f"ties: expected 'a to z' or 'z to a', got {short_repr(ties)}")
+        least = at_least("min_count", min_count, 0)
         counts = Counter(tokens)
         if not counts:
             raise ValueError("tokens: expected at least one word, got none")
+        wrong = next((token for token in counts if not isinstance(token, str)), "")
+        if not isinstance(wrong, str):
+            raise TypeError(f"tokens: expected strings, got {short_repr(wrong)}")
         first = list(dict.fromkeys(specials))
         if unknown is not None and unknown not in counts and unknown not in first:
             first.append(unknown)
-        room = len(counts) + len(first) if max_size is None else operator.index(max_size)
+        room = len(counts) + len(first) if max_size is None else integer("max_size", max_size)
         if room < max(1, len(first)):
             raise ValueError(f"max_size: expected at least {max(1, len(first))}, got {max_size}")
         reserved = set(first)
-        frequent = (word for word, count in counts.items() if count >= min_count and word not in reserved)
-        kept = sorted(frequent, key=lambda word: (-counts[word], word))[: room - len(first)]
+        words = sorted((word for word in counts if word not in reserved), reverse=ties == "z to a")
+        frequent = sorted((word for word in words if counts[word] >= least), key=counts.__getitem__, reverse=True)
+        kept = frequent[: room - len(first)]
         if unknown is not None and unknown not in reserved and unknown not in kept:
             kept = [*kept[: max(0, room - len(first) - 1)], unknown]
-        words = first + kept
-        return cls(words, unknown, (counts[w] for w in words))
+        return cls(first + kept, unknown, (counts[word] for word in first + kept))
 
     @classmethod
     def from_file(
@@ -269,13 +278,15 @@ def pad_sequences(
         dtype: type of the result.
         padding: where short sequences are filled up: "pre" (at the front) or "post".
         truncating: where long ones lose elements: "pre" (the first go) or "post".
-        value: what fills up; a number, or an array of the trailing shape.
+        value: what fills up; a number, a word (with ``dtype=object`` or a type of strings), or an array of the trailing
+            shape.
 
     Returns:
         (N, T, ...) array.
 
     Raises:
-        ValueError: a sequence that is none, trailing axes that differ, another word than pre / post.
+        ValueError: a sequence that is none, trailing axes that differ, another word than pre / post, and numbers that
+            the type would change: out of its range, fractions and NaN where it holds integers.
 
     >>> pad_sequences([[1, 2, 3], [4]], maxlen=2)
     array([[2, 3],
@@ -285,44 +296,98 @@ def pad_sequences(
         if choice not in ("pre", "post"):
             raise ValueError(f"{name}: expected 'pre' or 'post', got {choice!r}")
     kind = as_dtype("dtype", dtype, NUMBERS + "OSU")
-    rows: list[Array] = []
-    for number, sequence in enumerate(sequences):
-        if isinstance(sequence, str) or not hasattr(sequence, "__len__"):
-            raise ValueError(f"sequences: expected a sequence at position {number}, got {sequence!r}")
-        try:
-            rows.append(np.asarray(sequence) if len(sequence) else np.zeros(0, kind))
-        except ValueError:
-            raise ValueError(
-                f"sequences: expected elements of one shape in sequence {number}, got ragged ones"
-            ) from None
-    lengths = [len(row) for row in rows]
-    if maxlen is None:
-        length = max(lengths, default=0)
-    else:
-        length = operator.index(maxlen)
-        if length < 0:
-            raise ValueError(f"maxlen: expected an integer >= 0 or None, got {maxlen}")
+    length = None if maxlen is None else integer("maxlen", maxlen)
+    if length is not None and length < 0:
+        raise ValueError(f"maxlen: expected an integer >= 0 or None, got {maxlen}")
+    numbers = kind.kind in NUMBERS
+    rows = [_as_row(i, sequence, length, truncating, numbers) for i, sequence in enumerate(_iterate(sequences))]
+    if length is None:
+        length = max(map(len, rows), default=0)
     shapes = {row.shape[1:] for row in rows if len(row)}
     if len(shapes) > 1:
         raise ValueError(f"sequences: expected elements of one shape, got {' and '.join(map(str, sorted(shapes)))}")
+    filling = _padding_value(value, kind)
+    if kind.kind in "SU" and not kind.itemsize:
+        # "str" names no length: that of the longest word.
+        kind = np.result_type(filling.astype(kind), *(row.astype(kind) for row in rows if len(row)))
+    for number, row in enumerate(rows):
+        if row.dtype != kind and len(row):
+            _check_fits(f"sequences[{number}]", row, kind)
     tail = shapes.pop() if shapes else ()
-    result = np.full((len(rows), length, *tail), value, kind)
+    result = np.full((len(rows), length, *tail), filling, kind)
     for out, row in zip(result, rows, strict=True):
-        if not len(row) or not length:
-            continue
-        kept = row[-length:] if truncating == "pre" else row[:length]
         if padding == "post":
-            out[: len(kept)] = kept
-        else:
-            out[length - len(kept) :] = kept
+            out[: len(row)] = row
+        elif len(row):
+            out[-len(row) :] = row
     return result
+
+
+def _iterate(sequences: Any) -> Iterable[Any]:
+    if isinstance(sequences, (str, bytes, dict)) or not isinstance(sequences, Iterable):
+        raise ValueError(f"sequences: expected a list of sequences, got {short_repr(sequences)}")
+    refuse_masked("sequences", sequences)
+    return sequences
+
+
+def _as_row(number: int, sequence: Any, length: int | None, truncating: str, numbers: bool) -> Array:
+    """One sequence as an array, cut to the length."""
+    if isinstance(sequence, (str, bytes, dict, set)) or not hasattr(sequence, "__len__"):
+        raise ValueError(f"sequences: expected a sequence at position {number}, got {short_repr(sequence)}")
+    refuse_masked(f"sequences[{number}]", sequence)
+    try:
+        row = np.asarray(sequence)
+        if row.dtype == object and numbers:
+            row = np.asarray(row.tolist())
+    except ValueError:
+        raise ValueError(f"sequences: expected elements of one shape in sequence {number}, got ragged ones") from None
+    if not row.ndim:
+        raise ValueError(f"sequences: expected a sequence at position {number}, got {short_repr(sequence)}")
+    if length is None:
+        return row
+    return row[:length] if truncating == "post" else row[max(len(row) - length, 0) :]
+
+
+def _padding_value(value: Any, kind: np.dtype[Any]) -> Array:
+    """The value that fills up, as an array; it must fit the type."""
+    filling = np.asarray(value)
+    if filling.dtype.kind in "SU" and kind.kind in NUMBERS:
+        raise ValueError(
+            f"value: expected a number for dtype {kind}, got {short_repr(value)}; use dtype=object for words"
+        )
+    _check_fits("value", filling, kind)
+    return filling
+
+
+def _check_fits(name: str, values: Array, kind: np.dtype[Any]) -> None:
+    """Refuses values that the type would change: integers out of its range, fractions and NaN as integers, words."""
+    if kind.kind == "O" or np.can_cast(values.dtype, kind) or not values.size:
+        return
+    if kind.kind in "SU":
+        longest = max((str(one) for one in values.ravel().tolist()), key=len)
+        if values.dtype.kind in "SU" and len(longest) > kind.itemsize // (4 if kind.kind == "U" else 1):
+            raise ValueError(f"{name}: expected words that fit dtype {kind}, got {short_repr(longest)}")
+        return
+    if values.dtype.kind not in NUMBERS:
+        example = short_repr(values.flat[0].item() if hasattr(values.flat[0], "item") else values.flat[0])
+        raise ValueError(f"{name}: expected numbers for dtype {kind}, got {example}; use dtype=object for words")
+    if kind.kind == "f":
+        return
+    low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    if values.dtype.kind == "f":
+        wrong = ~((values == np.floor(values)) & (values >= low) & (values < float(high) + 1))
+        if wrong.any():
+            raise ValueError(f"{name}: expected whole numbers {low}...{high} for dtype {kind}, got {values[wrong][0]}")
+    elif int(values.min()) < low or int(values.max()) > high:
+        outside = int(values.min()) if int(values.min()) < low else int(values.max())
+        raise ValueError(f"{name}: expected whole numbers {low}...{high} for dtype {kind}, got {outside}")
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32]:
     """Class numbers as one-hot rows.
 
     Args:
-        x: integers 0 ... num_classes - 1 of any shape; a last axis of length 1 is dropped.
+        x: whole numbers 0 ... num_classes - 1 (or booleans) of any shape; a last axis of length 1 is dropped.
         num_classes: number of classes C; None takes the largest number plus one.
 
     Returns:
@@ -335,10 +400,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32
     array([[1., 0., 0.],
            [0., 0., 1.]], dtype=float32)
     """
-    labels = np.asarray(x)
-    if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == np.floor(labels)).all():
-        labels = labels.astype(np.int64)
-    labels = _integers("x", labels)
+    labels = _integers("x", x, whole=True)
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
     if num_classes is None:
@@ -346,8 +408,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32
             raise ValueError("num_classes: expected a number, since x is empty")
         classes = int(labels.max()) + 1
     else:
-        classes = operator.index(num_classes)
-    _check_range("x", labels, max(classes, 0))
+        classes = at_least("num_classes", num_classes, 1)
+    _check_range("x", labels, classes)
     result = np.zeros((labels.size, classes), np.float32)
     result[np.arange(labels.size), labels.ravel()] = 1
     return result.reshape(*labels.shape, classes)
@@ -395,7 +457,7 @@ class BPTTBatches(Sequence[tuple[Ids, Ids]]):
         Raises:
             ValueError: a position outside.
         """
-        start = operator.index(position)
+        start = integer("position", position)
         if not 0 <= start <= self._count:
             raise ValueError(f"position: expected 0...{self._count}, got {position}")
         self.position = start
@@ -470,8 +532,20 @@ def check_ids(ids: Any, vocabulary_size: int | None = None) -> Ids:
     return np.ascontiguousarray(array, np.int32)
 
 
-def _integers(name: str, values: Any) -> Array:
-    array = np.asarray(values)
+def _integers(name: str, values: Any, whole: bool = False) -> Array:
+    """An array of integers; ``whole`` takes floats without fractions and booleans too."""
+    refuse_masked(name, values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name}: expected rows of one length, got ragged ones") from None
+    if whole and array.dtype.kind == "b":
+        return array.astype(np.int32)
+    if whole and array.dtype.kind == "f" and array.size:
+        wrong = ~(np.abs(array.astype(np.float64)) < 2.0**63) | (array != np.floor(array))
+        if wrong.any():
+            raise ValueError(f"{name}: expected whole numbers, got {array[wrong][0]}")
+        return array.astype(np.int64)
     if array.dtype.kind not in "iu":
         if array.size:
             raise TypeError(f"{name}: expected integers, got {array.dtype}")
@@ -481,5 +555,5 @@ def _integers(name: str, values: Any) -> Array:
 
 def _check_range(name: str, array: Array, size: int) -> None:
     if array.size and (int(array.min()) < 0 or int(array.max()) >= size):
-        outside = int(array.min()) if array.min() < 0 else int(array.max())
+        outside = int(array.min()) if int(array.min()) < 0 else int(array.max())
         raise ValueError(f"{name}: expected integers 0...{size - 1}, got {outside}")
