@@ -871,6 +871,76 @@ def test_default_is_at_most_what_the_process_may_use():
     assert 1 <= count <= allowed
 
 
+LIMITED = """
+import os, resource, threading
+import numpy as np
+from seqcore import _core
+from tests import cases
+
+def memory():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+def no_more_threads():
+    if os.getuid() == 0:
+        os.setresuid(54321, 54321, 54321)  # the limit does not bind root
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+
+def room_for(number):
+    size = memory() + number * (256 << 20) + (192 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+_core.set_num_threads(1)
+problem = cases.make(cases.Case("lstm", 130, 70, 33, steps=9), "float32")
+expected = cases.run_core(problem)
+cases.identical(cases.run_core(problem), expected)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as on Linux")
+@pytest.mark.parametrize("limit", ["no_more_threads()", "room_for(0)", "room_for(1)", "room_for(3)"])
+def test_threads_that_cannot_be_made(limit):
+    """The work is done by the threads that there are; OpenMP would end the process."""
+    code = f"""
+        {limit}
+        for count in (2, 7, 3, 20, 1, 7):
+            _core.set_num_threads(count)
+            cases.identical(cases.run_core(problem), expected)
+        print("done")
+    """
+    assert succeeds(LIMITED + textwrap.dedent(code), OMP_STACKSIZE="256M", MALLOC_ARENA_MAX="1") == "done"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as on Linux")
+def test_threads_that_cannot_be_made_for_several_callers():
+    """Teams of several Python threads grow one after the other, so that none counts on what another one takes."""
+    code = """
+        threading.stack_size(1 << 20)
+        _core.set_num_threads(4)
+        failures = []
+        start = threading.Barrier(5)
+        def work():
+            try:
+                start.wait()
+                cases.identical(cases.run_core(problem), expected)
+                start.wait()
+            except BaseException as error:
+                failures.append(error)
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        room_for(5)
+        start.wait()
+        start.wait()
+        for thread in threads:
+            thread.join()
+        assert not failures, failures
+        print("done")
+    """
+    for _ in range(3):
+        assert succeeds(LIMITED + textwrap.dedent(code), OMP_STACKSIZE="256M", MALLOC_ARENA_MAX="1") == "done"
+
+
 def test_threadpoolctl():
     """threadpoolctl's limit counts inside its block, and the results stay the same."""
     threadpoolctl = pytest.importorskip("threadpoolctl")

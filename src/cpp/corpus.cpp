@@ -49,7 +49,7 @@ void for_each_word(std::string_view text, Word word, Line line, Stop stop) {
 }
 
 bool stopped(const Team& team) {
-  if (*team.stop) return true;
+  if (stop_wanted(team)) return true;
   return team.rank == 0 && team.interrupted && team.interrupted(team.context);
 }
 

@@ -164,8 +164,8 @@ class FlushDenormals {
 struct Region {
   explicit Region(int size) : barrier(size) {}
   Barrier barrier;
-  volatile int stop = 0;
-  volatile Index last_round = std::numeric_limits<Index>::max();
+  int stop = 0;
+  Index last_round = std::numeric_limits<Index>::max();
   const Clock::time_point begin = Clock::now();
   Clock::time_point last = begin;
 
@@ -176,10 +176,76 @@ struct Region {
     const auto now = Clock::now();
     if (now - region->last < std::chrono::milliseconds(50)) return false;
     region->last = now;
-    if (poll_hook && poll_hook()) region->stop = 1;
-    return region->stop;
+    const bool wanted = poll_hook && poll_hook();
+    if (wanted) __atomic_store_n(&region->stop, 1, __ATOMIC_RELAXED);
+    return wanted;
   }
 };
+
+#ifdef _OPENMP
+// OpenMP's threads belong to the thread that called for them; it keeps as many as its last team had.
+struct LastTeam {
+  int size = 1;
+  int most = std::numeric_limits<int>::max();  // what could be had when more were asked for in vain, believed until `again`
+  Clock::time_point again{};
+};
+thread_local LastTeam last_team;
+std::mutex teams_grow;  // a forked child makes no teams
+
+#if defined(__unix__) || defined(__APPLE__)
+// The stack of OpenMP's threads in bytes, 0 for the system's default: a number with B, K (the default), M or G behind it.
+std::size_t stack_size() {
+  const char* text = std::getenv("OMP_STACKSIZE");
+  if (!text) text = std::getenv("GOMP_STACKSIZE");
+  if (!text) return 0;
+  char* end = nullptr;
+  const unsigned long long number = std::strtoull(text, &end, 10);
+  if (end == text) return 0;
+  while (*end == ' ') ++end;
+  const int shift = *end == 'b' || *end == 'B' ? 0 : *end == 'm' || *end == 'M' ? 20 : *end == 'g' || *end == 'G' ? 30 : 10;
+  return number > (~std::size_t(0) >> 1 >> shift) ? 0 : std::size_t(number) << shift;
+}
+
+// How many of `wanted` more threads the system would make now: they are made, all at once, and ended.
+int threads_to_be_had(int wanted) {
+  std::vector<pthread_t> made(static_cast<std::size_t>(wanted));
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0) return 0;
+  if (const std::size_t size = stack_size()) pthread_attr_setstacksize(&attributes, size);
+  std::mutex all_there;
+  int count = 0;
+  {
+    const std::lock_guard<std::mutex> lock(all_there);
+    const auto wait = [](void* there) -> void* {
+      const std::lock_guard<std::mutex> until(*static_cast<std::mutex*>(there));
+      return nullptr;
+    };
+    while (count < wanted && pthread_create(&made[std::size_t(count)], &attributes, wait, &all_there) == 0) ++count;
+  }
+  for (int n = 0; n < count; ++n) pthread_join(made[std::size_t(n)], nullptr);
+  pthread_attr_destroy(&attributes);
+  return count;
+}
+#else
+int threads_to_be_had(int wanted) { return wanted; }
+#endif
+
+// At most `threads`, as many as can be made: OpenMP would end the process for one that cannot.
+int team_that_can_be_had(int threads) {
+  LastTeam& last = last_team;
+  // It also makes a few notes for each thread of another team, and ends the process without memory for them.
+  constexpr std::size_t kNotes = 1 << 16, kNotesOfEach = 1 << 11;
+  void* notes = std::malloc(kNotes + kNotesOfEach * std::size_t(threads));
+  std::free(notes);
+  if (!notes) return 1;
+  if (threads < last.size) return threads;
+  if (threads > last.most && Clock::now() < last.again) return std::max(last.size, last.most);
+  const int count = last.size + threads_to_be_had(threads - last.size);
+  last.most = count < threads ? count : std::numeric_limits<int>::max();
+  last.again = Clock::now() + std::chrono::seconds(1);
+  return count;
+}
+#endif
 
 }  // namespace
 
@@ -245,6 +311,12 @@ bool Exclusive::is_mine() const {
 bool run(int threads, const std::function<void(const Team&)>& work) {
 #ifdef _OPENMP
   // libgomp's threads do not exist in a forked child, and it would wait for them.
+  // Held from the look at what can be had until the team is there, so that no two teams count on the same threads.
+  std::unique_lock<std::mutex> growing(teams_grow, std::defer_lock);
+  if (threads > 1 && !forked && threads != last_team.size) {
+    growing.lock();
+    threads = team_that_can_be_had(threads);
+  }
   if (threads > 1 && !forked) {
     Region region(threads);
     int size_of_team = 1;
@@ -252,6 +324,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
     {
       // OpenMP may give fewer threads than asked for; each of them notes the same number.
       const int size = omp_get_num_threads();
+      if (omp_get_thread_num() == 0 && growing.owns_lock()) growing.unlock();
       region.barrier.resize(size);
       const FlushDenormals flush;
       work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::rest, Region::interrupted, &region.stop,
@@ -260,6 +333,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
       region.barrier.wait();
       if (omp_get_thread_num() == 0) size_of_team = size;
     }
+    last_team.size = size_of_team;
     if (size_of_team > 1) crowd.note(Clock::now() - region.begin, region.barrier.yielded() / (size_of_team - 1));
     return !region.stop;
   }

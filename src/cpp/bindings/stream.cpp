@@ -11,8 +11,8 @@ template <class T>
 using Memory = std::shared_ptr<T>;
 
 // The team of one: a stream never wakes other threads.
-volatile int never_stops = 0;
-volatile Index no_last_round = std::numeric_limits<Index>::max();
+int never_stops = 0;
+Index no_last_round = std::numeric_limits<Index>::max();
 const Team kAlone{0, 1, nullptr, nullptr, nullptr, nullptr, &never_stops, &no_last_round};
 
 template <class T>

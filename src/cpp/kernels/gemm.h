@@ -274,7 +274,8 @@ void copy_left(const Factor<T>& factor, Index r0, Index R, E* to, Index to_strid
   } else {
     for (Index i = 0; i < seen; ++i) rows[i] = factor.x + (r0 + i) * factor.stride;
   }
-  for (Index i = seen; i < depth + kBlockRows; ++i) rows[i] = rows[i - kBlockRows];
+  // Past the last row, some row that is there: it is only asked for.
+  for (Index i = std::max(seen, kBlockRows); i < depth + kBlockRows; ++i) rows[i] = rows[i - kBlockRows];
   const auto copy = [&](auto read) {
     for (Index k = 0; k < depth; k += kDepth<E>)
       for (Index n = 0; n < factor.columns; n += kLanes<T>)

@@ -413,6 +413,8 @@ inline Team team_of(const Team& team, int d, int directions) {
   const int mine = team.rank < first ? 0 : 1;
   part.rank = mine ? team.rank - first : team.rank;
   part.size = mine == d ? (d ? team.size - first : first) : 0;
+  // The first rank of each half is not the thread that may ask for interruptions.
+  if (team.rank) part.interrupted = nullptr;
   return part;
 }
 

@@ -290,7 +290,7 @@ struct ChosenGates {
 
 // Whether a long call should end early. Only rank 0 asks; the others read its answer.
 SEQCORE_INLINE bool stopped(const Team& team) {
-  if (*team.stop) return true;
+  if (stop_wanted(team)) return true;
   return team.rank == 0 && team.interrupted && team.interrupted(team.context);
 }
 SEQCORE_INLINE void wait(const Team& team) {
@@ -303,9 +303,10 @@ SEQCORE_INLINE void rest(const Team& team) {
 // The barrier that ends round n of a loop; false if the loop ends there for all. A value that rank 0 sets during the next
 // round is n + 1, so a slow thread cannot leave one round early.
 SEQCORE_INLINE bool end_round(const Team& team, Index n) {
-  if (team.rank == 0 && *team.stop && *team.last_round > n) *team.last_round = n;
+  const auto last_round = [&] { return __atomic_load_n(team.last_round, __ATOMIC_RELAXED); };
+  if (team.rank == 0 && stop_wanted(team) && last_round() > n) __atomic_store_n(team.last_round, n, __ATOMIC_RELAXED);
   wait(team);
-  return *team.last_round > n;
+  return last_round() > n;
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

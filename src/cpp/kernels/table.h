@@ -17,13 +17,16 @@ struct Team {
   void* context;
   void (*wait)(void* context);         // barrier of the region
   void (*rest)(void* context);         // the same where some had nothing to do: their waiting is no sign of a busy CPU
-  bool (*interrupted)(void* context);  // asked by rank 0: has the user pressed Ctrl-C?
-  volatile int* stop;                  // set once the answer was yes: finish early, results will not be used
-  volatile Index* last_round;          // loops with a barrier end together after this round, set by rank 0 before its barrier
+  bool (*interrupted)(void* context);  // has the user pressed Ctrl-C? For the thread that called `run` alone, or null
+  // Read and written by several threads: with __atomic builtins alone.
+  int* stop;          // set once the answer was yes: finish early, results will not be used
+  Index* last_round;  // loops with a barrier end together after this round, set by rank 0 before its barrier
 };
 
 // Always inlined: what two instruction sets compile must leave no symbol that the linker could merge.
 #define SEQCORE_INLINE inline __attribute__((always_inline))
+
+SEQCORE_INLINE bool stop_wanted(const Team& team) { return __atomic_load_n(team.stop, __ATOMIC_RELAXED); }
 
 // The part of 0...count-1 that thread `rank` of `size` works on, in multiples of `grain`.
 struct Range {
