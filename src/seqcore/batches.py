@@ -111,6 +111,22 @@ def make_batch(
     return Batch(_tensor(inputs, checked), target, weight)
 
 
+def plain(x: Any) -> Any:
+    """The array of an input that carries neither lengths nor a mask."""
+    if isinstance(x, list):
+        return [plain(one) for one in x]
+    return x._array if isinstance(x, Tensor) and x.mask is None and x.lengths is None else x
+
+
+def data_of(batch: Batch) -> Any:
+    """What a step gets of a batch: x, (x, y) or (x, y, sample_weight)."""
+    x = plain(batch.x)
+    if batch.y is None and batch.weight is None:
+        return (x,) if isinstance(x, list) else x
+    y = None if batch.y is None else np.asarray(batch.y)
+    return (x, y) if batch.weight is None else (x, y, batch.weight)
+
+
 def _class_weights(
     class_weight: Mapping[int, float], y: Any, weight: Array | None, sparse: bool | None = None
 ) -> Array:
@@ -361,14 +377,19 @@ class IterableSource(Source):
                 yield self._data[int(number)]
 
     def _batch(self, item: Any) -> Batch:
-        if isinstance(item, list) and any(is_array(one) or _are_arrays(one) for one in item):
-            item = tuple(item)
-        if not isinstance(item, tuple):
-            return make_batch(item)
-        if not 1 <= len(item) <= 3:
-            raise ValueError(f"x: expected batches x, (x, y) or (x, y, sample_weight), got {len(item)} parts")
-        x, y, weight = (*item, None, None)[:3]
-        return make_batch(x, y, weight, self._class_weight, sparse=self._sparse)
+        return make_batch(*parts_of(item), self._class_weight, sparse=self._sparse)
+
+
+def parts_of(item: Any) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight (None where there are none) of a batch in a tuple, or in a list of arrays."""
+    if isinstance(item, list) and any(is_array(one) or _are_arrays(one) for one in item):
+        item = tuple(item)
+    if not isinstance(item, tuple):
+        return item, None, None
+    if not 1 <= len(item) <= 3:
+        raise ValueError(f"x: expected batches x, (x, y) or (x, y, sample_weight), got {len(item)} parts")
+    x, y, weight = (*item, None, None)[:3]
+    return x, y, weight
 
 
 def is_list_of_batches(data: Any) -> bool:

@@ -199,7 +199,7 @@ def save_model(model: Model, path: Path, **extra: Any) -> None:
         "seqcore-model",
         architecture=_pack(serialize(model), "architecture", tensors),
         build=model._build_config(),
-        compiled=_pack(model._compile_config(), "compiled", tensors),
+        compiled=_pack(model.get_compile_config(), "compiled", tensors),
         extra=_pack(extra, "extra", tensors),
     )
     write_tensors(path, tensors, texts)
@@ -225,7 +225,7 @@ def load_model(path: Path, compile: bool = True) -> Model:
         model._build_from_config(metadata["build"])
         model.extra = _unpack(metadata["extra"], tensors)
         if compile:
-            model._compile_from_config(_unpack(metadata["compiled"], tensors))
+            model.compile_from_config(_unpack(metadata["compiled"], tensors))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{place}: expected the description of a model, got one that fails: {error}") from error
     for variable, values in _matched(place, model, tensors):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from . import losses, ops, sampled
 from .autograd import Gradient, GradientTape, Tensor, Variable, as_array, record
-from .batches import Batch
+from .batches import Batch, plain
 from .layers import Activation, Dense, Softmax
 from .layers.base import Layer
-from .metrics import Metric, Perplexity, SparseCategoricalAccuracy
+from .metrics import Mean, Metric, Perplexity, SparseCategoricalAccuracy
 from .optimizers import Optimizer
 from .tensors import rows, rows_like
 
@@ -87,6 +87,13 @@ class Arena:
 
     def apply(self, optimizer: Optimizer, gradients: Sequence[Gradient]) -> None:
         """One update; ``gradients`` in the order of ``homes``."""
+        if optimizer._own_apply is not None:
+            given = [Tensor(one) if isinstance(one, np.ndarray) else one for one in gradients]
+            if optimizer._own_apply == "apply":
+                optimizer.apply(given, self.variables)
+            else:
+                optimizer.apply_gradients(zip(given, self.variables))
+            return
         optimizer.apply_arena(
             self.parameters, self.gradients, [(v, gradients[i]) for i, v in self._beside], self.variables
         )
@@ -145,21 +152,53 @@ class Tracker:
             while name in self.names or name == "loss":
                 name, count = f"{metric.name}_{count}", count + 1
             self.names.append(name)
-        self._sum = self._weight = 0.0
+        self.loss = Mean("loss")
+
+    @property
+    def all(self) -> list[Metric]:
+        """The running mean of the loss, then the metrics."""
+        return [self.loss, *(metric for metric, _ in self.metrics)]
 
     def reset(self) -> None:
-        self._sum = self._weight = 0.0
+        self.loss.total = self.loss.count = 0.0
         for metric, _ in self.metrics:
             metric.reset_state()
 
     def add_loss(self, loss: float, weight: float) -> None:
-        self._sum, self._weight = self._sum + loss * weight, self._weight + weight
+        self.loss.total, self.loss.count = self.loss.total + loss * weight, self.loss.count + weight
+
+    def update(self, y: Any, y_pred: Any, weight: Any) -> None:
+        """Takes one batch into the metrics."""
+        for metric, weighted in self.metrics:
+            metric.update_state(y, y_pred, sample_weight=weight if weighted else None)
 
     def logs(self) -> dict[str, float]:
         """{"loss": ..., metric: ...}"""
-        found = {"loss": self._sum / self._weight if self._weight else 0.0}
-        found.update((name, float(metric.result())) for name, (metric, _) in zip(self.names, self.metrics))
-        return found
+        logs = {"loss": self.loss.result()}
+        logs.update((name, metric.result()) for name, (metric, _) in zip(self.names, self.metrics))
+        return logs
+
+
+def as_logs(hook: str, logs: Any) -> dict[str, float]:
+    """What a hook returned as names and Python numbers; a dict in it is laid out flat, as in Keras.
+
+    Raises:
+        TypeError: for anything but a dict of numbers.
+    """
+    if not isinstance(logs, Mapping):
+        raise TypeError(f"{hook}: expected a dict of logs, got {type(logs).__name__}")
+    numbers: dict[str, float] = {}
+    for name, value in logs.items():
+        if type(value) is float:
+            numbers[name] = value
+        elif isinstance(value, Mapping):
+            numbers |= as_logs(hook, value)
+        else:
+            array = as_array(value, name=hook)
+            if array.size != 1:
+                raise TypeError(f"{hook}: expected a number for {name!r}, got shape {array.shape}")
+            numbers[str(name)] = float(array.item())
+    return numbers
 
 
 def _counted(loss: losses.Loss, y: Any, y_pred: Tensor) -> Array | None:
@@ -185,6 +224,8 @@ def fused_tail(model: Trainable) -> tuple[list[Layer], Dense, list[Layer]] | Non
     """Layers before the last Dense, that layer, and the softmax after it, if they and the loss can be one operation."""
     loss = model.loss
     known = (losses.SparseCategoricalCrossentropy, losses.NCELoss, losses.SampledSoftmaxLoss)
+    if model._overrides("compute_loss") or model._overrides("compute_metrics"):
+        return None
     if type(loss) not in known or loss.axis != -1 or loss.reduction == "none":  # type: ignore[union-attr]
         return None
     assert isinstance(loss, losses.SparseCategoricalCrossentropy)
@@ -244,6 +285,10 @@ class _Structure:
 structure = _Structure()
 
 
+# Enters one batch into the metrics, and returns the logs of an overridden ``compute_metrics``.
+Update = Callable[[], "dict[str, float] | None"]
+
+
 class Step:
     """One step of training or testing of a compiled model: the fused or the eager way, and the arena.
 
@@ -259,6 +304,7 @@ class Step:
         self._arena: Arena | None = None
         self._tail: tuple[list[Layer], Dense, list[Layer]] | None = None
         # What was noted when arena and tail were prepared, and must still be so.
+        self._own_loss = self._own_metrics = False
         self._arena_changes: object = None
         self._tail_changes: object = None
         self._watched: list[tuple[Variable, bool]] = []
@@ -306,11 +352,15 @@ class Step:
             and _count(self._inside) == self._weight_count
         )
 
-    def train(self, batch: Batch) -> None:
-        """One update of the weights. A failure or Ctrl-C on the way leaves the model as it was."""
+    def train(self, batch: Batch) -> dict[str, float] | None:
+        """One update of the weights. A failure or Ctrl-C on the way leaves the model as it was.
+
+        Returns:
+            The logs that an overridden ``compute_metrics`` returned; None means those of the metrics.
+        """
         model, optimizer = self._model, self._model.optimizer
         assert optimizer is not None
-        if batch.y is None:
+        if batch.y is None and not model._overrides("compute_loss"):
             raise ValueError("y: expected targets to train on, got None")
         if not model.built:
             model._build_for(batch.x)
@@ -328,36 +378,38 @@ class Step:
             raise
         with uninterrupted():
             arena.apply(optimizer, gradients)
-            update()
+            return update()
 
-    def test(self, batch: Batch) -> None:
-        """Loss and metrics of one batch."""
-        if batch.y is None:
+    def test(self, batch: Batch) -> dict[str, float] | None:
+        """Loss and metrics of one batch; returns what :meth:`train` does."""
+        if batch.y is None and not self._model._overrides("compute_loss"):
             raise ValueError("y: expected targets to test against, got None")
         if not self._model.built:
             self._model._build_for(batch.x)
         _, update = self._loss(batch, False, None)
-        update()
+        return update()
 
-    def _loss(self, batch: Batch, training: bool, arena: Arena | None) -> tuple[Tensor, Callable[[], None]]:
+    def _loss(self, batch: Batch, training: bool, arena: Arena | None) -> tuple[Tensor, Update]:
         """The loss of a batch, and what enters it into the metrics."""
         if self._tail_changes != structure.changes:
             self._tail, self._tail_changes = fused_tail(self._model), structure.changes
+            self._own_loss = self._model._overrides("compute_loss")
+            self._own_metrics = self._model._overrides("compute_metrics")
         if self._tail is None:
             self._refuse_sampled(training)
-            return self._eager(batch, self._model(batch.x, training=training))
+            return self._eager(batch, self._model(batch.x, training=training), training)
         layers, dense, after = self._tail
         with self._model._outermost():
             hidden = self._model._run(layers, batch.x, training)
             targets = _plain_targets(batch.y, hidden.shape[:-1])
             if targets is None or not self._metrics_can_follow(batch):
                 self._refuse_sampled(training)
-                return self._eager(batch, self._model._run([dense, *after], hidden, training))
+                return self._eager(batch, self._model._run([dense, *after], hidden, training), training)
         return self._fused(batch, hidden, dense, targets, arena, training)
 
     def _refuse_sampled(self, training: bool) -> None:
         """A sampled loss is never replaced by another one silently."""
-        if training and isinstance(self._model.loss, losses.SampledLoss):
+        if training and isinstance(self._model.loss, losses.SampledLoss) and not self._own_loss:
             raise ValueError(
                 f"loss: expected for {type(self._model.loss).__name__} a model that ends in a Dense layer without "
                 "activation, class ids as targets, and no metrics but accuracy and perplexity"
@@ -368,27 +420,32 @@ class Step:
         metrics = self._model._tracker.metrics
         return batch.weight is None or all(weighted or type(metric) is not Perplexity for metric, weighted in metrics)
 
-    def _eager(self, batch: Batch, y_pred: Any) -> tuple[Tensor, Callable[[], None]]:
-        tracker, function = self._model._tracker, self._model.loss
-        assert function is not None
-        if not isinstance(y_pred, Tensor):
-            raise TypeError(f"model: expected call to return one Tensor to compare with y, got {type(y_pred).__name__}")
-        loss = function(batch.y, y_pred, sample_weight=batch.weight)
-        if loss.ndim:
-            raise ValueError(
-                f"loss: expected a scalar, got shape {loss.shape}; the reduction 'none' is for custom loops"
-            )
+    def _eager(self, batch: Batch, y_pred: Any, training: bool) -> tuple[Tensor, Update]:
+        model, tracker, function = self._model, self._model._tracker, self._model.loss
+        if self._own_loss:
+            loss = model._own_loss(batch, y_pred, training)
+        else:
+            if not isinstance(y_pred, Tensor):
+                got = type(y_pred).__name__
+                raise TypeError(f"model: expected call to return one Tensor to compare with y, got {got}")
+            loss = model.compute_loss(None, batch.y, y_pred, batch.weight)
 
-        def update() -> None:
-            tracker.add_loss(float(loss), _loss_weight(function, batch, _counted(function, batch.y, y_pred)))
-            for metric, weighted in tracker.metrics:
-                metric.update_state(batch.y, y_pred, sample_weight=batch.weight if weighted else None)
+        def update() -> dict[str, float] | None:
+            weight = float(batch.size)
+            if function is not None and not self._own_loss:
+                weight = _loss_weight(function, batch, _counted(function, batch.y, y_pred))
+            tracker.add_loss(float(loss), weight)
+            if self._own_metrics:
+                logs = model.compute_metrics(plain(batch.x), batch.y, y_pred, batch.weight)
+                return as_logs("compute_metrics", logs)
+            tracker.update(batch.y, y_pred, batch.weight)
+            return None
 
         return loss, update
 
     def _fused(
         self, batch: Batch, hidden: Tensor, dense: Dense, targets: Array, arena: Arena | None, training: bool
-    ) -> tuple[Tensor, Callable[[], None]]:
+    ) -> tuple[Tensor, Update]:
         tracker, function = self._model._tracker, self._model.loss
         assert isinstance(function, losses.SparseCategoricalCrossentropy)
         sampled = function if training and isinstance(function, losses.SampledLoss) else None

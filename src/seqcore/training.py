@@ -18,27 +18,32 @@ from . import metrics as _metrics
 from . import optimizers as _optimizers
 from ._validation import at_least, default_only, is_array
 from .autograd import Variable
-from .batches import ArraySource, Source, is_list_of_batches, make_batch, make_source
+from .batches import ArraySource, Batch, Source, data_of, is_list_of_batches, make_batch, make_source
 from .callbacks import CallbackList, History, ProgressBar
 from .layers.base import Layer
+from .step_hooks import StepHooks
 from .steps import Arena, Step, Tracker, structure
 
+# What a model's object itself may hold in the place of its class's method.
+_HOOKS = frozenset(("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"))
 
-class Trainable(Layer):
+
+class Trainable(StepHooks):
     """A layer that can be compiled and trained; the base of ``Model``."""
 
     def __init__(self, *, name: str | None, trainable: bool, dtype: DTypeLike | None, **unknown: Any) -> None:
         self._step: Step | None
         super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
         self._tracker = Tracker()
+        object.__setattr__(self, "_noted_metrics", (None, []))
         self.optimizer: _optimizers.Optimizer | None = None
         self.loss: _losses.Loss | None = None
-        self.stop_training = False
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.history: History | None = None
 
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
-        if isinstance(value, (Layer, Variable, list, tuple, dict)):
+        if isinstance(value, (Layer, Variable, list, tuple, dict, _metrics.Metric)) or key in _HOOKS:
             structure.changes = object()
 
     # ------------------------------------------------------------ what a step asks of the model
@@ -116,14 +121,11 @@ class Trainable(Layer):
         self._step = Step(self)
 
     @property
-    def metrics(self) -> list[_metrics.Metric]:
-        """The metrics of ``compile``."""
-        return [metric for metric, _ in self._tracker.metrics]
-
-    @property
     def metrics_names(self) -> list[str]:
         """Names of what ``evaluate`` and ``train_on_batch`` return, in order."""
-        return ["loss", *self._tracker.names]
+        if type(self).metrics is not StepHooks.metrics:
+            return [metric.name for metric in self.metrics]
+        return ["loss", *self._tracker.names, *(metric.name for metric in self._own_metrics())]
 
     @property
     def arena(self) -> Arena:
@@ -133,20 +135,36 @@ class Trainable(Layer):
             raise ValueError(f"arena: expected a built model; call {self.name!r} or build it")
         return step.arena(thorough=True)
 
-    def _compiled(self) -> Step:
-        if self._step is None or self.loss is None:
-            what = "to be compiled" if self._step is None else "to be compiled with a loss"
-            raise RuntimeError(f"model: expected {self.name!r} {what}; call compile(optimizer, loss)")
+    def _compiled(self, hook: str = "compute_loss") -> Step:
+        if self._step is None:
+            raise RuntimeError(f"model: expected {self.name!r} to be compiled; call compile(optimizer, loss)")
+        if self.loss is None and not self._overrides(hook) and not self._overrides("compute_loss"):
+            raise RuntimeError(
+                f"model: expected {self.name!r} to be compiled with a loss; call compile(optimizer, loss)"
+            )
         return self._step
+
+    def _runner(self, step: Step, hook: str) -> Callable[[Batch], dict[str, float] | None]:
+        """What runs one batch: the step itself, or an override of ``train_step`` or ``test_step``."""
+        if self._overrides(hook):
+            return lambda batch: self._run_step(hook, batch)
+        return step.train if hook == "train_step" else step.test
 
     def _prepare_training(self) -> None:
         """Lays out the arena and registers the variables with the optimizer, as the first step would."""
         if self._step is not None and self.optimizer is not None:
             self.optimizer.build(self._step.arena(thorough=True).variables)
 
-    def _compile_config(self) -> Any:
+    def get_compile_config(self) -> Any:
         """Optimizer, loss and metrics, or None (with a warning if they cannot be written down)."""
         if self.optimizer is None:
+            return None
+        if type(self).compile is not Trainable.compile:
+            warnings.warn(
+                "save: optimizer, loss and metrics are left out, since the class has a compile of its own; give it "
+                "get_compile_config and compile_from_config too",
+                stacklevel=2,
+            )
             return None
         try:
             return {
@@ -161,7 +179,8 @@ class Trainable(Layer):
             warnings.warn(f"save: optimizer, loss and metrics are left out: {error}", stacklevel=2)
             return None
 
-    def _compile_from_config(self, config: Any) -> None:
+    def compile_from_config(self, config: Any) -> None:
+        """Compiles with what :meth:`get_compile_config` returned; None leaves the model as it is."""
         if config is not None:
             self.compile(
                 config["optimizer"],
@@ -195,11 +214,11 @@ class Trainable(Layer):
         Raises:
             ValueError, TypeError: naming the argument; weights and states are then unchanged.
         """
-        step = self._compiled()
-        self._tracker.reset()
+        run = self._runner(self._compiled("train_step"), "train_step")
+        self._reset_metrics()
         sparse = None if class_weight is None else self._has_sparse_targets()
-        step.train(make_batch(x, y, sample_weight, class_weight, lengths, sparse))
-        return self._results(return_dict)
+        logs = run(make_batch(x, y, sample_weight, class_weight, lengths, sparse))
+        return self._results(self._logs(logs), return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, *, lengths: Any = None
@@ -208,21 +227,27 @@ class Trainable(Layer):
 
         Stateful layers go on from their state, as in a plain call.
         """
-        step = self._compiled()
-        self._tracker.reset()
-        step.test(make_batch(x, y, sample_weight, None, lengths))
-        return self._results(return_dict)
+        run = self._runner(self._compiled("test_step"), "test_step")
+        self._reset_metrics()
+        return self._results(self._logs(run(make_batch(x, y, sample_weight, None, lengths))), return_dict)
 
     def predict_on_batch(self, x: Any, *, lengths: Any = None) -> Any:
         """Output of one batch as an array. Stateful layers go on from their state, as in a plain call."""
-        return _arrays(self(make_batch(x, lengths=lengths).x, training=False))
+        return self._predicted(make_batch(x, lengths=lengths))
 
-    def _results(self, return_dict: bool) -> Any:
-        logs = self._tracker.logs()
+    def _predicted(self, batch: Batch) -> Any:
+        """Output of one batch as arrays."""
+        return _arrays(
+            self.predict_step(data_of(batch)) if self._overrides("predict_step") else self(batch.x, training=False)
+        )
+
+    def _results(self, logs: dict[str, float], return_dict: bool) -> Any:
+        """The logs, or their values: known names in order, then others by name."""
         if return_dict:
             return logs
-        values = list(logs.values())
-        return values if len(values) > 1 else values[0]
+        known = [name for name in self.metrics_names if name in logs]
+        values = [logs[name] for name in [*known, *sorted(set(logs) - set(known))]]
+        return values[0] if len(values) == 1 else values
 
     # ------------------------------------------------------------ loops
 
@@ -286,7 +311,7 @@ class Trainable(Layer):
         >>> history.history["loss"][2] < history.history["loss"][0]
         True
         """
-        step = self._compiled()
+        step = self._compiled("train_step")
         epochs, initial_epoch = at_least("epochs", epochs, 0), at_least("initial_epoch", initial_epoch, 0)
         validation_epochs = _validation_epochs(validation_freq)
         if not isinstance(shuffle, (bool, np.bool_)):
@@ -302,6 +327,7 @@ class Trainable(Layer):
             lengths = None
         validation: Source | None = None
         if validation_data is not None:
+            self._compiled("test_step")
             validation = self._validation_source(
                 validation_data, validation_steps, validation_batch_size, batch_size, stateful
             )
@@ -366,26 +392,27 @@ class Trainable(Layer):
     ) -> History:
         watchers = self._callback_list(callbacks, verbose, epochs=epochs, steps=source.steps, history=True)
         self.stop_training = False
+        run = self._runner(step, "train_step")
         if self.built:
             step.arena(thorough=True)
         watchers.on_train_begin()
         logs: dict[str, float] = {}
         for epoch in range(initial_epoch, epochs):
             watchers.on_epoch_begin(epoch)
-            self._tracker.reset()
-            number = -1
+            self._reset_metrics()
+            number, returned = -1, None
             for number, batch in enumerate(source):
                 watchers.on_train_batch_begin(number)
-                step.train(batch)
+                returned = run(batch)
                 if watchers.has("on_train_batch_end"):
-                    watchers.on_train_batch_end(number, self._tracker.logs())
+                    watchers.on_train_batch_end(number, dict(self._logs(returned)))
                 if self.stop_training:
                     break
             if number < 0:
                 if source.exhausted and epoch > initial_epoch:
                     break
                 raise ValueError("x: expected at least one batch per epoch, got none")
-            logs = self._tracker.logs()
+            logs = dict(self._logs(returned))
             if validation is not None and validation_epochs(epoch + 1):
                 found = self._evaluate(step, validation, watchers)
                 logs.update((f"val_{name}", value) for name, value in found.items())
@@ -413,28 +440,31 @@ class Trainable(Layer):
 
         Stateful layers start from zero and carry a state of their own; the one of training comes back afterwards.
         """
-        step = self._compiled()
+        step = self._compiled("test_step")
         source = make_source(
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps
         )
         watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
-        self._evaluate(step, source, watchers)
-        return self._results(return_dict)
+        return self._results(self._evaluate(step, source, watchers), return_dict)
 
     def _evaluate(self, step: Step, source: Source, watchers: CallbackList) -> dict[str, float]:
-        self._tracker.reset()
+        run = self._runner(step, "test_step")
+        self.stop_evaluating = False
+        self._reset_metrics()
         source.restart()
         watchers.on_test_begin()
-        number = -1
+        number, returned = -1, None
         with self.state_scope():
             for number, batch in enumerate(source):
                 watchers.on_test_batch_begin(number)
-                step.test(batch)
+                returned = run(batch)
                 if watchers.has("on_test_batch_end"):
-                    watchers.on_test_batch_end(number, self._tracker.logs())
+                    watchers.on_test_batch_end(number, dict(self._logs(returned)))
+                if self.stop_evaluating:
+                    break
         if number < 0:
             raise ValueError("x: expected at least one batch to evaluate on, got none")
-        logs = self._tracker.logs()
+        logs = self._logs(returned)
         watchers.on_test_end(logs)
         return logs
 
@@ -459,18 +489,19 @@ class Trainable(Layer):
         """
         source = make_source(x, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps)
         watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
+        self.stop_predicting = False
         watchers.on_predict_begin()
         outputs: list[Any] = []
         with self.state_scope():
             for number, batch in enumerate(source):
                 watchers.on_predict_batch_begin(number)
-                outputs.append(_arrays(self(batch.x, training=False)))
+                outputs.append(self._predicted(batch))
                 watchers.on_predict_batch_end(number, {"outputs": outputs[-1]})
+                if self.stop_predicting:
+                    break
         watchers.on_predict_end()
         if not outputs:
             raise ValueError("x: expected at least one batch to predict for, got none")
-        if isinstance(outputs[0], list):
-            return [_joined([one[i] for one in outputs]) for i in range(len(outputs[0]))]
         return _joined(outputs)
 
     def _callback_list(
@@ -541,11 +572,17 @@ def _arrays(outputs: Any) -> Any:
     """Tensors as arrays, in lists too."""
     if isinstance(outputs, (list, tuple)):
         return [_arrays(one) for one in outputs]
+    if isinstance(outputs, dict):
+        return {key: _arrays(one) for key, one in outputs.items()}
     return np.ascontiguousarray(outputs)
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Outputs of all batches, one behind the other."""
+    """Outputs of all batches, one behind the other, in lists and dicts too."""
+    if isinstance(parts[0], list):
+        return [_joined([part[i] for part in parts]) for i in range(len(parts[0]))]
+    if isinstance(parts[0], dict):
+        return {key: _joined([part[key] for part in parts]) for key in parts[0]}
     if len({part.shape[1:] for part in parts}) > 1:
         shapes = sorted({part.shape[1:] for part in parts})
         raise ValueError(f"x: expected batches whose outputs can be joined, got rows {shapes[0]} and {shapes[-1]}")

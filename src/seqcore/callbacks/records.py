@@ -15,7 +15,7 @@ import numpy as np
 
 from .._validation import default_only
 from ..autograd import Array, GradientTape
-from ..batches import make_batch
+from ..batches import make_batch, plain
 from ..saving.files import atomic_write
 from .base import Callback, Logs
 
@@ -262,15 +262,14 @@ def gradient_norms(
     array([0.125, 0.25 , 0.5  , 1.   ])
     """
     batch = make_batch(x, y, lengths=lengths)
-    if model.loss is None:
-        raise RuntimeError(f"model: expected {model.name!r} to be compiled with a loss; call compile(optimizer, loss)")
+    model._compiled()
     watched = _recurrent_layers(model, _layer_names(layers))
     before = {name: layer.step_gradients for name, layer in watched.items()}
     try:
         for layer in watched.values():
             layer.step_gradients = True
         with model.state_scope(), GradientTape() as tape:
-            loss = model.loss(batch.y, model(batch.x, training=False))
+            loss = model.compute_loss(plain(batch.x), batch.y, model(batch.x, training=False))
         tape.gradient(loss, model.trainable_weights)
         return _take_norms(watched)
     finally:

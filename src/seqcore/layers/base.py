@@ -106,8 +106,24 @@ class Layer:
     # The build or first call that a thread is at work on, which the others then wait for.
     _building: Build | None = None
 
+    # Methods of Keras that nothing calls here, with what to override instead.
+    _never_called = {
+        "get_build_config": "build and get_config",
+        "build_from_config": "build and get_config",
+        "save_own_variables": "add_weight, whose variables are saved",
+        "load_own_variables": "add_weight, whose variables are saved",
+        "save_assets": "get_config",
+        "load_assets": "get_config",
+        "compute_output_spec": "compute_output_shape",
+        "stateless_call": "call",
+        "symbolic_call": "call",
+    }
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for name, instead in cls._never_called.items():
+            if name in cls.__dict__:
+                raise TypeError(f"{cls.__name__}.{name}: expected no override, since nothing calls it; use {instead}")
         call = cls.__dict__.get("call")
         if call is None:
             return

@@ -68,6 +68,17 @@ class Optimizer:
 
     # Whether updating the rows of an IndexedSlices alone is what this optimizer does.
     _by_rows = False
+    # The method of a subclass that training must call with gradients and variables instead of updating the arena.
+    _own_apply: str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "update_step" in cls.__dict__:
+            raise TypeError(
+                f"{cls.__name__}.update_step: expected no override, since nothing calls it; use apply_gradients"
+            )
+        names = ("apply_gradients", "apply")
+        cls._own_apply = next((name for name in names if getattr(cls, name) is not getattr(Optimizer, name)), None)
 
     def __init__(
         self,
@@ -215,6 +226,16 @@ class Optimizer:
             TypeError: for gradients that are no real numbers.
         """
         pairs = list(grads_and_vars)
+        if not pairs:
+            raise ValueError("gradients: expected at least one pair of gradient and variable, got none")
+        return self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> int:
+        """:meth:`apply_gradients` for a list of gradients and one of variables (by default those of :meth:`build`)."""
+        variables = self._variables if trainable_variables is None else trainable_variables
+        if len(grads) != len(variables):
+            raise ValueError(f"grads: expected {len(variables)}, one per variable, got {len(grads)}")
+        pairs = list(zip(grads, variables, strict=True))
         kept = [pair for pair in pairs if pair[0] is not None]
         if len(kept) != len(pairs):
             missing = [v.name for g, v in pairs if g is None]
@@ -230,13 +251,6 @@ class Optimizer:
             raise ValueError("variables: expected each variable once, got one twice; add its gradients up first")
         self._apply([], [(v, self._checked(g, v)) for g, v in kept])
         return self._iterations
-
-    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> int:
-        """:meth:`apply_gradients` for a list of gradients and one of variables (by default those of :meth:`build`)."""
-        variables = self._variables if trainable_variables is None else trainable_variables
-        if len(grads) != len(variables):
-            raise ValueError(f"grads: expected {len(variables)}, one per variable, got {len(grads)}")
-        return self.apply_gradients(zip(grads, list(variables), strict=True))
 
     def apply_arena(
         self,
