@@ -137,8 +137,8 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 WRONG = {
-    "a number as path": ("path", (3, [b"a"])),
-    "no path": ("path", (None, [b"a"])),
+    "a number as path": ("corpus_file", (3, [b"a"])),
+    "no path": ("corpus_file", (None, [b"a"])),
     "no list": ("words", ("file", None)),
     "text as words": ("words", ("file", "abc")),
     "text as a word": ("words", ("file", [b"a", "b"])),

@@ -1,5 +1,7 @@
 """Streams: step by step equals the whole sequence, state, refusals."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,30 @@ def test_ids_and_state(rng):
         np.testing.assert_array_equal(stream.step(ids[:, t].copy()), before)
     with pytest.raises(ValueError):
         stream.step(np.array([0, 20], np.int32))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_state_from_lists(rng, dtype):
+    """A state that went through JSON comes back bit by bit, and what is no state changes nothing."""
+    model = models.Sequential([layers.Input((None, 3), dtype=dtype), *STACKS["context"](dtype)])
+    x = rng.normal(size=(4, 1, 3)).astype(dtype)
+    stream = model.stream()
+    for step in x:
+        stream.step(step)
+    state = stream.get_state()
+    kept = json.loads(json.dumps([[part.tolist() for part in parts] for parts in state]))
+    expected = stream.step(x[0])
+    for n in range(2):
+        stream.set_state(kept if n else state)
+        assert all(np.array_equal(a, b) for a, b in zip(state[0], stream.get_state()[0], strict=True))
+        np.testing.assert_array_equal(stream.step(x[0]), expected)
+    stream.set_state(state)
+    (h, s), *_ = state
+    mistakes = [None, 3, [], state * 2, [(h,)], [(h, h)], [(h, None)], [(h, [["a"] * 3])], [(h, [[1.0], [1.0, 2.0]])]]
+    for wrong in [*mistakes, [h], [(h, s[0])], [(h, s.astype(complex))], [(np.ma.masked_array(h), s)]]:
+        with pytest.raises((ValueError, TypeError), match=r"^state\S*: expected [^\n]*$"):
+            stream.set_state(wrong)
+    np.testing.assert_array_equal(stream.step(x[0]), expected)
 
 
 def test_last_layer_without_sequences_gives_the_output_so_far(rng):

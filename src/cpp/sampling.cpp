@@ -3,6 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "workspace.h"
 
 namespace seqcore {
 namespace {
@@ -20,25 +25,62 @@ std::array<uint32_t, 4> pair_of_draws(const Draws& draws, uint64_t g) {
 class Seen {
  public:
   explicit Seen(Index count) {
-    size_t size = 16;
-    while (size < 2 * size_t(count)) size *= 2;
-    places_.assign(size, -1);
+    while (size_ < 2 * size_t(count)) size_ *= 2;
+    places_ = borrow_array<int64_t>(Index(size_));
+    std::fill_n(places_.get(), size_, -1);
   }
   // Whether `id` is new.
   bool insert(int64_t id) {
-    const size_t mask = places_.size() - 1;
-    for (size_t at = size_t(uint64_t(id) * 0x9E3779B97F4A7C15u >> 32) & mask;; at = (at + 1) & mask) {
-      if (places_[at] == id) return false;
-      if (places_[at] < 0) {
-        places_[at] = id;
-        return true;
-      }
-    }
+    int64_t& place = place_of(id);
+    if (place == id) return false;
+    place = id;
+    return true;
   }
+  bool holds(int64_t id) { return place_of(id) == id; }
 
  private:
-  std::vector<int64_t> places_;
+  // Where `id` is, or the free place that is meant for it.
+  int64_t& place_of(int64_t id) {
+    const size_t mask = size_ - 1;
+    size_t at = size_t(uint64_t(id) * 0x9E3779B97F4A7C15u >> 32) & mask;
+    while (places_.get()[at] >= 0 && places_.get()[at] != id) at = (at + 1) & mask;
+    return places_.get()[at];
+  }
+
+  size_t size_ = 16;
+  std::shared_ptr<int64_t> places_;
 };
+
+constexpr Index kBetweenQuestions = Index(1) << 18;
+
+// The `count` classes that would come next, and the number of draws until the last of them; 0 if the user interrupted. Draws come
+// as a Poisson process of rate 1 brings them: class k first after an exponential time with mean 1 / p(k), whatever the others do,
+// so the earliest times are those of successive draws without replacement (Efraimidis & Spirakis 2006). In logarithms, since p
+// may be 1e-300.
+double draw_by_waiting_times(const Distribution& from, const Draws& draws, Seen& seen, Index count, int64_t* out,
+                             const Team& team) {
+  using Arrival = std::pair<double, int64_t>;  // log of the time, class
+  std::vector<Arrival> first;                  // a heap of the earliest so far
+  for (Index k = 0; k < from.classes(); ++k) {
+    if (k % kBetweenQuestions == 0 && team.interrupted(team.context)) return 0;
+    const double p = from.probability(k);
+    if (p <= 0 || seen.holds(k)) continue;
+    // Numbers that no draw of this series uses.
+    const auto bits = pair_of_draws(draws, ~uint64_t(k));
+    const double u = (double((uint64_t(bits[0]) << 32 | bits[1]) >> 11) + 0.5) * 0x1p-53;
+    const Arrival arrival{std::log(-std::log(u)) - std::log(p), k};
+    if (Index(first.size()) == count) {
+      if (arrival >= first.front()) continue;
+      std::pop_heap(first.begin(), first.end());
+      first.pop_back();
+    }
+    first.push_back(arrival);
+    std::push_heap(first.begin(), first.end());
+  }
+  std::sort_heap(first.begin(), first.end());
+  for (const Arrival& arrival : first) *out++ = arrival.second;
+  return std::min(std::exp(first.back().first), std::numeric_limits<double>::max());
+}
 
 }  // namespace
 
@@ -71,7 +113,7 @@ AliasTable::AliasTable(const double* weights, Index n) : slots(size_t(n)), proba
   // What rounding has left over keeps its slot, unless it can never be drawn.
   const auto certain = int32_t(std::max_element(weights, weights + n) - weights);
   for (const int32_t k : small)
-    if (weights[k] == 0) slots[size_t(k)] = {0, certain};
+    if (probability[size_t(k)] == 0) slots[size_t(k)] = {0, certain};
 }
 
 Distribution::Distribution(Kind kind, Index classes) : kind_(kind), classes_(classes) {}
@@ -124,23 +166,29 @@ void draw_classes(const Distribution& from, const Draws& draws, Index count, int
   }
 }
 
-Index draw_different_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team) {
-  constexpr Index kBetweenQuestions = Index(1) << 18;
+double draw_different_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team) {
+  constexpr Index kMostRepetitions = Index(1) << 20;  // one after another: about 20 ms
   Seen seen(count);
-  Index found = 0, tries = 0;
-  while (found < count) {
+  Index filled = 0, tries = 0, last_new = 0;
+  while (filled < count) {
     const auto bits = pair_of_draws(draws, uint64_t(tries / 2));
-    for (size_t half = 0; half < 4 && found < count; half += 2, ++tries) {
+    for (size_t half = 0; half < 4 && filled < count; half += 2, ++tries) {
       const int64_t id = from.draw(bits[half], bits[half + 1]);
-      if (seen.insert(id)) out[found++] = id;
+      if (!seen.insert(id)) continue;
+      out[filled++] = id;
+      last_new = tries;
     }
     if (tries % kBetweenQuestions == 0 && team.interrupted(team.context)) return 0;
+    if (tries - last_new > kMostRepetitions) {
+      const double more = draw_by_waiting_times(from, draws, seen, count - filled, out + filled, team);
+      return more ? double(tries) + more : 0;
+    }
   }
-  return tries;
+  return double(tries);
 }
 
-double expected_count(double p, Index count, Index tries, bool unique) {
-  return unique ? -std::expm1(double(tries) * std::log1p(-p)) : p * double(count);
+double expected_count(double p, Index count, double tries, bool unique) {
+  return unique ? -std::expm1(tries * std::log1p(-p)) : p * double(count);
 }
 
 }  // namespace seqcore

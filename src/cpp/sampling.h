@@ -78,11 +78,12 @@ struct Draws {
 // Fills out[0...count) with independent classes.
 void draw_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team);
 // Fills out with different classes: drawn one after another, repetitions left out. Returns the number of draws, or 0 if the
-// user interrupted. `count` may not exceed from.reachable().
-Index draw_different_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team);
+// user interrupted. `count` may not exceed from.reachable(). Where repetitions no longer end, the rest is drawn by its waiting
+// times, and the number of draws is the one that these stand for.
+double draw_different_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team);
 
 // How often class k is expected among the `count` classes that took `tries` draws: p · count, or the probability
 // 1 - (1 - p)^tries that it is among different ones.
-double expected_count(double p, Index count, Index tries, bool unique);
+double expected_count(double p, Index count, double tries, bool unique);
 
 }  // namespace seqcore

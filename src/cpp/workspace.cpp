@@ -6,10 +6,10 @@
 #include <deque>
 #include <map>
 #include <mutex>
-#include <new>
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
 #endif
 
 #include "parallel.h"
@@ -18,6 +18,17 @@ namespace seqcore {
 namespace {
 
 constexpr std::size_t kSmallest = 256, kHugePage = std::size_t(2) << 20, kMostHeld = std::size_t(1) << 30;
+
+constexpr std::size_t kMostBytes = std::size_t(1) << 47;  // what a process can address
+
+// Bytes of memory and swap that the machine has: a system that promises more ends the process when it is used.
+std::size_t machine_memory() {
+#if defined(__linux__)
+  struct sysinfo info;
+  if (!sysinfo(&info)) return (std::size_t(info.totalram) + info.totalswap) * info.mem_unit;
+#endif
+  return kMostBytes;
+}
 
 std::size_t size_class(std::size_t bytes) {
   std::size_t power = kSmallest;
@@ -44,7 +55,7 @@ class Pool {
     }
     const std::size_t alignment = size >= 2 * kHugePage ? kHugePage : 64;
     void* block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-    if (!block) throw std::bad_alloc();
+    if (!block) throw OutOfMemory(std::to_string(size) + " bytes");
 #if defined(__linux__)
     if (alignment == kHugePage) madvise(block, size, MADV_HUGEPAGE);
 #endif
@@ -87,7 +98,22 @@ Pool* pool = new Pool;
 
 }  // namespace
 
+std::ptrdiff_t product(const std::ptrdiff_t* begin, const std::ptrdiff_t* end, std::size_t item) {
+  std::ptrdiff_t count = 1;
+  bool fits = true;
+  for (const auto* size = begin; size != end; ++size)
+    if (!*size) return 0;
+  for (const auto* size = begin; size != end && fits; ++size)
+    fits = !__builtin_mul_overflow(count, *size, &count) && std::size_t(count) <= kMostBytes / item;
+  if (fits) return count;
+  std::string text;
+  for (const auto* size = begin; size != end; ++size) text += std::to_string(*size) + " x ";
+  throw OutOfMemory(text + std::to_string(item) + " bytes");
+}
+
 std::shared_ptr<void> borrow(std::size_t bytes) {
+  static const std::size_t most = machine_memory();
+  if (bytes > most) throw OutOfMemory(std::to_string(bytes) + " bytes");
   const std::size_t size = size_class(bytes);
   Pool* home = pool;
   return std::shared_ptr<void>(home->take(size), [home, size](void* block) {

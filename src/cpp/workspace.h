@@ -2,15 +2,38 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
+#include <new>
+#include <string>
 
 namespace seqcore {
 
+// Memory that the machine does not have: what() says how much was asked for, "... bytes".
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(std::string wanted) : wanted_(std::move(wanted)) {}
+  const char* what() const noexcept override { return wanted_.c_str(); }
+
+ private:
+  std::string wanted_;
+};
+
+// The product of sizes >= 0: every size that the caller chose goes through here before anything is multiplied. Throws
+// OutOfMemory where numbers of `item` bytes each would pass what a processor can address, so that sums of a few such products
+// overflow nowhere.
+std::ptrdiff_t product(const std::ptrdiff_t* begin, const std::ptrdiff_t* end, std::size_t item);
+template <class T>
+std::ptrdiff_t product(std::initializer_list<std::ptrdiff_t> sizes) {
+  return product(sizes.begin(), sizes.end(), sizeof(T));
+}
+
 // Memory of at least `bytes`, aligned to 64, from the pool; it goes back there when the last owner is gone. Not initialised.
+// Throws OutOfMemory.
 std::shared_ptr<void> borrow(std::size_t bytes);
 template <class T>
 std::shared_ptr<T> borrow_array(std::ptrdiff_t count) {
-  return std::static_pointer_cast<T>(borrow(sizeof(T) * static_cast<std::size_t>(count > 0 ? count : 1)));
+  return std::static_pointer_cast<T>(borrow(sizeof(T) * static_cast<std::size_t>(product<T>({count > 0 ? count : 1}))));
 }
 struct PoolState {
   std::size_t held, made;  // bytes that wait in the pool; blocks that the system was asked for since the start

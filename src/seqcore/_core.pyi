@@ -3,7 +3,10 @@
 B, T, D, H: batch, time steps, input features, units. R: rows of a matrix; K, N: its input and output columns; V:
 classes.
 A sequence (B, T, D) may have any strides for batch and time (a time-major view costs nothing); its features are
-contiguous. Other arrays are C-contiguous. Whatever is wrong raises ValueError or TypeError that names the argument.
+contiguous. Other arrays are C-contiguous. Nothing is converted: an array is a NumPy array of the named type, a list of
+arrays a list or tuple, an integer an int or NumPy integer and no bool. Whatever is wrong raises ValueError or
+TypeError, one line that names the argument, and changes nothing; MemoryError says how much was asked for. Arrays that
+are written share memory with no other array of the call.
 """
 
 from collections.abc import Sequence
@@ -28,13 +31,13 @@ def peak_gflops(dtype: str = "float32", seconds: float = 0.2) -> float:
     """Multiply-add peak of one thread under the current instruction set."""
 
 class Saved:
-    """What a forward call keeps for its way back."""
+    """What a forward call keeps for its backward pass; only a forward call makes one."""
 
     @property
     def nbytes(self) -> int: ...
 
 class PackedWeights:
-    """The packed weights of one layer, filled by the first call that gets it."""
+    """The packed weights of one layer, filled by the first call that gets it; with other sizes it is filled anew."""
 
     def __init__(self) -> None: ...
 
@@ -48,7 +51,7 @@ def recurrent_forward(
     packed: PackedWeights | None = None,
     *,
     initial: Sequence[tuple[Array, ...] | None] | None = None,
-    reverse: Sequence[bool] = (False,),
+    reverse: Sequence[bool] | None = None,
     lengths: Array | None = None,
     mask: Array | None = None,
     x_scale: Sequence[Array | None] | None = None,
@@ -63,7 +66,8 @@ def recurrent_forward(
 
     cell: "rnn", "lstm", "gru" (reset-after) or "gru_reset_before". weights: per direction (kernel (D, gH), recurrent
     (H, gH), bias or None) with g = 1, 4, 3 and Keras's gate order (i f c o; z r h); the bias is (gH,), for "gru"
-    (2, 3H). initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction.
+    (2, 3H). initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction; None: one
+    direction, forwards.
 
     lengths: (B,) int32, 0...T; mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction.
     scan_order: outputs in the order of processing instead of time. zero_masked: outputs at masked steps are zero
@@ -295,11 +299,18 @@ class AliasTable:
     def size(self) -> int: ...
 
 def sample_classes(
-    distribution: str | AliasTable, range_max: int, labels: Array, num_sampled: int, unique: bool, seed: int, call: int
+    distribution: str | AliasTable,
+    range_max: int,
+    true_classes: Array,
+    num_sampled: int,
+    unique: bool,
+    seed: int,
+    call: int,
 ) -> tuple[Array, Array, Array]:
     """Draws from "log_uniform", "uniform" or a table over 0...range_max-1; the same for the same (seed, call).
 
-    labels: (N,) int64. Returns the samples (S,) int64, and the expected counts of the labels and of the samples.
+    true_classes: (N,) int64. Returns the samples (S,) int64, and the expected counts of the true classes and of the
+    samples.
     """
 
 def accidental_hits(true_classes: Array, sampled_candidates: Array) -> tuple[Array, Array]:
@@ -310,7 +321,7 @@ def sampled_loss(
     biases: Array | None,
     labels: Array,
     inputs: Array,
-    sampled: tuple[Array, Array, Array] | None,
+    sampled_values: tuple[Array, Array, Array] | None,
     num_sampled: int,
     *,
     softmax: bool,
@@ -328,16 +339,17 @@ def sampled_loss(
 ) -> tuple[Array, Array | None, Array | None, Array | None, Array | None]:
     """Loss over sampled classes for inputs (R, K) and labels (R, N): logistic per class, or softmax over them all.
 
-    weights: (V, K), or (K, V) with `by_columns`; biases (V,). sampled: what `sample_classes` returned, or None to draw
-    log-uniformly without replacement from (seed, call). target: the label of a true class; correct: log(expected count)
-    is taken off the logits. Returns the losses (R,) and the gradients of weight * sum(row_weights * losses): of the
-    inputs, of the classes used (U, K) and their biases (U,), and which those are (U,) int64.
+    weights: (V, K), or (K, V) with `by_columns`; biases (V,). sampled_values: what `sample_classes` returned, or None
+    to draw log-uniformly without replacement from (seed, call). target: the label of a true class; correct:
+    log(expected count) is taken off the logits. Returns the losses (R,) and the gradients of
+    weight * sum(row_weights * losses): of the inputs, of the classes used (U, K) and their biases (U,), and which those
+    are (U,) int64.
     """
 
-def count_words(path: str) -> tuple[list[bytes], Array]:
+def count_words(corpus_file: str) -> tuple[list[bytes], Array]:
     """The words of a text file, between ASCII white space, and their counts; the most frequent first."""
 
-def encode_words(path: str, words: list[bytes], longest: int = 10000) -> tuple[Array, Array, int]:
+def encode_words(corpus_file: str, words: list[bytes], longest: int = 10000) -> tuple[Array, Array, int]:
     """(ids (N,) int32, offsets (S + 1,) int64, words of the text) of a file's lines over `words`.
 
     Other words are left out, lines without any leave no sentence, longer ones than `longest` are cut.

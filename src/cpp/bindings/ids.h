@@ -8,12 +8,12 @@
 
 namespace seqcore {
 
-// Calls f(pointer) for an array of int32 or int64.
+// Calls f(pointer) for a C-contiguous array of int32 or int64, whatever its shape.
 template <class F>
-auto with_ids(const std::string& name, const py::array& ids, F f) {
-  if (py::isinstance<py::array_t<int32_t>>(ids)) return f(data_of<const int32_t>(ids));
-  if (py::isinstance<py::array_t<int64_t>>(ids)) return f(data_of<const int64_t>(ids));
-  throw py::type_error(name + ": expected an array of int32 or int64, got " + describe(ids));
+auto with_ids(const Array& ids, F f) {
+  if (ids.holds<int32_t>()) return f(ids.read<int32_t>(ids.shape()));
+  if (ids.holds<int64_t>()) return f(ids.read<int64_t>(ids.shape()));
+  fail_type(ids.name(), "an array of int32 or int64", ids.object());
 }
 
 // Equal ids side by side: group u holds the positions order[starts[u]...starts[u + 1]), in order of appearance; the groups are

@@ -16,6 +16,7 @@ PYBIND11_MODULE(_core, m) {
     const py::gil_scoped_acquire gil;
     return PyErr_CheckSignals() != 0;
   });
+  Class<Memory>(m, "_Memory");
   bind_system(m);
   bind_recurrent(m);
   bind_dense(m);

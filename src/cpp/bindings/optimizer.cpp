@@ -1,27 +1,29 @@
 // Optimizer steps over lists of arrays, each cut into chunks that the threads share.
 #include <algorithm>
 
-#include "arguments.h"
+#include "common.h"
 
 namespace seqcore {
 namespace {
 
 constexpr Index kChunk = 1 << 16;  // elements; fixed, so that the norm's tree does not depend on the threads
 
-// The arrays of a list, which match `like` in number and shape where it is given.
-std::vector<py::array> arrays_of(const std::string& name, const py::object& list, const std::vector<py::array>* like) {
-  std::vector<py::array> arrays;
-  if (list.is_none()) return arrays;
-  if (py::isinstance<py::array>(list)) fail(name, "a list of arrays", describe(list.cast<py::array>()));
-  for (const auto& one : list) arrays.push_back(one.cast<py::array>());
-  if (like && arrays.size() != like->size())
-    fail(name, std::to_string(like->size()) + " arrays, one per parameter", std::to_string(arrays.size()));
-  return arrays;
+using OptionalArrays = std::optional<Arrays>;
+
+// Throws unless there are as many arrays as parameters.
+void require_count(const char* name, const Arrays& arrays, const Arrays& params) {
+  if (arrays.size() != params.size())
+    fail(name, std::to_string(params.size()) + " arrays, one per parameter", std::to_string(arrays.size()));
 }
 
-Shape shape_of(const py::array& array) { return Shape(array.shape(), array.shape() + array.ndim()); }
-
 using Clip = std::optional<double>;
+
+// What an optimizer keeps of each parameter.
+struct Slot {
+  const char* name;
+  const Arrays* arrays;  // null: not kept
+};
+Slot slot_of(const char* name, const OptionalArrays& arrays) { return {name, arrays ? &*arrays : nullptr}; }
 
 // What every rule takes; the rest is 0.
 UpdateRule update_rule(Rule rule, double learning_rate, double scale, const Clip& clipvalue) {
@@ -29,34 +31,44 @@ UpdateRule update_rule(Rule rule, double learning_rate, double scale, const Clip
   update.rule = rule;
   update.learning_rate = learning_rate;
   update.scale = scale;
+  if (clipvalue && !(*clipvalue >= 0)) fail("clipvalue", "a number from 0", std::to_string(*clipvalue));
   update.clip = clipvalue.has_value();
   update.clipvalue = clipvalue.value_or(0);
   return update;
 }
 
-void step(const UpdateRule& rule, const py::object& params, const py::object& grads, const py::object& slot0,
-          const py::object& slot1, const py::object& slot2, const char* name0, const char* name1, const char* name2) {
-  const auto p = arrays_of("params", params, nullptr);
-  const auto g = arrays_of("grads", grads, &p), s0 = arrays_of(name0, slot0, slot0.is_none() ? nullptr : &p),
-             s1 = arrays_of(name1, slot1, slot1.is_none() ? nullptr : &p),
-             s2 = arrays_of(name2, slot2, slot2.is_none() ? nullptr : &p);
-  if (p.empty()) return;
-  with_type_of("params", p[0], [&](auto zero) {
+// Everything is checked before the first array is changed.
+void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, const Slot& slot0 = {}, const Slot& slot1 = {},
+          const Slot& slot2 = {}) {
+  const Slot* slots[] = {&slot0, &slot1, &slot2};
+  require_count("grads", grads, params);
+  for (const Slot* slot : slots)
+    if (slot->arrays) require_count(slot->name, *slot->arrays, params);
+  if (params.empty()) return;
+  std::vector<Extent> extents;
+  with_type_of(params[0], [&](auto zero) {
     using T = decltype(zero);
     std::vector<UpdatePiece<T>> pieces;
     Index total = 0;
-    for (size_t i = 0; i < p.size(); ++i) {
-      const Shape shape = shape_of(p[i]);
-      T* param = writable<T>("params", p[i], shape);
-      const T* grad = contiguous<T>("grads", g[i], shape);
-      T* a = s0.empty() ? nullptr : writable<T>(name0, s0[i], shape);
-      T* b = s1.empty() ? nullptr : writable<T>(name1, s1[i], shape);
-      T* c = s2.empty() ? nullptr : writable<T>(name2, s2[i], shape);
-      const Index count = p[i].size();
+    for (size_t i = 0; i < params.size(); ++i) {
+      const Shape shape = params[i].shape();
+      T* param = params[i].write<T>(shape);
+      const T* grad = grads[i].read<T>(shape);
+      extents.push_back(params[i].extent(true));
+      extents.push_back(grads[i].extent(false));
+      T* of_slots[3] = {};
+      for (int n = 0; n < 3; ++n) {
+        if (!slots[n]->arrays) continue;
+        of_slots[n] = (*slots[n]->arrays)[i].template write<T>(shape);
+        extents.push_back((*slots[n]->arrays)[i].extent(true));
+      }
+      const auto [a, b, c] = of_slots;
+      const Index count = params[i].size();
       total += count;
       for (Index n = 0; n < count; n += kChunk)
         pieces.push_back({param + n, grad + n, a ? a + n : a, b ? b + n : b, c ? c + n : c, std::min(kChunk, count - n)});
     }
+    require_apart(std::move(extents));
     // Not interruptible: an update is done whole or not at all.
     const py::gil_scoped_release release;
     run(threads_for(10.0 * double(total)), [&](const Team& team) {
@@ -66,13 +78,12 @@ void step(const UpdateRule& rule, const py::object& params, const py::object& gr
   });
 }
 
-double sum_squares(const py::object& list) {
-  const auto arrays = arrays_of("arrays", list, nullptr);
+double sum_squares(const Arrays& arrays) {
   double total = 0;
-  for (const auto& array : arrays) {
-    total += with_type_of("arrays", array, [&](auto zero) {
+  for (const Array& array : arrays) {
+    total += with_type_of(array, [&](auto zero) {
       using T = decltype(zero);
-      const T* data = contiguous<T>("arrays", array, shape_of(array));
+      const T* data = array.read<T>(array.shape());
       const Index count = array.size(), chunks = (count + kChunk - 1) / kChunk;
       std::vector<double> sums(static_cast<size_t>(chunks));
       const py::gil_scoped_release release;
@@ -90,8 +101,8 @@ double sum_squares(const py::object& list) {
 }
 
 // Whether the indices are in 0...bound - 1 and each is larger than the one before.
-bool rising_below(const py::array& indices, Index bound) {
-  const int64_t* at = contiguous<int64_t>("indices", indices, {-1});
+bool rising_below(const Array& indices, Index bound) {
+  const int64_t* at = indices.read<int64_t>({-1});
   int64_t before = -1;
   bool rising = true;
   for (Index n = 0; n < indices.size(); before = at[n++]) rising = rising && at[n] > before;
@@ -103,33 +114,36 @@ template <class T>
 struct Slices {
   T* param;
   const T* grad;
-  const int64_t* at;
+  std::shared_ptr<int64_t> indices;  // a copy: nobody can change them after they were looked at
   Index count, width, stride;
   bool columns;
+  Index at(Index n) const { return indices.get()[n]; }
 };
 
 template <class T>
-Slices<T> slices_of(const py::array& param, const py::array& values, const py::array& indices, bool columns) {
-  if (param.ndim() < 1 || (columns && param.ndim() != 2))
-    fail("params", columns ? "two axes" : "at least one axis", describe(param));
-  const Shape shape = shape_of(param);
+Slices<T> slices_of(const Array& param, const Array& values, const Array& indices, bool columns) {
+  if (param.rank() < 1 || (columns && param.rank() != 2))
+    fail(param.name(), columns ? "two axes" : "at least one axis", describe(param.object()));
+  const Shape shape = param.shape();
   Slices<T> slices{};
-  slices.param = writable<T>("params", param, shape);
-  slices.at = contiguous<int64_t>("indices", indices, {-1});
+  slices.param = param.write<T>(shape);
+  const int64_t* at = indices.read<int64_t>({-1});
   slices.count = indices.size();
+  slices.indices = borrow_array<int64_t>(slices.count);
+  std::copy(at, at + slices.count, slices.indices.get());
   Shape of_values = shape;
   if (columns) of_values[1] = shape[0];
   of_values[0] = slices.count;
-  slices.grad = contiguous<T>("values", values, of_values);
+  slices.grad = values.read<T>(of_values);
   slices.columns = columns;
   slices.stride = columns ? shape[1] : 0;
   const Index lines = shape[columns ? 1 : 0];
   slices.width = lines ? param.size() / lines : 0;
   for (Index n = 0; n < slices.count; ++n)
-    if (slices.at[n] < 0 || slices.at[n] >= lines || (n && slices.at[n] <= slices.at[n - 1]))
-      fail("indices",
+    if (slices.at(n) < 0 || slices.at(n) >= lines || (n && slices.at(n) <= slices.at(n - 1)))
+      fail(indices.name(),
            std::string(columns ? "columns" : "rows") + " 0..." + std::to_string(lines - 1) + ", each larger than the one before",
-           std::to_string(slices.at[n]) + " at " + std::to_string(n));
+           std::to_string(slices.at(n)) + " at " + std::to_string(n));
   return slices;
 }
 
@@ -145,7 +159,7 @@ void sgd_columns(const UpdateRule& rule, const Slices<T>& slices, const Range& r
     piece.param = gathered;
     piece.count = count;
     for (Index n = 0; n < slices.count; ++n) {
-      T* column = slices.param + k0 * slices.stride + slices.at[n];
+      T* column = slices.param + k0 * slices.stride + slices.at(n);
       for (Index k = 0; k < count; ++k) gathered[k] = column[k * slices.stride];
       piece.grad = slices.grad + n * slices.width + k0;
       kernels<T>().update(rule, piece);
@@ -155,26 +169,26 @@ void sgd_columns(const UpdateRule& rule, const Slices<T>& slices, const Range& r
 }
 
 // All arrays are checked before the first is changed.
-void sgd_slices(const py::object& params, const py::object& values, const py::object& indices, double learning_rate, double scale,
-                const Clip& clipvalue, const py::object& columns) {
-  const auto p = arrays_of("params", params, nullptr);
-  const auto v = arrays_of("values", values, &p), at = arrays_of("indices", indices, &p);
-  if (p.empty()) return;
-  std::vector<bool> by_column(p.size(), false);
-  if (!columns.is_none()) {
-    by_column.clear();
-    for (const auto& one : columns) by_column.push_back(one.cast<bool>());
-    if (by_column.size() != p.size()) fail("columns", std::to_string(p.size()) + " flags", std::to_string(by_column.size()));
-  }
-  with_type_of("params", p[0], [&](auto zero) {
+void sgd_slices(const Arrays& params, const Arrays& values, const Arrays& indices, Finite learning_rate, double scale,
+                const Clip& clipvalue, const std::optional<std::vector<bool>>& columns) {
+  require_count("values", values, params);
+  require_count("indices", indices, params);
+  if (columns && columns->size() != params.size())
+    fail("columns", std::to_string(params.size()) + " flags", std::to_string(columns->size()));
+  const UpdateRule rule = update_rule(Rule::kSgd, learning_rate, scale, clipvalue);
+  if (params.empty()) return;
+  with_type_of(params[0], [&](auto zero) {
     using T = decltype(zero);
     std::vector<Slices<T>> all;
+    std::vector<Extent> extents;
     Index total = 0;
-    for (size_t i = 0; i < p.size(); ++i) {
-      all.push_back(slices_of<T>(p[i], v[i], at[i], by_column[i]));
+    for (size_t i = 0; i < params.size(); ++i) {
+      all.push_back(slices_of<T>(params[i], values[i], indices[i], columns && (*columns)[i]));
       total += all.back().count * all.back().width;
+      for (const auto& [array, written] : {std::pair(&params[i], true), {&values[i], false}, {&indices[i], false}})
+        extents.push_back(array->extent(written));
     }
-    const UpdateRule rule = update_rule(Rule::kSgd, learning_rate, scale, clipvalue);
+    require_apart(std::move(extents));
     // Not interruptible: an update is done whole or not at all.
     const py::gil_scoped_release release;
     run(threads_for(4.0 * double(total)), [&](const Team& team) {
@@ -187,7 +201,7 @@ void sgd_slices(const py::object& params, const py::object& values, const py::ob
         piece.count = one.width;
         const Range mine = share(one.count, team);
         for (Index n = mine.begin; n < mine.end; ++n) {
-          piece.param = one.param + one.at[n] * one.width;
+          piece.param = one.param + one.at(n) * one.width;
           piece.grad = one.grad + n * one.width;
           kernels<T>().update(rule, piece);
         }
@@ -196,82 +210,64 @@ void sgd_slices(const py::object& params, const py::object& values, const py::ob
   });
 }
 
+void sgd(const Arrays& params, const Arrays& grads, const OptionalArrays& velocities, Finite learning_rate, Finite momentum,
+         bool nesterov, double scale, const Clip& clipvalue) {
+  UpdateRule rule = update_rule(Rule::kSgd, learning_rate, scale, clipvalue);
+  rule.momentum = momentum;
+  rule.nesterov = nesterov;
+  if (momentum == 0) return step(rule, params, grads);
+  if (!velocities) fail("velocities", "arrays, as momentum is not 0", "None");
+  step(rule, params, grads, slot_of("velocities", velocities));
+}
+
+void adam(const Arrays& params, const Arrays& grads, const Arrays& momentums, const Arrays& velocities,
+          const OptionalArrays& max_velocities, Finite learning_rate, Finite beta_1, Finite beta_2, Finite epsilon,
+          Index step_number, double scale, const Clip& clipvalue) {
+  if (step_number < 1) fail("step", "a number from 1", std::to_string(step_number));
+  UpdateRule rule = update_rule(Rule::kAdam, learning_rate, scale, clipvalue);
+  rule.beta_1 = beta_1;
+  rule.beta_2 = beta_2;
+  rule.epsilon = epsilon;
+  rule.bias_1 = 1 - std::pow(beta_1, double(step_number));
+  rule.bias_2 = 1 - std::pow(beta_2, double(step_number));
+  step(rule, params, grads, {"momentums", &momentums}, {"velocities", &velocities}, slot_of("max_velocities", max_velocities));
+}
+
+void rmsprop(const Arrays& params, const Arrays& grads, const Arrays& velocities, const OptionalArrays& momentums,
+             const OptionalArrays& averages, Finite learning_rate, Finite rho, Finite momentum, Finite epsilon, double scale,
+             const Clip& clipvalue) {
+  UpdateRule rule = update_rule(Rule::kRmsprop, learning_rate, scale, clipvalue);
+  rule.rho = rho;
+  rule.momentum = momentum;
+  rule.epsilon = epsilon;
+  if (momentum != 0 && !momentums) fail("momentums", "arrays, as momentum is not 0", "None");
+  step(rule, params, grads, {"velocities", &velocities}, momentum != 0 ? slot_of("momentums", momentums) : Slot{},
+       slot_of("averages", averages));
+}
+
+void adagrad(const Arrays& params, const Arrays& grads, const Arrays& accumulators, Finite learning_rate, Finite epsilon,
+             double scale, const Clip& clipvalue) {
+  UpdateRule rule = update_rule(Rule::kAdagrad, learning_rate, scale, clipvalue);
+  rule.epsilon = epsilon;
+  step(rule, params, grads, {"accumulators", &accumulators});
+}
+
 }  // namespace
 
 void bind_optimizer(py::module_& m) {
-  define(m, "sum_squares", "arrays:sequence", &sum_squares, py::arg("arrays"));
-  define(m, "rising_below", "indices:array bound:int", &rising_below, py::arg("indices"), py::arg("bound"));
-  define(m, "sgd_slices",
-         "params:sequence values:sequence indices:sequence learning_rate:float scale:float clipvalue:float? columns:sequence?",
-         &sgd_slices, py::arg("params"), py::arg("values"), py::arg("indices"), py::kw_only(), py::arg("learning_rate"),
-         py::arg("scale") = 1.0, py::arg("clipvalue") = py::none(), py::arg("columns") = py::none());
-  define(
-      m, "sgd",
-      "params:sequence grads:sequence velocities:sequence? learning_rate:float momentum:float "
-      "nesterov:bool scale:float clipvalue:float?",
-      [](const py::object& params, const py::object& grads, const py::object& velocities, double learning_rate, double momentum,
-         bool nesterov, double scale, Clip clipvalue) {
-        UpdateRule rule = update_rule(Rule::kSgd, learning_rate, scale, clipvalue);
-        rule.momentum = momentum;
-        rule.nesterov = nesterov;
-        if (momentum != 0 && velocities.is_none()) fail("velocities", "arrays, as momentum is not 0", "None");
-        step(rule, params, grads, momentum != 0 ? velocities : py::none(), py::none(), py::none(), "velocities", "", "");
-      },
-      py::arg("params"), py::arg("grads"), py::arg("velocities") = py::none(), py::kw_only(), py::arg("learning_rate"),
-      py::arg("momentum") = 0.0, py::arg("nesterov") = false, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  define(
-      m, "adam",
-      "params:sequence grads:sequence momentums:sequence velocities:sequence max_velocities:sequence? "
-      "learning_rate:float beta_1:float beta_2:float epsilon:float step:int scale:float "
-      "clipvalue:float?",
-      [](const py::object& params, const py::object& grads, const py::object& momentums, const py::object& velocities,
-         const py::object& max_velocities, double learning_rate, double beta_1, double beta_2, double epsilon, long step_number,
-         double scale, Clip clipvalue) {
-        if (step_number < 1) fail("step", "a number from 1", std::to_string(step_number));
-        if (momentums.is_none() || velocities.is_none()) fail("velocities", "arrays for both moments", "None");
-        UpdateRule rule = update_rule(Rule::kAdam, learning_rate, scale, clipvalue);
-        rule.beta_1 = beta_1;
-        rule.beta_2 = beta_2;
-        rule.epsilon = epsilon;
-        rule.bias_1 = 1 - std::pow(beta_1, double(step_number));
-        rule.bias_2 = 1 - std::pow(beta_2, double(step_number));
-        step(rule, params, grads, momentums, velocities, max_velocities, "momentums", "velocities", "max_velocities");
-      },
-      py::arg("params"), py::arg("grads"), py::arg("momentums"), py::arg("velocities"), py::arg("max_velocities") = py::none(),
-      py::kw_only(), py::arg("learning_rate"), py::arg("beta_1") = 0.9, py::arg("beta_2") = 0.999, py::arg("epsilon") = 1e-7,
-      py::arg("step") = 1, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  define(
-      m, "rmsprop",
-      "params:sequence grads:sequence velocities:sequence momentums:sequence? averages:sequence? "
-      "learning_rate:float rho:float momentum:float epsilon:float scale:float clipvalue:float?",
-      [](const py::object& params, const py::object& grads, const py::object& velocities, const py::object& momentums,
-         const py::object& averages, double learning_rate, double rho, double momentum, double epsilon, double scale,
-         Clip clipvalue) {
-        if (velocities.is_none()) fail("velocities", "arrays", "None");
-        if (momentum != 0 && momentums.is_none()) fail("momentums", "arrays, as momentum is not 0", "None");
-        UpdateRule rule = update_rule(Rule::kRmsprop, learning_rate, scale, clipvalue);
-        rule.rho = rho;
-        rule.momentum = momentum;
-        rule.epsilon = epsilon;
-        step(rule, params, grads, velocities, momentum != 0 ? momentums : py::none(), averages, "velocities", "momentums",
-             "averages");
-      },
-      py::arg("params"), py::arg("grads"), py::arg("velocities"), py::arg("momentums") = py::none(),
-      py::arg("averages") = py::none(), py::kw_only(), py::arg("learning_rate"), py::arg("rho") = 0.9, py::arg("momentum") = 0.0,
-      py::arg("epsilon") = 1e-7, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
-  define(
-      m, "adagrad",
-      "params:sequence grads:sequence accumulators:sequence learning_rate:float epsilon:float "
-      "scale:float clipvalue:float?",
-      [](const py::object& params, const py::object& grads, const py::object& accumulators, double learning_rate, double epsilon,
-         double scale, Clip clipvalue) {
-        if (accumulators.is_none()) fail("accumulators", "arrays", "None");
-        UpdateRule rule = update_rule(Rule::kAdagrad, learning_rate, scale, clipvalue);
-        rule.epsilon = epsilon;
-        step(rule, params, grads, accumulators, py::none(), py::none(), "accumulators", "", "");
-      },
-      py::arg("params"), py::arg("grads"), py::arg("accumulators"), py::kw_only(), py::arg("learning_rate"),
-      py::arg("epsilon") = 1e-7, py::arg("scale") = 1.0, py::arg("clipvalue") = py::none());
+  define<&sum_squares>(m, "sum_squares(arrays)");
+  define<&rising_below>(m, "rising_below(indices, bound)");
+  define<&sgd_slices>(m, "sgd_slices(params, values, indices, *, learning_rate, scale=1.0, clipvalue=None, columns=None)");
+  define<&sgd>(m,
+               "sgd(params, grads, velocities=None, *, learning_rate, momentum=0.0, nesterov=False, scale=1.0, "
+               "clipvalue=None)");
+  define<&adam>(m,
+                "adam(params, grads, momentums, velocities, max_velocities=None, *, learning_rate, beta_1=0.9, beta_2=0.999, "
+                "epsilon=1e-7, step=1, scale=1.0, clipvalue=None)");
+  define<&rmsprop>(m,
+                   "rmsprop(params, grads, velocities, momentums=None, averages=None, *, learning_rate, rho=0.9, momentum=0.0, "
+                   "epsilon=1e-7, scale=1.0, clipvalue=None)");
+  define<&adagrad>(m, "adagrad(params, grads, accumulators, *, learning_rate, epsilon=1e-7, scale=1.0, clipvalue=None)");
 }
 
 }  // namespace seqcore

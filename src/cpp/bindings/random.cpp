@@ -1,20 +1,16 @@
 // Dropout masks by counter-based random numbers.
 #include "../sampling.h"
-#include "arguments.h"
+#include "common.h"
 
 namespace seqcore {
 namespace {
 
-py::array dropout_mask(const Shape& shape, double rate, uint64_t seed, uint32_t stream, uint32_t call, const std::string& dtype) {
+py::object dropout_mask(const Shape& shape, double rate, uint64_t seed, uint32_t stream, uint32_t call, DType dtype) {
   if (!(rate >= 0 && rate < 1)) fail("rate", "a number from 0 up to but not including 1", std::to_string(rate));
-  Index count = 1;
-  for (const Index n : shape) {
-    if (n < 0) fail("shape", "sizes from 0", describe(shape));
-    count *= n;
-  }
   return with_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
-    const py::array mask = new_array<T>(shape);
+    const Index count = product(shape.begin(), shape.end(), sizeof(T));
+    const py::object mask = new_array<T>(shape);
     T* to = data_of<T>(mask);
     const T kept = T(1 / (1 - rate));
     const uint64_t limit = uint64_t(rate * 4294967296.0);
@@ -33,9 +29,6 @@ py::array dropout_mask(const Shape& shape, double rate, uint64_t seed, uint32_t 
 
 }  // namespace
 
-void bind_random(py::module_& m) {
-  define(m, "dropout_mask", "shape:sequence rate:float seed:int stream:int call:int dtype:str", &dropout_mask, py::arg("shape"),
-         py::arg("rate"), py::arg("seed"), py::arg("stream"), py::arg("call"), py::arg("dtype") = "float32");
-}
+void bind_random(py::module_& m) { define<&dropout_mask>(m, "dropout_mask(shape, rate, seed, stream, call, dtype='float32')"); }
 
 }  // namespace seqcore

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <limits>
 
-#include "arguments.h"
+#include "common.h"
 
 namespace seqcore {
 namespace {
@@ -45,7 +45,9 @@ class RecurrentStage : public Stage<T> {
     call_.units = units;
     call_.directions = 1;
     const bool forwards = false;
-    rows_.build(batch, 1, py::none(), py::none(), 1, &forwards);
+    rows_.build("batch_size", batch, 1, {}, {}, 1, &forwards);
+    // No size that is derived from these overflows: a row of gates is shorter than this, padding included.
+    product<T>({batch, 8, units + 64});
     RecurrentSizes sizes;
     kernels<T>().recurrent_sizes(call_, sizes);
     auto& dir = call_.direction[0];
@@ -65,7 +67,7 @@ class RecurrentStage : public Stage<T> {
       c_ = own(batch * units);
       dir.c0 = dir.c_last = c_;
     }
-    this->output_ = borrow_array<T>(batch * units);
+    this->output_ = borrow_array<T>(product<T>({batch, units}));
     call_.y = {this->output_.get(), units, 0};
     kernels<T>().recurrent_pack(call_, kAlone);
     dir.kernel = dir.recurrent = dir.bias = nullptr;
@@ -115,7 +117,7 @@ class DenseStage : public Stage<T> {
     kernels<T>().dense_pack(call_, kAlone);
     call_.kernel = call_.bias = nullptr;
     call_.packed = 1;
-    this->output_ = borrow_array<T>(batch * outputs);
+    this->output_ = borrow_array<T>(product<T>({batch, outputs}));
     call_.y = this->output_.get();
   }
   void step(const T* x) override {
@@ -135,7 +137,7 @@ class ActivationStage : public Stage<T> {
  public:
   ActivationStage(Index batch, Index columns, Activation activation) : batch_(batch), activation_(activation) {
     this->columns = columns;
-    this->output_ = borrow_array<T>(batch * columns);
+    this->output_ = borrow_array<T>(product<T>({batch, columns}));
   }
   void step(const T* x) override {
     T* y = this->output_.get();
@@ -161,9 +163,9 @@ class ContextStage : public Stage<T> {
         product_(batch, inputs, context_kernel, nullptr, context, Activation::kLinear),
         rnn_(batch, inputs + context, Cell::kRnn, activation, Activation::kSigmoid, joint_kernel, recurrent, bias, units) {
     this->columns = units + context;
-    this->output_ = borrow_array<T>(batch * this->columns);
-    joint_ = borrow_array<T>(batch * (inputs + context));
-    s_ = borrow_array<T>(batch * context);
+    this->output_ = borrow_array<T>(product<T>({batch, this->columns}));
+    joint_ = borrow_array<T>(product<T>({batch, inputs + context}));
+    s_ = borrow_array<T>(product<T>({batch, context}));
     ContextStage::reset();
   }
   void step(const T* x) override {
@@ -204,90 +206,94 @@ class ContextStage : public Stage<T> {
   Memory<T> joint_, s_;
 };
 
+// Every method holds the GIL from its first check to its last write, and no Python code runs in between: to other threads each is
+// one step.
 class StreamBase {
  public:
   virtual ~StreamBase() = default;
-  virtual void add_embedding(const py::array& table) = 0;
-  virtual void add_recurrent(const std::string& cell, const py::array& kernel, const py::array& recurrent, const py::object& bias,
-                             const std::string& activation, const std::string& recurrent_activation) = 0;
-  virtual void add_context(const py::array& context_kernel, const py::array& kernel, const py::array& context_recurrent,
-                           const py::array& recurrent, const py::object& bias, double alpha, const std::string& activation) = 0;
-  virtual void add_dense(const py::array& kernel, const py::object& bias, const std::string& activation) = 0;
-  virtual void add_activation(const std::string& activation) = 0;
-  virtual py::array step(const py::array& x) = 0;
+  virtual void add_embedding(const Array& table) = 0;
+  virtual void add_recurrent(Cell cell, const Array& kernel, const Array& recurrent, const OptionalArray& bias,
+                             Activation activation, Activation recurrent_activation) = 0;
+  virtual void add_context(const Array& context_kernel, const Array& kernel, const Array& context_recurrent,
+                           const Array& recurrent, const OptionalArray& bias, double alpha, Activation activation) = 0;
+  virtual void add_dense(const Array& kernel, const OptionalArray& bias, OutputActivation activation) = 0;
+  virtual void add_activation(OutputActivation activation) = 0;
+  virtual py::object step(const Array& x) = 0;
   virtual void reset() = 0;
   virtual py::list get_state() = 0;
-  virtual void set_state(const py::object& state) = 0;
+  virtual void set_state(const Items& state) = 0;
 };
 
 template <class T>
 class Stream : public StreamBase {
  public:
-  explicit Stream(Index batch) : batch_(batch) {
-    if (batch < 1) fail("batch_size", "a number from 1", std::to_string(batch));
-  }
+  explicit Stream(Index batch) : batch_(batch) { require_range("batch_size", batch, 1, kMostRows); }
 
-  void add_embedding(const py::array& table) override {
-    if (columns_ || table_) throw py::value_error("add_embedding: expected to be the first layer");
-    const T* from = contiguous<T>("table", table, {-1, -1});
-    vocabulary_ = table.shape(0);
-    columns_ = table_columns_ = table.shape(1);
+  void add_embedding(const Array& table) override {
+    if (columns_) throw py::value_error("add_embedding: expected to be the first layer, got one behind another");
+    const T* from = table.read<T>({-1, -1});
+    const Index columns = table.shape(1);
+    if (!table.size()) fail("table", "a matrix that is not empty", describe(table.object()));
+    const auto looked_up = borrow_array<T>(product<T>({batch_, columns}));
     table_ = borrow_array<T>(table.size());
     std::memcpy(table_.get(), from, sizeof(T) * size_t(table.size()));
-    looked_up_ = borrow_array<T>(batch_ * columns_);
+    looked_up_ = looked_up;
+    vocabulary_ = table.shape(0);
+    columns_ = table_columns_ = columns;
   }
 
-  void add_recurrent(const std::string& cell, const py::array& kernel, const py::array& recurrent, const py::object& bias,
-                     const std::string& activation, const std::string& recurrent_activation) override {
-    const Cell which = cell_of(cell);
-    const Index H = recurrent.ndim() ? recurrent.shape(0) : 0, columns = gates_of(which) * H;
-    const T* u = contiguous<T>("recurrent", recurrent, {H, columns});
-    const T* w = contiguous<T>("kernel", kernel, {expected_inputs(), columns});
-    add(std::make_unique<RecurrentStage<T>>(batch_, kernel.shape(0), which, activation_of("activation", activation),
-                                            activation_of("recurrent_activation", recurrent_activation), w, u,
-                                            optional_contiguous<T>("bias", bias, bias_shape(which, H)), H),
-        kernel.shape(0));
-  }
-
-  void add_context(const py::array& context_kernel, const py::array& kernel, const py::array& context_recurrent,
-                   const py::array& recurrent, const py::object& bias, double alpha, const std::string& activation) override {
-    const T* b = contiguous<T>("context_kernel", context_kernel, {expected_inputs(), -1});
-    const Index D = context_kernel.shape(0), C = context_kernel.shape(1);
-    const T* a = contiguous<T>("kernel", kernel, {D, -1});
-    const Index H = kernel.shape(1);
-    const T* p = contiguous<T>("context_recurrent", context_recurrent, {C, H});
-    const T* r = contiguous<T>("recurrent", recurrent, {H, H});
-    const auto joint = borrow_array<T>((D + C) * H);
-    std::memcpy(joint.get(), a, sizeof(T) * size_t(D * H));
-    std::memcpy(joint.get() + D * H, p, sizeof(T) * size_t(C * H));
-    add(std::make_unique<ContextStage<T>>(batch_, D, b, C, joint.get(), r, optional_contiguous<T>("bias", bias, {H}), H, alpha,
-                                          activation_of("activation", activation)),
+  void add_recurrent(Cell cell, const Array& kernel, const Array& recurrent, const OptionalArray& bias, Activation activation,
+                     Activation recurrent_activation) override {
+    const Index H = recurrent.rank() ? recurrent.shape(0) : 0;
+    if (!H) fail("recurrent", "a matrix (units, gates * units) that is not empty", describe(recurrent.object()));
+    const Index columns = product<T>({gates_of(cell), H});
+    const T* u = recurrent.read<T>({H, columns});
+    const T* w = kernel.read<T>({expected_inputs(), columns});
+    const Index D = inputs_of(kernel);
+    add(std::make_unique<RecurrentStage<T>>(batch_, D, cell, activation, recurrent_activation, w, u,
+                                            read<T>(bias, bias_shape(cell, H)), H),
         D);
   }
 
-  void add_dense(const py::array& kernel, const py::object& bias, const std::string& activation) override {
-    const T* w = contiguous<T>("kernel", kernel, {expected_inputs(), -1});
-    const Index N = kernel.shape(1);
-    add(std::make_unique<DenseStage<T>>(batch_, kernel.shape(0), w, optional_contiguous<T>("bias", bias, {N}), N,
-                                        activation_of("activation", activation, true)),
-        kernel.shape(0));
+  void add_context(const Array& context_kernel, const Array& kernel, const Array& context_recurrent, const Array& recurrent,
+                   const OptionalArray& bias, double alpha, Activation activation) override {
+    const T* b = context_kernel.read<T>({expected_inputs(), -1});
+    const Index D = inputs_of(context_kernel), C = context_kernel.shape(1);
+    const T* a = kernel.read<T>({D, -1});
+    const Index H = kernel.shape(1);
+    if (!C || !H) fail(C ? "kernel" : "context_kernel", "a matrix that is not empty", describe(Shape{D, 0}));
+    if (!(alpha >= 0 && alpha <= 1)) fail("alpha", "a number from 0 to 1", std::to_string(alpha));
+    const T* p = context_recurrent.read<T>({C, H});
+    const T* r = recurrent.read<T>({H, H});
+    const auto joint = borrow_array<T>(product<T>({D + C, H}));
+    std::memcpy(joint.get(), a, sizeof(T) * size_t(D * H));
+    std::memcpy(joint.get() + D * H, p, sizeof(T) * size_t(C * H));
+    add(std::make_unique<ContextStage<T>>(batch_, D, b, C, joint.get(), r, read<T>(bias, {H}), H, alpha, activation), D);
   }
 
-  void add_activation(const std::string& activation) override {
-    if (!columns_) throw py::value_error("add_activation: expected a layer before it");
-    add(std::make_unique<ActivationStage<T>>(batch_, columns_, activation_of("activation", activation, true)), columns_);
+  void add_dense(const Array& kernel, const OptionalArray& bias, OutputActivation activation) override {
+    const T* w = kernel.read<T>({expected_inputs(), -1});
+    const Index D = inputs_of(kernel), N = kernel.shape(1);
+    if (!N) fail("kernel", "a matrix that is not empty", describe(kernel.object()));
+    add(std::make_unique<DenseStage<T>>(batch_, D, w, read<T>(bias, {N}), N, activation), D);
   }
 
-  py::array step(const py::array& x) override {
-    if (stages_.empty() && !table_) throw py::value_error("step: expected a stream with at least one layer");
-    const T* at = table_ ? look_up(x) : contiguous<T>("x", x, {batch_, inputs_});
+  void add_activation(OutputActivation activation) override {
+    if (!columns_) throw py::value_error("add_activation: expected a layer before it, got an empty stream");
+    add(std::make_unique<ActivationStage<T>>(batch_, columns_, activation), columns_);
+  }
+
+  py::object step(const Array& x) override {
+    if (!columns_) throw py::value_error("step: expected a stream with at least one layer, got an empty one");
+    // Before the layers move: to make an object may run Python's garbage collector, and so anything.
+    py::object y = new_array<T>({batch_, columns_});
+    const T* at = table_ ? look_up(x) : x.read<T>({batch_, inputs_});
     for (const auto& stage : stages_) {
       stage->step(at);
       at = stage->output();
     }
-    py::array_t<T> y({batch_, columns_});
-    std::memcpy(y.mutable_data(), at, sizeof(T) * size_t(batch_ * columns_));
-    return std::move(y);
+    std::memcpy(data_of<T>(y), at, sizeof(T) * size_t(batch_ * columns_));
+    return y;
   }
 
   void reset() override {
@@ -296,44 +302,59 @@ class Stream : public StreamBase {
 
   py::list get_state() override {
     py::list states;
+    std::vector<std::pair<T*, Index>> copies;
     for (const auto& stage : stages_) {
       const auto parts = stage->state();
       if (parts.empty()) continue;
       py::tuple state(parts.size());
       for (size_t i = 0; i < parts.size(); ++i) {
-        py::array_t<T> copy({batch_, parts[i].second});
-        std::memcpy(copy.mutable_data(), parts[i].first, sizeof(T) * size_t(batch_ * parts[i].second));
+        const py::object copy = new_array<T>({batch_, parts[i].second});
+        copies.push_back({data_of<T>(copy), batch_ * parts[i].second});
         state[i] = copy;
       }
       states.append(state);
     }
+    // All at once, when no object is made any more.
+    auto copy = copies.begin();
+    for (const auto& stage : stages_)
+      for (const auto& part : stage->state()) {
+        std::memcpy(copy->first, part.first, sizeof(T) * size_t(copy->second));
+        ++copy;
+      }
     return states;
   }
 
   // Everything is checked before anything is written.
-  void set_state(const py::object& state) override {
+  void set_state(const Items& state) override {
     std::vector<std::pair<T*, Index>> parts;
     std::vector<const T*> values;
-    size_t layer = 0;
+    Arrays held;
+    Index layer = 0;
     for (const auto& stage : stages_) {
       const auto own = stage->state();
       if (own.empty()) continue;
-      if (layer >= py::len(state)) fail("state", "one entry per recurrent layer", std::to_string(py::len(state)));
-      const py::object given = state[py::int_(layer++)];
-      if (py::len(given) != own.size()) fail("state", std::to_string(own.size()) + " arrays", std::to_string(py::len(given)));
+      const std::string count = std::to_string(own.size()) + " arrays";
+      if (layer >= state.size()) fail("state", "one entry per recurrent layer", std::to_string(state.size()));
+      const Items given(Name("state", layer), state[layer].ptr(), count.c_str());
+      ++layer;
+      given.require_size(Index(own.size()), "arrays");
       for (size_t i = 0; i < own.size(); ++i) {
-        values.push_back(contiguous<T>("state", given[py::int_(i)].template cast<py::array>(), {batch_, own[i].second}));
+        held.push_back(given.array(Index(i), "state"));
+        values.push_back(held.back().template read<T>({batch_, own[i].second}));
         parts.push_back(own[i]);
       }
     }
-    if (layer != py::len(state))
-      fail("state", std::to_string(layer) + " entries, one per recurrent layer", std::to_string(py::len(state)));
+    state.require_size(layer, "entries, one per recurrent layer");
     for (size_t i = 0; i < parts.size(); ++i)
       std::memcpy(parts[i].first, values[i], sizeof(T) * size_t(batch_ * parts[i].second));
   }
 
  private:
   Index expected_inputs() const { return columns_ ? columns_ : -1; }
+  static Index inputs_of(const Array& kernel) {
+    if (!kernel.shape(0)) fail(kernel.name(), "a matrix that is not empty", describe(kernel.object()));
+    return kernel.shape(0);
+  }
 
   void add(std::unique_ptr<Stage<T>> stage, Index inputs) {
     if (stages_.empty() && !table_) inputs_ = inputs;
@@ -350,11 +371,11 @@ class Stream : public StreamBase {
     for (Index b = 0; b < batch_; ++b)
       std::memcpy(looked_up_.get() + b * D, table_.get() + Index(ids[b]) * D, sizeof(T) * size_t(D));
   }
-  const T* look_up(const py::array& ids) {
-    if (py::isinstance<py::array_t<int32_t>>(ids))
-      copy_rows(contiguous<int32_t>("x", ids, {batch_}));
+  const T* look_up(const Array& ids) {
+    if (ids.holds<int32_t>())
+      copy_rows(ids.read<int32_t>({batch_}));
     else
-      copy_rows(contiguous<int64_t>("x", ids, {batch_}));
+      copy_rows(ids.read<int64_t>({batch_}));
     return looked_up_.get();
   }
 
@@ -363,33 +384,26 @@ class Stream : public StreamBase {
   std::vector<std::unique_ptr<Stage<T>>> stages_;
 };
 
+std::shared_ptr<StreamBase> make_stream(Index batch_size, DType dtype) {
+  return with_dtype(
+      dtype, [&](auto zero) -> std::shared_ptr<StreamBase> { return std::make_shared<Stream<decltype(zero)>>(batch_size); });
+}
+
 }  // namespace
 
 void bind_stream(py::module_& m) {
-  py::class_<StreamBase> stream(m, "Stream");
-  stream.def(py::init([](Index batch_size, const std::string& dtype) {
-               return with_dtype(dtype, [&](auto zero) -> std::unique_ptr<StreamBase> {
-                 return std::make_unique<Stream<decltype(zero)>>(batch_size);
-               });
-             }),
-             py::arg("batch_size"), py::arg("dtype") = "float32");
-  define_method(stream, "add_embedding", "table:array", &StreamBase::add_embedding, py::arg("table"));
-  define_method(stream, "add_recurrent",
-                "cell:str kernel:array recurrent:array bias:array? activation:str recurrent_activation:str",
-                &StreamBase::add_recurrent, py::arg("cell"), py::arg("kernel"), py::arg("recurrent"), py::arg("bias"),
-                py::arg("activation") = "tanh", py::arg("recurrent_activation") = "sigmoid");
-  define_method(stream, "add_context",
-                "context_kernel:array kernel:array context_recurrent:array recurrent:array bias:array? "
-                "alpha:float activation:str",
-                &StreamBase::add_context, py::arg("context_kernel"), py::arg("kernel"), py::arg("context_recurrent"),
-                py::arg("recurrent"), py::arg("bias"), py::arg("alpha"), py::arg("activation") = "tanh");
-  define_method(stream, "add_dense", "kernel:array bias:array? activation:str", &StreamBase::add_dense, py::arg("kernel"),
-                py::arg("bias"), py::arg("activation") = "linear");
-  define_method(stream, "add_activation", "activation:str", &StreamBase::add_activation, py::arg("activation"));
-  define_method(stream, "step", "x:array", &StreamBase::step, py::arg("x"));
-  stream.def("reset", &StreamBase::reset);
-  stream.def("get_state", &StreamBase::get_state);
-  define_method(stream, "set_state", "state:sequence", &StreamBase::set_state, py::arg("state"));
+  Class<StreamBase, &make_stream>(m, "Stream(batch_size, dtype='float32')")
+      .method<&StreamBase::add_embedding>("add_embedding(table)")
+      .method<&StreamBase::add_recurrent>(
+          "add_recurrent(cell, kernel, recurrent, bias, activation='tanh', recurrent_activation='sigmoid')")
+      .method<&StreamBase::add_context>(
+          "add_context(context_kernel, kernel, context_recurrent, recurrent, bias, alpha, activation='tanh')")
+      .method<&StreamBase::add_dense>("add_dense(kernel, bias, activation='linear')")
+      .method<&StreamBase::add_activation>("add_activation(activation)")
+      .method<&StreamBase::step>("step(x)")
+      .method<&StreamBase::reset>("reset()")
+      .method<&StreamBase::get_state>("get_state()")
+      .method<&StreamBase::set_state>("set_state(state)");
 }
 
 }  // namespace seqcore

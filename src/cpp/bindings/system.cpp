@@ -2,7 +2,7 @@
 #include <Eigen/Core>
 #include <chrono>
 
-#include "arguments.h"
+#include "common.h"
 
 #define SEQCORE_TEXT2(x) #x
 #define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)
@@ -27,18 +27,19 @@ void set_num_threads(Index count) {
   set_thread_count(int(count));
 }
 
-double peak_gflops(const std::string& dtype, double seconds) {
+double peak_gflops(DType dtype, double seconds) {
   if (!(seconds > 0 && seconds <= 60)) fail("seconds", "a number above 0 and up to 60", std::to_string(seconds));
   return with_dtype(dtype, [&](auto zero) {
     using Clock = std::chrono::steady_clock;
-    const py::gil_scoped_release release;
     double best = 0;
-    const auto start = Clock::now();
-    while (std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
-      const auto before = Clock::now();
-      const double flops = kernels<decltype(zero)>().peak_flops(200000);
-      best = std::max(best, flops / std::chrono::duration<double>(Clock::now() - before).count());
-    }
+    run_released(1, [&](const Team& team) {
+      const auto start = Clock::now();
+      while (std::chrono::duration<double>(Clock::now() - start).count() < seconds && !team.interrupted(team.context)) {
+        const auto before = Clock::now();
+        const double flops = kernels<decltype(zero)>().peak_flops(200000);
+        best = std::max(best, flops / std::chrono::duration<double>(Clock::now() - before).count());
+      }
+    });
     return best / 1e9;
   });
 }
@@ -47,7 +48,9 @@ py::dict info() {
   py::dict result;
   result["version"] = SEQCORE_TEXT(SEQCORE_VERSION);
   result["isa"] = table().name;
-  result["isas"] = available();
+  py::list isas;
+  for (const std::string& name : available()) isas.append(name);
+  result["isas"] = isas;
   result["bfloat16"] = bool(table().bfloat16);
   result["compiler"] = compiler();
   result["eigen"] = SEQCORE_TEXT(EIGEN_WORLD_VERSION) "." SEQCORE_TEXT(EIGEN_MAJOR_VERSION) "." SEQCORE_TEXT(EIGEN_MINOR_VERSION);
@@ -68,11 +71,11 @@ py::dict memory() {
 
 void bind_system(py::module_& m) {
   m.attr("__version__") = SEQCORE_TEXT(SEQCORE_VERSION);
-  m.def("info", &info);
-  m.def("memory", &memory);
-  m.def("get_num_threads", &thread_count);
-  define(m, "set_num_threads", "count:int", &set_num_threads, py::arg("count"));
-  define(m, "peak_gflops", "dtype:str seconds:float", &peak_gflops, py::arg("dtype") = "float32", py::arg("seconds") = 0.2);
+  define<&info>(m, "info()");
+  define<&memory>(m, "memory()");
+  define<&thread_count>(m, "get_num_threads()");
+  define<&set_num_threads>(m, "set_num_threads(count)");
+  define<&peak_gflops>(m, "peak_gflops(dtype='float32', seconds=0.2)");
 }
 
 }  // namespace seqcore

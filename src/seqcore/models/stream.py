@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from .._validation import at_least
+from .._validation import NUMBERS, at_least, refuse_masked, short_repr
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -28,10 +29,10 @@ class Stream:
 
     ``step(x)`` takes one time step, x (B, D) of the model's dtype or ids (B,) under an Embedding, and returns a new
     (B, outputs) array; it is the compiled core's own method, without Python in between. ``reset()`` zeroes the state,
-    ``get_state()`` copies it, one tuple per recurrent layer, ``set_state(state)`` brings it back.
+    ``get_state()`` copies it, one tuple of (B, units) arrays per recurrent layer, ``set_state(state)`` brings it back.
     """
 
-    __slots__ = ("step", "reset", "get_state", "set_state", "batch_size")
+    __slots__ = ("step", "reset", "get_state", "batch_size", "_core")
 
     def __init__(self, model: Sequential, batch_size: int = 1) -> None:
         self.batch_size = at_least("batch_size", batch_size, 1)
@@ -47,4 +48,35 @@ class Stream:
         self.step: Callable[[Any], Array] = core.step
         self.reset: Callable[[], None] = core.reset
         self.get_state: Callable[[], list[tuple[Array, ...]]] = core.get_state
-        self.set_state: Callable[[Sequence[tuple[Array, ...]]], None] = core.set_state
+        self._core = core
+
+    def set_state(self, state: Sequence[Sequence[Any]]) -> None:
+        """Bring back a state of ``get_state``: arrays, or lists of numbers as a JSON file keeps them.
+
+        Raises:
+            ValueError, TypeError: it is not like what ``get_state`` gives; the state stays as it is.
+        """
+        own = self._core.get_state()
+        if not isinstance(state, (list, tuple)):
+            raise TypeError(f"state: expected one tuple per recurrent layer, got {short_repr(state)}")
+        if len(state) != len(own):
+            raise ValueError(f"state: expected {len(own)} entries, one per recurrent layer, got {len(state)}")
+        arrays = []
+        for n, (given, parts) in enumerate(zip(state, own, strict=True)):
+            if not isinstance(given, (list, tuple)) or len(given) != len(parts):
+                raise ValueError(f"state[{n}]: expected {len(parts)} arrays, got {short_repr(given)}")
+            arrays.append(tuple([_like(f"state[{n}]", *pair) for pair in zip(given, parts, strict=True)]))
+        self._core.set_state(arrays)
+
+
+def _like(name: str, value: Any, other: Array) -> Array:
+    """Numbers as an array of the shape and type of ``other``."""
+    refuse_masked(name, value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a ragged list
+        array = np.empty(0, object)
+    if array.dtype.kind not in NUMBERS or array.shape != other.shape:
+        got = short_repr(value) if array.dtype.kind not in NUMBERS else f"shape {array.shape}"
+        raise ValueError(f"{name}: expected numbers of shape {other.shape}, got {got}")
+    return np.ascontiguousarray(array, other.dtype)

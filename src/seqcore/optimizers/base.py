@@ -502,7 +502,8 @@ def _scaled(gradient: Array | IndexedSlices, scale: float) -> Array | IndexedSli
         return gradient
     values = _values(gradient)
     with np.errstate(all="ignore"):
-        scaled: Array = values * values.dtype.type(scale)
+        # An array even where it has no axes: NumPy's product is then a scalar, which the core does not take.
+        scaled: Array = np.asarray(values * values.dtype.type(scale))
     if isinstance(gradient, IndexedSlices):
         return IndexedSlices(scaled, gradient.indices, gradient.shape, gradient.axis)
     return scaled
