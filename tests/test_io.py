@@ -156,7 +156,7 @@ def test_extras_that_cannot_be_kept(tmp_path, data):
     with pytest.raises(TypeError, match="extra/vocabulary: expected string keys"):
         model.save(tmp_path / "m", vocabulary={1: "a"})
     with pytest.raises(TypeError, match="extra/thing: expected numbers"):
-        model.save(tmp_path / "m", thing=object())
+        model.save(tmp_path / "m", extra={"thing": object()})
     assert os.listdir(tmp_path) == []
 
 
@@ -496,7 +496,7 @@ def test_missing_folders_and_links(tmp_path, data):
     real = tmp_path / "real"
     model.save(real)
     (tmp_path / "link").symlink_to(real)
-    model.save(tmp_path / "link", note="new")
+    model.save(tmp_path / "link", extra={"note": "new"})
     assert (tmp_path / "link").is_symlink() and models.load_model(real).extra == {"note": "new"}
 
 
@@ -858,7 +858,7 @@ def test_no_other_format_is_promised(tmp_path, suffix):
 def test_the_header_is_json_alone(tmp_path, data):
     model = sequential()
     model(data[0])
-    model.save(tmp_path / "m", words=["ä"])
+    model.save(tmp_path / "m", extra={"words": ["ä"]})
     raw = (tmp_path / "m").read_bytes()
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     assert json.loads(header["__metadata__"]["extra"]) == {"words": ["ä"]}

@@ -246,7 +246,7 @@ def test_words_as_tokens():
 
 def test_a_saved_model_goes_on(tmp_path):
     model = make(lower=True, dropout=0.1, max_length=7)
-    model.save(tmp_path / "model.safetensors", experiment="mine")
+    model.save(tmp_path / "model.safetensors", extra={"experiment": "mine"})
     twin = sc.load_model(tmp_path / "model.safetensors")
     assert twin.get_config() == model.get_config() and twin.extra == {"experiment": "mine"}
     assert twin.translate(["CAb", " a  "], 3) == model.translate(["cab", "a"], 3)

@@ -173,7 +173,7 @@ def test_predict_from_a_file(tmp_path, capsys):
     corpus = tagged_corpus(5, 1, 1)
     model = experiment.build_tagger("rnn", "both", 4, corpus.vocabulary.size, len(corpus.tags))
     model.build((None, None))
-    model.save(tmp_path / "m.safetensors", vocabulary=corpus.vocabulary.to_dict(), tags=list(corpus.tags))
+    model.save(tmp_path / "m.safetensors", vocabulary=corpus.vocabulary.to_dict(), extra={"tags": list(corpus.tags)})
     (tmp_path / "texts.txt").write_text("the boat .\n\nthe old man\n")
     assert cli.main(["predict", str(tmp_path / "m.safetensors"), "--file", str(tmp_path / "texts.txt")]) == 0
     lines = capsys.readouterr().out.splitlines()

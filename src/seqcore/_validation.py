@@ -64,6 +64,22 @@ def verbosity(value: Any) -> int:
     return at_least("verbose", value, 0)
 
 
+def integer_in(name: str, value: Any, low: int, high: int) -> int:
+    """``value`` as an int in low...high, or a ValueError that names the argument.
+
+    >>> integer_in("seed", -1, 0, 9)
+    Traceback (most recent call last):
+    ValueError: seed: expected an integer 0...9, got -1
+    """
+    try:
+        number = integer(name, value)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise ValueError(f"{name}: expected an integer {low}...{high}, got {short_repr(value)}")
+    return number
+
+
 def positive(name: str, value: Any) -> float:
     """``value`` as a finite float above 0, or a ValueError that names the argument."""
     try:
@@ -173,6 +189,22 @@ def plain_name(name: str, value: Any) -> str:
     if not isinstance(value, str) or value in ("", ".", "..") or not value.isprintable() or set(value) & set("/\\:"):
         raise ValueError(f"{name}: expected a name without folders, got {short_repr(value)}")
     return value
+
+
+# What reading a value of unknown structure raises where the structure is another one.
+MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """The message of an error in one line, with its type where the message alone would be a riddle.
+
+    >>> one_line(KeyError("units"))
+    "KeyError: 'units'"
+    """
+    text = " ".join(str(error).split())
+    if not isinstance(error, (ValueError, TypeError)) or not text:
+        text = f"{type(error).__name__}: {text}".rstrip(": ")
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:

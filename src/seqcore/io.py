@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import random
-from ._validation import short_repr
+from ._validation import MALFORMED, default_only, one_line, short_repr
 from .autograd import Tensor, Variable
+from .layers.building import FileLimits, within
 from .saving.files import Path as Path
 from .saving.files import atomic_write as atomic_write
 from .saving.files import parse_json
@@ -83,9 +85,10 @@ def _pack(value: Any, name: str, tensors: dict[str, Array]) -> Any:
 def _unpack(value: Any, tensors: Mapping[str, Array]) -> Any:
     if isinstance(value, dict):
         if set(value) == {"__array__"}:
-            if value["__array__"] not in tensors:
-                raise ValueError(f"expected an array {value['__array__']!r}, which is missing")
-            return tensors[value["__array__"]]
+            name = value["__array__"]
+            if not isinstance(name, str) or name not in tensors:
+                raise ValueError(f"expected an array {short_repr(name)}, which is missing")
+            return tensors[name]
         return {key: _unpack(one, tensors) for key, one in value.items()}
     if isinstance(value, list):
         return [_unpack(one, tensors) for one in value]
@@ -93,6 +96,23 @@ def _unpack(value: Any, tensors: Mapping[str, Array]) -> Any:
 
 
 # ---------------------------------------------------------------- weights
+
+
+def named_layers(model: Layer) -> list[tuple[str, Layer]]:
+    """A model and all layers inside it, each once, with the path that leads to it, the same for every instance."""
+    named: list[tuple[str, Layer]] = []
+    seen: set[int] = set()
+
+    def walk(layer: Layer, path: str) -> None:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        named.append((path, layer))
+        for part, inner in layer._named_sublayers():
+            walk(inner, f"{path}.{part}".lstrip("._"))
+
+    walk(model, "")
+    return named
 
 
 def named_weights(model: Layer) -> dict[str, Variable]:
@@ -105,11 +125,7 @@ def named_weights(model: Layer) -> dict[str, Variable]:
     """
     found: dict[str, Variable] = {}
     seen: set[int] = set()
-
-    def walk(layer: Layer, path: str) -> None:
-        if id(layer) in seen:
-            return
-        seen.add(id(layer))
+    for path, layer in named_layers(model):
         for variable in layer._own_weights():
             if id(variable) in seen:
                 continue
@@ -119,10 +135,6 @@ def named_weights(model: Layer) -> dict[str, Variable]:
             while name in found:
                 name, count = f"{stem}_{count}", count + 1
             found[name] = variable
-        for part, inner in layer._named_sublayers():
-            walk(inner, f"{path}.{part}".lstrip("._"))
-
-    walk(model, "")
     return found
 
 
@@ -132,14 +144,14 @@ def _matched(place: str, model: Model, tensors: Mapping[str, Array]) -> list[tup
         raise ValueError(
             f"model: expected {model.name!r} to be built before its weights are loaded; call it or build it"
         )
-    arrays = {name[len("weights/") :]: array for name, array in tensors.items() if name.startswith("weights/")}
+    arrays = _weights_of(tensors)
     variables = named_weights(model)
     for name in variables:
         if name not in arrays:
             raise ValueError(f"{place}: expected weights {name!r} of model {model.name!r}, got a file without them")
     for name in arrays:
         if name not in variables:
-            raise ValueError(f"{place}: expected the weights of model {model.name!r} alone, got {name!r} too")
+            raise ValueError(f"{place}: expected the weights of model {model.name!r} alone, got {short_repr(name)} too")
     for name, variable in variables.items():
         got = arrays[name]
         if got.shape != variable.shape or got.dtype != variable.dtype:
@@ -148,6 +160,32 @@ def _matched(place: str, model: Model, tensors: Mapping[str, Array]) -> list[tup
                 f"got {got.dtype.name} of shape {got.shape}"
             )
     return [(variable, arrays[name]) for name, variable in variables.items()]
+
+
+def _weights_of(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    return {name[len("weights/") :]: array for name, array in tensors.items() if name.startswith("weights/")}
+
+
+@contextmanager
+def _for_file(place: str, tensors: Mapping[str, Array], metadata: Mapping[str, Any], what: str) -> Iterator[None]:
+    """Context in which a model is made or built for a file: within its limits; a failure is one line that names it,
+    and leaves the random numbers as they were.
+
+    Args:
+        what: the file's description is said to be that of.
+    """
+    before = random.get_state()
+    # A weight may be made twice, and what a class makes by itself is little; a layer's description takes a line.
+    weight_bytes = 2 * sum(array.nbytes for array in _weights_of(tensors).values()) + (1 << 20)
+    layers = 1000 + 4 * len(tensors) + len(str(metadata)) // 16
+    try:
+        with within(FileLimits(weight_bytes, layers)):
+            yield
+    except BaseException as error:
+        random.set_state(before)
+        if isinstance(error, MALFORMED) and not str(error).startswith(place):
+            raise ValueError(f"{place}: expected {what}, got one that fails: {one_line(error)}") from error
+        raise
 
 
 def _weights(model: Model) -> dict[str, Array]:
@@ -167,28 +205,35 @@ def load_weights(model: Model, path: Path) -> None:
     Raises:
         ValueError: naming the file and what is wrong with it; the model is then unchanged.
     """
+    from .steps import uninterrupted
+
     tensors, _ = _read(path, "seqcore-weights", "seqcore-model", "seqcore-checkpoint")
-    for variable, values in _matched(os.fspath(path), model, tensors):
-        variable.assign(values)
+    pairs = _matched(os.fspath(path), model, tensors)
+    with uninterrupted():
+        for variable, values in pairs:
+            variable.assign(values)
 
 
 # ---------------------------------------------------------------- whole models
 
 
-def save_model(model: Model, path: Path, **extra: Any) -> None:
+def save_model(
+    model: Model, path: Path, extra: Mapping[str, Any] | None = None, include_optimizer: bool = True
+) -> None:
     """Writes one file with the architecture, the weights, how the model was compiled, and ``extra``.
 
     Args:
         model: a built model; a subclassed one must be registered (``models.register``) and have ``get_config``.
         path: the file.
-        **extra: what belongs to the model: a vocabulary, preprocessing; numbers, texts, arrays, lists and dicts of
+        extra: what belongs to the model: a vocabulary, preprocessing; numbers, texts, arrays, lists and dicts of
             them. :func:`load_model` gives it back as ``model.extra``.
+        include_optimizer: write how the model was compiled; without it the model comes back not compiled.
 
     >>> import tempfile, os
     >>> from seqcore import Sequential, layers
     >>> model = Sequential([layers.Input((4,)), layers.Dense(2)])
     >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
-    >>> save_model(model, path, words=["the", "cat"])
+    >>> save_model(model, path, {"words": ["the", "cat"]})
     >>> load_model(path).extra
     {'words': ['the', 'cat']}
     """
@@ -199,36 +244,53 @@ def save_model(model: Model, path: Path, **extra: Any) -> None:
         "seqcore-model",
         architecture=_pack(serialize(model), "architecture", tensors),
         build=model._build_config(),
-        compiled=_pack(model.get_compile_config(), "compiled", tensors),
-        extra=_pack(extra, "extra", tensors),
+        compiled=_pack(model.get_compile_config() if include_optimizer else None, "compiled", tensors),
+        extra=_pack(dict(extra or {}), "extra", tensors),
     )
     write_tensors(path, tensors, texts)
 
 
-def load_model(path: Path, compile: bool = True) -> Model:
+def load_model(
+    filepath: Path,
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> Model:
     """Reads a model that :func:`save_model` wrote, built, with its weights, and compiled as it was.
 
     The optimizer starts with its settings and fresh slots; a checkpoint keeps the slots too.
 
+    Args:
+        filepath: the file.
+        custom_objects: classes by the names that the file has for them, beside those that are registered: layers,
+            models, optimizers, schedules, losses, metrics.
+        compile: compile the model as it was.
+        safe_mode: accepted as True alone: no file can run code.
+
     Raises:
         ValueError: naming the file, if it is truncated, of another format, or needs a class that is not registered.
     """
-    from .layers.registry import deserialize
+    from .layers.registry import custom_classes, deserialize
     from .models import Model
 
-    place = os.fspath(path)
-    tensors, metadata = _read(path, "seqcore-model")
-    try:
+    default_only("safe_mode", safe_mode, True, "no file can run code")
+    if custom_objects is not None and not isinstance(custom_objects, Mapping):
+        raise TypeError(f"custom_objects: expected a dict of classes by name, got {short_repr(custom_objects)}")
+    place = os.fspath(filepath)
+    tensors, metadata = _read(filepath, "seqcore-model")
+    with _for_file(place, tensors, metadata, "the description of a model"), custom_classes(custom_objects):
         model = deserialize(_unpack(metadata["architecture"], tensors))
         if not isinstance(model, Model):
             raise ValueError(f"expected a model, got {type(model).__name__}")
-        model._build_from_config(metadata["build"])
-        model.extra = _unpack(metadata["extra"], tensors)
+        model._build_from_config(metadata["build"], _weights_of(tensors))
+        extra = _unpack(metadata["extra"], tensors)
+        if not isinstance(extra, dict):
+            raise ValueError(f"extra: expected a dict, got {short_repr(extra)}")
+        model.extra = extra
         if compile:
-            model.compile_from_config(_unpack(metadata["compiled"], tensors))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{place}: expected the description of a model, got one that fails: {error}") from error
-    for variable, values in _matched(place, model, tensors):
+            model._compile_from_file(_unpack(metadata["compiled"], tensors), dict(custom_objects or {}))
+        pairs = _matched(place, model, tensors)
+    for variable, values in pairs:
         variable.assign(values)
     return model
 
@@ -267,6 +329,25 @@ def save_checkpoint(path: Path, model: Model, position: Mapping[str, Any] | None
     write_tensors(path, tensors, texts)
 
 
+def read_position(path: Path) -> dict[str, Any]:
+    """The position that :func:`save_checkpoint` was given; the model may be another or not yet made.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    return _position(os.fspath(path), *_read(path, "seqcore-checkpoint"))
+
+
+def _position(place: str, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        position = _unpack(metadata["position"], tensors)
+    except MALFORMED as error:
+        raise ValueError(f"{place}: expected a position, got one that fails: {one_line(error)}") from error
+    if not isinstance(position, dict):
+        raise ValueError(f"{place}: expected a dict as position, got {short_repr(position)}")
+    return position
+
+
 def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
     """Puts ``model`` and the random generator into the state of a checkpoint and returns its position.
 
@@ -277,55 +358,62 @@ def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
     Raises:
         ValueError: naming the file and what is wrong with it; the model is then unchanged.
     """
+    from .steps import uninterrupted
+
     place = os.fspath(path)
     tensors, metadata = _read(path, "seqcore-checkpoint")
-    try:
-        saved, states = metadata["optimizer"], _unpack(metadata["layers"], tensors)
+    position = _position(place, tensors, metadata)
+    optimizer, saved = model.optimizer, metadata.get("optimizer")
+    with _for_file(place, tensors, metadata, f"the state of model {model.name!r}"), model._build_undone():
+        if saved is not None:
+            have = type(optimizer).__name__ if optimizer is not None else "a model that is not compiled"
+            if have != saved["class"]:
+                wanted = short_repr(saved["class"])[1:-1]
+                raise ValueError(f"{place}: expected a model compiled with {wanted}, got {have}")
+        if not model.built:
+            model._build_from_config(metadata["build"], _weights_of(tensors))
+        pairs = _matched(place, model, tensors)
+        generator, states = (_unpack(metadata[name], tensors) for name in ("random", "layers"))
         slots = None if saved is None else _unpack(saved["state"], tensors)
-        generator, position = _unpack(metadata["random"], tensors), _unpack(metadata["position"], tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{place}: expected a whole checkpoint, got one that fails: {error}") from error
-    if saved is not None:
-        have = type(model.optimizer).__name__ if model.optimizer is not None else "a model that is not compiled"
-        if have != saved["class"]:
-            raise ValueError(f"{place}: expected a model compiled with {saved['class']}, got {have}")
-    if not model.built:
-        model._build_from_config(metadata["build"])
-    pairs = _matched(place, model, tensors)
-    optimizer = model.optimizer
-    layers_before, random_before = model.get_layer_state(), random.get_state()
-    try:
-        model.set_layer_state(states)
-        random.set_state(generator)
-        if slots is not None and optimizer is not None:
-            model._prepare_training()
-            optimizer.set_state(_in_order(slots, saved["variables"], model))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        model.set_layer_state(layers_before)
-        random.set_state(random_before)
-        raise ValueError(f"{place}: expected the state of model {model.name!r}, got another one: {error}") from error
-    for variable, values in pairs:
-        variable.assign(values)
-    return dict(position)
+        before = model.get_layer_state()
+        with uninterrupted():
+            random.set_state(generator)
+            model.set_layer_state(states)
+            if saved is not None and optimizer is not None:
+                try:
+                    with optimizer.build_undone():
+                        model._prepare_training()
+                        optimizer.set_state(_in_order(slots, saved["variables"], model))
+                except BaseException:
+                    model.set_layer_state(before)
+                    raise
+            # Cannot fail: all shapes and types have been compared.
+            for variable, values in pairs:
+                variable.assign(values)
+    return position
 
 
-def _in_order(slots: Mapping[str, Any], names: Sequence[str | None], model: Model) -> dict[str, Any]:
+def _in_order(slots: Any, names: Any, model: Model) -> dict[str, Any]:
     """The optimizer's state, saved for variables in the order of ``names``, in the order in which it knows them now."""
     optimizer = model.optimizer
     assert optimizer is not None
     variables = named_weights(model)
+    if not isinstance(names, list) or not all(name is None or name in variables for name in names):
+        raise ValueError(f"variables: expected names of weights, got {short_repr(names)}")
     optimizer.build([variables[name] for name in names if name is not None])
     now = {id(variable): number for number, variable in enumerate(optimizer.variables)}
-    found: dict[str, Any] = {}
+    ordered: dict[str, Any] = {}
     for key, value in slots.items():
-        number, slash, rest = key.partition("/")
+        number, slash, slot = key.partition("/")
         if not slash:
-            found[key] = value
+            ordered[key] = value
             continue
+        if not number.isdecimal() or int(number) >= len(names):
+            raise ValueError(f"state: expected slots of {len(names)} variables, got {short_repr(key)}")
         name = names[int(number)]
         if name is not None:
-            found[f"{now[id(variables[name])]}/{rest}"] = value
-    return found
+            ordered[f"{now[id(variables[name])]}/{slot}"] = value
+    return ordered
 
 
 # ---------------------------------------------------------------- weight maps

@@ -6,7 +6,6 @@ B: rows of the text read side by side, T: words per window, V: words of the voca
 from __future__ import annotations
 
 import math
-import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
-from ._validation import at_least
+from ._validation import MALFORMED, at_least, integer_in, one_line, short_repr
 from .beam import beam_search, log_softmax
 from .text import Ids, Vocabulary, bptt_batches, check_ids
 
@@ -226,16 +225,25 @@ class Trainer:
         """Goes on from a :meth:`position`; the model's own state comes from its checkpoint.
 
         Raises:
-            ValueError: not a position of such a run.
+            ValueError: not a position of such a run; nothing is changed then.
         """
         try:
-            epoch, batch = operator.index(position["epoch"]), operator.index(position["batch"])
-            costs, history = float(position["costs"]), [dict(one) for one in position["history"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"position: expected what Trainer.position gave, got another ({error})") from None
-        if not (0 <= epoch and 0 <= batch <= len(self.batches) and len(history) == epoch):
-            raise ValueError(f"position: expected batch 0...{len(self.batches)}, got epoch {epoch}, batch {batch}")
+            history = [self._entry(number, entry) for number, entry in enumerate(position["history"])]
+            epoch = integer_in("epoch", position["epoch"], len(history), len(history))
+            batch = integer_in("batch", position["batch"], 0, len(self.batches))
+            costs = _number("costs", position["costs"])
+        except MALFORMED as error:
+            reason = one_line(error)
+            raise ValueError(f"position: expected what Trainer.position gave, got another ({reason})") from None
         self.epoch, self.batch, self._costs, self.history = epoch, batch, costs, history
+
+    def _entry(self, number: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """The figures of an epoch, as :meth:`run` notes them; those of others are kept."""
+        train = "train_loss" if self.sampled else "train_perplexity"
+        for key in ("learning_rate", train, "valid_perplexity", "words_per_second", "seconds"):
+            _number(key, entry[key])
+        integer_in("epoch", entry["epoch"], number + 1, number + 1)
+        return dict(entry)
 
     def run(self) -> list[dict[str, Any]]:
         """Trains to the end and returns the history.
@@ -297,6 +305,13 @@ class Trainer:
         if self._on_epoch is not None:
             self._on_epoch(self)
         self._callbacks.on_epoch_end(self.epoch - 1, logs)
+
+
+def _number(name: str, value: Any) -> float:
+    """A float of any size: a run may have diverged."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise ValueError(f"{name}: expected a number, got {short_repr(value)}")
+    return float(value)
 
 
 class _Clock:

@@ -6,8 +6,10 @@ import secrets
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._locks import ForkSafeLock
+from ._validation import MALFORMED, integer_in, one_line, short_repr
 
 
 class _State:
@@ -93,20 +95,39 @@ def set_state(state: dict[str, Any]) -> None:
         ValueError: if ``state`` does not come from there; nothing is changed then.
     """
     global _state
+    _state = _checked(state)
+
+
+def _checked(state: Any) -> _State:
+    """A new state as :func:`get_state` described it. NumPy looks at no number of a generator's state."""
     try:
-        new = _State(int(state["seed"]))
-        new.stream = int(state["stream"])
+        new = _State(integer_in("seed", state["seed"], 0, 2**63 - 1))
+        new.stream = integer_in("stream", state["stream"], 0, 2**63 - 1)
         # States written before there were samplers have no draws.
-        new.draw = int(state.get("draw", 0))
-        found = dict(state["generator"])
-        found["state"] = {key: np.array(value, np.uint64) for key, value in found["state"].items()}
-        found["buffer"] = np.array(found["buffer"], np.uint64)
-        new.generator.bit_generator.state = found
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        new.draw = integer_in("draw", state.get("draw", 0), 0, 2**63 - 1)
+        parts = state["generator"]
+        if parts["bit_generator"] != "Philox":
+            raise ValueError(f"bit_generator: expected 'Philox', got {short_repr(parts['bit_generator'])}")
+        new.generator.bit_generator.state = {
+            "bit_generator": "Philox",
+            "state": {name: _words(name, parts["state"][name], count) for name, count in (("counter", 4), ("key", 2))},
+            "buffer": _words("buffer", parts["buffer"], 4),
+            "buffer_pos": integer_in("buffer_pos", parts["buffer_pos"], 0, 4),
+            "has_uint32": integer_in("has_uint32", parts["has_uint32"], 0, 1),
+            "uinteger": integer_in("uinteger", parts["uinteger"], 0, 2**32 - 1),
+        }
+    except MALFORMED as error:
         raise ValueError(
-            f"state: expected a dict of random.get_state(), got {type(state).__name__} ({error})"
+            f"state: expected a dict of random.get_state(), got {type(state).__name__} ({one_line(error)})"
         ) from None
-    _state = new
+    return new
+
+
+def _words(name: str, values: Any, count: int) -> NDArray[np.uint64]:
+    """A list of ``count`` numbers of 64 bits."""
+    if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != count:
+        raise ValueError(f"{name}: expected {count} integers, got {short_repr(values)}")
+    return np.array([integer_in(name, value, 0, 2**64 - 1) for value in values], np.uint64)
 
 
 def _plain(value: Any) -> Any:

@@ -274,7 +274,7 @@ class Run:
 
     def save_model(self, model: Model, file: str = "model.safetensors", **extra: Any) -> None:
         """Saves the model with what is needed to use it again, such as its vocabulary."""
-        model.save(self.folder / file, experiment=self.name, **extra)
+        model.save(self.folder / file, extra={"experiment": self.name, **extra})
 
     def write_text(self, file: str, text: str) -> None:
         """Writes a text file of the run."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
-import json
 import math
 import signal
 import time
@@ -19,6 +18,7 @@ from statistics import median
 from typing import Any
 
 from .. import _core, io, random
+from .._validation import MALFORMED, at_least, one_line
 from ..datasets import Corpus, grammar_corpus, load_ptb
 from ..language import Interrupted, Schedule, Trainer, build_model, evaluate_perplexity, generate, word_losses
 from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
@@ -276,9 +276,8 @@ class _Run:
         self.saved = time.perf_counter()
 
     def _save_model(self, name: str) -> None:
-        self.model.save(
-            self.folder / name, vocabulary=self.corpus.vocabulary.to_dict(), experiment="ptb", run=self.identity
-        )
+        extra = {"experiment": "ptb", "run": self.identity}
+        self.model.save(self.folder / name, vocabulary=self.corpus.vocabulary.to_dict(), extra=extra)
 
     def _resume(self) -> None:
         """Goes on from the checkpoint in the folder if there is one to go on from."""
@@ -286,14 +285,22 @@ class _Run:
         finished = (self.folder / "metrics.json").exists()
         if wanted is False or not path.exists() or (wanted is None and finished):
             return
-        position = json.loads(io.read_tensors(path)[1].get("position", "{}"))
+        position = io.read_position(path)
         if position.get("run") != self.identity:
             raise ValueError(
                 f"--out: {str(self.folder)!r} holds a checkpoint of other settings; take another folder or --no-resume"
             )
+        try:
+            best = {
+                "epoch": at_least("epoch", position["best"]["epoch"], 0),
+                "valid_perplexity": float(position["best"]["valid_perplexity"]),
+            }
+            # Changes nothing of the model, which is read last.
+            self.trainer.restore(position["trainer"])
+        except MALFORMED as error:
+            raise ValueError(f"--out: {str(path)!r} holds no position of a run ({one_line(error)})") from error
         self.model.load_checkpoint(path)
-        self.trainer.restore(position["trainer"])
-        self.best = dict(position["best"])
+        self.best = best
         self.progress.line(f"resumed {self._place()}")
 
     def _place(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
@@ -17,13 +17,25 @@ from .. import _core, ops
 from .. import initializers as _initializers
 from .. import random as _random
 from .._locks import ForkSafeLock
-from .._validation import NUMBERS, as_dtype, at_least, default_only, is_array, real, seed_or_none, short_repr
+from .._validation import (
+    MALFORMED,
+    NUMBERS,
+    as_dtype,
+    at_least,
+    default_only,
+    integer_in,
+    is_array,
+    one_line,
+    real,
+    seed_or_none,
+    short_repr,
+)
 from ..autograd import Tensor, Variable, as_array, record
 from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes, no_regularizers
 from .arguments import as_lengths as as_lengths
 from .building import Build as Build
-from .building import build_inside, not_built, unbuild
+from .building import build_inside, file_limits, not_built, unbuild
 
 Array = NDArray[Any]
 
@@ -149,6 +161,9 @@ class Layer:
         batch_input_shape: Sequence[int | None] | None = None,
         **unknown: Any,
     ) -> None:
+        limits = file_limits()
+        if limits is not None:
+            limits.count_layer()
         _refuse_unknown(type(self), unknown)
         no_regularizers(activity_regularizer=activity_regularizer)
         if input_dim is not None and input_shape is None:
@@ -232,8 +247,11 @@ class Layer:
         kind = self._dtype if dtype is None else as_dtype("dtype", dtype, NUMBERS)
         if initializer is None:
             initializer = "glorot_uniform" if kind.kind == "f" else "zeros"
-        if kind.kind == "f":
-            values: Any = _initializers.get(initializer)(sizes, kind)
+        limits = file_limits()
+        if limits is not None:
+            values: Any = limits.zeros(self.name, sizes, kind)
+        elif kind.kind == "f":
+            values = _initializers.get(initializer)(sizes, kind)
         else:
             values = _initializers.get(initializer)(sizes, "float64").astype(kind)
         short = name or f"weight_{len(self._own)}"
@@ -311,7 +329,9 @@ class Layer:
             ValueError: if their number or a shape differs; nothing is changed then.
         """
         variables = self.weights
-        arrays = [as_array(one) for one in weights]
+        if not isinstance(weights, (Iterable, np.ndarray)) or isinstance(weights, (str, bytes, dict)):
+            raise TypeError(f"weights: expected a list of arrays for layer {self.name!r}, got {short_repr(weights)}")
+        arrays = [as_array(one, name="weights") for one in weights]
         if len(arrays) != len(variables):
             hint = "" if self.built else " (the layer has no weights before its first call)"
             raise ValueError(
@@ -520,6 +540,12 @@ class Layer:
             "take return_state=True or merge_mode=None from the layer before"
         )
 
+    def _build_by_shape(self, shape: Any) -> None:
+        """Builds without a call, by the shape of the first one; None for a layer that has no weights of its own."""
+        if shape is not None:
+            self._build_with(shape)
+        self.built = True
+
     # --- state beside the weights ---
 
     def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
@@ -568,13 +594,26 @@ class Layer:
         """Brings back what :meth:`get_layer_state` returned.
 
         Raises:
-            ValueError: if it comes from a layer of another structure.
+            ValueError: if it comes from a layer of another structure, or is damaged; nothing is changed then.
         """
+        before = self.get_layer_state()
+        try:
+            self._set_layer_state(state)
+        except BaseException as error:
+            self._set_layer_state(before)
+            if isinstance(error, MALFORMED):
+                raise ValueError(
+                    f"state: expected the state of layer {self.name!r}, got another ({one_line(error)})"
+                ) from error
+            raise
+
+    def _set_layer_state(self, state: Any) -> None:
         layers = self._sublayers
-        if not isinstance(state, dict) or len(state.get("inside", ())) != len(layers) or "own" not in state:
-            raise ValueError(f"state: expected the state of layer {self.name!r} with {len(layers)} layers inside")
-        for layer, one in zip(layers, state["inside"], strict=True):
-            layer.set_layer_state(one)
+        inside = state.get("inside") if isinstance(state, dict) else None
+        if not isinstance(inside, list) or len(inside) != len(layers) or not isinstance(state.get("own"), dict):
+            raise ValueError(f"expected own and inside, a list of {len(layers)} states, for {self.name!r}")
+        for layer, part in zip(layers, inside, strict=True):
+            layer._set_layer_state(part)
         self._set_own_state(state["own"])
 
     def _get_own_state(self) -> dict[str, Any]:
@@ -634,7 +673,8 @@ class DropoutSource:
         return {"stream": self.stream, "call": self.call}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self.stream, self.call = int(state["stream"]), int(state["call"])
+        stream, call = (integer_in(name, state[name], 0, 2**63 - 1) for name in ("stream", "call"))
+        self.stream, self.call = stream, call
 
 
 def _weight_sizes(shape: Any) -> tuple[int, ...]:

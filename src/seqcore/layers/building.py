@@ -1,17 +1,76 @@
-"""Building from shapes alone: layers that hold layers make all weights before the first call."""
+"""Building from shapes alone: layers that hold layers make all weights before the first call, those of files too."""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._validation import short_repr
 from ..autograd import stop_recording
 
 if TYPE_CHECKING:
     from .base import Layer
+
+# The most zeros that a file can have a layer called on.
+MOST_ZEROS = 1 << 18
+
+
+class FileLimits:
+    """What a model that comes from a file may still make, so that a short file costs little.
+
+    Args:
+        weight_bytes: all its weights together, as the file holds them.
+        layers: number of layers.
+    """
+
+    def __init__(self, weight_bytes: int, layers: int) -> None:
+        self._weight_bytes, self._layers = weight_bytes, layers
+
+    def count_layer(self) -> None:
+        """Takes one layer off."""
+        self._layers -= 1
+        if self._layers < 0:
+            raise ValueError("layers: expected as many as a file of this size can describe, got more")
+
+    def zeros(self, name: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The start of a weight whose values are in the file."""
+        size = math.prod(sizes) * dtype.itemsize
+        if size > self._weight_bytes:
+            raise ValueError(
+                f"{name}: expected its weights in the file, got one that is too short for shape {short_repr(sizes)}"
+            )
+        self._weight_bytes -= size
+        return np.zeros(sizes, dtype)
+
+
+class _File(threading.local):
+    """Limits of the file whose model this thread is making."""
+
+    limits: FileLimits | None = None
+
+
+_file = _File()
+
+
+def file_limits() -> FileLimits | None:
+    """Those of the file whose model is being made in this thread; None where there is none."""
+    return _file.limits
+
+
+@contextmanager
+def within(limits: FileLimits) -> Iterator[None]:
+    """Inside, layers are those of a file: weights start at zero instead of being drawn, within ``limits``."""
+    before, _file.limits = _file.limits, limits
+    try:
+        yield
+    finally:
+        _file.limits = before
 
 
 def zeros(shape: Any, size: int = 1) -> Any:
@@ -20,7 +79,17 @@ def zeros(shape: Any, size: int = 1) -> Any:
         raise TypeError("input_shape: expected a shape or a list of shapes, got a dict")
     if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], (list, tuple)):
         return [zeros(one, size) for one in shape]
-    return np.zeros([size if n is None else n for n in shape], np.float32)
+    return plain_zeros([size if n is None else n for n in shape], np.dtype(np.float32))
+
+
+def plain_zeros(sizes: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zeros, not many where the sizes come from a file."""
+    if _file.limits is not None and math.prod(sizes) > MOST_ZEROS:
+        raise ValueError(
+            f"inputs: expected at most {MOST_ZEROS} numbers to build the model of a file on, got shape "
+            f"{short_repr(list(sizes))}; build the model yourself and use load_weights"
+        )
+    return np.zeros(sizes, dtype)
 
 
 def call_on_zeros(layer: Layer, shape: Any, size: int = 1) -> Any:

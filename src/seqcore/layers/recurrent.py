@@ -404,15 +404,14 @@ class RecurrentLayer(RecurrentWeights):
         super()._set_own_state(state)
         if not self.stateful:
             return
-        arrays = state.get("state")
+        arrays, stddev = state["state"], real("stddev", state["stddev"], 0.0)
         if arrays is not None:
-            arrays = [np.array(one, self._dtype, order="C") for one in arrays]
-            widths = [one.shape[-1] if one.ndim == 2 else 0 for one in arrays]
-            if widths != list(self._state_sizes()):
-                raise ValueError(
-                    f"state: expected states of {self._state_sizes()} units for {self.name!r}, got {widths}"
-                )
-        self._state, self._stddev = arrays, float(state.get("stddev", 0.0))
+            arrays = [np.array(array, self._dtype, order="C") for array in arrays]
+            batch = len(arrays[0]) if arrays and arrays[0].ndim else 0
+            shapes, expected = [array.shape for array in arrays], [(batch, size) for size in self._state_sizes()]
+            if not batch or shapes != expected:
+                raise ValueError(f"state: expected states of shapes {expected} for {self.name!r}, got {shapes}")
+        self._state, self._stddev = arrays, stddev
 
     # --- config and streams ---
 

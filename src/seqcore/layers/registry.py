@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from .._validation import short_repr
 from .base import Layer
 
 LayerClass = TypeVar("LayerClass", bound="type[Layer]")
@@ -35,6 +39,27 @@ def _enter(name: str, cls: LayerClass) -> LayerClass:
     return cls
 
 
+class _Given(threading.local):
+    """Classes by name for the file that this thread is reading."""
+
+    classes: Mapping[str, type[Layer]] = {}
+
+
+_given = _Given()
+
+
+@contextmanager
+def custom_classes(classes: Mapping[str, Any] | None) -> Iterator[None]:
+    """Inside, :func:`get_class` knows these layers too, under the names given."""
+    before = _given.classes
+    found = {name: cls for name, cls in (classes or {}).items() if isinstance(cls, type) and issubclass(cls, Layer)}
+    _given.classes = {**before, **found}
+    try:
+        yield
+    finally:
+        _given.classes = before
+
+
 def get_class(name: str) -> type[Layer]:
     """The class registered under ``name``.
 
@@ -44,6 +69,9 @@ def get_class(name: str) -> type[Layer]:
     Raises:
         ValueError: if there is none.
     """
+    given = _given.classes.get(name)
+    if given is not None:
+        return given
     if name not in _registry and name.startswith(_EXPERIMENTS):
         from ..experiments import EXPERIMENTS
 
@@ -51,7 +79,9 @@ def get_class(name: str) -> type[Layer]:
         if experiment is not None:
             experiment.load()
     if name not in _registry:
-        raise ValueError(f"class_name: expected a registered layer, got {name!r}; decorate the class with @register()")
+        raise ValueError(
+            f"class_name: expected a registered layer, got {short_repr(name)}; decorate the class with @register()"
+        )
     return _registry[name]
 
 
@@ -77,4 +107,9 @@ def deserialize(config: dict[str, Any]) -> Any:
     """
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ValueError(f"config: expected a dict with class_name and config, got {config!r:.80}")
-    return get_class(config["class_name"]).from_config(dict(config.get("config", {})))
+    made = config.get("config", {})
+    if not isinstance(made, dict):
+        raise ValueError(
+            f"config: expected a dict of arguments for {config['class_name'][:40]!r}, got {short_repr(made)}"
+        )
+    return get_class(config["class_name"]).from_config(dict(made))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import io
-from .._validation import default_only
+from .._validation import NUMBERS, as_dtype, at_least, default_only, short_repr
 from ..autograd import Tensor
+from ..layers.arguments import as_sizes
 from ..layers.base import Build, Layer
-from ..layers.building import not_built, unbuild, zeros
+from ..layers.building import MOST_ZEROS, not_built, plain_zeros, unbuild, zeros
+from ..steps import structure
 from ..training import Trainable
 
 if TYPE_CHECKING:
@@ -133,7 +136,7 @@ class Model(Trainable):
 
     @property
     def extra(self) -> dict[str, Any]:
-        """What was saved with the model by ``save(path, **extra)``: a vocabulary, preprocessing, ..."""
+        """What was saved with the model by ``save(path, extra={...})``: a vocabulary, preprocessing, ..."""
         found: dict[str, Any] = self._extra.value
         return found
 
@@ -196,11 +199,69 @@ class Model(Trainable):
 
     def _build_config(self) -> Any:
         """What :meth:`_build_from_config` needs to build an equal model; JSON-able."""
-        return {"inputs": self._inputs.value}
+        return {"inputs": self._inputs.value, "layers": self._shapes_inside()}
 
-    def _build_from_config(self, config: Any) -> None:
-        if not self.built:
-            self._call_with_own_states([_from_description(one) for one in config["inputs"]])
+    def _shapes_inside(self) -> dict[str, Any]:
+        """Shapes of the layers' first inputs by path; None for a layer built without one, which then has no weights."""
+        return {
+            path: layer._build_shape
+            for path, layer in io.named_layers(self)
+            if layer.built and (layer._build_shape is not None or not layer._own_weights())
+        }
+
+    def _build_from_config(self, config: Any, weights: Mapping[str, Any]) -> None:
+        """Makes the weights by the shapes that a file has for the layers, without a call on data.
+
+        Args:
+            config: what :meth:`_build_config` gave. Files of version 0.1 have no shapes of layers: then the model is
+                called on zeros; so is one whose ``call`` makes weights.
+            weights: those of the file, by name.
+        """
+        self._build_inside(config)
+        if not self.built or not weights.keys() <= io.named_weights(self).keys():
+            self.built = False
+            self._call_for_file(config["inputs"])
+        self._inputs = Hidden(config["inputs"])
+
+    def _build_inside(self, config: Any) -> None:
+        """Builds what is not built, outer layers first, since building one may make and build others."""
+        shapes = config.get("layers", {})
+        pending = True
+        while pending:
+            pending = False
+            for path, layer in io.named_layers(self):
+                if not layer.built and path in shapes:
+                    layer._build_by_shape(as_shape(shapes[path]))
+                    pending = True
+
+    def _build_by_shape(self, shape: Any) -> None:
+        self._inputs = Hidden("building")
+        super()._build_by_shape(shape)
+
+    def _call_for_file(self, descriptions: Any) -> None:
+        """A call on zeros of the first call's shapes; where that is too much, of one row."""
+        if not isinstance(descriptions, list):
+            raise ValueError(f"inputs: expected a list of descriptions, got {short_repr(descriptions)}")
+        for rows in (None, 1):
+            inputs = [_from_description(description, rows) for description in descriptions]
+            if rows == 1 or sum(map(_elements, inputs)) <= MOST_ZEROS:
+                break
+        self._call_with_own_states(inputs)
+
+    @contextmanager
+    def _build_undone(self) -> Iterator[None]:
+        """Takes back what was built inside if that fails: weights, attributes, shapes."""
+        layers = [layer for layer in [self, *self.layers_inside()] if not layer.built]
+        before = [(layer, dict(layer.__dict__), len(layer._own)) for layer in layers]
+        try:
+            yield
+        except BaseException:
+            for layer, attributes, count in before:
+                del layer._own[count:]
+                layer.__dict__.clear()
+                layer.__dict__.update(attributes)
+            structure.changes = object()
+            raise
 
     # ------------------------------------------------------------ summary
 
@@ -271,31 +332,77 @@ class Model(Trainable):
             raise ValueError(f"get_config: {type(self).__name__} takes *args; give it a get_config of its own")
         return {**dict(zip(names, args)), **kwargs}
 
-    def save(self, path: io.Path, overwrite: bool = True, **extra: Any) -> None:
-        """Writes architecture, weights and compile settings, and ``extra``; see ``io.save_model``.
+    def save(
+        self,
+        filepath: io.Path,
+        overwrite: bool = True,
+        zipped: None = None,
+        *,
+        include_optimizer: bool = True,
+        save_format: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        vocabulary: Any = None,
+        tokens: Any = None,
+        text_vectorization: Any = None,
+        labels: Any = None,
+    ) -> None:
+        """Writes architecture, weights and compile settings, and what belongs to the model; see ``io.save_model``.
 
         Args:
-            path: the file.
+            filepath: the file, such as ``"model.safetensors"``.
             overwrite: replace a file that is there.
-            **extra: a vocabulary, preprocessing, ...; by default what :attr:`extra` holds.
+            zipped: accepted as None alone.
+            include_optimizer: write how the model was compiled; without it the model comes back not compiled.
+            save_format: accepted as None or "safetensors" alone.
+            extra: what else belongs to the model, by name. It is kept in :attr:`extra`, as are the following, and
+                comes back with the model: numbers, texts, arrays, lists and dicts of them.
+            vocabulary, tokens: ``to_dict()`` of a ``Vocabulary`` and a ``Tokenizer``, which ``seqcore generate`` uses.
+            text_vectorization, labels: ``to_dict()`` of a ``TextVectorization`` and the classes' names, which
+                ``vectorization.classify_texts`` and ``seqcore predict`` use.
 
         Raises:
             FileExistsError: without ``overwrite``, if the file is there.
             OSError: if it cannot be written; an old file is then untouched.
+            TypeError: for values that JSON and arrays cannot hold.
+            ValueError: for a name that ends like another program's files, such as ``.keras``.
         """
-        if not overwrite and os.path.exists(path):
-            raise FileExistsError(f"path: expected no file at {path}, got one; pass overwrite=True to replace it")
-        io.save_model(self, path, **{**self.extra, **extra})
+        default_only("zipped", zipped, None, "a model is one file that is not packed")
+        default_only("save_format", save_format, (None, "safetensors"), "models are written as safetensors")
+        parts = {
+            "vocabulary": vocabulary,
+            "tokens": tokens,
+            "text_vectorization": text_vectorization,
+            "labels": labels,
+        }
+        if extra is not None and not isinstance(extra, Mapping):
+            raise TypeError(f"extra: expected a dict, got {short_repr(extra)}")
+        given = {**(extra or {}), **{name: part for name, part in parts.items() if part is not None}}
+        _check_overwrite(filepath, overwrite)
+        io.save_model(self, filepath, {**self.extra, **given}, include_optimizer)
 
-    def save_weights(self, path: io.Path) -> None:
-        """Writes the weights alone; see ``io.save_weights``."""
-        io.save_weights(self, path)
+    def save_weights(self, filepath: io.Path, overwrite: bool = True, max_shard_size: None = None) -> None:
+        """Writes the weights alone; see ``io.save_weights``.
 
-    def load_weights(self, path: io.Path) -> None:
-        """Reads weights into the built model; see ``io.load_weights``."""
-        io.load_weights(self, path)
+        Args:
+            filepath: the file, such as ``"weights.safetensors"``.
+            overwrite: replace a file that is there.
+            max_shard_size: accepted as None alone.
+        """
+        default_only("max_shard_size", max_shard_size, None, "weights are one file")
+        _check_overwrite(filepath, overwrite)
+        io.save_weights(self, filepath)
 
-    def save_checkpoint(self, path: io.Path, position: Any = None) -> None:
+    def load_weights(self, filepath: io.Path, skip_mismatch: bool = False) -> None:
+        """Reads weights into the built model; see ``io.load_weights``.
+
+        Args:
+            filepath: a file of weights, a model or a checkpoint.
+            skip_mismatch: accepted as False alone.
+        """
+        default_only("skip_mismatch", skip_mismatch, False, "all weights are loaded, or none")
+        io.load_weights(self, filepath)
+
+    def save_checkpoint(self, path: io.Path, position: Mapping[str, Any] | None = None) -> None:
         """Writes all that an exact resume needs; see ``io.save_checkpoint``."""
         io.save_checkpoint(path, self, position)
 
@@ -322,6 +429,15 @@ class Model(Trainable):
 # ---------------------------------------------------------------- helpers
 
 
+def _check_overwrite(path: io.Path, overwrite: bool) -> None:
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(f"filepath: expected no file at {path}, got one; pass overwrite=True to replace it")
+
+
+def _elements(value: Any) -> int:
+    return sum(map(_elements, value)) if isinstance(value, list) else int(np.size(value))
+
+
 def _describe(value: Any) -> Any:
     """Structure, shapes and types of an argument of ``call``, for JSON."""
     if isinstance(value, (Tensor, np.ndarray)):
@@ -331,9 +447,22 @@ def _describe(value: Any) -> Any:
     return {"value": value if isinstance(value, (bool, int, float, str)) else None}
 
 
-def _from_description(description: Any) -> Any:
+def _from_description(description: Any, rows: int | None = None) -> Any:
     if "shape" in description:
-        return np.zeros(description["shape"], description["dtype"])
+        sizes = [at_least("shape", size, 0) for size in description["shape"]]
+        if rows is not None:
+            sizes[:1] = [rows] if sizes else []
+        return plain_zeros(sizes, as_dtype("dtype", description["dtype"], NUMBERS))
     if "items" in description:
-        return [_from_description(one) for one in description["items"]]
+        return [_from_description(one, rows) for one in description["items"]]
     return description["value"]
+
+
+def as_shape(value: Any) -> Any:
+    """A shape, or several, that JSON kept as lists."""
+    if isinstance(value, dict):
+        return {key: as_shape(one) for key, one in value.items()}
+    if isinstance(value, list):
+        several = any(isinstance(one, (list, dict)) for one in value)
+        return [as_shape(one) for one in value] if several else as_sizes("shape", value)
+    return value

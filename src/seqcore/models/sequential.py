@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..layers.building import build_layer, not_built, output_shape, unbuild
 from ..layers.registry import deserialize, register, serialize
 from ..steps import structure
 from ..training import single_input
-from .base import Hidden, Model, depth
+from .base import Hidden, Model, as_shape, depth
 from .stream import Stream
 
 
@@ -243,11 +243,13 @@ class Sequential(Model):
         self.build(x.shape)
 
     def _build_config(self) -> Any:
-        return {"shape": None if self._build_shape is None else list(self._build_shape)}
+        shape = None if self._build_shape is None else list(self._build_shape)
+        return {"shape": shape, "layers": self._shapes_inside()}
 
-    def _build_from_config(self, config: Any) -> None:
+    def _build_from_config(self, config: Any, weights: Mapping[str, Any]) -> None:
         if not self.built:
-            self.build(config["shape"])
+            self.build(as_shape(config["shape"]))
+        self._build_inside(config)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for inputs of ``input_shape``."""

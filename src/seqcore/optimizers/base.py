@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _core, schedules
-from .._validation import default_only, real
+from .._validation import default_only, integer_in, real, short_repr
 from ..autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
 from ..schedules import LearningRateSchedule
 
@@ -425,22 +426,40 @@ class Optimizer:
             for key, slot in zip(self._slot_values(), self._slots_of(v), strict=True)
         }
         expected = {"iterations", *slots} | ({"learning_rate"} if isinstance(self._rate, float) else set())
+        if not isinstance(state, Mapping):
+            raise ValueError(f"state: expected a dict of get_state(), got {short_repr(state)}")
         if set(state) != expected:
-            odd = sorted(expected.symmetric_difference(state))
-            raise ValueError(f"state: expected the {len(expected)} entries of this {self.name}, wrong are {odd[:4]}")
+            odd = sorted(map(str, expected.symmetric_difference(state)))
+            raise ValueError(
+                f"state: expected the {len(expected)} entries of this {self.name}, wrong are {short_repr(odd[:4])}"
+            )
+        arrays = {key: np.asarray(value) for key, value in state.items()}
         for key, slot in slots.items():
-            value = np.asarray(state[key])
+            value = arrays[key]
             if value.shape != slot.shape or value.dtype.kind != "f":
                 got = f"{value.dtype} {value.shape}"
                 raise ValueError(f"state: expected {slot.dtype} {slot.shape} for {key!r}, got {got}")
-        rate = None
-        if "learning_rate" in state:
-            rate = real("learning_rate", np.asarray(state["learning_rate"]).item(), 0.0)
-        self.iterations = int(np.asarray(state["iterations"]).item())
-        if rate is not None:
-            self._rate = rate
+        numbers = {}
+        for key in expected - set(slots):
+            if arrays[key].size != 1:
+                raise ValueError(f"state: expected one number for {key!r}, got shape {arrays[key].shape}")
+            numbers[key] = arrays[key].item()
+        iterations = integer_in("iterations", numbers["iterations"], 0, 2**63 - 1)
+        if "learning_rate" in numbers:
+            self._rate = real("learning_rate", numbers["learning_rate"], 0.0)
+        self._iterations = iterations
         for key, slot in slots.items():
-            slot[...] = state[key]
+            slot[...] = arrays[key]
+
+    @contextmanager
+    def build_undone(self) -> Iterator[None]:
+        """Takes back what was built inside if that fails."""
+        before = list(self._variables), dict(self._index), list(self._slots), self._arena
+        try:
+            yield
+        except BaseException:
+            self._variables, self._index, self._slots, self._arena = before
+            raise
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same optimizer again, without its state; JSON-able."""
