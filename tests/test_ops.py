@@ -384,7 +384,7 @@ AXES: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "squeeze": (lambda x, axis: ops.squeeze(ops.reshape(x, (2, 1, 1, 12)), axis), {"several", "none"}),
     "concat": (lambda x, axis: ops.concat([x, x], axis), set()),
     "stack": (lambda x, axis: ops.stack([x, x], axis), set()),
-    "unstack": (ops.unstack, set()),
+    "unstack": (lambda x, axis: ops.unstack(x, axis=axis), set()),
     "split": (lambda x, axis: ops.split(x, 1, axis), set()),
     "gather": (lambda x, axis: ops.gather(x, [0, 1], axis), set()),
 }

@@ -183,7 +183,14 @@ def test_ids_lead_back_to_the_words(texts):
 
 def test_saved_and_read():
     vectorize = TextVectorization(
-        9, "alphanumeric", "whitespace", 6, stop_words=["the"], oov_token=None, start_token="<s>", padding="pre"
+        9,
+        "alphanumeric",
+        "whitespace",
+        output_sequence_length=6,
+        stop_words=["the"],
+        oov_token=None,
+        start_token="<s>",
+        padding="pre",
     )
     vectorize.adapt(TEXTS)
     again = TextVectorization.from_dict(json.loads(json.dumps(vectorize.to_dict())))

@@ -337,12 +337,12 @@ def reduce_max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return wrap(top if keepdims else top.squeeze(axes), (a,), backward)
 
 
-def argmax(x: Any, axis: int | None = None) -> Tensor:
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Index of the first maximum along ``axis`` (of the flattened tensor by default); no gradient."""
     array = as_array(x)
     if not array.size:
         raise ValueError(f"x: expected at least one element, got shape {array.shape}")
-    return Tensor(array.argmax(axis=None if axis is None else axis_of(axis, array.ndim)))
+    return Tensor(np.argmax(array, None if axis is None else axis_of(axis, array.ndim), keepdims=bool(keepdims)))
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
@@ -452,14 +452,18 @@ def _pieces(a: Tensor, arrays: list[Array], join: Callable[[list[Array]], Array]
     return pieces
 
 
-def unstack(x: Any, axis: int = 0) -> list[Tensor]:
+def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
     """The slices along ``axis`` as a list, for instance the steps of a sequence with axis 1.
+
+    ``num`` is their number; it is known from x, and checked if given.
 
     >>> [float(one) for one in unstack([1.0, 2.0])]
     [1.0, 2.0]
     """
     a = as_tensor(x)
     axis = axis_of(axis, a.ndim)
+    if num is not None and num != a.shape[axis]:
+        raise ValueError(f"num: expected None or {a.shape[axis]}, the size of axis {axis}, got {num!r}")
     return _pieces(a, list(np.moveaxis(a._array, axis, 0)), lambda gs: np.stack(gs, axis) if gs else a._array)
 
 

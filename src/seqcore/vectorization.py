@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import at_least, refuse_masked, short_repr
+from ._validation import at_least, default_only, refuse_masked, short_repr
 from .text import Ids, PathLike, Vocabulary, pad_sequences, read_lines
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class TextVectorization:
         output_sequence_length: T of every row; None takes the longest text of a call.
         vocabulary: the words in the order of their ids, instead of :meth:`adapt`, or the path of a text file with one
             word a line. The special tokens are put in front of it, unless it begins with "" and so has them.
+        ngrams, output_mode, pad_to_max_tokens, idf_weights, sparse, ragged, encoding: accepted at their defaults alone.
+        name: of the object.
         stop_words: words that are left out, after the cleaning.
         oov_token: stands for words outside the vocabulary; None leaves them out.
         start_token: put in front of each text; None puts nothing.
@@ -77,8 +79,16 @@ class TextVectorization:
         max_tokens: int | None = None,
         standardize: str | None = "lower_and_strip_punctuation",
         split: str = "whitespace",
+        ngrams: None = None,
+        output_mode: str = "int",
         output_sequence_length: int | None = None,
+        pad_to_max_tokens: bool = False,
         vocabulary: Iterable[str] | PathLike | None = None,
+        idf_weights: None = None,
+        sparse: bool = False,
+        ragged: bool = False,
+        encoding: str = "utf-8",
+        name: str | None = None,
         *,
         stop_words: Iterable[str] = (),
         oov_token: str | None = "[UNK]",
@@ -86,21 +96,32 @@ class TextVectorization:
         padding: str = "post",
         truncating: str = "post",
     ) -> None:
+        for argument, given, default, reason in (
+            ("ngrams", ngrams, None, "single words are numbered"),
+            ("output_mode", output_mode, "int", "texts become ids"),
+            ("pad_to_max_tokens", pad_to_max_tokens, False, "texts become ids"),
+            ("idf_weights", idf_weights, None, "texts become ids"),
+            ("sparse", sparse, False, "texts become ids"),
+            ("ragged", ragged, False, "rows are padded"),
+            ("encoding", encoding, ("utf-8", "utf8", "UTF-8"), "texts and files are UTF-8"),
+        ):
+            default_only(argument, given, default, reason)
         _check_choice("standardize", standardize, STANDARDIZE)
         _check_choice("split", split, _SPLIT)
         _check_choice("padding", padding, ("pre", "post"))
         _check_choice("truncating", truncating, ("pre", "post"))
-        for name, value in (("max_tokens", max_tokens), ("output_sequence_length", output_sequence_length)):
+        self.name = str(name) if name else "text_vectorization"
+        for argument, value in (("max_tokens", max_tokens), ("output_sequence_length", output_sequence_length)):
             try:
                 if value is not None:
-                    at_least(name, value, 1)
+                    at_least(argument, value, 1)
             except ValueError:
-                raise ValueError(f"{name}: expected an integer >= 1 or None, got {value!r}") from None
+                raise ValueError(f"{argument}: expected an integer >= 1 or None, got {value!r}") from None
         if isinstance(stop_words, str):
             raise TypeError("stop_words: expected a sequence of words, got one string")
-        for name, token in (("oov_token", oov_token), ("start_token", start_token)):
+        for argument, token in (("oov_token", oov_token), ("start_token", start_token)):
             if token is not None and not isinstance(token, str):
-                raise ValueError(f"{name}: expected a string or None, got {short_repr(token)}")
+                raise ValueError(f"{argument}: expected a string or None, got {short_repr(token)}")
         self.max_tokens = None if max_tokens is None else int(max_tokens)
         self.output_sequence_length = None if output_sequence_length is None else int(output_sequence_length)
         self.standardize, self.split, self.stop_words = standardize, split, frozenset(stop_words)
@@ -125,19 +146,26 @@ class TextVectorization:
             raise ValueError("vocabulary: expected one; call adapt(texts) or set_vocabulary(words) first")
         return self._vocabulary
 
-    def adapt(self, texts: Iterable[str]) -> None:
+    def adapt(self, data: Iterable[str], batch_size: None = None, steps: None = None) -> None:
         """Takes the vocabulary from texts: the most frequent word first, words of equal count from z to a, as in Keras.
+
+        Args:
+            data: the texts.
+            batch_size, steps: accepted as None alone.
 
         Raises:
             ValueError: no words, or ``max_tokens`` too small for the special tokens.
         """
-        words = (word for text in as_texts(texts) for word in self.tokens(text))
+        default_only("batch_size", batch_size, None, "all texts are read, one by one")
+        default_only("steps", steps, None, "all texts are read, one by one")
+        words = (word for text in as_texts(data) for word in self.tokens(text))
         self._vocabulary = Vocabulary.from_tokens(
             words, max_size=self.max_tokens, specials=self._specials, unknown=self.oov_token, ties="z to a"
         )
 
-    def set_vocabulary(self, vocabulary: Iterable[str] | PathLike) -> None:
+    def set_vocabulary(self, vocabulary: Iterable[str] | PathLike, idf_weights: None = None) -> None:
         """Numbers the words in the order given, or the lines of a text file; see ``vocabulary`` of the class."""
+        default_only("idf_weights", idf_weights, None, "texts become ids")
         words = _read_vocabulary(vocabulary) if isinstance(vocabulary, (str, bytes, os.PathLike)) else list(vocabulary)
         if not words:
             raise ValueError("vocabulary: expected at least one word, got none")
