@@ -429,7 +429,7 @@ def test_prompt_length_and_stop():
         ({"top_p": 1.1}, "top_p: expected a number"),
         ({"seed": -1}, "seed: expected an integer >= 0, got -1"),
         ({"length": -1}, "length: expected an integer >= 0, got -1"),
-        ({"method": "beam", "beam_width": 0}, "beam_width: expected an integer >= 1, got 0"),
+        ({"method": "beam", "beam_width": 0}, "beam_width: expected an integer 1...1000, got 0"),
         ({"beam_width": 3}, "beam_width: expected none for method 'sample'"),
         ({"method": "greedy", "temperature": 1.0}, "temperature: expected none for method 'greedy'"),
         ({"method": "beam", "seed": 1}, "seed: expected none for method 'beam'"),

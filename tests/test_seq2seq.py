@@ -292,7 +292,7 @@ def test_wrong_arguments_are_named():
         model.translate(["a", "a-d"])
     with pytest.raises(ValueError, match="text: expected some of 'abc', got the empty '  '"):
         model.translate(["  "])
-    with pytest.raises(ValueError, match="beam_width: expected an integer >= 1, got 0"):
+    with pytest.raises(ValueError, match="beam_width: expected an integer 1...1000, got 0"):
         model.translate(["a"], 0)
     with pytest.raises(ValueError, match="target: expected as many texts as sources, at least 1, got 1 of 2"):
         PairBatches(model, ["a", "b"], ["x"])

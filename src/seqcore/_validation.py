@@ -31,7 +31,7 @@ def at_least(name: str, value: Any, least: int) -> int:
     except TypeError:
         number = least - 1
     if isinstance(value, bool) or number < least:
-        raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
+        raise ValueError(f"{name}: expected an integer >= {least}, got {short_repr(value)}")
     return number
 
 
@@ -39,12 +39,17 @@ def seed_or_none(seed: Any) -> int | None:
     """A seed as an int, or None.
 
     Raises:
-        ValueError: anything but None or an integer from 0.
+        ValueError: anything but None or an integer 0...2**63-1.
     """
+    if seed is None:
+        return None
     try:
-        return None if seed is None else at_least("seed", seed, 0)
+        number = at_least("seed", seed, 0)
     except ValueError:
-        raise ValueError(f"seed: expected None or an integer >= 0, got {seed!r}") from None
+        number = -1
+    if not 0 <= number < 2**63:
+        raise ValueError(f"seed: expected None or an integer 0...2**63-1, got {short_repr(seed)}")
+    return number
 
 
 def integer(name: str, value: Any) -> int:
@@ -129,11 +134,11 @@ def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf, 
     if high != math.inf:
         wanted = f"a number in {low:g}...{high:g}" + (f", {high:g} excluded" if open_high else "")
     try:
-        if isinstance(value, (bool, str)) or not isinstance(value, SupportsFloat):
+        if isinstance(value, (bool, np.bool_, str, np.ndarray)) or not isinstance(value, SupportsFloat):
             raise TypeError
         number = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected {wanted}, got {value!r}") from None
+        raise ValueError(f"{name}: expected {wanted}, got {short_repr(value)}") from None
     if not (math.isfinite(number) and low <= number <= high) or (open_high and number == high):
         raise ValueError(f"{name}: expected {wanted}, got {value!r}")
     return number

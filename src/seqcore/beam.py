@@ -11,10 +11,14 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ._validation import at_least, integer_in, short_repr
 from .text import Ids
 
 Array = NDArray[Any]
 State = TypeVar("State")
+
+# Wider beams find no likelier sequences in practice, and every step costs time and memory in proportion.
+WIDEST = 1000
 
 
 class Beam(NamedTuple):
@@ -47,12 +51,15 @@ def beam_search(
         step: called with the latest tokens (N·K,) int32, those of a search one after the other, and the state of as
             many rows; returns log p (N·K, V) of the next token and the next state. Tokens of beams that have died may
             be anything.
-        width: K.
+        width: K, 1...1000.
         length: most tokens of a sequence.
         end: the token that ends a sequence; None for sequences of full length alone.
 
     Returns:
         For each search its best sequence, ended or of full length.
+
+    Raises:
+        ValueError: a width, a length or an end out of range, and ``log_p`` of another shape.
 
     >>> from math import log
     >>> # "a" is the likelier beginning, "b" that of the likelier whole: 0.4 · 0.9 against 0.6 · 0.5.
@@ -63,7 +70,12 @@ def beam_search(
     [0, 0] 0.3
     [1, 1] 0.36
     """
+    if not isinstance(log_p, np.ndarray) or log_p.ndim != 2 or not log_p.shape[1]:
+        raise ValueError(f"log_p: expected an array (searches, tokens), got {short_repr(log_p)}")
+    width, length = integer_in("width", width, 1, WIDEST), at_least("length", length, 0)
     count, size = log_p.shape
+    if end is not None:
+        end = integer_in("end", end, 0, size - 1)
     groups = np.arange(count)[:, None]
     done = [Beam([], -np.inf, False)] * count
     # All beams of a search begin alike: only the first one counts, until it has branched.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._validation import default_only, no_name
+from ._validation import default_only, no_name, positive
 from .autograd import Gradient, IndexedSlices, Tensor, as_array, floatx
 from .tensors import as_tensor, fit, float_tensor, wrap
 
@@ -18,11 +18,27 @@ Array = NDArray[Any]
 
 def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
     """x, at least ``x_min`` and at most ``x_max``; the gradient is 0 where x was changed."""
-    a = as_tensor(x)
+    return _clip(as_tensor(x), _bound("x_min", x_min), _bound("x_max", x_max))
+
+
+def _clip(a: Tensor, low: Array, high: Array) -> Tensor:
+    if a.dtype.kind != "f" and "f" in (low.dtype.kind, high.dtype.kind):
+        # Integers between fractions, or infinite bounds, become floats, as in Keras.
+        a = float_tensor(a)
     p = a._array
-    low, high = as_array(x_min, p.dtype), as_array(x_max, p.dtype)
+    if p.dtype.kind == "f":
+        low, high = low.astype(p.dtype, copy=False), high.astype(p.dtype, copy=False)
     inside = (p >= low) & (p <= high)
-    return wrap(np.minimum(np.maximum(p, low), high), (a,), lambda g: (fit(np.where(inside, g, 0), a),))
+    clipped = np.minimum(np.maximum(p, low), high).astype(p.dtype, copy=False)
+    return wrap(clipped, (a,), lambda g: (fit(np.where(inside, g, 0), a),))
+
+
+def _bound(name: str, value: Any) -> Array:
+    """A number or an array of numbers; infinite for no bound."""
+    bound = as_array(value, name=name)
+    if np.isnan(bound).any():
+        raise ValueError(f"{name}: expected numbers, got NaN")
+    return bound
 
 
 def clip_by_value(t: Any, clip_value_min: float, clip_value_max: float, name: None = None) -> Any:
@@ -37,10 +53,12 @@ def clip_by_value(t: Any, clip_value_min: float, clip_value_max: float, name: No
     array([-5. ,  0.5], dtype=float32)
     """
     no_name(name)
+    low, high = _bound("clip_value_min", clip_value_min), _bound("clip_value_max", clip_value_max)
     if isinstance(t, IndexedSlices):
         t = t.unique()
-        return IndexedSlices(np.clip(t.values, clip_value_min, clip_value_max), t.indices, t.shape, t.axis)
-    return clip(t, clip_value_min, clip_value_max)
+        values = np.clip(t.values, low.astype(t.dtype), high.astype(t.dtype))
+        return IndexedSlices(values, t.indices, t.shape, t.axis)
+    return _clip(as_tensor(t), low, high)
 
 
 def clip_by_norm(t: Any, clip_norm: float, axes: None = None, name: None = None) -> Any:
@@ -53,7 +71,7 @@ def clip_by_norm(t: Any, clip_norm: float, axes: None = None, name: None = None)
     """
     no_name(name)
     default_only("axes", axes, None, "the norm is that of all elements")
-    _check_norm(clip_norm)
+    clip_norm = positive("clip_norm", clip_norm)
     if isinstance(t, IndexedSlices):
         t = t.unique()
         return IndexedSlices(t.values * t.dtype.type(_scale(_norm([t.values]), clip_norm)), t.indices, t.shape, t.axis)
@@ -101,7 +119,7 @@ def clip_by_global_norm(
     (10.0, [3.0, 4.0])
     """
     no_name(name)
-    _check_norm(clip_norm)
+    clip_norm = positive("clip_norm", clip_norm)
     items = [one.unique() if isinstance(one, IndexedSlices) else one for one in t_list]
     norm = global_norm(items) if use_norm is None else as_tensor(use_norm)
     scale = _scale(float(norm), clip_norm)
@@ -118,11 +136,6 @@ def clip_by_global_norm(
             else Tensor(values)
         )
     return clipped, norm
-
-
-def _check_norm(clip_norm: float) -> None:
-    if not clip_norm > 0:
-        raise ValueError(f"clip_norm: expected a positive number, got {clip_norm!r}")
 
 
 def _scale(norm: float, clip_norm: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import random as _random
-from ._validation import default_only, seed_or_none
+from ._validation import NUMBERS, at_least, default_only, positive, real, refuse_masked, seed_or_none, short_repr
 from .autograd import float_dtype
 
 Array = NDArray[Any]
@@ -27,7 +27,7 @@ class Initializer:
 
     def __call__(self, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array:
         """New values of ``shape`` in ``dtype`` (``floatx`` by default)."""
-        return np.array(self._values(tuple(int(n) for n in shape)), float_dtype(dtype), order="C")
+        return np.array(self._values(_sizes(shape)), float_dtype(dtype), order="C")
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         raise TypeError(f"{type(self).__name__}: an initializer must define _values(shape)")
@@ -37,10 +37,18 @@ class Initializer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Initializer:
-        return cls(**config)
+        try:
+            return cls(**config)
+        except TypeError as error:
+            raise ValueError(f"config: expected the arguments of {cls.__name__} ({error})") from None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    """A shape as a tuple; a number alone is that of a vector."""
+    return tuple(at_least("shape", n, 0) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
 
 
 class _Drawn(Initializer):
@@ -73,7 +81,11 @@ class Constant(Initializer):
     _fields = ("value",)
 
     def __init__(self, value: Any = 0.0) -> None:
-        self.value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+        refuse_masked("value", value)
+        array = np.asarray(value)
+        if array.dtype.kind not in NUMBERS:
+            raise ValueError(f"value: expected a number or an array of numbers, got {short_repr(value)}")
+        self.value = array.tolist()
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         value = np.asarray(self.value, np.float64)
@@ -89,7 +101,7 @@ class RandomNormal(_Drawn):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.mean, self.stddev = float(mean), float(stddev)
+        self.mean, self.stddev = real("mean", mean), real("stddev", stddev, 0)
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         return self._generator().normal(self.mean, self.stddev, shape)
@@ -102,9 +114,9 @@ class RandomUniform(_Drawn):
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.minval, self.maxval = float(minval), float(maxval)
+        self.minval, self.maxval = real("minval", minval), real("maxval", maxval)
         if self.minval > self.maxval:
-            raise ValueError(f"minval: expected at most maxval={self.maxval}, got {self.minval}")
+            raise ValueError(f"maxval: expected at least minval={self.minval}, got {self.maxval}")
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         return self._generator().uniform(self.minval, self.maxval, shape)
@@ -117,7 +129,7 @@ class TruncatedNormal(_Drawn):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.mean, self.stddev = float(mean), float(stddev)
+        self.mean, self.stddev = real("mean", mean), real("stddev", stddev, 0)
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         return self.mean + self.stddev * _truncated(self._generator(), shape)
@@ -162,8 +174,6 @@ class VarianceScaling(_Drawn):
     ) -> None:
         super().__init__(seed)
         _all_axes(input_axes, output_axes)
-        if not scale > 0:
-            raise ValueError(f"scale: expected a positive number, got {scale!r}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(f"mode: expected 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
         if distribution == "normal":
@@ -172,7 +182,7 @@ class VarianceScaling(_Drawn):
             raise ValueError(
                 f"distribution: expected 'truncated_normal', 'untruncated_normal' or 'uniform', got {distribution!r}"
             )
-        self.scale, self.mode, self.distribution = float(scale), mode, distribution
+        self.scale, self.mode, self.distribution = positive("scale", scale), mode, distribution
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         fan_in, fan_out = _fans(shape)
@@ -260,7 +270,7 @@ class Orthogonal(_Drawn):
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.gain = float(gain)
+        self.gain = real("gain", gain)
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         if len(shape) < 2:
@@ -277,7 +287,7 @@ class Identity(Initializer):
     _fields = ("gain",)
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = float(gain)
+        self.gain = real("gain", gain)
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         if len(shape) != 2:
@@ -295,6 +305,8 @@ class _Function(Initializer):
         values = np.asarray(self.function(tuple(shape), dtype=float_dtype(dtype).name))
         if values.shape != tuple(shape):
             raise ValueError(f"initializer: expected values of shape {tuple(shape)}, got {values.shape}")
+        if values.dtype.kind not in NUMBERS:
+            raise ValueError(f"initializer: expected numbers, got values of type {values.dtype}")
         return values.astype(float_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
-from ._validation import MALFORMED, at_least, integer_in, one_line, short_repr
-from .beam import beam_search, log_softmax
+from ._validation import MALFORMED, at_least, integer_in, one_line, positive, real, short_repr
+from .beam import WIDEST, beam_search, log_softmax
 from .text import Ids, Vocabulary, bptt_batches, check_ids
 
 if TYPE_CHECKING:
@@ -43,9 +43,8 @@ class Schedule:
     decay: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, value in (("learning_rate", self.learning_rate), ("decay", self.decay)):
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name}: expected a positive number, got {value!r}")
+        for name in ("learning_rate", "decay"):
+            positive(name, getattr(self, name))
         at_least("hold", self.hold, 0)
 
     def at(self, epoch: int) -> float:
@@ -93,11 +92,9 @@ def build_model(
 
     for name, count in (("vocabulary_size", vocabulary_size), ("units", units), ("layers", layers)):
         at_least(name, count, 1)
-    if not 0 < keep_prob <= 1:
-        raise ValueError(f"keep_prob: expected a number in (0, 1], got {keep_prob!r}")
+    _share("keep_prob", keep_prob)
     for name, value in (("init_scale", init_scale), ("clip", clip), ("learning_rate", learning_rate)):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name}: expected a positive number, got {value!r}")
+        positive(name, value)
 
     def uniform() -> RandomUniform:
         return RandomUniform(-init_scale, init_scale)
@@ -126,6 +123,17 @@ def build_model(
         loss=loss or SparseCategoricalCrossentropy(from_logits=True, reduction="batch_mean"),
     )
     return model
+
+
+def _share(name: str, value: Any) -> float:
+    """A number in (0, 1]."""
+    try:
+        share = positive(name, value)
+    except ValueError:
+        share = math.inf
+    if share > 1:
+        raise ValueError(f"{name}: expected a number in (0, 1], got {short_repr(value)}")
+    return share
 
 
 class Interrupted(Exception):
@@ -368,7 +376,8 @@ def word_losses(
     stream = check_ids(ids, output.units)
     rows = at_least("batch_size", batch_size, 1)
     length = len(stream) // rows
-    width = at_least("steps", steps, 1) if drop_tail else 1
+    steps = at_least("steps", steps, 1)
+    width = steps if drop_tail else 1
     covered = (length - 1) // width * width
     if covered < 1:
         raise ValueError(f"ids: expected at least {rows * (width + 1)} words for {rows} rows, got {len(stream)}")
@@ -447,7 +456,7 @@ def generate(
         top_k: for "sample": only the k likeliest words.
         top_p: for "sample": only the smallest set of likeliest words that has this probability (A. Holtzman et al., The
             curious case of neural text degeneration, 2020).
-        beam_width: for "beam": sequences kept at a time, 4 by default.
+        beam_width: for "beam": sequences kept at a time, 1...1000, 4 by default.
         seed: for "sample" and for noise: same seed, same words; None draws from the global generator.
         stop: a word that ends the text.
         noise: standard deviation of normal noise that the state starts from instead of zero, so that texts differ.
@@ -470,8 +479,7 @@ def generate(
     if stop is not None and stop not in vocabulary:
         raise ValueError(f"stop: expected a word of the model's vocabulary, got {stop!r}")
     steps, end = at_least("length", length, 0), None if stop is None else vocabulary.id(stop)
-    if not (math.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise: expected a number >= 0, got {noise!r}")
+    noise = real("noise", noise, 0)
     barred = [_known("exclude", vocabulary, word) for word in exclude]
     if len(set(barred)) == vocabulary.size:
         raise ValueError(f"exclude: expected to leave one of the {vocabulary.size} words, got all of them")
@@ -479,7 +487,7 @@ def generate(
         generator = random.generator()
     else:
         generator = np.random.Generator(np.random.Philox(at_least("seed", seed, 0)))
-    width = 4 if beam_width is None else at_least("beam_width", beam_width, 1)
+    width = 4 if beam_width is None else integer_in("beam_width", beam_width, 1, WIDEST)
     choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, generator)
     stream, log_p = _start(model, vocabulary, prompt, noise, generator)
     if method == "beam":
@@ -549,12 +557,10 @@ def _greedy(log_p: Array) -> int:
 def _sampler(
     temperature: float | None, top_k: int | None, top_p: float | None, generator: np.random.Generator
 ) -> Callable[[Array], int]:
-    heat = 1.0 if temperature is None else temperature
-    if not (math.isfinite(heat) and heat > 0):
-        raise ValueError(f"temperature: expected a positive number, got {temperature!r}")
+    heat = 1.0 if temperature is None else positive("temperature", temperature)
     most = None if top_k is None else at_least("top_k", top_k, 1)
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p: expected a number in (0, 1], got {top_p!r}")
+    if top_p is not None:
+        top_p = _share("top_p", top_p)
 
     def draw(log_p: Array) -> int:
         order = np.argsort(-log_p, kind="stable")[:most]

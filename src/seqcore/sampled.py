@@ -202,6 +202,8 @@ def rows_loss(
     count = num_sampled if type(num_sampled) is int else whole_number("num_sampled", num_sampled)
     if not 1 <= count <= classes and (count < 1 or sampled_values is None):
         raise ValueError(f"num_sampled: expected an integer 1...{classes}, got {num_sampled}")
+    if type(num_true) is not int:
+        num_true = whole_number("num_true", num_true)
     ids = labels._array if isinstance(labels, Tensor) else labels
     # The core checks the ids of an array that is what it takes; anything else is looked at here.
     plain = type(ids) is np.ndarray and ids.dtype.char in "ilq" and ids.shape == (batch, num_true)

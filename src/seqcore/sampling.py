@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _core
 from . import random as _random
-from ._validation import default_only, no_name
+from ._validation import default_only, no_name, real, refuse_masked
 from .autograd import Array, Tensor, float_dtype
 from .tensors import as_ids
 
@@ -69,13 +69,13 @@ class UnigramTable:
     """
 
     def __init__(self, unigrams: Any, distortion: float = 1.0) -> None:
+        refuse_masked("unigrams", unigrams)
         counts = unigrams._array if isinstance(unigrams, Tensor) else np.asarray(unigrams)
         if counts.ndim != 1 or not counts.size or counts.dtype.kind not in "iuf":
             raise ValueError(
                 f"unigrams: expected at least one number along one axis, got {counts.dtype} of shape {counts.shape}"
             )
-        if isinstance(distortion, bool) or not np.isfinite(distortion):
-            raise ValueError(f"distortion: expected a finite number, got {distortion!r}")
+        distortion = real("distortion", distortion)
         counts = counts.astype(np.float64)
         wrong = ~(np.isfinite(counts) & (counts >= 0))
         if wrong.any() or not counts.any():
@@ -83,9 +83,9 @@ class UnigramTable:
             raise ValueError(f"unigrams: expected finite numbers >= 0, at least one of them > 0, got {bad}")
         # In proportion to the largest, so that no power overflows; what never occurs stays at 0 for every power.
         weights = np.zeros_like(counts)
-        np.power(counts / counts.max(), float(distortion), out=weights, where=counts > 0)
+        np.power(counts / counts.max(), distortion, out=weights, where=counts > 0)
         self._table = _core.AliasTable(weights)
-        self.distortion = float(distortion)
+        self.distortion = distortion
 
     @property
     def range_max(self) -> int:

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import ops, random
-from ._validation import at_least
+from ._validation import at_least, integer_in
 from .autograd import Tensor
-from .beam import Beam, beam_search, log_softmax
+from .beam import WIDEST, Beam, beam_search, log_softmax
 from .layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
+from .layers.arguments import check_rate
 from .layers.registry import register
 from .models import Model
 from .text import Vocabulary, pad_sequences
@@ -104,6 +105,8 @@ class Seq2Seq(Model):
         if separator not in ("", " "):
             raise ValueError(f"separator: expected '' or ' ', got {separator!r}")
         self.max_length = at_least("max_length", max_length, 1)
+        at_least("embedding", embedding, 1)
+        check_rate("dropout", dropout)
         self.source, self.target = Vocabulary(source), Vocabulary([START, END, *target])
         self.separator, self.lower = separator, bool(lower)
         kind: dict[str, Any] = {"dtype": self.dtype}
@@ -200,8 +203,8 @@ class Seq2Seq(Model):
 
         The search is :func:`seqcore.beam.beam_search`.
         """
-        for name, value in (("beam_width", beam_width), ("batch_size", batch_size)):
-            at_least(name, value, 1)
+        integer_in("beam_width", beam_width, 1, WIDEST)
+        at_least("batch_size", batch_size, 1)
         source = self.encode_sources(texts)
         assert source.lengths is not None
         found: list[Translation] = []

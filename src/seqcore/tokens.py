@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ._validation import at_least, short_repr
 from .text import Vocabulary
 
 
@@ -30,11 +31,12 @@ class Tokenizer:
     lower: bool = False
 
     def __post_init__(self) -> None:
-        if type(self.characters) is not int or self.characters < 0:
-            raise ValueError(f"characters: expected an integer >= 0, got {self.characters!r}")
+        object.__setattr__(self, "characters", at_least("characters", self.characters, 0))
 
     def split(self, text: str) -> list[str]:
         """The tokens of a text; spaces are put in front of one that is no whole number of runs long."""
+        if not isinstance(text, str):
+            raise TypeError(f"text: expected a string, got {short_repr(text)}")
         text = text.lower() if self.lower else text
         if not self.characters:
             return text.split()

@@ -63,6 +63,8 @@ def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:
     array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
     if array.shape != shape[:2] or len(shape) < 2 or array.dtype.kind not in "buif":
         raise ValueError(f"mask: expected booleans of shape {shape[:2]}, got {array.dtype} of shape {array.shape}")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError("mask: expected booleans, got NaN")
     return np.ascontiguousarray(array, bool)
 
 
@@ -83,6 +85,8 @@ def as_lengths(lengths: Any, shape: tuple[int, ...]) -> Array:
 
 def as_sizes(name: str, shape: Any) -> Shape:
     try:
+        if isinstance(shape, (str, bytes)):
+            raise TypeError
         sizes = tuple(None if n is None else integer(name, n) for n in shape)
     except (TypeError, ValueError):
         raise ValueError(f"{name}: expected a tuple of sizes, got {shape!r}") from None

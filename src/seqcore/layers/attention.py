@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
+from .._validation import seed_or_none
 from ..autograd import Gradient, Tensor, record
 from .arguments import as_lengths, as_mask, check_rate
 from .base import DropoutSource, Layer
@@ -92,7 +93,7 @@ class AdditiveAttention(Layer):
 
     def __init__(self, use_scale: bool = True, dropout: float = 0.0, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.use_scale, self.dropout, self.seed = bool(use_scale), check_rate("dropout", dropout), seed
+        self.use_scale, self.dropout, self.seed = bool(use_scale), check_rate("dropout", dropout), seed_or_none(seed)
         self._source = DropoutSource(seed)
 
     def build(self, input_shape: Any) -> None:

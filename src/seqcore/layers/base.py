@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -681,9 +682,12 @@ def _weight_sizes(shape: Any) -> tuple[int, ...]:
     """The sizes of a weight: a tuple, one number for a vector, None for a scalar."""
     given = () if shape is None else shape if isinstance(shape, (tuple, list)) else (shape,)
     try:
-        return tuple(at_least("shape", size, 1) for size in given)
+        sizes = tuple(at_least("shape", size, 1) for size in given)
     except ValueError:
         raise ValueError(f"shape: expected positive sizes, got {short_repr(shape)}") from None
+    if math.prod(sizes) >= 2**60:
+        raise ValueError(f"shape: expected fewer than 2**60 numbers in a weight, got {short_repr(sizes)}")
+    return sizes
 
 
 def _shape(x: Any) -> Any:

@@ -14,9 +14,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import NUMBERS, as_dtype, at_least, default_only, integer, real
+from .._validation import NUMBERS, as_dtype, at_least, default_only, integer, real, seed_or_none
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
-from .arguments import Shape, activation_name, as_mask, channels_last, check_rate, no_regularizers
+from .arguments import Shape, activation_name, as_mask, as_sizes, channels_last, check_rate, no_regularizers
 from .base import DropoutSource, Layer
 from .registry import register
 
@@ -69,7 +69,8 @@ class InputLayer(Layer):
         if batch_shape is None:
             if shape is None:
                 raise ValueError("shape: expected a tuple of sizes, got None")
-            batch_shape = (batch_size, *((shape,) if isinstance(shape, int) else shape))
+            sizes = as_sizes("shape", shape if isinstance(shape, (tuple, list)) else (shape,))
+            batch_shape = (None if batch_size is None else at_least("batch_size", batch_size, 1), *sizes)
         super().__init__(
             name=name,
             dtype=kind if kind is not None and kind.kind == "f" else None,
@@ -409,8 +410,8 @@ class Dropout(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.rate = check_rate("rate", rate)
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-        self.seed = seed
+        self.noise_shape = None if noise_shape is None else as_sizes("noise_shape", noise_shape)
+        self.seed = seed_or_none(seed)
         self._source = DropoutSource(seed)
 
     def call(self, inputs: Tensor, training: Any = False) -> Tensor:

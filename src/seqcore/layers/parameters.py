@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import at_least, default_only
+from .._validation import at_least, default_only, seed_or_none
 from ..autograd import Tensor, Variable
 from .arguments import activation_name, check_rate, no_regularizers
 from .base import DropoutSource, Layer
@@ -95,7 +95,7 @@ class RecurrentWeights(Layer):
         self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")
         self.dropout = check_rate("dropout", dropout)
         self.recurrent_dropout = check_rate("recurrent_dropout", recurrent_dropout)
-        self.seed = seed
+        self.seed = seed_or_none(seed)
         self._source = DropoutSource(seed) if dropout or recurrent_dropout else None
         self._packed = _Packed()
 
