@@ -931,6 +931,76 @@ def test_torch_itself_agrees(rng, cell, directions):
         np.testing.assert_allclose(net(torch.from_numpy(x))[0].numpy(), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_one_module_of_a_model(rng, cell):
+    """The state_dict of a whole model: the module is named, or the only one."""
+    encoder, decoder = torch_weights(rng, cell, 2, 1), torch_weights(rng, cell, 1, 2)
+    head = {"head.weight": rng.normal(size=(2, 4)), "table.weight": rng.normal(size=(9, 4))}
+    alone = head | {f"encoder.rnn.{name}": array for name, array in encoder.items()}
+    both = alone | {f"decoder.{name}": array for name, array in decoder.items()}
+    expected = io.from_torch(encoder, cell)
+    for found in (
+        io.from_torch(alone, cell),
+        io.from_torch(both, cell, prefix="encoder.rnn"),
+        io.from_torch(both, cell, prefix="encoder.rnn."),
+        io.from_torch(encoder, cell, prefix=""),
+        io.from_torch(both | encoder, cell, prefix=""),
+    ):
+        assert len(found) == 2
+        for layer, same in zip(found, expected, strict=True):
+            for array, other in zip(layer, same, strict=True):
+                np.testing.assert_array_equal(array, other)
+    with pytest.raises(ValueError, match="weights: expected one recurrent module.*'encoder.rnn', 'decoder'"):
+        io.from_torch(both, cell)
+    for prefix in ("encoder", "", "rnn"):
+        with pytest.raises(ValueError, match="prefix: expected one of 'encoder.rnn', 'decoder', got"):
+            io.from_torch(both, cell, prefix=prefix)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("directions", [1, 2])
+def test_no_array_of_a_module_may_be_missing_or_unknown(rng, cell, directions):
+    whole = torch_weights(rng, cell, 3, directions)
+    for name in whole:
+        rest = {other: array for other, array in whole.items() if other != name}
+        with pytest.raises(ValueError, match=f"weights: expected '{name}' beside"):
+            io.from_torch(rest, cell)
+    for number in range(2):
+        rest = {name: array for name, array in whole.items() if f"_l{number}" not in name}
+        with pytest.raises(ValueError, match=f"weights: expected 'weight_ih_l{number}' beside"):
+            io.from_torch(rest, cell)
+    for name in ("weight_hr_l0", "weight_ih_l00", "weight_ih_l0_g", "weight", "bias_ih_l0_forward"):
+        with pytest.raises(ValueError, match=f"weights: expected .* without .*, got '{name}'"):
+            io.from_torch({**whole, name: np.ones((2, 2))}, cell)
+    for name, array in whole.items():
+        with pytest.raises(ValueError, match="weights: expected"):
+            io.from_torch({**whole, name: array[:-1]}, cell)
+        with pytest.raises(ValueError, match="weights: expected"):
+            io.from_torch({**whole, name: array[..., None]}, cell)
+    with pytest.raises(ValueError, match="weights: expected"):
+        io.from_torch({**whole, "weight_ih_l1": whole["weight_ih_l1"][:, :-1]}, cell)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_half_precision_is_widened_before_it_is_added(rng, cell):
+    half = {name: array.astype(np.float16) for name, array in torch_weights(rng, cell, 2, 2).items()}
+    wide = {name: array.astype(np.float32) for name, array in half.items()}
+    for layer, same in zip(io.from_torch(half, cell), io.from_torch(wide, cell), strict=True):
+        for array, other in zip(layer, same, strict=True):
+            assert array.dtype == np.float32
+            np.testing.assert_array_equal(array, other)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_parameters_of_torch_in_any_precision(dtype):
+    torch = pytest.importorskip("torch")
+    net = torch.nn.LSTM(5, 4).to(getattr(torch, dtype))
+    wide = {name: value.detach().float().numpy() for name, value in net.named_parameters()}
+    for weights in (net.state_dict(), dict(net.named_parameters())):
+        for array, same in zip(io.from_torch(weights, "lstm")[0], io.from_torch(wide, "lstm")[0], strict=True):
+            np.testing.assert_array_equal(array, same)
+
+
 def test_bad_torch_weights():
     with pytest.raises(ValueError, match="cell: expected 'rnn', 'lstm' or 'gru'"):
         io.from_torch({}, "qrnn")
@@ -948,3 +1018,12 @@ def test_bad_torch_weights():
         io.to_torch([[np.ones((3, 7)), np.ones((2, 8))]], "lstm")
     with pytest.raises(ValueError, match="reset_after"):
         io.to_torch([[np.ones((3, 6)), np.ones((2, 6)), np.ones(6)]], "gru")
+    with pytest.raises(ValueError, match=r"bias of shape \(8,\)"):
+        io.to_torch([[np.ones((3, 8)), np.ones((2, 8)), np.ones(7)]], "lstm")
+    for weights in (None, [np.ones(3)], {1: np.ones(3)}):
+        with pytest.raises(TypeError, match="weights: expected a state_dict"):
+            io.from_torch(weights, "lstm")
+    with pytest.raises(TypeError, match="prefix: expected a text"):
+        io.from_torch({}, "lstm", prefix=3)
+    with pytest.raises(TypeError, match="weights.'weight_ih_l0'.: expected numbers"):
+        io.from_torch({"weight_ih_l0": "text"}, "lstm")
