@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import io
+from ._validation import at_least
+from .saving.files import describe_foreign_file
+from .saving.safetensors import read_header
 from .text.files import open_plain, path_of
 
 Floats = NDArray[np.float32]
@@ -49,7 +53,7 @@ class VectorTable:
 
 
 class _Source:
-    """A file that is read once, from start to end; ``size`` is its length in bytes, None behind gzip."""
+    """A file that is read once, from start to end; ``size`` is its length in bytes, None where it is unpacked."""
 
     def __init__(self, place: str, file: IO[bytes], size: int | None) -> None:
         self.place, self.file, self.size = place, file, size
@@ -60,15 +64,18 @@ class _Source:
     def line(self, number: int, most: int) -> bytes:
         """The next line without its end; b"" only at the end of the file or for an empty line."""
         found = self.file.readline(most + 1)
+        if number == 1:
+            found = found.removeprefix(codecs.BOM_UTF8)
         if len(found) > most:
             raise self.refuse(f"line {number}", f"at most {most} bytes", "a longer line")
         return found
 
-    def check_end(self, where: str, rows: int) -> None:
+    def check_end(self, where: str, rows: int, promised: int | None) -> None:
         """Refuses anything but white space after the last row."""
+        hint = "" if promised is None else f" than the first line says; limit={rows} reads only these"
         while piece := self.file.read(_CHUNK):
             if piece.strip():
-                raise self.refuse(where, f"the end of the file after {rows} rows", "more")
+                raise self.refuse(where, f"the end of the file after {rows} rows", f"more{hint}")
 
 
 @contextmanager
@@ -78,7 +85,13 @@ def _reading(path: io.Path, max_bytes: int | None) -> Iterator[_Source]:
             size: int | None = os.fstat(file.fileno()).st_size
         except OSError:  # what is unpacked has no descriptor
             size = None
-        yield _Source(path_of(path), file, size)
+        try:
+            yield _Source(path_of(path), file, size)
+        except ValueError as error:
+            described = None if size is None else describe_foreign_file(path)
+            if described is None:
+                raise
+            raise ValueError(f"{path_of(path)}: expected a file of word vectors, got {described}") from error
 
 
 class _Rows:
@@ -96,10 +109,9 @@ class _Rows:
     def add(self, raw: bytes, values: NDArray[Any], where: str) -> None:
         try:
             word = raw.decode(self.encoding, self.errors)
-        except UnicodeDecodeError as error:
-            raise self.source.refuse(where, f"a word in {self.encoding}", f"{raw[:40]!r} ({error.reason})") from None
-        if not word:
-            raise self.source.refuse(where, "a word before the numbers", "none")
+        except UnicodeError as error:
+            reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+            raise self.source.refuse(where, f"a word in {self.encoding}", f"{raw[:40]!r} ({reason})") from None
         row = len(self.index)
         if row == len(self.array):
             self.array = np.concatenate([self.array, np.empty((row // 2 + 1, self.columns), np.float32)])
@@ -127,12 +139,12 @@ def read_word2vec(
     header: bool = True,
     max_bytes: int | None = None,
 ) -> VectorTable:
-    """Vectors in the formats of word2vec and GloVe, plain or gzip (by the first bytes).
+    """Vectors in the formats of word2vec and GloVe, plain or packed by gzip or bzip2 (by the first bytes).
 
     Args:
         path: the file. Text: a line ``V D``, then V lines of a word and D numbers, separated by single spaces. Binary:
             the same first line, then for each word the word, a space, D float32 numbers (little-endian) and perhaps a
-            line end.
+            line end. The empty word is a word, as in gensim, which writes it for texts with double spaces.
         binary: which of the two.
         limit: reads the first ``limit`` rows only and does not look at what follows.
         encoding, errors: of the words, as in ``bytes.decode``.
@@ -144,15 +156,11 @@ def read_word2vec(
             rows than promised, numbers that are not finite, words in another encoding, no rows.
         OSError: it cannot be read.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit: expected an integer >= 1 or None, got {limit}")
+    if limit is not None:
+        limit = at_least("limit", limit, 1)
     if binary and not header:
         raise ValueError("no_header: expected False for a binary file, got True")
-    try:
-        codecs.lookup_error(errors)
-        b"a".decode(encoding, "ignore")
-    except LookupError as error:
-        raise ValueError(f"encoding: expected a known one, got {encoding!r} ({error})") from None
+    _check_encoding(encoding, errors)
     with _reading(path, max_bytes) as source:
         promised, columns = _read_header(source, binary) if header else (None, None)
         wanted = promised if limit is None or promised is None else min(promised, limit)
@@ -164,19 +172,38 @@ def read_word2vec(
         if wanted is not None and len(rows) < wanted:
             raise source.refuse(end, f"{promised} rows as the first line says", f"the end after {len(rows)}")
         if limit is None or len(rows) < limit:
-            source.check_end(end, len(rows))
+            source.check_end(end, len(rows), promised)
     return rows.table()
+
+
+def _check_encoding(encoding: Any, errors: Any) -> None:
+    """Raises ValueError unless words of this encoding can stand between spaces and line ends."""
+    for name, value in (("encoding", encoding), ("unicode_errors", errors)):
+        if not isinstance(value, str):
+            raise ValueError(f"{name}: expected a name, got {value!r}")
+    try:
+        codecs.lookup_error(errors)
+    except LookupError:
+        raise ValueError(f"unicode_errors: expected a known handler such as 'replace', got {errors!r}") from None
+    try:
+        known = b"a 1\n".decode(encoding) == "a 1\n"
+    except (LookupError, ValueError):
+        known = False
+    if not known:
+        raise ValueError(f"encoding: expected a known one that has ASCII in it, such as 'latin-1', got {encoding!r}")
 
 
 def _read_header(source: _Source, binary: bool) -> tuple[int, int]:
     first = source.line(1, 256)
     parts = first.split()
     if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
-        raise source.refuse("line 1", "number of rows and of columns", repr(first[:60]))
+        glove = len(parts) > 2 and all(map(_is_number, parts[-2:]))
+        hint = "; files without that line are read by no_header=True or load_glove" if glove else ""
+        raise source.refuse("line 1", "number of rows and of columns", repr(first[:60]) + hint)
     rows, columns = map(int, parts)
     if not 1 <= columns <= _MAX_COLUMNS or rows < 1:
         raise source.refuse("line 1", f"at least 1 row and 1...{_MAX_COLUMNS} columns", f"{rows} and {columns}")
-    least = rows * (columns * (4 if binary else 2) + 2)
+    least = rows * (columns * (4 if binary else 2) + 1)
     if source.size is not None and source.size + 2 < least:
         raise source.refuse(
             "line 1", f"a file of at least {least} bytes for {rows} rows of {columns}", f"{source.size}"
@@ -192,7 +219,7 @@ def _read_text(
     rows: _Rows | None = None
     while wanted is None or rows is None or len(rows) < wanted:
         where = f"line {number}"
-        line = source.line(number, _MAX_WORD + _NUMBER_BYTES * (columns or _MAX_COLUMNS)).rstrip(b" \r\n")
+        line = source.line(number, _MAX_WORD + _NUMBER_BYTES * (columns or _MAX_COLUMNS)).rstrip()
         if not line:
             break  # the end, or empty lines up to it: both are checked by the caller
         if columns is None:
@@ -213,8 +240,11 @@ def _split_row(source: _Source, line: bytes, columns: int, where: str) -> tuple[
     parts = line.rsplit(b" ", columns)
     expected = f"a word and {columns} numbers"
     if len(parts) != columns + 1:
-        raise source.refuse(where, expected, f"{len(parts) - 1} numbers")
+        hint = "; binary=True reads binary files" if b"\0" in line else ""
+        raise source.refuse(where, expected, f"{len(parts) - 1} numbers{hint}")
     word = parts[0]
+    if b"" in parts[1:] or word != word.strip(b" ") or b"  " in word:
+        raise source.refuse(where, f"{expected} with single spaces between them", "two spaces or more")
     # Some words of GloVe hold spaces, such as ". . ."; a number before the numbers means a row that is too long.
     if b" " in word and _is_number(word.rsplit(b" ", 1)[1]):
         raise source.refuse(where, expected, f"{line.count(b' ')} numbers")
@@ -280,6 +310,7 @@ def read_counts(
         ValueError: naming file and line.
     """
     counts: dict[str, int] = {}
+    _check_encoding(encoding, errors)
     with _reading(path, max_bytes) as source:
         number = 1
         while line := source.line(number, _MAX_WORD):
@@ -302,28 +333,35 @@ def write_word2vec(
 ) -> None:
     """Writes vectors (V, D) in word2vec's text or binary format; GloVe's without ``header``.
 
-    A ``path`` that ends in ``.gz`` gets gzip. Text has nine significant digits, which give every float32 back.
+    A ``path`` that ends in ``.gz`` or ``.bz2`` is packed. Text has nine significant digits, which give every float32
+    back.
 
     Raises:
-        ValueError: a word that the format cannot hold (empty, with a space or a line end, no valid Unicode).
+        ValueError: a word that the format cannot hold (with a space or a line end, no valid Unicode).
         OSError: the disk is full or the folder cannot be written; the old file is then untouched.
     """
     if binary and not header:
         raise ValueError("write_header: expected True for a binary file, got False")
     for word in words:
-        if not word or " " in word or "\n" in word:
+        if " " in word or "\n" in word:
             raise ValueError(f"words: expected words without spaces and line ends, got {word!r}; save() keeps them")
         try:
             word.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"words: expected valid Unicode, got {word!r} ({error.reason})") from None
-    pieces = _rows_of(vectors, words, binary, header)
-    io.atomic_write(path, _packed(pieces) if os.fspath(path).endswith(".gz") else pieces)
+    io.atomic_write(path, _packed(path, _rows_of(vectors, words, binary, header)))
 
 
 def write_counts(path: io.Path, words: Sequence[str], counts: Sequence[int]) -> None:
-    """Writes lines ``word count``; see :func:`read_counts`."""
-    io.atomic_write(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts)))
+    """Writes lines ``word count``; see :func:`read_counts`.
+
+    Raises:
+        ValueError: a word that such lines cannot hold (empty, with white space, no valid Unicode).
+    """
+    for word in words:
+        if word.encode("utf-8", "replace").split() != [word.encode("utf-8", "surrogatepass")]:
+            raise ValueError(f"fvocab: expected words without white space, got {word!r}; save() keeps them")
+    io.atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
 
 
 def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) -> Iterator[bytes]:
@@ -337,8 +375,20 @@ def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) 
             yield (word + pattern % tuple(row.tolist())).encode()
 
 
-def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    packer = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: with gzip's frame
+def _packed(path: io.Path, pieces: Iterable[bytes]) -> Iterable[bytes]:
+    """The pieces, packed as the end of the file's name says."""
+    name = path_of(path)
+    packer: Any = None
+    if name.endswith(".gz"):
+        packer = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: with gzip's frame
+    elif name.endswith(".bz2"):
+        import bz2  # Python can be built without it
+
+        packer = bz2.BZ2Compressor()
+    return pieces if packer is None else _compressed(packer, pieces)
+
+
+def _compressed(packer: Any, pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         if packed := packer.compress(piece):
             yield packed
@@ -371,8 +421,14 @@ def read_table(path: io.Path, mmap: bool = False) -> VectorTable:
     Raises:
         ValueError: naming the file, if it is truncated, of another format, or does not fit together.
     """
-    place = os.fspath(path)
-    tensors, _ = io._read(path, FORMAT, skip=("vectors",) if mmap else ())
+    place = path_of(path)
+    try:
+        tensors, _ = io._read(path, FORMAT, skip=("vectors",) if mmap else ())
+    except ValueError as error:
+        described = _describe_other_vectors(place)
+        if described is None:
+            raise
+        raise ValueError(f"{place}: expected a file of KeyedVectors.save, got {described}") from error
     if mmap:
         tensors["vectors"] = _mapped(place)
     try:
@@ -406,6 +462,22 @@ def read_table(path: io.Path, mmap: bool = False) -> VectorTable:
     if not mmap:
         _check_finite(place, vectors, words)
     return VectorTable(vectors, words, counts, attributes=attributes)
+
+
+def _describe_other_vectors(place: str) -> str | None:
+    """What holds word vectors and is read by another method, and which."""
+    try:
+        if read_header(place)[1].get("seqcore") == "word2vec":
+            return "one of Word2Vec.save; Word2Vec.load(path).wv has its vectors"
+        return None
+    except ValueError:
+        with open_plain(place) as file:
+            start = file.read(300)
+    if re.match(rb"\d+ \d+ ?\r?\n", start):
+        return "one of word2vec; read it by load_word2vec_format, with binary=True if it is no text"
+    if re.match(rb"\S+( -?\d+(\.\d+)?(e-?\d+)?){3}", start):
+        return "one of GloVe; read it by load_glove"
+    return None
 
 
 def _mapped(place: str) -> NDArray[Any]:
