@@ -358,10 +358,15 @@ def write_counts(path: io.Path, words: Sequence[str], counts: Sequence[int]) -> 
     Raises:
         ValueError: a word that such lines cannot hold (empty, with white space, no valid Unicode).
     """
+    check_count_words(words)
+    io.atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
+
+
+def check_count_words(words: Sequence[str]) -> None:
+    """Raises ValueError for a word that :func:`write_counts` cannot write."""
     for word in words:
         if word.encode("utf-8", "replace").split() != [word.encode("utf-8", "surrogatepass")]:
             raise ValueError(f"fvocab: expected words without white space, got {word!r}; save() keeps them")
-    io.atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
 
 
 def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) -> Iterator[bytes]:

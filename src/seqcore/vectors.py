@@ -356,6 +356,8 @@ class KeyedVectors(KeyedTable):
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
         similarity_function: str = "most_similar",
+        *,
+        max_bytes: int | None = None,
     ) -> tuple[float, list[dict[str, Any]]]:
         """The share of questions "a is to b as c is to ?" that the word nearest to b - a + c answers.
 
@@ -365,6 +367,7 @@ class KeyedVectors(KeyedTable):
             case_insensitive: compares words in upper case; of several spellings the first one's vector counts.
             dummy4unknown: questions with unknown words count as wrong instead of being left out.
             similarity_function: "most_similar", the one that gensim uses.
+            max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
         Returns:
             The score, and for each section and for "Total accuracy" a dict of section, correct and incorrect.
@@ -373,7 +376,9 @@ class KeyedVectors(KeyedTable):
             ValueError: no such file of questions.
         """
         default_only("similarity_function", similarity_function, "most_similar", "questions are answered by cosines")
-        return word_tests.evaluate_analogies(self, analogies, restrict_vocab, case_insensitive, dummy4unknown)
+        return word_tests.evaluate_analogies(
+            self, analogies, restrict_vocab, case_insensitive, dummy4unknown, max_bytes=max_bytes
+        )
 
     def evaluate_word_pairs(
         self,
@@ -383,6 +388,8 @@ class KeyedVectors(KeyedTable):
         restrict_vocab: int | None = 300_000,
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
+        *,
+        max_bytes: int | None = None,
     ) -> tuple[tuple[float, float], tuple[float, float], float]:
         """The correlation of cosines with human scores.
 
@@ -392,16 +399,17 @@ class KeyedVectors(KeyedTable):
             encoding: of the file.
             restrict_vocab, case_insensitive: as in :meth:`evaluate_word_analogies`.
             dummy4unknown: pairs with unknown words count with cosine 0 instead of being left out.
+            max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
         Returns:
             Pearson's and Spearman's correlation, each with its two-sided p-value (NaN unless SciPy is installed), and
             the percentage of pairs with unknown words.
 
         Raises:
-            ValueError: no pair left.
+            ValueError: no pair left, or a score that is not finite.
         """
         return word_tests.evaluate_pairs(
-            self, pairs, delimiter, encoding, restrict_vocab, case_insensitive, dummy4unknown
+            self, pairs, delimiter, encoding, restrict_vocab, case_insensitive, dummy4unknown, max_bytes=max_bytes
         )
 
     # --- files ---
@@ -458,10 +466,10 @@ class KeyedVectors(KeyedTable):
         append: bool = False,
         sort_attr: str = "count",
     ) -> None:
-        """Writes word2vec's text or binary format, GloVe's without ``write_header``; gzip for names in ``.gz``.
+        """Writes word2vec's text or binary format, GloVe's without ``write_header``.
 
         Args:
-            fname: the file.
+            fname: the file, packed if its name ends in ``.gz`` or ``.bz2``.
             fvocab: also writes ``sort_attr`` (the counts), as lines of word and number.
             binary: float32 numbers instead of text.
             total_vec: V or None; more rows than there are cannot follow.
@@ -484,6 +492,8 @@ class KeyedVectors(KeyedTable):
         if values is not None and (values[1:] > values[:-1]).any():
             order = np.argsort(-values.astype(np.float64), kind="stable")
             words, vectors, values = [words[row] for row in order], vectors[order], values[order]
+        if fvocab is not None:
+            vector_files.check_count_words(words)
         vector_files.write_word2vec(fname, vectors, words, binary, write_header)
         if fvocab is not None and values is not None:
             vector_files.write_counts(fvocab, words, values.tolist())
@@ -499,8 +509,10 @@ class KeyedVectors(KeyedTable):
         limit: int | None = None,
         datatype: Any = np.float32,
         no_header: bool = False,
+        *,
+        max_bytes: int | None = None,
     ) -> KeyedVectors:
-        """Reads word2vec's text or binary format, plain or gzip.
+        """Reads word2vec's text or binary format, plain or packed by gzip or bzip2.
 
         Args:
             fname: the file.
@@ -510,6 +522,7 @@ class KeyedVectors(KeyedTable):
             limit: reads the first rows only.
             datatype: float32, the type of all vectors here.
             no_header: text without the line "V D", as GloVe's.
+            max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
         A word that comes twice keeps its first vector; ``duplicates`` says how many rows were left out.
 
@@ -518,8 +531,8 @@ class KeyedVectors(KeyedTable):
             OSError: it cannot be read.
         """
         as_float32("datatype", datatype)
-        counts = None if fvocab is None else vector_files.read_counts(fvocab, encoding, unicode_errors)
-        table = vector_files.read_word2vec(fname, binary, limit, encoding, unicode_errors, not no_header)
+        counts = None if fvocab is None else vector_files.read_counts(fvocab, encoding, unicode_errors, max_bytes)
+        table = vector_files.read_word2vec(fname, binary, limit, encoding, unicode_errors, not no_header, max_bytes)
         if counts is not None:
             missing = next((word for word in table.words if word not in counts), None)
             if missing is not None:
@@ -528,9 +541,9 @@ class KeyedVectors(KeyedTable):
         return cls._from_table(table)
 
     @classmethod
-    def load_glove(cls, path: PathLike, limit: int | None = None) -> KeyedVectors:
-        """Reads GloVe's text, plain or gzip: ``load_word2vec_format(path, no_header=True, limit=limit)``."""
-        return cls.load_word2vec_format(path, no_header=True, limit=limit)
+    def load_glove(cls, path: PathLike, limit: int | None = None, *, max_bytes: int | None = None) -> KeyedVectors:
+        """Reads GloVe's text: ``load_word2vec_format(path, no_header=True, limit=limit, max_bytes=max_bytes)``."""
+        return cls.load_word2vec_format(path, no_header=True, limit=limit, max_bytes=max_bytes)
 
     # --- as a layer ---
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._validation import short_repr
-from .text.files import PathLike, open_plain, path_of, read_lines
+from .text.files import PathLike, path_of, read_lines
 
 if TYPE_CHECKING:
     from .vectors import KeyedVectors
@@ -21,17 +20,21 @@ Questions = Mapping[str, Sequence[Question]]
 _TRIED = 5
 
 
-def read_questions(path: PathLike) -> dict[str, list[Question]]:
+def read_questions(path: PathLike, *, max_bytes: int | None = None) -> dict[str, list[Question]]:
     """Analogy questions in the format of word2vec: ``: section`` lines, then lines of four words.
 
     Other lines are left out, as gensim does.
+
+    Args:
+        path: the file, plain or packed.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:
         ValueError: naming file and line, for questions before the first section, or no question at all.
     """
     sections: dict[str, list[Question]] = {}
     section: list[Question] | None = None
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(read_lines(path, max_bytes=max_bytes), 1):
         if line.startswith(": "):
             section = sections.setdefault(line[2:].strip(), [])
         elif section is None:
@@ -59,9 +62,11 @@ def evaluate_analogies(
     restrict_vocab: int | None = 300_000,
     case_insensitive: bool = True,
     dummy4unknown: bool = False,
+    *,
+    max_bytes: int | None = None,
 ) -> tuple[float, list[dict[str, Any]]]:
     """See :meth:`seqcore.KeyedVectors.evaluate_word_analogies`."""
-    questions = analogies if isinstance(analogies, Mapping) else read_questions(analogies)
+    questions = analogies if isinstance(analogies, Mapping) else read_questions(analogies, max_bytes=max_bytes)
     rows, first = _folded(kv, restrict_vocab, case_insensitive)
     sections: list[dict[str, Any]] = []
     counted: list[tuple[dict[str, Any], Any, bool]] = []
@@ -110,6 +115,8 @@ def evaluate_pairs(
     restrict_vocab: int | None = 300_000,
     case_insensitive: bool = True,
     dummy4unknown: bool = False,
+    *,
+    max_bytes: int | None = None,
 ) -> tuple[tuple[float, float], tuple[float, float], float]:
     """See :meth:`seqcore.KeyedVectors.evaluate_word_pairs`."""
     rows, _ = _folded(kv, restrict_vocab, case_insensitive)
@@ -117,7 +124,7 @@ def evaluate_pairs(
     left: list[int] = []
     right: list[int] = []
     unknown = 0
-    for number, line in enumerate(_decoded(pairs, encoding), 1):
+    for number, line in enumerate(read_lines(pairs, max_bytes=max_bytes, encoding=encoding), 1):
         parts = line.split(delimiter)
         if line.startswith("#") or len(parts) != 3:
             continue
@@ -144,21 +151,6 @@ def evaluate_pairs(
     model = np.where(np.minimum(one_rows, other_rows) < 0, 0.0, cosines)
     share = 100.0 * unknown / (len(gold) if dummy4unknown else len(gold) + unknown)
     return pearson(gold, model), spearman(gold, model), share
-
-
-def _decoded(path: PathLike, encoding: str) -> list[str]:
-    """Lines of a text in some encoding, plain or packed."""
-    try:
-        plain = codecs.lookup(encoding).name == "utf-8"
-    except (LookupError, TypeError):
-        raise ValueError(f"encoding: expected the name of an encoding, got {short_repr(encoding)}") from None
-    if plain:
-        return read_lines(path)
-    with open_plain(path) as file:
-        try:
-            return file.read().decode(encoding).split("\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"encoding: expected that of {path_of(path)}, got {encoding!r} ({error})") from None
 
 
 def ranks(values: Any) -> NDArray[np.float64]:

@@ -128,8 +128,8 @@ def open_plain(path: PathLike, max_bytes: int | None = None) -> Iterator[IO[byte
             yield cast("IO[bytes]", unpacked)
 
 
-def _no_text(place: str, start: bytes, error: UnicodeError) -> ValueError:
-    """The error for a file whose bytes, ``start`` being its first ones, are not UTF-8."""
+def _no_text(place: str, encoding: str, start: bytes, error: UnicodeError) -> ValueError:
+    """The error for a file whose bytes, ``start`` being its first ones, are in another encoding."""
     reason = " ".join(str(error).split())
     foreign = describe_foreign_file(place)
     if foreign is not None and not foreign.startswith(("a gzip", "a bzip2")):  # what is inside is no text either
@@ -137,43 +137,52 @@ def _no_text(place: str, start: bytes, error: UnicodeError) -> ValueError:
     for mark, kind in _WIDE.items():
         if start.startswith(mark):
             reason = f"it is in {kind}: save it as UTF-8"
-    return ValueError(f"{place}: expected UTF-8 text, plain or gzip, got other bytes ({reason})")
+    name = "UTF-8" if encoding == "utf-8" else encoding
+    return ValueError(f"{place}: expected {name} text, plain or gzip, got other bytes ({reason})")
 
 
-def _texts(path: PathLike, size: int, max_bytes: int | None) -> Iterator[str]:
-    """The text of a UTF-8 file in pieces, each of about ``size`` bytes, without the byte order mark at its start."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+def _texts(path: PathLike, size: int, max_bytes: int | None, encoding: str = "utf-8") -> Iterator[str]:
+    """The text of a file in pieces, each of about ``size`` bytes, without the byte order mark at its start."""
+    try:
+        encoding = codecs.lookup(encoding).name
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
+        if not isinstance(decoder.decode(b""), str):
+            raise LookupError
+    except (LookupError, TypeError, UnicodeError):
+        raise ValueError(f"encoding: expected that of a text, such as 'utf-8', got {short_repr(encoding)}") from None
     start = b""
     with open_plain(path, max_bytes) as file:
         while piece := file.read(size):
             start = start or piece[:8]
             try:
                 yield decoder.decode(piece)
-            except UnicodeDecodeError as error:
-                raise _no_text(path_of(path), start, error) from None
+            except UnicodeError as error:
+                raise _no_text(path_of(path), encoding, start, error) from None
         try:
             yield decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            raise _no_text(path_of(path), start, error) from None
+        except UnicodeError as error:
+            raise _no_text(path_of(path), encoding, start, error) from None
 
 
-def read_text(path: PathLike, *, max_bytes: int | None = None) -> str:
-    """A whole UTF-8 text file, plain or packed; arguments and errors as for :func:`read_lines`."""
-    return "".join(_texts(path, _PIECE, max_bytes))
+def read_text(path: PathLike, *, max_bytes: int | None = None, encoding: str = "utf-8") -> str:
+    """A whole text file, plain or packed; arguments and errors as for :func:`read_lines`."""
+    return "".join(_texts(path, _PIECE, max_bytes, encoding))
 
 
-def read_lines(path: PathLike, *, max_bytes: int | None = None) -> list[str]:
-    """Lines of a UTF-8 text file, plain or packed (by its first bytes), cut at the newline character only.
+def read_lines(path: PathLike, *, max_bytes: int | None = None, encoding: str = "utf-8") -> list[str]:
+    """Lines of a text file, plain or packed (by its first bytes), cut at the newline character only.
 
     Args:
         path: the file; a byte order mark at its start is left out.
         max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
+        encoding: of the text.
 
     Raises:
-        ValueError: the file is no UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
+        ValueError: the file is no text of that encoding, or a packed one that is damaged or unpacks to more than
+            allowed; an unknown encoding.
         OSError: it cannot be read.
     """
-    lines = read_text(path, max_bytes=max_bytes).split("\n")
+    lines = read_text(path, max_bytes=max_bytes, encoding=encoding).split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
