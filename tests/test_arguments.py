@@ -159,6 +159,29 @@ FINITE: list[tuple[Callable[..., Any], str]] = [
     (layers.LSTM(2, stateful=True).reset_states, "stddev"),
 ]  # fmt: skip
 
+# Arguments that are True or False.
+FLAGS: list[tuple[Callable[..., Any], str]] = [
+    *((make, name) for key, make in RECURRENT.items() for name in ("use_bias", "trainable")),
+    *((RECURRENT[key], name) for key in ("SimpleRNN", "LSTM", "GRU", "ContextRNN")
+      for name in ("return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask")),
+    (RECURRENT["LSTM"], "unit_forget_bias"),
+    (RECURRENT["LSTMCell"], "unit_forget_bias"),
+    (RECURRENT["GRU"], "reset_after"),
+    (RECURRENT["GRUCell"], "reset_after"),
+    (lambda **kw: layers.Dense(2, **kw), "use_bias"),
+    (lambda **kw: layers.Dense(2, **kw), "trainable"),
+    (lambda **kw: layers.Embedding(3, 2, **kw), "mask_zero"),
+    (layers.GlobalMaxPooling1D, "keepdims"),
+    (layers.AdditiveAttention, "use_scale"),
+    (layers.Layer, "autocast"),
+    (lambda **kw: layers.Layer().add_weight((1,), **kw), "trainable"),
+    (lambda **kw: ops.argmax([1.0], **kw), "keepdims"),
+    (Tokenizer, "lower"),
+    (pairs, "shuffle"),
+    (lambda **kw: Seq2Seq("ab", "xy", 2, 2, **kw), "lower"),
+    *((sampler(f), "unique") for f in (sampling.log_uniform_candidate_sampler, sampling.uniform_candidate_sampler)),
+]  # fmt: skip
+
 NO_NUMBERS = ["1", b"1", [1], (1,), {1}, object(), 1j, float("nan"), float("inf"), -float("inf"), True, np.True_]
 
 
@@ -185,6 +208,15 @@ def test_finite_numbers(place: tuple[Callable[..., Any], str]) -> None:
     call, name = place
     for value in (*NO_NUMBERS, np.array([0.5, 0.5])):
         refuses(call, name, value)
+
+
+@pytest.mark.parametrize("place", FLAGS, ids=named)
+def test_flags(place: tuple[Callable[..., Any], str]) -> None:
+    call, name = place
+    for value in ("no", "True", "", None, 2, -1, 0.5, 1.0, [], [True], object(), np.array([True])):
+        refuses(call, name, value)
+    for value in (True, False, np.True_, 0, 1):
+        call(**{name: value})
 
 
 @pytest.mark.parametrize("make", [layers.Dropout, layers.LSTM, initializers.RandomNormal, layers.AdditiveAttention])

@@ -289,7 +289,9 @@ def test_building_leaves_no_trace() -> None:
 
 def test_a_shape_that_says_too_little_is_refused() -> None:
     for layer in (AsAttribute(), InLists(), layers.TimeDistributed(AsAttribute())):
-        with pytest.raises(ValueError, match=r"\Ainput_shape: expected sizes that layer .* got \(None, .*None\)\Z"):
+        with pytest.raises(
+            ValueError, match=r"\Ainput_shape: expected sizes that layer .* got \(None, .*None\)[^\n]*\Z"
+        ):
             sc.Sequential([layers.Input((None, None)), layer])
         assert not layer.built and not layer.weights
     with pytest.raises(ValueError, match=r"inputs: expected shape \(batch, time, \.\.\.\) for layer"):
@@ -513,3 +515,75 @@ def test_registered_holders_survive_their_config(holder: Any) -> None:
     layer = make()
     clone = registry.deserialize(registry.serialize(layer))
     assert build_layer_of(lambda: clone, (None, None, D)).count_params() == count
+
+
+# --- what beginners do -----------------------------------------------------------------------------------------------
+
+IDS2, SEQUENCES = np.array([[1, 2, 3], [2, 3, 0]]), np.ones((2, 3, 4))
+RIDDLES: dict[str, tuple[Callable[[], Any], str]] = {
+    "recurrent layers without return_sequences": (
+        lambda: sc.Sequential([layers.LSTM(3), layers.LSTM(2)])(SEQUENCES),
+        r"inputs: .*got \(2, 3\); .*return_sequences=True",
+    ),
+    "ids without an embedding": (
+        lambda: sc.Sequential([layers.LSTM(3)])(IDS2),
+        r"inputs: .*got \(2, 3\); put an Embedding before it",
+    ),
+    "four axes": (lambda: layers.GRU(2)(np.ones((2, 3, 4, 5))), r"inputs: expected shape \(batch, time, features\)"),
+    "an id too large": (
+        lambda: layers.Embedding(3, 2, name="words")(IDS2),
+        r"ids: expected whole numbers 0\.\.\.2, got 3, in layer 'words' of input_dim 3",
+    ),
+    "an embedding of floats": (lambda: layers.Embedding(3, 2)(IDS2 / 2), r"ids: expected whole numbers .*got 0\.5"),
+    "texts": (
+        lambda: sc.Sequential([layers.Embedding(3, 2)])(["a b", "c"]),
+        "inputs: expected numbers, got list of strings; TextVectorization turns texts into ids",
+    ),
+    "ragged lists": (
+        lambda: layers.Embedding(9, 2)([[1, 2, 3], [1]]),
+        "inputs: expected rows of one length, got a ragged list; pad_sequences brings rows to one length",
+    ),
+    "objects": (
+        lambda: layers.Dense(3)(np.array([[1.0, None]], object)),
+        r"inputs: expected numbers, got an array of objects such as None; x\.astype\('float32'\)",
+    ),
+    "a dict": (lambda: layers.Dense(3)({"x": SEQUENCES}), "inputs: expected one array for layer .*got a dict; .*'x'"),
+    "a class": (lambda: sc.Sequential([layers.Dense]), "layer: expected a Layer, got the class Dense; call it"),
+    "a class inside": (lambda: layers.TimeDistributed(layers.Dense), "layer: expected a Layer, got the class Dense"),
+    "a class in both directions": (
+        lambda: layers.Bidirectional(layers.LSTM),
+        "layer: expected a recurrent layer, got the class LSTM; call it",
+    ),
+    "texts inside the model": (
+        lambda: sc.Sequential([sc.TextVectorization()]),
+        "layer: expected a Layer, got TextVectorization; give the model its ids",
+    ),
+    "a word misspelt": (
+        lambda: layers.LSTM(3, return_sequence=True),
+        "LSTM: got an unknown argument 'return_sequence'; did you mean 'return_sequences'",
+    ),
+    "steps of one number": (
+        lambda: layers.TimeDistributed(layers.Dense(3))(np.ones((2, 4))),
+        r"inputs: .*got \(None,\) \(one step of \(2, 4\) in layer 'time_distributed",
+    ),
+    "a size for a shape": (lambda: layers.Dense(3).build(4), "input_shape: expected a shape such as .*got 4"),
+    "a size for a model's shape": (lambda: sc.Sequential([layers.Dense(3)]).build(4), "input_shape: expected a shape"),
+    "states of another cell": (
+        lambda: layers.LSTM(3)(SEQUENCES, initial_state=layers.GRU(3, return_state=True)(SEQUENCES)[1:]),
+        "initial_state: expected 2 states for layer .*got 1",
+    ),
+    "shapes that do not go together": (
+        lambda: Tensor(SEQUENCES) + np.ones((3, 7)),
+        r"y: expected a shape that broadcasts with \(2, 3, 4\), got \(3, 7\)",
+    ),
+    "no list": (lambda: ops.concat(None), "values: expected a list of tensors, got None"),
+    "words for numbers": (lambda: Tensor(SEQUENCES) * "a", "value: expected numbers, got 'a'"),
+    "words for a change": (lambda: Variable([1.0]).assign_add("a"), "delta: expected numbers, got 'a'"),
+}
+
+
+@pytest.mark.parametrize("riddle", RIDDLES)
+def test_what_beginners_do_is_answered_in_one_line(riddle: str) -> None:
+    call, message = RIDDLES[riddle]
+    with pytest.raises((ValueError, TypeError), match=rf"\A{message}[^\n]*\Z"):
+        call()

@@ -328,7 +328,9 @@ def test_step_gradients(cell: Any) -> None:
 def test_a_layer_without_sequences_in_between() -> None:
     """The usual slip is named with its remedy; other shapes are not blamed on it."""
     for make in (layers.SimpleRNN, layers.LSTM, layers.GRU, lambda n: layers.ContextRNN(n, n)):
-        with pytest.raises(ValueError, match=r"got \(2, 3\); a recurrent layer before it needs return_sequences=True"):
+        with pytest.raises(
+            ValueError, match=r"got \(2, 3\); put an Embedding before it for ids, or return_sequences=True"
+        ):
             make(4)(np.zeros((2, 3)))
         with pytest.raises(ValueError, match=r"got \(2, 3, 4, 5\)$"):
             make(4)(np.zeros((2, 3, 4, 5)))

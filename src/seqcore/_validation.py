@@ -62,6 +62,27 @@ def integer(name: str, value: Any) -> int:
         raise ValueError(f"{name}: expected an integer, got {short_repr(value)}") from None
 
 
+def boolean(name: str, value: Any) -> bool:
+    """``value`` as a bool; 0 and 1 count, a word such as "no" does not."""
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1)):
+        return bool(value)
+    raise ValueError(f"{name}: expected True or False, got {short_repr(value)}")
+
+
+def check_shape(name: str, shape: Any) -> None:
+    """Refuses what is no shape (B, ...), with None for any size, nor a list of them.
+
+    Raises:
+        ValueError: that names the argument.
+    """
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape, "")
+    if sizes and all(isinstance(one, (tuple, list)) for one in sizes):
+        for one in sizes:
+            check_shape(name, one)
+    elif not all(n is None or (isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0) for n in sizes):
+        raise ValueError(f"{name}: expected a shape such as (None, 3), got {short_repr(shape)}")
+
+
 def verbosity(value: Any) -> int:
     """A callback's ``verbose``: 0 is silence, 1 a line (True and False too)."""
     if isinstance(value, (bool, np.bool_)):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ._validation import NUMBERS, as_dtype, default_only, first_element, is_array, refuse_masked
+from ._validation import NUMBERS, as_dtype, default_only, first_element, is_array, refuse_masked, short_repr
 
 Array = NDArray[Any]
 
@@ -173,10 +173,10 @@ class Variable(Tensor):
         return self
 
     def assign_add(self, delta: Any) -> Variable:
-        return self.assign(self._array + np.asarray(delta, self.dtype))
+        return self.assign(self._array + as_array(delta, self.dtype, "delta"))
 
     def assign_sub(self, delta: Any) -> Variable:
-        return self.assign(self._array - np.asarray(delta, self.dtype))
+        return self.assign(self._array - as_array(delta, self.dtype, "delta"))
 
     def _move(self, home: Array) -> None:
         """Makes ``home`` (same shape, part of an arena) the storage of the values."""
@@ -298,12 +298,20 @@ def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") ->
         if array.dtype == np.float64 and not hasattr(first, "dtype") and not is_array(first):
             array = array.astype(_settings["floatx"])
     if array.dtype.kind not in NUMBERS:
-        words = "strings" if array.dtype.kind in "US" else f"type {array.dtype}"
-        raise TypeError(f"{name}: expected numbers, got {type(value).__name__} of {words}")
+        raise TypeError(f"{name}: expected numbers, got {_kind_of(value, array.dtype)}")
     if dtype is None or array.dtype is dtype:
         return array
     dtype = as_dtype("dtype", dtype, NUMBERS)
     return array if array.dtype == dtype else array.astype(dtype)
+
+
+def _kind_of(value: Any, dtype: np.dtype[Any]) -> str:
+    """What stands where numbers were expected, for an error."""
+    if dtype.kind == "O" and isinstance(value, np.ndarray):
+        odd = next((one for one in value.flat if not isinstance(one, (int, float))), None)
+        return f"an array of objects such as {short_repr(odd)}"
+    words = "strings" if dtype.kind in "US" else f"type {dtype}"
+    return short_repr(value) if np.ndim(value) == 0 else f"{type(value).__name__} of {words}"
 
 
 def _foreign_array(name: str, value: Any) -> Array:

@@ -7,14 +7,14 @@ tensor's float type wins; of two tensors the wider type does. Masks and lengths 
 from __future__ import annotations
 
 from builtins import slice as _slice
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
-from ._validation import NUMBERS, as_dtype, integer
+from ._validation import NUMBERS, as_dtype, boolean, integer, short_repr
 from .autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, floatx, gradient_home, is_recording, record
 from .clipping import clip as clip
 from .clipping import clip_by_global_norm as clip_by_global_norm
@@ -31,19 +31,27 @@ from .tensors import rows_like as rows_like
 Array = NDArray[Any]
 
 
+def _elementwise(function: Callable[[Array, Array], Any], a: Tensor, b: Tensor) -> Any:
+    """NumPy's function of two arrays with broadcasting, with an error that names the second operand."""
+    try:
+        return function(a._array, b._array)
+    except ValueError:
+        raise ValueError(f"y: expected a shape that broadcasts with {a.shape}, got {b.shape}") from None
+
+
 # --- arithmetic ------------------------------------------------------------------------------------------------------
 
 
 def add(x: Any, y: Any) -> Tensor:
     """x + y with broadcasting."""
     a, b = pair(x, y)
-    return wrap(a._array + b._array, (a, b), lambda g: (fit(g, a), fit(g, b)))
+    return wrap(_elementwise(np.add, a, b), (a, b), lambda g: (fit(g, a), fit(g, b)))
 
 
 def subtract(x: Any, y: Any) -> Tensor:
     """x - y with broadcasting."""
     a, b = pair(x, y)
-    return wrap(a._array - b._array, (a, b), lambda g: (fit(g, a), fit(-g, b)))
+    return wrap(_elementwise(np.subtract, a, b), (a, b), lambda g: (fit(g, a), fit(-g, b)))
 
 
 def multiply(x: Any, y: Any) -> Tensor:
@@ -54,7 +62,7 @@ def multiply(x: Any, y: Any) -> Tensor:
     """
     a, b = pair(x, y)
     p, q = a._array, b._array
-    return wrap(p * q, (a, b), lambda g: (fit(g * q, a), fit(g * p, b)))
+    return wrap(_elementwise(np.multiply, a, b), (a, b), lambda g: (fit(g * q, a), fit(g * p, b)))
 
 
 def divide(x: Any, y: Any) -> Tensor:
@@ -63,7 +71,7 @@ def divide(x: Any, y: Any) -> Tensor:
     if a.dtype.kind != "f" and b.dtype.kind != "f":
         a, b = Tensor(a._array, floatx()), Tensor(b._array, floatx())
     p, q = a._array, b._array
-    return wrap(p / q, (a, b), lambda g: (fit(g / q, a), fit(-g * p / (q * q), b)))
+    return wrap(_elementwise(np.divide, a, b), (a, b), lambda g: (fit(g / q, a), fit(-g * p / (q * q), b)))
 
 
 def negative(x: Any) -> Tensor:
@@ -76,7 +84,7 @@ def power(x: Any, y: Any) -> Tensor:
     """x ** y; the gradient of the exponent counts bases above 0 alone."""
     a, b = pair(x, y)
     p, q = a._array, b._array
-    z = p**q
+    z = _elementwise(np.power, a, b)
 
     def backward(g: Array) -> tuple[Gradient, ...]:
         dx = fit(g * q * p ** np.where(q == 0, np.ones_like(q), q - 1), a)
@@ -185,7 +193,7 @@ def abs(x: Any) -> Tensor:
 def maximum(x: Any, y: Any) -> Tensor:
     """The larger of two; where they are equal the gradient goes to x."""
     a, b = pair(x, y)
-    first = a._array >= b._array
+    first = _elementwise(np.greater_equal, a, b)
     return wrap(
         np.maximum(a._array, b._array),
         (a, b),
@@ -196,7 +204,7 @@ def maximum(x: Any, y: Any) -> Tensor:
 def minimum(x: Any, y: Any) -> Tensor:
     """The smaller of two; where they are equal the gradient goes to x."""
     a, b = pair(x, y)
-    first = a._array <= b._array
+    first = _elementwise(np.less_equal, a, b)
     return wrap(
         np.minimum(a._array, b._array),
         (a, b),
@@ -206,11 +214,15 @@ def minimum(x: Any, y: Any) -> Tensor:
 
 def where(condition: Any, x: Any, y: Any) -> Tensor:
     """x where ``condition`` holds, else y."""
-    c = as_array(condition).astype(bool, copy=False)
+    c = as_array(condition, name="condition").astype(bool, copy=False)
     a, b = pair(x, y)
-    return wrap(
-        np.where(c, a._array, b._array), (a, b), lambda g: (fit(np.where(c, g, 0), a), fit(np.where(c, 0, g), b))
-    )
+    try:
+        chosen = np.where(c, a._array, b._array)
+    except ValueError:
+        raise ValueError(
+            f"x, y: expected shapes that broadcast with condition {c.shape}, got {a.shape} and {b.shape}"
+        ) from None
+    return wrap(chosen, (a, b), lambda g: (fit(np.where(c, g, 0), a), fit(np.where(c, 0, g), b)))
 
 
 def relu(x: Any) -> Tensor:
@@ -342,7 +354,9 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     array = as_array(x)
     if not array.size:
         raise ValueError(f"x: expected at least one element, got shape {array.shape}")
-    return Tensor(np.argmax(array, None if axis is None else axis_of(axis, array.ndim), keepdims=bool(keepdims)))
+    return Tensor(
+        np.argmax(array, None if axis is None else axis_of(axis, array.ndim), keepdims=boolean("keepdims", keepdims))
+    )
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
@@ -403,13 +417,19 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
     return wrap(a._array.squeeze(axes), (a,), lambda g: (g.reshape(before),))
 
 
+def _tensors(values: Any) -> list[Tensor]:
+    if not isinstance(values, Iterable):
+        raise TypeError(f"values: expected a list of tensors, got {short_repr(values)}")
+    return [as_tensor(one) for one in values]
+
+
 def concat(values: Sequence[Any], axis: int = -1) -> Tensor:
     """Several tensors one after another along ``axis``.
 
     >>> concat([[[1.0]], [[2.0]]], axis=1).numpy()
     array([[1., 2.]], dtype=float32)
     """
-    parts = [as_tensor(one) for one in values]
+    parts = _tensors(values)
     if not parts:
         raise ValueError("values: expected at least one tensor, got none")
     axis = axis_of(axis, parts[0].ndim)
@@ -428,7 +448,7 @@ def concat(values: Sequence[Any], axis: int = -1) -> Tensor:
 
 def stack(values: Sequence[Any], axis: int = 0) -> Tensor:
     """Several tensors of one shape along a new axis."""
-    parts = [as_tensor(one) for one in values]
+    parts = _tensors(values)
     if not parts or any(one.shape != parts[0].shape for one in parts):
         raise ValueError(f"values: expected tensors of one shape, got {[one.shape for one in parts]}")
     axis = axis_of(axis, parts[0].ndim + 1)
@@ -568,7 +588,7 @@ def ones_like(x: Any, dtype: DTypeLike | None = None) -> Tensor:
 
 def _comparison(name: str, function: Callable[[Array, Array], Any], text: str) -> Callable[[Any, Any], Tensor]:
     def compare(x: Any, y: Any) -> Tensor:
-        return Tensor(function(as_array(x), as_array(y)))
+        return Tensor(_elementwise(function, as_tensor(x), as_tensor(y)))
 
     compare.__name__ = compare.__qualname__ = name
     compare.__doc__ = f"x {text} y, elementwise; no gradient."

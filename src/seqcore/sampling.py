@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _core
 from . import random as _random
-from ._validation import default_only, no_name, real, refuse_masked
+from ._validation import boolean, default_only, no_name, real, refuse_masked
 from .autograd import Array, Tensor, float_dtype
 from .tensors import as_ids
 
@@ -272,7 +272,7 @@ def _sample(
         raise ValueError(f"num_sampled: expected at most {classes}, the number of classes, when unique, got {count}")
     flat = labels.reshape(-1).astype(np.int64, copy=False)
     sampled, of_labels, of_sampled = _core.sample_classes(
-        distribution, classes, flat, count, bool(unique), *series(seed)
+        distribution, classes, flat, count, boolean("unique", unique), *series(seed)
     )
     kind = float_dtype(None)
     return SampledValues(sampled, of_labels.reshape(labels.shape).astype(kind), of_sampled.astype(kind))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import ops, random
-from ._validation import at_least, integer_in
+from ._validation import at_least, boolean, integer_in
 from .autograd import Tensor
 from .beam import WIDEST, Beam, beam_search, log_softmax
 from .layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
@@ -108,7 +108,7 @@ class Seq2Seq(Model):
         at_least("embedding", embedding, 1)
         check_rate("dropout", dropout)
         self.source, self.target = Vocabulary(source), Vocabulary([START, END, *target])
-        self.separator, self.lower = separator, bool(lower)
+        self.separator, self.lower = separator, boolean("lower", lower)
         kind: dict[str, Any] = {"dtype": self.dtype}
         self.source_embedding = Embedding(self.source.size, embedding, **kind)
         self.encoder = Bidirectional(LSTM(units, return_sequences=True, return_state=True, **kind))
@@ -295,7 +295,7 @@ class PairBatches:
             raise ValueError(
                 f"target: expected as many texts as sources, at least 1, got {len(target)} of {len(source)}"
             )
-        self.batch_size, self.shuffle = at_least("batch_size", batch_size, 1), bool(shuffle)
+        self.batch_size, self.shuffle = at_least("batch_size", batch_size, 1), boolean("shuffle", shuffle)
         self._source = model.encode_sources(source)
         self._read, self._said = model.encode_targets(target)
         assert self._source.lengths is not None and self._read.lengths is not None

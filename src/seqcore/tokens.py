@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ._validation import at_least, short_repr
+from ._validation import at_least, boolean, short_repr
 from .text import Vocabulary
 
 
@@ -32,6 +32,7 @@ class Tokenizer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "characters", at_least("characters", self.characters, 0))
+        object.__setattr__(self, "lower", boolean("lower", self.lower))
 
     def split(self, text: str) -> list[str]:
         """The tokens of a text; spaces are put in front of one that is no whole number of runs long."""
@@ -77,4 +78,4 @@ class Tokenizer:
             return cls()
         if not isinstance(config, dict) or set(config) != {"characters", "lower"}:
             raise ValueError(f"config: expected characters and lower, got {str(config)[:60]!r}")
-        return cls(config["characters"], bool(config["lower"]))
+        return cls(config["characters"], config["lower"])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
-from .._validation import seed_or_none
+from .._validation import boolean, seed_or_none
 from ..autograd import Gradient, Tensor, record
 from .arguments import as_lengths, as_mask, check_rate
 from .base import DropoutSource, Layer
@@ -93,7 +93,8 @@ class AdditiveAttention(Layer):
 
     def __init__(self, use_scale: bool = True, dropout: float = 0.0, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.use_scale, self.dropout, self.seed = bool(use_scale), check_rate("dropout", dropout), seed_or_none(seed)
+        self.use_scale, self.seed = boolean("use_scale", use_scale), seed_or_none(seed)
+        self.dropout = check_rate("dropout", dropout)
         self._source = DropoutSource(seed)
 
     def build(self, input_shape: Any) -> None:

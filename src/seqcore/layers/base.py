@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
@@ -23,7 +24,10 @@ from .._validation import (
     NUMBERS,
     as_dtype,
     at_least,
+    boolean,
+    check_shape,
     default_only,
+    first_element,
     integer_in,
     is_array,
     one_line,
@@ -79,7 +83,10 @@ def reset_names() -> None:
 def _refuse_unknown(cls: type, unknown: dict[str, Any]) -> None:
     """Keyword arguments that no class on the way knew."""
     for key in unknown:
-        raise ValueError(f"{cls.__name__}: got an unknown argument {key!r}")
+        known = [name for one in cls.__mro__[:-1] for name in signature(one.__init__).parameters]  # type: ignore[misc]
+        near = get_close_matches(key, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{cls.__name__}: got an unknown argument {key!r}{hint}")
 
 
 class Layer:
@@ -171,13 +178,13 @@ class Layer:
             input_shape = (at_least("input_dim", input_dim, 1),)
         if not autocast:
             self._input_kinds = ""
-        self._autocast = bool(autocast)
+        self._autocast = boolean("autocast", autocast)
         self.name = str(name) if name else _automatic_name(type(self))
         self._dtype, mixed = types_of(dtype)
         self._policy = MIXED if mixed else str(self._dtype.name)
         # Whether the core is asked for products of bfloat16.
         self._mixed = products_of(self._dtype, mixed)
-        self._trainable = bool(trainable)
+        self._trainable = boolean("trainable", trainable)
         self._own: list[tuple[Variable, bool]] = []
         self.built = False
         self._build_lock = ForkSafeLock()
@@ -207,7 +214,7 @@ class Layer:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
+        self._trainable = boolean("trainable", value)
         known = {id(variable) for variable, _ in self._own}
         self._own += [(one, one.trainable) for one in self._own_weights() if id(one) not in known]
         for variable, free in self._own:
@@ -244,7 +251,7 @@ class Layer:
         default_only("autocast", autocast, True, "a variable keeps its type")
         default_only("aggregation", aggregation, ("none", None), "there are no replicas of a variable")
         default_only("overwrite_with_gradient", overwrite_with_gradient, False, "optimizers update variables")
-        sizes = _weight_sizes(shape)
+        sizes, trainable = _weight_sizes(shape), boolean("trainable", trainable)
         kind = self._dtype if dtype is None else as_dtype("dtype", dtype, NUMBERS)
         if initializer is None:
             initializer = "glorot_uniform" if kind.kind == "f" else "zeros"
@@ -257,7 +264,7 @@ class Layer:
             values = _initializers.get(initializer)(sizes, "float64").astype(kind)
         short = name or f"weight_{len(self._own)}"
         variable = Variable(values, trainable and self._trainable, f"{self.name}/{short}")
-        self._own.append((variable, bool(trainable)))
+        self._own.append((variable, trainable))
         return variable
 
     def _members(self) -> tuple[dict[int, Variable], dict[int, tuple[str, Layer]]]:
@@ -406,7 +413,7 @@ class Layer:
             if kwargs or len(args) > 1 or x.mask is not None or x.lengths is not None:
                 x, kept = self._take_masks(x, args, kwargs)
         elif not self._takes_several:
-            raise ValueError(self._several(len(x)))
+            raise ValueError(self._several(x))
         at = spec.training or 0
         placed = 0 < at < len(args)
         if training is None:
@@ -484,7 +491,10 @@ class Layer:
             )
         if value is None:
             raise ValueError(f"inputs: expected data for layer {self.name!r}, got None")
-        array = as_array(value, name="inputs")
+        try:
+            array = as_array(value, name="inputs")
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{error}{_advice(value)}") from None
         if array.dtype != self._dtype and self._casts(array.dtype):
             array = array.astype(self._dtype)
         return Tensor(array)
@@ -508,7 +518,8 @@ class Layer:
     def _build_with(self, shape: Any, inside: bool = True) -> None:
         """Builds for inputs of ``shape``, layers inside too, unless it is built; a failing build leaves no weights."""
         if isinstance(shape, list) and not self._takes_several:
-            raise ValueError(self._several(len(shape)))
+            raise ValueError(self._several(shape))
+        check_shape("input_shape", shape if not isinstance(shape, dict) else list(shape.values()))
         with self._build_lock:
             if self.built:
                 return
@@ -534,11 +545,14 @@ class Layer:
             finally:
                 self._building = outside
 
-    def _several(self, count: int) -> str:
+    def _several(self, value: Any) -> str:
         """What to say where one input was expected and several came."""
+        expected = f"inputs: expected one array for layer {self.name!r}, got"
+        if isinstance(value, dict):
+            return f"{expected} a dict; take one of its arrays: {', '.join(map(repr, value))}"
         return (
-            f"inputs: expected one array for layer {self.name!r}, got a list of {count}; stack arrays of one shape, or "
-            "take return_state=True or merge_mode=None from the layer before"
+            f"{expected} a list of {len(value)}; stack arrays of one shape, or take return_state=True or "
+            "merge_mode=None from the layer before"
         )
 
     def _build_by_shape(self, shape: Any) -> None:
@@ -676,6 +690,18 @@ class DropoutSource:
     def set_state(self, state: dict[str, Any]) -> None:
         stream, call = (integer_in(name, state[name], 0, 2**63 - 1) for name in ("stream", "call"))
         self.stream, self.call = stream, call
+
+
+def _advice(value: Any) -> str:
+    """What a beginner can do about inputs that are no numbers."""
+    first = first_element(value)
+    if isinstance(first, str) or (isinstance(value, np.ndarray) and value.dtype.kind in "US"):
+        return "; TextVectorization turns texts into ids"
+    if isinstance(value, (list, tuple)) and isinstance(value[0], (list, tuple)):
+        return "; pad_sequences brings rows to one length"
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        return "; x.astype('float32') converts what holds nothing else"
+    return ""
 
 
 def _weight_sizes(shape: Any) -> tuple[int, ...]:

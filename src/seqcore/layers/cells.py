@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._validation import boolean
 from ..autograd import Tensor, record
 from .context import ContextWeights, run_context
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
@@ -167,7 +168,7 @@ class LSTMCell(Cell, LSTMWeights):
         implementation: int = 2,
         **kwargs: Any,
     ) -> None:
-        self.unit_forget_bias = bool(unit_forget_bias)
+        self.unit_forget_bias = boolean("unit_forget_bias", unit_forget_bias)
         super().__init__(**_arguments(locals(), "unit_forget_bias"), **kwargs)
 
 
@@ -205,7 +206,7 @@ class GRUCell(Cell, GRUWeights):
         implementation: int = 2,
         **kwargs: Any,
     ) -> None:
-        self.reset_after = bool(reset_after)
+        self.reset_after = boolean("reset_after", reset_after)
         super().__init__(**_arguments(locals(), "reset_after"), **kwargs)
 
 

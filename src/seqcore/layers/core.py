@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import NUMBERS, as_dtype, at_least, default_only, integer, real, seed_or_none
+from .._validation import NUMBERS, as_dtype, at_least, boolean, check_shape, default_only, integer, real, seed_or_none
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
 from .arguments import Shape, activation_name, as_mask, as_sizes, channels_last, check_rate, no_regularizers
 from .base import DropoutSource, Layer
@@ -169,11 +169,12 @@ class Dense(Layer):
         _no_adapters(lora_rank, lora_alpha, quantization_config)
         self.units = at_least("units", units, 1)
         self.activation = activation_name("activation", activation, (*ACTIVATIONS, "softmax"))
-        self.use_bias = bool(use_bias)
+        self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
         self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")
 
     def build(self, input_shape: Any) -> None:
+        check_shape("input_shape", input_shape)
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(
                 f"inputs: expected shape (batch, ..., features) for layer {self.name!r}, got {tuple(input_shape)}"
@@ -300,7 +301,7 @@ class Embedding(Layer):
         _no_adapters(lora_rank, lora_alpha, quantization_config)
         self.input_dim, self.output_dim = at_least("input_dim", input_dim, 1), at_least("output_dim", output_dim, 1)
         self.embeddings_initializer = _initializers.get(embeddings_initializer, "embeddings_initializer")
-        self.mask_zero = bool(mask_zero)
+        self.mask_zero = boolean("mask_zero", mask_zero)
         self.input_length = input_length
         if weights is not None:
             self._use_table(weights)
@@ -327,13 +328,17 @@ class Embedding(Layer):
         ids = inputs._array
         if ids.dtype.char not in "ilq":
             # The core checks the range of what it takes.
-            ids = ops.as_ids(inputs, "ids", self.input_dim)
+            ids = self._checked_ids(inputs)
         table = self.embeddings
-        if ids.ndim <= 2:
-            y = _core.embedding_forward(table._array, np.ascontiguousarray(ids) if ids.ndim else ids)
-        else:
-            y = _core.embedding_forward(table._array, np.ascontiguousarray(ids).reshape(-1))
-            y = y.reshape(*ids.shape, self.output_dim)
+        try:
+            if ids.ndim <= 2:
+                y = _core.embedding_forward(table._array, np.ascontiguousarray(ids) if ids.ndim else ids)
+            else:
+                y = _core.embedding_forward(table._array, np.ascontiguousarray(ids).reshape(-1))
+                y = y.reshape(*ids.shape, self.output_dim)
+        except ValueError:
+            self._checked_ids(inputs)
+            raise
         out = Tensor(y)
         if self.mask_zero:
             if inputs.lengths is not None:
@@ -354,6 +359,12 @@ class Embedding(Layer):
 
             record((out,), (table,), backward)
         return out
+
+    def _checked_ids(self, inputs: Tensor) -> Array:
+        try:
+            return ops.as_ids(inputs, "ids", self.input_dim)
+        except ValueError as error:
+            raise ValueError(f"{error}, in layer {self.name!r} of input_dim {self.input_dim}") from None
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         if not self.mask_zero:

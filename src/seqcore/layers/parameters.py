@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import at_least, default_only, seed_or_none
+from .._validation import at_least, boolean, default_only, seed_or_none
 from ..autograd import Tensor, Variable
 from .arguments import activation_name, check_rate, no_regularizers
 from .base import DropoutSource, Layer
@@ -89,7 +89,7 @@ class RecurrentWeights(Layer):
         self.activation = activation_name("activation", activation, ACTIVATIONS)
         if self._gated:
             self.recurrent_activation = activation_name("recurrent_activation", recurrent_activation, ACTIVATIONS)
-        self.use_bias = bool(use_bias)
+        self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
         self.recurrent_initializer = _initializers.get(recurrent_initializer, "recurrent_initializer")
         self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from .._validation import boolean
 from ..autograd import Tensor
 from .arguments import channels_last
 from .base import Array, Layer
@@ -26,7 +27,7 @@ class _GlobalPooling1D(Layer, ABC):
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         channels_last(data_format)
-        self.keepdims = bool(keepdims)
+        self.keepdims = boolean("keepdims", keepdims)
 
     def call(self, inputs: Tensor, mask: Any = None, lengths: Any = None) -> Tensor:
         if inputs.ndim != 3:

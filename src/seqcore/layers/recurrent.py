@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from .. import random as _random
-from .._validation import default_only, real
+from .._validation import boolean, default_only, real
 from ..autograd import (
     Gradient,
     Tensor,
@@ -192,16 +192,19 @@ class RecurrentLayer(RecurrentWeights):
         if input_dim is not None:
             kwargs.setdefault("input_shape", (input_length, input_dim))
         super().__init__(units, **kwargs)
-        self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
-        self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
-        self.zero_output_for_mask = bool(zero_output_for_mask)
+        self.return_sequences = boolean("return_sequences", return_sequences)
+        self.return_state = boolean("return_state", return_state)
+        self.go_backwards, self.stateful = boolean("go_backwards", go_backwards), boolean("stateful", stateful)
+        self.unroll = boolean("unroll", unroll)
+        self.zero_output_for_mask = boolean("zero_output_for_mask", zero_output_for_mask)
         self._state: list[Array] | None = None
         self._stddev = 0.0
 
     def _features(self, input_shape: Any) -> int:
         if isinstance(input_shape, list) or len(input_shape) != 3 or input_shape[2] is None:
             flat = not isinstance(input_shape, list) and len(input_shape) == 2
-            hint = "; a recurrent layer before it needs return_sequences=True" if flat else ""
+            hint = "; put an Embedding before it for ids, or return_sequences=True into the recurrent layer before it"
+            hint = hint if flat else ""
             got = f"{_text(input_shape)}{hint}"
             raise ValueError(f"inputs: expected shape (batch, time, features) for layer {self.name!r}, got {got}")
         return int(input_shape[2])
@@ -558,7 +561,7 @@ class LSTM(RecurrentLayer, LSTMWeights):
         implementation: int = 2,
         **kwargs: Any,
     ) -> None:
-        self.unit_forget_bias = bool(unit_forget_bias)
+        self.unit_forget_bias = boolean("unit_forget_bias", unit_forget_bias)
         _on_cpu(use_cudnn)
         super().__init__(**_arguments(locals(), "unit_forget_bias", "use_cudnn"), **kwargs)
 
@@ -606,7 +609,7 @@ class GRU(RecurrentLayer, GRUWeights):
         implementation: int = 2,
         **kwargs: Any,
     ) -> None:
-        self.reset_after = bool(reset_after)
+        self.reset_after = boolean("reset_after", reset_after)
         _on_cpu(use_cudnn)
         super().__init__(**_arguments(locals(), "reset_after", "use_cudnn"), **kwargs)
 

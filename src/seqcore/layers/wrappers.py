@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
-from .._validation import NUMBERS, default_only, real
+from .._validation import NUMBERS, check_shape, default_only, real
 from ..autograd import Tensor, Variable
 from .arguments import as_mask
 from .base import Layer
@@ -63,7 +63,7 @@ class Bidirectional(Layer):
     ) -> None:
         for name, one in (("layer", layer), ("backward_layer", backward_layer)):
             if not isinstance(one, RecurrentLayer) and not (one is None and name == "backward_layer"):
-                raise ValueError(f"{name}: expected a recurrent layer, got {type(one).__name__}")
+                raise ValueError(f"{name}: expected a recurrent layer, got {_what(one)}")
         if merge_mode not in _MERGES:
             raise ValueError(f"merge_mode: expected 'concat', 'sum', 'mul', 'ave' or None, got {merge_mode!r}")
         kwargs.setdefault("dtype", layer.dtype_policy)
@@ -283,6 +283,10 @@ class Bidirectional(Layer):
         return cls(**config)
 
 
+def _what(value: Any) -> str:
+    return f"the class {value.__name__}; call it" if isinstance(value, type) else type(value).__name__
+
+
 def _copy(layer: RecurrentLayer, prefix: str) -> RecurrentLayer:
     config = layer.get_config()
     config["name"] = prefix + config["name"]
@@ -318,7 +322,7 @@ class TimeDistributed(Layer):
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:
         if not isinstance(layer, Layer):
-            raise ValueError(f"layer: expected a Layer, got {type(layer).__name__}")
+            raise ValueError(f"layer: expected a Layer, got {_what(layer)}")
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(**kwargs)
         self.layer = layer
@@ -328,6 +332,7 @@ class TimeDistributed(Layer):
 
     def _step_shape(self, input_shape: Any) -> Any:
         """The shape that the layer inside gets."""
+        check_shape("input_shape", input_shape)
         if len(input_shape) < 2:
             raise ValueError(
                 f"inputs: expected shape (batch, time, ...) for layer {self.name!r}, got {tuple(input_shape)}"
@@ -336,8 +341,10 @@ class TimeDistributed(Layer):
 
     def build(self, input_shape: Any) -> None:
         shape = self._step_shape(input_shape)
-        if not self.layer.built:
+        try:
             self.layer._build_with(shape)
+        except ValueError as error:
+            raise ValueError(f"{error} (one step of {tuple(input_shape)} in layer {self.name!r})") from None
         self.built = True
 
     def call(self, inputs: Tensor, mask: Any = None, training: Any = False) -> Any:

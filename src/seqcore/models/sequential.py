@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import default_only
+from .._validation import check_shape, default_only
 from ..autograd import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.base import Layer
@@ -65,7 +65,7 @@ class Sequential(Model):
         """
         default_only("rebuild", rebuild, True, "the model always is what its layers are")
         if not isinstance(layer, Layer):
-            raise TypeError(f"layer: expected a Layer, got {type(layer).__name__}")
+            raise TypeError(f"layer: expected a Layer, got {_what(layer)}")
         if isinstance(layer, InputLayer):
             if self._stack or self._input_layer.value is not None:
                 raise ValueError(f"layer: expected the Input {layer.name!r} at the front of model {self.name!r}")
@@ -224,6 +224,7 @@ class Sequential(Model):
             raise ValueError(
                 f"input_shape: expected a shape for the layers of model {self.name!r}, got {input_shape!r}"
             )
+        check_shape("input_shape", input_shape)
         with self._build_lock:
             if not self.built:
                 self._build_stack(tuple(input_shape))
@@ -302,3 +303,11 @@ class Sequential(Model):
             super()._add_to_stream(stream)
         for layer in self._stack:
             layer._add_to_stream(stream)
+
+
+def _what(value: Any) -> str:
+    """What stands in the place of a layer, and what to do about it."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; call it"
+    name = type(value).__name__
+    return f"{name}; give the model its ids" if name == "TextVectorization" else name
