@@ -5,6 +5,7 @@ N: texts, T: time steps.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -49,7 +50,8 @@ class TextVectorization:
         output_sequence_length: T of every row; None takes the longest text of a call.
         vocabulary: the words in the order of their ids, instead of :meth:`adapt`, or the path of a text file with one
             word a line. The special tokens are put in front of it, unless it begins with "" and so has them.
-        ngrams, output_mode, pad_to_max_tokens, idf_weights, sparse, ragged, encoding: accepted at their defaults alone.
+        ngrams, output_mode, pad_to_max_tokens, idf_weights, sparse, ragged: accepted at their defaults alone.
+        encoding: of texts given as bytes, and of the file of a vocabulary.
         name: of the object.
         stop_words: words that are left out, after the cleaning.
         oov_token: stands for words outside the vocabulary; None leaves them out.
@@ -103,14 +105,13 @@ class TextVectorization:
             ("idf_weights", idf_weights, None, "texts become ids"),
             ("sparse", sparse, False, "texts become ids"),
             ("ragged", ragged, False, "rows are padded"),
-            ("encoding", encoding, ("utf-8", "utf8", "UTF-8"), "texts and files are UTF-8"),
         ):
             default_only(argument, given, default, reason)
         _check_choice("standardize", standardize, STANDARDIZE)
         _check_choice("split", split, _SPLIT)
         _check_choice("padding", padding, ("pre", "post"))
         _check_choice("truncating", truncating, ("pre", "post"))
-        self.name = str(name) if name else "text_vectorization"
+        self.name, self.encoding = str(name) if name else "text_vectorization", _known_encoding(encoding)
         for argument, value in (("max_tokens", max_tokens), ("output_sequence_length", output_sequence_length)):
             try:
                 if value is not None:
@@ -158,7 +159,7 @@ class TextVectorization:
         """
         default_only("batch_size", batch_size, None, "all texts are read, one by one")
         default_only("steps", steps, None, "all texts are read, one by one")
-        words = (word for text in as_texts(data) for word in self.tokens(text))
+        words = (word for text in as_texts(data, self.encoding) for word in self.tokens(text))
         self._vocabulary = Vocabulary.from_tokens(
             words, max_size=self.max_tokens, specials=self._specials, unknown=self.oov_token, ties="z to a"
         )
@@ -166,7 +167,10 @@ class TextVectorization:
     def set_vocabulary(self, vocabulary: Iterable[str] | PathLike, idf_weights: None = None) -> None:
         """Numbers the words in the order given, or the lines of a text file; see ``vocabulary`` of the class."""
         default_only("idf_weights", idf_weights, None, "texts become ids")
-        words = _read_vocabulary(vocabulary) if isinstance(vocabulary, (str, bytes, os.PathLike)) else list(vocabulary)
+        if isinstance(vocabulary, (str, bytes, os.PathLike)):
+            words = _read_vocabulary(vocabulary, self.encoding)
+        else:
+            words = list(vocabulary)
         if not words:
             raise ValueError("vocabulary: expected at least one word, got none")
         if words[:1] != [""]:
@@ -192,7 +196,7 @@ class TextVectorization:
 
     def tokens(self, text: str) -> list[str]:
         """The words of a text after cleaning and splitting, known or not."""
-        words = _SPLIT[self.split](STANDARDIZE[self.standardize](as_text("text", text)))
+        words = _SPLIT[self.split](STANDARDIZE[self.standardize](as_text("text", text, self.encoding)))
         return [word for word in words if word not in self.stop_words] if self.stop_words else words
 
     def encode(self, text: str) -> Ids:
@@ -204,7 +208,7 @@ class TextVectorization:
 
     def __call__(self, texts: Iterable[str]) -> NDArray[np.int32]:
         """(N, T) int32 ids of N texts."""
-        return self.pad([self.encode(text) for text in as_texts(texts)])
+        return self.pad([self.encode(text) for text in as_texts(texts, self.encoding)])
 
     def pad(self, sequences: Sequence[Any]) -> NDArray[np.int32]:
         """(N, T) int32: what :meth:`encode` gave for N texts, filled up and cut."""
@@ -248,7 +252,8 @@ class TextVectorization:
 
 
 _OPTIONS = (
-    "max_tokens", "standardize", "split", "output_sequence_length", "oov_token", "start_token", "padding", "truncating",
+    "max_tokens", "standardize", "split", "output_sequence_length", "encoding", "oov_token", "start_token", "padding",
+    "truncating",
 )  # fmt: skip
 
 
@@ -258,7 +263,7 @@ def _check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
         raise ValueError(f"{name}: expected {', '.join(map(repr, listed[:-1]))} or {listed[-1]!r}, got {value!r}")
 
 
-def _read_vocabulary(path: PathLike | bytes) -> list[str]:
+def _read_vocabulary(path: PathLike | bytes, encoding: str) -> list[str]:
     """The lines of a text file."""
     place = os.fsdecode(path)
     if not os.path.isfile(place):
@@ -266,11 +271,18 @@ def _read_vocabulary(path: PathLike | bytes) -> list[str]:
             f"vocabulary: expected a list of words, or the path of a file with one word a line, got {place!r}, "
             "which is no file"
         )
-    return [line.removesuffix("\r") for line in read_lines(place)]
+    return [line.removesuffix("\r") for line in read_lines(place, encoding=encoding)]
 
 
-def as_text(name: str, text: Any) -> str:
-    """One text; bytes are read as UTF-8.
+def _known_encoding(encoding: Any) -> str:
+    try:
+        return codecs.lookup(encoding).name
+    except (LookupError, TypeError):
+        raise ValueError(f"encoding: expected an encoding such as 'utf-8', got {short_repr(encoding)}") from None
+
+
+def as_text(name: str, text: Any, encoding: str = "utf-8") -> str:
+    """One text; bytes are decoded.
 
     Raises:
         TypeError: for what is no string, such as the NaN of a missing value.
@@ -279,14 +291,14 @@ def as_text(name: str, text: Any) -> str:
         return text
     if isinstance(text, bytes):
         try:
-            return text.decode()
+            return text.decode(encoding)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{name}: expected UTF-8, got other bytes ({error.reason})") from None
+            raise ValueError(f"{name}: expected {encoding.upper()}, got other bytes ({error.reason})") from None
     missing = "; leave missing values out" if text is None or text != text else ""
     raise TypeError(f"{name}: expected a string, got {short_repr(text)}{missing}")
 
 
-def as_texts(texts: Any) -> list[str]:
+def as_texts(texts: Any, encoding: str = "utf-8") -> list[str]:
     """N texts as strings, from a list, an array (N,) or (N, 1), a column of a data frame or any other iterable.
 
     Raises:
@@ -307,7 +319,7 @@ def as_texts(texts: Any) -> list[str]:
     for number, text in enumerate(texts):
         if isinstance(text, (list, tuple, np.ndarray)) and len(text) == 1:
             text = text[0]
-        found.append(as_text(f"texts[{number}]", text))
+        found.append(as_text(f"texts[{number}]", text, encoding))
     return found
 
 

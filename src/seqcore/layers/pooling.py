@@ -48,6 +48,8 @@ class _GlobalPooling1D(Layer, ABC):
         return False
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        if len(input_shape) != 3:
+            raise ValueError(f"inputs: expected shape (batch, time, features) for {self.name!r}, got {input_shape}")
         return (input_shape[0], 1, input_shape[2]) if self.keepdims else (input_shape[0], input_shape[2])
 
     def get_config(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ B: batch, T: time steps, D: input features, H: units.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .base import Layer
 from .building import output_shape
 from .context import ContextRNN
 from .recurrent import RecurrentLayer, run
-from .registry import deserialize, register, serialize
+from .registry import custom_classes, deserialize, register, serialize
 
 Array = NDArray[Any]
 
@@ -272,14 +273,16 @@ class Bidirectional(Layer):
         return config
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Bidirectional:
+    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Bidirectional:
+        """A new layer from a config; ``custom_objects`` holds further classes of layers by name."""
         config = dict(config)
         # The pattern's own name, from which those of both layers are made again.
         layer = {**config["layer"], "config": dict(config["layer"]["config"])}
         layer["config"]["name"] = layer["config"]["name"].removeprefix("forward_")
-        config["layer"] = deserialize(layer)
-        if config.get("backward_layer") is not None:
-            config["backward_layer"] = deserialize(config["backward_layer"])
+        with custom_classes(custom_objects):
+            config["layer"] = deserialize(layer)
+            if config.get("backward_layer") is not None:
+                config["backward_layer"] = deserialize(config["backward_layer"])
         return cls(**config)
 
 
@@ -347,7 +350,7 @@ class TimeDistributed(Layer):
             raise ValueError(f"{error} (one step of {tuple(input_shape)} in layer {self.name!r})") from None
         self.built = True
 
-    def call(self, inputs: Tensor, mask: Any = None, training: Any = False) -> Any:
+    def call(self, inputs: Tensor, training: Any = False, mask: Any = None) -> Any:
         self._step_shape(inputs.shape)
         x = ops.reshape(inputs, (-1, *inputs.shape[2:]))
         if mask is not None and mask.ndim > 2:
@@ -372,8 +375,10 @@ class TimeDistributed(Layer):
         return {**super().get_config(), "layer": serialize(self.layer)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> TimeDistributed:
-        return cls(**{**config, "layer": deserialize(config["layer"])})
+    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> TimeDistributed:
+        """A new layer from a config; ``custom_objects`` holds further classes of layers by name."""
+        with custom_classes(custom_objects):
+            return cls(**{**config, "layer": deserialize(config["layer"])})
 
 
 def _with_steps(y: Any, lead: tuple[int, ...], mask: Array | None) -> Any:

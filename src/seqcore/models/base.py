@@ -19,6 +19,7 @@ from ..autograd import Tensor
 from ..layers.arguments import as_sizes
 from ..layers.base import Build, Layer
 from ..layers.building import MOST_ZEROS, not_built, plain_zeros, unbuild, zeros
+from ..layers.registry import custom_classes
 from ..steps import structure
 from ..training import Trainable
 
@@ -175,6 +176,9 @@ class Model(Trainable):
         return y
 
     def _build(self, x: Any) -> None:
+        if not self._trainable:
+            # The layers came after the argument trainable=False.
+            self.trainable = False
         if type(self).build is not Model.build:
             self._inputs = Hidden("building")
             super()._build(x)
@@ -331,6 +335,12 @@ class Model(Trainable):
         if len(args) > len(names):
             raise ValueError(f"get_config: {type(self).__name__} takes *args; give it a get_config of its own")
         return {**dict(zip(names, args)), **kwargs}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """A new model from a config; ``custom_objects`` holds further classes of layers by name."""
+        with custom_classes(custom_objects):
+            return cls(**config)
 
     def save(
         self,

@@ -12,7 +12,7 @@ from ..autograd import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.base import Layer
 from ..layers.building import build_layer, not_built, output_shape, unbuild
-from ..layers.registry import deserialize, register, serialize
+from ..layers.registry import custom_classes, deserialize, register, serialize
 from ..steps import structure
 from ..training import single_input
 from .base import Hidden, Model, as_shape, depth
@@ -271,8 +271,10 @@ class Sequential(Model):
         return {"name": self.name, "layers": [serialize(layer) for layer in [*front, *self._stack]]}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        return cls([deserialize(one) for one in config["layers"]], name=config.get("name"))
+    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """A new model from a config; ``custom_objects`` holds further classes of layers by name."""
+        with custom_classes(custom_objects):
+            return cls([deserialize(one) for one in config["layers"]], name=config.get("name"))
 
     # ------------------------------------------------------------ streaming
 
