@@ -459,3 +459,34 @@ def test_bias_shapes_and_forget_gate() -> None:
     assert not plain.bias.numpy().any()
     assert after.bias.shape == (2, 3 * UNITS) and before.bias.shape == (3 * UNITS,)
     assert lstm.kernel.shape == (FEATURES, 4 * UNITS) and lstm.recurrent_kernel.shape == (UNITS, 4 * UNITS)
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize(
+    "make", [layers.SimpleRNN, layers.LSTM, layers.GRU, lambda n, **k: layers.ContextRNN(n, 2, **k)]
+)
+def test_zero_output_for_mask(make, backwards, sequences, stateful):
+    """Masked steps give zeros instead of the output before them; states and the other steps stay as they are."""
+    x, weight = np.random.default_rng(0).normal(size=(3, 5, 4)), np.random.default_rng(1).normal(size=(3, 5, 5))
+    mask = np.array([[1, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 1, 1, 1, 1]], bool)
+    options = {"return_sequences": sequences, "go_backwards": backwards, "return_state": True, "dtype": "float64"}
+    found = []
+    for zeros in (False, True):
+        layer = make(3, zero_output_for_mask=zeros, stateful=stateful, **options)
+        layer(x)
+        layer.set_weights([np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(layer.weights)])
+        layer.reset_states()
+        layer(x, mask=mask)
+        kept = mask[:, ::-1] if backwards else mask
+        kept = kept[..., None] if sequences else kept[:, -1:]
+        with GradientTape() as tape:
+            y, *states = layer(x, mask=mask)
+            scale = weight[:, :, : y.shape[-1]] if sequences else weight[:, 0, : y.shape[-1]]
+            loss = ops.reduce_sum(y * scale * np.where(kept, 1.0, float(zeros)))
+        found.append([np.where(kept, y, 0), *states, *map(np.asarray, tape.gradient(loss, layer.weights))])
+        if zeros:
+            assert not np.asarray(y)[~np.broadcast_to(kept, y.shape)].any()
+    for plain, zeroed in zip(*found, strict=True):
+        np.testing.assert_allclose(zeroed, plain, rtol=1e-12, atol=1e-13)

@@ -163,8 +163,8 @@ def run_context(
         y[:, :, h:] = s if shown is None else s * shown
         y = _flip(y, lengths) if scan_order else y
     else:
-        any_shown = None if shown is None else shown.any(axis=1)
-        y = np.concatenate([h_out, s_last if any_shown is None else s_last * any_shown], axis=1)
+        last_shown = None if shown is None else shown[:, 0 if reverse else -1]
+        y = np.concatenate([h_out, s_last if last_shown is None else s_last * last_shown], axis=1)
     out = Tensor(y)
     tensors = [Tensor(h_last), Tensor(s_last)] if states else []
     if saved is None:
@@ -179,7 +179,7 @@ def run_context(
             dy = with_features(_flip(dy, lengths) if scan_order and sequences else dy)
             dh, ds_out = with_features(dy[..., :h]), dy[..., h:]
             if not sequences:
-                ds_out = ds_out if any_shown is None else ds_out * any_shown
+                ds_out = ds_out if last_shown is None else ds_out * last_shown
                 ds_last = ds_out if ds_last is None else ds_last + ds_out
                 ds_out = None
         djoined, dweights, dstarts, dsteps = _core.recurrent_backward(
