@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import initializers, language, layers, ops, sampling, text
+from seqcore import initializers, language, layers, losses, metrics, ops, sampling, text
 from seqcore.beam import beam_search
 from seqcore.seq2seq import PairBatches, Seq2Seq
 from seqcore.tokens import Tokenizer
+from seqcore.windows import skipgram_batches
 
 ROWS, BIASES, LABELS, INPUTS = np.zeros((9, 2)), np.zeros(9), np.array([[1], [4]]), np.ones((2, 2))
 IDS = np.arange(40) % 5
@@ -30,6 +31,10 @@ def pairs(**options: Any) -> Any:
 
 def build_model(**options: Any) -> Any:
     return language.build_model(**{"vocabulary_size": 5, "units": 2, "layers": 1, **options})
+
+
+def skipgrams(**options: Any) -> Any:
+    return skipgram_batches(**{"ids": IDS, "batch_size": 4, "num_skips": 2, "skip_window": 1, **options})
 
 
 def search(**options: Any) -> Any:
@@ -126,6 +131,12 @@ WHOLE: list[tuple[Callable[..., Any], str]] = [
     (lambda **kw: PAIRS.translate(["a"], **kw), "beam_width"),
     (lambda **kw: PAIRS.translate(["a"], **kw), "batch_size"),
     (pairs, "batch_size"),
+    *((lambda cls=cls, **kw: cls(**kw), "ignore_class")
+      for cls in (losses.SparseCategoricalCrossentropy, metrics.SparseCategoricalCrossentropy)),
+    *((lambda cls=cls, **kw: cls(**kw), "k")
+      for cls in (metrics.TopKCategoricalAccuracy, metrics.SparseTopKCategoricalAccuracy)),
+    *((lambda cls=cls, **kw: cls(**kw), "num_sampled") for cls in (losses.NCELoss, losses.SampledSoftmaxLoss)),
+    *((skipgrams, name) for name in ("batch_size", "num_skips", "skip_window", "seed")),
     (search, "width"),
     (search, "length"),
     (search, "end"),
@@ -157,6 +168,9 @@ FINITE: list[tuple[Callable[..., Any], str]] = [
     (generate, "noise"),
     (lambda **kw: Seq2Seq("ab", "xy", 2, 2, **kw), "dropout"),
     (layers.LSTM(2, stateful=True).reset_states, "stddev"),
+    (metrics.BinaryAccuracy, "threshold"),
+    *((cls, "label_smoothing") for cls in (losses.BinaryCrossentropy, losses.CategoricalCrossentropy,
+                                           metrics.BinaryCrossentropy, metrics.CategoricalCrossentropy)),
 ]  # fmt: skip
 
 # Arguments that are True or False.
@@ -176,6 +190,9 @@ FLAGS: list[tuple[Callable[..., Any], str]] = [
     (layers.Layer, "autocast"),
     (lambda **kw: layers.Layer().add_weight((1,), **kw), "trainable"),
     (lambda **kw: ops.argmax([1.0], **kw), "keepdims"),
+    *((cls, "from_logits") for cls in (losses.BinaryCrossentropy, losses.CategoricalCrossentropy,
+                                       losses.SparseCategoricalCrossentropy, metrics.CategoricalCrossentropy)),
+    (skipgrams, "continuous"),
     (Tokenizer, "lower"),
     (pairs, "shuffle"),
     (lambda **kw: Seq2Seq("ab", "xy", 2, 2, **kw), "lower"),
@@ -199,7 +216,7 @@ def named(place: tuple[Callable[..., Any], str]) -> str:
 @pytest.mark.parametrize("place", WHOLE, ids=named)
 def test_whole_numbers(place: tuple[Callable[..., Any], str]) -> None:
     call, name = place
-    for value in (*NO_NUMBERS, 1.5, 2.0, np.float32(2), np.array([1]), -1):
+    for value in (*NO_NUMBERS, 1.5, 2.0, np.float32(2), np.array([1]), *(() if name == "ignore_class" else (-1,))):
         refuses(call, name, value)
 
 

@@ -282,6 +282,14 @@ DTYPES = {
     "function": lambda dtype: seqcore.initializers.get(lambda shape, dtype: np.ones(shape))((2,), dtype),
     "pad_sequences": lambda dtype: seqcore.pad_sequences([[1]], dtype=dtype),
     "step_weights": lambda dtype: step_weights("mean", (2,), dtype=dtype),
+    "loss": lambda dtype: seqcore.losses.MeanSquaredError(dtype=dtype),
+    "loss of classes": lambda dtype: seqcore.losses.SparseCategoricalCrossentropy(dtype=dtype),
+    "metric": lambda dtype: seqcore.metrics.BinaryAccuracy(dtype=dtype),
+    "metric of a loss": lambda dtype: seqcore.metrics.MeanSquaredError(dtype=dtype),
+    "Bidirectional": lambda dtype: seqcore.layers.Bidirectional(LSTM(2), dtype=dtype),
+    "TimeDistributed": lambda dtype: seqcore.layers.TimeDistributed(Dense(2), dtype=dtype),
+    "Model": lambda dtype: seqcore.Model(dtype=dtype),
+    "KeyedVectors": lambda dtype: seqcore.KeyedVectors(2, dtype=dtype),
     "build_model": lambda dtype: build_model(5, 2, 1, dtype=dtype),
 }
 
@@ -309,6 +317,29 @@ def test_masked_arrays_are_refused(wrap: Callable[[object], object]) -> None:
     for call in (Tensor, Variable, Dense(2), ops.reduce_sum, ops.relu, ops.softmax, Variable(np.ones((1, 2))).assign):
         with pytest.raises(TypeError, match=r"\A(value|inputs): expected an array without a mask, got a MaskedArray"):
             call(hidden)
+
+
+@pytest.mark.parametrize("hidden", [np.ma.masked_array([[1, 0]], [[False, True]])], ids=["masked"])
+def test_masked_arrays_are_refused_beside_the_inputs(hidden: object) -> None:
+    x = np.ones((1, 2, 3))
+    places = {
+        "mask": [
+            lambda: LSTM(2)(x, mask=hidden),
+            lambda: seqcore.layers.Softmax()(x[..., 0], mask=hidden),
+            lambda: seqcore.layers.TimeDistributed(Dense(2))(x, mask=hidden),
+            lambda: Embedding(3, 2)([[1, 2]], mask=hidden),
+        ],
+        "lengths": [lambda: LSTM(2)(x, lengths=hidden)],
+        "indices": [lambda: ops.gather(x, hidden)],
+        "ids": [lambda: seqcore.text.check_ids(hidden)],
+        "x": [lambda: seqcore.to_categorical(hidden)],
+        "true_classes": [lambda: seqcore.sampling.uniform_candidate_sampler(hidden, 2, 1, True, 9)],
+        "unigrams": [lambda: seqcore.sampling.UnigramTable(hidden[0])],  # type: ignore[index]
+    }
+    for name, calls in places.items():
+        for call in calls:
+            with pytest.raises(TypeError, match=rf"\A{name}: expected an array without a mask, got a MaskedArray"):
+                call()
 
 
 def test_ragged_lists_are_refused_in_one_line() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ._validation import axes_of as axes_of
 from ._validation import axis_of as axis_of
+from ._validation import refuse_masked
 from .autograd import Backward, IndexedSlices, Tensor, floatx, record
 
 Array = NDArray[Any]
@@ -140,7 +141,12 @@ def as_ids(value: Any, name: str, bound: int) -> Array:
         ValueError: naming ``name`` for NaN, fractions and numbers out of range.
         TypeError: for what is no number.
     """
-    ids = value._array if isinstance(value, Tensor) else np.asarray(value)
+    # Not as_array: float32 holds no large ids.
+    refuse_masked(name, value)
+    try:
+        ids = value._array if isinstance(value, Tensor) else np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
     if ids.dtype != np.int64 and ids.dtype != np.int32:
         if ids.dtype.kind == "f" or not ids.size:
             if not np.isfinite(ids).all() or (ids != np.floor(ids)).any():

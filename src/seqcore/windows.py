@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import at_least
+from ._validation import at_least, boolean
 from .text import Ids, check_ids
 
 Batch = tuple[Ids, Ids]
@@ -133,7 +133,7 @@ def skipgram_batches(
     if batch % skips:
         raise ValueError(f"batch_size: expected a multiple of num_skips = {skips}, got {batch_size}")
     centres = batch // skips
-    step = centres + (0 if continuous else 2 * width + 1)
+    step = centres + (0 if boolean("continuous", continuous) else 2 * width + 1)
     return _SkipGrams(ids, centres, width, step, skips, at_least("seed", seed, 0))
 
 

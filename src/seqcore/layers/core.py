@@ -14,7 +14,18 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import NUMBERS, as_dtype, at_least, boolean, check_shape, default_only, integer, real, seed_or_none
+from .._validation import (
+    NUMBERS,
+    as_dtype,
+    at_least,
+    boolean,
+    check_shape,
+    default_only,
+    integer,
+    real,
+    refuse_masked,
+    seed_or_none,
+)
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, gradient_home, is_recording, record
 from .arguments import Shape, activation_name, as_mask, as_sizes, channels_last, check_rate, no_regularizers
 from .base import DropoutSource, Layer
@@ -377,6 +388,7 @@ class Embedding(Layer):
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
         """One boolean for each id, or for each time step of ids with more axes."""
+        refuse_masked("mask", mask)
         array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
         return np.ascontiguousarray(array, bool) if array.shape == shape else as_mask(array, shape)
 
@@ -584,6 +596,7 @@ class Softmax(Layer):
         return ops.where(mask, ops.softmax(ops.where(mask, inputs, never), self.axis), np.zeros((), inputs.dtype))
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        refuse_masked("mask", mask)
         array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
         fits = array.ndim <= len(shape) and all(n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1]))
         if array.dtype.kind not in NUMBERS or not (fits or array.shape == shape[:2]):

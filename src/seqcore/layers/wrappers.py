@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
-from .._validation import NUMBERS, check_shape, default_only, real
+from .._validation import NUMBERS, check_shape, default_only, real, refuse_masked
 from ..autograd import Tensor, Variable
 from .arguments import as_mask
 from .base import Layer
@@ -358,6 +358,7 @@ class TimeDistributed(Layer):
         return _with_steps(self.layer(x, training=training), inputs.shape[:2], mask)
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        refuse_masked("mask", mask)
         array: Array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
         if array.ndim < 3 or array.dtype.kind not in NUMBERS:
             return as_mask(array, shape)

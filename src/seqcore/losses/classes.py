@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import at_least
+from .._validation import at_least, boolean, integer, real
 from ..autograd import Array, Gradient, Tensor, as_array, is_recording
 from .base import BuiltIn, Loss, OverAxis, Singles
 from .formulas import (
@@ -48,9 +48,8 @@ class _Smoothed(OverAxis):
         dtype: DTypeLike | None,
     ) -> None:
         super().__init__(axis, name, reduction, dtype)
-        if not 0.0 <= label_smoothing <= 1.0:
-            raise ValueError(f"label_smoothing: expected 0...1, got {label_smoothing!r}")
-        self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
+        self.label_smoothing = real("label_smoothing", label_smoothing, 0, 1)
+        self.from_logits = boolean("from_logits", from_logits)
 
     def get_config(self) -> dict[str, Any]:
         own = {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
@@ -170,8 +169,8 @@ class SparseCategoricalCrossentropy(OverAxis):
         dtype: DTypeLike | None = None,
     ) -> None:
         super().__init__(axis, name, reduction, dtype)
-        self.from_logits = bool(from_logits)
-        self.ignore_class = None if ignore_class is None else int(ignore_class)
+        self.from_logits = boolean("from_logits", from_logits)
+        self.ignore_class = None if ignore_class is None else integer("ignore_class", ignore_class)
 
     def _singles(self, y_true: Any, y_pred: Array, mask: Array | None) -> Singles:
         x = self._to_last(y_pred)

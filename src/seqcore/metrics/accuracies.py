@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import at_least
+from .._validation import at_least, real
 from ..autograd import Array, as_array
 from ..losses import ids_of, mask_of, same_shape
 from .base import Average, PairMean
@@ -52,7 +52,7 @@ class BinaryAccuracy(PairMean):
         self, name: str | None = "binary_accuracy", dtype: DTypeLike | None = None, threshold: float = 0.5
     ) -> None:
         super().__init__(name, dtype)
-        self.threshold = float(threshold)
+        self.threshold = real("threshold", threshold)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         t, x = same_shape(y_true, y_pred)
