@@ -388,7 +388,7 @@ def test_nothing_in_between_where_nothing_is_overridden(monkeypatch):
     [
         ("train_step", None, "train_step: expected a dict of logs, got NoneType"),
         ("train_step", {"loss": np.ones(3)}, r"train_step: expected a number for 'loss', got shape \(3,\)"),
-        ("train_step", {"loss": "low"}, "train_step: expected numbers, got str"),
+        ("train_step", {"loss": "low"}, "train_step: expected numbers, got 'low'"),
         ("test_step", [1.0], "test_step: expected a dict of logs, got list"),
         ("compute_metrics", 1.0, "compute_metrics: expected a dict of logs, got float"),
         ("compute_loss", 1.0, "compute_loss: expected a scalar Tensor, got float"),

@@ -8,8 +8,9 @@ import warnings
 import numpy as np
 import pytest
 
-from seqcore import Sequential, layers, losses, random
+from seqcore import Sequential, layers, losses, metrics, random
 from seqcore.autograd import GradientTape, Tensor, Variable
+from seqcore.steps import fused_tail
 
 EPS = 1e-7
 REDUCTIONS = ["mean", "sum", "batch_mean", "none"]
@@ -422,6 +423,15 @@ def test_dtype_of_a_loss_is_that_of_its_result(dtype, given):
     expected = losses.SparseCategoricalCrossentropy(from_logits=True)([0, 1, 2], x.astype(dtype))
     assert float(value) == float(expected)
     assert losses.MeanSquaredError(dtype=dtype)(x, x.astype(given) + 1).dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loss_of_the_layers_type_is_fused(dtype):
+    model = Sequential([layers.Input((3,)), layers.Dense(5), layers.Dense(4, dtype=dtype)])
+    for own, fused in ((None, True), (dtype, True), ({"float32": "float64", "float64": "float32"}[dtype], False)):
+        loss = losses.SparseCategoricalCrossentropy(from_logits=True, dtype=own)
+        model.compile("sgd", loss, metrics=[metrics.SparseCategoricalAccuracy(dtype=own)])
+        assert (fused_tail(model) is not None) is fused
 
 
 def test_fit_computes_the_loss_in_its_type():

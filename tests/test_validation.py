@@ -16,6 +16,8 @@ from seqcore._validation import default_only, short_repr
         ("auto", "auto"),
         (False, (False, "auto")),
         ("auto", (False, "auto")),
+        (np.int64(1), 1),
+        (np.False_, False),
     ],
 )
 def test_the_default_is_accepted(value, default):

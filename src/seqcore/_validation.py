@@ -182,7 +182,7 @@ def default_only(name: str, value: Any, default: Any, reason: str) -> None:
     for allowed in accepted:
         if value is allowed:
             return
-        numbers = isinstance(value, (int, float)) and isinstance(allowed, (int, float))
+        numbers = isinstance(value, (int, float, np.number, np.bool_)) and isinstance(allowed, (int, float))
         if (numbers or type(value) is type(allowed)) and value == allowed:
             return
     raise ValueError(f"{name}: expected {accepted[0]!r} ({reason}), got {short_repr(value)}")

@@ -229,9 +229,6 @@ def fused_tail(model: Trainable) -> tuple[list[Layer], Dense, list[Layer]] | Non
     if type(loss) not in known or loss.axis != -1 or loss.reduction == "none":  # type: ignore[union-attr]
         return None
     assert isinstance(loss, losses.SparseCategoricalCrossentropy)
-    # The fused operation computes in the type of the layer.
-    if loss.dtype is not None or any(metric.dtype is not None for metric, _ in model._tracker.metrics):
-        return None
     for metric, _ in model._tracker.metrics:
         # An accuracy also counts the steps that the loss ignores, of which the fused operation knows nothing.
         follows = type(metric) is SparseCategoricalAccuracy and loss.ignore_class is None
@@ -245,6 +242,9 @@ def fused_tail(model: Trainable) -> tuple[list[Layer], Dense, list[Layer]] | Non
     if not isinstance(dense, Dense) or type(dense) is not Dense:
         return None
     if dense.activation != ("linear" if loss.from_logits or after else "softmax"):
+        return None
+    # The fused operation computes in the type of the layer.
+    if {loss.dtype, *(metric.dtype for metric, _ in model._tracker.metrics)} - {None, dense.dtype}:
         return None
     return layers, dense, after
 

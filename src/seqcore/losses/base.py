@@ -41,8 +41,11 @@ class Loss:
     2.0
     """
 
+    # The type of its own, if it has one.
+    dtype: str | None = None
+
     def __init__(self, name: str | None = None, reduction: str | None = "mean", dtype: DTypeLike | None = None) -> None:
-        self.dtype: str | None = None if dtype is None else as_dtype("dtype", dtype).name
+        self.dtype = None if dtype is None else as_dtype("dtype", dtype).name
         self.reduction = standard_reduction(reduction)
         self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 

@@ -30,9 +30,11 @@ class Metric:
     """
 
     direction: str | None = None
+    # The type of its own, if it has one.
+    dtype: str | None = None
 
     def __init__(self, dtype: DTypeLike | None = None, name: str | None = None) -> None:
-        self.dtype: str | None = None if dtype is None else as_dtype("dtype", dtype).name
+        self.dtype = None if dtype is None else as_dtype("dtype", dtype).name
         self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
