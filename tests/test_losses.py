@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from seqcore import Sequential, layers, losses, metrics, random
+from seqcore import Sequential, layers, losses, metrics, ops, random
 from seqcore.autograd import GradientTape, Tensor, Variable
 from seqcore.steps import fused_tail
 
@@ -444,3 +444,122 @@ def test_fit_computes_the_loss_in_its_type():
         found.append(model.train_on_batch(x, y))
     assert found[1] != float(np.float32(found[1]))
     assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+# --- targets, predictions, weights and masks of different ranks -------------------------------------------------------
+
+
+class Own(losses.Loss):
+    def call(self, y_true, y_pred):
+        return (y_true - y_pred) ** 2
+
+
+RANKS = [((6,), (6, 1)), ((6, 1), (6,)), ((6, 1), (6, 1)), ((6,), (6,)), ((2, 3), (2, 3, 1)), ((2, 3, 1), (2, 3))]
+WAYS = {
+    "function": lambda t, p: (t - p) ** 2,
+    "class": Own(),
+    "scalar": lambda t, p: ops.reduce_mean((t - p) ** 2),
+    "mse": "mse",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64", "uint8", "int8", "bool"])
+@pytest.mark.parametrize("target, output", RANKS, ids=str)
+def test_ranks_that_differ_by_an_axis_of_one(target, output, kind, way):
+    """(B,) targets of a (B, 1) output are compared element by element, never as a (B, B) table."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, target).astype(kind)
+    p = Tensor(rng.normal(size=output))
+    flat, wanted = p.numpy().ravel(), y.ravel().astype(float)
+    loss = losses.get(WAYS[way])
+    with GradientTape() as tape:
+        tape.watch(p)
+        value = loss(y, p)
+    assert value.shape == () and float(value) == pytest.approx(np.mean((flat - wanted) ** 2), rel=1e-6)
+    np.testing.assert_allclose(tape.gradient(value, p).numpy().ravel(), 2 * (flat - wanted) / 6, rtol=1e-6)
+    # Weights of the samples; a loss that is a mean already is multiplied by their mean, as in Keras.
+    weight = rng.uniform(1, 2, target[0])
+    each = np.repeat(weight, 6 // target[0])
+    right = np.mean((flat - wanted) ** 2) * weight.mean() if way == "scalar" else np.mean(each * (flat - wanted) ** 2)
+    for shaped in (weight, weight[:, None]):
+        assert float(loss(y, p, sample_weight=shaped)) == pytest.approx(right, rel=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "batch_mean", "none"])
+@pytest.mark.parametrize("carried", ["mask", "lengths", "argument", None])
+@pytest.mark.parametrize("weighted", [None, "rows", "steps"])
+def test_a_scalar_under_weights_and_masks(reduction, carried, weighted):
+    """A function that returns the mean itself: times the reduced weights of the valid steps, as in Keras."""
+    rng = np.random.default_rng(2)
+    y, p = rng.normal(size=(2, 5, 1)), Tensor(rng.normal(size=(2, 5, 1)))
+    kept = np.arange(5) < np.array([[3], [5]])
+    if carried == "mask":
+        p.mask = kept
+    if carried == "lengths":
+        p.lengths = np.array([3, 5])
+    weight = {None: None, "rows": np.array([2.0, 3.0]), "steps": rng.uniform(1, 2, (2, 5))}[weighted]
+    loss = losses.LossFunctionWrapper(WAYS["scalar"], reduction)
+    with GradientTape() as tape:
+        tape.watch(p)
+        value = loss(y, p, sample_weight=weight, mask=kept if carried == "argument" else None)
+    mean = np.mean((y - p.numpy()) ** 2)
+    if carried is None and weight is None:
+        factor = np.array(1.0)
+    else:
+        # Without a mask the weights count as they were given.
+        factor = np.ones((2, 5)) if weight is None else weight if carried is None else np.broadcast_to(
+            weight if weight.ndim == 2 else weight[:, None], (2, 5)
+        )  # fmt: skip
+        factor = factor if carried is None else np.where(kept, factor, 0)
+        count = factor.size if carried is None else kept.sum()
+        factor = {"mean": factor.sum() / count, "sum": factor.sum(), "batch_mean": factor.sum() / 2}.get(
+            reduction, factor
+        )
+    np.testing.assert_allclose(value.numpy(), mean * factor, rtol=1e-6)
+    gradient = tape.gradient(value, p).numpy()
+    np.testing.assert_allclose(gradient, np.sum(factor) * 2 * (p.numpy() - y) / 10, rtol=1e-6)
+
+
+def test_a_loss_of_each_row_under_a_mask_is_named():
+    p = Tensor(np.zeros((2, 5, 1)))
+    p.mask = np.ones((2, 5), bool)
+    loss = losses.get(lambda t, q: ops.reduce_sum((t - q) ** 2, axis=(1, 2)))
+    with pytest.raises(ValueError, match=r"one loss per step, \(2, 5\), under a mask or lengths, got shape \(2,\)"):
+        loss(np.zeros((2, 5, 1)), p)
+
+
+@pytest.mark.parametrize("ids", [[0.0, 1.5], [0.0, np.nan], [np.inf, 1.0]])
+@pytest.mark.parametrize("masked", [False, True])
+def test_class_ids_are_whole_numbers(ids, masked):
+    """In losses and metrics alike; what a mask hides may be anything."""
+
+    p = np.full((2, 3), 1 / 3)
+    for make in (
+        losses.SparseCategoricalCrossentropy(),
+        metrics.SparseCategoricalAccuracy(),
+        metrics.SparseTopKCategoricalAccuracy(1),
+        metrics.SparseCategoricalCrossentropy(),
+    ):
+        hidden = np.isfinite(ids) & (np.floor(ids) == ids)
+        if masked:
+            assert np.isfinite(float(make(ids, p, mask=hidden)))
+        else:
+            with pytest.raises(ValueError, match="y_true: expected whole numbers as class ids"):
+                make(ids, p)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=1.5), "ignore_class: "),
+        (lambda: losses.SparseCategoricalCrossentropy(ignore_class="pad"), "ignore_class: "),
+        (lambda: losses.SampledSoftmaxLoss(5, ignore_class=True), "ignore_class: "),
+        (lambda: losses.SampledSoftmaxLoss(2.5), "num_sampled: "),
+        (lambda: losses.CategoricalCrossentropy(label_smoothing="much"), "label_smoothing: "),
+        (lambda: losses.BinaryCrossentropy(label_smoothing=np.nan), "label_smoothing: "),
+    ],
+)
+def test_numbers_of_losses(make, message):
+    with pytest.raises(ValueError, match=f"^{message}expected"):
+        make()

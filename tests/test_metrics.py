@@ -290,3 +290,54 @@ def test_top_k_of_sorted_ids():
     ids = np.arange(20) % 5
     plain = metrics.SparseTopKCategoricalAccuracy(k=3)(ids, scores)
     assert metrics.SparseTopKCategoricalAccuracy(k=3, from_sorted_ids=True)(ids, np.argsort(-scores, -1)) == plain
+
+
+@pytest.mark.parametrize(
+    "target, output", [((6,), (6, 1)), ((6, 1), (6,)), ((2, 3), (2, 3, 1)), ((2, 3, 1), (2, 3))], ids=str
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_metrics_of_the_user_never_compare_a_table(target, output, weighted):
+    """Functions and classes get targets and predictions of one rank, also where a mask rides along."""
+    import seqcore as sc
+
+    rng = np.random.default_rng(5)
+    y, p = rng.normal(size=target), rng.normal(size=output)
+
+    class Absolute(metrics.Metric):
+        total = count = 0.0
+
+        def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
+            error = np.abs(np.asarray(y_true) - np.asarray(y_pred))
+            assert error.size == np.size(y_true) == np.size(y_pred) and (sample_weight is not None) is weighted
+            self.total, self.count = self.total + error.sum(), self.count + error.size
+
+        def result(self):
+            return self.total / self.count
+
+        def reset_state(self):
+            self.total = self.count = 0.0
+
+    class Given(sc.Model):
+        def call(self, inputs):
+            return inputs
+
+    model = Given()
+    function = lambda t, q: np.abs(t - q)  # noqa: E731
+    model.compile("sgd", "mse", **{"weighted_metrics" if weighted else "metrics": [function, Absolute(name="own")]})
+    weight = rng.uniform(1, 2, target[0])
+    given = {"sample_weight": weight} if weighted else {}
+    _, by_function, by_class = model.evaluate(p, y, verbose=0, batch_size=2, **given)
+    errors = np.abs(y.ravel() - p.ravel())
+    each = np.repeat(weight, 6 // target[0]) if weighted else np.ones(6)
+    assert by_function == pytest.approx(np.average(errors, weights=each), rel=1e-5)
+    assert by_class == pytest.approx(errors.mean(), rel=1e-5)
+
+
+def test_one_number_cannot_be_weighted():
+    import seqcore as sc
+
+    model = sc.Sequential([sc.layers.Input((2,)), sc.layers.Dense(1)])
+    model.compile("sgd", "mse", weighted_metrics=[lambda t, p: np.abs(t - p).mean()])
+    assert np.isfinite(model.evaluate(np.ones((4, 2)), np.ones(4), verbose=0)).all()
+    with pytest.raises(ValueError, match="weighted_metrics: expected '<lambda>' to return a value to weight"):
+        model.evaluate(np.ones((4, 2)), np.ones(4), sample_weight=np.ones(4), verbose=0)

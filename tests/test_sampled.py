@@ -350,6 +350,35 @@ def test_metrics_are_those_of_the_full_softmax():
     assert logs["loss"][0] > 2 * loss
 
 
+@pytest.mark.parametrize("ignored", [0, 7, -1])
+@pytest.mark.parametrize("kind", MODEL_LOSSES)
+def test_accuracy_counts_the_steps_that_the_loss_ignores(kind, ignored):
+    """As with every other loss, and in training as in evaluation."""
+    rng = np.random.default_rng(3)
+    x, y = rng.integers(0, 30, (4, 6)), rng.integers(0, 30, (4, 6))
+    y[rng.random((4, 6)) < 0.4] = ignored
+    model = sc.Sequential([sc.layers.Embedding(30, 8), sc.layers.LSTM(8, return_sequences=True), sc.layers.Dense(30)])
+    model.compile(
+        sc.optimizers.SGD(0.0), MODEL_LOSSES[kind](10, ignore_class=ignored), metrics=["accuracy", "perplexity"]
+    )
+    model(x)
+    # Predictions that are often right, at ignored steps too.
+    logits = model(x).numpy()
+    y = np.where(rng.random((4, 6)) < 0.5, np.where(y == ignored, y, logits.argmax(-1)), y)
+    shifted = -10.0 * np.arange(30) if ignored < 0 else 10.0 * (np.arange(30) == ignored)
+    model.layers[-1].bias.assign(shifted.astype(np.float32))
+    logits = model(x).numpy().astype(np.float64)
+    right = (logits.argmax(-1) == y).mean()
+    kept = y != ignored
+    losses = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, np.where(kept, y, 0)[..., None], -1)[..., 0]
+    for row in (
+        model.train_on_batch(x, y),
+        model.evaluate(x, y, verbose=0),
+        model.evaluate(x, y, batch_size=1, verbose=0),
+    ):
+        assert row[1] == pytest.approx(right) and row[2] == pytest.approx(np.exp(losses[kept].mean()), rel=1e-4)
+
+
 def test_another_loss_after_a_sampled_one():
     model = model_of(sc.losses.NCELoss(20))
     model.train_on_batch(IDS, IDS)

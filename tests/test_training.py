@@ -32,7 +32,9 @@ def step_of(model, x, y, fused, **given):
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "batch_mean"])
-@pytest.mark.parametrize("case", ["plain", "softmax", "activation", "lengths", "mask", "weights", "ignored", "nested"])
+@pytest.mark.parametrize(
+    "case", ["plain", "softmax", "activation", "lengths", "mask", "weights", "ignored", "ignored outside", "nested"]
+)
 def test_fused_equals_eager(rng, reduction, case):
     model = language_model(mask_zero=case == "mask")
     probabilities = case in ("softmax", "activation")
@@ -46,12 +48,14 @@ def test_fused_equals_eager(rng, reduction, case):
         model.add(models.Sequential([last]))
     x, y = ids(rng, 4, 6), ids(rng, 4, 6)
     model(x)
-    ignore = 3 if case == "ignored" else None
+    ignore = {"ignored": 3, "ignored outside": -1}.get(case)
+    if case == "ignored outside":
+        y[0, 1:3] = y[2, 0] = -1
     model.compile(
         "sgd",
         losses.SparseCategoricalCrossentropy(from_logits=not probabilities, reduction=reduction, ignore_class=ignore),
-        metrics=["perplexity"] * (case != "weights") + ["accuracy"] * (case != "ignored"),
-        weighted_metrics=[metrics.SparseCategoricalAccuracy("weighted")] if case != "ignored" else ["perplexity"],
+        metrics=["perplexity"] * (case != "weights") + ["accuracy"],
+        weighted_metrics=[metrics.SparseCategoricalAccuracy("weighted")] + ["perplexity"] * case.startswith("ignored"),
     )
     given = {}
     if case == "lengths":
@@ -81,7 +85,7 @@ def test_when_the_fused_path_is_taken():
     assert tail(model, logits_loss(), [metrics.SparseTopKCategoricalAccuracy()]) is None
     assert tail(model, logits_loss(axis=1)) is None
     assert tail(model, logits_loss(ignore_class=0), ["perplexity"]) is not None
-    assert tail(model, logits_loss(ignore_class=0), ["accuracy"]) is None
+    assert tail(model, logits_loss(ignore_class=0), ["accuracy"]) is not None
 
     class Own(models.Sequential):
         def call(self, inputs, training=None, mask=None, lengths=None):

@@ -165,12 +165,12 @@ class CosineDecay(LearningRateSchedule):
         self.warmup_steps = real("warmup_steps", warmup_steps, 0.0)
 
     def __call__(self, step: int) -> float:
-        start = self.initial_learning_rate
+        start, passed = self.initial_learning_rate, float(step)
         if self.warmup_target is not None:
             if step < self.warmup_steps:
                 return start + (self.warmup_target - start) * (step / self.warmup_steps)
-            start, step = self.warmup_target, step - int(self.warmup_steps)
-        cosine = 0.5 * (1.0 + math.cos(math.pi * min(step, self.decay_steps) / self.decay_steps))
+            start, passed = self.warmup_target, step - self.warmup_steps
+        cosine = 0.5 * (1.0 + math.cos(math.pi * min(passed, self.decay_steps) / self.decay_steps))
         return start * ((1.0 - self.alpha) * cosine + self.alpha)
 
 

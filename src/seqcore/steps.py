@@ -168,15 +168,24 @@ class Tracker:
         self.loss.total, self.loss.count = self.loss.total + loss * weight, self.loss.count + weight
 
     def update(self, y: Any, y_pred: Any, weight: Any) -> None:
-        """Takes one batch into the metrics."""
+        """Takes one batch into the metrics; those of the user get targets and predictions of one rank."""
         for metric, weighted in self.metrics:
-            metric.update_state(y, y_pred, sample_weight=weight if weighted else None)
+            pair = (y, y_pred) if type(metric).__module__.startswith("seqcore.") else _pair(y, y_pred)
+            metric.update_state(*pair, sample_weight=weight if weighted else None)
 
     def logs(self) -> dict[str, float]:
         """{"loss": ..., metric: ...}"""
         logs = {"loss": self.loss.result()}
         logs.update((name, metric.result()) for name, (metric, _) in zip(self.names, self.metrics))
         return logs
+
+
+def _pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
+    """:func:`losses.same_rank` with the mask or lengths of ``y_pred`` on what comes out."""
+    targets, outputs = losses.same_rank(y, y_pred)
+    if outputs is not y_pred and isinstance(outputs, Tensor):
+        outputs.mask, outputs.lengths = y_pred.mask, y_pred.lengths
+    return targets, outputs
 
 
 def as_logs(hook: str, logs: Any) -> dict[str, float]:
@@ -230,9 +239,7 @@ def fused_tail(model: Trainable) -> tuple[list[Layer], Dense, list[Layer]] | Non
         return None
     assert isinstance(loss, losses.SparseCategoricalCrossentropy)
     for metric, _ in model._tracker.metrics:
-        # An accuracy also counts the steps that the loss ignores, of which the fused operation knows nothing.
-        follows = type(metric) is SparseCategoricalAccuracy and loss.ignore_class is None
-        if not follows and not _same_entropy(metric, loss):
+        if type(metric) is not SparseCategoricalAccuracy and not _same_entropy(metric, loss):
             return None
     layers = model._chain()
     after: list[Layer] = []
@@ -412,7 +419,7 @@ class Step:
         if training and isinstance(self._model.loss, losses.SampledLoss) and not self._own_loss:
             raise ValueError(
                 f"loss: expected for {type(self._model.loss).__name__} a model that ends in a Dense layer without "
-                "activation, class ids as targets, and no metrics but accuracy and perplexity"
+                "activation, class ids as targets, no metrics but accuracy and perplexity, and no own compute_metrics"
             )
 
     def _metrics_can_follow(self, batch: Batch) -> bool:
@@ -450,11 +457,13 @@ class Step:
         assert isinstance(function, losses.SparseCategoricalCrossentropy)
         sampled = function if training and isinstance(function, losses.SampledLoss) else None
         steps = mask = losses.mask_of(hidden, targets.shape)
-        if function.ignore_class is not None:
+        ignored = function.ignore_class
+        # The class at steps that do not count, where padding may be any number.
+        filling = ignored if ignored is not None and 0 <= ignored < dense.units else 0
+        if ignored is not None:
             mask = _counted(function, targets, hidden)
         if mask is not None:
-            # Where it does not count, padding may be any number.
-            targets = np.where(mask, targets, 0)
+            targets = np.where(mask, targets, filling)
         sampled_loss = _sampled_loss(sampled, hidden, dense, targets, batch.weight, mask) if sampled else None
         if sampled_loss is not None and not tracker.metrics:
             return sampled_loss, lambda: tracker.add_loss(float(sampled_loss), _loss_weight(function, batch, mask))
@@ -464,15 +473,18 @@ class Step:
             if out[0] is None or (dense.bias is not None and out[1] is None):
                 out = None
         # The metrics of a sampled loss are those of the full softmax, without gradients.
-        plain = (lambda t: t) if sampled_loss is None else _without_tape
+        values = (lambda t: t) if sampled_loss is None else _without_tape
+        weighting = (batch.weight, mask, function.reduction)
+        if ignored is not None:
+            # An accuracy counts the steps that the loss ignores: their class must reach the kernel, with weight 0.
+            weights = losses.step_weights(function.reduction, targets.shape, batch.weight, mask, hidden.dtype)
+            weighting = (weights, None, "sum")
         loss, correct = ops.linear_softmax_cross_entropy(
-            plain(hidden),
-            plain(dense.kernel),
-            plain(dense.bias),
+            values(hidden),
+            values(dense.kernel),
+            values(dense.bias),
             targets,
-            batch.weight,
-            mask,
-            function.reduction,
+            *weighting,
             return_correct=True,
             out=out,
             mixed=dense._mixed,
@@ -485,7 +497,11 @@ class Step:
             for metric, weighted in tracker.metrics:
                 sample_weight = batch.weight if weighted else None
                 if isinstance(metric, SparseCategoricalAccuracy):
-                    metric.update_correct(correct.numpy(), _fused_weight(steps, sample_weight, targets.shape))
+                    right = correct.numpy()
+                    if ignored is not None and ignored != filling:
+                        # A class that does not exist is never the right one.
+                        right = right & mask
+                    metric.update_correct(right, _fused_weight(steps, sample_weight, targets.shape))
                 elif isinstance(metric, Perplexity):
                     weight = _fused_weight(mask, sample_weight, targets.shape)
                     total = float(targets.size if weight is None else weight.sum())

@@ -573,7 +573,7 @@ def _listed(name: str, value: Any) -> list[Any]:
 def _check_entropy(metric: _metrics.Metric, loss: _losses.Loss | None) -> None:
     """A cross-entropy metric that takes logits for probabilities, or the other way round, would give nonsense."""
     own = getattr(metric, "loss", None)
-    if own is None or type(own) is not type(loss):
+    if own is None or not isinstance(loss, type(own)):
         return
     mine, theirs = getattr(own, "from_logits", None), getattr(loss, "from_logits", None)
     if mine != theirs:

@@ -18,7 +18,17 @@ from .classes import (
     serialize,
     sparse_categorical_crossentropy,
 )
-from .targets import class_ids, expand_to, ids_of, mask_of, same_shape, standard_reduction, step_weights
+from .targets import (
+    class_ids,
+    expand_to,
+    ids_of,
+    mask_of,
+    same_rank,
+    same_shape,
+    standard_reduction,
+    step_weights,
+    whole_ids,
+)
 
 __all__ = [
     "BinaryCrossentropy",
@@ -39,9 +49,11 @@ __all__ = [
     "ids_of",
     "mask_of",
     "mean_squared_error",
+    "same_rank",
     "same_shape",
     "serialize",
     "sparse_categorical_crossentropy",
     "standard_reduction",
     "step_weights",
+    "whole_ids",
 ]

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from .._validation import as_dtype
 from ..autograd import Array, Gradient, Tensor, as_array, is_recording, record
-from .targets import float_array, mask_of, standard_reduction, step_weights
+from .targets import expand_to, float_array, mask_of, same_rank, standard_reduction, step_weights
 
 # What a built-in loss hands over: the single losses (S), the way back from the weight of each single loss in the scalar
 # (S) to the gradients of (y_true, y_pred), and which single losses count (S, bool; None: all).
@@ -31,7 +31,9 @@ class Loss:
         dtype: "float32" or "float64": predictions are cast to it first, and the result has it; by default that of the
             predictions.
 
-    A subclass defines ``call(y_true, y_pred)``, which returns the single losses as a Tensor.
+    A subclass defines ``call(y_true, y_pred)``, which returns the single losses as a Tensor, or one number. Where the
+    ranks of the two differ by a last axis of size 1, ``call`` gets them with one rank, as functions do in Keras: (B,)
+    targets of a (B, 1) output come as (B, 1).
 
     >>> from seqcore.autograd import Tensor
     >>> class Doubled(Loss):
@@ -66,13 +68,40 @@ class Loss:
             A scalar Tensor, or one of shape S for the reduction "none".
         """
         y_pred = self._cast(y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred)))
-        singles = self.call(y_true, y_pred)
+        singles = self.call(*same_rank(y_true, y_pred))
         if not isinstance(singles, Tensor):
             raise TypeError(f"{self.name}: expected call to return a Tensor, got {type(singles).__name__}")
         losses = singles.numpy()
+        if not losses.ndim:
+            return self._weigh_scalar(singles, sample_weight, mask_of(y_pred, y_pred.shape[:2], mask))
+        masked = mask is not None or y_pred.mask is not None or y_pred.lengths is not None
+        if masked and losses.ndim == 1 and y_pred.ndim > 2:
+            raise ValueError(
+                f"{self.name}: expected one loss per step, {y_pred.shape[:2]}, under a mask or lengths, got shape "
+                f"{losses.shape}; let the reduction add the steps up"
+            )
         kept = mask_of(y_pred, losses.shape, mask)
         result, weights = self._reduce(losses, sample_weight, kept)
         record((result,), (singles,), lambda dy: (_weigh(weights, dy),))
+        return result
+
+    def _weigh_scalar(self, loss: Tensor, sample_weight: Any, kept: Array | None) -> Tensor:
+        """A loss that is reduced already, times the reduced weights, as in Keras: their mean over the valid steps, or
+        their sum."""
+        if sample_weight is None and kept is None:
+            return loss
+        shape = np.shape(sample_weight) if kept is None else kept.shape
+        weights = np.ones(shape) if sample_weight is None else expand_to("sample_weight", sample_weight, shape)
+        weights = np.broadcast_to(weights, shape).astype(np.float64)
+        if kept is not None:
+            weights[~kept] = 0
+        if self.reduction != "none":
+            valid = weights.size if kept is None else int(np.count_nonzero(kept))
+            divisor = {"mean": valid, "batch_mean": shape[0] if shape else 1}.get(self.reduction, 1)
+            weights = np.asarray(weights.sum() / max(divisor, 1))
+        weights = weights.astype(loss.dtype)
+        result = Tensor(np.asarray(loss.numpy() * weights))
+        record((result,), (loss,), lambda dy: (np.asarray(_weigh(weights, dy).sum()),))
         return result
 
     def _cast(self, y_pred: Any) -> Any:

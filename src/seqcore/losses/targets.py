@@ -111,6 +111,22 @@ def ids_of(y_true: Any, shape: tuple[int, ...]) -> Array:
     return ids
 
 
+def whole_ids(y_true: Any, shape: tuple[int, ...], mask: Array | None = None) -> Array:
+    """Class ids of that shape that are whole numbers; those where ``mask`` is False are not looked at.
+
+    Raises:
+        ValueError: for fractions and NaN.
+    """
+    ids = ids_of(y_true, shape)
+    if ids.dtype.kind == "f":
+        whole = np.isfinite(ids) & (ids == np.floor(ids))
+        if mask is not None:
+            whole |= ~mask
+        if not whole.all():
+            raise ValueError(f"y_true: expected whole numbers as class ids, got {ids[~whole].flat[0]}")
+    return ids
+
+
 def class_ids(y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | None = None) -> Array:
     """Checked class ids of ``shape``, int32.
 
@@ -124,19 +140,39 @@ def class_ids(y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | N
     >>> class_ids([[2.0], [0.0]], 3, (2,))
     array([2, 0], dtype=int32)
     """
-    ids = ids_of(y_true, shape)
+    ids = whole_ids(y_true, shape, mask)
     if mask is not None:
         ids = np.where(mask, ids, 0)
-    if ids.dtype.kind == "f":
-        whole = np.isfinite(ids) & (ids == np.floor(ids))
-        if not whole.all():
-            raise ValueError(f"y_true: expected whole numbers as class ids, got {ids[~whole].flat[0]}")
     if ids.size:
         low, high = ids.min(), ids.max()
         if low < 0 or high >= classes:
             bad = low if low < 0 else high
             raise ValueError(f"y_true: expected class ids 0...{classes - 1}, got {int(bad)}")
     return ids.astype(np.int32, copy=False)
+
+
+def same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Targets and predictions as functions of the user get them, which would broadcast (B,) and (B, 1) to a table.
+
+    Args:
+        y_true: targets; a last axis of size 1 may be missing, or be too much. Booleans and integers whose arithmetic
+            would wrap around become numbers of the type of y_pred.
+        y_pred: the predictions, a Tensor or an array.
+
+    Returns:
+        Both with one rank where they differ by such an axis, otherwise as they are.
+
+    >>> [one.shape for one in same_rank(np.zeros(3), np.zeros((3, 1)))]
+    [(3, 1), (3, 1)]
+    """
+    t: Any = y_true if isinstance(y_true, Tensor) else as_array(y_true, name="y_true")
+    if t.dtype.kind in "bu" or (t.dtype.kind == "i" and t.dtype.itemsize < 4):
+        t = as_array(t).astype(y_pred.dtype)
+    if t.ndim == y_pred.ndim + 1 and t.shape[-1] == 1:
+        return (t, y_pred[:, None]) if y_pred.ndim == 1 else (t[..., 0], y_pred)
+    if y_pred.ndim == t.ndim + 1 and y_pred.shape[-1] == 1:
+        return (t[:, None], y_pred) if t.ndim == 1 else (t, y_pred[..., 0])
+    return t, y_pred
 
 
 def same_shape(y_true: Any, y_pred: Array) -> tuple[Array, Array]:

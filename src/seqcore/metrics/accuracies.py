@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from .._validation import at_least, real
 from ..autograd import Array, as_array
-from ..losses import ids_of, mask_of, same_shape
+from ..losses import mask_of, same_shape, whole_ids
 from .base import Average, PairMean
 
 
@@ -95,7 +95,7 @@ class SparseCategoricalAccuracy(PairMean):
         return y_pred.shape[:-1]
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
-        return np.asarray(ids_of(y_true, y_pred.shape[:-1]) == y_pred.argmax(axis=-1))
+        return np.asarray(whole_ids(y_true, y_pred.shape[:-1], mask) == y_pred.argmax(axis=-1))
 
     def update_correct(self, correct: Any, weights: Any = None) -> None:
         """Takes in whether each prediction (S) was right, where a fused operation knows it already."""
@@ -121,8 +121,8 @@ class SequenceAccuracy(Average):
         x = as_array(y_pred)
         if x.ndim != 3:
             raise ValueError(f"y_pred: expected shape (batch, time, classes), got {x.shape}")
-        right = ids_of(y_true, x.shape[:2]) == x.argmax(axis=-1)
         kept = mask_of(y_pred, x.shape[:2], mask)
+        right = whole_ids(y_true, x.shape[:2], kept) == x.argmax(axis=-1)
         self.update_values((right if kept is None else right | ~kept).all(axis=1), sample_weight)
 
 
@@ -166,8 +166,10 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         if self.from_sorted_ids:
-            return np.asarray((y_pred[..., : self.k] == ids_of(y_true, y_pred.shape[:-1])[..., None]).any(axis=-1))
-        return _among_top(ids_of(y_true, y_pred.shape[:-1]), y_pred, self.k)
+            return np.asarray(
+                (y_pred[..., : self.k] == whole_ids(y_true, y_pred.shape[:-1], mask)[..., None]).any(axis=-1)
+            )
+        return _among_top(whole_ids(y_true, y_pred.shape[:-1], mask), y_pred, self.k)
 
     def update_correct(self, correct: Any, weights: Any = None) -> None:
         """Takes in whether each target (S) was among the k largest."""

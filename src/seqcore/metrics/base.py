@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from .._validation import as_dtype
 from ..autograd import Array, Tensor, as_array
-from ..losses import expand_to, mask_of
+from ..losses import expand_to, mask_of, same_rank
 
 
 class Metric:
@@ -146,7 +146,8 @@ class MeanMetricWrapper(PairMean):
     """The mean of what a function ``f(y_true, y_pred, **arguments)`` returns.
 
     Args:
-        fn: called with the targets and the predictions (an array); returns single values.
+        fn: called with the targets and the predictions, arrays of one rank where they differ by a last axis of size 1;
+            returns single values, or one number for the batch.
         name, dtype: see :class:`Metric`.
         kwargs: passed on to ``fn``.
     """
@@ -158,9 +159,12 @@ class MeanMetricWrapper(PairMean):
         self._fn, self._kwargs = fn, kwargs
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        values = as_array(self._fn(y_true, self._cast(y_pred), **self._kwargs))
-        kept = mask_of(y_pred, values.shape, mask) if values.ndim else None
-        self.update_values(values, sample_weight if values.ndim else None, kept)
+        values = as_array(self._fn(*same_rank(y_true, self._cast(y_pred)), **self._kwargs))
+        if not values.ndim and sample_weight is not None:
+            raise ValueError(
+                f"weighted_metrics: expected {self.name!r} to return a value to weight for each sample, got one number"
+            )
+        self.update_values(values, sample_weight, mask_of(y_pred, values.shape, mask) if values.ndim else None)
 
     def get_config(self) -> dict[str, Any]:
         raise ValueError(f"metric: the function {self.name!r} cannot be written to a file; use a Metric class")

@@ -94,9 +94,9 @@ def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
         if found is None:
             raise ValueError(f"metric: expected one of accuracy, {', '.join(sorted(_CLASSES))}, got {identifier!r}")
         made: Metric = found(name=identifier)
-        if isinstance(made, Crossentropy) and loss is not None and type(loss) is type(made.loss):
-            known = {"from_logits", "ignore_class", "axis"}
-            made = found(name=identifier, **{k: v for k, v in loss.get_config().items() if k in known})
+        if isinstance(made, Crossentropy) and isinstance(loss, type(made.loss)):
+            known = ("from_logits", "ignore_class", "axis")
+            made = found(name=identifier, **{name: getattr(loss, name) for name in known if hasattr(loss, name)})
         return made
     if inspect.isclass(identifier) and issubclass(identifier, Metric):
         plain: Metric = identifier()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core, schedules
-from .._validation import default_only, integer_in, real, short_repr
+from .._validation import at_least, default_only, integer_in, real, short_repr
 from ..autograd import Array, Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
 from ..schedules import LearningRateSchedule
 
@@ -176,9 +176,7 @@ class Optimizer:
 
     @iterations.setter
     def iterations(self, value: int) -> None:
-        if isinstance(value, bool) or int(value) != value or value < 0:
-            raise ValueError(f"iterations: expected an int >= 0, got {value!r}")
-        self._iterations = int(value)
+        self._iterations = at_least("iterations", value, 0)
 
     # --- variables and slots ---
 
