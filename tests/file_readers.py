@@ -177,7 +177,7 @@ READERS: dict[str, Reader] = {
         lambda f: text.read_words(f / "a", "<eos>"), {"a": _SENTENCES.encode()}, ("read_words",), packed=True
     ),
     "iterate_words": Reader(
-        lambda f: sum(map(len, text.iterate_words(f / "a", 50))),
+        lambda f: sum(map(len, text.iterate_words(f / "a", 4096))),
         {"a": _SENTENCES.encode()},
         ("iterate_words", "open_plain"),
         packed=True,

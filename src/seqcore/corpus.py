@@ -5,7 +5,6 @@ N, S: words and sentences of a text.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .saving.files import describe_foreign_file
+from .text.files import path_of
 
 Array = NDArray[Any]
 Sentences = Iterable[Sequence[str]]
@@ -104,8 +105,14 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> Text:
     check_one(sentences, corpus_file, name)
     if corpus_file is None:
         return _number(sentences, name)
-    path = path_of(corpus_file)
-    raw, counts = _core.count_words(path)
+    path = path_of(corpus_file, "corpus_file")
+    try:
+        raw, counts = _core.count_words(path)
+    except ValueError:
+        foreign = describe_foreign_file(path)
+        if foreign is None:
+            raise
+        raise ValueError(f"corpus_file: expected plain text, got {path!r}, {foreign}") from None
     if not raw:
         raise ValueError(f"corpus_file: expected words, got none in {path!r}")
     try:
@@ -125,16 +132,6 @@ def check_one(sentences: Any, corpus_file: Any, name: str) -> None:
     if (sentences is None) == (corpus_file is None):
         given = "neither" if sentences is None else "both"
         raise TypeError(f"{name}, corpus_file: expected one of the two, got {given}")
-
-
-def path_of(corpus_file: Any) -> str:
-    """The path as a string."""
-    if not isinstance(corpus_file, (str, bytes, os.PathLike)):
-        raise TypeError(f"corpus_file: expected a path, got {corpus_file!r:.60}")
-    path = os.fsdecode(corpus_file)
-    if "\0" in path:
-        raise ValueError(f"corpus_file: expected a path without NUL, got {path!r}")
-    return path
 
 
 def _number(sentences: Any, name: str) -> Text:

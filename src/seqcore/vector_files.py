@@ -7,7 +7,6 @@ or a word that does not end is given up, and every error is one ValueError that 
 from __future__ import annotations
 
 import codecs
-import json
 import os
 import re
 import zlib
@@ -88,10 +87,19 @@ def _reading(path: io.Path, max_bytes: int | None) -> Iterator[_Source]:
         try:
             yield _Source(path_of(path), file, size)
         except ValueError as error:
-            described = None if size is None else describe_foreign_file(path)
+            described = None if size is None else _describe_file(path_of(path))
             if described is None:
                 raise
             raise ValueError(f"{path_of(path)}: expected a file of word vectors, got {described}") from error
+
+
+def _describe_file(place: str) -> str | None:
+    """What a file without word vectors in text or binary form is."""
+    with open(place, "rb") as file:
+        start = file.read(16)
+    if start[8:9] == b"{":
+        return "a safetensors file; KeyedVectors.load reads those of KeyedVectors.save"
+    return describe_foreign_file(place)
 
 
 class _Rows:
@@ -487,13 +495,12 @@ def _describe_other_vectors(place: str) -> str | None:
 
 def _mapped(place: str) -> NDArray[Any]:
     """The array ``vectors`` of a safetensors file that the library has found whole."""
-    with open(place, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(length)).get("vectors", {})
-    if entry.get("dtype") != "F32" or not all(entry.get("shape", [0])):
-        raise ValueError(f"{place}: expected float32 vectors to map, got {entry.get('dtype')} {entry.get('shape')}")
-    start = 8 + length + int(entry["data_offsets"][0])
-    return np.memmap(place, "<f4", "r", start, tuple(entry["shape"]))
+    entry = read_header(place)[0].get("vectors")
+    if entry is None:
+        raise ValueError(f"{place}: expected an array 'vectors', got a file without it")
+    if entry.dtype != "F32" or not all(entry.shape):
+        raise ValueError(f"{place}: expected float32 vectors to map, got {entry.dtype} of shape {entry.shape}")
+    return np.memmap(place, "<f4", "r", entry.start, entry.shape)
 
 
 def _check_finite(place: str, vectors: Floats, words: Sequence[str]) -> None:

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from . import _core, io
 from ._validation import FixedAttributes, at_least, default_only, short_repr
 from .callbacks.progress import is_terminal, write
-from .corpus import Corpus, Sentences, Text, TrimRule, check_one, encode_file, kept, path_of, read
+from .corpus import Corpus, Sentences, Text, TrimRule, check_one, encode_file, kept, read
 from .keyed_table import one_file
+from .text.files import path_of
 from .vectors import KeyedVectors
 from .word2vec_settings import CONSTANTS, Constant, Schedule, Setting, Settings, integer, keep_limits, number, truth
 
@@ -480,7 +481,7 @@ class Word2Vec(FixedAttributes):
         self._need_words()
         check_one(sentences, corpus_file, name)
         if corpus_file is not None:
-            return encode_file(path_of(corpus_file), self.words)
+            return encode_file(path_of(corpus_file, "corpus_file"), self.words)
         return read(sentences, None, name).encode(self.words)
 
     # --- training ---
@@ -738,6 +739,8 @@ class Word2Vec(FixedAttributes):
         default_only("mmap", mmap, None, "training writes to the vectors; KeyedVectors.load maps files")
         default_only("rethrow", rethrow, False, "errors are raised")
         tensors, texts = io.read_tensors(fname)
+        if texts.get("format") == "seqcore-vectors":
+            raise ValueError(f"{os.fspath(fname)}: expected a file of Word2Vec.save, got one for KeyedVectors.load")
         try:
             if texts["seqcore"] != "word2vec" or texts["version"] != "1":
                 raise ValueError(f"{texts['seqcore']!r}, version {texts['version']!r}")

@@ -17,6 +17,7 @@ from .._validation import default_only
 from ..autograd import Array, GradientTape
 from ..batches import make_batch, plain
 from ..saving.files import atomic_write
+from ..text.files import read_text
 from .base import Callback, Logs
 
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._columns, self._rows = ["epoch"], []
         if self.append and os.path.exists(self.filename):
-            with open(self.filename, newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file, delimiter=self.sep)
+            reader = csv.DictReader(io.StringIO(read_text(self.filename), newline=""), delimiter=self.sep)
+            try:
                 self._rows = list(reader)
                 names = list(reader.fieldnames or ["epoch"])
+            except csv.Error as error:
+                raise ValueError(f"filename: expected a CSV file, got {self.filename!r} ({error})") from None
             if "epoch" not in names or None in names or any(None in row for row in self._rows):
                 raise ValueError(f"filename: expected a CSV file with a column epoch, got {self.filename!r}")
             self._columns = names

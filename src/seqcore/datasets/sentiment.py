@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import at_least
+from .._validation import at_least, short_repr
 from ..saving.numpy_files import open_archive, read_member, read_npy
-from ..text.files import PathLike, open_plain, read_json, read_lines, read_text, unpacked_limit
+from ..text.files import PathLike, read_json, read_lines, read_text, unpacked_limit
 
 LABELS = ("negative", "positive")
 
@@ -229,23 +229,24 @@ def load_airline(folder: PathLike, *, max_bytes: int | None = None) -> LabelledT
         raise ValueError(f"folder: expected {' or '.join(names)} in {str(folder)!r} or its folder airline, got neither")
     known = {"positive": 1, "1": 1, "negative": 0, "0": 0, "neutral": None}
     texts, labels = [], []
+    content = read_text(path, max_bytes=max_bytes)
     try:
-        with open_plain(path, max_bytes) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            for column in ("airline_sentiment", "text"):
-                if column not in (rows.fieldnames or ()):
-                    raise ValueError(f"expected columns airline_sentiment and text, got no {column!r}")
-            for row in rows:
-                label, text = (row["airline_sentiment"] or "").strip().lower(), row["text"]
-                if label not in known or text is None:
-                    raise ValueError(
-                        f"line {rows.line_num}: expected positive, negative, neutral, 1 or 0 and a text, got {label!r}"
-                    )
-                if known[label] is not None:
-                    texts.append(text)
-                    labels.append(int(known[label] or 0))
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"{path}: {error}") from None
+        rows = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+        for column in ("airline_sentiment", "text"):
+            if (rows.fieldnames or ()).count(column) != 1:
+                raise ValueError(f"{path}: expected columns airline_sentiment and text, got no {column!r} or two")
+        for row in rows:
+            label, text = (row["airline_sentiment"] or "").strip().lower(), row["text"]
+            if label not in known or text is None or None in row:
+                got = f"{len(row[None])} cells too many" if None in row else short_repr(label)
+                raise ValueError(
+                    f"{path}, line {rows.line_num}: expected positive, negative, neutral, 1 or 0 and a text, got {got}"
+                )
+            if known[label] is not None:
+                texts.append(text)
+                labels.append(int(known[label] or 0))
+    except csv.Error as error:
+        raise ValueError(f"{path}: expected a CSV file, got one that is not ({error})") from None
     return _labelled(str(path), texts, labels)
 
 

@@ -12,7 +12,7 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
@@ -46,7 +46,7 @@ def path_of(path: Any, name: str = "path") -> str:
         raise TypeError(f"{name}: expected a path, got {short_repr(path)}")
     place = os.fsdecode(path)
     if not place or "\0" in place:
-        raise ValueError(f"{name}: expected a path without NUL, got {place!r}")
+        raise ValueError(f"{name}: expected a path that is not empty and has no NUL, got {place!r}")
     return place
 
 
@@ -200,7 +200,8 @@ def read_words(path: PathLike, end_of_line: str | None = None, *, max_bytes: int
     """
     words: list[str] = []
     known: dict[str, str] = {}  # equal words are one string: a text is mostly words that came before
-    for piece in _word_pieces(path, _PIECE, end_of_line, max_bytes):
+    # Read to its end first: a file that unpacks to too much is refused before its words take any memory.
+    for piece in _words_of(list(_texts(path, _PIECE, max_bytes)), path_of(path), end_of_line):
         words += map(known.setdefault, piece, piece)
     return words
 
@@ -217,12 +218,13 @@ def iterate_words(path: PathLike, size: int = _PIECE, *, max_bytes: int | None =
         ValueError: the file is no UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
-    return _word_pieces(path, at_least("size", size, 1), None, max_bytes)
+    return _words_of(_texts(path, at_least("size", size, 1), max_bytes), path_of(path), None)
 
 
-def _word_pieces(path: PathLike, size: int, end_of_line: str | None, max_bytes: int | None) -> Iterator[list[str]]:
+def _words_of(pieces: Iterable[str], place: str, end_of_line: str | None) -> Iterator[list[str]]:
+    """The words of each piece of a text."""
     rest, last = "", "\n"
-    for piece in _texts(path, size, max_bytes):
+    for piece in pieces:
         if not piece:
             continue
         text, last = rest + piece, piece[-1]
@@ -237,9 +239,7 @@ def _word_pieces(path: PathLike, size: int, end_of_line: str | None, max_bytes: 
         # A word goes on in the next piece unless white space ends this one.
         rest = "" if last.isspace() else words.pop()
         if len(rest) > _LONGEST_WORD:
-            raise ValueError(
-                f"{path_of(path)}: expected words of at most {_LONGEST_WORD:,} characters, got a longer one"
-            )
+            raise ValueError(f"{place}: expected words of at most {_LONGEST_WORD:,} characters, got a longer one")
         if words:
             yield words
     end = [rest] if rest else []
