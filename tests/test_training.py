@@ -445,6 +445,10 @@ def test_stateful_models(rng):
     after = model.get_layer_state()
     np.testing.assert_array_equal(model.layers[1].states[0].numpy(), state_after)
     assert str(before) == str(after)
+    # predict goes on from the state that it left; reset_states lets it start anew, with another batch size too.
+    with pytest.raises(ValueError, match="expected the batch size 1"):
+        model.predict(x, batch_size=2, verbose=0)
+    model.reset_states()
     outputs = model.predict(np.concatenate([x[:2, :3], x[:2, 3:]]), batch_size=2, verbose=0)
     plain = language_model()
     plain.build((None, None))
@@ -536,3 +540,52 @@ def test_no_warning_on_the_way(rng):
         model = language_model(dropout=0.2)
         model.compile("adam", logits_loss(), metrics=["accuracy"])
         model.fit(ids(rng, 8, 4), ids(rng, 8, 4), batch_size=3, verbose=0)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: [layers.LSTM(4, stateful=True)],
+    lambda: [layers.GRU(4, stateful=True, return_sequences=True), layers.SimpleRNN(3, stateful=True)],
+    lambda: [models.Sequential([layers.ContextRNN(3, 2, stateful=True)])],
+], ids=["lstm", "two", "nested"])  # fmt: skip
+def test_predict_goes_on_from_its_own_state(make, rng):
+    """As in Keras: step by step it gives the whole sequence; training and evaluation have states of their own."""
+    x = rng.normal(size=(2, 6, 3)).astype(np.float32)
+    y = rng.normal(size=(2, 1)).astype(np.float32)
+    model = models.Sequential([layers.Input((None, 3)), *make(), layers.Dense(1)])
+    model.compile(optimizers.SGD(0.0), "mse")
+    stateful = [layer for layer in model.layers_inside() if getattr(layer, "stateful", False)]
+    whole = model.predict(x, batch_size=2, verbose=0)
+    for _ in range(2):
+        model.reset_states()
+        parts = []
+        for t in range(6):
+            parts.append(model.predict(x[:, t : t + 1], batch_size=2, verbose=0))
+            # Neither training nor evaluation nor a failing predict moves the state.
+            if t == 2:
+                before = model.evaluate(x, y, verbose=0)
+                model.train_on_batch(x, y)
+                assert model.evaluate(x, y, verbose=0) == before
+                with pytest.raises(ValueError):
+                    model.predict(iter([x[:, :1], x[:, :1, :2]]), verbose=0)
+        np.testing.assert_allclose(parts[-1], whole, rtol=1e-5, atol=1e-6)
+    # The state of training is left alone.
+    trained = [[one.numpy() for one in layer.states] for layer in stateful]
+    model.predict(x, batch_size=2, verbose=0)
+    for layer, states in zip(stateful, trained):
+        for one, other in zip(layer.states, states):
+            np.testing.assert_array_equal(one.numpy(), other)
+    # A state that is given is the one that predict starts from.
+    first = stateful[0]
+    states = [rng.normal(size=one.shape).astype(np.float32) for one in first.states]
+    first.reset_states(states)
+    others = [layer for layer in stateful if layer is not first]
+    for layer in others:
+        layer.reset_states()
+    given = model.predict(x, batch_size=2, verbose=0)
+    assert not np.allclose(given, whole)
+    first.reset_states(states)
+    for layer in others:
+        layer.reset_states()
+    np.testing.assert_array_equal(model.predict(x, batch_size=2, verbose=0), given)
+    model.reset_states()
+    np.testing.assert_allclose(model.predict(x, batch_size=2, verbose=0), whole, rtol=1e-6)

@@ -6,8 +6,8 @@ B: batch, T: time steps, N: rows of the whole data.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -494,7 +494,8 @@ class Trainable(StepHooks):
     ) -> Any:
         """Outputs for all of the data as one array (N, ...), or a list of them for a model with several outputs.
 
-        Stateful layers start from zero and carry a state of their own; the one of training comes back afterwards.
+        Stateful layers go on from the state that the last ``predict`` left, at first from zero; ``reset_states`` zeroes
+        it, and the next ``predict`` may then have another batch size. The state of training comes back afterwards.
 
         >>> from seqcore import Sequential, layers
         >>> model = Sequential([layers.Input((5, 3)), layers.GRU(4)])
@@ -506,7 +507,7 @@ class Trainable(StepHooks):
         self.stop_predicting = False
         watchers.on_predict_begin()
         outputs: list[Any] = []
-        with self.state_scope():
+        with self._predict_scope():
             for number, batch in enumerate(source):
                 watchers.on_predict_batch_begin(number)
                 outputs.append(self._predicted(batch))
@@ -540,6 +541,18 @@ class Trainable(StepHooks):
         if isinstance(self.loss, _losses.SparseCategoricalCrossentropy):
             return True
         return False if isinstance(self.loss, _losses.CategoricalCrossentropy) else None
+
+    @contextmanager
+    def _predict_scope(self) -> Iterator[None]:
+        """Inside, stateful layers work on the state of ``predict``; an error leaves it as it was."""
+        stateful = [layer for layer in self.layers_inside() if getattr(layer, "stateful", False)]
+        with self.state_scope():
+            for layer in stateful:
+                if layer._predict_state is not None:
+                    layer._put_state(layer._predict_state)
+            yield
+            for layer in stateful:
+                layer._predict_state = layer._take_state()
 
     def _is_stateful(self) -> bool:
         return any(getattr(layer, "stateful", False) for layer in self.layers_inside())

@@ -584,6 +584,9 @@ class Layer:
         for layer in self._sublayers:
             layer.reset_dropout_masks()
 
+    # The state, as _take_state gives it, that the last ``predict`` of a model left.
+    _predict_state: Any = None
+
     def _take_state(self) -> Any:
         """Removes and returns the carried state."""
         return None

@@ -353,6 +353,7 @@ class RecurrentLayer(RecurrentWeights):
     @states.setter
     def states(self, states: Any) -> None:
         self._state = None if states is None else self._checked_states(states)
+        self._reset_predict_state(states is not None)
 
     def _checked_states(self, states: Any) -> list[Array]:
         """States of a user as arrays of the layer's own, or the error; nothing is changed."""
@@ -387,6 +388,12 @@ class RecurrentLayer(RecurrentWeights):
             self._stddev = stddev
             self._state = self._noise(self._state[0].shape[0])
         self._stddev = stddev
+        self._reset_predict_state(states is not None or stddev > 0)
+
+    def _reset_predict_state(self, given: bool) -> None:
+        """Lets the next ``predict`` start from the new state too: from zero, or from what was given."""
+        copied = None if self._state is None else [array.copy() for array in self._state]
+        self._predict_state = (copied, self._stddev) if given else None
 
     def _take_state(self) -> Any:
         taken = self._state, self._stddev
