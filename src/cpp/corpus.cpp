@@ -1,13 +1,14 @@
 #include "corpus.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <new>
 
 namespace seqcore {
@@ -15,36 +16,65 @@ namespace {
 
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-// The part of the text that a thread works on: cut points move forward to the next white space.
-std::string_view part_of(std::string_view text, int rank, int size) {
-  const auto cut = [&](int n) {
-    std::size_t at = text.size() / std::size_t(size) * std::size_t(n);
-    if (n == size) return text.size();
-    while (n && at < text.size() && !is_space(text[at])) ++at;
-    return at;
-  };
-  const std::size_t begin = cut(rank), end = std::max(begin, cut(rank + 1));
-  return text.substr(begin, end - begin);
+// A block fits the second-level cache beside the table's most used words.
+constexpr std::size_t kBlock = std::size_t(1) << 18;
+
+void check_length(std::size_t word) {
+  if (word > kLongestWord)
+    throw CorpusError("words of at most " + std::to_string(kLongestWord) + " bytes", "there is a longer one");
 }
 
-// Calls word(view) for each word and line() at each end of a line; stops early if `stop` says so now and then.
+// Calls word(view) for each word that begins in the part of the file that this thread works on, and line() at each end of a line
+// there. After each block, stop() is asked whether to end early.
 template <class Word, class Line, class Stop>
-void for_each_word(std::string_view text, Word word, Line line, Stop stop) {
-  constexpr int kBetween = 1 << 14;  // words between two questions whether to stop
-  int left = kBetween;
-  const char *at = text.data(), *end = at + text.size();
-  while (at < end) {
-    while (at < end && is_space(*at)) {
-      if (*at == '\n') line();
-      ++at;
+void for_each_word(const CorpusFile& file, const Team& team, Word word, Line line, Stop stop) {
+  const auto cut = [&](int n) {
+    return n == team.size ? file.size() : file.size() / std::uint64_t(team.size) * std::uint64_t(n);
+  };
+  const std::uint64_t begin = cut(team.rank), limit = cut(team.rank + 1);
+  if (begin == limit) return;
+  // Behind the bytes stands a space, and enough of them that key_of may read whole words of the machine.
+  constexpr std::size_t kBehind = 16;
+  std::vector<char> buffer(kBlock + kBehind);
+  // The byte before tells whether the first word is the part's own.
+  std::uint64_t offset = begin ? begin - 1 : 0;  // of the buffer in the file
+  std::size_t used = 0, filled = 0;
+  for (bool own = !begin;;) {
+    filled -= used;
+    offset += used;
+    std::memmove(buffer.data(), buffer.data() + used, filled);
+    check_length(filled);
+    if (filled + kBehind == buffer.size()) buffer.resize(2 * filled + kBehind);
+    const std::size_t more =
+        std::size_t(std::min<std::uint64_t>(buffer.size() - kBehind - filled, file.size() - offset - filled));
+    file.read(offset + filled, buffer.data() + filled, more);
+    if (more && std::memchr(buffer.data() + filled, 0, more)) throw CorpusError("text", "it holds NUL bytes");
+    filled += more;
+    const bool last = offset + filled == file.size(), reached = limit - offset <= filled;
+    const char *at = buffer.data(), *end = at + filled, *stop_at = reached ? at + (limit - offset) : end;
+    std::memset(buffer.data() + filled, ' ', kBehind);
+    if (!own) {
+      while (!is_space(*at)) ++at;
+      if (at == end && reached) return;
+      if (at < end && offset + std::uint64_t(at - buffer.data()) == begin - 1) ++at;
+      own = at < end;
     }
-    const char* begin = at;
-    while (at < end && !is_space(*at)) ++at;
-    if (at > begin) word(std::string_view(begin, std::size_t(at - begin)));
-    if (--left == 0) {
-      if (stop()) return;
-      left = kBetween;
+    while (at < stop_at) {
+      if (is_space(*at)) {
+        if (*at++ == '\n') line();
+        continue;
+      }
+      const char* first = at;
+      while (!is_space(*at)) ++at;
+      if (at == end && !last) {
+        at = first;
+        break;
+      }
+      check_length(std::size_t(at - first));
+      word(std::string_view(first, std::size_t(at - first)));
     }
+    if (last || (reached && at >= stop_at) || stop()) return;
+    used = std::size_t(at - buffer.data());
   }
 }
 
@@ -53,57 +83,55 @@ bool stopped(const Team& team) {
   return team.rank == 0 && team.interrupted && team.interrupted(team.context);
 }
 
-enum class Trouble { kNone, kMemory, kNul };
-
-[[noreturn]] void fail_for(Trouble trouble) {
-  if (trouble == Trouble::kMemory) throw std::bad_alloc();
-  throw CorpusError("text", "it holds NUL bytes");
-}
-
-// Runs work(team) on each thread; what it throws comes out here, not in the region.
+// Runs work(team, stop) on each thread; what the first of them throws comes out here, not in the region.
 template <class Work>
 bool run_parts(int threads, Work work) {
-  std::vector<Trouble> troubles(std::size_t(threads), Trouble::kNone);
+  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(threads));
+  std::atomic<bool> failed{false};
   const bool finished = run(threads, [&](const Team& team) {
     try {
-      troubles[std::size_t(team.rank)] = work(team);
-    } catch (const std::bad_alloc&) {
-      troubles[std::size_t(team.rank)] = Trouble::kMemory;
+      work(team, [&] { return failed.load(std::memory_order_relaxed) || stopped(team); });
+    } catch (...) {
+      failures[std::size_t(team.rank)] = std::current_exception();
+      failed.store(true, std::memory_order_relaxed);
     }
   });
-  for (const Trouble trouble : troubles)
-    if (trouble != Trouble::kNone) fail_for(trouble);
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
   return finished;
 }
 
 }  // namespace
 
-MappedFile::MappedFile(const std::string& path) {
-  const auto fail = [&](int fd) {
+CorpusFile::CorpusFile(const std::string& path) {
+  const auto fail = [&] {
     const std::string reason = std::strerror(errno);
-    if (fd >= 0) ::close(fd);
+    if (fd_ >= 0) ::close(fd_);
     throw CorpusError("a file that can be read", reason);
   };
   // O_NONBLOCK: a pipe without a writer is refused like any other, instead of being waited for.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat about{};
-  if (fd < 0 || ::fstat(fd, &about) != 0) fail(fd);
+  if (fd_ < 0 || ::fstat(fd_, &about) != 0) fail();
   if (!S_ISREG(about.st_mode)) {
-    ::close(fd);
+    ::close(fd_);
     throw CorpusError("a regular file");
   }
-  size_ = std::size_t(about.st_size);
-  if (size_) {
-    void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (mapped == MAP_FAILED) fail(fd);
-    ::madvise(mapped, size_, MADV_SEQUENTIAL);
-    data_ = static_cast<const char*>(mapped);
-  }
-  ::close(fd);
+  size_ = std::uint64_t(about.st_size);
 }
 
-MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<char*>(data_), size_);
+CorpusFile::~CorpusFile() { ::close(fd_); }
+
+void CorpusFile::read(std::uint64_t offset, char* to, std::size_t count) const {
+  while (count) {
+    const ssize_t some = ::pread(fd_, to, count, off_t(offset));
+    if (some < 0 && errno == EINTR) continue;
+    if (some < 0) throw CorpusError("a file that can be read", std::strerror(errno));
+    if (some == 0) throw CorpusError("a file that stays as it is while it is read", "it became shorter");
+    offset += std::uint64_t(some);
+    to += some;
+    count -= std::size_t(some);
+  }
 }
 
 WordKey key_of(std::string_view word, const char* readable) {
@@ -149,15 +177,31 @@ std::size_t WordTable::place_of(const WordKey& word) const {
 WordTable::Entry& WordTable::find(const WordKey& word) {
   std::size_t at = place_of(word);
   if (entries_[at].data) return entries_[at];
-  if (++size_ * 2 > entries_.size()) {
+  if (size_ == UINT32_MAX) throw std::bad_alloc();
+  if ((size_ + 1) * 2 > entries_.size()) {
     grow();
     at = place_of(word);
   }
   Entry& entry = entries_[at];
-  entry.data = word.word.data();
+  entry.data = keep(word.word);
   entry.key = word.key;
   entry.length = uint32_t(word.word.size());
+  entry.order = uint32_t(size_++);
   return entry;
+}
+
+const char* WordTable::keep(std::string_view word) {
+  constexpr std::size_t kChunk = std::size_t(1) << 18, kBehind = 8;  // key_of may read a little more than the last word
+  if (word.size() > room_) {
+    const std::size_t room = std::max(kChunk, word.size());
+    chunks_.push_back(std::make_unique<char[]>(room + kBehind));
+    room_ = room;
+    end_ = chunks_.back().get() + room;
+  }
+  char* to = end_ - room_;
+  std::memcpy(to, word.data(), word.size());
+  room_ -= word.size();
+  return to;
 }
 
 const WordTable::Entry* WordTable::look_up(const WordKey& word) const {
@@ -173,42 +217,43 @@ void WordTable::grow() {
     if (entry.data) entries_[place_of(key_of(entry.word(), entry.data + entry.length))] = entry;
 }
 
-std::vector<WordCount> count_words(std::string_view text, int threads, bool& interrupted) {
-  const char* readable = text.data() + text.size();
-  std::vector<WordTable> tables(std::size_t(threads), WordTable(1 << 16));
-  interrupted = !run_parts(threads, [&](const Team& team) {
-    const std::string_view part = part_of(text, team.rank, team.size);
-    if (!part.empty() && std::memchr(part.data(), 0, part.size())) return Trouble::kNul;
-    WordTable& table = tables[std::size_t(team.rank)];
-    for_each_word(
-        part, [&](std::string_view word) { ++table.find(key_of(word, readable)).value; }, [] {}, [&] { return stopped(team); });
-    return Trouble::kNone;
+std::vector<WordCount> count_words(const CorpusFile& file, int threads, bool& interrupted) {
+  std::vector<WordTable> tables(static_cast<std::size_t>(threads));
+  interrupted = !run_parts(threads, [&](const Team& team, auto stop) {
+    WordTable& table = tables[std::size_t(team.rank)] = WordTable(1 << 16);
+    const auto word = [&](std::string_view text) { ++table.find(key_of(text, text.data() + text.size() + 8)).value; };
+    for_each_word(file, team, word, [] {}, stop);
   });
+  // Parts follow one another in the file, so words that only a later one has arrived later.
   WordTable& all = tables[0];
-  for (std::size_t n = 1; n < tables.size(); ++n)
-    tables[n].for_each([&](const WordTable::Entry& entry) { all.find(key_of(entry.word(), readable)).value += entry.value; });
-  std::vector<WordCount> counts;
-  counts.reserve(all.size());
-  all.for_each([&](const WordTable::Entry& entry) { counts.push_back({entry.word(), entry.value}); });
-  // A word's view is its first appearance.
-  std::sort(counts.begin(), counts.end(), [](const WordCount& a, const WordCount& b) {
-    return a.count != b.count ? a.count > b.count : a.word.data() < b.word.data();
+  for (std::size_t n = 1; n < tables.size(); ++n) {
+    std::vector<const WordTable::Entry*> arrived(tables[n].size());
+    tables[n].for_each([&](const WordTable::Entry& entry) { arrived[entry.order] = &entry; });
+    for (const WordTable::Entry* entry : arrived)
+      all.find(key_of(entry->word(), entry->data + entry->length)).value += entry->value;
+    tables[n] = WordTable();
+  }
+  std::vector<const WordTable::Entry*> sorted;
+  sorted.reserve(all.size());
+  all.for_each([&](const WordTable::Entry& entry) { sorted.push_back(&entry); });
+  std::sort(sorted.begin(), sorted.end(), [](const WordTable::Entry* a, const WordTable::Entry* b) {
+    return a->value != b->value ? a->value > b->value : a->order < b->order;
   });
+  std::vector<WordCount> counts;
+  counts.reserve(sorted.size());
+  for (const WordTable::Entry* entry : sorted) counts.push_back({std::string(entry->word()), entry->value});
   return counts;
 }
 
-EncodedText encode_words(std::string_view text, const WordTable& table, int64_t longest, int threads, bool& interrupted) {
-  const char* readable = text.data() + text.size();
-  std::vector<EncodedText> parts{std::size_t(threads)};
-  interrupted = !run_parts(threads, [&](const Team& team) {
+EncodedText encode_words(const CorpusFile& file, const WordTable& table, int64_t longest, int threads, bool& interrupted) {
+  std::vector<EncodedText> parts(static_cast<std::size_t>(threads));
+  interrupted = !run_parts(threads, [&](const Team& team, auto stop) {
     EncodedText& mine = parts[std::size_t(team.rank)];
-    const std::string_view part = part_of(text, team.rank, team.size);
-    mine.ids.reserve(part.size() / 6);
     for_each_word(
-        part,
+        file, team,
         [&](std::string_view word) {
           ++mine.words;
-          if (const WordTable::Entry* entry = table.look_up(key_of(word, readable)))
+          if (const WordTable::Entry* entry = table.look_up(key_of(word, word.data() + word.size() + 8)))
             mine.ids.push_back(int32_t(entry->value - 1));
         },
         [&] {
@@ -216,8 +261,7 @@ EncodedText encode_words(std::string_view text, const WordTable& table, int64_t 
           const auto end = int64_t(mine.ids.size());
           if (mine.sentences.empty() || mine.sentences.back() != end) mine.sentences.push_back(end);
         },
-        [&] { return stopped(team); });
-    return Trouble::kNone;
+        stop);
   });
   EncodedText all;
   std::size_t count = 0;

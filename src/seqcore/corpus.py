@@ -79,7 +79,14 @@ class Text:
     def encode(self, vocabulary: list[str]) -> Corpus:
         """The text as numbers of a vocabulary; other words are left out."""
         if self.path is not None:
-            return encode_file(self.path, vocabulary)
+            corpus = encode_file(self.path, vocabulary)
+            counted, total = int(self.counts.sum()), corpus.total_words
+            if total != counted:
+                raise ValueError(
+                    f"corpus_file: expected a file that stays as it is, got {self.path!r} of {counted} words and "
+                    f"then {total}"
+                )
+            return corpus
         assert self.ids is not None and self.offsets is not None
         known = {word: row for row, word in enumerate(vocabulary)}
         found = np.array([known.get(word, -1) for word in self.words], np.int32)[self.ids]

@@ -11,18 +11,18 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 
-// Calls work(text, interrupted) on the mapped file with the GIL released; errors name the path.
+// Calls work(file, threads, interrupted) with the GIL released; errors name the path.
 template <class Work>
-auto with_text(const std::string& path, Work work) {
+auto with_file(const std::string& path, Work work) {
   bool interrupted = false;
   try {
-    const MappedFile file(path);
+    const CorpusFile file(path);
     auto result = [&] {
       const py::gil_scoped_release release;
-      return work(file.text(), interrupted);
+      return work(file, threads_for(40.0 * double(file.size())), interrupted);
     }();
     if (interrupted) throw py::error_already_set();
-    return result(file);
+    return result;
   } catch (const CorpusError& error) {
     fail("corpus_file", error.what(), quoted(path) + (error.reason.empty() ? "" : " (" + error.reason + ")"));
   }
@@ -30,18 +30,14 @@ auto with_text(const std::string& path, Work work) {
 
 // (words as bytes, their counts), the most frequent first.
 py::tuple count_words_of(const Path& path) {
-  return with_text(path.text, [](std::string_view text, bool& interrupted) {
-    auto counts = count_words(text, threads_for(40.0 * double(text.size())), interrupted);
-    return [counts = std::move(counts)](const MappedFile&) {
-      py::list words(counts.size());
-      const py::object numbers = new_array<int64_t>({Index(counts.size())});
-      for (size_t n = 0; n < counts.size(); ++n) {
-        words[n] = py::bytes(counts[n].word.data(), counts[n].word.size());
-        data_of<int64_t>(numbers)[n] = counts[n].count;
-      }
-      return py::make_tuple(words, numbers);
-    };
-  });
+  const auto counts = with_file(path.text, count_words);
+  py::list words(counts.size());
+  const py::object numbers = new_array<int64_t>({Index(counts.size())});
+  for (size_t n = 0; n < counts.size(); ++n) {
+    words[n] = py::bytes(counts[n].word);
+    data_of<int64_t>(numbers)[n] = counts[n].count;
+  }
+  return py::make_tuple(words, numbers);
 }
 
 // (ids, offsets of the sentences, words of the text) over `words`, a list of bytes.
@@ -61,16 +57,14 @@ py::tuple encode_words_of(const Path& path, const Items& words, Index longest) {
     if (value) fail("words", "different words", "number " + std::to_string(n) + " a second time");
     value = int64_t(n) + 1;
   }
-  return with_text(path.text, [&](std::string_view text, bool& interrupted) {
-    auto encoded = encode_words(text, table, longest, threads_for(40.0 * double(text.size())), interrupted);
-    return [encoded = std::move(encoded)](const MappedFile&) {
-      const py::object ids = new_array<int32_t>({Index(encoded.ids.size())}),
-                       sentences = new_array<int64_t>({Index(encoded.sentences.size())});
-      std::copy(encoded.ids.begin(), encoded.ids.end(), data_of<int32_t>(ids));
-      std::copy(encoded.sentences.begin(), encoded.sentences.end(), data_of<int64_t>(sentences));
-      return py::make_tuple(ids, sentences, encoded.words);
-    };
+  const auto encoded = with_file(path.text, [&](const CorpusFile& file, int threads, bool& interrupted) {
+    return encode_words(file, table, longest, threads, interrupted);
   });
+  const py::object ids = new_array<int32_t>({Index(encoded.ids.size())}),
+                   sentences = new_array<int64_t>({Index(encoded.sentences.size())});
+  std::copy(encoded.ids.begin(), encoded.ids.end(), data_of<int32_t>(ids));
+  std::copy(encoded.sentences.begin(), encoded.sentences.end(), data_of<int64_t>(sentences));
+  return py::make_tuple(ids, sentences, encoded.words);
 }
 
 // Trains `input` and `output` in place on sentences [first, last). Returns (loss summed over the pairs looked at, how many
