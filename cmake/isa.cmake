@@ -11,7 +11,8 @@ set(SEQCORE_KERNEL_QUIET -Wno-ignored-attributes -Wno-uninitialized -Wno-maybe-u
 # SEQCORE_ISAS. Eigen's namespace is renamed, so that no inline function of it is shared between two builds.
 function(seqcore_add_isa name)
   add_library(kernels_${name} OBJECT src/cpp/kernels/kernels.cpp)
-  target_compile_options(kernels_${name} PRIVATE ${SEQCORE_KERNEL_FLAGS} ${SEQCORE_WARNINGS} ${SEQCORE_KERNEL_QUIET} ${ARGN})
+  target_compile_options(kernels_${name} PRIVATE ${SEQCORE_KERNEL_FLAGS} ${SEQCORE_WARNINGS} ${SEQCORE_KERNEL_QUIET} ${ARGN}
+                         ${SEQCORE_SANITIZE_KERNEL_FLAGS})
   target_compile_definitions(kernels_${name} PRIVATE SEQCORE_ISA=${name} Eigen=Eigen_${name})
   target_link_libraries(kernels_${name} PRIVATE Eigen3::Eigen)
   set_target_properties(kernels_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
