@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import threading
 import warnings
 
 import numpy as np
@@ -107,11 +108,17 @@ def test_recurrent_forward(mistake):
 
 
 def test_unknown_and_missing_arguments():
-    """Unknown names and missing arguments are Python's own TypeError."""
-    with pytest.raises(TypeError):
-        _core.recurrent_forward("lstm", X, [layer()], length=None)
-    with pytest.raises(TypeError):
-        _core.recurrent_forward("lstm", X)
+    """Unknown, missing, doubled and surplus arguments are named, in functions, methods and constructors."""
+    refused("length", _core.recurrent_forward, "lstm", X, [layer()], length=None)
+    refused("weights", _core.recurrent_forward, "lstm", X)
+    refused("x", _core.softmax)
+    refused("x", _core.softmax, zeros(2, 2), x=zeros(2, 2))
+    refused("softmax", _core.softmax, zeros(2, 2), None)
+    refused("learning_rate", _core.sgd, [], [])
+    refused("batch_size", _core.Stream)
+    refused("size", _core.Stream, size=1)
+    refused("x", _core.Stream(1).step)
+    refused("PackedWeights", _core.PackedWeights, 1)
 
 
 def saved(sequences=True, dtype=F32):
@@ -343,6 +350,204 @@ def test_empty_stream():
     """A stream without layers refuses a step."""
     with pytest.raises((ValueError, RuntimeError)):
         _core.Stream(1).step(zeros(1, 5))
+
+
+def test_layers_without_columns():
+    """A layer of width 0 is refused where it is added: what follows would read beyond it."""
+    for dtype in (F32, np.float64):
+        stream = _core.Stream(2, np.dtype(dtype).name)
+        refused("kernel", stream.add_dense, zeros(5, 0, dtype=dtype), None)
+        refused("kernel", stream.add_dense, zeros(0, 5, dtype=dtype), None)
+        for table in (zeros(0, 5, dtype=dtype), zeros(5, 0, dtype=dtype)):
+            refused("table", stream.add_embedding, table)
+        for cell, gates in cases.GATES.items():
+            bias = zeros(*((2, 0) if cell == "gru" else (0,)), dtype=dtype)
+            refused("recurrent", stream.add_recurrent, cell, zeros(5, 0, dtype=dtype), zeros(0, 0, dtype=dtype), bias)
+            weights = zeros(0, 2 * gates, dtype=dtype), zeros(2, 2 * gates, dtype=dtype)
+            refused("kernel", stream.add_recurrent, cell, *weights, None)
+        empty = [zeros(5, 0, dtype=dtype), zeros(5, 3, dtype=dtype), zeros(0, 3, dtype=dtype), zeros(3, 3, dtype=dtype)]
+        refused("context_kernel", stream.add_context, *empty, None, 0.5)
+        with pytest.raises(ValueError, match="step: expected a stream with at least one layer"):
+            stream.step(zeros(2, 5, dtype=dtype))
+
+
+def test_stream_of_two_threads():
+    """Steps, states and layers of one stream from several threads: each call is one step, and nothing is torn."""
+    stream = _core.Stream(4)
+    stream.add_recurrent("rnn", np.eye(64, dtype=F32), np.zeros((64, 64), F32), None, "linear")
+    failures = []
+
+    def work(number):
+        x = np.full((4, 64), number, F32)
+        try:
+            for _ in range(300):
+                y = stream.step(x)
+                assert (y == number).all()
+                state = stream.get_state()[0][0]
+                assert (state == state[0, 0]).all()
+                stream.set_state([(x,)])
+                stream.reset()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[0]
+
+
+# Arrays that are not arrays, or no others' ----------------------------------------------------------------------------
+
+
+def hostile_list():
+    """Numbers of the right type and shape, as a list: what NumPy would make an array of."""
+    return [[0.5] * 6] * 6
+
+
+LISTS = {
+    "bias": lambda a: _core.dense_forward(a, a, hostile_list()[0]),
+    "kernel": lambda a: _core.dense_forward(a, hostile_list()),
+    "y": lambda a: _core.dense_backward(a, a, hostile_list(), a),
+    "out": lambda a: _core.dense_backward(a, a, a, a, out=hostile_list()[:2]),
+    "weights": lambda a: _core.linear_softmax(a, a, None, np.zeros(6, np.int32), hostile_list()[0]),
+    "targets": lambda a: _core.linear_softmax(a, a, None, [0] * 6),
+    "initial": lambda a: _core.context_scan_forward(a[None], 0.5, hostile_list()[:1]),
+    "lengths": lambda a: _core.context_scan_forward(a[None], 0.5, None, [6]),
+    "mask": lambda a: _core.context_scan_forward(a[None], 0.5, None, None, [[True] * 6]),
+    "ds_last": lambda a: _core.context_scan_backward(None, hostile_list()[:1], 0.5, (1, 6, 6), dtype="float64"),
+    "recurrent": lambda a: _core.recurrent_forward("rnn", a[None], [(a, hostile_list(), None)]),
+    "x_scale": lambda a: _core.recurrent_forward("rnn", a[None], [(a, a, None)], x_scale=[hostile_list()[:1]]),
+    "h_scale": lambda a: _core.recurrent_forward("rnn", a[None], [(a, a, None)], h_scale=[hostile_list()[:1]]),
+    "dstates": lambda a: _core.recurrent_backward(
+        _core.recurrent_forward("rnn", a[None], [(a, a, None)])[2], None, [(hostile_list()[:1],)]
+    ),
+    "params": lambda a: _core.sgd([hostile_list()], [a], learning_rate=0.1),
+    "grads": lambda a: _core.sgd([a], [hostile_list()], learning_rate=0.1),
+    "values": lambda a: _core.sgd_slices([a], [hostile_list()[:1]], [np.array([1])], learning_rate=0.1),
+    "indices": lambda a: _core.sgd_slices([a], [a[:1]], [[1]], learning_rate=0.1),
+    "arrays": lambda a: _core.sum_squares([hostile_list()]),
+    "table": lambda a: _core.embedding_forward(hostile_list(), np.array([1])),
+    "ids": lambda a: _core.embedding_forward(a, [1]),
+    "biases": lambda a: _core.sampled_loss(a, hostile_list()[0], np.ones((6, 1), int), a, None, 2, softmax=True),
+    "row_weights": lambda a: _core.sampled_loss(
+        a, None, np.ones((6, 1), int), a, None, 2, softmax=True, row_weights=hostile_list()[0]
+    ),
+    "sampled_values": lambda a: _core.sampled_loss(
+        a, None, np.ones((6, 1), int), a, ([1, 2], hostile_list()[0], [0.5, 0.5]), 2, softmax=True
+    ),
+    "true_classes": lambda a: _core.sample_classes("uniform", 6, [1], 2, False, 0, 0),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_are_no_arrays(name):
+    """A list in place of an array is refused, never read from an array that is gone."""
+    refused(name, LISTS[name], np.full((6, 6), 0.5))
+
+
+OVERLAPS = {
+    "sgd: params and grads": lambda a: _core.sgd([a[:4]], [a[2:6]], learning_rate=0.1),
+    "sgd: a parameter twice": lambda a: _core.sgd([a, a], [a.copy(), a.copy()], learning_rate=0.1),
+    "adam: momentums": lambda a: _core.adam([a[:3]], [a.copy()[:3]], [a[2:5]], [a.copy()[:3]], learning_rate=0.1),
+    "slices: values": lambda a: _core.sgd_slices([a], [a[:1]], [np.array([1])], learning_rate=0.1),
+    "slices: indices": lambda a: _core.sgd_slices(
+        [a], [a[:1].copy()], [a.view(np.int64).ravel()[:1]], learning_rate=0.1
+    ),
+    "dense: out": lambda a: _core.dense_backward(a, a, a, a, out=(a, None)),
+    "loss: out": lambda a: _core.linear_softmax(a, a, None, np.zeros(6, np.int32), out=(a, None)),
+    "recurrent: out and x": lambda a: _core.recurrent_backward(
+        _core.recurrent_forward("rnn", a[None], [(a.copy(), a.copy(), None)])[2], None, out=[(a, None, None)]
+    ),
+    "recurrent: out and itself": lambda a: _core.recurrent_backward(
+        _core.recurrent_forward("rnn", a[None].copy(), [(a.copy(), a.copy(), None)])[2], None, out=[(a, a, None)]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_written_memory_is_no_others(name):
+    """What a call writes may not lie in what it reads or writes besides; nothing is changed."""
+    a = np.arange(36.0).reshape(6, 6)
+    with pytest.raises(
+        ValueError, match=r"^\w+(\[\d+\])?: expected memory that no other array of the call shares, got "
+    ):
+        OVERLAPS[name](a)
+    assert np.array_equal(a, np.arange(36.0).reshape(6, 6))
+
+
+def test_arrays_are_held():
+    """Lists that are emptied between the passes take no array away from the backward pass."""
+    rng = np.random.default_rng(3)
+    parts = [rng.normal(size=(5, 24)), rng.normal(size=(6, 24)), rng.normal(size=24)]
+    x, states = rng.normal(size=(3, 4, 5)), [rng.normal(size=(3, 6)), rng.normal(size=(3, 6))]
+
+    def gradients(clear):
+        weights, initial = [[part.copy() for part in parts]], [[state.copy() for state in states]]
+        saved = _core.recurrent_forward("lstm", x.copy(), weights, initial=initial)[2]
+        if clear:
+            for values in (weights[0], initial[0], weights, initial):
+                values.clear()
+            gc.collect()
+            [np.full((6, 24), np.nan) for _ in range(100)]
+        return _core.recurrent_backward(saved, np.ones((3, 4, 6)))[1][0]
+
+    for expected, value in zip(gradients(False), gradients(True), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_packed_weights_of_another_layer():
+    """Packed weights of another cell, type or size are packed anew."""
+    packed, rng = _core.PackedWeights(), np.random.default_rng(4)
+    shapes = [("lstm", 5, 6, F32), ("lstm", 6, 5, F32), ("lstm", 5, 6, np.float64), ("rnn", 20, 24, F32)]
+    for cell, features, units, dtype in [*shapes, *shapes[::-1]]:
+        columns = cases.GATES[cell] * units
+        weights = [(rng.normal(size=(features, columns)).astype(dtype), zeros(units, columns, dtype=dtype), None)]
+        x = rng.normal(size=(2, 3, features)).astype(dtype)
+        for _ in range(2):
+            y = _core.recurrent_forward(cell, x, weights, True, False, False, packed)[0]
+            np.testing.assert_array_equal(y, _core.recurrent_forward(cell, x, weights, True, False, False)[0])
+        packed = packed if cell == "lstm" else _core.PackedWeights()
+
+
+HUGE = {
+    "dropout_mask": lambda n: _core.dropout_mask((n, 3), 0.5, 1, 1, 1),
+    "sample_classes": lambda n: _core.sample_classes("uniform", 4, np.array([0]), n, False, 1, 1),
+    "context_scan_backward": lambda n: _core.context_scan_backward(None, None, 0.5, (1, 2, n)),
+    "embedding_forward": lambda n: _core.embedding_forward(
+        np.lib.stride_tricks.as_strided(np.ones(1, F32), (1, n), (0, 4)), np.zeros((2, 3), int)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_sizes_past_all_memory(name):
+    """A size that no machine has is refused at once, whatever its bytes would overflow to."""
+    for n in (2**44, 2**60 + 1, 2**61 - 1, 2**62, 2**63 - 1):
+        if name == "embedding_forward" and n > 2**60:
+            continue
+        with pytest.raises(MemoryError, match=rf"^{name}: expected [\dx ]+ bytes to be free, got none$"):
+            HUGE[name](n)
+
+
+def test_huge_batches_of_one_element():
+    """Arrays that repeat one element without memory for it: refused where their size is not meant."""
+    for shape in [(2**40, 4, 5), (3, 2**40, 5), (2**31, 1, 5)]:
+        x = np.broadcast_to(np.ones(1, F32), shape) if shape[2] == 1 else np.broadcast_to(np.ones(5, F32), shape)
+        refused("x", _core.recurrent_forward, "lstm", x, [layer()])
+        refused("z", _core.context_scan_forward, x, 0.5)
+
+
+@pytest.mark.parametrize("weights", [[1e308, 1e-3, 2e-3, 0.0], [1.0, 1e-300, 1e-200, 0.0], [1e308] * 3 + [0.0]])
+def test_sampling_without_replacement_ends(weights):
+    """All classes that can be drawn are, the rare ones in proportion, whatever the weights."""
+    table, firsts = _core.AliasTable(np.array(weights)), []
+    for call in range(40):
+        sampled, _, expected = _core.sample_classes(table, 4, np.zeros(0, int), 3, True, 1, call)
+        assert sorted(sampled) == [0, 1, 2] and (expected > 0).all() and (expected <= 1).all()
+        firsts.append(list(sampled).index(2) < list(sampled).index(1))
+    assert sum(firsts) > 5 if weights[1] == 1e308 else sum(firsts) >= 20
 
 
 # Memory ---------------------------------------------------------------------------------------------------------------

@@ -56,19 +56,19 @@ constexpr Index kBetweenQuestions = Index(1) << 18;
 // The `count` classes that would come next, and the number of draws until the last of them; 0 if the user interrupted. Draws come
 // as a Poisson process of rate 1 brings them: class k first after an exponential time with mean 1 / p(k), whatever the others do,
 // so the earliest times are those of successive draws without replacement (Efraimidis & Spirakis 2006). In logarithms, since p
-// may be 1e-300.
+// may be smaller than any number.
 double draw_by_waiting_times(const Distribution& from, const Draws& draws, Seen& seen, Index count, int64_t* out,
                              const Team& team) {
   using Arrival = std::pair<double, int64_t>;  // log of the time, class
   std::vector<Arrival> first;                  // a heap of the earliest so far
   for (Index k = 0; k < from.classes(); ++k) {
     if (k % kBetweenQuestions == 0 && team.interrupted(team.context)) return 0;
-    const double p = from.probability(k);
-    if (p <= 0 || seen.holds(k)) continue;
+    const double log_p = from.log_probability(k);
+    if (std::isinf(log_p) || seen.holds(k)) continue;
     // Numbers that no draw of this series uses.
     const auto bits = pair_of_draws(draws, ~uint64_t(k));
     const double u = (double((uint64_t(bits[0]) << 32 | bits[1]) >> 11) + 0.5) * 0x1p-53;
-    const Arrival arrival{std::log(-std::log(u)) - std::log(p), k};
+    const Arrival arrival{std::log(-std::log(u)) - log_p, k};
     if (Index(first.size()) == count) {
       if (arrival >= first.front()) continue;
       std::pop_heap(first.begin(), first.end());
@@ -90,6 +90,7 @@ AliasTable::AliasTable(const double* weights, Index n) : slots(size_t(n)), proba
   double total = 0;
   for (double& p : probability) total += p /= largest;
   for (double& p : probability) p /= total;
+  for (Index k = 0; k < n; ++k) log_probability.push_back(std::log(weights[k]) - std::log(largest) - std::log(total));
   // Share of each slot that its own number keeps; 1 is a full slot.
   std::vector<double> share(probability);
   std::vector<int32_t> small, large;
@@ -134,7 +135,8 @@ Distribution Distribution::of(const AliasTable& table) {
 
 Index Distribution::reachable() const {
   if (kind_ != Kind::kTable) return classes_;
-  return classes_ - std::count(table_->probability.begin(), table_->probability.end(), 0.0);
+  const auto& all = table_->log_probability;
+  return classes_ - std::count(all.begin(), all.end(), -std::numeric_limits<double>::infinity());
 }
 
 double Distribution::probability(Index k) const {
@@ -143,6 +145,10 @@ double Distribution::probability(Index k) const {
     case Kind::kUniform: return 1 / double(classes_);
     default: return table_->probability[size_t(k)];
   }
+}
+
+double Distribution::log_probability(Index k) const {
+  return kind_ == Kind::kTable ? table_->log_probability[size_t(k)] : std::log(probability(k));
 }
 
 int64_t Distribution::draw(uint32_t high, uint32_t low) const {
@@ -187,8 +193,14 @@ double draw_different_classes(const Distribution& from, const Draws& draws, Inde
   return double(tries);
 }
 
-double expected_count(double p, Index count, double tries, bool unique) {
-  return unique ? -std::expm1(tries * std::log1p(-p)) : p * double(count);
+double expected_count(const Distribution& from, Index k, Index count, double tries, bool unique) {
+  const double p = from.probability(k);
+  if (!unique) return p * double(count);
+  constexpr double kSmallest = std::numeric_limits<double>::min();
+  // Below that p is a denormal number, which is flushed, or none at all: then 1 - (1 - p)^tries = 1 - e^(-p · tries).
+  if (p >= kSmallest) return -std::expm1(tries * std::log1p(-p));
+  const double log_p = from.log_probability(k);
+  return std::isinf(log_p) ? 0 : std::max(-std::expm1(-std::exp(log_p + std::log(tries))), kSmallest);
 }
 
 }  // namespace seqcore

@@ -33,7 +33,7 @@ inline uint64_t scaled(uint64_t x, uint64_t n, uint32_t* fraction = nullptr) {
 // uniformly, and then its own number or the other one that shares the slot.
 struct AliasTable {
   std::vector<AliasSlot> slots;
-  std::vector<double> probability;
+  std::vector<double> probability, log_probability;  // the second also of what the first has no number for, like e^-1000
 
   // weights: n >= 1 finite numbers >= 0, not all 0.
   AliasTable(const double* weights, Index n);
@@ -59,6 +59,7 @@ class Distribution {
   // Classes that can be drawn at all.
   Index reachable() const;
   double probability(Index k) const;
+  double log_probability(Index k) const;
   int64_t draw(uint32_t high, uint32_t low) const;
 
  private:
@@ -84,6 +85,6 @@ double draw_different_classes(const Distribution& from, const Draws& draws, Inde
 
 // How often class k is expected among the `count` classes that took `tries` draws: p · count, or the probability
 // 1 - (1 - p)^tries that it is among different ones.
-double expected_count(double p, Index count, double tries, bool unique);
+double expected_count(const Distribution& from, Index k, Index count, double tries, bool unique);
 
 }  // namespace seqcore

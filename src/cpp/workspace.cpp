@@ -100,12 +100,15 @@ Pool* pool = new Pool;
 
 std::ptrdiff_t product(const std::ptrdiff_t* begin, const std::ptrdiff_t* end, std::size_t item) {
   std::ptrdiff_t count = 1;
-  bool fits = true;
-  for (const auto* size = begin; size != end; ++size)
-    if (!*size) return 0;
-  for (const auto* size = begin; size != end && fits; ++size)
-    fits = !__builtin_mul_overflow(count, *size, &count) && std::size_t(count) <= kMostBytes / item;
-  if (fits) return count;
+  bool fits = true, empty = false;
+  // Zeros are left out: NumPy makes no array of 2^62 x 0 x 2^62 either.
+  for (const auto* size = begin; size != end && fits; ++size) {
+    if (*size)
+      fits = !__builtin_mul_overflow(count, *size, &count) && std::size_t(count) <= kMostBytes / item;
+    else
+      empty = true;
+  }
+  if (fits) return empty ? 0 : count;
   std::string text;
   for (const auto* size = begin; size != end; ++size) text += std::to_string(*size) + " x ";
   throw OutOfMemory(text + std::to_string(item) + " bytes");

@@ -76,7 +76,9 @@ void Signature::arrange(PyObject* const* args, Py_ssize_t count, PyObject* names
     if (i == all) {
       std::string known;
       for (const Parameter& parameter : parameters_) known += (known.empty() ? "" : ", ") + parameter.name;
-      refuse(name_, known.empty() ? "no arguments" : "no other arguments than " + known, "one called " + describe(key));
+      const bool plain = PyUnicode_IsIdentifier(key) == 1 && PyUnicode_AsUTF8(key);
+      PyErr_Clear();
+      refuse(plain ? PyUnicode_AsUTF8(key) : describe(key), "an argument of " + name_ + "(" + known + ")", "an unknown name");
     }
     if (values[i]) refuse(parameters_[i].name, "one value", "one by position and one by name");
     values[i] = args[count + n];

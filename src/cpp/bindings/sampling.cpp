@@ -84,7 +84,7 @@ py::tuple sample_classes(const Anything& distribution, Index classes, const Arra
     const Range mine = share(N + count, team);
     for (Index n = mine.begin; n < mine.end; ++n) {
       const int64_t of = n < N ? labels.get()[n] : out[n - N];
-      (n < N ? a[n] : b[n - N]) = expected_count(from.probability(of), count, tries, unique);
+      (n < N ? a[n] : b[n - N]) = expected_count(from, of, count, tries, unique);
     }
   });
   return py::make_tuple(sampled, of_labels, of_sampled);
@@ -165,7 +165,7 @@ struct Candidates {
           kernels<T>().log_uniform_corrections(ids.data(), Index(ids.size()), classes, tries, corrections.data());
         else
           for (size_t n = 0; n < ids.size(); ++n)
-            corrections[n] = T(std::log(expected_count(from.probability(ids[n]), samples, tries, true)));
+            corrections[n] = T(std::log(expected_count(from, ids[n], samples, tries, true)));
       }
     } else {
       sampled->require_size(3, "arrays (sampled_candidates, true_expected_count, sampled_expected_count)");
