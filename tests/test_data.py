@@ -427,6 +427,30 @@ def test_numbers_of_the_wrong_kind_are_named(arguments, rng):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"validation_data": (np.ones((8, 3)),)}, "validation_data: expected .* got x alone"),
+        ({"validation_data": np.ones((8, 3))}, "validation_data: expected .* got x alone"),
+        ({"validation_data": (np.ones((8, 3)),) * 4}, "validation_data: expected .* got 4 entries"),
+        ({"validation_data": 3}, "validation_data: x: expected"),
+        ({"validation_data": (np.ones((8, 3)), np.ones(7))}, "validation_data: y: expected 8 rows"),
+        ({"sample_weight": [1.0, np.nan] * 4}, "sample_weight: expected finite numbers, got nan"),
+        ({"sample_weight": np.full(8, np.inf)}, "sample_weight: expected finite numbers, got inf"),
+        ({"sample_weight": {"out": np.ones(8)}}, "sample_weight: expected an array, got a dict"),
+        ({"sample_weight": "balanced"}, "sample_weight: expected numbers"),
+        ({"class_weight": "balanced"}, "class_weight: expected a dict class -> weight, got str"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_before_training(arguments, message):
+    model = dense_model()
+    before = model.get_weights()
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        model.fit(np.ones((8, 3)), np.ones(8, int), verbose=0, **arguments)
+    for one, other in zip(model.get_weights(), before):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_settings_of_a_validation_that_does_not_take_place(rng):
     x, y, _ = table(rng)
     for name, value in (("validation_steps", 2), ("validation_batch_size", 4), ("validation_freq", 2)):

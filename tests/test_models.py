@@ -269,3 +269,71 @@ def test_use_before_compile(rng):
     model.compile("sgd")
     with pytest.raises(RuntimeError, match="compiled with a loss"):
         model.train_on_batch(ids(rng, 2, 3), ids(rng, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"loss": {"out": "mse"}}, "loss: expected one loss, got a dict of 1; a model has one output here"),
+        ({"loss": ["mse", "mse"]}, "loss: expected one loss, got a list of 2; a model has one output here"),
+        ({"loss": []}, "loss: expected one loss, got a list of 0"),
+        ({"loss": "msee"}, "loss: expected one of binary_crossentropy, .*, got 'msee'"),
+        ({"loss": 3}, "loss: expected a name, a Loss or a function, got int"),
+        ({"loss": losses.SampledSoftmaxLoss}, "loss: expected an object, got the class SampledSoftmaxLoss, .*make it"),
+        ({"metrics": {"out": ["acc"]}}, "metrics: expected a list of metrics, got a dict; a model has one output here"),
+        ({"metrics": [["acc"], ["mae"]]}, "metrics: expected a list of metrics, got a list of lists"),
+        ({"weighted_metrics": {"out": "acc"}}, "weighted_metrics: expected a list of metrics, got a dict"),
+        ({"metrics": ["f1"]}, "metric: expected one of accuracy, .*, got 'f1'"),
+        ({"metrics": [None]}, "metric: expected a name, a Metric or a function, got NoneType"),
+        ({"metrics": ["mean"]}, "metrics: expected metrics of targets and predictions, got 'mean', which takes values"),
+        ({"metrics": [metrics.Mean()]}, "metrics: expected metrics of targets and predictions, got 'mean'"),
+        ({"optimizer": "adamm"}, "optimizer: expected one of sgd, .*, got 'adamm'"),
+        ({"optimizer": 0.1}, "optimizer: expected a name or an Optimizer, got float"),
+        ({"optimizer": None}, "optimizer: expected a name or an Optimizer, got NoneType"),
+        ({"optimizer": optimizers.Optimizer}, "optimizer: expected a name or an Optimizer"),
+        ({"loss_weights": [1.0]}, "loss_weights: expected None"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_compile_names_what_it_cannot_take(arguments, message):
+    model = dense_model()
+    before = model.optimizer, model.loss, model.metrics
+    with pytest.raises((TypeError, ValueError), match=f"^{message}") as caught:
+        model.compile(**arguments)
+    assert "\n" not in str(caught.value) and (model.optimizer, model.loss, model.metrics) == before
+
+
+def test_lists_of_one_loss_and_of_one_list_of_metrics():
+    """As Keras programs write them for one output."""
+    x, y = np.ones((4, 3)), np.ones(4)
+    model = dense_model()
+    expected = model.evaluate(x, y, verbose=0)
+    model.compile(optimizers.Adam, ["mse"], metrics=[["mae"]])
+    assert model.evaluate(x, y, verbose=0)[0] == expected and model.metrics_names == ["loss", "mae"]
+
+
+@pytest.mark.parametrize(
+    "call, loss, message",
+    [
+        (lambda self, x: None, "mse", "model: expected call to return one Tensor to compare with y, got NoneType"),
+        (lambda self, x: np.asarray(x), "mse", "model: expected call to return one Tensor .*, got ndarray"),
+        (lambda self, x: [x, x], "mse", "model: expected call to return one Tensor .*, got list"),
+        (None, lambda t, p: 1.0, "<lambda>: expected call to return a Tensor, got float; functions of seqcore.ops"),
+        (None, lambda t, p: np.mean(np.asarray(p)), "<lambda>: expected call to return a Tensor, got float"),
+        (None, lambda t, p: sc.Tensor(1.0), "loss: expected a loss that depends on the weights"),
+        (
+            None,
+            lambda t, p: sc.reduce_mean(sc.Tensor(np.asarray(p))),
+            "loss: expected a loss that depends on the weights",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_named(call, loss, message):
+    """A loss that left the tape would train nothing without a word."""
+    model = dense_model() if call is None else type("Own", (models.Model,), {"call": call})()
+    model.compile("sgd", loss)
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
+    if call is not None and message.endswith("NoneType"):
+        with pytest.raises(TypeError, match="model: expected call to return a Tensor, .*, got None"):
+            model.predict(np.ones((4, 3)), verbose=0)

@@ -320,3 +320,18 @@ class FixedAttributes:
         close = difflib.get_close_matches(name, sorted(public), 1)
         advice = self._elsewhere.get(name, f"did you mean {close[0]}?" if close else "")
         return f"{name}: expected an attribute of {type(self).__name__}, got another{f' ({advice})' if advice else ''}"
+
+
+def made_from_class(name: str, cls: type) -> Any:
+    """An object of ``cls`` with its default arguments, where a class was given in the place of an object.
+
+    Raises:
+        TypeError: if it cannot be made without arguments.
+    """
+    try:
+        return cls()
+    except TypeError as error:
+        raise TypeError(
+            f"{name}: expected an object, got the class {cls.__name__}, which takes arguments; make it: "
+            f"{cls.__name__}(...) ({error})"
+        ) from None

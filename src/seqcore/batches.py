@@ -99,6 +99,8 @@ def make_batch(
         raise ValueError(f"x: expected at least one row, got shape {first.shape}")
     target = None if y is None else _as_targets("y", y, rows)
     weight = None if sample_weight is None else np.asarray(_as_targets("sample_weight", sample_weight, rows))
+    if weight is not None and not np.isfinite(weight).all():
+        raise ValueError(f"sample_weight: expected finite numbers, got {weight[~np.isfinite(weight)].flat[0]}")
     if isinstance(inputs, list):
         for one in inputs:
             if one.shape[0] != rows:

@@ -378,6 +378,11 @@ class Step:
                 loss, update = self._loss(batch, True, arena)
             if any(layer.built for layer in self._unbuilt):
                 arena = self.arena()
+            if arena.variables and not tape._follows(loss):
+                raise ValueError(
+                    "loss: expected a loss that depends on the weights, got one that does not; functions of NumPy "
+                    "leave the tape, those of seqcore.ops stay on it"
+                )
             gradients = tape.gradient_into(loss, arena.homes)
         except BaseException:
             for layer, state in before:

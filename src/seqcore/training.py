@@ -116,6 +116,10 @@ class Trainable(StepHooks):
         pairs = [(_metrics.get(one, loss=new_loss), False) for one in _listed("metrics", metrics)]
         pairs += [(_metrics.get(one, loss=new_loss), True) for one in _listed("weighted_metrics", weighted_metrics)]
         for metric, _ in pairs:
+            if getattr(type(metric), "update_state") is _metrics.Mean.update_state:  # noqa: B009
+                raise TypeError(
+                    f"metrics: expected metrics of targets and predictions, got {metric.name!r}, which takes values"
+                )
             _check_entropy(metric, new_loss)
         self.optimizer, self.loss, self._tracker = new_optimizer, new_loss, Tracker(pairs)
         self._step = Step(self)
@@ -388,7 +392,10 @@ class Trainable(StepHooks):
                 raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(parts)} entries")
             if arrays:
                 given |= {"batch_size": batch_size, "stateful": stateful}
-            return make_source(*parts, **given)
+            source = make_source(*parts, **given)
+            if len(parts) == 1 and arrays and not (self._overrides("test_step") or self._overrides("compute_loss")):
+                raise ValueError("expected (x, y) or (x, y, sample_weight), got x alone")
+            return source
         except (TypeError, ValueError) as error:
             prefix = "" if str(error).startswith("validation_") else "validation_data: "
             raise type(error)(f"{prefix}{error}") from None
@@ -579,8 +586,13 @@ def _listed(name: str, value: Any) -> list[Any]:
     if value is None:
         return []
     if isinstance(value, dict):
-        raise TypeError(f"{name}: expected a list of metrics, got a dict; models have one output here")
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+        raise TypeError(f"{name}: expected a list of metrics, got a dict; a model has one output here")
+    listed = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
+        listed = list(listed[0])
+    if any(isinstance(one, (list, tuple)) for one in listed):
+        raise TypeError(f"{name}: expected a list of metrics, got a list of lists; a model has one output here")
+    return listed
 
 
 def _check_entropy(metric: _metrics.Metric, loss: _losses.Loss | None) -> None:
@@ -601,6 +613,8 @@ def _arrays(outputs: Any) -> Any:
         return [_arrays(one) for one in outputs]
     if isinstance(outputs, dict):
         return {key: _arrays(one) for key, one in outputs.items()}
+    if outputs is None:
+        raise TypeError("model: expected call to return a Tensor, or several in a list or dict, got None")
     return np.ascontiguousarray(outputs)
 
 

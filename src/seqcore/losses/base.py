@@ -70,7 +70,10 @@ class Loss:
         y_pred = self._cast(y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred)))
         singles = self.call(*same_rank(y_true, y_pred))
         if not isinstance(singles, Tensor):
-            raise TypeError(f"{self.name}: expected call to return a Tensor, got {type(singles).__name__}")
+            raise TypeError(
+                f"{self.name}: expected call to return a Tensor, got {type(singles).__name__}; functions of "
+                "seqcore.ops give one, those of NumPy leave the tape"
+            )
         losses = singles.numpy()
         if not losses.ndim:
             return self._weigh_scalar(singles, sample_weight, mask_of(y_pred, y_pred.shape[:2], mask))

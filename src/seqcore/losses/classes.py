@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import at_least, boolean, integer, real
+from .._validation import at_least, boolean, integer, made_from_class, real
 from ..autograd import Array, Gradient, Tensor, as_array, is_recording
 from .base import BuiltIn, Loss, OverAxis, Singles
 from .formulas import (
@@ -392,7 +392,7 @@ _FUNCTIONS: dict[Any, str] = {
 
 
 def get(identifier: Any) -> Loss:
-    """The loss meant by a name, a class, a function, a configuration or a loss.
+    """The loss meant by a name, a class, a function, a configuration or a loss; also by a list of one of these.
 
     Raises:
         ValueError: for an unknown name.
@@ -403,6 +403,11 @@ def get(identifier: Any) -> Loss:
     """
     if isinstance(identifier, Loss):
         return identifier
+    if isinstance(identifier, (list, tuple)) and len(identifier) == 1:
+        return get(identifier[0])
+    if isinstance(identifier, (list, tuple)) or (isinstance(identifier, dict) and "class_name" not in identifier):
+        got = f"a {type(identifier).__name__} of {len(identifier)}"
+        raise ValueError(f"loss: expected one loss, got {got}; a model has one output here, so pass the loss itself")
     if isinstance(identifier, dict):
         return deserialize(identifier)
     if isinstance(identifier, str):
@@ -413,7 +418,7 @@ def get(identifier: Any) -> Loss:
             raise ValueError(f"loss: expected one of {', '.join(sorted(_CLASSES))}, got {identifier!r}")
         return found()
     if inspect.isclass(identifier) and issubclass(identifier, Loss):
-        return identifier()
+        return cast(Loss, made_from_class("loss", identifier))
     if callable(identifier):
         known = _FUNCTIONS.get(identifier) if getattr(identifier, "__hash__", None) else None
         return _CLASSES[known]() if known else LossFunctionWrapper(identifier)

@@ -107,7 +107,8 @@ def ids_of(y_true: Any, shape: tuple[int, ...]) -> Array:
     if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
         ids = ids[..., 0]
     if ids.shape != shape:
-        raise ValueError(f"y_true: expected class ids of shape {shape}, got shape {ids.shape}")
+        hint = "; one-hot targets need categorical_crossentropy" if ids.shape[:-1] == shape else ""
+        raise ValueError(f"y_true: expected class ids of shape {shape}, got shape {ids.shape}{hint}")
     return ids
 
 

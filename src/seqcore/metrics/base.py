@@ -159,7 +159,9 @@ class MeanMetricWrapper(PairMean):
         self._fn, self._kwargs = fn, kwargs
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        values = as_array(self._fn(*same_rank(y_true, self._cast(y_pred)), **self._kwargs))
+        values = as_array(
+            self._fn(*same_rank(y_true, self._cast(y_pred)), **self._kwargs), name=f"metric {self.name!r}"
+        )
         if not values.ndim and sample_weight is not None:
             raise ValueError(
                 f"weighted_metrics: expected {self.name!r} to return a value to weight for each sample, got one number"

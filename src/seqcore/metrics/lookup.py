@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 from .. import losses
+from .._validation import made_from_class
 from .accuracies import (
     Accuracy,
     AccuracyByShape,
@@ -99,8 +100,7 @@ def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
             made = found(name=identifier, **{name: getattr(loss, name) for name in known if hasattr(loss, name)})
         return made
     if inspect.isclass(identifier) and issubclass(identifier, Metric):
-        plain: Metric = identifier()
-        return plain
+        return cast(Metric, made_from_class("metric", identifier))
     if callable(identifier):
         return MeanMetricWrapper(identifier)
     raise TypeError(f"metric: expected a name, a Metric or a function, got {type(identifier).__name__}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .. import _core
-from .._validation import real
+from .._validation import made_from_class, real
 from ..autograd import Array
 from .base import Optimizer, Rate, Rows, Work
 
@@ -384,8 +384,8 @@ def get(identifier: Any) -> Optimizer:
         if found is None:
             raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {identifier!r}")
         return found()
-    if inspect.isclass(identifier) and issubclass(identifier, Optimizer):
-        return identifier()
+    if inspect.isclass(identifier) and issubclass(identifier, Optimizer) and identifier is not Optimizer:
+        return cast(Optimizer, made_from_class("optimizer", identifier))
     raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}")
 
 
