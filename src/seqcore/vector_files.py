@@ -250,19 +250,19 @@ def _split_row(source: _Source, line: bytes, columns: int, where: str) -> tuple[
     if len(parts) != columns + 1:
         hint = "; binary=True reads binary files" if b"\0" in line else ""
         raise source.refuse(where, expected, f"{len(parts) - 1} numbers{hint}")
-    word = parts[0]
-    if b"" in parts[1:] or word != word.strip(b" ") or b"  " in word:
+    word, numbers = parts[0], parts[1:]
+    if word != word.strip(b" ") or b"  " in word or b"" in numbers:
         raise source.refuse(where, f"{expected} with single spaces between them", "two spaces or more")
     # Some words of GloVe hold spaces, such as ". . ."; a number before the numbers means a row that is too long.
     if b" " in word and _is_number(word.rsplit(b" ", 1)[1]):
         raise source.refuse(where, expected, f"{line.count(b' ')} numbers")
     try:
-        values = np.fromiter(map(float, parts[1:]), np.float64, columns)
+        values = np.fromiter(map(float, numbers), np.float64, columns)
     except ValueError:
-        bad = next(part for part in parts[1:] if not _is_number(part))
+        bad = next(part for part in numbers if not _is_number(part))
         raise source.refuse(where, expected, repr(bad[:40])) from None
     if line.find(b"_", len(word)) >= 0:  # float() takes 1_000
-        raise source.refuse(where, expected, repr(next(part for part in parts[1:] if b"_" in part)[:40]))
+        raise source.refuse(where, expected, repr(next(part for part in numbers if b"_" in part)[:40]))
     return word, values
 
 

@@ -119,6 +119,8 @@ def evaluate_pairs(
     max_bytes: int | None = None,
 ) -> tuple[tuple[float, float], tuple[float, float], float]:
     """See :meth:`seqcore.KeyedVectors.evaluate_word_pairs`."""
+    if not isinstance(delimiter, str) or not delimiter:
+        raise ValueError(f"delimiter: expected what stands between words, such as a tab, got {short_repr(delimiter)}")
     rows, _ = _folded(kv, restrict_vocab, case_insensitive)
     gold: list[float] = []
     left: list[int] = []

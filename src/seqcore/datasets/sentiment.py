@@ -146,15 +146,13 @@ def _read_npz(path: Path, ranked: list[str] | None, max_bytes: int | None) -> tu
     try:
         with open_archive(path) as archive:
             for split in ("train", "test"):
-                raw = read_member(archive, f"x_{split}.npy", most)
-                rows = read_npy(raw)
+                rows = read_npy(read_member(archive, f"x_{split}.npy", most))
                 labels = read_npy(read_member(archive, f"y_{split}.npy", most))
                 if isinstance(labels, np.ndarray) and labels.ndim == 1:
                     labels = labels.tolist()
                 if not isinstance(labels, list) or not set(map(type, labels)) <= {int, bool, float}:
                     raise ValueError(f"y_{split}.npy: expected a label for each review, got other values")
-                texts = _texts_of_ranks(_rank_rows(rows, split), ranked, split, unpacked_limit(len(raw), max_bytes))
-                parts.append((texts, labels))
+                parts.append((_texts_of_ranks(_rank_rows(rows, split), ranked, split, most), labels))
     except ValueError as error:
         raise ValueError(f"{path}: expected Keras's imdb.npz, got another file ({error})") from None
     train, test = (_labelled(str(path), *part) for part in parts)

@@ -31,6 +31,10 @@ _HEADER = re.compile(
 )
 _SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
 _PIECE = 1 << 20
+# A row takes a few bytes in a file and far more in memory.
+_MOST_ROWS = 1 << 20
+# Python hands a list over in parts of 1,000 items, so that little waits on the stack at any time.
+_MOST_WAITING = 10_000
 
 
 def read_array(path: str | os.PathLike[str]) -> Array:
@@ -79,7 +83,9 @@ def read_npy(raw: bytes | bytearray) -> Array | list[Any]:
     if len(shape) > 8:
         raise ValueError(f"expected at most 8 axes, got {len(shape)}")
     if kind == "O":
-        rows = _Lists(bytes(raw), end).read()
+        if len(shape) != 1 or shape[0] > _MOST_ROWS:
+            raise ValueError(f"expected one axis of at most {_MOST_ROWS:,} rows of objects, got shape {shape}")
+        rows = _Lists(bytes(raw), end, shape[0]).read()
         if shape != (len(rows),):
             raise ValueError(f"expected a list for each row of shape {shape}, got {len(rows)}")
         return rows
@@ -186,15 +192,17 @@ class _Lists:
     Args:
         raw: bytes that hold the pickle.
         start: where it starts; it ends where they end.
+        rows: of the array.
 
-    Lists may not be shared: a file of a megabyte could else stand for any number of words.
+    Memory stays in proportion to the bytes, whatever steps they spell. So no list may stand in an array twice: a
+    megabyte could else stand for any number of words.
     """
 
-    def __init__(self, raw: bytes, start: int) -> None:
-        self._raw, self._at = raw, start
+    def __init__(self, raw: bytes, start: int, rows: int) -> None:
+        self._raw, self._at, self._lists_left = raw, start, rows + 2  # the array and its list of rows
         self._stack: list[Any] = []
         self._marks: list[int] = []  # where the items of tuples and lists begin in the stack
-        self._memo: dict[int, Any] = {}
+        self._memo: list[Any] = []
 
     def read(self) -> list[Any]:
         """The rows.
@@ -219,9 +227,11 @@ class _Lists:
                     if step is None:
                         raise self._refuse(f"no operation {operation:#04x}")
                     step(self)
+                if len(stack) + len(self._marks) > _MOST_WAITING:
+                    raise self._refuse(f"at most {_MOST_WAITING:,} items to wait")
         except IndexError:
             raise self._refuse("a whole pickle") from None
-        if len(stack) != 1 or self._at != len(raw):
+        if len(stack) != 1 or self._marks or self._at != len(raw):
             raise self._refuse("an array and the end of the file")
         return self._rows(stack[0])
 
@@ -312,12 +322,14 @@ class _Lists:
     def tuple_of(self, count: int | None) -> None:
         """TUPLE, TUPLE1, TUPLE2, TUPLE3."""
         if count is None:
-            self._stack.append(tuple(self.items()))
-            return
-        if len(self._stack) < count:
+            found = tuple(self.items())
+        elif len(self._stack) < count:
             raise IndexError
-        found = tuple(self._stack[-count:])
-        del self._stack[-count:]
+        else:
+            found = tuple(self._stack[-count:])
+            del self._stack[-count:]
+        if any(type(item) is tuple and tuple in map(type, item) for item in found):
+            raise self._refuse("tuples of at most two levels")
         self._stack.append(found)
 
     def append(self) -> None:
@@ -330,6 +342,16 @@ class _Lists:
         found = self.items()
         self._list().extend(found)
 
+    def new_list(self) -> None:
+        """EMPTY_LIST."""
+        self._count_list()
+        self._stack.append([])
+
+    def _count_list(self) -> None:
+        self._lists_left -= 1
+        if self._lists_left < 0:
+            raise self._refuse("as many lists as the header says")
+
     def _list(self) -> list[Any]:
         last = self._stack[-1]
         if type(last) is not list:
@@ -337,8 +359,13 @@ class _Lists:
         return last
 
     def remember(self, key: int) -> None:
-        """BINPUT, LONG_BINPUT, MEMOIZE."""
-        self._memo[key] = self._stack[-1]
+        """BINPUT, LONG_BINPUT, MEMOIZE: keys come one after the other, from 0 or (Python 2) from 1."""
+        item = self._stack[-1]
+        kept = isinstance(item, (int, _Name, _Type)) or (isinstance(item, (str, bytes)) and len(item) <= 64)
+        if key > len(self._memo) + 1:
+            raise self._refuse("keys that come one after the other")
+        self._memo += [None] * (key + 1 - len(self._memo))
+        self._memo[key] = item if kept else None
 
     def memoize(self) -> None:
         """MEMOIZE."""
@@ -346,8 +373,8 @@ class _Lists:
 
     def recall(self, key: int) -> None:
         """BINGET, LONG_BINGET."""
-        item = self._memo.get(key)
-        if not isinstance(item, (str, bytes, int, _Name, _Type)) or (isinstance(item, (str, bytes)) and len(item) > 64):
+        item = self._memo[key]
+        if item is None:
             raise self._refuse("nothing but names, types and numbers to stand in it twice")
         self._stack.append(item)
 
@@ -377,6 +404,7 @@ class _Lists:
         given, name = self.pop(tuple), self.pop(_Name)
         kinds = tuple(map(type, given))
         if name in _RECONSTRUCT and given in ((_NDARRAY, (0,), b"b"), (_NDARRAY, (0,), "b")):
+            self._count_list()
             self._stack.append(_Box())
         elif name == _DTYPE and kinds[0:1] == (str,) and given[1:] == (False, True):
             self._stack.append(_Type(given[0]))
@@ -388,6 +416,7 @@ class _Lists:
             (number,) = given[0].integers(_bytes(given[1]))
             self._stack.append(number)
         elif name in _FROM_BUFFER and kinds == (bytes, _Type, tuple, str):
+            self._count_list()
             self._stack.append(self._row(given[2], given[1], given[0]))
         else:
             raise self._refuse("steps of an array of lists of integers")
@@ -445,7 +474,7 @@ def _steps() -> dict[int, Callable[[_Lists], Any]]:
         "N": lambda r: r.push(None),
         "\x88": lambda r: r.push(True),
         "\x89": lambda r: r.push(False),
-        "]": lambda r: r.push([]),
+        "]": lambda r: r.new_list(),
         ")": lambda r: r.push(()),
         "a": lambda r: r.append(),
         "e": lambda r: r.appends(),
