@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import io, layers, losses, models, optimizers
+from seqcore import cli, io, language, layers, losses, models, optimizers
+from seqcore.experiments import EXPERIMENTS
+from seqcore.text import Vocabulary
 
 V = 7
 X = np.array([[1, 2, 3, 4], [5, 6, 0, 1]], np.int32)
@@ -323,3 +325,56 @@ def test_many_layers_need_a_long_file(tmp_path):
     io.write_tensors(path, tensors, texts)
     with pytest.raises(ValueError, match="layers: expected as many as a file of this size can describe"):
         sc.load_model(path)
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def text_models():
+    """Models as the experiments save them, with what belongs to them."""
+    vocabulary = Vocabulary(["<eos>", "a", "b", "c", "<unk>"])
+    language_model = language.build_model(5, units=4, layers=1)
+    language_model.build((2, None))
+    vectorize = sc.TextVectorization(max_tokens=10)
+    vectorize.adapt(["a b", "b c"])
+    classifier = models.Sequential(
+        [layers.Embedding(10, 4), layers.GlobalAveragePooling1D(), layers.Dense(2, "softmax")]
+    )
+    classifier.build((None, None))
+    return {
+        "words": (language_model, {"vocabulary": vocabulary.to_dict(), "experiment": "ptb", "tokens": None}),
+        "characters": (language_model, {"vocabulary": vocabulary.to_dict(), "tokens": {"characters": 1}}),
+        "labels": (classifier, {"text_vectorization": vectorize.to_dict(), "labels": ["x", "y"], "experiment": "imdb"}),
+        "arrays": (models.Sequential([layers.Input((3,)), layers.Dense(2)]), {"experiment": "mnist"}),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["words", "characters", "labels", "arrays"])
+def test_the_command_line_with_any_part_of_a_model_changed(tmp_path, capsys, name):
+    """A vocabulary, labels, preprocessing, or the name of another experiment: an answer, or one line and status 2."""
+    model, extra = text_models()[name]
+    path, array, text = tmp_path / "model", tmp_path / "x.npy", tmp_path / "text"
+    np.save(array, np.ones((2, 3), np.float32))
+    text.write_text("a b c\n")
+    commands = [
+        ["generate", path, "--length", 3, "--seed", 1],
+        ["generate", path, "--length", 3, "--beam", 2],
+        ["predict", path, "a b"],
+        ["predict", path, "--file", text, "--json"],
+        ["predict", path, "--input", array],
+    ]
+    every = [changed(extra, field, new) for field in fields(extra) if field for new in [*VALUES, ...]]
+    parts = [*every[::11], *({**extra, "experiment": other} for other in EXPERIMENTS)]
+    answers = []
+    for part in [extra, *parts]:
+        model.extra = {}
+        try:
+            model.save(path, extra=part)
+        except TypeError:
+            continue  # a key that JSON cannot hold
+        for command in commands:
+            answers.append(cli.main([str(word) for word in command]))
+            error = capsys.readouterr().err
+            assert answers[-1] in (0, 2) and error.count("\n") == (answers[-1] == 2), (command, part)
+    assert set(answers) == {0, 2}

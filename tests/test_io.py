@@ -263,6 +263,23 @@ def test_slots_find_their_variables_in_another_order(tmp_path, data):
     same_weights(model, other)
 
 
+def test_a_checkpoint_from_before_training(tmp_path, data):
+    """The optimizer has seen no variable yet: its slots begin anew."""
+    x, y = data
+    sc.set_seed(4)
+    model = sequential(dropout=0.2)
+    model(x)
+    model.save_checkpoint(tmp_path / "c")
+    model.train_on_batch(x, y)
+    other = sequential(dropout=0.2)
+    other.train_on_batch(x, y)
+    other.load_checkpoint(tmp_path / "c")
+    other.train_on_batch(x, y)
+    same_weights(model, other)
+    for key, value in model.optimizer.get_state().items():
+        np.testing.assert_array_equal(other.optimizer.get_state()[key], value)
+
+
 def test_a_checkpoint_of_another_model_changes_nothing(tmp_path, data):
     x, y = data
     model = sequential()
@@ -1027,3 +1044,31 @@ def test_bad_torch_weights():
         io.from_torch({}, "lstm", prefix=3)
     with pytest.raises(TypeError, match="weights.'weight_ih_l0'.: expected numbers"):
         io.from_torch({"weight_ih_l0": "text"}, "lstm")
+
+
+def test_every_reader_names_the_reader_of_our_other_files(tmp_path):
+    model = small()
+    model.save(tmp_path / "model")
+    model.save_weights(tmp_path / "weights")
+    model.save_checkpoint(tmp_path / "checkpoint")
+    sc.KeyedVectors(np.ones((1, 2), np.float32), ["a"]).save(tmp_path / "vectors")
+    sc.Word2Vec([["a", "b"]] * 9, min_count=1, vector_size=3).save(tmp_path / "words")
+    io.write_tensors(tmp_path / "arrays", {"a": np.ones(2)}, {})
+    readers = {
+        "model": (sc.load_model, "load_model"),
+        "checkpoint": (model.load_checkpoint, "load_checkpoint"),
+        "vectors": (sc.KeyedVectors.load, "KeyedVectors.load"),
+        "words": (sc.Word2Vec.load, "Word2Vec.load"),
+    }
+    for name, (read, _) in readers.items():
+        for other in ("model", "weights", "checkpoint", "vectors", "words", "arrays"):
+            path = tmp_path / other
+            if other == name:
+                read(path)
+                continue
+            advice = {"weights": "load_weights", "arrays": "read_tensors"}.get(other) or readers[other][1]
+            if (name, other) == ("vectors", "words"):
+                advice = "Word2Vec.load"
+            with pytest.raises(ValueError, match=advice) as caught:
+                read(path)
+            assert str(path) in str(caught.value) and "\n" not in str(caught.value)

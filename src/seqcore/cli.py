@@ -113,7 +113,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "--noise", type=float, default=0.0, metavar="X", help="standard deviation of the state's start (default 0)"
     )
     generate.add_argument("--stop", metavar="WORD", help="end at this word, such as '<eos>'")
-    generate.set_defaults(command=_generate)
+    generate.set_defaults(command=partial(_with_model, _generate))
 
     predict = commands.add_parser("predict", help="labels of texts, perplexity of a text, or class probabilities")
     predict.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
@@ -123,7 +123,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     predict.add_argument("--input", metavar="FILE.npy", help="an array (N, ...) for another model")
     predict.add_argument("--top", type=int, default=5, metavar="N", help="how many words or classes to show")
     predict.add_argument("--json", action="store_true", help="as JSON")
-    predict.set_defaults(command=_predict)
+    predict.set_defaults(command=partial(_with_model, _predict))
 
     commands.add_parser("bench", help="measure the kernels against NumPy and the peers")
 
@@ -172,6 +172,18 @@ def _run(experiment: Any, arguments: argparse.Namespace) -> int:
 
     apply_common_arguments(arguments)
     return int(experiment.run(arguments))
+
+
+def _with_model(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Runs a command on a model file, whose vocabulary, labels and experiment may be anything."""
+    try:
+        return command(arguments)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        from ._validation import one_line
+
+        raise ValueError(
+            f"MODEL: expected a model whose parts fit together, got {arguments.model!r} ({one_line(error)})"
+        ) from error
 
 
 def _load(path: str) -> Model:
@@ -316,7 +328,8 @@ def _describe_of(model: Model) -> Callable[[Model, Any], list[Any]] | None:
     """What the experiment that saved a model makes of its outputs, if they are more than probabilities of classes."""
     from .experiments import EXPERIMENTS
 
-    experiment = EXPERIMENTS.get(model.extra.get("experiment", ""))
+    name = model.extra.get("experiment")
+    experiment = EXPERIMENTS.get(name) if isinstance(name, str) else None
     return None if experiment is None else getattr(experiment.load(), "describe", None)
 
 

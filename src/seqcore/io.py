@@ -40,13 +40,32 @@ Array = NDArray[Any]
 VERSION = 1
 
 
+# What reads each kind of our files.
+_READERS = {
+    "seqcore-model": "load_model",
+    "seqcore-weights": "load_weights of a model",
+    "seqcore-checkpoint": "load_checkpoint of a model",
+    "seqcore-vectors": "KeyedVectors.load",
+    "word2vec": "Word2Vec.load",
+}
+
+
+def kind_of(texts: Mapping[str, str]) -> str:
+    """What a safetensors file is by its header, and what reads it, for messages."""
+    name = texts.get("format") or texts.get("seqcore") or ""
+    if name in _READERS:
+        return f"a {name} file; use {_READERS[name]}"
+    if name:
+        return f"a {short_repr(name)[1:-1]} file"
+    return "a safetensors file of another program; seqcore.io.read_tensors gives its arrays"
+
+
 def _read(path: Path, *kinds: str, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, Any]]:
     """Like :func:`read_tensors` for one of our files; the header's JSON texts come decoded."""
     tensors, texts = read_tensors(path, skip)
-    place, found = os.fspath(path), texts.get("format", "")
-    if found not in kinds:
-        other = f"a {short_repr(found)[1:-1]} file" if found else "a safetensors file of another program"
-        raise ValueError(f"{place}: expected a {kinds[0]} file, got {other}")
+    place = os.fspath(path)
+    if texts.get("format") not in kinds:
+        raise ValueError(f"{place}: expected a {kinds[0]} file, got {kind_of(texts)}")
     try:
         metadata: dict[str, Any] = {key: text if key == "format" else parse_json(text) for key, text in texts.items()}
     except ValueError as error:
@@ -414,6 +433,11 @@ def _in_order(slots: Any, names: Any, model: Model) -> dict[str, Any]:
         name = names[int(number)]
         if name is not None:
             ordered[f"{now[id(variables[name])]}/{slot}"] = value
+    # What the optimizer had not seen when it was saved begins anew.
+    for name, variable in variables.items():
+        if name not in names and id(variable) in now:
+            for slot, start in optimizer._slot_values().items():
+                ordered[f"{now[id(variable)]}/{slot}"] = np.full(variable.shape, start, variable.dtype)
     return ordered
 
 

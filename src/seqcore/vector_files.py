@@ -484,6 +484,9 @@ def _describe_other_vectors(place: str) -> str | None:
             return "one of Word2Vec.save; Word2Vec.load(path).wv has its vectors"
         return None
     except ValueError:
+        # Nothing is read from a FIFO, which may have nobody who writes.
+        if not os.path.isfile(place):
+            return None
         with open_plain(place) as file:
             start = file.read(300)
     if re.match(rb"\d+ \d+ ?\r?\n", start):

@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, io
-from ._validation import FixedAttributes, at_least, default_only, short_repr
+from ._validation import MALFORMED, FixedAttributes, at_least, default_only, one_line, short_repr
 from .callbacks.progress import is_terminal, write
 from .corpus import Corpus, Sentences, Text, TrimRule, check_one, encode_file, kept, read
 from .keyed_table import one_file
+from .saving.files import parse_json
 from .text.files import path_of
 from .vectors import KeyedVectors
 from .word2vec_settings import CONSTANTS, Constant, Schedule, Setting, Settings, integer, keep_limits, number, truth
@@ -739,17 +740,17 @@ class Word2Vec(FixedAttributes):
         default_only("mmap", mmap, None, "training writes to the vectors; KeyedVectors.load maps files")
         default_only("rethrow", rethrow, False, "errors are raised")
         tensors, texts = io.read_tensors(fname)
-        if texts.get("format") == "seqcore-vectors":
-            raise ValueError(f"{os.fspath(fname)}: expected a file of Word2Vec.save, got one for KeyedVectors.load")
+        if texts.get("seqcore") != "word2vec" or texts.get("version") != "1":
+            kind = io.kind_of(texts)
+            raise ValueError(f"{os.fspath(fname)}: expected a file of Word2Vec.save, version 1, got {kind}")
         try:
-            if texts["seqcore"] != "word2vec" or texts["version"] != "1":
-                raise ValueError(f"{texts['seqcore']!r}, version {texts['version']!r}")
-            state = json.loads(texts["state"])
+            state = parse_json(texts["state"])
             # Only settings: a file cannot name a corpus to train on.
             model = cls(**asdict(Settings(**state["settings"])))
-            model._restore(json.loads(tensors["words"].tobytes().decode("utf-8", "surrogatepass")), tensors, state)
-        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            words = parse_json(tensors["words"].tobytes().decode("utf-8", "surrogatepass"))
+            model._restore(words, tensors, state)
+        except MALFORMED as error:
+            reason = one_line(error)
             raise ValueError(f"{os.fspath(fname)}: expected a file of Word2Vec.save, got another ({reason})") from None
         return model
 
