@@ -431,9 +431,13 @@ class GradientTape:
     """
 
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
-        default_only(
-            "watch_accessed_variables", watch_accessed_variables, True, "trainable=False keeps a variable off all tapes"
-        )
+        if watch_accessed_variables is not True:
+            default_only(
+                "watch_accessed_variables",
+                watch_accessed_variables,
+                True,
+                "trainable=False keeps a variable off all tapes",
+            )
         self._persistent = persistent
         self._nodes: list[_Node] = []
         self._tracked: set[int] = set()
