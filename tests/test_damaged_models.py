@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import cli, io, language, layers, losses, models, optimizers
+from seqcore import cli, initializers, io, language, layers, losses, metrics, models, optimizers, schedules
 from seqcore.experiments import EXPERIMENTS
+from seqcore.layers import registry
 from seqcore.text import Vocabulary
 
 V = 7
@@ -184,6 +185,7 @@ def test_a_checkpoint_with_any_field_changed(tmp_path, name, built):
     assert refused > (100 if built else 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_states_with_any_field_changed(name):
     """``set_layer_state``, ``random.set_state`` and ``optimizer.set_state``: all or nothing."""
@@ -228,6 +230,7 @@ def test_set_weights_is_all_or_nothing(weights):
 # ---------------------------------------------------------------- models
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_model_with_any_field_changed(tmp_path, name):
     sc.set_seed(3)
@@ -288,6 +291,7 @@ print(files)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_no_number_of_a_file_makes_anything_large(tmp_path, name):
     """Every number in the description of a small model in turn: bounded memory and time."""
@@ -325,6 +329,80 @@ def test_many_layers_need_a_long_file(tmp_path):
     io.write_tensors(path, tensors, texts)
     with pytest.raises(ValueError, match="layers: expected as many as a file of this size can describe"):
         sc.load_model(path)
+
+
+def described():
+    """Functions that make objects of descriptions, each with descriptions."""
+    schedule = schedules.ExponentialDecay(0.1, 10, 0.9)
+    of_layers = [
+        layers.Dense(3, "relu"),
+        layers.LSTM(2, dropout=0.1),
+        layers.GRU(2, reset_after=False),
+        layers.ContextRNN(2, 2),
+        layers.Bidirectional(layers.SimpleRNN(2)),
+        layers.TimeDistributed(layers.Dense(2)),
+        layers.Embedding(4, 2),
+        layers.Dropout(0.2),
+        layers.ReLU(),
+        layers.Softmax(),
+        layers.LSTMCell(2),
+        layers.AdditiveAttention(),
+        models.Sequential([layers.LSTM(2), layers.Dense(2)]),
+    ]
+    sampled = [losses.NCELoss(4), losses.SampledSoftmaxLoss(4)]
+    named = [losses.get(name) for name in ("mse", "sparse_categorical_crossentropy", "binary_crossentropy")]
+    return {
+        "layers": (registry.deserialize, [registry.serialize(layer) for layer in of_layers]),
+        "losses": (losses.deserialize, [losses.serialize(loss) for loss in [*sampled, *named]]),
+        "metrics": (
+            metrics.deserialize,
+            [metrics.serialize(metrics.get(name, loss=named[1])) for name in ("accuracy", "mae", "perplexity")],
+        ),
+        "optimizers": (
+            optimizers.deserialize,
+            [optimizers.serialize(make(schedule)) for make in (optimizers.Adam, optimizers.SGD, optimizers.RMSprop)],
+        ),
+        "schedules": (schedules.deserialize, [schedules.serialize(schedule)]),
+        "initializers": (
+            initializers.get,
+            [initializers.serialize(initializers.get(name)) for name in ("glorot_uniform", "orthogonal", "zeros")],
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["layers", "losses", "metrics", "optimizers", "schedules", "initializers"])
+def test_descriptions_with_any_field_changed(name):
+    """``deserialize`` and ``from_config``: an object, or a ValueError or TypeError in one line."""
+    make, descriptions = described()[name]
+    refused = 0
+    for good in json.loads(json.dumps(descriptions)):
+        make(good)
+        for field in fields(good):
+            for new in [*VALUES, ...] if field else [value for value in VALUES if not isinstance(value, str)]:
+                try:
+                    make(changed(good, field, new))
+                except (ValueError, TypeError) as error:
+                    assert "\n" not in str(error) and len(str(error)) < 600, (field, new)
+                    refused += 1
+    assert refused > 20
+
+
+def test_layers_inside_each_other_without_end(tmp_path):
+    path = tmp_path / "model"
+    models.Sequential([layers.Input((3,)), layers.Dense(2)]).save(path)
+    tensors, texts = io.read_tensors(path)
+    for depth in (100, 1000, 100_000):
+        inner = texts["architecture"]
+        front, back = '{"class_name": "Sequential", "config": {"layers": [', "]}}"
+        io.write_tensors(path, tensors, {**texts, "architecture": front * depth + inner + back * depth})
+        with pytest.raises(ValueError, match=str(path)) as caught:
+            sc.load_model(path)
+        assert "\n" not in str(caught.value)
+    description = json.loads(texts["architecture"])
+    for _ in range(3000):
+        description = {"class_name": "Sequential", "config": {"layers": [description]}}
+    with pytest.raises(ValueError, match="to a moderate depth"):
+        registry.deserialize(description)
 
 
 # ---------------------------------------------------------------- the command line

@@ -866,6 +866,7 @@ def test_no_other_format_is_promised(tmp_path, suffix):
         model.save_checkpoint,
         lambda path: io.write_tensors(path, {}, {}),
         sc.KeyedVectors(np.ones((1, 2), np.float32), ["a"]).save,
+        callbacks.ModelCheckpoint,
     ):
         with pytest.raises(ValueError, match="expected a name such as 'file.safetensors'.*, got .*file"):
             save(path)

@@ -233,6 +233,36 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def class_and_config(name: str, described: Any) -> tuple[str, dict[str, Any]]:
+    """Class name and arguments out of ``{"class_name": ..., "config": ...}``, which may come from a file.
+
+    Raises:
+        ValueError: for what is no such dict; the message names the argument.
+    """
+    class_name = described.get("class_name") if isinstance(described, dict) else None
+    config = described.get("config", {}) if isinstance(described, dict) else None
+    if not isinstance(class_name, str) or not isinstance(config, dict):
+        raise ValueError(f"{name}: expected a dict with class_name and config, got {short_repr(described)}")
+    return class_name, dict(config)
+
+
+def from_config(cls: Any, config: dict[str, Any], *more: Any) -> Any:
+    """``cls.from_config(config, *more)``.
+
+    Raises:
+        ValueError: where the class misses something in the config, or finds something else.
+        TypeError: for arguments that the class does not take.
+    """
+    try:
+        return cls.from_config(config, *more)
+    except RecursionError:
+        raise ValueError("config: expected objects inside each other to a moderate depth, got too many") from None
+    except (ArithmeticError, AssertionError, AttributeError, LookupError) as error:
+        raise ValueError(
+            f"config: expected the arguments of a {cls.__name__}, got {short_repr(config)} ({one_line(error)})"
+        ) from error
+
+
 def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
     """The NumPy type of a ``dtype=`` argument; None is no type, callers put their default in its place.
 

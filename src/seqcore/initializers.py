@@ -14,7 +14,18 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import random as _random
-from ._validation import NUMBERS, at_least, default_only, positive, real, refuse_masked, seed_or_none, short_repr
+from ._validation import (
+    NUMBERS,
+    at_least,
+    class_and_config,
+    default_only,
+    from_config,
+    positive,
+    real,
+    refuse_masked,
+    seed_or_none,
+    short_repr,
+)
 from .autograd import float_dtype
 
 Array = NDArray[Any]
@@ -359,8 +370,11 @@ def get(identifier: Any, argument: str = "initializer") -> Initializer:
         return identifier
     if isinstance(identifier, str) and identifier in _NAMES:
         return _NAMES[identifier]()
-    if isinstance(identifier, dict) and identifier.get("class_name") in _CLASSES:
-        return _CLASSES[identifier["class_name"]].from_config(identifier.get("config", {}))
+    if isinstance(identifier, dict):
+        class_name, arguments = class_and_config(argument, identifier)
+        if class_name in _CLASSES:
+            made: Initializer = from_config(_CLASSES[class_name], arguments)
+            return made
     if isinstance(identifier, type) and issubclass(identifier, Initializer):
         return identifier()
     if callable(identifier):

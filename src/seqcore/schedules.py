@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ._validation import real
+from ._validation import class_and_config, from_config, real, short_repr
 
 
 def _positive(name: str, value: Any) -> float:
@@ -204,7 +204,9 @@ def deserialize(
     Raises:
         ValueError: for a class that neither has.
     """
-    found = {**_CLASSES, **(custom_objects or {})}.get(config.get("class_name", ""))
+    name, arguments = class_and_config("learning_rate", config)
+    found = {**_CLASSES, **(custom_objects or {})}.get(name)
     if found is None:
-        raise ValueError(f"learning_rate: expected one of {', '.join(_CLASSES)}, got {config.get('class_name')!r}")
-    return found.from_config(config.get("config", {}))
+        raise ValueError(f"learning_rate: expected one of {', '.join(_CLASSES)}, got {short_repr(name)}")
+    made: LearningRateSchedule = from_config(found, arguments)
+    return made

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from .._validation import at_least, real, verbosity
 from ..autograd import Array
+from ..saving.files import refuse_foreign_suffix
 from .base import Callback, Logs
 from .progress import write
 
@@ -138,6 +139,9 @@ class ModelCheckpoint(_Monitor):
         mode: "min", "max" or "auto".
         save_freq: "epoch", or a number of batches.
         initial_value_threshold: the number to beat at first.
+
+    Raises:
+        ValueError: a path that ends like another program's files, such as ``.keras``.
     """
 
     def __init__(
@@ -157,6 +161,7 @@ class ModelCheckpoint(_Monitor):
         if save_freq != "epoch" and not whole:
             raise ValueError(f"save_freq: expected 'epoch' or a number of batches > 0, got {save_freq!r}")
         self.filepath, self.verbose = os.fspath(filepath), verbosity(verbose)
+        refuse_foreign_suffix(self.filepath, "filepath")
         self.save_best_only, self.save_weights_only = bool(save_best_only), bool(save_weights_only)
         self.save_freq = save_freq
         self._epoch = self._batches = 0
@@ -177,7 +182,7 @@ class ModelCheckpoint(_Monitor):
     def _save(self, place: dict[str, int], logs: Logs | None) -> None:
         try:
             path = self.filepath.format(**{**(logs or {}), **place})
-        except (KeyError, IndexError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             known = ", ".join([*place, *(logs or {})])
             got = f"{self.filepath!r} ({error})"
             raise ValueError(f"filepath: expected placeholders out of {known}, got {got}") from None

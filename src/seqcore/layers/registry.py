@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from .._validation import short_repr
+from .._validation import class_and_config, from_config, short_repr
 from .base import Layer
 
 LayerClass = TypeVar("LayerClass", bound="type[Layer]")
@@ -105,11 +105,5 @@ def deserialize(config: dict[str, Any]) -> Any:
     Raises:
         ValueError: for an unknown class or a config that is none.
     """
-    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
-        raise ValueError(f"config: expected a dict with class_name and config, got {config!r:.80}")
-    made = config.get("config", {})
-    if not isinstance(made, dict):
-        raise ValueError(
-            f"config: expected a dict of arguments for {config['class_name'][:40]!r}, got {short_repr(made)}"
-        )
-    return get_class(config["class_name"]).from_config(dict(made))
+    class_name, arguments = class_and_config("config", config)
+    return from_config(get_class(class_name), arguments)

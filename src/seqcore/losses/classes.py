@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import at_least, boolean, integer, made_from_class, real
+from .._validation import at_least, boolean, class_and_config, from_config, integer, made_from_class, real, short_repr
 from ..autograd import Array, Gradient, Tensor, as_array, is_recording
 from .base import BuiltIn, Loss, OverAxis, Singles
 from .formulas import (
@@ -446,7 +446,9 @@ def deserialize(name: dict[str, Any], custom_objects: dict[str, type[Loss]] | No
     """
     by_class: dict[str, type[Loss]] = {cls.__name__: cls for cls in (*_CLASSES.values(), NCELoss, SampledSoftmaxLoss)}
     by_class |= custom_objects or {}
-    found = by_class.get(name.get("class_name", ""))
+    class_name, arguments = class_and_config("loss", name)
+    found = by_class.get(class_name)
     if found is None:
-        raise ValueError(f"loss: expected a class name out of {', '.join(by_class)}, got {name.get('class_name')!r}")
-    return found.from_config(name.get("config", {}))
+        raise ValueError(f"loss: expected a class name out of {', '.join(by_class)}, got {short_repr(class_name)}")
+    made: Loss = from_config(found, arguments)
+    return made

@@ -6,7 +6,7 @@ import inspect
 from typing import Any, cast
 
 from .. import losses
-from .._validation import made_from_class
+from .._validation import class_and_config, from_config, made_from_class
 from .accuracies import (
     Accuracy,
     AccuracyByShape,
@@ -125,10 +125,11 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Metric]] 
     Raises:
         ValueError: for a class that neither has.
     """
-    name = config.get("class_name", "")
+    name, arguments = class_and_config("metric", config)
     # Files of version 0.1 have the underscore.
     by_shape = name in ("AccuracyByShape", "_AccuracyByShape")
     found: type[Metric] | None = AccuracyByShape if by_shape else {**_BY_CLASS, **(custom_objects or {})}.get(name)
     if found is None:
         raise ValueError(f"metric: expected a class name out of {', '.join(_BY_CLASS)}, got {name!r}")
-    return found.from_config(config.get("config", {}))
+    made: Metric = from_config(found, arguments)
+    return made

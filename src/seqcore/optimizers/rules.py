@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from .. import _core
-from .._validation import made_from_class, real
+from .._validation import class_and_config, from_config, made_from_class, real, short_repr
 from ..autograd import Array
 from .base import Optimizer, Rate, Rows, Work
 
@@ -408,8 +408,9 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Optimizer
     Raises:
         ValueError: for a class that neither has.
     """
-    name = str(config.get("class_name", ""))
+    name, arguments = class_and_config("optimizer", config)
     found = (custom_objects or {}).get(name) or _CLASSES.get(name.lower())
     if found is None:
-        raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {config.get('class_name')!r}")
-    return found.from_config(config.get("config", {}), custom_objects)
+        raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {short_repr(name)}")
+    made: Optimizer = from_config(found, arguments, custom_objects)
+    return made
