@@ -539,6 +539,18 @@ def test_huge_batches_of_one_element():
         refused("z", _core.context_scan_forward, x, 0.5)
 
 
+def test_repeated_elements_cost_no_more_than_there_is():
+    """As many sequences or steps as the kernels count, of one element: refused before memory for them is touched."""
+    for shape in [(2**31 - 1, 1, 5), (3, 2**31 - 1, 5)]:
+        x = np.broadcast_to(np.ones(5, F32), shape)
+        for function, arguments in [
+            (_core.recurrent_forward, ("lstm", x, [(zeros(5, 4096), zeros(1024, 4096), None)])),
+            (_core.context_scan_forward, (np.broadcast_to(np.ones(4096, F32), (*shape[:2], 4096)), 0.5)),
+        ]:
+            with pytest.raises(MemoryError, match=r"^\w+: expected [\dx ]+ bytes to be free, got none$"):
+                function(*arguments)
+
+
 @pytest.mark.parametrize("weights", [[1e308, 1e-3, 2e-3, 0.0], [1.0, 1e-300, 1e-200, 0.0], [1e308] * 3 + [0.0]])
 def test_sampling_without_replacement_ends(weights):
     """All classes that can be drawn are, the rare ones in proportion, whatever the weights."""

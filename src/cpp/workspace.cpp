@@ -1,9 +1,11 @@
 // The pool: free blocks by size class, four classes to a power of two.
 #include "workspace.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
+#include <fstream>
 #include <map>
 #include <mutex>
 
@@ -21,13 +23,18 @@ constexpr std::size_t kSmallest = 256, kHugePage = std::size_t(2) << 20, kMostHe
 
 constexpr std::size_t kMostBytes = std::size_t(1) << 47;  // what a process can address
 
-// Bytes of memory and swap that the machine has: a system that promises more ends the process when it is used.
+// Bytes of memory and swap that the machine has, or of memory that the container may use.
 std::size_t machine_memory() {
+  std::size_t bytes = kMostBytes;
 #if defined(__linux__)
   struct sysinfo info;
-  if (!sysinfo(&info)) return (std::size_t(info.totalram) + info.totalswap) * info.mem_unit;
+  if (!sysinfo(&info)) bytes = std::min(bytes, (std::size_t(info.totalram) + info.totalswap) * info.mem_unit);
+  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    std::size_t limit;
+    if (std::ifstream(path) >> limit) bytes = std::min(bytes, limit);  // not where it says "max"
+  }
 #endif
-  return kMostBytes;
+  return bytes;
 }
 
 std::size_t size_class(std::size_t bytes) {
@@ -114,9 +121,13 @@ std::ptrdiff_t product(const std::ptrdiff_t* begin, const std::ptrdiff_t* end, s
   throw OutOfMemory(text + std::to_string(item) + " bytes");
 }
 
-std::shared_ptr<void> borrow(std::size_t bytes) {
+void require_memory(std::size_t bytes) {
   static const std::size_t most = machine_memory();
   if (bytes > most) throw OutOfMemory(std::to_string(bytes) + " bytes");
+}
+
+std::shared_ptr<void> borrow(std::size_t bytes) {
+  require_memory(bytes);
   const std::size_t size = size_class(bytes);
   Pool* home = pool;
   return std::shared_ptr<void>(home->take(size), [home, size](void* block) {

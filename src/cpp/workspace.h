@@ -28,6 +28,10 @@ std::ptrdiff_t product(std::initializer_list<std::ptrdiff_t> sizes) {
   return product(sizes.begin(), sizes.end(), sizeof(T));
 }
 
+// Throws OutOfMemory if the machine, or the container, has less memory than `bytes`: a system that promises more ends the process
+// when it is used.
+void require_memory(std::size_t bytes);
+
 // Memory of at least `bytes`, aligned to 64, from the pool; it goes back there when the last owner is gone. Not initialised.
 // Throws OutOfMemory.
 std::shared_ptr<void> borrow(std::size_t bytes);

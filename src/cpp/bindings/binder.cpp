@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <new>
+#include <stdexcept>
 
 #include "../workspace.h"
 
@@ -101,6 +102,8 @@ void Signature::set_error() const noexcept {
     PyErr_Format(PyExc_MemoryError, "%s: expected %s to be free, got none", name(), error.what());
   } catch (const std::bad_alloc&) {
     PyErr_Format(PyExc_MemoryError, "%s: expected memory for lists as long as its arguments to be free, got none", name());
+  } catch (const std::length_error&) {
+    PyErr_Format(PyExc_MemoryError, "%s: expected memory for lists longer than any can be, got none", name());
   } catch (const std::exception& error) {
     PyErr_Format(PyExc_RuntimeError, "%s: %s", name(), error.what());
   } catch (...) {

@@ -43,13 +43,17 @@ Shape bias_shape(Cell cell, Index units) {
   return {gates_of(cell) * units};
 }
 
-void Rows::build(Name name, Index batch_size, Index step_count, const OptionalArray& lengths_array,
-                 const OptionalArray& mask_array, int directions, const bool* reverse) {
-  batch = batch_size;
-  steps = step_count;
+void require_rows(Name name, Index batch, Index steps) {
   if (batch > kMostRows || steps > kMostRows)
     fail(name, "at most " + std::to_string(kMostRows) + " sequences and steps",
          std::to_string(batch) + " and " + std::to_string(steps));
+}
+
+void Rows::build(Index batch_size, Index step_count, const OptionalArray& lengths_array, const OptionalArray& mask_array,
+                 int directions, const bool* reverse) {
+  batch = batch_size;
+  steps = step_count;
+  require_memory(size_t(2 * batch) * sizeof(int32_t) + size_t(steps) * (sizeof(int32_t) + sizeof(Index)));
   if (lengths_array && mask_array) fail("mask", "lengths or mask", "both");
   const int32_t* given = read<int32_t>(lengths_array, {batch});
   const auto* valid = reinterpret_cast<const uint8_t*>(read<bool>(mask_array, {batch, steps}));

@@ -84,6 +84,8 @@ auto with_type_of(const Array& array, F f) {
 constexpr Index kMostRows =
     INT32_MAX;  // sequences of a batch, steps of a sequence, ids of a call: the kernels count them in int32
 
+void require_rows(Name name, Index batch, Index steps);
+
 // Order of the rows of a batch for a scan, from the lengths and mask that the user gave, both copied.
 struct Rows {
   std::vector<int32_t> order, lengths, active;
@@ -93,7 +95,8 @@ struct Rows {
   Index batch = 0, steps = 0;
   bool ragged = false, masked = false;
 
-  void build(Name name, Index batch_size, Index step_count, const OptionalArray& lengths_array, const OptionalArray& mask_array,
+  // After require_rows.
+  void build(Index batch_size, Index step_count, const OptionalArray& lengths_array, const OptionalArray& mask_array,
              int directions, const bool* reverse);
   RowMap map(int direction) const;
 };

@@ -105,14 +105,18 @@ class Layer : public Saved {
     c.steps = x.shape(1);
     c.features = x.shape(2);
     if (!c.batch || !c.steps || !c.features) fail("x", "a sequence that is not empty", describe(x.object()));
+    require_rows("x", c.batch, c.steps);
     hold(x);
     bool backwards[kMaxDirections] = {};
     for (int d = 0; d < c.directions; ++d) backwards[d] = given.reverse[size_t(d)];
-    rows_.build("x", c.batch, c.steps, given.lengths, given.mask, c.directions, backwards);
     for (int d = 0; d < c.directions; ++d) take_direction(d, backwards[d], given);
     // No size that is derived from these overflows: a row of gates is shorter than this, padding included.
     const Index longest_row = product<T>({8, c.units + 64});
     product<T>({c.batch, c.steps, std::max(longest_row, c.features)});
+    // The output alone; x may be one element that stands for all.
+    require_memory(sizeof(T) * size_t(product<T>({c.batch, c.sequences ? c.steps : 1, c.units})));
+    rows_.build(c.batch, c.steps, given.lengths, given.mask, c.directions, backwards);
+    for (int d = 0; d < c.directions; ++d) c.direction[d].map = rows_.map(d);
     const double flops = 2.0 * double(rows()) * double(c.features + c.units) * double(gates_of(c.cell) * c.units) * c.directions;
     // One sequence leaves the other threads little to do: a part of the products with W.
     constexpr double kWorthSharing = 4e6;
@@ -277,7 +281,6 @@ class Layer : public Saved {
     c.units = H;
     dir.reverse = reverse;
     dir.y_column = d * H;
-    dir.map = rows_.map(d);
     dir.kernel = kernel.read<T>({c.features, columns});
     dir.recurrent = recurrent.read<T>({H, columns});
     hold(kernel);
@@ -430,9 +433,11 @@ py::tuple scan(bool back, const OptionalArray& input, Shape shape, double alpha,
   }
   const Index B = shape[0], S = shape[1], C = shape[2];
   if (B < 1 || S < 1 || C < 1) fail(back ? "shape" : "z", "a sequence that is not empty", describe(shape));
-  const double operations = 20.0 * double(product<T>({B, S, C}));
+  require_rows(back ? "shape" : "z", B, S);
+  const Index count = product<T>({B, S, C});
+  require_memory(sizeof(T) * size_t(count));
   Rows rows;
-  rows.build(back ? "shape" : "z", B, S, lengths, mask, 1, &reverse);
+  rows.build(B, S, lengths, mask, 1, &reverse);
   call.map = rows.map(0);
   call.reverse = reverse;
   call.columns = C;
@@ -441,7 +446,7 @@ py::tuple scan(bool back, const OptionalArray& input, Shape shape, double alpha,
   const py::object result = new_sequence<T>(B, S, C), last = new_array<T>({B, C});
   call.s = {data_of<T>(result), C, B * C};
   call.last = data_of<T>(last);
-  run_released(threads_for(operations), [&](const Team& team) {
+  run_released(threads_for(20.0 * double(count)), [&](const Team& team) {
     back ? kernels<T>().context_backward(call, team) : kernels<T>().context_forward(call, team);
   });
   return py::make_tuple(result, last);

@@ -45,7 +45,7 @@ class RecurrentStage : public Stage<T> {
     call_.units = units;
     call_.directions = 1;
     const bool forwards = false;
-    rows_.build("batch_size", batch, 1, {}, {}, 1, &forwards);
+    rows_.build(batch, 1, {}, {}, 1, &forwards);
     // No size that is derived from these overflows: a row of gates is shorter than this, padding included.
     product<T>({batch, 8, units + 64});
     RecurrentSizes sizes;
