@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
-from ._validation import at_least, is_array, real
+from ._validation import NUMBERS, at_least, is_array, real
 from .autograd import Tensor, Variable, as_array
 from .layers.base import as_lengths
 
@@ -37,7 +37,8 @@ class Batch(NamedTuple):
 
 def _rows(name: str, value: Any) -> Array | Tensor:
     """``value`` as numbers with at least one axis."""
-    array = value if isinstance(value, Tensor) else as_array(value, name=name)
+    plain = (type(value) is np.ndarray and value.dtype.kind in NUMBERS) or isinstance(value, Tensor)
+    array = value if plain else as_array(value, name=name)
     if array.ndim == 0:
         raise ValueError(f"{name}: expected an array with a batch axis, got a single number")
     return array

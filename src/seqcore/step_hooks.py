@@ -30,7 +30,7 @@ class StepHooks(Layer):
 
     loss: Loss | None
     _tracker: Tracker
-    _noted_metrics: tuple[object, list[Metric]]
+    _noted_metrics: tuple[object, list[Metric], bool]
 
     _never_called = Layer._never_called | {
         "make_train_function": "train_step",
@@ -131,6 +131,10 @@ class StepHooks(Layer):
 
     def _own_metrics(self) -> list[Metric]:
         """Metrics that the model and the layers inside hold as attributes, also in lists."""
+        return self._note_metrics()[1]
+
+    def _note_metrics(self) -> tuple[object, list[Metric], bool]:
+        """What holds while the structure stays: the own metrics, and whether those of ``compile`` are all there are."""
         if self._noted_metrics[0] is not structure.changes:
             known = {id(metric) for metric in self._tracker.all}
             own: dict[int, Metric] = {}
@@ -141,8 +145,10 @@ class StepHooks(Layer):
                         for one in value if isinstance(value, (list, tuple)) else (value,):
                             if isinstance(one, Metric) and id(one) not in known:
                                 own.setdefault(id(one), one)
-            object.__setattr__(self, "_noted_metrics", (structure.changes, list(own.values())))
-        return self._noted_metrics[1]
+            hooks = any(map(self._overrides, ("get_metrics_result", "reset_metrics", "metrics")))
+            plain = not own and not hooks and self._tracker.plain
+            object.__setattr__(self, "_noted_metrics", (structure.changes, list(own.values()), plain))
+        return self._noted_metrics
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs: names and values of :attr:`metrics`."""
@@ -160,6 +166,8 @@ class StepHooks(Layer):
 
     def _reset_metrics(self) -> None:
         self._tracker.reset()
+        if self._note_metrics()[2]:
+            return
         if self._overrides("reset_metrics") or type(self).metrics is not StepHooks.metrics:
             self.reset_metrics()
         else:
@@ -168,4 +176,8 @@ class StepHooks(Layer):
 
     def _logs(self, returned: dict[str, float] | None) -> dict[str, float]:
         """Logs that a hook returned, or those of the metrics."""
-        return as_logs("get_metrics_result", self.get_metrics_result()) if returned is None else returned
+        if returned is not None:
+            return returned
+        if self._note_metrics()[2]:
+            return self._tracker.logs()
+        return as_logs("get_metrics_result", self.get_metrics_result())

@@ -153,6 +153,8 @@ class Tracker:
                 name, count = f"{metric.name}_{count}", count + 1
             self.names.append(name)
         self.loss = Mean("loss")
+        # Whether the results are Python numbers.
+        self.plain = all(_is_built_in(metric) for metric, _ in self.metrics)
 
     @property
     def all(self) -> list[Metric]:
@@ -170,14 +172,19 @@ class Tracker:
     def update(self, y: Any, y_pred: Any, weight: Any) -> None:
         """Takes one batch into the metrics; those of the user get targets and predictions of one rank."""
         for metric, weighted in self.metrics:
-            pair = (y, y_pred) if type(metric).__module__.startswith("seqcore.") else _pair(y, y_pred)
+            pair = (y, y_pred) if self.plain or _is_built_in(metric) else _pair(y, y_pred)
             metric.update_state(*pair, sample_weight=weight if weighted else None)
 
     def logs(self) -> dict[str, float]:
         """{"loss": ..., metric: ...}"""
-        logs = {"loss": self.loss.result()}
+        loss = self.loss
+        logs = {"loss": loss.total / loss.count if loss.count else 0.0}
         logs.update((name, metric.result()) for name, (metric, _) in zip(self.names, self.metrics))
         return logs
+
+
+def _is_built_in(metric: Metric) -> bool:
+    return type(metric).__module__.startswith("seqcore.")
 
 
 def _pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
@@ -378,7 +385,7 @@ class Step:
                 loss, update = self._loss(batch, True, arena)
             if any(layer.built for layer in self._unbuilt):
                 arena = self.arena()
-            if arena.variables and not tape._follows(loss):
+            if id(loss) not in tape._tracked and arena.variables and type(loss) is not Variable:
                 raise ValueError(
                     "loss: expected a loss that depends on the weights, got one that does not; functions of NumPy "
                     "leave the tape, those of seqcore.ops stay on it"
@@ -443,8 +450,9 @@ class Step:
             loss = model.compute_loss(None, batch.y, y_pred, batch.weight)
 
         def update() -> dict[str, float] | None:
-            weight = float(batch.size)
-            if function is not None and not self._own_loss:
+            if self._own_loss or function is None:
+                weight = float(batch.size)
+            else:
                 weight = _loss_weight(function, batch, _counted(function, batch.y, y_pred))
             tracker.add_loss(float(loss), weight)
             if self._own_metrics:

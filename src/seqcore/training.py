@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,10 @@ from .layers.base import Layer
 from .step_hooks import StepHooks
 from .steps import Arena, Step, Tracker, structure
 
-# What a model's object itself may hold in the place of its class's method.
-_HOOKS = frozenset(("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"))
+# What changes the way of a step when it is set on a model: hooks on the object itself, and what compile sets.
+_HOOKS = frozenset(
+    "train_step test_step predict_step compute_loss compute_metrics get_metrics_result reset_metrics loss _step".split()
+)
 
 
 class Trainable(StepHooks):
@@ -33,9 +36,11 @@ class Trainable(StepHooks):
 
     def __init__(self, *, name: str | None, trainable: bool, dtype: DTypeLike | None, **unknown: Any) -> None:
         self._step: Step | None
+        self._noted_runners: tuple[object, dict[str, Callable[[Batch], dict[str, float] | None]]]
         super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
         self._tracker = Tracker()
-        object.__setattr__(self, "_noted_metrics", (None, []))
+        object.__setattr__(self, "_noted_metrics", (None, [], False))
+        object.__setattr__(self, "_noted_runners", (None, {}))
         self.optimizer: _optimizers.Optimizer | None = None
         self.loss: _losses.Loss | None = None
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
@@ -56,7 +61,8 @@ class Trainable(StepHooks):
         self, layers: Iterable[Layer], x: Any, training: bool | None = None, mask: Any = None, lengths: Any = None
     ) -> Any:
         """Calls ``layers`` one after the other."""
-        x = single_input(x)
+        if isinstance(x, (list, tuple)):
+            x = single_input(x)
         given = {key: value for key, value in (("mask", mask), ("lengths", lengths)) if value is not None}
         for layer in layers:
             x = layer(x, training=training, **given)
@@ -148,11 +154,17 @@ class Trainable(StepHooks):
             )
         return self._step
 
-    def _runner(self, step: Step, hook: str) -> Callable[[Batch], dict[str, float] | None]:
+    def _runner(self, hook: str) -> Callable[[Batch], dict[str, float] | None]:
         """What runs one batch: the step itself, or an override of ``train_step`` or ``test_step``."""
-        if self._overrides(hook):
-            return lambda batch: self._run_step(hook, batch)
-        return step.train if hook == "train_step" else step.test
+        changes, runners = self._noted_runners
+        if changes is not structure.changes:
+            runners = {}
+            object.__setattr__(self, "_noted_runners", (structure.changes, runners))
+        if hook not in runners:
+            step = self._compiled(hook)
+            run: Callable[[Batch], dict[str, float] | None] = step.train if hook == "train_step" else step.test
+            runners[hook] = partial(self._run_step, hook) if self._overrides(hook) else run
+        return runners[hook]
 
     def _prepare_training(self) -> None:
         """Lays out the arena and registers the variables with the optimizer, as the first step would."""
@@ -232,11 +244,11 @@ class Trainable(StepHooks):
         Raises:
             ValueError, TypeError: naming the argument; weights and states are then unchanged.
         """
-        run = self._runner(self._compiled("train_step"), "train_step")
+        run = self._runner("train_step")
         self._reset_metrics()
         sparse = None if class_weight is None else self._has_sparse_targets()
         logs = run(make_batch(x, y, sample_weight, class_weight, lengths, sparse))
-        return self._results(self._logs(logs), return_dict)
+        return self._results(logs, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, *, lengths: Any = None
@@ -245,9 +257,9 @@ class Trainable(StepHooks):
 
         Stateful layers go on from their state, as in a plain call.
         """
-        run = self._runner(self._compiled("test_step"), "test_step")
+        run = self._runner("test_step")
         self._reset_metrics()
-        return self._results(self._logs(run(make_batch(x, y, sample_weight, None, lengths))), return_dict)
+        return self._results(run(make_batch(x, y, sample_weight, None, lengths)), return_dict)
 
     def predict_on_batch(self, x: Any, *, lengths: Any = None) -> Any:
         """Output of one batch as an array. Stateful layers go on from their state, as in a plain call."""
@@ -259,12 +271,15 @@ class Trainable(StepHooks):
             self.predict_step(data_of(batch)) if self._overrides("predict_step") else self(batch.x, training=False)
         )
 
-    def _results(self, logs: dict[str, float], return_dict: bool) -> Any:
-        """The logs, or their values: known names in order, then others by name."""
+    def _results(self, returned: dict[str, float] | None, return_dict: bool) -> Any:
+        """The logs of the metrics or of a hook, or their values: known names in order, then others by name."""
+        logs = self._logs(returned)
         if return_dict:
             return logs
-        known = [name for name in self.metrics_names if name in logs]
-        values = [logs[name] for name in [*known, *sorted(set(logs) - set(known))]]
+        values = list(logs.values())
+        if returned is not None or not self._note_metrics()[2]:
+            known = [name for name in self.metrics_names if name in logs]
+            values = [logs[name] for name in [*known, *sorted(set(logs) - set(known))]]
         return values[0] if len(values) == 1 else values
 
     # ------------------------------------------------------------ loops
@@ -413,7 +428,7 @@ class Trainable(StepHooks):
     ) -> History:
         watchers = self._callback_list(callbacks, verbose, epochs=epochs, steps=source.steps, history=True)
         self.stop_training = False
-        run = self._runner(step, "train_step")
+        run = self._runner("train_step")
         if self.built:
             step.arena(thorough=True)
         watchers.on_train_begin()
@@ -435,7 +450,7 @@ class Trainable(StepHooks):
                 raise ValueError("x: expected at least one batch per epoch, got none")
             logs = dict(self._logs(returned))
             if validation is not None and validation_epochs(epoch + 1):
-                found = self._evaluate(step, validation, watchers)
+                found = self._evaluate(validation, watchers)
                 logs.update((f"val_{name}", value) for name, value in found.items())
             watchers.on_epoch_end(epoch, logs)
             if self.stop_training or source.exhausted:
@@ -461,15 +476,15 @@ class Trainable(StepHooks):
 
         Stateful layers start from zero and carry a state of their own; the one of training comes back afterwards.
         """
-        step = self._compiled("test_step")
+        self._compiled("test_step")
         source = make_source(
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps
         )
         watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
-        return self._results(self._evaluate(step, source, watchers), return_dict)
+        return self._results(self._evaluate(source, watchers), return_dict)
 
-    def _evaluate(self, step: Step, source: Source, watchers: CallbackList) -> dict[str, float]:
-        run = self._runner(step, "test_step")
+    def _evaluate(self, source: Source, watchers: CallbackList) -> dict[str, float]:
+        run = self._runner("test_step")
         self.stop_evaluating = False
         self._reset_metrics()
         source.restart()
