@@ -474,12 +474,29 @@ def test_csv_survives_a_full_disk(tmp_path, monkeypatch):
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["log.csv"]
 
 
-def test_csv_refuses_a_foreign_file(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"hello\nworld, and more\n", "filename: expected a CSV file with a column epoch"),
+        (b"epoch,loss\n0\n", "filename: expected a CSV file with a column epoch"),
+        (b"epoch,loss\n0,1,2\n", "filename: expected a CSV file with a column epoch"),
+        (b"epoch,loss,loss\n0,1,2\n", "filename: expected a CSV file with a column epoch"),
+        (b"epoch,lo\xe9\n0,1\n", "notes.txt: expected UTF-8 text"),
+        (b'epoch,"' + b"a" * 200_000, "filename: expected a CSV file, got .*notes.txt"),
+    ],
+)
+def test_csv_refuses_a_foreign_file(tmp_path, content, expected):
     path = tmp_path / "notes.txt"
-    path.write_text("hello\nworld, and more\n")
-    with pytest.raises(ValueError, match="filename: "):
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=expected):
         run([1.0], callbacks.CSVLogger(path, append=True))
-    assert path.read_text() == "hello\nworld, and more\n"
+    assert path.read_bytes() == content
+
+
+def test_csv_goes_on_in_an_empty_file(tmp_path):
+    (tmp_path / "log.csv").write_bytes(b"")
+    run([1.0], callbacks.CSVLogger(tmp_path / "log.csv", append=True))
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
 
 
 class FakeWriter:

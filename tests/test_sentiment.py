@@ -501,6 +501,9 @@ def test_tweets(tmp_path, name, place):
             "line 2: expected positive, negative, neutral, 1 or 0 and a text, got 'h",
         ),
         ("airline_sentiment,text\n1\n", "line 2: expected positive"),
+        ("airline_sentiment,text\n1,a,b\n", "line 2: expected positive.* got 3 cells for 2 columns"),
+        ("airline_sentiment,text,text\n1,a,b\n", "got no 'text' or two"),
+        ('airline_sentiment,text\n1,"a\n', "expected a CSV file, got one that is not"),
         ("airline_sentiment,text\n1,a\n1,b\n", "expected texts of both labels, got 2 texts of 1"),
     ],
 )
@@ -509,6 +512,13 @@ def test_damaged_tweets(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_airline(tmp_path)
     assert "airline_sentiment.csv" in str(caught.value)
+
+
+def test_many_columns_and_many_rows_take_no_table(tmp_path):
+    """Short rows are not filled up: 100,000 columns by 100,000 rows would be a table of 10 billion cells."""
+    content = "airline_sentiment,text" + "," * 100_000 + "\n" + "1,a\n0,b\n" * 50_000
+    (tmp_path / "Tweets.csv").write_text(content)
+    assert load_airline(tmp_path).texts == ["a", "b"] * 50_000
 
 
 def test_no_tweets(tmp_path):

@@ -46,15 +46,14 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._columns, self._rows = ["epoch"], []
         if self.append and os.path.exists(self.filename):
-            reader = csv.DictReader(io.StringIO(read_text(self.filename), newline=""), delimiter=self.sep)
+            reader = csv.reader(io.StringIO(read_text(self.filename), newline=""), delimiter=self.sep)
             try:
-                self._rows = list(reader)
-                names = list(reader.fieldnames or ["epoch"])
+                names, *rows = list(filter(None, reader)) or [["epoch"]]
             except csv.Error as error:
                 raise ValueError(f"filename: expected a CSV file, got {self.filename!r} ({error})") from None
-            if "epoch" not in names or None in names or any(None in row for row in self._rows):
+            if len(set(names)) < len(names) or "epoch" not in names or any(len(row) != len(names) for row in rows):
                 raise ValueError(f"filename: expected a CSV file with a column epoch, got {self.filename!r}")
-            self._columns = names
+            self._columns, self._rows = names, [dict(zip(names, row)) for row in rows]
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         found = {k: v.item() if isinstance(v, np.generic) else v for k, v in (logs or {}).items()}

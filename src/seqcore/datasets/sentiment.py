@@ -227,16 +227,18 @@ def load_airline(folder: PathLike, *, max_bytes: int | None = None) -> LabelledT
         raise ValueError(f"folder: expected {' or '.join(names)} in {str(folder)!r} or its folder airline, got neither")
     known = {"positive": 1, "1": 1, "negative": 0, "0": 0, "neutral": None}
     texts, labels = [], []
-    content = read_text(path, max_bytes=max_bytes)
+    rows = csv.reader(io.StringIO(read_text(path, max_bytes=max_bytes), newline=""), strict=True)
     try:
-        rows = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+        header = next(rows, [])
         for column in ("airline_sentiment", "text"):
-            if (rows.fieldnames or ()).count(column) != 1:
+            if header.count(column) != 1:
                 raise ValueError(f"{path}: expected columns airline_sentiment and text, got no {column!r} or two")
-        for row in rows:
-            label, text = (row["airline_sentiment"] or "").strip().lower(), row["text"]
-            if label not in known or text is None or None in row:
-                got = f"{len(row[None])} cells too many" if None in row else short_repr(label)
+        places = header.index("airline_sentiment"), header.index("text")
+        for row in filter(None, rows):
+            label, text = (row[place] if place < len(row) else None for place in places)
+            label = (label or "").strip().lower()
+            if label not in known or text is None or len(row) > len(header):
+                got = f"{len(row)} cells for {len(header)} columns" if len(row) > len(header) else short_repr(label)
                 raise ValueError(
                     f"{path}, line {rows.line_num}: expected positive, negative, neutral, 1 or 0 and a text, got {got}"
                 )
