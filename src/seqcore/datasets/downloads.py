@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._validation import plain_name, short_repr
+from .._validation import one_line, plain_name, short_repr
 from ..text.files import PathLike, path_of, read_json
 
 _ADDRESSES = ("https://", "http://", "ftp://")
@@ -178,8 +178,8 @@ def _fetch(pooch: Any, source: Source, target: Path) -> None:
     try:
         pooch.retrieve(source.url, known_hash=f"sha256:{source.sha256}", fname=source.file, path=target)
     except ValueError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ValueError(f"{source.file}: expected sha256 {source.sha256} from {source.url} ({reason})") from None
     except OSError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise OSError(f"{source.file}: cannot download from {source.url} ({reason})") from None

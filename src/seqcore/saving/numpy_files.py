@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._validation import one_line
 from ..text.files import open_plain, path_of
 
 Array = NDArray[Any]
@@ -126,7 +127,7 @@ def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     except KeyError:
         raise ValueError(f"expected an archive with {name}, got none in it") from None
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OverflowError) as error:
-        raise ValueError(f"expected a whole {name}, got a damaged one ({' '.join(str(error).split())})") from None
+        raise ValueError(f"expected a whole {name}, got a damaged one ({one_line(error)})") from None
 
 
 def open_archive(path: str | os.PathLike[str]) -> zipfile.ZipFile:
@@ -139,7 +140,7 @@ def open_archive(path: str | os.PathLike[str]) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, struct.error, NotImplementedError, EOFError, ValueError, OverflowError) as error:
-        raise ValueError(f"expected a zip archive, got another file ({' '.join(str(error).split())})") from None
+        raise ValueError(f"expected a zip archive, got another file ({one_line(error)})") from None
 
 
 # ---------------------------------------------------------------- object arrays

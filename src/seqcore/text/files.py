@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from .._validation import at_least, short_repr
+from .._validation import at_least, one_line, short_repr
 from ..saving.files import describe_foreign_file, parse_json
 
 PathLike = str | os.PathLike[str]
@@ -78,7 +78,7 @@ class _Unpacked(io.RawIOBase):
         return len(piece)
 
     def _damaged(self, error: Exception) -> ValueError:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         return ValueError(f"{self._place}: expected a whole {self._packer} file, got a damaged one ({reason})")
 
 
@@ -130,7 +130,7 @@ def open_plain(path: PathLike, max_bytes: int | None = None) -> Iterator[IO[byte
 
 def _no_text(place: str, encoding: str, start: bytes, error: UnicodeError) -> ValueError:
     """The error for a file whose bytes, ``start`` being its first ones, are in another encoding."""
-    reason = " ".join(str(error).split())
+    reason = one_line(error)
     foreign = describe_foreign_file(place)
     if foreign is not None and not foreign.startswith(("a gzip", "a bzip2")):  # what is inside is no text either
         reason = f"it is {foreign}"
@@ -265,4 +265,4 @@ def read_json(path: PathLike, *, max_bytes: int | None = None) -> Any:
     try:
         return parse_json(raw)
     except ValueError as error:
-        raise ValueError(f"{path_of(path)}: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path_of(path)}: {one_line(error)}") from None
