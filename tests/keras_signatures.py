@@ -309,6 +309,11 @@ initializers.Zeros()
 initializers.get(identifier)
 initializers.serialize(initializer)
 
+config.dtype_policy()
+config.floatx()
+config.set_dtype_policy(policy)
+config.set_floatx(value)
+
 utils.pad_sequences(sequences, maxlen=None, dtype='int32', padding='pre', truncating='pre', value=0.0)
 utils.to_categorical(x, num_classes=None)
 
@@ -506,5 +511,6 @@ BY_POSITION = {
     "x1": "x",
     "x2": "y",
     "newshape": "shape",
+    "config.set_floatx.value": "dtype",
     "ops.stack.x": "values",
 }

@@ -99,7 +99,7 @@ def ours(row: str) -> Any:
     room, *names = row.split(".")
     if names[0] == "schedules":
         room, names = "schedules", names[1:]
-    value: Any = {"utils": sc.text, "tf": sc, "schedules": schedules}.get(room) or getattr(sc, room)
+    value: Any = {"utils": sc.text, "tf": sc, "config": sc, "schedules": schedules}.get(room) or getattr(sc, room)
     if names == ["TextVectorization"] or names[0] == "TextVectorization":
         value = sc
     for name in names:
@@ -470,6 +470,16 @@ def see_tape(row: str, arguments: dict[str, Any]) -> Any:
     return seen
 
 
+def see_config(row: str, arguments: dict[str, Any]) -> Any:
+    before = sc.floatx(), sc.dtype_policy()
+    try:
+        ours(row)(**arguments)
+        return [sc.floatx(), sc.dtype_policy(), layers.Dense(1).dtype]
+    finally:
+        sc.set_floatx(before[0])
+        sc.set_dtype_policy(before[1])
+
+
 def see_callback_list(row: str, arguments: dict[str, Any]) -> Any:
     group = callbacks.CallbackList(**made(arguments))
     return [[type(callback).__name__ for callback in group], [repr(callback.model) for callback in group]]
@@ -540,6 +550,8 @@ SEEN_BY: dict[str, Callable[[str, dict[str, Any]], Any]] = {
     "tf.GradientTape.watch": see_tape,
     "tf.GradientTape.gradient": see_tape,
     "callbacks.CallbackList": see_callback_list,
+    "config.set_dtype_policy": see_config,
+    "config.set_floatx": see_config,
     "models.Model.load_weights": see_file,
     "models.Model.save": see_file,
     "models.Model.save_weights": see_file,
@@ -658,6 +670,8 @@ BASE: dict[str, dict[str, Any]] = {
     "initializers.Initializer.from_config": {"config": {"value": 2.0}},
     "initializers.get": {"identifier": "ones"},
     "initializers.serialize": {"initializer": sc.initializers.Ones()},
+    "config.set_dtype_policy": {"policy": "float64"},
+    "config.set_floatx": {"value": "float64"},
     "utils.pad_sequences": {"sequences": [[1, 2, 3], [4]]},
     "utils.to_categorical": {"x": [0, 2, 1]},
     "ops.cast": {"x": normal(3), "dtype": "float64"},
@@ -1102,7 +1116,9 @@ OTHER |= {
     "initializers.config": {"value": 3.0},
     "initializers.get.identifier": "zeros",
     "initializer": sc.initializers.Zeros(),
-    # utils and operations
+    # settings, utils and operations
+    "policy": "float32",
+    "config.value": "float32",
     "utils.pad_sequences.dtype": "float32",
     "maxlen": 2,
     "padding": "post",
@@ -1271,7 +1287,7 @@ def test_hooks_are_called_with_keras_arguments() -> None:
 ROOMS = {
     "layers": layers, "models": sc.models, "losses": losses, "metrics": metrics, "optimizers": optimizers,
     "optimizers.schedules": schedules, "callbacks": callbacks, "initializers": sc.initializers, "utils": sc.text,
-    "ops": sc.ops,
+    "ops": sc.ops, "config": sc,
 }  # fmt: skip
 BASES = {
     "layers": "layers.Layer", "losses": "losses.Loss", "metrics": "metrics.Metric", "models": "models.Model",
