@@ -287,6 +287,48 @@ def test_building_leaves_no_trace() -> None:
     assert fresh.layer.layers[1].states is None and fresh.layer.layers[1]._source.call == 0
 
 
+def test_building_leaves_random_numbers_where_they_were() -> None:
+    """A call that draws noise or keeps dropout at work outside training: weights alone move the random numbers."""
+
+    class Noisy(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = layers.Dropout(0.5)
+
+        def call(self, inputs: Tensor) -> Tensor:
+            noise = sc.random.generator().normal(size=inputs.shape)
+            return self.drop(inputs, training=True) + noise.astype("float32")
+
+    sc.set_seed(1)
+    layer = Noisy()
+    before = sc.random.get_state()
+    model = sc.Sequential([layers.Input((T, D)), layer])
+    model.compute_output_shape((None, T, D))
+    assert sc.random.get_state() == before and layer.drop._source.call == 0
+    model(np.ones((B, T, D)))
+    assert sc.random.get_state() != before and layer.drop._source.call == 1
+
+
+def test_a_model_of_a_user_is_built_for_sizes_that_are_known() -> None:
+    class Own(sc.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, inputs: Tensor) -> Tensor:
+            return self.dense(inputs)
+
+    model = Own()
+    with pytest.raises(ValueError, match=r"\Ainput_shape: expected sizes that layer .* got \(None, None, None\)\Z"):
+        model.build((None, None, None))
+    assert not model.built and not model.weights
+    for wrong in (4, "x", (None, 2.5), (None, True)):
+        with pytest.raises(ValueError, match=r"\Ainput_shape: expected a shape such as"):
+            model.build(wrong)
+    model.build((None, None, D))
+    assert model.count_params() == 12 and model(np.ones((B, T, D))).shape == (B, T, 2)
+
+
 def test_a_shape_that_says_too_little_is_refused() -> None:
     for layer in (AsAttribute(), InLists(), layers.TimeDistributed(AsAttribute())):
         with pytest.raises(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import random as _random
 from .._validation import short_repr
 from ..autograd import stop_recording
 
@@ -93,9 +94,22 @@ def plain_zeros(sizes: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def call_on_zeros(layer: Layer, shape: Any, size: int = 1) -> Any:
-    """What the layer makes of zeros: no tape, no state and no dropout counter sees the call."""
-    with layer.state_scope(), stop_recording():
-        return layer(zeros(shape, size), training=False)
+    """What the layer makes of zeros: no tape, no state and no dropout counter sees the call.
+
+    The random numbers go on where they were, unless the call draws weights.
+    """
+    layers = [layer, *layer.layers_inside()]
+    states = [(one, one._get_own_state()) for one in layers]
+    generator, weights = _random.generator().bit_generator, sum(len(one._own) for one in layers)
+    numbers = generator.state
+    try:
+        with layer.state_scope(), stop_recording():
+            return layer(zeros(shape, size), training=False)
+    finally:
+        for one, state in states:
+            one._set_own_state(state)
+        if sum(len(one._own) for one in layers) == weights:
+            generator.state = numbers
 
 
 def build_layer(layer: Layer, shape: Any) -> Any:
@@ -114,14 +128,19 @@ def build_inside(layer: Layer, shape: Any) -> None:
         return
     layer.built = True
     call_on_zeros(layer, shape)
-    if isinstance(shape, tuple) and None in shape[1:]:
-        # What was built for 1 in the place of None must take any other size.
-        try:
-            call_on_zeros(layer, shape, 2)
-        except (ValueError, TypeError):
-            raise ValueError(
-                f"input_shape: expected sizes that layer {layer.name!r} can be built for, got {shape}"
-            ) from None
+    check_free_sizes(layer, shape)
+
+
+def check_free_sizes(layer: Layer, shape: Any) -> None:
+    """Refuses None in the place of a size that a weight has: what was built for 1 there must take any other size."""
+    if not isinstance(shape, tuple) or None not in shape[1:]:
+        return
+    try:
+        call_on_zeros(layer, shape, 2)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"input_shape: expected sizes that layer {layer.name!r} can be built for, got {shape}"
+        ) from None
 
 
 def output_shape(layer: Layer, shape: Any) -> Any:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import io
-from .._validation import NUMBERS, as_dtype, at_least, default_only, short_repr
+from .._validation import NUMBERS, as_dtype, at_least, check_shape, default_only, short_repr
 from ..autograd import Tensor
 from ..layers.arguments import as_sizes
 from ..layers.base import Build, Layer
-from ..layers.building import MOST_ZEROS, not_built, plain_zeros, unbuild, zeros
+from ..layers.building import MOST_ZEROS, check_free_sizes, not_built, plain_zeros, unbuild, zeros
 from ..layers.registry import custom_classes
 from ..steps import structure
 from ..training import Trainable
@@ -190,7 +190,15 @@ class Model(Trainable):
             if self.built or self._inputs.value == "building":
                 self.built = True
                 return
+            check_shape("input_shape", input_shape)
+            unbuilt = not_built([self, *self.layers_inside()])
             self._call_with_own_states([zeros(input_shape)])
+            try:
+                check_free_sizes(self, input_shape)
+            except ValueError:
+                unbuild(unbuilt)
+                self._inputs = Hidden(None)
+                raise
 
     def _call_with_own_states(self, inputs: Sequence[Any]) -> None:
         with self._build_lock, self.state_scope():
