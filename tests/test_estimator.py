@@ -308,6 +308,34 @@ def test_targets_follow_their_words(sentences):
     assert not model._output.any()
 
 
+def test_vectors_that_are_held_fast(sentences, tmp_path):
+    """vectors_lockf and the vectors of a file survive files, updates and sorting, word by word."""
+    path = tmp_path / "vectors"
+    model = Word2Vec(**SMALL)
+    model.build_vocab(sentences)
+    held = ["paris", "rome", "italy"]
+    KeyedVectors(np.full((4, 12), 3.0), [*held, "nowhere"]).save_word2vec_format(path)
+    assert model.wv.intersect_word2vec_format(path) == 3
+    model.save(path)
+    model = Word2Vec.load(path)
+    model.build_vocab([["zzz"] * 9], update=True)
+    model.wv.sort_by_descending_frequency()
+    model.train([*sentences, ["zzz", "paris"] * 20])
+    np.testing.assert_array_equal(model.wv[held], np.full((3, 12), 3.0))
+    free = [row for row, word in enumerate(model.words) if word not in held]
+    assert (model.wv.vectors_lockf[free] == 1).all() and model.syn1neg[free].any(axis=1).all()
+    model.wv.vectors_lockf = 1
+    model.train(sentences, epochs=1)
+    assert (model.wv[held] != 3.0).any(axis=1).all()
+    before = state(model)
+    for wrong in (np.ones(2), [np.nan] * len(model.words)):
+        refused("vectors_lockf", setattr, model.wv, "vectors_lockf", wrong)
+    KeyedVectors(np.ones((1, 5)), ["paris"]).save_word2vec_format(path)
+    refused("fname", model.wv.intersect_word2vec_format, path)
+    refused("lockf", model.wv.intersect_word2vec_format, path, "no")
+    assert state(model) == before
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_copies_train_alike_and_apart(copied, sentences):
     model = Word2Vec(sentences, **SMALL)

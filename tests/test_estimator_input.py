@@ -94,8 +94,8 @@ def test_wrong_sources(name, files):
     refused("update", model.build_vocab, [["new"] * 9])
     if argument != "min_count":  # an update may add nothing
         refused(argument, model.build_vocab, **later, update=True)
-        # A file is searched for known words, whatever else it holds.
-        unknown = name in ("empty file", "binary file", "not UTF-8")
+        # A text is searched for known words, whatever else it holds.
+        unknown = name in ("empty file", "not UTF-8")
         refused("corpus" if unknown else argument, model.train, **later)
     assert state(model) == before
     model.train([["a", "b"] * 6])
@@ -171,6 +171,7 @@ def arguments(**changed):
         words=np.array([0, 1, 2, 3, 4, 0], np.int32), sentences=np.array([0, 3, 6], np.int64), first=0, last=2,
         input=np.zeros((5, 16), np.float32), output=np.zeros((5, 16), np.float32), size=10,
         keep=np.full(5, 2**32 - 1, np.uint32), noise=_core.AliasTable(np.ones(5)), shift=np.zeros(5, np.float32),
+        lock=np.ones(5, np.float32),
         window=2, negatives=3, shrink=True, cbow=False, mean=True, rate_begin=0.1, rate_end=0.1, seed=1, threads=1,
     )  # fmt: skip
     return {**usual, **changed}
@@ -193,6 +194,7 @@ BINDING = {
     "keep": [np.zeros(4, np.uint32), np.zeros(5, np.int32), "x"],
     "noise": [None, np.ones(5), _core.AliasTable(np.ones(6)), _core.AliasTable(np.ones(1))],
     "shift": [np.zeros(6, np.float32), np.zeros(5), 3],
+    "lock": [np.zeros(6, np.float32), np.zeros(5), 3],
     "window": [0, -1, None, 1.5],
     "negatives": [0, 65, -1, None],
     "threads": [0, -1, None],
@@ -228,7 +230,7 @@ NUMBERS = st.integers(-3, 20) | st.sampled_from([10**9, 2**31 - 1, -(2**31)])
     st.fixed_dictionaries(
         {},
         optional={
-            **dict.fromkeys(["words", "sentences", "input", "output", "keep", "shift"], ARRAYS),
+            **dict.fromkeys(["words", "sentences", "input", "output", "keep", "shift", "lock"], ARRAYS),
             **dict.fromkeys(["first", "last", "size", "window", "negatives"], NUMBERS),
             "threads": st.integers(-1, 3),
             "cbow": st.booleans(),

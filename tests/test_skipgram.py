@@ -42,6 +42,7 @@ def expected(model, corpus, epochs):
             shrink=s.shrink_windows,
             cbow=not s.sg,
             mean=bool(s.cbow_mean),
+            lock=model.wv.vectors_lockf.astype(np.float64),
             seed=(s.seed * reference.GOLDEN + epoch) & reference.MASK,
         )
         done = epoch * len(corpus.ids)
@@ -102,6 +103,32 @@ def test_against_the_reference(name):
     np.testing.assert_allclose(model.syn1neg, output, rtol=1e-5, atol=1e-5)
     assert [one["pairs"] for one in model.history] == pairs
     np.testing.assert_allclose([one["loss"] for one in model.history], losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"sg": 0}, {"sg": 0, "cbow_mean": 0}, {"negative": 9}, {"window": 40}])
+def test_locked_vectors(settings):
+    """vectors_lockf: each vector moves by its factor of the step; with 0 not by a bit, with 1 as ever."""
+    model = Word2Vec(**{**BASE, "alpha": 0.05, **settings})
+    sentences = text(sentences=10, longest=60)
+    model.build_vocab(sentences)
+    model.wv.vectors_lockf = np.random.default_rng(0).choice([0.0, 0.25, 1.0, 1.5], len(model.words))
+    locked, before = model.wv.vectors_lockf == 0, model.wv.vectors.copy()
+    assert locked.any() and not locked.all()
+    corpus = model.encode(sentences)
+    table, output, losses, pairs = expected(model, corpus, 2)
+    model.train(corpus)
+    np.testing.assert_allclose(model.wv.vectors, table, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.syn1neg, output, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(model.wv.vectors[locked], before[locked])
+    assert (model.wv.vectors[~locked] != before[~locked]).any(axis=1).all()
+    np.testing.assert_allclose([entry["loss"] for entry in model.history], losses, rtol=1e-5)
+    ones, usual = (Word2Vec(**{**BASE, **settings}) for _ in range(2))
+    for other in (ones, usual):
+        other.build_vocab(sentences)
+    ones.wv.vectors_lockf[:] = 1
+    for other in (ones, usual):
+        other.train(sentences)
+    np.testing.assert_array_equal(ones.wv.vectors, usual.wv.vectors)
 
 
 @pytest.mark.parametrize("sg", [0, 1])

@@ -183,6 +183,152 @@ def test_doesnt_match_leaves_out_unknown_words():
     assert kv.doesnt_match(["cat", "bird", "dog", "car"]) == "car"
 
 
+# ---------------------------------------------------------------- growing, attributes
+
+
+def test_a_table_that_grows():
+    """Empty at first, by one word, by many; known words keep their vectors unless they are replaced."""
+    kv = KeyedVectors(vector_size=2)
+    assert (
+        len(kv) == 0 and "a" not in kv and 0 not in kv and kv.vectors.shape == (0, 2) == KeyedVectors(2).vectors.shape
+    )
+    with pytest.raises(KeyError, match="key: expected a word"):
+        kv.most_similar("a")
+    assert kv.add_vector("a", [1, 2]) == 0
+    kv.add_vectors(["b", "a"], [[3, 4], [9, 9]])
+    assert (
+        kv.index_to_key == ["a", "b"]
+        and kv.vectors.tolist() == [[1, 2], [3, 4]]
+        and kv.norms[0] == pytest.approx(5**0.5)
+    )
+    kv.add_vectors(["b", "c"], np.array([[5, 6], [7, 8]]), extras={"count": [2, 3], "weight": [0.5, 1.5]}, replace=True)
+    assert kv.vectors.tolist() == [[1, 2], [5, 6], [7, 8]] and kv.norms[1] == pytest.approx(61**0.5)
+    assert (
+        kv.counts.tolist() == [0, 2, 3] and kv.get_vecattr("c", "weight") == 1.5 and kv.get_vecattr("a", "weight") == 0
+    )
+    kv["d"] = [1, 0]
+    kv[["a", "e"]] = [[0, 1], [1, 1]]
+    assert kv.index_to_key == list("abcde") and kv["a"].tolist() == [0, 1] and 4 in kv and 5 not in kv and -1 not in kv
+    assert kv.counts.tolist() == [0, 2, 3, 0, 0] and kv.most_similar("d", topn=1)[0][0] == "e"
+    kv.set_vecattr("a", "count", 9)
+    kv.sort_by_descending_frequency()
+    assert kv.index_to_key == ["a", "c", "b", "e", "d"] and kv["e"].tolist() == [1, 1] and kv.get_index("b") == 2
+
+
+def test_a_mapped_table_is_copied_when_it_changes(kv, tmp_path):
+    kv.save(tmp_path / "v")
+    before = (tmp_path / "v").read_bytes()
+    for change in (
+        lambda mapped: mapped.__setitem__("w0", np.ones(D)),
+        lambda mapped: mapped.add_vector("new", np.ones(D)),
+        lambda mapped: mapped.unit_normalize_all(),
+        lambda mapped: setattr(mapped, "vectors", np.ones((V, D))),
+    ):
+        mapped = KeyedVectors.load(tmp_path / "v", mmap="r")
+        assert isinstance(mapped.vectors, np.memmap)
+        change(mapped)
+        assert not np.array_equal(mapped.vectors, kv.vectors)
+    assert (tmp_path / "v").read_bytes() == before
+    with pytest.raises(ValueError, match="mmap: expected"):
+        KeyedVectors.load(tmp_path / "v", mmap="w+")
+
+
+def test_attributes_of_words(kv, tmp_path):
+    kv.set_vecattr("w1", "score", 0.5)
+    kv.set_vecattr(2, "flag", True)
+    assert kv.get_vecattr("w1", "score") == 0.5 and kv.get_vecattr("w0", "score") == 0.0
+    assert kv.get_vecattr("w2", "flag") is True and kv.get_vecattr("w1", "flag") is False
+    kv.save(tmp_path / "v")
+    for mmap in (None, "r"):
+        found = KeyedVectors.load(tmp_path / "v", mmap=mmap)
+        assert {n: a.tolist() for n, a in found.expandos.items()} == {n: a.tolist() for n, a in kv.expandos.items()}
+    kv.save_word2vec_format(tmp_path / "t", tmp_path / "scores", sort_attr="score", prefix="p:")
+    assert (tmp_path / "scores").read_text().startswith("p:w1 0.5\np:w0 0.0\n")
+    kv.set_vecattr("w1", "note", "seen")
+    assert kv.get_vecattr("w1", "note") == "seen" and kv.get_vecattr("w0", "note") is None
+    with pytest.raises(ValueError, match="note: expected numbers"):
+        kv.save(tmp_path / "v")
+
+
+CHANGES = {
+    "keys: expected words": lambda kv: kv.add_vectors(["new", 3], np.ones((2, D))),
+    "keys: expected each word once": lambda kv: kv.add_vectors(["new", "new"], np.ones((2, D))),
+    r"weights: expected shape \(2, 12\)": lambda kv: kv.add_vectors(["new", "w0"], np.ones((2, 5)), replace=True),
+    "weights: expected numbers": lambda kv: kv.add_vectors(["new"], [["x"] * D]),
+    "weights: expected rows of equal length": lambda kv: kv.add_vectors(["new", "newer"], [[1], [1, 2]]),
+    "extras: expected 1 values": lambda kv: kv.add_vectors(["new"], np.ones((1, D)), {"count": [1, 2]}),
+    "extras: expected an integer": lambda kv: kv.add_vectors(["new"], np.ones((1, D)), {"count": [1.5]}),
+    "key: expected a new word": lambda kv: kv.add_vector("w0", np.ones(D)),
+    "keys: expected words, got 0": lambda kv: kv.__setitem__(0, np.ones(D)),
+    "val: expected an integer as the count": lambda kv: kv.set_vecattr("w0", "count", 2.5),
+    "val: expected an integer >= 0": lambda kv: kv.set_vecattr("w0", "count", -1),
+    "val: expected one number": lambda kv: kv.set_vecattr("w0", "score", [1, 2]),
+    "key: expected a word": lambda kv: kv.set_vecattr("bird", "score", 1),
+    "vectors: expected shape": lambda kv: setattr(kv, "vectors", np.ones((V, D + 1))),
+    "norms: expected None": lambda kv: setattr(kv, "norms", np.ones(V)),
+    "counts: expected": lambda kv: setattr(kv, "counts", [1]),
+    "index_to_key: expected to be read only": lambda kv: setattr(kv, "index_to_key", []),
+    "vector_size: expected to be read only": lambda kv: setattr(kv, "vector_size", 5),
+    "vectors_norm: expected an attribute": lambda kv: setattr(kv, "vectors_norm", None),
+    "vector: expected an attribute .*vectors": lambda kv: setattr(kv, "vector", None),
+    "count: expected 0": lambda kv: KeyedVectors(3, 5),
+    "dtype: expected float32": lambda kv: KeyedVectors(vector_size=3, dtype="float16"),
+    "vectors, vector_size: expected one of the two, got both": lambda kv: KeyedVectors(
+        kv.vectors, ["a"], vector_size=3
+    ),
+    "vectors, vector_size: expected one of the two, got neither": lambda kv: KeyedVectors(),
+    "index_to_key: expected None": lambda kv: KeyedVectors(vector_size=3, index_to_key=["a"]),
+    "vector_size: expected an integer >= 1": lambda kv: KeyedVectors(vector_size=0),
+    "topn: expected": lambda kv: kv.nearest_rows(np.ones((2, D)), 0),
+    "queries: expected shape": lambda kv: kv.nearest_rows(np.ones(D), 2),
+    "weights: expected finite": lambda kv: kv.get_mean_vector(["w0"], [np.nan]),
+    "positive: expected": lambda kv: kv.most_similar_cosmul(),
+    "vectors_all: expected": lambda kv: kv.cosine_similarities(np.ones(3), np.ones((2, 4))),
+    "append: expected False": lambda kv: kv.save_word2vec_format("x", append=True),
+    "fvocab: expected": lambda kv: kv.save_word2vec_format("x", fvocab="y", sort_attr="none"),
+}
+
+
+@pytest.mark.parametrize("expected", CHANGES)
+def test_a_change_that_is_refused_changes_nothing(kv, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = [kv.index_to_key.copy(), kv.vectors.copy(), {n: a.copy() for n, a in kv.expandos.items()}]
+    with pytest.raises((KeyError, ValueError, TypeError, AttributeError), match=expected) as error:
+        CHANGES[expected](kv)
+    assert "\n" not in str(error.value)
+    assert kv.index_to_key == before[0] and list(kv.key_to_index) == before[0] and not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(kv.vectors, before[1])
+    np.testing.assert_equal(kv.expandos, before[2])
+
+
+def test_queries_of_gensim(kv):
+    u = kv.get_normed_vectors().astype(np.float64)
+    shifted = (1 + u @ u.T) / 2
+    expected = shifted[1] * shifted[2] / (shifted[3] + 1e-6)
+    order = [i for i in np.argsort(-expected, kind="stable") if i not in (1, 2, 3)][:5]
+    found = kv.most_similar_cosmul(["w1", "w2"], "w3", topn=5)
+    assert [word for word, _ in found] == [f"w{i}" for i in order]
+    np.testing.assert_allclose([score for _, score in found], expected[order], rtol=1e-4)
+    np.testing.assert_allclose(kv.most_similar_cosmul(["w1", "w2"], "w3", topn=None), expected, rtol=1e-3)
+    assert {word for word, _ in kv.most_similar_cosmul(u[0], topn=9, restrict_vocab=4)} == {"w0", "w1", "w2", "w3"}
+    assert kv.most_similar_cosmul("w1", topn=0) == []
+    mean = u[[1, 2, 3]].mean(axis=0)
+    ranked = kv.rank_by_centrality(["w1", "none", "w2", "w3"])
+    np.testing.assert_allclose(
+        [value for value, _ in ranked], np.sort(u[1:4] @ mean / np.linalg.norm(mean))[::-1], atol=1e-6
+    )
+    near = np.sort(np.delete(u @ u[1], 1))[::-1][:10].sum()
+    assert kv.relative_cosine_similarity("w1", "w2") == pytest.approx(u[1] @ u[2] / near, abs=1e-6)
+    np.testing.assert_allclose(kv.cosine_similarities(kv["w1"], kv.vectors), u @ u[1], atol=1e-6)
+    assert kv.n_similarity(["w1", "none"], ["w3"]) == kv.n_similarity(["w1"], ["w3"])
+    assert kv.n_similarity(["none"], ["w3"]) == 0.0
+    part = kv.vectors_for_all(["w5", "none", "w2", "w5", 3], copy_vecattrs=True)
+    assert part.index_to_key == ["w5", "w2", "w3"] and part.counts.tolist() == kv.counts[[5, 2, 3]].tolist()
+    np.testing.assert_array_equal(part.vectors, kv.vectors[[5, 2, 3]])
+    kv.unit_normalize_all()
+    np.testing.assert_allclose(kv.vectors, u, atol=1e-6)
+
+
 # ---------------------------------------------------------------- tests of vectors
 
 

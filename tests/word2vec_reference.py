@@ -49,7 +49,7 @@ def keep_limits(counts, sample):
     """The largest draw of 32 bits with which a word stays."""
     share = counts / counts.sum()
     chance = (np.sqrt(share / sample) + 1) * sample / share
-    return [min(int(one * 2.0**32), 2**32 - 1) for one in chance]
+    return [int(min(one, 1.0) * (2**32 - 1)) for one in chance]
 
 
 def noise_weights(counts, exponent):
@@ -71,10 +71,11 @@ class Pass:
     """One pass over sentences on one thread; ``input`` and ``output`` (V, D) float64 are changed in place."""
 
     def __init__(self, input, output, *, window, negatives, slots, keep=None, shift=None, shrink=True, cbow=False,
-                 mean=True, seed=0):  # fmt: skip
+                 mean=True, seed=0, lock=None):  # fmt: skip
         self.input, self.output, self.window, self.negatives = input, output, window, negatives
         self.slots, self.keep, self.shrink, self.cbow, self.mean = slots, keep, shrink, cbow, mean
         self.shift = np.zeros(len(input)) if shift is None else shift
+        self.lock = np.ones(len(input)) if lock is None else lock
         self.seed = seed
         self.blocks = self.pairs = self.looked_at = 0
         self.loss = 0.0
@@ -108,20 +109,20 @@ class Pass:
     def skipgram_centre(self, contexts, word, noise):
         for start in range(0, len(contexts), CONTEXTS):
             some = contexts[start : start + CONTEXTS]
-            self.block([self.input[context] for context in some], word, noise)
+            self.block([self.input[context] for context in some], word, noise, self.lock[some])
 
     def cbow_centre(self, contexts, word, noise):
         x = self.input[contexts].sum(axis=0)
         if self.mean:
             x /= len(contexts)
         before = x.copy()
-        self.block([x], word, noise)
+        self.block([x], word, noise, [1.0])
         change = (x - before) / (1 if self.mean else len(contexts))
         for context in contexts:
-            self.input[context] += change
+            self.input[context] += self.lock[context] * change
 
-    def block(self, rows, word, noise):
-        """``rows``: views of vectors, changed in place; one may stand there twice."""
+    def block(self, rows, word, noise, factors):
+        """``rows``: views of vectors, changed in place by ``factors`` of their steps; one may stand there twice."""
         look = self.blocks % LOSS_EVERY == 0
         self.blocks += 1
         self.pairs += len(rows)
@@ -136,8 +137,8 @@ class Pass:
                 self.loss += block_loss(x, y, labels, counts, self.shift[some])
             g = self.rate * (labels - 1 / (1 + np.exp(self.shift[some] - x @ y.T))) * counts
             change = np.zeros_like(y)
-            for row, weights in zip(rows, g):
+            for row, weights, factor in zip(rows, g, factors):
                 change += np.outer(weights, row)
-                row += weights @ y
+                row += factor * (weights @ y)
             for target, one in zip(some, change):
                 self.output[target] += one

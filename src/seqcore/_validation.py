@@ -338,6 +338,10 @@ class FixedAttributes:
         known = name.startswith("_") or name in self._attributes or hasattr(type(self), name)
         if not known and "_attributes" in vars(type(self)):
             raise AttributeError(self._unknown(name))
+        there = getattr(type(self), name, None)
+        if isinstance(there, property) and there.fset is None:
+            advice = self._elsewhere.get(name)
+            raise AttributeError(f"{name}: expected to be read only, got a value{f' ({advice})' if advice else ''}")
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:

@@ -5,6 +5,7 @@ N, S: words and sentences of a text.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._validation import short_repr
 from .saving.files import describe_foreign_file
 from .text.files import path_of
 
@@ -49,7 +51,7 @@ class Corpus:
         """Raises ValueError unless this is a text over a vocabulary of so many words."""
         for name, array, dtype in (("ids", self.ids, np.int32), ("offsets", self.offsets, np.int64)):
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
-                raise ValueError(f"corpus: expected {name} as encode makes them, got {array!r:.60}")
+                raise ValueError(f"corpus: expected {name} as encode makes them, got {short_repr(array)}")
         if not len(self.ids):
             raise ValueError("corpus: expected words of the vocabulary, got none")
         low, high = int(self.ids.min()), int(self.ids.max())
@@ -96,9 +98,13 @@ class Text:
 
 def kept(rule: TrimRule, word: str, count: int, least: int) -> bool:
     """Whether a word stays: the rule says 1 (no), 2 (yes) or 0 or None (if it comes often enough)."""
+    if not callable(rule):
+        raise TypeError(f"trim_rule: expected a function of word, count and min_count, got {short_repr(rule)}")
     answer = rule(word, count, least)
     if answer is not None and answer not in (0, 1, 2):
-        raise ValueError(f"trim_rule: expected 0, 1 or 2 as gensim.utils has them, got {answer!r} for {word!r}")
+        raise ValueError(
+            f"trim_rule: expected 0, 1 or 2 as gensim.utils has them, got {short_repr(answer)} for {short_repr(word)}"
+        )
     return answer == 2 or (answer != 1 and count >= least)
 
 
@@ -116,7 +122,7 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> Text:
     try:
         raw, counts = _core.count_words(path)
     except ValueError:
-        foreign = describe_foreign_file(path)
+        foreign = describe_foreign_file(path) if os.path.exists(path) else None
         if foreign is None:
             raise
         raise ValueError(f"corpus_file: expected plain text, got {path!r}, {foreign}") from None
@@ -145,19 +151,21 @@ def _number(sentences: Any, name: str) -> Text:
     """Numbers words in the order of their first appearance."""
     if isinstance(sentences, (str, bytes)):
         raise TypeError(f"{name}: expected lists of words, got one text; split it, or give corpus_file")
-    if not isinstance(sentences, Iterable):
-        raise TypeError(f"{name}: expected lists of words, got {sentences!r:.60}")
     numbers: dict[str, int] = {}
     ids: list[int] = []
     offsets = [0]
-    for sentence in sentences:
+    try:
+        walk = iter(sentences)
+    except TypeError:  # an array of rank 0
+        raise TypeError(f"{name}: expected lists of words, got {short_repr(sentences)}") from None
+    for sentence in walk:
         if isinstance(sentence, (str, bytes)):
             raise TypeError(f"{name}: expected lists of words, got the text {sentence[:30]!r}; split it into words")
         if not isinstance(sentence, Iterable):
-            raise TypeError(f"{name}: expected lists of words, got {sentence!r:.60} as number {len(offsets) - 1}")
+            raise TypeError(f"{name}: expected lists of words, got {short_repr(sentence)} as number {len(offsets) - 1}")
         for word in sentence:
             if not isinstance(word, str):
-                raise TypeError(f"{name}: expected words, got {word!r:.60} in sentence {len(offsets) - 1}")
+                raise TypeError(f"{name}: expected words, got {short_repr(word)} in sentence {len(offsets) - 1}")
             ids.append(numbers.setdefault(word, len(numbers)))
         offsets.append(len(ids))
     if not ids:

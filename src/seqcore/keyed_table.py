@@ -11,7 +11,16 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import NUMBERS, FixedAttributes, as_dtype, at_least, default_only, refuse_masked, short_repr
+from ._validation import (
+    NUMBERS,
+    FixedAttributes,
+    as_dtype,
+    at_least,
+    boolean,
+    default_only,
+    refuse_masked,
+    short_repr,
+)
 from .nearest import norms_of, unit_rows
 
 Floats = NDArray[np.float32]
@@ -21,6 +30,9 @@ class KeyedTable(FixedAttributes):
     """Words with a vector and attributes each; see :class:`seqcore.KeyedVectors`."""
 
     _elsewhere: ClassVar[Mapping[str, str]] = {
+        "index_to_key": "add_vectors and sort_by_descending_frequency change the words",
+        "key_to_index": "add_vectors and sort_by_descending_frequency change the words",
+        "vector_size": "KeyedVectors(vector_size=...) makes a table of vectors of another size",
         "word_vec": "get_vector",
         "words_closer_than": "closer_than",
         "vectors_norm": "get_normed_vectors()",
@@ -37,6 +49,7 @@ class KeyedTable(FixedAttributes):
         "log_accuracy": "evaluate_word_analogies returns what it would log",
         "log_evaluate_word_pairs": "evaluate_word_pairs returns what it would log",
         "add_lifecycle_event": "nothing is logged here",
+        "lifecycle_events": "nothing is logged here",
     }
 
     def __init__(
@@ -65,18 +78,19 @@ class KeyedTable(FixedAttributes):
                 raise TypeError("index_to_key: expected None where there are no vectors yet, got words")
             vectors, index_to_key = np.empty((0, at_least("vector_size", vector_size, 1)), np.float32), ()
         words = list(index_to_key) if index_to_key is not None else []
-        table = _numbers("vectors", vectors)
+        table = as_floats("vectors", vectors)
         if table.ndim != 2 or len(table) != len(words) or table.shape[1] < 1 or (vector_size is None and not words):
             raise ValueError(f"vectors: expected shape ({len(words)}, D), a row for each word, got {table.shape}")
         rows: dict[str, int] = {}
         for row, word in enumerate(words):
             if not isinstance(word, str):
-                raise TypeError(f"index_to_key: expected strings, got {word!r} at position {row}")
+                raise TypeError(f"index_to_key: expected strings, got {short_repr(word)} at position {row}")
             if rows.setdefault(word, row) != row:
                 raise ValueError(f"index_to_key: expected each word once, got {word!r} at {rows[word]} and {row}")
         self._vectors: Floats = table
         self._words, self._rows = words, rows
         self._norms: Floats | None = None
+        self._lockf: Floats | None = None
         self.expandos: dict[str, NDArray[Any]] = {}
         self.duplicates = 0
         """How many rows of the file were left out because their word had come before."""
@@ -96,10 +110,27 @@ class KeyedTable(FixedAttributes):
 
     @vectors.setter
     def vectors(self, vectors: Any) -> None:
-        table = _numbers("vectors", vectors)
+        table = as_floats("vectors", vectors)
         if table.shape != self._vectors.shape:
             raise ValueError(f"vectors: expected shape {self._vectors.shape}, got {table.shape}")
         self._vectors, self._norms = table, None
+
+    @property
+    def vectors_lockf(self) -> Floats:
+        """(V,) factors of the steps by which training moves the vectors of words: 0 holds a vector fast, 1 (at first)
+        lets it go. Writing into it and assigning a number for each word, or one for all, reach the next training."""
+        if self._lockf is None:
+            self._lockf = np.ones(len(self), np.float32)
+        return self._lockf
+
+    @vectors_lockf.setter
+    def vectors_lockf(self, factors: Any) -> None:
+        array = as_floats("vectors_lockf", factors)
+        if array.size != 1 and array.shape != (len(self),):
+            raise ValueError(f"vectors_lockf: expected {len(self)} numbers or one, got shape {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError("vectors_lockf: expected finite numbers, got NaN or infinity")
+        self._lockf = np.array(np.broadcast_to(array.reshape(-1), len(self)))
 
     @property
     def vector_size(self) -> int:
@@ -134,7 +165,7 @@ class KeyedTable(FixedAttributes):
             return key in self._rows
         return isinstance(key, (int, np.integer)) and bool(0 <= key < len(self))
 
-    def get_index(self, key: str | int, default: int | None = None) -> int:
+    def get_index(self, key: str | int | np.integer[Any], default: int | None = None) -> int:
         """The row of a word; a row number stands for itself.
 
         Raises:
@@ -143,7 +174,7 @@ class KeyedTable(FixedAttributes):
         row = self._rows.get(key) if isinstance(key, str) else int(key) if self.has_index_for(key) else None
         row = default if row is None else row
         if row is None:
-            raise KeyError(f"key: expected a word of the vocabulary, got {key!r}")
+            raise KeyError(f"key: expected a word of the vocabulary, got {short_repr(key)}")
         return row
 
     # --- more rows ---
@@ -182,17 +213,20 @@ class KeyedTable(FixedAttributes):
         >>> len(kv), kv.get_index("dog")
         (2, 1)
         """
-        words = [keys] if isinstance(keys, str) else list(keys)
+        words = [keys] if isinstance(keys, str) else as_list("keys", keys)
+        boolean("replace", replace)
         for word in words:
             if not isinstance(word, str):
                 raise TypeError(f"keys: expected words, got {short_repr(word)}; rows change by vectors[row] = vector")
         if len(set(words)) != len(words):
             raise ValueError("keys: expected each word once, got one twice")
-        table = _numbers("weights", [weights] if isinstance(keys, str) and np.ndim(weights) == 1 else weights)
+        table = as_floats("weights", [weights] if isinstance(keys, str) and np.ndim(weights) == 1 else weights)
         if not words:
             table = table.reshape(0, self.vector_size)
         if table.shape != (len(words), self.vector_size):
             raise ValueError(f"weights: expected shape ({len(words)}, {self.vector_size}), got {table.shape}")
+        if extras is not None and not isinstance(extras, Mapping):
+            raise TypeError(f"extras: expected a dict of attributes and their values, got {short_repr(extras)}")
         values = {name: _attribute("extras", name, array, self.expandos) for name, array in (extras or {}).items()}
         for name, array in values.items():
             if array.shape != (len(words),):
@@ -215,6 +249,8 @@ class KeyedTable(FixedAttributes):
             if fresh:
                 self._rows[word] = len(self._words)
                 self._words.append(word)
+        if self._lockf is not None:
+            self._lockf = np.concatenate([self._lockf, np.ones(more, np.float32)])
         self._vectors, self._norms, self.expandos = vectors, None, expandos
 
     def __setitem__(self, keys: str | Sequence[str], weights: Any) -> None:
@@ -236,6 +272,7 @@ class KeyedTable(FixedAttributes):
         self._rows = {word: row for row, word in enumerate(self._words)}
         self.expandos = {name: array[order] for name, array in self.expandos.items()}
         self._vectors, self._norms = self._vectors[order], None
+        self._lockf = None if self._lockf is None else self._lockf[order]
 
     def _lay_out(self, vectors: Floats) -> None:
         """Takes another array with the vectors that there are (a model lays them out for its core), or none of them."""
@@ -273,9 +310,9 @@ class KeyedTable(FixedAttributes):
             KeyError: an unknown word, or an attribute that was not set.
         """
         row = self.get_index(key)
-        if attr not in self.expandos:
+        if not isinstance(attr, str) or attr not in self.expandos:
             known = ", ".join(self.expandos) or "none, since the counts are not known"
-            raise KeyError(f"attr: expected {known}, got {attr!r}")
+            raise KeyError(f"attr: expected {known}, got {short_repr(attr)}")
         return self.expandos[attr][row : row + 1].tolist()[0]
 
     def set_vecattr(self, key: str | int, attr: str, val: Any) -> None:
@@ -310,7 +347,7 @@ class KeyedTable(FixedAttributes):
 
     def fill_norms(self, force: bool = False) -> None:
         """Computes the lengths of the vectors; anew, with ``force``, after ``vectors`` were written into."""
-        if self._norms is None or force or len(self._norms) != len(self._vectors):
+        if boolean("force", force) or self._norms is None or len(self._norms) != len(self._vectors):
             self._norms = norms_of(self._vectors, self._words)
 
     def get_normed_vectors(self) -> Floats:
@@ -328,7 +365,7 @@ class KeyedTable(FixedAttributes):
         self._norms = None
 
 
-def _numbers(name: str, values: Any) -> Floats:
+def as_floats(name: str, values: Any) -> Floats:
     """``values`` as a float32 array, without a copy where it is one."""
     refuse_masked(name, values)
     try:
@@ -339,6 +376,16 @@ def _numbers(name: str, values: Any) -> Floats:
         raise TypeError(f"{name}: expected numbers, got {array.dtype}")
     table: Floats = array if array.dtype == np.float32 else array.astype(np.float32)
     return table
+
+
+def as_list(name: str, items: Any) -> list[Any]:
+    """A list of words or vectors as a list; TypeError for one word alone and for what is no list."""
+    try:
+        if isinstance(items, (str, bytes)):
+            raise TypeError
+        return list(items)
+    except TypeError:
+        raise TypeError(f"{name}: expected a list of words, got {short_repr(items)}") from None
 
 
 def as_float32(name: str, dtype: Any) -> None:
@@ -362,6 +409,8 @@ def _blank(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _attribute(name: str, attr: str, values: Any, present: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """Values for an attribute, of the type that it has or will have."""
+    if not isinstance(attr, str):
+        raise TypeError(f"attr: expected a name, got {short_repr(attr)}")
     array = np.asarray(values)
     if attr == "count":
         if array.dtype.kind not in "iu":

@@ -119,7 +119,9 @@ class _Rows:
             word = raw.decode(self.encoding, self.errors)
         except UnicodeError as error:
             reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
-            raise self.source.refuse(where, f"a word in {self.encoding}", f"{raw[:40]!r} ({reason})") from None
+            raise self.source.refuse(
+                where, f"a word in {codecs.lookup(self.encoding).name}", f"{raw[:40]!r} ({reason})"
+            ) from None
         row = len(self.index)
         if row == len(self.array):
             self.array = np.concatenate([self.array, np.empty((row // 2 + 1, self.columns), np.float32)])

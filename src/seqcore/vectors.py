@@ -9,10 +9,11 @@ import numpy as np
 
 from . import layers, vector_files, word_tests
 from . import random as _random
-from ._validation import at_least, default_only, short_repr
-from .keyed_table import Floats, KeyedTable, as_float32, one_file
+from ._validation import at_least, boolean, default_only, real, short_repr
+from .keyed_table import Floats, KeyedTable, as_float32, as_floats, as_list, one_file
 from .nearest import nearest, norms_of, top_columns, unit_rows
 from .text import PathLike, Vocabulary
+from .text.files import path_of
 from .vector_files import VectorTable
 
 
@@ -64,10 +65,10 @@ class KeyedVectors(KeyedTable):
         rows = [self.get_index(key) for key in key_or_keys]
         return np.asarray(self.vectors[rows]) if rows else np.empty((0, self.vector_size), np.float32)
 
-    def get_vector(self, key: str | int, norm: bool = False) -> Floats:
+    def get_vector(self, key: str | int | np.integer[Any], norm: bool = False) -> Floats:
         """(D,) the vector of a word, read-only; with ``norm`` scaled to length 1."""
         row = self.get_index(key)
-        vector: Floats = self.unit_vectors([row])[0] if norm else np.asarray(self.vectors[row])
+        vector: Floats = self.unit_vectors([row])[0] if boolean("norm", norm) else np.asarray(self.vectors[row])
         vector.flags.writeable = False
         return vector
 
@@ -97,13 +98,21 @@ class KeyedVectors(KeyedTable):
             KeyError: an unknown word, unless they are ignored.
             ValueError: no keys, other weights, or a vector of another size.
         """
-        if not len(keys):
+        items: list[Any] = as_list("keys", keys)
+        if not items:
             raise ValueError("keys: expected at least one, got none")
-        scales = np.ones(len(keys)) if weights is None else np.asarray(weights, np.float64)
-        if scales.shape != (len(keys),):
-            raise ValueError(f"weights: expected {len(keys)}, one for each key, got shape {scales.shape}")
+        pre_normalize, post_normalize = (
+            boolean("pre_normalize", pre_normalize),
+            boolean("post_normalize", post_normalize),
+        )
+        ignore_missing = boolean("ignore_missing", ignore_missing)
+        scales = np.ones(len(items)) if weights is None else np.asarray(weights)
+        if scales.dtype.kind not in "fiu" or not np.isfinite(scales).all():
+            raise ValueError(f"weights: expected finite numbers, got {short_repr(weights)}")
+        if scales.shape != (len(items),):
+            raise ValueError(f"weights: expected {len(items)}, one for each key, got shape {scales.shape}")
         total, size = np.zeros(self.vector_size), 0.0
-        for key, scale in zip(keys, scales.tolist()):
+        for key, scale in zip(items, scales.tolist()):
             if isinstance(key, (str, int, np.integer)):
                 if ignore_missing and self.get_index(key, -1) < 0:
                     continue
@@ -113,7 +122,7 @@ class KeyedVectors(KeyedTable):
             size += abs(scale)
         if size:
             total /= size
-        if post_normalize:
+        if boolean("post_normalize", post_normalize):
             total /= float(np.linalg.norm(total)) or 1.0
         return total.astype(np.float32)
 
@@ -155,12 +164,16 @@ class KeyedVectors(KeyedTable):
             KeyError: naming a word that is not there.
             ValueError: nothing asked for, or numbers out of range.
         """
-        items = [(item, 1.0) for item in _as_list(positive)] + [(item, -1.0) for item in _as_list(negative)]
+        items = [(item, 1.0) for item in _asked("positive", positive)] + [
+            (item, -1.0) for item in _asked("negative", negative)
+        ]
         keys = [item[0] if isinstance(item, tuple) else item for item, _ in items]
         weights = [item[1] if isinstance(item, tuple) else sign for item, sign in items]
         if not keys:
             raise ValueError("positive: expected words or vectors, got none")
         mean = self.get_mean_vector(keys, weights, post_normalize=True, ignore_missing=False)
+        if indexer is not None and not callable(getattr(indexer, "most_similar", None)):
+            raise TypeError(f"indexer: expected an object with most_similar, got {short_repr(indexer)}")
         if indexer is not None and topn is not None:
             return indexer.most_similar(mean, topn)
         asked = {self.get_index(cast(str, key)) for key in keys if isinstance(key, (str, int, np.integer))}
@@ -186,7 +199,7 @@ class KeyedVectors(KeyedTable):
             part = slice(begin, end)
             return unit_rows(self.vectors[part], self.norms[part]) @ unit
         if not isinstance(topn, (int, np.integer)):
-            raise TypeError(f"topn: expected an integer or None, got {topn!r}")
+            raise TypeError(f"topn: expected an integer or None, got {short_repr(topn)}")
         if topn < 1 or begin >= end:
             return []
         rows, cosines = nearest(self.vectors, self.norms, unit[None], int(topn) + len(left_out), begin, end)
@@ -197,10 +210,9 @@ class KeyedVectors(KeyedTable):
         """First and last row to search."""
         if restrict is not None:
             begin, end = 0, restrict
-        for name, value in (("clip_start", begin), ("clip_end" if restrict is None else "restrict_vocab", end)):
-            if value is not None and (not isinstance(value, (int, np.integer)) or value < 0):
-                raise ValueError(f"{name}: expected an integer >= 0 or None, got {value!r}")
-        return begin, len(self) if end is None else min(end, len(self))
+        if end is not None:
+            end = at_least("clip_end" if restrict is None else "restrict_vocab", end, 0)
+        return at_least("clip_start", begin, 0), len(self) if end is None else min(end, len(self))
 
     def most_similar_cosmul(
         self, positive: Any = None, negative: Any = None, topn: int | None = 10, restrict_vocab: int | None = None
@@ -224,9 +236,9 @@ class KeyedVectors(KeyedTable):
         """
         _, end = self._range(0, None, restrict_vocab)
         if topn is not None and not isinstance(topn, (int, np.integer)):
-            raise TypeError(f"topn: expected an integer or None, got {topn!r}")
+            raise TypeError(f"topn: expected an integer or None, got {short_repr(topn)}")
         terms, asked = [], set()
-        for name, items in (("positive", _as_list(positive)), ("negative", _as_list(negative))):
+        for name, items in (("positive", _asked("positive", positive)), ("negative", _asked("negative", negative))):
             if name == "positive" and not items:
                 raise ValueError("positive: expected words or vectors, got none")
             product = np.ones(end, np.float32)
@@ -248,9 +260,11 @@ class KeyedVectors(KeyedTable):
 
     def nearest_rows(self, queries: Any, topn: int, restrict_vocab: int | None = None) -> tuple[Any, Floats]:
         """Rows and cosines (Q, topn) of the vectors nearest to each of many queries (Q, D), the nearest first."""
-        wanted = np.ascontiguousarray(queries, np.float32)
+        wanted = np.ascontiguousarray(as_floats("queries", queries))
+        if wanted.ndim != 2 or wanted.shape[1] != self.vector_size:
+            raise ValueError(f"queries: expected shape (Q, {self.vector_size}), got {wanted.shape}")
+        topn, (_, end) = at_least("topn", topn, 1), self._range(0, None, restrict_vocab)
         unit = unit_rows(wanted, norms_of(wanted, [f"query {number}" for number in range(len(wanted))]))
-        end = len(self) if restrict_vocab is None else min(restrict_vocab, len(self))
         return nearest(self.vectors, self.norms, unit, topn, 0, end)
 
     # --- single numbers ---
@@ -286,7 +300,7 @@ class KeyedVectors(KeyedTable):
         known = isinstance(word_or_vector, (str, int, np.integer))
         vector = self.get_vector(word_or_vector) if known else self._check_vector("word_or_vector", word_or_vector)
         unit = unit_rows(vector[None], np.linalg.norm(vector[None], axis=1))[0]
-        rows = [self.get_index(word) for word in (() if other_words is None else other_words)]
+        rows = [self.get_index(word) for word in ([] if other_words is None else as_list("other_words", other_words))]
         others = self.unit_vectors(rows) if rows else self.get_normed_vectors()
         result: Floats = 1 - others @ unit
         return result
@@ -297,11 +311,12 @@ class KeyedVectors(KeyedTable):
         Raises:
             ValueError: an empty list.
         """
-        for name, words in (("ws1", ws1), ("ws2", ws2)):
-            if not len(words):
+        means = []
+        for name, words in (("ws1", as_list("ws1", ws1)), ("ws2", as_list("ws2", ws2))):
+            if not words:
                 raise ValueError(f"{name}: expected at least one word, got none")
-        first, second = (self.get_mean_vector(list(ws), pre_normalize=False, post_normalize=True) for ws in (ws1, ws2))
-        return float(first @ second)
+            means.append(self.get_mean_vector(words, pre_normalize=False, post_normalize=True))
+        return float(means[0] @ means[1])
 
     def rank_by_centrality(self, words: Sequence[str | int], use_norm: bool = True) -> list[tuple[float, str]]:
         """Pairs (cosine to the mean of all, word), the nearest first; unknown words are left out.
@@ -314,11 +329,11 @@ class KeyedVectors(KeyedTable):
         Raises:
             ValueError: no known word.
         """
-        known = [word for word in words if word in self]
+        known = [word for word in as_list("words", words) if word in self]
         if not known:
             raise ValueError(f"words: expected words of the vocabulary, got {short_repr(list(words))}")
         rows = [self.get_index(word) for word in known]
-        vectors = self.unit_vectors(rows) if use_norm else np.asarray(self.vectors[rows])
+        vectors = self.unit_vectors(rows) if boolean("use_norm", use_norm) else np.asarray(self.vectors[rows])
         mean = self.get_mean_vector(list(vectors), post_normalize=True)
         return sorted(zip((vectors @ mean).tolist(), cast("list[str]", known)), reverse=True)
 
@@ -343,9 +358,10 @@ class KeyedVectors(KeyedTable):
 
     def most_similar_to_given(self, key1: str, keys_list: Sequence[str]) -> str:
         """The one of ``keys_list`` nearest to ``key1``."""
-        if not len(keys_list):
+        words: list[str] = as_list("keys_list", keys_list)
+        if not words:
             raise ValueError("keys_list: expected at least one word, got none")
-        return keys_list[int(np.argmin(self.distances(key1, keys_list)))]
+        return words[int(np.argmin(self.distances(key1, words)))]
 
     # --- tests ---
 
@@ -437,7 +453,7 @@ class KeyedVectors(KeyedTable):
             raise ValueError("vectors: expected at least one word, got none")
         table = VectorTable(np.asarray(self.vectors), self.index_to_key, self.counts)
         table.attributes = self.numeric_attributes()
-        vector_files.write_table(fname, table)
+        vector_files.write_table(path_of(fname, "fname"), table)
 
     @classmethod
     def load(cls, fname: PathLike, mmap: bool | str | None = None) -> KeyedVectors:
@@ -451,9 +467,9 @@ class KeyedVectors(KeyedTable):
             ValueError: naming the file and what is wrong with it.
             OSError: it cannot be read.
         """
-        if mmap not in (None, False, True, "r"):
+        if not (mmap is None or isinstance(mmap, (bool, str))) or mmap not in (None, False, True, "r"):
             raise ValueError(f"mmap: expected None or 'r' (a mapped file is only read), got {short_repr(mmap)}")
-        return cls._from_table(vector_files.read_table(fname, bool(mmap)))
+        return cls._from_table(vector_files.read_table(path_of(fname, "fname"), bool(mmap)))
 
     def save_word2vec_format(
         self,
@@ -485,7 +501,11 @@ class KeyedVectors(KeyedTable):
         default_only("total_vec", total_vec, (None, len(self)), "the first line says how many rows there are")
         if not isinstance(prefix, str):
             raise TypeError(f"prefix: expected a text, got {short_repr(prefix)}")
+        if not isinstance(sort_attr, str):
+            raise TypeError(f"sort_attr: expected the name of an attribute, got {short_repr(sort_attr)}")
         values = self.expandos.get(sort_attr)
+        if values is not None and values.dtype.kind == "O":
+            raise ValueError(f"sort_attr: expected an attribute of numbers, got objects in {sort_attr!r}")
         if fvocab is not None and values is None:
             raise ValueError(f"fvocab: expected vectors with the attribute {sort_attr!r}, got some without")
         words, vectors = [prefix + word for word in self.index_to_key], np.asarray(self.vectors)
@@ -494,7 +514,9 @@ class KeyedVectors(KeyedTable):
             words, vectors, values = [words[row] for row in order], vectors[order], values[order]
         if fvocab is not None:
             vector_files.check_count_words(words)
-        vector_files.write_word2vec(fname, vectors, words, binary, write_header)
+        fname, binary = path_of(fname, "fname"), boolean("binary", binary)
+        fvocab = None if fvocab is None else path_of(fvocab, "fvocab")
+        vector_files.write_word2vec(fname, vectors, words, binary, boolean("write_header", write_header))
         if fvocab is not None and values is not None:
             vector_files.write_counts(fvocab, words, values.tolist())
 
@@ -504,7 +526,7 @@ class KeyedVectors(KeyedTable):
         fname: PathLike,
         fvocab: PathLike | None = None,
         binary: bool = False,
-        encoding: str = "utf-8",
+        encoding: str = "utf8",
         unicode_errors: str = "strict",
         limit: int | None = None,
         datatype: Any = np.float32,
@@ -531,6 +553,8 @@ class KeyedVectors(KeyedTable):
             OSError: it cannot be read.
         """
         as_float32("datatype", datatype)
+        fname, binary, no_header = path_of(fname, "fname"), boolean("binary", binary), boolean("no_header", no_header)
+        fvocab = None if fvocab is None else path_of(fvocab, "fvocab")
         counts = None if fvocab is None else vector_files.read_counts(fvocab, encoding, unicode_errors, max_bytes)
         table = vector_files.read_word2vec(fname, binary, limit, encoding, unicode_errors, not no_header, max_bytes)
         if counts is not None:
@@ -544,6 +568,63 @@ class KeyedVectors(KeyedTable):
     def load_glove(cls, path: PathLike, limit: int | None = None, *, max_bytes: int | None = None) -> KeyedVectors:
         """Reads GloVe's text: ``load_word2vec_format(path, no_header=True, limit=limit, max_bytes=max_bytes)``."""
         return cls.load_word2vec_format(path, no_header=True, limit=limit, max_bytes=max_bytes)
+
+    def intersect_word2vec_format(
+        self,
+        fname: PathLike,
+        lockf: float = 0.0,
+        binary: bool = False,
+        encoding: str = "utf8",
+        unicode_errors: str = "strict",
+    ) -> int:
+        """Takes the vectors of known words from a file in word2vec's format; other words of the file are left out.
+
+        Args:
+            fname: the file.
+            lockf: ``vectors_lockf`` of these words: 0 holds them fast in training, 1 trains them on.
+            binary, encoding, unicode_errors: as for :meth:`load_word2vec_format`.
+
+        Returns:
+            How many words there were in both.
+
+        Raises:
+            ValueError: vectors of another size, or a damaged file. Nothing is changed then.
+        """
+        factor = real("lockf", lockf)
+        binary = boolean("binary", binary)
+        table = vector_files.read_word2vec(path_of(fname, "fname"), binary, None, encoding, unicode_errors)
+        if table.vectors.shape[1] != self.vector_size:
+            size = table.vectors.shape[1]
+            raise ValueError(f"fname: expected vectors of {self.vector_size} numbers, got {size} in {fname!s}")
+        there = [row for row, word in enumerate(table.words) if word in self]
+        rows = [self.get_index(table.words[row]) for row in there]
+        if rows:
+            self.add_vectors([table.words[row] for row in there], table.vectors[there], replace=True)
+            self.vectors_lockf[rows] = factor
+        return len(rows)
+
+    def vectors_for_all(
+        self, keys: Iterable[str | int], allow_inference: bool = True, copy_vecattrs: bool = False
+    ) -> KeyedVectors:
+        """The vectors of some words, each once and in their order, as new :class:`KeyedVectors`.
+
+        Args:
+            keys: words; unknown ones are left out.
+            allow_inference: also takes row numbers for the words of these rows.
+            copy_vecattrs: takes the attributes along.
+
+        >>> kv = KeyedVectors([[1, 2], [3, 4]], ["cat", "dog"])
+        >>> kv.vectors_for_all(["dog", "bird"]).index_to_key
+        ['dog']
+        """
+        rows_too = boolean("allow_inference", allow_inference)
+        known = (key for key in as_list("keys", keys) if key in self and (rows_too or isinstance(key, str)))
+        rows = list(dict.fromkeys(self.get_index(key) for key in known))
+        found = KeyedVectors(vector_size=self.vector_size)
+        found.add_vectors([self.index_to_key[row] for row in rows], self.vectors[rows])
+        if boolean("copy_vecattrs", copy_vecattrs):
+            found.expandos = {name: array[rows] for name, array in self.expandos.items()}
+        return found
 
     # --- as a layer ---
 
@@ -570,7 +651,7 @@ class KeyedVectors(KeyedTable):
         ([[3.0, 4.0], [0.0, 0.0]], ['bird'])
         """
         if missing not in ("zero", "random"):
-            raise ValueError(f"missing: expected 'zero' or 'random', got {missing!r}")
+            raise ValueError(f"missing: expected 'zero' or 'random', got {short_repr(missing)}")
         if isinstance(words, str):
             raise TypeError("words: expected a sequence of words, got one string")
         listed = list(words)
@@ -597,11 +678,11 @@ class KeyedVectors(KeyedTable):
         return layers.Embedding(*shape, weights=np.asarray(self.vectors), trainable=trainable, **options)
 
 
-def _as_list(items: Any) -> list[Any]:
+def _asked(name: str, items: Any) -> list[Any]:
     """One word, number, vector or weighted pair as a list of one; None as an empty one."""
     if items is None:
         return []
     single = isinstance(items, (str, int, np.integer)) or (isinstance(items, np.ndarray) and items.ndim == 1)
     if single or (isinstance(items, tuple) and len(items) == 2 and isinstance(items[1], (float, int))):
         return [items]
-    return list(items)
+    return as_list(name, items)

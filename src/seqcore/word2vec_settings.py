@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import default_only, short_repr
+from ._validation import boolean, default_only, short_repr
 
 CONSTANTS: dict[str, tuple[Any, str]] = {
     "max_vocab_size": (None, "all words are counted; min_count and max_final_vocab leave out the rare ones"),
@@ -61,11 +61,11 @@ class Settings:
             setattr(self, name, number(name, getattr(self, name), 0))
         self.ns_exponent = number("ns_exponent", self.ns_exponent, -100, 100)
         for name in ("sg", "cbow_mean"):
-            setattr(self, name, int(truth(name, getattr(self, name))))
+            setattr(self, name, int(boolean(name, getattr(self, name))))
         for name in ("shrink_windows", "deterministic"):
-            setattr(self, name, truth(name, getattr(self, name)))
+            setattr(self, name, boolean(name, getattr(self, name)))
         if self.loss not in ("negative_sampling", "nce"):
-            raise ValueError(f"loss: expected 'negative_sampling' or 'nce', got {self.loss!r}")
+            raise ValueError(f"loss: expected 'negative_sampling' or 'nce', got {short_repr(self.loss)}")
         if self.comment is not None and not isinstance(self.comment, str):
             raise TypeError(f"comment: expected a text or None, got {short_repr(self.comment)}")
 
@@ -139,17 +139,10 @@ def keep_limits(counts: Any, sample: float) -> Any:
     return (np.minimum(chance, 1.0) * (2**32 - 1)).astype(np.uint32)
 
 
-def truth(name: str, value: Any) -> bool:
-    """``value`` as a bool; ValueError for what is not 0 or 1."""
-    if not isinstance(value, (bool, int, np.integer, np.bool_)) or value not in (0, 1):
-        raise ValueError(f"{name}: expected 0 or 1, got {value!r}")
-    return bool(value)
-
-
 def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     """``value`` as an int in low...high; TypeError for what is none, ValueError outside."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}: expected an integer, got {value!r:.60}")
+        raise TypeError(f"{name}: expected an integer, got {short_repr(value)}")
     if value < low or (high is not None and value > high):
         raise ValueError(f"{name}: expected an integer {f'{low}...{high}' if high else f'>= {low}'}, got {value}")
     return int(value)
@@ -158,7 +151,7 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
 def number(name: str, value: Any, low: float, high: float | None = None) -> float:
     """``value`` as a finite float in low...high; TypeError for what is none, ValueError outside."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name}: expected a number, got {value!r:.60}")
+        raise TypeError(f"{name}: expected a number, got {short_repr(value)}")
     try:
         found = float(value)
     except OverflowError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import short_repr
+from ._validation import at_least, boolean, short_repr
 from .text.files import PathLike, path_of, read_lines
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def read_questions(path: PathLike, *, max_bytes: int | None = None) -> dict[str,
 
 def _folded(kv: KeyedVectors, restrict_vocab: int | None, fold: bool) -> tuple[dict[str, int], NDArray[np.intp]]:
     """Row of each word among the first ones, and for each row the row of its first spelling."""
-    words = kv.index_to_key[:restrict_vocab]
+    fold = boolean("case_insensitive", fold)
+    words = kv.index_to_key[: None if restrict_vocab is None else at_least("restrict_vocab", restrict_vocab, 0)]
     names = [word.upper() for word in words] if fold else words
     rows: dict[str, int] = {}
     for row, name in enumerate(names):
@@ -67,6 +68,7 @@ def evaluate_analogies(
 ) -> tuple[float, list[dict[str, Any]]]:
     """See :meth:`seqcore.KeyedVectors.evaluate_word_analogies`."""
     questions = analogies if isinstance(analogies, Mapping) else read_questions(analogies, max_bytes=max_bytes)
+    dummy4unknown = boolean("dummy4unknown", dummy4unknown)
     rows, first = _folded(kv, restrict_vocab, case_insensitive)
     sections: list[dict[str, Any]] = []
     counted: list[tuple[dict[str, Any], Any, bool]] = []
@@ -121,6 +123,7 @@ def evaluate_pairs(
     """See :meth:`seqcore.KeyedVectors.evaluate_word_pairs`."""
     if not isinstance(delimiter, str) or not delimiter:
         raise ValueError(f"delimiter: expected what stands between words, such as a tab, got {short_repr(delimiter)}")
+    dummy4unknown = boolean("dummy4unknown", dummy4unknown)
     rows, _ = _folded(kv, restrict_vocab, case_insensitive)
     gold: list[float] = []
     left: list[int] = []

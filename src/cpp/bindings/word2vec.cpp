@@ -72,7 +72,7 @@ py::tuple encode_words_of(const Path& path, const Items& words, Index longest) {
 py::tuple train_word2vec(const Array& words, const Array& sentences, Index first, Index last, const Array& input,
                          const Array& output, Index size, const OptionalArray& keep, const AliasTable& noise,
                          const OptionalArray& shift, int window, int negatives, bool shrink, bool cbow, bool mean,
-                         Finite rate_begin, Finite rate_end, uint64_t seed, int threads) {
+                         Finite rate_begin, Finite rate_end, uint64_t seed, int threads, const OptionalArray& lock) {
   Word2VecCall call{};
   call.words = words.read<int32_t>({-1});
   call.sentences = sentences.read<int64_t>({-1});
@@ -101,9 +101,11 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
     fail("noise", std::to_string(call.classes) + " weights, one per word", std::to_string(noise.size()));
   call.noise = noise.slots.data();
   call.shift = read<float>(shift, {call.classes});
+  call.lock = read<float>(lock, {call.classes});
   std::vector<Extent> extents{input.extent(true), output.extent(true), words.extent(false), sentences.extent(false)};
   if (keep) extents.push_back(keep->extent(false));
   if (shift) extents.push_back(shift->extent(false));
+  if (lock) extents.push_back(lock->extent(false));
   require_apart(std::move(extents));
   call.window = window;
   call.negatives = negatives;
@@ -136,7 +138,7 @@ void bind_word2vec(py::module_& m) {
   define<&encode_words_of>(m, "encode_words(corpus_file, words, longest=10000)");
   define<&train_word2vec>(m,
                           "train_word2vec(words, sentences, first, last, input, output, size, keep, noise, shift, *, window, "
-                          "negatives, shrink, cbow, mean, rate_begin, rate_end, seed, threads)");
+                          "negatives, shrink, cbow, mean, rate_begin, rate_end, seed, threads, lock=None)");
 }
 
 }  // namespace seqcore

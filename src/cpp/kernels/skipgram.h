@@ -68,9 +68,9 @@ SEQCORE_INLINE void dots(const float* const* x, const float* const* y, Index str
 }
 
 // x_c += sum_j g(c, j) y_j and y_j += sum_c g(c, j) x_c with the rows as they were (a row that stands twice among the x sees
-// its first change).
-template <int J>
-SEQCORE_INLINE void move_rows(float* const* x, int count, float* const* y, Index stride, const float* g) {
+// its first change). Locked: x_c moves by lock[c] of its step.
+template <int J, bool Locked>
+SEQCORE_INLINE void move_rows(float* const* x, int count, float* const* y, Index stride, const float* g, const float* lock) {
   using P = Wide<float>;
   for (Index d = 0; d < stride; d += kLanes<float>) {
     P target[J], change[J];
@@ -86,6 +86,7 @@ SEQCORE_INLINE void move_rows(float* const* x, int count, float* const* y, Index
         after = madd(weight, target[j], after);
         change[j] = madd(weight, before, change[j]);
       }
+      if constexpr (Locked) after = madd(fill<P>(lock[c]), sub(after, before), before);
       store(x[c] + d, after);
     }
     // Loaded anew: a word may stand twice among the targets.
@@ -106,7 +107,8 @@ inline double loss_of(const float* l, int count, const Targets& targets) {
 }
 
 template <int J>
-void learn_targets(float* const* x, int count, const Targets& targets, Index stride, float rate, double* loss) {
+void learn_targets(float* const* x, int count, const Targets& targets, Index stride, float rate, double* loss,
+                   const float* lock) {
   using P = Wide<float>;
   alignas(64) float g[kMostContexts * kTargetLanes + kLanes<float>];
   int c = 0;
@@ -118,14 +120,15 @@ void learn_targets(float* const* x, int count, const Targets& targets, Index str
     const P chance = sigmoid(sub(load<P>(g + n), load<P>(targets.shift + at)));
     store(g + n, mul(mul(sub(load<P>(targets.label + at), chance), load<P>(targets.weight + at)), fill<P>(rate)));
   }
-  move_rows<J>(x, count, targets.row, stride, g);
+  if (lock) return move_rows<J, true>(x, count, targets.row, stride, g, lock);
+  move_rows<J, false>(x, count, targets.row, stride, g, lock);
 }
 
-// One block: `count` rows x, at most kMostContexts, and 1...kMostTargets targets.
+// One block: `count` rows x, at most kMostContexts, and 1...kMostTargets targets; `lock`: a factor for each row x, or null.
 template <int J = kMostTargets>
-void learn(float* const* x, int count, const Targets& targets, Index stride, float rate, double* loss) {
-  if (targets.count == J) return learn_targets<J>(x, count, targets, stride, rate, loss);
-  if constexpr (J > 1) learn<J - 1>(x, count, targets, stride, rate, loss);
+void learn(float* const* x, int count, const Targets& targets, Index stride, float rate, double* loss, const float* lock) {
+  if (targets.count == J) return learn_targets<J>(x, count, targets, stride, rate, loss, lock);
+  if constexpr (J > 1) learn<J - 1>(x, count, targets, stride, rate, loss, lock);
 }
 
 // The centre word's noise and window, drawn one centre ahead so that their rows are on their way when they are needed.
@@ -179,7 +182,7 @@ struct Word2Vec {
   }
 
   // Rows x against the centre's word and its noise.
-  void learn_block(float* const* x, int rows, int32_t word, const Centre& centre, float rate) {
+  void learn_block(float* const* x, int rows, int32_t word, const Centre& centre, float rate, const float* lock) {
     Targets targets;
     const bool look = blocks++ % kLossEvery == 0;
     for (int k = -1; k < call.negatives;) {
@@ -190,7 +193,7 @@ struct Word2Vec {
         targets.set(targets.count++, output(target), k < 0 ? 1.0f : 0.0f, k >= 0 && target == word ? 0.0f : 1.0f,
                     call.shift ? call.shift[target] : 0.0f);
       }
-      learn(x, rows, targets, call.stride, rate, look ? &loss : nullptr);
+      learn(x, rows, targets, call.stride, rate, look ? &loss : nullptr, lock);
     }
     pairs += rows;
     if (look) looked_at += rows;
@@ -199,15 +202,18 @@ struct Word2Vec {
   void skipgram(Index i, const Centre& centre, float rate) {
     const Index begin = std::max<Index>(0, i - centre.reach), end = std::min(count, i + centre.reach + 1);
     float* x[kMostContexts];
+    float factors[kMostContexts];
+    const float* lock = call.lock ? factors : nullptr;
     int rows = 0;
     for (Index n = begin; n < end; ++n) {
       if (n == i) continue;
+      if (lock) factors[rows] = call.lock[kept[n]];
       x[rows++] = input(n);
       if (rows < kMostContexts) continue;
-      learn_block(x, rows, kept[i], centre, rate);
+      learn_block(x, rows, kept[i], centre, rate, lock);
       rows = 0;
     }
-    if (rows) learn_block(x, rows, kept[i], centre, rate);
+    if (rows) learn_block(x, rows, kept[i], centre, rate, lock);
   }
 
   void cbow(Index i, const Centre& centre, float rate) {
@@ -225,13 +231,27 @@ struct Word2Vec {
       store(before + d, all);
     }
     float* x[1] = {sum};
-    learn_block(x, 1, kept[i], centre, rate);
+    learn_block(x, 1, kept[i], centre, rate, nullptr);
+    call.lock ? spread<true>(i, begin, end) : spread<false>(i, begin, end);
+  }
+
+  // CBOW: the step of the mean or sum goes to the words it was made of.
+  template <bool Locked>
+  void spread(Index i, Index begin, Index end) {
+    using P = Wide<float>;
+    const float* before = sum + call.stride;
     for (Index d = 0; d < call.stride; d += kLanes<float>) {
       P change = sub(load<P>(sum + d), load<P>(before + d));
       // The sum's error is divided among its words; each word of a mean takes all of it, as word2vec has always done.
-      if (!call.mean) change = div(change, fill<P>(size));
-      for (Index n = begin; n < end; ++n)
-        if (n != i) store(input(n) + d, add(load<P>(input(n) + d), change));
+      if (!call.mean) change = div(change, fill<P>(float(end - begin - 1)));
+      for (Index n = begin; n < end; ++n) {
+        if (n == i) continue;
+        const P row = load<P>(input(n) + d);
+        if constexpr (Locked)
+          store(input(n) + d, madd(fill<P>(call.lock[kept[n]]), change, row));
+        else
+          store(input(n) + d, add(row, change));
+      }
     }
   }
 

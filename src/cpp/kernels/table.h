@@ -248,6 +248,7 @@ struct Word2VecCall {
   const uint32_t* keep;            // (V) a word stays where a draw of 32 bits is at most this; null: all stay
   const AliasSlot* noise;          // (V) the distribution of the noise words
   const float* shift;              // (V) taken from the logits of a word (NCE), or null
+  const float* lock;               // (V) factors of the steps of the words' vectors, 0 for none; null: whole steps
   int window, negatives, shrink, cbow, mean;
   double rate_begin, rate_end;     // learning rate at the first and after the last word of the call
   uint64_t seed;                   // of this pass over the corpus
