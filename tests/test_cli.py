@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import seqcore
-from seqcore import _core, cli
+from seqcore import _core, cli, io
 from seqcore.experiments import EXPERIMENTS, ptb
 from seqcore.experiments.base import Progress, StopSignals
 from seqcore.layers import Dense, Input
@@ -309,7 +309,14 @@ def test_checkpoints_of_other_settings_are_refused(tmp_path, capsys):
     words = ("run", "ptb", "--size", "test", "--out", tmp_path / "out", "--seed", "5")
     assert "holds a checkpoint of other settings" in error_line(capsys, *words)
     assert run(*words, "--no-resume") == 0
-    (tmp_path / "out" / "checkpoint.safetensors").write_bytes(b"x" * 100)
+    path = tmp_path / "out" / "checkpoint.safetensors"
+    tensors, texts = io.read_tensors(path)
+    position = json.loads(texts["position"])
+    for changed in ({}, {**position, "trainer": 3}, {**position, "best": {}}, {**position, "best": {"epoch": -1}}):
+        changed["run"] = position["run"]
+        io.write_tensors(path, tensors, {**texts, "position": json.dumps(changed)})
+        assert "holds no position of a run" in error_line(capsys, *words, "--resume")
+    path.write_bytes(b"x" * 100)
     assert "checkpoint.safetensors" in error_line(capsys, *words, "--resume")
 
 
@@ -388,7 +395,7 @@ def test_predict_classes(capsys, tmp_path):
     assert run("predict", tmp_path, "--input", tmp_path / "x.npy", "--top", "1") == 0
     assert capsys.readouterr().out.startswith(f"0: {np.argmax(rows[0])} ")
     (tmp_path / "bad.npy").write_bytes(b"nothing")
-    assert "--input: expected a .npy file" in error_line(capsys, "predict", tmp_path, "--input", tmp_path / "bad.npy")
+    assert "bad.npy: expected a .npy file" in error_line(capsys, "predict", tmp_path, "--input", tmp_path / "bad.npy")
     assert "expected a language model with its vocabulary" in error_line(capsys, "generate", tmp_path)
 
 

@@ -456,3 +456,35 @@ def test_the_command_line_with_any_part_of_a_model_changed(tmp_path, capsys, nam
             error = capsys.readouterr().err
             assert answers[-1] in (0, 2) and error.count("\n") == (answers[-1] == 2), (command, part)
     assert set(answers) == {0, 2}
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_position_of_a_run_with_any_field_changed(sampled):
+    """``Trainer.restore`` takes what ``position`` gave, or changes nothing."""
+    sc.set_seed(5)
+    text = np.arange(40) % 5
+    loss = losses.NCELoss(2, reduction="batch_mean") if sampled else None
+    model = language.build_model(5, units=3, layers=1, loss=loss)
+    schedule = language.Schedule(0.5)
+
+    def trainer():
+        return language.Trainer(model, text, text, batch_size=2, steps=3, epochs=3, schedule=schedule)
+
+    whole = trainer()
+    whole.run()
+    good = {**whole.position(), "epoch": 2, "history": whole.history[:2], "batch": 1}
+    good = json.loads(json.dumps(good))
+    other = trainer()
+    refused = 0
+    for field in fields(good):
+        for new in [*VALUES, ...] if field else VALUES:
+            before = repr((other.position(), other.epoch, other.batch))
+            try:
+                other.restore(changed(good, field, new))
+            except ValueError as error:
+                assert str(error).startswith("position: expected") and "\n" not in str(error)
+                assert repr((other.position(), other.epoch, other.batch)) == before
+                refused += 1
+    assert refused > 100
+    other.restore(good)
+    assert len(other.run()) == 3

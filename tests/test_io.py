@@ -160,6 +160,98 @@ def test_extras_that_cannot_be_kept(tmp_path, data):
     assert os.listdir(tmp_path) == []
 
 
+def test_save_honours_its_arguments_or_refuses_them(tmp_path, data):
+    model, path = sequential(), tmp_path / "m"
+    model.train_on_batch(*data)
+    model.save(path, include_optimizer=False)
+    assert models.load_model(path).optimizer is None and models.load_model(path).extra == {}
+    model.save(path, True, None, include_optimizer=True, save_format="safetensors", labels=["a"], extra={"note": 1})
+    found = models.load_model(path)
+    assert found.optimizer is not None and found.extra == {"note": 1, "labels": ["a"]}
+    content = path.read_bytes()
+    for arguments, message in [
+        ({"save_format": "h5"}, "save_format: expected None .*, got 'h5'"),
+        ({"save_format": "tf"}, "save_format: expected None .*, got 'tf'"),
+        ({"zipped": True}, "zipped: expected None .*, got True"),
+        ({"signatures": None}, "unexpected keyword argument 'signatures'"),
+        ({"note": "new"}, "unexpected keyword argument 'note'"),
+        ({"extra": ["a"]}, "extra: expected a dict, got"),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=message):
+            model.save(path, **arguments)
+        assert path.read_bytes() == content
+    with pytest.raises(ValueError, match="max_shard_size: expected None"):
+        model.save_weights(path, max_shard_size=1)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        model.save_weights(path, overwrite=False)
+    with pytest.raises(ValueError, match="skip_mismatch: expected False"):
+        model.load_weights(path, skip_mismatch=True)
+    assert path.read_bytes() == content
+
+
+class Halved(layers.Dense):
+    """Not registered under the name that its file has."""
+
+    def call(self, inputs, training=None):
+        return super().call(inputs) * 0.5
+
+
+class Cubed(losses.Loss):
+    def call(self, y_true, y_pred):
+        return sc.ops.reduce_mean((y_pred - y_true) * (y_pred - y_true) * (y_pred - y_true), axis=-1)
+
+
+class Slower(optimizers.SGD):
+    pass
+
+
+def test_load_model_takes_the_arguments_of_keras(tmp_path):
+    model = models.Sequential([layers.Input((3,)), layers.Dense(2)])
+    model.compile(Slower(0.25), Cubed())
+    path = tmp_path / "m"
+    model.save(path)
+    tensors, texts = io.read_tensors(path)
+    texts["architecture"] = texts["architecture"].replace('"class_name": "Dense"', '"class_name": "Halved"')
+    io.write_tensors(path, tensors, texts)
+    known = {"Halved": Halved, "Cubed": Cubed, "Slower": Slower}
+    found = sc.load_model(path, custom_objects=known)
+    assert type(found.layers[0]) is Halved and type(found.optimizer) is Slower and type(found.loss) is Cubed
+    np.testing.assert_allclose(found(np.ones((1, 3))).numpy(), model(np.ones((1, 3))).numpy() / 2)
+    assert sc.load_model(path, known, False, True).optimizer is None
+    for missing in known:
+        with pytest.raises(ValueError, match="m: expected"):
+            sc.load_model(path, {name: cls for name, cls in known.items() if name != missing})
+    with pytest.raises(ValueError, match="Halved"):
+        sc.load_model(path)
+    with pytest.raises(ValueError, match="safe_mode: expected True"):
+        sc.load_model(path, safe_mode=False)
+    with pytest.raises(TypeError, match="custom_objects: expected a dict"):
+        sc.load_model(path, custom_objects=[Halved])
+
+
+@pytest.mark.parametrize("make", [sequential, tagger])
+def test_files_without_the_shapes_of_layers(tmp_path, data, make):
+    """Those of version 0.1: a subclassed model is built by a call on zeros."""
+    model = make()
+    model.fit(*data, verbose=0)
+    model.save(tmp_path / "m")
+    tensors, texts = io.read_tensors(tmp_path / "m")
+    build = json.loads(texts["build"])
+    assert build.pop("layers")
+    io.write_tensors(tmp_path / "m", tensors, {**texts, "build": json.dumps(build)})
+    same_weights(sc.load_model(tmp_path / "m"), model)
+
+
+@pytest.mark.parametrize("make", [sequential, tagger])
+def test_loading_draws_no_random_numbers(tmp_path, data, make):
+    model = make()
+    model(data[0])
+    model.save(tmp_path / "m")
+    generator = sc.random.get_state()["generator"]
+    sc.load_model(tmp_path / "m")
+    assert sc.random.get_state()["generator"] == generator
+
+
 def test_unregistered_classes_and_losses(tmp_path, data):
     class Unknown(models.Model):
         def __init__(self):

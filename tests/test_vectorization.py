@@ -227,6 +227,11 @@ def test_saved_and_read():
         (lambda: TextVectorization(vocabulary=["a"]).decode([7]), ValueError, "ids: expected integers 0...2, got 7"),
         (lambda: TextVectorization.from_dict({"format": "x"}), ValueError, "config: expected a seqcore text vector"),
         (
+            lambda: TextVectorization.from_dict({**TextVectorization().to_dict(), "output_sequence_length": 10**9}),
+            ValueError,
+            "config: expected at most 1000000 as output_sequence_length, got 1000000000",
+        ),
+        (
             lambda: TextVectorization.from_dict({**TextVectorization().to_dict(), "more": 1}),
             ValueError,
             "config: expected the options of a TextVectorization",

@@ -245,11 +245,17 @@ class TextVectorization:
         # A path would make a model file read another one.
         if not (given.get("vocabulary") is None or isinstance(given["vocabulary"], list)):
             raise ValueError("config: expected a list of words or null as vocabulary")
+        length = given.get("output_sequence_length")
+        if isinstance(length, (int, float)) and length > _MOST_STEPS:
+            raise ValueError(f"config: expected at most {_MOST_STEPS} as output_sequence_length, got {length!r}")
         try:
             return cls(**given)
         except TypeError as error:
             raise ValueError(f"config: expected the options of a TextVectorization ({error})") from None
 
+
+# The most steps that a file can have every text padded to: a number of a few bytes must not cost gigabytes.
+_MOST_STEPS = 1_000_000
 
 _OPTIONS = (
     "max_tokens", "standardize", "split", "output_sequence_length", "encoding", "oov_token", "start_token", "padding",
