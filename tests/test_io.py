@@ -836,8 +836,8 @@ def raw_tensors(header, body=b""):
     return len(text).to_bytes(8, "little") + text + body
 
 
-def entry(dtype="F32", shape=(2,), offsets=(0, 8), **more):
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets), **more}
+def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
 
 
 BAD_TENSORS = {
@@ -853,7 +853,6 @@ BAD_TENSORS = {
     "metadata is a list": raw_tensors({"__metadata__": []}),
     "entry is a text": raw_tensors({"a": "F32"}),
     "entry without shape": raw_tensors({"a": {"dtype": "F32", "data_offsets": [0, 8]}}, bytes(8)),
-    "entry with more": raw_tensors({"a": entry(more=1)}, bytes(8)),
     "float8": raw_tensors({"a": entry("F8_E4M3", (8,))}, bytes(8)),
     "complex": raw_tensors({"a": entry("C64", (1,))}, bytes(8)),
     "dtype is a list": raw_tensors({"a": entry(["F32"])}, bytes(8)),
@@ -866,7 +865,7 @@ BAD_TENSORS = {
     "many digits": raw_tensors(b'{"a": {"dtype": "F32", "shape": [' + b"9" * 5000 + b'], "data_offsets": [0, 8]}}'),
     "huge shape": raw_tensors({"a": entry(shape=(2**62, 2**62))}, bytes(8)),
     "huge empty shape": raw_tensors({"a": entry(shape=(0, 2**62, 2**62), offsets=(0, 0))}),
-    "many axes": raw_tensors({"a": entry(shape=(1,) * 33 + (2,))}, bytes(8)),
+    "many axes": raw_tensors({"a": entry(shape=(1,) * 65 + (2,))}, bytes(8)),
     "three offsets": raw_tensors({"a": entry(offsets=(0, 8, 8))}, bytes(8)),
     "backwards": raw_tensors({"a": entry(offsets=(8, 0))}, bytes(8)),
     "too short for its shape": raw_tensors({"a": entry(shape=(3,))}, bytes(8)),
