@@ -1,5 +1,6 @@
 """Settings shared by all tests: Ctrl-C works, property tests have no deadline, the thread count is put back."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,13 +14,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that `from
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# SEQCORE_THIN=N, for a build with sanitizers: each Nth case of a parametrized test, few examples of a property test,
+# nothing that is slow or needs a native build.
+THIN = int(os.environ.get("SEQCORE_THIN", "1"))
+
 try:
     from hypothesis import settings
 except ImportError:
     pass
 else:
-    settings.register_profile("seqcore", deadline=None, derandomize=True, max_examples=50)
+    settings.register_profile("seqcore", deadline=None, derandomize=True, max_examples=max(5, 50 // THIN))
     settings.load_profile("seqcore")
+
+
+def pytest_collection_modifyitems(config, items):
+    if THIN == 1:
+        return
+    kept, left_out, seen = [], [], {}
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        heavy = item.get_closest_marker("slow") or item.get_closest_marker("native")
+        number = seen[name] = seen.get(name, -1) + (not heavy)
+        (left_out if heavy or number % THIN else kept).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
 
 
 def pytest_report_header(config):

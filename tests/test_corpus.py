@@ -137,6 +137,7 @@ def test_nul_bytes_are_no_text(tmp_path_factory, data, at):
     assert "NUL" in text and str(path) in text
 
 
+@pytest.mark.native
 def test_many_lines_without_words_take_no_memory(tmp_path):
     """A file of 60 million line ends does not become 60 million offsets."""
     path = tmp_path / "lines"
@@ -168,6 +169,7 @@ def test_files_that_cannot_be_read(tmp_path):
             assert what in text and f"'{path}'" in text
 
 
+@pytest.mark.native
 def test_endless_files_and_huge_words(tmp_path):
     """A file of a petabyte that is not there, and a text without white space, are refused at once in little memory."""
     hole, word = tmp_path / "hole", tmp_path / "word"

@@ -728,6 +728,7 @@ def layer(cell, gates, units, features=8):
 """
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("cell", "gates"), [("lstm", 4), ("gru", 3), ("rnn", 1)])
 def test_interrupt_forward(cell, gates, threads):
@@ -747,6 +748,7 @@ def test_interrupt_forward(cell, gates, threads):
     assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("threads", [1, 2])
 def test_interrupt_backward(threads):
     """After SIGINT on the way back the call can be made again, and gives what it would have given."""
@@ -767,6 +769,7 @@ def test_interrupt_backward(threads):
     assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
 
 
+@pytest.mark.native
 def test_interrupt_while_waiting():
     """SIGINT also reaches a thread that waits for its turn with a saved forward pass."""
     code = """
@@ -786,6 +789,7 @@ def test_interrupt_while_waiting():
     assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
 
 
+@pytest.mark.native
 def test_interrupt_linear_softmax():
     """After SIGINT in the fused loss its inputs are as they were, and the next call gives the right numbers."""
     code = """
@@ -803,6 +807,7 @@ def test_interrupt_linear_softmax():
     assert "stopped" in succeeds(INTERRUPT + textwrap.dedent(code), timeout=120)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("threads", [1, 2])
 def test_interrupt_optimizer(threads):
     """SIGINT during an update of large arrays: every element has made the same number of steps."""
@@ -897,6 +902,7 @@ cases.identical(cases.run_core(problem), expected)
 """
 
 
+@pytest.mark.native
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as on Linux")
 @pytest.mark.parametrize("limit", ["no_more_threads()", "room_for(0)", "room_for(1)", "room_for(3)"])
 def test_threads_that_cannot_be_made(limit):
@@ -911,6 +917,7 @@ def test_threads_that_cannot_be_made(limit):
     assert succeeds(LIMITED + textwrap.dedent(code), OMP_STACKSIZE="256M", MALLOC_ARENA_MAX="1") == "done"
 
 
+@pytest.mark.native
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as on Linux")
 def test_threads_that_cannot_be_made_for_several_callers():
     """Teams of several Python threads grow one after the other, so that none counts on what another one takes."""

@@ -316,6 +316,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
   if (threads > 1 && !forked && threads != last_team.size) {
     growing.lock();
     threads = team_that_can_be_had(threads);
+    if (threads == 1) growing.unlock();
   }
   if (threads > 1 && !forked) {
     Region region(threads);

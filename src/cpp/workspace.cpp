@@ -72,7 +72,12 @@ class Pool {
   // because of what it did before.
   void give(void* block, std::size_t size) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    free_[size].push_back({block, ++clock_});
+    try {
+      free_[size].push_back({block, ++clock_});
+    } catch (const std::bad_alloc&) {
+      // No memory to note it: a destructor may not throw.
+      return std::free(block);
+    }
     held_ += size;
     while (held_ > kMostHeld) {
       auto oldest = free_.end();
@@ -128,6 +133,12 @@ void require_memory(std::size_t bytes) {
 
 std::shared_ptr<void> borrow(std::size_t bytes) {
   require_memory(bytes);
+#if defined(__SANITIZE_ADDRESS__)
+  // Memory of its own, of exactly this size: AddressSanitizer then finds what is read or written beyond it or later.
+  void* own = nullptr;
+  if (posix_memalign(&own, 64, std::max<std::size_t>(bytes, 1))) throw OutOfMemory(std::to_string(bytes) + " bytes");
+  return std::shared_ptr<void>(own, std::free);
+#endif
   const std::size_t size = size_class(bytes);
   Pool* home = pool;
   return std::shared_ptr<void>(home->take(size), [home, size](void* block) {
@@ -139,6 +150,7 @@ std::shared_ptr<void> borrow(std::size_t bytes) {
 PoolState pool_state() { return pool->state(); }
 
 void prepare_workspace() {
+  borrow(1);  // what is made once must not be under way when another thread forks
   at_fork_in_child([] { pool = new Pool; });
 }
 
