@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqcore import GradientTape, Tensor, _core, layers, ops
+from seqcore import GradientTape, Tensor, Variable, _core, layers, ops, optimizers
 from tests import cases
 
 BATCH, STEPS, FEATURES, UNITS, CLASSES = 5, 7, 6, 9, 4
@@ -328,3 +328,36 @@ def test_keras_optimizers(name, slots, options, keras_options, rng):
         getattr(_core, name)([param], [gradient], *state, learning_rate=0.05, **options, **extra)
         # Keras keeps its learning rate and the powers of Adam's betas in float32
         assert cases.deviation(param, keras.ops.convert_to_numpy(variable)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad"])
+def test_keras_weight_decay(name, rng):
+    """Decoupled weight decay against Keras's, over several steps."""
+    keras = pytest.importorskip("keras")
+    start = rng.normal(size=40)
+    theirs, variable = getattr(keras.optimizers, name)(0.05, weight_decay=0.5), keras.Variable(start, dtype="float64")
+    ours, parameter = getattr(optimizers, name)(0.05, weight_decay=0.5), Variable(start, dtype="float64")
+    for _ in range(UPDATES):
+        gradient = rng.normal(size=40)
+        theirs.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        ours.apply([gradient], [parameter])
+        assert cases.deviation(parameter.numpy(), keras.ops.convert_to_numpy(variable)) < 1e-5
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+def test_keras_zero_output_for_mask(name, go_backwards, sequences, rng):
+    """Masked steps that give zeros; the states do not change."""
+    keras = pytest.importorskip("keras")
+    options = {"return_sequences": sequences, "go_backwards": go_backwards, "return_state": True}
+    theirs = getattr(keras.layers, name)(UNITS, zero_output_for_mask=True, **options)
+    ours = getattr(layers, name)(UNITS, zero_output_for_mask=True, **options)
+    x = rng.normal(size=(BATCH, STEPS, FEATURES)).astype("float32")
+    mask = rng.random((BATCH, STEPS)) < 0.6
+    mask[0], mask[1, -1], mask[2, 0] = False, False, False
+    expected = theirs(x, mask=keras.ops.convert_to_tensor(mask))
+    ours.build(x.shape)
+    ours.set_weights(theirs.get_weights())
+    for one, other in zip(ours(x, mask=mask), expected, strict=True):
+        assert cases.deviation(one.numpy(), keras.ops.convert_to_numpy(other)) < 1e-5
