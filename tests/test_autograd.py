@@ -345,3 +345,32 @@ def test_masked_arrays_are_refused_beside_the_inputs(hidden: object) -> None:
 def test_ragged_lists_are_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match=r"\Avalue: expected rows of one length, got a ragged list\Z"):
         Tensor([[1.0], [1.0, 2.0]])
+
+
+def test_numbers_that_a_variable_cannot_hold_are_refused() -> None:
+    small, exact = Variable(np.array([1, 2], np.int8)), Variable(np.array([1.0]))
+    for value in ([300, 0], np.array([1, -129]), [True, 300]):
+        with pytest.raises(ValueError, match=r"\Avalue: expected whole numbers -128\.\.\.127 for dtype int8, got"):
+            small.assign(value)
+    for change in (small.assign_add, small.assign_sub):
+        for value in ([0.5, 0.5], ["a"], None, np.ma.masked_array([1, 1])):
+            with pytest.raises(TypeError, match=r"\A(value|delta): expected "):
+                change(value)
+    with pytest.raises(ValueError, match="got 129"):
+        small.assign_add([127, 127])
+    np.testing.assert_array_equal(small.numpy(), [1, 2])
+    assert small.assign_add([1, 1]).numpy().tolist() == [2, 3]
+    # Python's numbers keep their precision, whatever floatx is.
+    assert Tensor([0.1], "float64").numpy()[0] == 0.1
+    assert exact.assign_add(0.1).numpy()[0] == 1.1 and exact.assign_sub([0.1]).numpy()[0] == 1.1 - 0.1
+    layer = Dense(1, use_bias=False, dtype="float64")
+    layer.build((None, 1))
+    layer.set_weights([[[0.1]]])
+    assert layer.get_weights()[0][0, 0] == 0.1
+    counter = seqcore.layers.Layer()
+    counter.add_weight((1,), dtype="int8", trainable=False)
+    counter.set_weights([[7.0]])
+    for value in (1.5, np.nan, 200):
+        with pytest.raises(ValueError, match=r"\Aweights: expected whole numbers"):
+            counter.set_weights([[value]])
+    assert counter.get_weights()[0].tolist() == [7]

@@ -303,6 +303,15 @@ def test_vocabulary_arguments(options, message):
         Vocabulary.from_tokens(**{"tokens": ["a", "b"], **options})
 
 
+def test_counts_and_tokens_of_a_vocabulary():
+    for counts in ([1, 1.5], [1, np.nan], ["a", 1], [1]):
+        with pytest.raises((ValueError, TypeError), match=r"\Acounts: expected [^\n]+\Z"):
+            Vocabulary(["a", "b"], counts=counts)
+    for tokens in (None, 3, b"a b", {"a": 1}, float("nan")):
+        with pytest.raises(TypeError, match=r"\Atokens: expected a text or a sequence of words, got [^\n]+\Z"):
+            Vocabulary(["a", "b"]).encode(tokens)
+
+
 @given(st.lists(st.text("abé語z", min_size=1, max_size=2), min_size=1, max_size=30))
 @settings(max_examples=50, deadline=None)
 def test_order_of_words_of_equal_count(words):

@@ -291,6 +291,25 @@ def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
     raise ValueError(f"{name}: expected {expected}, got {short_repr(value)}")
 
 
+def check_fits(name: str, values: Any, dtype: np.dtype[Any]) -> None:
+    """Refuses an array of numbers that a type of integers or booleans would change: fractions, NaN, out of its range.
+
+    Raises:
+        ValueError: naming the argument and the first such number.
+    """
+    if dtype.kind == "f" or not values.size or np.can_cast(values.dtype, dtype):
+        return
+    low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    if values.dtype.kind == "f":
+        wrong = ~((values == np.floor(values)) & (values >= low) & (values < float(high) + 1))
+        bad = values[wrong][0] if wrong.any() else None
+    else:
+        least, most = int(values.min()), int(values.max())
+        bad = least if least < low else most if most > high else None
+    if bad is not None:
+        raise ValueError(f"{name}: expected whole numbers {low}...{high} for dtype {dtype}, got {bad}")
+
+
 def first_element(value: Any) -> Any:
     """What a nested list begins with: something with a type, which is meant, or a Python number."""
     while isinstance(value, (list, tuple)) and value:

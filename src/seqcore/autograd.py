@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ._validation import NUMBERS, as_dtype, default_only, first_element, is_array, refuse_masked, short_repr
+from ._validation import NUMBERS, as_dtype, check_fits, default_only, first_element, is_array, refuse_masked, short_repr
 
 Array = NDArray[Any]
 
@@ -168,15 +168,20 @@ class Variable(Tensor):
             raise TypeError(
                 f"value: expected numbers of type {self.dtype.name} for variable {self.name!r}, got {new.dtype}"
             )
+        check_fits("value", new, self.dtype)
         self._array[...] = new
         self.version += 1
         return self
 
     def assign_add(self, delta: Any) -> Variable:
-        return self.assign(self._array + as_array(delta, self.dtype, "delta"))
+        return self.assign(self._array + self._change(delta))
 
     def assign_sub(self, delta: Any) -> Variable:
-        return self.assign(self._array - as_array(delta, self.dtype, "delta"))
+        return self.assign(self._array - self._change(delta))
+
+    def _change(self, delta: Any) -> Array:
+        """A change as an array; that of floats has their type before it is added."""
+        return as_array(delta, self.dtype if self.dtype.kind == "f" else None, "delta")
 
     def _move(self, home: Array) -> None:
         """Makes ``home`` (same shape, part of an arena) the storage of the values."""
@@ -295,7 +300,7 @@ def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") ->
         refuse_masked(name, value)
         array = _foreign_array(name, value)
         first = first_element(value)
-        if array.dtype == np.float64 and not hasattr(first, "dtype") and not is_array(first):
+        if dtype is None and array.dtype == np.float64 and not hasattr(first, "dtype") and not is_array(first):
             array = array.astype(_settings["floatx"])
     if array.dtype.kind not in NUMBERS:
         raise TypeError(f"{name}: expected numbers, got {_kind_of(value, array.dtype)}")

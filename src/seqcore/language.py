@@ -511,7 +511,7 @@ def _start(
     generator: np.random.Generator | None = None,
 ) -> tuple[Any, Array]:
     """A stream that has read the prompt, and the log-probabilities (1, V) of the next word."""
-    words = prompt.split() if isinstance(prompt, str) else list(prompt)
+    words = _words("prompt", prompt)
     if not words:
         if "<eos>" not in vocabulary:
             raise ValueError("prompt: expected at least one word, got none")
@@ -528,6 +528,15 @@ def _start(
     for number in ids:
         output = stream.step(np.array([number], np.int32))
     return stream, _log_probabilities(model, output)
+
+
+def _words(name: str, text: Any) -> list[str]:
+    """The words of a text, or of a list of them."""
+    if isinstance(text, str):
+        return text.split()
+    if isinstance(text, (bytes, dict)) or not isinstance(text, Iterable):
+        raise TypeError(f"{name}: expected a text or a sequence of words, got {short_repr(text)}")
+    return list(text)
 
 
 def _known(name: str, vocabulary: Vocabulary, word: str) -> int:
@@ -600,7 +609,7 @@ def encode_text(vocabulary: Vocabulary, text: str | Sequence[str]) -> Ids:
     Raises:
         ValueError: fewer words than it takes to predict one, or unknown ones.
     """
-    words = text.split() if isinstance(text, str) else list(text)
+    words = _words("text", text)
     if not words:
         raise ValueError("text: expected at least one word, got none")
     if "<eos>" in vocabulary and words[0] != "<eos>":

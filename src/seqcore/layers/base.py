@@ -25,6 +25,7 @@ from .._validation import (
     as_dtype,
     at_least,
     boolean,
+    check_fits,
     check_shape,
     default_only,
     first_element,
@@ -339,17 +340,20 @@ class Layer:
         variables = self.weights
         if not isinstance(weights, (Iterable, np.ndarray)) or isinstance(weights, (str, bytes, dict)):
             raise TypeError(f"weights: expected a list of arrays for layer {self.name!r}, got {short_repr(weights)}")
-        arrays = [as_array(one, name="weights") for one in weights]
-        if len(arrays) != len(variables):
+        given = list(weights)
+        if len(given) != len(variables):
             hint = "" if self.built else " (the layer has no weights before its first call)"
             raise ValueError(
-                f"weights: expected {len(variables)} arrays for layer {self.name!r}{hint}, got {len(arrays)}"
+                f"weights: expected {len(variables)} arrays for layer {self.name!r}{hint}, got {len(given)}"
             )
+        floats = [variable.dtype if variable.dtype.kind == "f" else None for variable in variables]
+        arrays = [as_array(one, dtype, "weights") for one, dtype in zip(given, floats, strict=True)]
         for variable, array in zip(variables, arrays, strict=True):
             if variable.shape != array.shape:
                 raise ValueError(f"weights: expected shape {variable.shape} for {variable.name!r}, got {array.shape}")
             if array.dtype.kind not in "fiub":
                 raise TypeError(f"weights: expected numbers for {variable.name!r}, got type {array.dtype}")
+            check_fits("weights", array, variable.dtype)
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array.astype(variable.dtype, copy=False))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .._validation import NUMBERS, as_dtype, at_least, integer, refuse_masked, short_repr
+from .._validation import NUMBERS, as_dtype, at_least, check_fits, integer, refuse_masked, short_repr
 from ..saving.files import atomic_write
 from .files import PathLike, iterate_words, open_plain, read_json, read_lines, read_text, read_words
 
@@ -191,7 +191,7 @@ class Vocabulary:
         Raises:
             ValueError: a word outside the vocabulary where no unknown word is set.
         """
-        listed = tokens.split() if isinstance(tokens, str) else list(tokens)
+        listed = _tokens(tokens)
         if self._unknown is not None:
             other = repeat(self._ids[self._unknown])
             return np.fromiter(map(self._ids.get, listed, other), np.int32, len(listed))
@@ -260,6 +260,15 @@ def _word_counts(counts: list[int], words: int) -> NDArray[np.int64]:
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"counts: expected integers 0...{np.iinfo(np.int64).max}, got {short_repr(counts)}")
     return array.astype(np.int64)
+
+
+def _tokens(tokens: Any) -> list[Any]:
+    """Words in a list; a string is split at white space."""
+    if isinstance(tokens, str):
+        return tokens.split()
+    if isinstance(tokens, (bytes, dict)) or not isinstance(tokens, Iterable):
+        raise TypeError(f"tokens: expected a text or a sequence of words, got {short_repr(tokens)}")
+    return list(tokens)
 
 
 def pad_sequences(
@@ -371,16 +380,7 @@ def _check_fits(name: str, values: Array, kind: np.dtype[Any]) -> None:
     if values.dtype.kind not in NUMBERS:
         example = short_repr(values.flat[0].item() if hasattr(values.flat[0], "item") else values.flat[0])
         raise ValueError(f"{name}: expected numbers for dtype {kind}, got {example}; use dtype=object for words")
-    if kind.kind == "f":
-        return
-    low, high = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
-    if values.dtype.kind == "f":
-        wrong = ~((values == np.floor(values)) & (values >= low) & (values < float(high) + 1))
-        if wrong.any():
-            raise ValueError(f"{name}: expected whole numbers {low}...{high} for dtype {kind}, got {values[wrong][0]}")
-    elif int(values.min()) < low or int(values.max()) > high:
-        outside = int(values.min()) if int(values.min()) < low else int(values.max())
-        raise ValueError(f"{name}: expected whole numbers {low}...{high} for dtype {kind}, got {outside}")
+    check_fits(name, values, kind)
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32]:
