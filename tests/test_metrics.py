@@ -341,3 +341,14 @@ def test_one_number_cannot_be_weighted():
     assert np.isfinite(model.evaluate(np.ones((4, 2)), np.ones(4), verbose=0)).all()
     with pytest.raises(ValueError, match="weighted_metrics: expected '<lambda>' to return a value to weight"):
         model.evaluate(np.ones((4, 2)), np.ones(4), sample_weight=np.ones(4), verbose=0)
+
+
+def test_ignored_classes_and_types_are_those_of_the_loss():
+    """On purpose not Keras's: its metric counts what is ignored as zeros, and its losses are float32."""
+    y = np.array([-1, 1, 2])
+    p = np.array([[0.1, 0.1, 0.8], [0.05, 0.95, 0], [0.1, 0.8, 0.1]])
+    right = (-np.log(0.95) - np.log(0.1)) / 2
+    assert metrics.SparseCategoricalCrossentropy(ignore_class=-1)(y, p) == pytest.approx(right)
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=-1)(y, p)
+    assert float(loss) == pytest.approx(right, rel=1e-12) and loss.dtype == np.float64
+    assert losses.MeanSquaredError()(np.ones((2, 1)), np.zeros((2, 1))).dtype == np.float64

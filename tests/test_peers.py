@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import seqcore as sc
 from seqcore import GradientTape, Tensor, Variable, _core, layers, ops, optimizers
 from tests import cases
 
@@ -361,3 +362,166 @@ def test_keras_zero_output_for_mask(name, go_backwards, sequences, rng):
     ours.set_weights(theirs.get_weights())
     for one, other in zip(ours(x, mask=mask), expected, strict=True):
         assert cases.deviation(one.numpy(), keras.ops.convert_to_numpy(other)) < 1e-5
+
+
+# Keras's training, on any backend -------------------------------------------------------------------------------------
+
+
+def libraries():
+    """Keras, and seqcore under the same names."""
+    keras = pytest.importorskip("keras")
+    return keras, sc
+
+
+def chain(library, *stack):
+    return library.Sequential([make(library.layers) for make in stack])
+
+
+LINEAR = (lambda layers: layers.Input((2,)), lambda layers: layers.Dense(1, kernel_initializer="ones"))
+SEQUENCE = (
+    lambda layers: layers.Embedding(9, 4, mask_zero=True, embeddings_initializer="ones"),
+    lambda layers: layers.SimpleRNN(3, return_sequences=True, kernel_initializer="ones", recurrent_initializer="zeros"),
+    lambda layers: layers.Dense(1, kernel_initializer="ones"),
+)
+# Each in the words of its library.
+LOSSES = {
+    "per element": lambda library: lambda t, p: (t - p) ** 2,
+    "mean": lambda library: lambda t, p: (library.ops.mean if library is not sc else sc.reduce_mean)((t - p) ** 2),
+    "sum": lambda library: lambda t, p: (library.ops.sum if library is not sc else sc.reduce_sum)((t - p) ** 2),
+    "name": lambda library: "mse",
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("axis", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_keras_losses_of_different_ranks(loss, weighted, axis, masked, rng):
+    """evaluate with targets that lack the last axis, masks, weights and functions that return one number."""
+    ids = np.array([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8]])
+    x = ids if masked else rng.normal(size=(6, 2)).astype(np.float32)
+    y = rng.normal(size=(2, 5, 1) if masked else (6, 1)).astype(np.float32)
+    weight = rng.uniform(1, 2, y.shape[:-1]).astype(np.float32) if weighted else None
+    # Keras's own squared error would take the mean over time before the mask.
+    axis = axis or (masked and loss == "name")
+    numbers = []
+    for library in libraries():
+        model = chain(library, *(SEQUENCE if masked else LINEAR))
+        model.compile("sgd", LOSSES[loss](library))
+        numbers.append(model.evaluate(x, y if axis else y[..., 0], sample_weight=weight, verbose=0))
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["ids", "one-hot int", "one-hot float", "one-hot bool"])
+def test_keras_class_weights(kind, rng):
+    x, c = rng.normal(size=(32, 2)).astype(np.float32), rng.integers(0, 3, 32)
+    y = c if kind == "ids" else np.eye(3)[c].astype(kind.split()[1])
+    numbers = []
+    for library in libraries():
+        model = chain(library, LINEAR[0], lambda layers: layers.Dense(3, "softmax", kernel_initializer="ones"))
+        name = "sparse_categorical_crossentropy" if kind == "ids" else "categorical_crossentropy"
+        model.compile(library.optimizers.SGD(0.0), name)
+        history = model.fit(x, y, class_weight={0: 1.0, 1: 5.0}, batch_size=32, verbose=0)
+        numbers.append(history.history["loss"][0])
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("steps, epochs", [(3, 5), (8, 2), (20, 2), (None, 2)])
+@pytest.mark.filterwarnings("ignore")
+def test_keras_steps(steps, epochs):
+    """Batches of each epoch, of validation, evaluation and prediction, for arrays."""
+    x = np.arange(64, dtype=np.float32)[:, None]
+    counts = []
+    for library in libraries():
+
+        class Count(library.callbacks.Callback):
+            def __init__(self):
+                super().__init__()
+                self.counts = []
+
+            def note(self, batch, logs=None):
+                self.counts.append(batch)
+
+            on_train_batch_end = on_test_batch_end = on_predict_batch_end = note
+
+        model = chain(library, lambda layers: layers.Input((1,)), LINEAR[1])
+        model.compile(library.optimizers.SGD(0.0), "mse")
+        count = Count()
+        model.fit(x, x, batch_size=8, epochs=epochs, steps_per_epoch=steps, validation_data=(x, x), verbose=0,
+                  validation_steps=2, validation_freq=[1, 2], callbacks=[count], shuffle=False)  # fmt: skip
+        model.evaluate(x, x, batch_size=8, steps=steps, verbose=0, callbacks=[count])
+        outputs = model.predict(x, batch_size=8, steps=steps, verbose=0, callbacks=[count])
+        counts.append([*count.counts, outputs.shape])
+    assert counts[0] == counts[1]
+
+
+def models_with_hooks(library, calls):
+    """A model that overrides the three steps, and one that overrides the loss alone."""
+
+    class Steps(library.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = library.layers.Dense(1)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+        def train_step(self, data):
+            calls.append(("train", len(data)))
+            return {"loss": 0.5, "mine": 10.0}
+
+        def test_step(self, data):
+            calls.append(("test", len(data)))
+            return {"other": 5.0}
+
+        def predict_step(self, data):
+            calls.append(("predict", len(data)))
+            return self(data) * 0 + 3
+
+    class Own(Steps):
+        train_step, test_step = library.Model.train_step, library.Model.test_step
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return ((y_pred - y) ** 2)[0, 0] * 0 + (7.0 if training else 8.0)
+
+    return Steps(), Own()
+
+
+def test_keras_overridden_steps():
+    """Which hooks are called, and what becomes of what they return."""
+    x, y = np.ones((8, 2), np.float32), np.ones((8, 1), np.float32)
+    results = []
+    for library in libraries():
+        calls = []
+        eager = {} if library is sc else {"run_eagerly": True}
+        model, own = models_with_hooks(library, calls)
+        model.compile("sgd", "mse", **eager)
+        history = model.fit(x, y, batch_size=4, validation_data=(x, y), verbose=0).history
+        tested = model.evaluate(x, y, verbose=0, return_dict=True)
+        predicted = np.asarray(model.predict(x, verbose=0)).tolist()
+        own.compile("sgd", "mse", **eager)
+        results.append([history, tested, predicted, own.fit(x, y, validation_data=(x, y), verbose=0).history, calls])
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_keras_stateful_predict(kind, rng):
+    """predict goes on from its state, and reset_states zeroes it."""
+    x = rng.normal(size=(2, 6, 3)).astype(np.float32)
+    theirs, ours = (
+        chain(
+            library,
+            lambda layers: layers.Input(batch_shape=(2, None, 3)),
+            lambda layers: getattr(layers, kind)(4, stateful=True),
+            lambda layers: layers.Dense(1),
+        )
+        for library in libraries()
+    )
+    ours.set_weights([np.asarray(one) for one in theirs.get_weights()])
+    for part in (x[:, :2], x[:, 2:3], x[:, 3:]):
+        wanted = theirs.predict(part, batch_size=2, verbose=0)
+        np.testing.assert_allclose(ours.predict(part, batch_size=2, verbose=0), wanted, rtol=1e-4, atol=1e-5)
+    for model in (theirs, ours):
+        model.layers[0].reset_states()
+    wanted = theirs.predict(x, batch_size=2, verbose=0)
+    np.testing.assert_allclose(ours.predict(x, batch_size=2, verbose=0), wanted, rtol=1e-4, atol=1e-5)

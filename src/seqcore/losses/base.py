@@ -29,18 +29,17 @@ class Loss:
             "batch_mean" (summed over time, averaged over the batch) or "none" (the weighted single losses).
         name: name in logs.
         dtype: "float32" or "float64": predictions are cast to it first, and the result has it; by default that of the
-            predictions.
+            predictions, so that a float64 model has a float64 loss (in Keras it is ``floatx``).
 
     A subclass defines ``call(y_true, y_pred)``, which returns the single losses as a Tensor, or one number. Where the
     ranks of the two differ by a last axis of size 1, ``call`` gets them with one rank, as functions do in Keras: (B,)
     targets of a (B, 1) output come as (B, 1).
 
-    >>> from seqcore.autograd import Tensor
     >>> class Doubled(Loss):
     ...     def call(self, y_true, y_pred):
-    ...         return Tensor(2 * abs(y_true - y_pred.numpy()))
-    >>> float(Doubled()(np.array([1.0, 2.0]), Tensor([1.0, 4.0])))
-    2.0
+    ...         return 2 * (y_true - y_pred) ** 2
+    >>> float(Doubled()(np.array([1.0, 2.0]), [1.0, 4.0]))
+    4.0
     """
 
     # The type of its own, if it has one.

@@ -103,6 +103,8 @@ class _SparseMean(Crossentropy):
 class SparseCategoricalCrossentropy(_SparseMean):
     """Mean of :class:`seqcore.losses.SparseCategoricalCrossentropy`.
 
+    Targets of ``ignore_class`` are left out of the mean, as the loss does; Keras's metric counts them as zeros.
+
     >>> round(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]]), 4)
     0.6931
     """
