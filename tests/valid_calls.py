@@ -142,6 +142,7 @@ def word2vec():
         "rate_end": 0.01,
         "seed": 5,
         "threads": 1,
+        "lock": full(5),
     }
 
 

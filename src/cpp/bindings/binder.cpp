@@ -42,8 +42,8 @@ Signature::Signature(const char* text, bool self, int count) {
   const size_t open = all.find('(');
   const std::string inner = all.substr(open + 1, all.rfind(')') - open - 1);
   name_ = all.substr(0, open);
-  // The form from which inspect.signature and help() read it.
-  doc_ = name_ + "(" + (self ? inner.empty() ? "$self" : "$self, " : "") + inner + ")\n--\n\n";
+  // The form from which inspect.signature and help() read it, and again as the text of the docstring.
+  doc_ = name_ + "(" + (self ? inner.empty() ? "$self" : "$self, " : "") + inner + ")\n--\n\n" + all;
   bool by_name = false;
   for (const std::string& part : split(inner)) {
     if (part == "*") {

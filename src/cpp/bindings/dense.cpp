@@ -1,4 +1,5 @@
 // Dense layers, softmax with its loss, embeddings.
+#include <algorithm>
 #include <cstring>
 
 #include "common.h"
@@ -173,7 +174,11 @@ py::object embedding_forward(const Array& table, const Array& ids) {
     const T* rows = table.read<T>({-1, -1});
     const Index V = table.shape(0), D = table.shape(1), N = ids.size();
     if (ids.rank() > 2) fail("ids", "two axes at most", describe(ids.object()));
-    return with_ids(ids, [&](auto* id) {
+    return with_ids(ids, [&](auto* given) {
+      // A copy: nobody can change the numbers after they were looked at.
+      const auto kept = borrow_array<std::remove_const_t<std::remove_pointer_t<decltype(given)>>>(N);
+      const auto* id = kept.get();
+      std::copy(given, given + N, kept.get());
       check_ids(id, N, V);
       const Index B = ids.rank() == 2 ? ids.shape(0) : N, S = ids.rank() == 2 ? ids.shape(1) : 1;
       py::object y = ids.rank() == 2 ? new_sequence<T>(B, S, D) : ids.rank() == 1 ? new_array<T>({N, D}) : new_array<T>({D});

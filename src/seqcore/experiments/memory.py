@@ -93,7 +93,7 @@ def make_layer(cell: str, recurrent: Initializer | None = None, **options: Any) 
 def compiled(model: Any, learning_rate: float = LEARNING_RATE) -> Any:
     """The model, ready to train."""
     model.compile(
-        Adam(learning_rate, global_clipnorm=CLIP), SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
+        Adam(learning_rate, global_clipnorm=CLIP), SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
     )
     return model
 
