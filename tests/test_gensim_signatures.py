@@ -205,6 +205,29 @@ def test_argument(name, argument, files):
     assert sorted(os.listdir()) == before
 
 
+WRONG = [object(), {"a": 1}, np.zeros((2, 2)), np.array("x"), 1.5, -1, "", True]
+
+
+@pytest.mark.parametrize(("name", "argument"), ROWS_OF_TABLE)
+def test_wrong_values_are_taken_or_refused_in_a_line(name, argument, files):
+    """Values that hardly make sense: whatever is not taken is refused by what was expected, on one line."""
+    row, base = SIGNATURES[name][argument], BASE.get(name, {})
+    beside = row.beside if isinstance(row, Honoured) else {}
+    target = Word2Vec(**SMALL) if "build_vocab" in name else (untrained if "Word2Vec" in name else vectors)()
+    method = callable_of(name) if "." not in name else getattr(target, name.split(".")[1])
+    for wrong in WRONG:
+        try:
+            method(**{**base, **beside, table.RENAMED.get(argument, argument): wrong})
+        except OSError as error:
+            assert isinstance(wrong, (str, np.ndarray)), error
+        except (ValueError, TypeError, KeyError) as error:
+            assert "expected" in str(error) and "\n" not in str(error), (wrong, error)
+            continue
+        if "build_vocab" in name or name == "KeyedVectors.add_vector":
+            target = Word2Vec(**SMALL) if "build_vocab" in name else vectors()
+            method = getattr(target, name.split(".")[1])
+
+
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_defaults_by_name_change_nothing(name, files):
     """All arguments that have a default, given by name with gensim's, at once."""

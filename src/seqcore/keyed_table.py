@@ -76,7 +76,9 @@ class KeyedTable(FixedAttributes):
         if vector_size is not None:
             if index_to_key is not None or counts is not None:
                 raise TypeError("index_to_key: expected None where there are no vectors yet, got words")
-            vectors, index_to_key = np.empty((0, at_least("vector_size", vector_size, 1)), np.float32), ()
+            if at_least("vector_size", vector_size, 1) > 100_000:
+                raise ValueError(f"vector_size: expected an integer 1...100000, got {vector_size}")
+            vectors, index_to_key = np.empty((0, vector_size), np.float32), ()
         words = list(index_to_key) if index_to_key is not None else []
         table = as_floats("vectors", vectors)
         if table.ndim != 2 or len(table) != len(words) or table.shape[1] < 1 or (vector_size is None and not words):
@@ -187,7 +189,10 @@ class KeyedTable(FixedAttributes):
         """
         if key in self:
             raise ValueError(f"key: expected a new word, got {key!r}; vectors[{key!r}] = vector replaces it")
-        self.add_vectors([key], [vector])
+        row = as_floats("vector", vector)
+        if row.shape != (self.vector_size,):
+            raise ValueError(f"vector: expected shape ({self.vector_size},), got {row.shape}")
+        self.add_vectors([key], row[None])
         return len(self) - 1
 
     def add_vectors(
@@ -221,7 +226,7 @@ class KeyedTable(FixedAttributes):
         if len(set(words)) != len(words):
             raise ValueError("keys: expected each word once, got one twice")
         table = as_floats("weights", [weights] if isinstance(keys, str) and np.ndim(weights) == 1 else weights)
-        if not words:
+        if not words and not table.size:
             table = table.reshape(0, self.vector_size)
         if table.shape != (len(words), self.vector_size):
             raise ValueError(f"weights: expected shape ({len(words)}, {self.vector_size}), got {table.shape}")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import io
-from ._validation import at_least
+from ._validation import at_least, short_repr
 from .saving.files import describe_foreign_file
 from .saving.safetensors import read_header
 from .text.files import open_plain, path_of
@@ -190,7 +190,7 @@ def _check_encoding(encoding: Any, errors: Any) -> None:
     """Raises ValueError unless words of this encoding can stand between spaces and line ends."""
     for name, value in (("encoding", encoding), ("unicode_errors", errors)):
         if not isinstance(value, str):
-            raise ValueError(f"{name}: expected a name, got {value!r}")
+            raise ValueError(f"{name}: expected a name, got {short_repr(value)}")
     try:
         codecs.lookup_error(errors)
     except LookupError:

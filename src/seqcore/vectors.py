@@ -62,7 +62,7 @@ class KeyedVectors(KeyedTable):
         """
         if isinstance(key_or_keys, (str, int, np.integer)):
             return self.get_vector(key_or_keys)
-        rows = [self.get_index(key) for key in key_or_keys]
+        rows = [self.get_index(key) for key in as_list("key_or_keys", key_or_keys)]
         return np.asarray(self.vectors[rows]) if rows else np.empty((0, self.vector_size), np.float32)
 
     def get_vector(self, key: str | int | np.integer[Any], norm: bool = False) -> Floats:
@@ -280,9 +280,11 @@ class KeyedVectors(KeyedTable):
     @staticmethod
     def cosine_similarities(vector_1: Any, vectors_all: Any) -> Floats:
         """(N,) cosines between a vector (D,) and rows (N, D); 0 for rows of zeros."""
-        vector, rows = np.asarray(vector_1, np.float32), np.asarray(vectors_all, np.float32)
-        if vector.ndim != 1 or rows.ndim != 2 or rows.shape[1] != len(vector):
-            raise ValueError(f"vectors_all: expected rows of {vector.size} numbers, got shape {rows.shape}")
+        vector, rows = as_floats("vector_1", vector_1), as_floats("vectors_all", vectors_all)
+        if vector.ndim != 1:
+            raise ValueError(f"vector_1: expected shape (D,), got {vector.shape}")
+        if rows.ndim != 2 or rows.shape[1] != len(vector):
+            raise ValueError(f"vectors_all: expected rows of {vector.size} numbers as vector_1, got shape {rows.shape}")
         unit = unit_rows(vector[None], np.linalg.norm(vector[None], axis=1))[0]
         cosines: Floats = unit_rows(rows, np.linalg.norm(rows, axis=1)) @ unit
         return cosines

@@ -512,9 +512,11 @@ def _log_powers(counts: Array, exponent: float) -> Array:
 
 
 def _listeners(callbacks: Any) -> list[Any]:
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks: expected a list of objects with on_epoch_end, ..., got {short_repr(callbacks)}")
-    return list(callbacks)
+    try:
+        return list(callbacks)
+    except TypeError:
+        text = f"callbacks: expected a list of objects with on_epoch_end, ..., got {short_repr(callbacks)}"
+        raise TypeError(text) from None
 
 
 def _call(listeners: list[Any], method: str, model: Word2Vec) -> None:

@@ -73,6 +73,8 @@ def evaluate_analogies(
     sections: list[dict[str, Any]] = []
     counted: list[tuple[dict[str, Any], Any, bool]] = []
     for name, asked in questions.items():
+        if isinstance(asked, str) or not isinstance(asked, Sequence) or any(len(words) != 4 for words in asked):
+            raise TypeError(f"analogies: expected lists of four words in {name!r}, got {short_repr(asked)}")
         section: dict[str, Any] = {"section": name, "correct": [], "incorrect": []}
         sections.append(section)
         for question in asked:
