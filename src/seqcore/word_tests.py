@@ -34,13 +34,15 @@ def read_questions(path: PathLike, *, max_bytes: int | None = None) -> dict[str,
     """
     sections: dict[str, list[Question]] = {}
     section: list[Question] | None = None
+    known: dict[str, str] = {}  # equal words are one string
     for number, line in enumerate(read_lines(path, max_bytes=max_bytes), 1):
         if line.startswith(": "):
             section = sections.setdefault(line[2:].strip(), [])
         elif section is None:
             raise ValueError(f"{path}, line {number}: expected ': section' before the questions, got {line[:40]!r}")
         elif len(words := line.split()) == 4:
-            section.append((words[0], words[1], words[2], words[3]))
+            a, b, c, d = map(known.setdefault, words, words)
+            section.append((a, b, c, d))
     if not any(sections.values()):
         raise ValueError(f"{path}: expected lines of four words, got none")
     return sections
@@ -72,13 +74,16 @@ def evaluate_analogies(
     rows, first = _folded(kv, restrict_vocab, case_insensitive)
     sections: list[dict[str, Any]] = []
     counted: list[tuple[dict[str, Any], Any, bool]] = []
+    upper: dict[str, str] = {}
     for name, asked in questions.items():
         if isinstance(asked, str) or not isinstance(asked, Sequence) or any(len(words) != 4 for words in asked):
             raise TypeError(f"analogies: expected lists of four words in {name!r}, got {short_repr(asked)}")
         section: dict[str, Any] = {"section": name, "correct": [], "incorrect": []}
         sections.append(section)
         for question in asked:
-            words: Any = tuple(word.upper() for word in question) if case_insensitive else tuple(question)
+            words: Any = tuple(question)
+            if case_insensitive:
+                words = tuple(upper.get(word) or upper.setdefault(word, word.upper()) for word in words)
             known = all(word in rows for word in words)
             if known or dummy4unknown:
                 counted.append((section, words, known))
