@@ -118,9 +118,9 @@ def damaged_bytes(content, rng):
         elif choice == 5:  # put in what means something
             raw[at:at] = _PIECES[int(rng.integers(len(_PIECES)))]
         elif choice == 6:  # another number
-            found = list(re.finditer(rb"[-+]?\d+(\.\d+)?", raw))
-            if found:
-                match = found[int(rng.integers(len(found)))]
+            numbers = list(re.finditer(rb"[-+]?\d+(\.\d+)?", raw))
+            if numbers:
+                match = numbers[int(rng.integers(len(numbers)))]
                 raw[match.start() : match.end()] = _NUMBERS[int(rng.integers(len(_NUMBERS)))]
         elif choice == 7:  # another binary number
             width = int(rng.choice([1, 2, 4, 8]))
@@ -343,7 +343,7 @@ def readers_of_the_package():
     """Public functions and methods with an argument that names a file, as ``function`` or ``Class.method``."""
     import seqcore
 
-    found = set()
+    names = set()
     for info in pkgutil.walk_packages(seqcore.__path__, "seqcore."):
         if re.search(r"\.(__main__|bench|experiments)\b", info.name):
             continue
@@ -367,14 +367,14 @@ def readers_of_the_package():
                 except (TypeError, ValueError):  # no function, or one of the core
                     continue
                 if any(map(_OF_FILES.match, arguments)):
-                    found.add(spelled)
-    return found
+                    names.add(spelled)
+    return names
 
 
 def test_no_reader_is_forgotten():
     """Each public function that takes the name of a file is read from by this test, or excused by name."""
     covered = {name for reader in READERS.values() for name in reader.covers}
-    found = readers_of_the_package()
-    assert not (found - covered - set(EXCUSED)), "neither read here nor excused"
-    assert not (set(EXCUSED) - found), "excused, but not there"
+    names = readers_of_the_package()
+    assert not (names - covered - set(EXCUSED)), "neither read here nor excused"
+    assert not (set(EXCUSED) - names), "excused, but not there"
     assert not (covered & set(EXCUSED))

@@ -166,8 +166,8 @@ class _Type:
             raise ValueError(f"expected integers, got type {self.order}{self.code}"[:80])
         if len(raw) % int(self.code[1]):
             raise ValueError(f"expected whole integers of type {self.code}, got {len(raw)} bytes")
-        found: list[int] = np.frombuffer(raw, np.dtype(self.order.replace("|", "") + self.code)).tolist()
-        return found
+        numbers: list[int] = np.frombuffer(raw, np.dtype(self.order.replace("|", "") + self.code)).tolist()
+        return numbers
 
 
 @dataclass
@@ -226,7 +226,9 @@ class _Lists:
                 else:
                     step = _STEPS.get(operation)
                     if step is None:
-                        raise self._refuse(f"no operation {operation:#04x}")
+                        raise ValueError(
+                            f"expected lists of integers, got the pickle operation {operation:#04x} at byte {self._at}"
+                        )
                     step(self)
                 if len(stack) + len(self._marks) > _MOST_WAITING:
                     raise self._refuse(f"at most {_MOST_WAITING:,} items to wait")
@@ -236,10 +238,10 @@ class _Lists:
             raise self._refuse("an array and the end of the file")
         return self._rows(stack[0])
 
-    def _rows(self, found: Any) -> list[Any]:
-        if not isinstance(found, _Box) or found.content is None:
+    def _rows(self, array: Any) -> list[Any]:
+        if not isinstance(array, _Box) or array.content is None:
             raise self._refuse("an array")
-        rows = [row.content if isinstance(row, _Box) else row for row in found.content]
+        rows = [row.content if isinstance(row, _Box) else row for row in array.content]
         for row in rows:
             if type(row) is not int and not (isinstance(row, list) and set(map(type, row)) <= {int}):
                 raise self._refuse("lists of integers")
@@ -273,19 +275,19 @@ class _Lists:
 
     def take(self, size: int) -> bytes:
         """The next bytes."""
-        found = self._slice(self._at, size)
+        taken = self._slice(self._at, size)
         self._at += size
-        return found
+        return taken
 
     def number(self, size: int) -> int:
         """The next bytes as an integer without sign."""
         return int.from_bytes(self.take(size), "little")
 
-    def pop(self, *kinds: type) -> Any:
+    def pop(self, *types: type) -> Any:
         """The last item of the stack, which must be of one of these types."""
         item = self._stack.pop()
-        if type(item) not in kinds:
-            raise self._refuse(" or ".join(kind.__name__.lstrip("_") for kind in kinds))
+        if type(item) not in types:
+            raise self._refuse(" or ".join(expected.__name__.lstrip("_") for expected in types))
         return item
 
     def push(self, item: Any) -> None:
@@ -316,22 +318,22 @@ class _Lists:
     def items(self) -> list[Any]:
         """What stands behind the last mark, which is taken away."""
         at = self._marks.pop()
-        found = self._stack[at:]
+        items = self._stack[at:]
         del self._stack[at:]
-        return found
+        return items
 
     def tuple_of(self, count: int | None) -> None:
         """TUPLE, TUPLE1, TUPLE2, TUPLE3."""
         if count is None:
-            found = tuple(self.items())
+            items = tuple(self.items())
         elif len(self._stack) < count:
             raise IndexError
         else:
-            found = tuple(self._stack[-count:])
+            items = tuple(self._stack[-count:])
             del self._stack[-count:]
-        if any(type(item) is tuple and tuple in map(type, item) for item in found):
+        if any(type(item) is tuple and tuple in map(type, item) for item in items):
             raise self._refuse("tuples of at most two levels")
-        self._stack.append(found)
+        self._stack.append(items)
 
     def append(self) -> None:
         """APPEND."""
@@ -340,8 +342,8 @@ class _Lists:
 
     def appends(self) -> None:
         """APPENDS."""
-        found = self.items()
-        self._list().extend(found)
+        items = self.items()
+        self._list().extend(items)
 
     def new_list(self) -> None:
         """EMPTY_LIST."""
@@ -381,19 +383,19 @@ class _Lists:
 
     def name(self, module: str, name: str) -> None:
         """GLOBAL and STACK_GLOBAL."""
-        found = _Name(module, name)
-        if found not in _KNOWN:
+        mentioned = _Name(module, name)
+        if mentioned not in _KNOWN:
             raise ValueError(f"{module}.{name} in it"[:200].replace("\n", " "))
-        self._stack.append(found)
+        self._stack.append(mentioned)
 
     def line(self) -> str:
         """The text up to the end of the line."""
         end = self._raw.find(b"\n", self._at, self._at + 200)
         if end < 0:
             raise self._refuse("a name")
-        found = self._raw[self._at : end]
+        text = self._raw[self._at : end]
         self._at = end + 1
-        return found.decode("utf-8")
+        return text.decode("utf-8")
 
     def stack_name(self) -> None:
         """STACK_GLOBAL."""
@@ -403,20 +405,20 @@ class _Lists:
     def reduce(self) -> None:
         """REDUCE: what NumPy would be called with becomes the list, the integer or the type that it would make."""
         given, name = self.pop(tuple), self.pop(_Name)
-        kinds = tuple(map(type, given))
+        types = tuple(map(type, given))
         if name in _RECONSTRUCT and given in ((_NDARRAY, (0,), b"b"), (_NDARRAY, (0,), "b")):
             self._count_list()
             self._stack.append(_Box())
-        elif name == _DTYPE and kinds[0:1] == (str,) and given[1:] == (False, True):
+        elif name == _DTYPE and types[0:1] == (str,) and given[1:] == (False, True):
             self._stack.append(_Type(given[0]))
-        elif name == _ENCODE and kinds == (str, str) and given[1] == "latin1":
+        elif name == _ENCODE and types == (str, str) and given[1] == "latin1":
             self._stack.append(given[0].encode("latin1"))
         elif name in _NO_BYTES and not given:
             self._stack.append(b"")
-        elif name in _SCALAR and kinds in ((_Type, bytes), (_Type, str)):
+        elif name in _SCALAR and types in ((_Type, bytes), (_Type, str)):
             (number,) = given[0].integers(_bytes(given[1]))
             self._stack.append(number)
-        elif name in _FROM_BUFFER and kinds == (bytes, _Type, tuple, str):
+        elif name in _FROM_BUFFER and types == (bytes, _Type, tuple, str):
             self._count_list()
             self._stack.append(self._row(given[2], given[1], given[0]))
         else:
@@ -424,19 +426,19 @@ class _Lists:
 
     def _row(self, shape: tuple[Any, ...], dtype: _Type, raw: bytes) -> list[int]:
         """An array of one axis."""
-        found = dtype.integers(raw)
-        if shape != (len(found),):
+        numbers = dtype.integers(raw)
+        if shape != (len(numbers),):
             raise self._refuse("rows of one axis")
-        return found
+        return numbers
 
     def build(self) -> None:
         """BUILD: the state of an array, (version, shape, type, Fortran's order, content), or of a type."""
         state, target = self.pop(tuple), self._stack[-1]
-        kinds = tuple(map(type, state))
-        if type(target) is _Type and kinds[:2] == (int, str) and len(kinds) >= 8:
+        types = tuple(map(type, state))
+        if type(target) is _Type and types[:2] == (int, str) and len(types) >= 8:
             # A type that was remembered is this object: the state comes right behind it.
             target.order = state[1]
-        elif type(target) is _Box and kinds[:3] == (int, tuple, _Type) and len(kinds) == 5:
+        elif type(target) is _Box and types[:3] == (int, tuple, _Type) and len(types) == 5:
             _, shape, dtype, _, content = state
             if dtype.code in ("O", "O8", "O4") and type(content) is list:
                 if shape != (len(content),):

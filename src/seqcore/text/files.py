@@ -106,9 +106,9 @@ def open_plain(path: PathLike, max_bytes: int | None = None) -> Iterator[IO[byte
     """
     place = path_of(path)
     limit = None if max_bytes is None else at_least("max_bytes", max_bytes, 1)
-    found = os.stat(place)
-    regular = stat.S_ISREG(found.st_mode)
-    if not (regular or stat.S_ISDIR(found.st_mode) or stat.S_ISFIFO(found.st_mode)):
+    status = os.stat(place)
+    regular = stat.S_ISREG(status.st_mode)
+    if not (regular or stat.S_ISDIR(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
         raise ValueError(f"{place}: expected a file, got a device or a socket")
     with open(place, "rb") as raw:
         start = raw.peek(10)[:10]
@@ -123,7 +123,7 @@ def open_plain(path: PathLike, max_bytes: int | None = None) -> Iterator[IO[byte
             return
         else:
             packer, file = "plain", cast("IO[bytes]", raw)
-        limit = unpacked_limit(found.st_size, limit) if regular else limit or _PIPE
+        limit = unpacked_limit(status.st_size, limit) if regular else limit or _PIPE
         with io.BufferedReader(_Unpacked(file, place, packer, limit), 1 << 17) as unpacked:
             yield cast("IO[bytes]", unpacked)
 
