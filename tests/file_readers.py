@@ -85,6 +85,7 @@ _RNG = np.random.default_rng(5)
 _VECTORS = sc.KeyedVectors(
     _RNG.standard_normal((len(_WORDS), 4)).astype(np.float32), _WORDS, range(len(_WORDS) * 3, 0, -3)
 )
+_MERGED = sc.KeyedVectors(np.zeros((3, 4), np.float32), ["cat", "of", "unseen"])
 _QUESTIONS = ": family\nking queen man woman\nman woman king queen\n: animals\ncat dog dog cat\nsaw of cat dog\n"
 _PAIRS = "# word 1, word 2, mean\nking\tqueen\t8.5\ncat\tdog\t7.35\nman\twoman\t8.3\nsaw\tof\t0.5\nman\tking\t5\n"
 _COUNTS = "".join(f"{word} {3 * (10 - i)}\n" for i, word in enumerate(_WORDS))
@@ -255,6 +256,13 @@ READERS: dict[str, Reader] = {
         ("KeyedVectors.load_glove",),
         packed=True,
     ),
+    "intersect": Reader(
+        lambda f: _MERGED.intersect_word2vec_format(f / "v.txt"),
+        {"v.txt": _vectors_as()},
+        ("KeyedVectors.intersect_word2vec_format",),
+        lambda: (_MERGED.index_to_key, _MERGED.vectors.tobytes()),
+        packed=True,
+    ),
     "KeyedVectors": Reader(
         lambda f: sc.KeyedVectors.load(f / "v"), {"v": _written(_VECTORS.save)}, ("KeyedVectors.load", "read_table")
     ),
@@ -281,9 +289,9 @@ READERS: dict[str, Reader] = {
         {"words.txt": _SENTENCES.encode()},
         (
             "Word2Vec.__init__",
-            "Word2Vec.build_vocab",
+            "WordTables.build_vocab",
             "Word2Vec.train",
-            "Word2Vec.encode",
+            "WordTables.encode",
             "read",
             "encode_file",
         ),

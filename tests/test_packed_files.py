@@ -123,6 +123,7 @@ def test_a_large_file_may_unpack_to_sixteen_times_its_size(tmp_path):
         word_tests.evaluate_pairs,
         KeyedVectors.load_word2vec_format,
         KeyedVectors.load_glove,
+        KeyedVectors.intersect_word2vec_format,
         KeyedVectors.evaluate_word_analogies,
         KeyedVectors.evaluate_word_pairs,
     ],

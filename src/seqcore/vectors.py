@@ -578,13 +578,15 @@ class KeyedVectors(KeyedTable):
         binary: bool = False,
         encoding: str = "utf8",
         unicode_errors: str = "strict",
+        *,
+        max_bytes: int | None = None,
     ) -> int:
         """Takes the vectors of known words from a file in word2vec's format; other words of the file are left out.
 
         Args:
             fname: the file.
             lockf: ``vectors_lockf`` of these words: 0 holds them fast in training, 1 trains them on.
-            binary, encoding, unicode_errors: as for :meth:`load_word2vec_format`.
+            binary, encoding, unicode_errors, max_bytes: as for :meth:`load_word2vec_format`.
 
         Returns:
             How many words there were in both.
@@ -594,7 +596,8 @@ class KeyedVectors(KeyedTable):
         """
         factor = real("lockf", lockf)
         binary = boolean("binary", binary)
-        table = vector_files.read_word2vec(path_of(fname, "fname"), binary, None, encoding, unicode_errors)
+        place = path_of(fname, "fname")
+        table = vector_files.read_word2vec(place, binary, None, encoding, unicode_errors, max_bytes=max_bytes)
         if table.vectors.shape[1] != self.vector_size:
             size = table.vectors.shape[1]
             raise ValueError(f"fname: expected vectors of {self.vector_size} numbers, got {size} in {fname!s}")
