@@ -242,6 +242,22 @@ def test_files_without_the_shapes_of_layers(tmp_path, data, make):
     same_weights(sc.load_model(tmp_path / "m"), model)
 
 
+def test_names_that_are_no_unicode(tmp_path, capsys):
+    """Lone surrogates, which JSON can spell and no output can print."""
+    small().save(tmp_path / "m")
+    tensors, texts = io.read_tensors(tmp_path / "m")
+    name = texts["architecture"].replace('"name": "', '"name": "\\ud800')
+    io.write_tensors(tmp_path / "m", tensors, {**texts, "architecture": name})
+    assert sc.load_model(tmp_path / "m").layers[0].name.startswith("\ud800")
+    (first,) = [key for key in tensors if key.endswith("bias")]
+    renamed = {**tensors, "weights/\ud800\n": tensors[first]}
+    io.write_tensors(tmp_path / "m", renamed, texts)
+    with pytest.raises(ValueError, match=str(tmp_path / "m")) as caught:
+        sc.load_model(tmp_path / "m")
+    assert str(caught.value).isascii() and "\n" not in str(caught.value)
+    assert cli.main(["predict", str(tmp_path / "m"), "a"]) == 2 and capsys.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.parametrize("make", [sequential, tagger])
 def test_loading_draws_no_random_numbers(tmp_path, data, make):
     model = make()

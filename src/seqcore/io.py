@@ -76,6 +76,20 @@ def _read(path: Path, *kinds: str, skip: Collection[str] = ()) -> tuple[dict[str
     return tensors, metadata
 
 
+def _part(metadata: Mapping[str, Any], name: str) -> Any:
+    """One of the header's texts, decoded."""
+    if name not in metadata:
+        raise ValueError(f"expected {name!r} in the header, which is missing")
+    return metadata[name]
+
+
+def _build_part(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    build = _part(metadata, "build")
+    if not isinstance(build, dict) or not isinstance(build.get("layers", {}), dict):
+        raise ValueError(f"build: expected a dict of shapes, got {short_repr(build)}")
+    return build
+
+
 def _texts(kind: str, **values: Any) -> dict[str, str]:
     return {"format": kind, **{key: json.dumps(value) for key, value in {"version": VERSION, **values}.items()}}
 
@@ -299,16 +313,16 @@ def load_model(
     place = os.fspath(filepath)
     tensors, metadata = _read(filepath, "seqcore-model")
     with _for_file(place, tensors, metadata, "the description of a model"), custom_classes(custom_objects):
-        model = deserialize(_unpack(metadata["architecture"], tensors))
+        model = deserialize(_unpack(_part(metadata, "architecture"), tensors))
         if not isinstance(model, Model):
             raise ValueError(f"expected a model, got {type(model).__name__}")
-        model._build_from_config(metadata["build"], _weights_of(tensors))
-        extra = _unpack(metadata["extra"], tensors)
+        model._build_from_config(_build_part(metadata), _weights_of(tensors))
+        extra = _unpack(_part(metadata, "extra"), tensors)
         if not isinstance(extra, dict):
             raise ValueError(f"extra: expected a dict, got {short_repr(extra)}")
         model.extra = extra
         if compile:
-            model._compile_from_file(_unpack(metadata["compiled"], tensors), dict(custom_objects or {}))
+            model._compile_from_file(_unpack(_part(metadata, "compiled"), tensors), dict(custom_objects or {}))
         pairs = _matched(place, model, tensors)
     for variable, values in pairs:
         variable.assign(values)
@@ -360,7 +374,7 @@ def read_position(path: Path) -> dict[str, Any]:
 
 def _position(place: str, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        position = _unpack(metadata["position"], tensors)
+        position = _unpack(_part(metadata, "position"), tensors)
     except MALFORMED as error:
         raise ValueError(f"{place}: expected a position, got one that fails: {one_line(error)}") from error
     if not isinstance(position, dict):
@@ -383,17 +397,20 @@ def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
     place = os.fspath(path)
     tensors, metadata = _read(path, "seqcore-checkpoint")
     position = _position(place, tensors, metadata)
-    optimizer, saved = model.optimizer, metadata.get("optimizer")
+    optimizer = model.optimizer
     with _for_file(place, tensors, metadata, f"the state of model {model.name!r}"), model._build_undone():
+        saved = _part(metadata, "optimizer")
         if saved is not None:
+            if not isinstance(saved, dict) or saved.keys() != {"class", "variables", "state"}:
+                raise ValueError(f"optimizer: expected its class, variables and state, got {short_repr(saved)}")
             have = type(optimizer).__name__ if optimizer is not None else "a model that is not compiled"
             if have != saved["class"]:
                 wanted = short_repr(saved["class"])[1:-1]
                 raise ValueError(f"{place}: expected a model compiled with {wanted}, got {have}")
         if not model.built:
-            model._build_from_config(metadata["build"], _weights_of(tensors))
+            model._build_from_config(_build_part(metadata), _weights_of(tensors))
         pairs = _matched(place, model, tensors)
-        generator, states = (_unpack(metadata[name], tensors) for name in ("random", "layers"))
+        generator, states = (_unpack(_part(metadata, name), tensors) for name in ("random", "layers"))
         slots = None if saved is None else _unpack(saved["state"], tensors)
         before = model.get_layer_state()
         with uninterrupted():
@@ -418,6 +435,8 @@ def _in_order(slots: Any, names: Any, model: Model) -> dict[str, Any]:
     optimizer = model.optimizer
     assert optimizer is not None
     variables = named_weights(model)
+    if not isinstance(slots, dict):
+        raise ValueError(f"state: expected the slots of an optimizer, got {short_repr(slots)}")
     if not isinstance(names, list) or not all(name is None or name in variables for name in names):
         raise ValueError(f"variables: expected names of weights, got {short_repr(names)}")
     optimizer.build([variables[name] for name in names if name is not None])
