@@ -468,6 +468,68 @@ def test_the_other_overrides_are_called(tmp_path):
     assert calls >= set(names) - {"call", "compile_from_config"}
 
 
+# ---------------------------------------------------------------- masks
+
+
+class Made(layers.Layer):
+    """Makes a mask as Keras's Masking does; the output is the input itself."""
+
+    def call(self, inputs):
+        return inputs
+
+    def compute_mask(self, inputs, mask=None):
+        made = np.any(np.asarray(inputs) != 0, axis=-1)
+        return made if mask is None else made & mask
+
+
+class Halved(layers.Layer):
+    """Every second step, with every second step of the mask."""
+
+    def call(self, inputs):
+        return inputs[:, ::2]
+
+    def compute_mask(self, inputs, mask=None):
+        return None if mask is None else mask[:, ::2]
+
+
+class Forgotten(layers.Layer):
+    def call(self, inputs):
+        return inputs
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
+
+def test_masks_that_layers_compute():
+    """compute_mask of a class of the user is called with and without a mask, and heeded behind it."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(3, 6, 2)).astype(np.float32)
+    x[1, 4:] = x[2, 2:] = 0
+    kept = np.any(x != 0, axis=-1)
+    given = Tensor(x)
+    made = Made()(given)
+    np.testing.assert_array_equal(made.mask, kept)
+    assert given.mask is None
+    np.testing.assert_array_equal(Halved()(made).mask, kept[:, ::2])
+    assert Halved()(x).mask is None and Forgotten()(made).mask is None and made.mask is not None
+    # From lengths too.
+    np.testing.assert_array_equal(Made()(x, lengths=[6, 3, 1]).mask, kept & (np.arange(6) < [[6], [3], [1]]))
+    model = models.Sequential([Made(), Halved(), layers.LSTM(4)])
+    outputs = model(x).numpy()
+    for row, steps in enumerate((6, 4, 2)):
+        np.testing.assert_allclose(outputs[row], model.layers[2](x[row : row + 1, :steps:2]).numpy()[0], rtol=1e-5)
+
+    class Whole(models.Sequential):
+        def compute_mask(self, inputs, mask=None):
+            return kept
+
+    np.testing.assert_array_equal(Whole([layers.Dense(2)])(x).mask, kept)
+    with sc.GradientTape() as tape:
+        tape.watch(given)
+        loss = sc.reduce_sum(Made()(given) * 2)
+    np.testing.assert_array_equal(tape.gradient(loss, given).numpy(), np.full(x.shape, 2.0))
+
+
 # ---------------------------------------------------------------- optimizers
 
 

@@ -127,6 +127,8 @@ class Layer:
     # The build or first call that a thread is at work on, which the others then wait for.
     _building: Build | None = None
 
+    # Whether a class of the user computes the mask of its output, also where the input has none.
+    _own_mask = False
     # Methods of Keras that nothing calls here, with what to override instead.
     _never_called = {
         "get_build_config": "build and get_config",
@@ -145,6 +147,9 @@ class Layer:
         for name, instead in cls._never_called.items():
             if name in cls.__dict__:
                 raise TypeError(f"{cls.__name__}.{name}: expected no override, since nothing calls it; use {instead}")
+        if "compute_mask" in cls.__dict__ and not cls.__module__.startswith("seqcore."):
+            cls._own_mask = True
+            cls.supports_masking = cls.__dict__.get("supports_masking", True)
         call = cls.__dict__.get("call")
         if call is None:
             return
@@ -434,12 +439,30 @@ class Layer:
             y = self.call(x, *args[1:], **kwargs)
         finally:
             _context.training = outer
+        if self._own_mask and self.supports_masking:
+            return self._with_own_mask(x, y)
         if kept and self.supports_masking and self._keeps_time():
             first = y[0] if isinstance(y, (list, tuple)) else y
             if isinstance(first, Tensor) and first.mask is None and first.lengths is None:
                 first.lengths = x.lengths
                 first.mask = self.compute_mask(x, x.mask) if x.mask is not None else None
         return y
+
+    def _with_own_mask(self, x: Any, y: Any) -> Any:
+        """The output with what an override of ``compute_mask`` returns, unless ``call`` has put a mask there."""
+        several = isinstance(y, (list, tuple))
+        before = [_mask_of(one) for one in x] if isinstance(x, (list, tuple)) else _mask_of(x)
+        masks = self.compute_mask(x, before)
+        outputs = list(y) if several else [y]
+        for i, mask in enumerate(masks if isinstance(masks, (list, tuple)) else [masks]):
+            if outputs[i] is x:
+                # What the caller handed over stays as it is.
+                outputs[i] = Tensor(x._array)
+                record((outputs[i],), (x,), lambda g: (g,))
+            one = outputs[i]
+            if isinstance(one, Tensor) and one.mask is None and one.lengths is None and mask is not None:
+                one.mask = as_mask(mask, one.shape)
+        return outputs if several else outputs[0]
 
     def _take_masks(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, bool]:
         """Puts what masks or lengths there are where ``call`` and the output find them."""
@@ -721,6 +744,13 @@ def _weight_sizes(shape: Any) -> tuple[int, ...]:
     if math.prod(sizes) >= 2**60:
         raise ValueError(f"shape: expected fewer than 2**60 numbers in a weight, got {short_repr(sizes)}")
     return sizes
+
+
+def _mask_of(x: Any) -> Array | None:
+    """The mask of a tensor, also one that its lengths mean."""
+    if not isinstance(x, Tensor) or x.lengths is None:
+        return x.mask if isinstance(x, Tensor) else None
+    return np.asarray(np.arange(x.shape[1]) < x.lengths[:, None])
 
 
 def _shape(x: Any) -> Any:

@@ -123,7 +123,8 @@ class Sequential(Model):
         return super()._named_sublayers()
 
     def _chain(self) -> list[Layer]:
-        if type(self).call is not Sequential.call or type(self).__call__ is not Sequential.__call__:
+        own = type(self).call is not Sequential.call or type(self).__call__ is not Sequential.__call__
+        if own or self._own_mask:
             return []
         found: list[Layer] = []
         for layer in self._stack:
@@ -169,7 +170,7 @@ class Sequential(Model):
             mask: (B, T) bool, or
             lengths: (B,) integers, valid steps of each row; at most one of the two.
         """
-        if type(self).call is not Sequential.call:
+        if type(self).call is not Sequential.call or self._own_mask:
             return super().__call__(inputs, training=training, mask=mask, lengths=lengths)
         outside = depth.value
         if not outside:
