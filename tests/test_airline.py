@@ -34,7 +34,7 @@ def test_parameters_of_the_book(model, weights):
     """At the book's vocabulary the summary shows the book's numbers."""
     lines = []
     built = airline.build_model(model, airline.BOOK_WORDS)
-    built.summary(lines.append)
+    built.summary(print_fn=lines.append)
     assert [layer.count_params() for layer in built.layers] == weights
     assert all(any(line.endswith(f" {count:,}") for line in lines) for count in weights)
 
