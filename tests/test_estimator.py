@@ -169,6 +169,7 @@ def test_vocabulary_is_gensims(first, second, min_count, most, sample, rule):
         theirs.build_vocab(first, trim_rule=rule)
         theirs.build_vocab(second, trim_rule=rule, update=True)
         names = theirs.wv.index_to_key
+        assert model.effective_min_count == theirs.effective_min_count
         assert vocabulary(model) == {
             word: tuple(int(theirs.wv.get_vecattr(word, name)) for name in ("count", "sample_int")) for word in names
         }

@@ -202,6 +202,7 @@ class WordTables(FixedAttributes):
             word_freq: how often each word comes.
             corpus_count: what the attribute ``corpus_count`` shall be; 0 without it.
 
+        >>> from seqcore import Word2Vec
         >>> model = Word2Vec(vector_size=4, min_count=2)
         >>> model.build_vocab_from_freq({"cat": 3, "dog": 2, "owl": 1})
         >>> model.words
@@ -244,7 +245,7 @@ class WordTables(FixedAttributes):
         """Numbers of the words to take in, the most frequent first, and the count that they must have."""
         words, counts, most = text.words, text.counts, settings.max_final_vocab
         order = np.argsort(-counts, kind="stable")
-        least = settings.min_count
+        least = settings.min_count if most is None else max(1, settings.min_count)
         if most is not None and most < len(words):
             # Of words that come equally often all stay or none.
             least = max(least, int(counts[order[most]]) + 1)
