@@ -381,6 +381,24 @@ def test_a_generator_goes_on_after_fit():
     np.testing.assert_array_equal(next(source)[0], x[32:40])
 
 
+def test_validation_on_an_iterator(rng):
+    """It needs validation_steps where there are several epochs; where it ends, validation does, not the run."""
+    x, y, _ = table(rng)
+    batches = [(x[:8], y[:8]), (x[8:16], y[8:16]), (x[16:], y[16:])]
+    model = dense_model()
+    with pytest.raises(ValueError, match="validation_data: expected data that can be walked more than once"):
+        model.fit(x, y, epochs=2, validation_data=iter(batches), verbose=0)
+    assert len(model.fit(x, y, validation_data=iter(batches), verbose=0).history["val_loss"]) == 1
+    with pytest.warns(UserWarning, match="validation_steps: expected 2 batches per epoch, got 1"):
+        history = model.fit(x, y, epochs=4, validation_data=iter(batches), validation_steps=2, verbose=0).history
+    assert len(history["loss"]) == 4 and len(history["val_loss"]) == 2
+    with pytest.warns(UserWarning, match="validation_steps: expected 3 batches per epoch, got 0"):
+        history = model.fit(x, y, epochs=3, validation_data=iter(batches), validation_steps=3, verbose=0).history
+    assert len(history["loss"]) == 3 and len(history["val_loss"]) == 1
+    with pytest.raises(ValueError, match="at least one batch"), pytest.warns(UserWarning):
+        model.evaluate(iter([]), steps=2, verbose=0)
+
+
 def test_lists_are_batches_as_tuples_are(rng):
     """A generator of lists and a torch ``DataLoader`` yield [x, y]; a list of Python numbers is an x."""
     x, y, weight = table(rng, 8)

@@ -385,6 +385,12 @@ class Trainable(StepHooks):
             steps=steps_per_epoch,
             steps_name="steps_per_epoch",
         )
+        if validation is not None and validation.once and validation_steps is None:
+            if sum(map(validation_epochs, range(initial_epoch + 1, epochs + 1))) > 1:
+                raise ValueError(
+                    "validation_data: expected data that can be walked more than once, got an iterator; pass "
+                    "validation_steps or an object whose __iter__ starts anew"
+                )
         if source.once and steps_per_epoch is None and epochs - initial_epoch > 1:
             raise ValueError(
                 "x: expected data that can be walked once per epoch, got an iterator; pass steps_per_epoch or an "
@@ -449,7 +455,7 @@ class Trainable(StepHooks):
                     break
                 raise ValueError("x: expected at least one batch per epoch, got none")
             logs = dict(self._logs(returned))
-            if validation is not None and validation_epochs(epoch + 1):
+            if validation is not None and validation_epochs(epoch + 1) and not validation.exhausted:
                 found = self._evaluate(validation, watchers)
                 logs.update((f"val_{name}", value) for name, value in found.items())
             watchers.on_epoch_end(epoch, logs)
@@ -481,7 +487,10 @@ class Trainable(StepHooks):
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps
         )
         watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
-        return self._results(self._evaluate(source, watchers), return_dict)
+        logs = self._evaluate(source, watchers)
+        if not logs and source.exhausted:
+            raise ValueError("x: expected at least one batch to evaluate on, got none")
+        return self._results(logs, return_dict)
 
     def _evaluate(self, source: Source, watchers: CallbackList) -> dict[str, float]:
         run = self._runner("test_step")
@@ -498,9 +507,10 @@ class Trainable(StepHooks):
                     watchers.on_test_batch_end(number, dict(self._logs(returned)))
                 if self.stop_evaluating:
                     break
-        if number < 0:
+        # An iterator that has ended has warned; training goes on without validation.
+        if number < 0 and not source.exhausted:
             raise ValueError("x: expected at least one batch to evaluate on, got none")
-        logs = self._logs(returned)
+        logs = self._logs(returned) if number >= 0 else {}
         watchers.on_test_end(logs)
         return logs
 
