@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import initializers, language, layers, losses, metrics, ops, sampling, text
+from seqcore import callbacks, initializers, language, layers, losses, metrics, ops, optimizers, sampling, text
 from seqcore.beam import beam_search
 from seqcore.seq2seq import PairBatches, Seq2Seq
 from seqcore.tokens import Tokenizer
@@ -31,6 +33,15 @@ def pairs(**options: Any) -> Any:
 
 def build_model(**options: Any) -> Any:
     return language.build_model(**{"vocabulary_size": 5, "units": 2, "layers": 1, **options})
+
+
+def saving(method: str) -> Callable[..., Any]:
+    def save(**options: Any) -> Any:
+        model = sc.Sequential([layers.Input((1,)), layers.Dense(1, kernel_initializer="zeros")])
+        with TemporaryDirectory() as folder:
+            getattr(model, method)(Path(folder) / "x", **options)
+
+    return save
 
 
 def skipgrams(**options: Any) -> Any:
@@ -196,6 +207,18 @@ FLAGS: list[tuple[Callable[..., Any], str]] = [
     (Tokenizer, "lower"),
     (pairs, "shuffle"),
     (lambda **kw: Seq2Seq("ab", "xy", 2, 2, **kw), "lower"),
+    (lambda **kw: metrics.SparseTopKCategoricalAccuracy(2, **kw), "from_sorted_ids"),
+    (lambda **kw: losses.SampledSoftmaxLoss(2, **kw), "remove_accidental_hits"),
+    (saving("save"), "include_optimizer"),
+    *((saving(method), "overwrite") for method in ("save", "save_weights")),
+    (callbacks.EarlyStopping, "restore_best_weights"),
+    *((lambda **kw: callbacks.ModelCheckpoint("x", **kw), name) for name in ("save_best_only", "save_weights_only")),
+    (lambda **kw: callbacks.CSVLogger("x", **kw), "append"),
+    *((optimizers.SGD, name) for name in ("nesterov", "lazy")),
+    *((optimizers.Adam, name) for name in ("amsgrad", "lazy")),
+    *((optimizers.RMSprop, name) for name in ("centered", "lazy")),
+    (lambda **kw: optimizers.schedules.ExponentialDecay(0.1, 10, 0.5, **kw), "staircase"),
+    (lambda **kw: optimizers.schedules.PolynomialDecay(0.1, 10, **kw), "cycle"),
     *((sampler(f), "unique") for f in (sampling.log_uniform_candidate_sampler, sampling.uniform_candidate_sampler)),
 ]  # fmt: skip
 

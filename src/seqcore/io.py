@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
-from ._validation import MALFORMED, default_only, one_line, short_repr
+from ._validation import MALFORMED, boolean, default_only, one_line, short_repr
 from .autograd import Tensor, Variable, as_array
 from .layers.building import FileLimits, within
 from .saving.files import Path as Path
@@ -273,12 +273,13 @@ def save_model(
     """
     from .layers.registry import serialize
 
+    compiled = model.get_compile_config() if boolean("include_optimizer", include_optimizer) else None
     tensors = _weights(model)
     texts = _texts(
         "seqcore-model",
         architecture=_pack(serialize(model), "architecture", tensors),
         build=model._build_config(),
-        compiled=_pack(model.get_compile_config() if include_optimizer else None, "compiled", tensors),
+        compiled=_pack(compiled, "compiled", tensors),
         extra=_pack(dict(extra or {}), "extra", tensors),
     )
     write_tensors(path, tensors, texts)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ._validation import class_and_config, from_config, real, short_repr
+from ._validation import boolean, class_and_config, from_config, real, short_repr
 
 
 def _positive(name: str, value: Any) -> float:
@@ -55,7 +55,7 @@ class _PeriodicDecay(LearningRateSchedule):
         self.initial_learning_rate = real("initial_learning_rate", initial_learning_rate, 0.0)
         self.decay_steps = _positive("decay_steps", decay_steps)
         self.decay_rate = real("decay_rate", decay_rate, 0.0)
-        self.staircase, self.name = bool(staircase), name or type(self).__name__
+        self.staircase, self.name = boolean("staircase", staircase), name or type(self).__name__
 
     def _periods(self, step: int) -> float:
         periods = step / self.decay_steps
@@ -130,7 +130,7 @@ class PolynomialDecay(LearningRateSchedule):
         self.decay_steps = _positive("decay_steps", decay_steps)
         self.end_learning_rate = real("end_learning_rate", end_learning_rate, 0.0)
         self.power = real("power", power, 0.0)
-        self.cycle, self.name = bool(cycle), name
+        self.cycle, self.name = boolean("cycle", cycle), name
 
     def __call__(self, step: int) -> float:
         steps = self.decay_steps * (max(1, math.ceil(step / self.decay_steps)) if self.cycle else 1)

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from . import losses as _losses
 from . import metrics as _metrics
 from . import optimizers as _optimizers
-from ._validation import at_least, default_only, is_array
+from ._validation import at_least, boolean, default_only, is_array
 from .autograd import Variable
 from .batches import ArraySource, Batch, Source, data_of, is_list_of_batches, make_batch, make_source
 from .callbacks import CallbackList, History, ProgressBar
@@ -347,8 +347,7 @@ class Trainable(StepHooks):
         step = self._compiled("train_step")
         epochs, initial_epoch = at_least("epochs", epochs, 0), at_least("initial_epoch", initial_epoch, 0)
         validation_epochs = _validation_epochs(validation_freq)
-        if not isinstance(shuffle, (bool, np.bool_)):
-            raise ValueError(f"shuffle: expected True or False, got {shuffle!r}")
+        shuffle = boolean("shuffle", shuffle)
         stateful = self._is_stateful()
         if validation_split:
             if validation_data is not None:
@@ -378,7 +377,7 @@ class Trainable(StepHooks):
             sample_weight,
             lengths=lengths,
             batch_size=batch_size,
-            shuffle=bool(shuffle),
+            shuffle=shuffle,
             stateful=stateful,
             class_weight=class_weight,
             sparse=self._has_sparse_targets(),

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable
 
-from .._validation import at_least, real, verbosity
+from .._validation import at_least, boolean, real, verbosity
 from ..autograd import Array
 from ..saving.files import refuse_foreign_suffix
 from .base import Callback, Logs
@@ -90,7 +90,7 @@ class EarlyStopping(_Monitor):
         super().__init__(monitor, mode, min_delta, None)
         self.patience = at_least("patience", patience, 0)
         self.verbose, self.baseline = verbosity(verbose), None if baseline is None else real("baseline", baseline)
-        self.restore_best_weights = bool(restore_best_weights)
+        self.restore_best_weights = boolean("restore_best_weights", restore_best_weights)
         self.start_from_epoch = at_least("start_from_epoch", start_from_epoch, 0)
         self.best_weights: list[Array] | None = None
         self.wait = self.stopped_epoch = self.best_epoch = 0
@@ -162,7 +162,8 @@ class ModelCheckpoint(_Monitor):
             raise ValueError(f"save_freq: expected 'epoch' or a number of batches > 0, got {save_freq!r}")
         self.filepath, self.verbose = os.fspath(filepath), verbosity(verbose)
         refuse_foreign_suffix(self.filepath, "filepath")
-        self.save_best_only, self.save_weights_only = bool(save_best_only), bool(save_weights_only)
+        self.save_best_only = boolean("save_best_only", save_best_only)
+        self.save_weights_only = boolean("save_weights_only", save_weights_only)
         self.save_freq = save_freq
         self._epoch = self._batches = 0
 

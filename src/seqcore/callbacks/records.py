@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import default_only
+from .._validation import boolean, default_only
 from ..autograd import Array, GradientTape
 from ..batches import make_batch, plain
 from ..saving.files import atomic_write
@@ -39,7 +39,7 @@ class CSVLogger(Callback):
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"separator: expected one character, got {separator!r}")
-        self.filename, self.sep, self.append = os.fspath(filename), separator, bool(append)
+        self.filename, self.sep, self.append = os.fspath(filename), separator, boolean("append", append)
         self._columns: list[str] = ["epoch"]
         self._rows: list[dict[str, Any]] = []
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import at_least, short_repr
+from .._validation import MALFORMED, at_least, short_repr
 from ..saving.numpy_files import open_archive, read_member, read_npy
 from ..text.files import PathLike, read_json, read_lines, read_text, unpacked_limit
 
@@ -111,7 +111,7 @@ def _read_ranks(place: Path, max_bytes: int | None) -> list[str] | None:
         words = sorted(ranks, key=ranks.__getitem__)
         if sorted(ranks.values()) != list(range(1, len(words) + 1)):
             raise ValueError("ranks that are not 1, 2, 3, ...")
-    except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+    except MALFORMED as error:
         raise ValueError(f"{path}: expected a JSON object of words and their ranks ({error})") from None
     return words
 

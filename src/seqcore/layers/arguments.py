@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import ops
-from .._validation import default_only, integer, refuse_masked
+from .._validation import default_only, integer, real, refuse_masked
 from ..autograd import Tensor
 
 Array = NDArray[Any]
@@ -22,9 +22,7 @@ def check_rate(name: str, rate: Any) -> float:
     Raises:
         ValueError: outside 0 <= rate < 1.
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not 0 <= rate < 1:
-        raise ValueError(f"{name}: expected a number 0 <= rate < 1, got {rate!r}")
-    return float(rate)
+    return real(name, rate, 0.0, 1.0, open_high=True)
 
 
 def no_regularizers(**given: Any) -> None:
@@ -55,6 +53,14 @@ def activation_name(name: str, value: Any, allowed: Sequence[str]) -> str:
     if not known or found not in allowed:
         raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
     return found
+
+
+def not_a_layer(value: Any) -> str:
+    """What stands in the place of a layer, and what to do about it, for an error."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; call it"
+    name = type(value).__name__
+    return f"{name}; give the model its ids" if name == "TextVectorization" else name
 
 
 def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:

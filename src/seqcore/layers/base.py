@@ -82,7 +82,7 @@ def reset_names() -> None:
 
 
 def _refuse_unknown(cls: type, unknown: dict[str, Any]) -> None:
-    """Keyword arguments that no class on the way knew."""
+    """Refuses keyword arguments that no class of the layer knows; the message names the nearest one that it does."""
     for key in unknown:
         known = [name for one in cls.__mro__[:-1] for name in signature(one.__init__).parameters]  # type: ignore[misc]
         near = get_close_matches(key, known, 1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
-from .._validation import at_least
+from .._validation import at_least, real
 from ..autograd import Gradient, Tensor, Variable, gradient_home, is_recording, record
 from .parameters import RecurrentWeights
 from .recurrent import RecurrentLayer, _arguments, with_features
@@ -32,9 +32,7 @@ class ContextWeights(RecurrentWeights):
 
     def _set_context(self, context_units: Any, alpha: Any, initializer: Any) -> None:
         self.context_units = at_least("context_units", context_units, 1)
-        if isinstance(alpha, bool) or not isinstance(alpha, (int, float, np.number)) or not 0 <= alpha <= 1:
-            raise ValueError(f"alpha: expected a number 0 <= alpha <= 1, got {alpha!r}")
-        self.alpha = float(alpha)
+        self.alpha = real("alpha", alpha, 0.0, 1.0)
         self.context_initializer = _initializers.get(initializer, "context_initializer")
 
     def _state_sizes(self) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 class _Packed:
-    """What calls without a way back keep: packed weights, and the variables and versions they were made of.
+    """Packed weights for calls without a backward pass, and the variables and versions they were made of.
 
     One tuple, exchanged as a whole: several threads may call the layer.
     """

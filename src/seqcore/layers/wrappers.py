@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import ops
 from .._validation import NUMBERS, check_shape, default_only, real, refuse_masked
 from ..autograd import Tensor, Variable
-from .arguments import as_mask
+from .arguments import as_mask, not_a_layer
 from .base import Layer
 from .building import output_shape
 from .context import ContextRNN
@@ -64,7 +64,7 @@ class Bidirectional(Layer):
     ) -> None:
         for name, one in (("layer", layer), ("backward_layer", backward_layer)):
             if not isinstance(one, RecurrentLayer) and not (one is None and name == "backward_layer"):
-                raise ValueError(f"{name}: expected a recurrent layer, got {_what(one)}")
+                raise ValueError(f"{name}: expected a recurrent layer, got {not_a_layer(one)}")
         if merge_mode not in _MERGES:
             raise ValueError(f"merge_mode: expected 'concat', 'sum', 'mul', 'ave' or None, got {merge_mode!r}")
         kwargs.setdefault("dtype", layer.dtype_policy)
@@ -286,10 +286,6 @@ class Bidirectional(Layer):
         return cls(**config)
 
 
-def _what(value: Any) -> str:
-    return f"the class {value.__name__}; call it" if isinstance(value, type) else type(value).__name__
-
-
 def _copy(layer: RecurrentLayer, prefix: str) -> RecurrentLayer:
     config = layer.get_config()
     config["name"] = prefix + config["name"]
@@ -325,7 +321,7 @@ class TimeDistributed(Layer):
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:
         if not isinstance(layer, Layer):
-            raise ValueError(f"layer: expected a Layer, got {_what(layer)}")
+            raise ValueError(f"layer: expected a Layer, got {not_a_layer(layer)}")
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(**kwargs)
         self.layer = layer

@@ -220,7 +220,7 @@ class SampledLoss(SparseCategoricalCrossentropy):
     ) -> None:
         super().__init__(True, ignore_class, reduction, name=name)
         self.num_sampled = at_least("num_sampled", num_sampled, 1)
-        self.remove_accidental_hits = bool(remove_accidental_hits)
+        self.remove_accidental_hits = boolean("remove_accidental_hits", remove_accidental_hits)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import at_least, real
+from .._validation import at_least, boolean, real
 from ..autograd import Array, as_array
 from ..losses import mask_of, same_shape, whole_ids
 from .base import Average, PairMean
@@ -162,7 +162,7 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
         from_sorted_ids: bool = False,
     ) -> None:
         super().__init__(name, dtype)
-        self.k, self.from_sorted_ids = at_least("k", k, 1), bool(from_sorted_ids)
+        self.k, self.from_sorted_ids = at_least("k", k, 1), boolean("from_sorted_ids", from_sorted_ids)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         if self.from_sorted_ids:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import io
-from .._validation import NUMBERS, as_dtype, at_least, check_shape, default_only, short_repr
+from .._validation import NUMBERS, as_dtype, at_least, boolean, check_shape, default_only, short_repr
 from ..autograd import Tensor
 from ..layers.arguments import as_sizes
 from ..layers.base import Build, Layer
@@ -448,7 +448,7 @@ class Model(Trainable):
 
 
 def _check_overwrite(path: io.Path, overwrite: bool) -> None:
-    if not overwrite and os.path.lexists(path):
+    if not boolean("overwrite", overwrite) and os.path.lexists(path):
         raise FileExistsError(f"filepath: expected no file at {path}, got one; pass overwrite=True to replace it")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .._validation import check_shape, default_only
 from ..autograd import Tensor, Variable
 from ..layers import InputLayer
+from ..layers.arguments import not_a_layer
 from ..layers.base import Layer
 from ..layers.building import build_layer, not_built, output_shape, unbuild
 from ..layers.registry import custom_classes, deserialize, register, serialize
@@ -65,7 +66,7 @@ class Sequential(Model):
         """
         default_only("rebuild", rebuild, True, "the model always is what its layers are")
         if not isinstance(layer, Layer):
-            raise TypeError(f"layer: expected a Layer, got {_what(layer)}")
+            raise TypeError(f"layer: expected a Layer, got {not_a_layer(layer)}")
         if isinstance(layer, InputLayer):
             if self._stack or self._input_layer.value is not None:
                 raise ValueError(f"layer: expected the Input {layer.name!r} at the front of model {self.name!r}")
@@ -190,7 +191,7 @@ class Sequential(Model):
         return self._run(self._stack, inputs, training, mask, lengths)
 
     def _first_call(self, inputs: Any, training: bool | None, mask: Any, lengths: Any) -> Any:
-        """Builds layer by layer on the way, while other threads wait; a failure leaves unbuilt what was."""
+        """Calls and builds layer by layer while other threads wait; a failure leaves unbuilt what was unbuilt."""
         if not self._stack:
             raise ValueError(f"model: expected layers in {self.name!r}, got none")
         with self._build_lock:
@@ -306,11 +307,3 @@ class Sequential(Model):
             super()._add_to_stream(stream)
         for layer in self._stack:
             layer._add_to_stream(stream)
-
-
-def _what(value: Any) -> str:
-    """What stands in the place of a layer, and what to do about it."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}; call it"
-    name = type(value).__name__
-    return f"{name}; give the model its ids" if name == "TextVectorization" else name

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from .. import _core
-from .._validation import class_and_config, from_config, made_from_class, real, short_repr
+from .._validation import boolean, class_and_config, from_config, made_from_class, real, short_repr
 from ..autograd import Array
 from .base import Optimizer, Rate, Rows, Work
 
@@ -74,7 +74,7 @@ class SGD(Optimizer):
             name,
         )
         self.momentum = real("momentum", momentum, 0.0, 1.0)
-        self.nesterov, self.lazy = bool(nesterov), bool(lazy)
+        self.nesterov, self.lazy = boolean("nesterov", nesterov), boolean("lazy", lazy)
         self._by_rows = self.lazy or self.momentum == 0.0
 
     def _slot_values(self) -> dict[str, float]:
@@ -170,7 +170,7 @@ class Adam(Optimizer):
         self.beta_1 = real("beta_1", beta_1, 0.0, 1.0, open_high=True)
         self.beta_2 = real("beta_2", beta_2, 0.0, 1.0, open_high=True)
         self.epsilon = real("epsilon", epsilon, 0.0)
-        self.amsgrad, self.lazy = bool(amsgrad), bool(lazy)
+        self.amsgrad, self.lazy = boolean("amsgrad", amsgrad), boolean("lazy", lazy)
         self._by_rows = self.lazy
 
     def _slot_values(self) -> dict[str, float]:
@@ -259,7 +259,7 @@ class RMSprop(Optimizer):
         self.rho = real("rho", rho, 0.0, 1.0, open_high=True)
         self.momentum = real("momentum", momentum, 0.0, 1.0)
         self.epsilon = real("epsilon", epsilon, 0.0)
-        self.centered, self.lazy = bool(centered), bool(lazy)
+        self.centered, self.lazy = boolean("centered", centered), boolean("lazy", lazy)
         self._by_rows = self.lazy
 
     def _slot_values(self) -> dict[str, float]:
