@@ -117,6 +117,21 @@ def test_every_function_is_called():
         valid_calls.guards.clear()
 
 
+@pytest.mark.parametrize("key", [key for key in CALLS if key not in ("memory", "peak_gflops")])
+def test_misaligned_arrays(key):
+    """Arrays that begin between two addresses give the same bits, in results and in what is written in place."""
+    both = []
+    for change in (np.copy, hostile.misaligned):
+        function, arguments = CALLS[key]()
+        for name, argument in arguments.items():
+            for path, value in hostile.leaves(argument):
+                if isinstance(value, np.ndarray):
+                    arguments[name] = hostile.replaced(arguments[name], path, change)
+        both.append([hostile.bits(function(**arguments)), hostile.bits(list(arguments.values()))])
+    assert both[0] == both[1]
+    valid_calls.guards.clear()
+
+
 def test_no_object_without_its_value():
     """Nothing makes an object of a class of the core but its constructor, or the function that returns it."""
     saved = valid_calls.backward()["saved"]

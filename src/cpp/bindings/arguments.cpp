@@ -6,6 +6,8 @@
 #include <cstring>
 #include <iterator>
 
+#include "../workspace.h"
+
 namespace seqcore {
 namespace {
 
@@ -119,6 +121,13 @@ void Array::require_features(Index item_size) const {
   const Index* strides = proxy()->strides;
   if ((shape(2) > 1 && strides[2] != item_size) || strides[0] % item_size || strides[1] % item_size)
     fail(name_, "contiguous features", describe(array_) + " with other strides");
+}
+
+const void* Array::aligned_copy(Index item_size) const {
+  const size_t bytes = size_t(size() * item_size);
+  copy_ = borrow(bytes);
+  std::memcpy(copy_.get(), proxy()->data, bytes);
+  return copy_.get();
 }
 
 Extent Array::extent(bool written) const {

@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -117,18 +118,17 @@ class Array {
     PyObject* descr = proxy()->descr;
     return descr == descriptor<T>() || py::detail::npy_api::get().PyArray_EquivTypes_(descr, descriptor<T>());
   }
-  // The elements of a C-contiguous array of exactly this type and shape.
+  // The elements of a C-contiguous array of exactly this type and shape; of a misaligned one a copy that lives as long as this.
   template <class T>
   const T* read(const Shape& shape) const {
-    require_type<T>();
-    require_shape(shape);
-    require_order();
-    return reinterpret_cast<const T*>(proxy()->data);
+    const T* data = checked<T>(shape);
+    if (reinterpret_cast<uintptr_t>(data) % alignof(T) == 0) return data;
+    return static_cast<const T*>(aligned_copy(sizeof(T)));
   }
-  // The same, to be written.
+  // The same, to be written in place: the kernels take any alignment.
   template <class T>
   T* write(const Shape& shape) const {
-    const T* data = read<T>(shape);
+    const T* data = checked<T>(shape);
     if (!(proxy()->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_)) fail(name_, "a writeable array", "a read-only array");
     return const_cast<T*>(data);
   }
@@ -147,6 +147,14 @@ class Array {
  private:
   const py::detail::PyArray_Proxy* proxy() const { return py::detail::array_proxy(array_.ptr()); }
   template <class T>
+  const T* checked(const Shape& shape) const {
+    require_type<T>();
+    require_shape(shape);
+    require_order();
+    return reinterpret_cast<const T*>(proxy()->data);
+  }
+  const void* aligned_copy(Index item_size) const;
+  template <class T>
   void require_type() const {
     if (!holds<T>()) refuse_type(kTypeName<T>);
   }
@@ -157,6 +165,7 @@ class Array {
 
   Name name_;
   py::object array_;
+  mutable std::shared_ptr<void> copy_;
 };
 
 using OptionalArray = std::optional<Array>;
