@@ -76,9 +76,9 @@ def check_shape(name: str, shape: Any) -> None:
         ValueError: that names the argument.
     """
     sizes = shape if isinstance(shape, (tuple, list)) else (shape, "")
-    if sizes and all(isinstance(one, (tuple, list)) for one in sizes):
-        for one in sizes:
-            check_shape(name, one)
+    if sizes and all(isinstance(item, (tuple, list)) for item in sizes):
+        for item in sizes:
+            check_shape(name, item)
     elif not all(n is None or (isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0) for n in sizes):
         raise ValueError(f"{name}: expected a shape such as (None, 3), got {short_repr(shape)}")
 
@@ -244,6 +244,18 @@ def class_and_config(name: str, described: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(class_name, str) or not isinstance(config, dict):
         raise ValueError(f"{name}: expected a dict with class_name and config, got {short_repr(described)}")
     return class_name, dict(config)
+
+
+def class_named(argument: str, name: str, classes: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Any:
+    """The class of that name, out of ``custom_objects`` or of ``classes``, whose names may be in lower case.
+
+    Raises:
+        ValueError: neither has it; the message names the argument.
+    """
+    cls = (custom_objects or {}).get(name) or classes.get(name) or classes.get(name.lower())
+    if cls is None:
+        raise ValueError(f"{argument}: expected one of {', '.join(classes)}, got {short_repr(name)}")
+    return cls
 
 
 def from_config(cls: Any, config: dict[str, Any], *more: Any) -> Any:

@@ -313,7 +313,7 @@ def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") ->
 def _kind_of(value: Any, dtype: np.dtype[Any]) -> str:
     """What stands where numbers were expected, for an error."""
     if dtype.kind == "O" and isinstance(value, np.ndarray):
-        odd = next((one for one in value.flat if not isinstance(one, (int, float))), None)
+        odd = next((item for item in value.flat if not isinstance(item, (int, float))), None)
         return f"an array of objects such as {short_repr(odd)}"
     words = "strings" if dtype.kind in "US" else f"type {dtype}"
     return short_repr(value) if np.ndim(value) == 0 else f"{type(value).__name__} of {words}"

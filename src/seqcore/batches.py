@@ -46,15 +46,15 @@ def _rows(name: str, value: Any) -> Array | Tensor:
 
 def _are_arrays(values: Any) -> bool:
     """Whether ``values`` is a list or tuple of arrays, each with a batch axis."""
-    return (
-        isinstance(values, (list, tuple)) and bool(values) and all(is_array(one) and len(one.shape) for one in values)
-    )
+    if not isinstance(values, (list, tuple)) or not values:
+        return False
+    return all(is_array(item) and len(item.shape) for item in values)
 
 
 def as_inputs(value: Any) -> Any:
     """Input of a model: one array or, for models with several inputs, a list of arrays."""
     if isinstance(value, (list, tuple)) and _are_arrays(value):
-        return [_rows("x", one) for one in value]
+        return [_rows("x", item) for item in value]
     if isinstance(value, dict):
         raise TypeError("x: expected an array or a list of arrays, got a dict")
     if hasattr(value, "toarray"):
@@ -110,7 +110,7 @@ def make_batch(
         weight = _class_weights(class_weight, target, weight, sparse)
     checked = None if lengths is None else as_lengths(lengths, first.shape)
     if isinstance(inputs, list):
-        return Batch([_tensor(one, checked) for one in inputs], target, weight)
+        return Batch([_tensor(array, checked) for array in inputs], target, weight)
     return Batch(_tensor(inputs, checked), target, weight)
 
 
@@ -152,11 +152,11 @@ def _class_weights(
             raise ValueError(f"class_weight: expected class numbers from 0, got {number!r}")
         table[int(number)] = real("class_weight", value)
     ids, places = np.unique(_classes(as_array(y), sparse), return_inverse=True)
-    weights = np.array([table.get(int(one), 1.0) for one in ids])[places]
+    weights = np.array([table.get(int(number), 1.0) for number in ids])[places]
     if weight is None:
         return weights
     axes = max(weights.ndim, weight.ndim)
-    first, second = (one.reshape(one.shape + (1,) * (axes - one.ndim)) for one in (weights, weight))
+    first, second = (array.reshape(array.shape + (1,) * (axes - array.ndim)) for array in (weights, weight))
     try:
         return np.asarray(first * second)
     except ValueError:
@@ -385,7 +385,7 @@ class IterableSource(Source):
 
 def parts_of(item: Any) -> tuple[Any, Any, Any]:
     """x, y and sample_weight (None where there are none) of a batch in a tuple, or in a list of arrays."""
-    if isinstance(item, list) and any(is_array(one) or _are_arrays(one) for one in item):
+    if isinstance(item, list) and any(is_array(part) or _are_arrays(part) for part in item):
         item = tuple(item)
     if not isinstance(item, tuple):
         return item, None, None
@@ -400,7 +400,7 @@ def is_list_of_batches(data: Any) -> bool:
     return (
         isinstance(data, list)
         and bool(data)
-        and all(isinstance(one, tuple) and 2 <= len(one) <= 3 and all(map(is_array, one)) for one in data)
+        and all(isinstance(batch, tuple) and 2 <= len(batch) <= 3 and all(map(is_array, batch)) for batch in data)
     )
 
 

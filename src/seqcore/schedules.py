@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ._validation import boolean, class_and_config, from_config, real, short_repr
+from ._validation import boolean, class_and_config, class_named, from_config, real
 
 
 def _positive(name: str, value: Any) -> float:
@@ -205,8 +205,7 @@ def deserialize(
         ValueError: for a class that neither has.
     """
     name, arguments = class_and_config("learning_rate", config)
-    found = {**_CLASSES, **(custom_objects or {})}.get(name)
-    if found is None:
-        raise ValueError(f"learning_rate: expected one of {', '.join(_CLASSES)}, got {short_repr(name)}")
-    made: LearningRateSchedule = from_config(found, arguments)
-    return made
+    schedule: LearningRateSchedule = from_config(
+        class_named("learning_rate", name, _CLASSES, custom_objects), arguments
+    )
+    return schedule

@@ -142,9 +142,9 @@ class StepHooks(Layer):
                 # A model inside has metrics for its own training.
                 if layer is self or not isinstance(layer, StepHooks):
                     for value in layer.__dict__.values():
-                        for one in value if isinstance(value, (list, tuple)) else (value,):
-                            if isinstance(one, Metric) and id(one) not in known:
-                                own.setdefault(id(one), one)
+                        for item in value if isinstance(value, (list, tuple)) else (value,):
+                            if isinstance(item, Metric) and id(item) not in known:
+                                own.setdefault(id(item), item)
             hooks = any(map(self._overrides, ("get_metrics_result", "reset_metrics", "metrics")))
             plain = not own and not hooks and self._tracker.plain
             object.__setattr__(self, "_noted_metrics", (structure.changes, list(own.values()), plain))

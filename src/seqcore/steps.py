@@ -88,7 +88,7 @@ class Arena:
     def apply(self, optimizer: Optimizer, gradients: Sequence[Gradient]) -> None:
         """One update; ``gradients`` in the order of ``homes``."""
         if optimizer._own_apply is not None:
-            given = [Tensor(one) if isinstance(one, np.ndarray) else one for one in gradients]
+            given = [Tensor(g) if isinstance(g, np.ndarray) else g for g in gradients]
             if optimizer._own_apply == "apply":
                 optimizer.apply(given, self.variables)
             else:

@@ -455,8 +455,8 @@ class Trainable(StepHooks):
                 raise ValueError("x: expected at least one batch per epoch, got none")
             logs = dict(self._logs(returned))
             if validation is not None and validation_epochs(epoch + 1) and not validation.exhausted:
-                found = self._evaluate(validation, watchers)
-                logs.update((f"val_{name}", value) for name, value in found.items())
+                validated = self._evaluate(validation, watchers)
+                logs.update((f"val_{name}", value) for name, value in validated.items())
             watchers.on_epoch_end(epoch, logs)
             if self.stop_training or source.exhausted:
                 break

@@ -625,11 +625,11 @@ class KeyedVectors(KeyedTable):
         rows_too = boolean("allow_inference", allow_inference)
         known = (key for key in as_list("keys", keys) if key in self and (rows_too or isinstance(key, str)))
         rows = list(dict.fromkeys(self.get_index(key) for key in known))
-        found = KeyedVectors(vector_size=self.vector_size)
-        found.add_vectors([self.index_to_key[row] for row in rows], self.vectors[rows])
+        chosen = KeyedVectors(vector_size=self.vector_size)
+        chosen.add_vectors([self.index_to_key[row] for row in rows], self.vectors[rows])
         if boolean("copy_vecattrs", copy_vecattrs):
-            found.expandos = {name: array[rows] for name, array in self.expandos.items()}
-        return found
+            chosen.expandos = {name: array[rows] for name, array in self.expandos.items()}
+        return chosen
 
     # --- as a layer ---
 

@@ -351,6 +351,7 @@ def _table(rows: int, columns: int) -> Array:
     return memory[start : start + rows * columns].reshape(rows, columns)
 
 
-def same_memory(one: Array, other: Array) -> bool:
-    places = ((a.ctypes.data, a.shape, a.strides, a.dtype) for a in (one, other))
+def same_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays are the same elements in the same place."""
+    places = ((array.ctypes.data, array.shape, array.strides, array.dtype) for array in (a, b))
     return next(places) == next(places)

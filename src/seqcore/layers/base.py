@@ -84,7 +84,7 @@ def reset_names() -> None:
 def _refuse_unknown(cls: type, unknown: dict[str, Any]) -> None:
     """Refuses keyword arguments that no class of the layer knows; the message names the nearest one that it does."""
     for key in unknown:
-        known = [name for one in cls.__mro__[:-1] for name in signature(one.__init__).parameters]  # type: ignore[misc]
+        known = [name for base in cls.__mro__[:-1] for name in signature(base.__init__).parameters]  # type: ignore[misc]
         near = get_close_matches(key, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{cls.__name__}: got an unknown argument {key!r}{hint}")
@@ -352,7 +352,7 @@ class Layer:
                 f"weights: expected {len(variables)} arrays for layer {self.name!r}{hint}, got {len(given)}"
             )
         floats = [variable.dtype if variable.dtype.kind == "f" else None for variable in variables]
-        arrays = [as_array(one, dtype, "weights") for one, dtype in zip(given, floats, strict=True)]
+        arrays = [as_array(value, dtype, "weights") for value, dtype in zip(given, floats, strict=True)]
         for variable, array in zip(variables, arrays, strict=True):
             if variable.shape != array.shape:
                 raise ValueError(f"weights: expected shape {variable.shape} for {variable.name!r}, got {array.shape}")
@@ -459,9 +459,9 @@ class Layer:
                 # What the caller handed over stays as it is.
                 outputs[i] = Tensor(x._array)
                 record((outputs[i],), (x,), lambda g: (g,))
-            one = outputs[i]
-            if isinstance(one, Tensor) and one.mask is None and one.lengths is None and mask is not None:
-                one.mask = as_mask(mask, one.shape)
+            output = outputs[i]
+            if isinstance(output, Tensor) and output.mask is None and output.lengths is None and mask is not None:
+                output.mask = as_mask(mask, output.shape)
         return outputs if several else outputs[0]
 
     def _take_masks(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, bool]:

@@ -52,8 +52,8 @@ _given = _Given()
 def custom_classes(classes: Mapping[str, Any] | None) -> Iterator[None]:
     """Inside, :func:`get_class` knows these layers too, under the names given."""
     before = _given.classes
-    found = {name: cls for name, cls in (classes or {}).items() if isinstance(cls, type) and issubclass(cls, Layer)}
-    _given.classes = {**before, **found}
+    layers = {name: cls for name, cls in (classes or {}).items() if isinstance(cls, type) and issubclass(cls, Layer)}
+    _given.classes = {**before, **layers}
     try:
         yield
     finally:

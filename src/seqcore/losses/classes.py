@@ -13,7 +13,16 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import at_least, boolean, class_and_config, from_config, integer, made_from_class, real, short_repr
+from .._validation import (
+    at_least,
+    boolean,
+    class_and_config,
+    class_named,
+    from_config,
+    integer,
+    made_from_class,
+    real,
+)
 from ..autograd import Array, Gradient, Tensor, as_array, is_recording
 from .base import BuiltIn, Loss, OverAxis, Singles
 from .formulas import (
@@ -445,10 +454,6 @@ def deserialize(name: dict[str, Any], custom_objects: dict[str, type[Loss]] | No
         ValueError: for a class that neither has.
     """
     by_class: dict[str, type[Loss]] = {cls.__name__: cls for cls in (*_CLASSES.values(), NCELoss, SampledSoftmaxLoss)}
-    by_class |= custom_objects or {}
     class_name, arguments = class_and_config("loss", name)
-    found = by_class.get(class_name)
-    if found is None:
-        raise ValueError(f"loss: expected a class name out of {', '.join(by_class)}, got {short_repr(class_name)}")
-    made: Loss = from_config(found, arguments)
-    return made
+    loss: Loss = from_config(class_named("loss", class_name, by_class, custom_objects), arguments)
+    return loss

@@ -6,7 +6,7 @@ import inspect
 from typing import Any, cast
 
 from .. import losses
-from .._validation import class_and_config, from_config, made_from_class
+from .._validation import class_and_config, class_named, from_config, made_from_class
 from .accuracies import (
     Accuracy,
     AccuracyByShape,
@@ -128,8 +128,6 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Metric]] 
     name, arguments = class_and_config("metric", config)
     # Files of version 0.1 have the underscore.
     by_shape = name in ("AccuracyByShape", "_AccuracyByShape")
-    found: type[Metric] | None = AccuracyByShape if by_shape else {**_BY_CLASS, **(custom_objects or {})}.get(name)
-    if found is None:
-        raise ValueError(f"metric: expected a class name out of {', '.join(_BY_CLASS)}, got {name!r}")
-    made: Metric = from_config(found, arguments)
-    return made
+    cls = AccuracyByShape if by_shape else class_named("metric", name, _BY_CLASS, custom_objects)
+    metric: Metric = from_config(cls, arguments)
+    return metric

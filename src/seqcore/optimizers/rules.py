@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from .. import _core
-from .._validation import boolean, class_and_config, from_config, made_from_class, real, short_repr
+from .._validation import boolean, class_and_config, class_named, from_config, made_from_class, real
 from ..autograd import Array
 from .base import Optimizer, Rate, Rows, Work
 
@@ -409,8 +409,6 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Optimizer
         ValueError: for a class that neither has.
     """
     name, arguments = class_and_config("optimizer", config)
-    found = (custom_objects or {}).get(name) or _CLASSES.get(name.lower())
-    if found is None:
-        raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {short_repr(name)}")
-    made: Optimizer = from_config(found, arguments, custom_objects)
-    return made
+    cls = class_named("optimizer", name, _CLASSES, custom_objects)
+    optimizer: Optimizer = from_config(cls, arguments, custom_objects)
+    return optimizer

@@ -143,12 +143,12 @@ def parse_json(text: str | bytes) -> Any:
     """
 
     def different(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        values = dict(pairs)
+        if len(values) != len(pairs):
             seen: set[str] = set()
             key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
             raise ValueError(f"expected JSON with different keys, got {key[:40]!r} twice")
-        return found
+        return values
 
     try:
         return json.loads(text, object_pairs_hook=different)
