@@ -53,7 +53,7 @@ def _are_arrays(values: Any) -> bool:
 
 def as_inputs(value: Any) -> Any:
     """Input of a model: one array or, for models with several inputs, a list of arrays."""
-    if isinstance(value, (list, tuple)) and _are_arrays(value):
+    if _are_arrays(value):
         return [_rows("x", item) for item in value]
     if isinstance(value, dict):
         raise TypeError("x: expected an array or a list of arrays, got a dict")

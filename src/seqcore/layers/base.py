@@ -8,7 +8,6 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
@@ -40,8 +39,7 @@ from ..autograd import Tensor, Variable, as_array, record
 from ..policies import MIXED, products_of, types_of
 from .arguments import Shape, as_mask, as_sizes, no_regularizers
 from .arguments import as_lengths as as_lengths
-from .building import Build as Build
-from .building import build_inside, file_limits, not_built, unbuild
+from .building import Build, build_inside, file_limits, not_built, unbuild
 
 Array = NDArray[Any]
 
@@ -83,6 +81,8 @@ def reset_names() -> None:
 
 def _refuse_unknown(cls: type, unknown: dict[str, Any]) -> None:
     """Refuses keyword arguments that no class of the layer knows; the message names the nearest one that it does."""
+    from difflib import get_close_matches  # rarely needed
+
     for key in unknown:
         known = [name for base in cls.__mro__[:-1] for name in signature(base.__init__).parameters]  # type: ignore[misc]
         near = get_close_matches(key, known, 1)
@@ -178,7 +178,8 @@ class Layer:
         limits = file_limits()
         if limits is not None:
             limits.count_layer()
-        _refuse_unknown(type(self), unknown)
+        if unknown:
+            _refuse_unknown(type(self), unknown)
         no_regularizers(activity_regularizer=activity_regularizer)
         if input_dim is not None and input_shape is None:
             input_shape = (at_least("input_dim", input_dim, 1),)

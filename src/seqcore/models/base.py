@@ -17,8 +17,8 @@ from .. import io
 from .._validation import NUMBERS, as_dtype, at_least, boolean, check_shape, default_only, short_repr
 from ..autograd import Tensor
 from ..layers.arguments import as_sizes
-from ..layers.base import Build, Layer
-from ..layers.building import MOST_ZEROS, check_free_sizes, not_built, plain_zeros, unbuild, zeros
+from ..layers.base import Layer
+from ..layers.building import MOST_ZEROS, Build, check_free_sizes, not_built, plain_zeros, unbuild, zeros
 from ..layers.registry import custom_classes
 from ..steps import structure
 from ..training import Trainable
