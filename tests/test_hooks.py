@@ -204,6 +204,51 @@ def test_super_and_the_own_loss(base):
     assert model.fit(x, y, verbose=0).history["loss"][0] == pytest.approx(before, rel=1e-6)
 
 
+def test_overrides_are_called_by_name():
+    """As in Keras: with arguments by name alone, with **arguments, or in their order under other names."""
+
+    class Named(LinearSequence):
+        def compute_loss(self, *, x=None, y=None, y_pred=None, sample_weight=None):
+            return 3 * super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+
+        def compute_metrics(self, x, y, y_pred, *, sample_weight=None):
+            return {"rows": float(len(x)), "weight": float(np.sum(sample_weight))}
+
+    class Open(LinearSequence):
+        def compute_loss(self, **arguments):
+            assert list(arguments) == ["x", "y", "y_pred", "sample_weight", "training"]
+            return 3 * super().compute_loss(**arguments)
+
+    class Renamed(LinearSequence):
+        def compute_loss(self, inputs, targets, outputs, weights):
+            return 3 * super().compute_loss(inputs, targets, outputs, weights)
+
+    class Short(LinearSequence):
+        def compute_loss(self, y, y_pred):
+            return sc.reduce_mean(y - y_pred)
+
+        def compute_metrics(self, y, y_pred):
+            return {}
+
+    x, y = data()
+    weights = np.arange(8.0)
+    plain = LinearSequence()
+    plain.compile("sgd", "mse")
+    expected = 3 * plain.evaluate(x, y, sample_weight=weights, verbose=0)
+    for base in (Named, Open, Renamed):
+        model = base()
+        model.compile("sgd", "mse")
+        logs = model.fit(x, y, sample_weight=weights, verbose=0).history
+        if base is Named:
+            assert logs == {"rows": [8.0], "weight": [28.0]}
+        else:
+            assert logs["loss"][0] == pytest.approx(expected)
+    model = Short()
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="^compute_loss: expected a method that takes x, y, y_pred, sample_weight, got"):
+        model.fit(x, y, verbose=0)
+
+
 def base_weights():
     return [np.ones((2, 1), np.float32), np.zeros(1, np.float32)]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqcore import initializers, ops, random
+from seqcore import initializers, layers, ops, random
 from seqcore.autograd import GradientTape, IndexedSlices, Tensor, Variable
 
 RNG = np.random.default_rng(11)
@@ -276,6 +276,7 @@ BAD: list[tuple[str, Callable[[], Any], type[Exception]]] = [
     ("indices: expected whole numbers 0...2, got 3", lambda: ops.gather(np.ones(3), [3]), ValueError),
     ("indices: expected whole numbers 0...2, got nan", lambda: ops.gather(np.ones(3), [np.nan]), ValueError),
     ("axes: expected an order of 2 axes", lambda: ops.transpose(np.ones((2, 3)), (0, 0)), ValueError),
+    ("axes: expected a sequence of integers, got 1", lambda: ops.transpose(np.ones((2, 3)), 1), TypeError),
     ("value: expected numbers", lambda: ops.exp("text"), TypeError),
     ("x: expected at least one element", lambda: ops.reduce_mean(np.ones((0, 2))), ValueError),
     (
@@ -452,3 +453,35 @@ def test_splits_are_whole_numbers() -> None:
     for sizes in (1.5, True, [1.5, 1.5], [True, 2], "3"):
         with pytest.raises(ValueError, match=r"\Anum_or_size_splits: expected "):
             ops.split(np.ones(3), sizes)
+
+
+@pytest.mark.parametrize("dtype", ["float16", ">f4", ">f8", "longdouble"])
+def test_every_type_of_floats_counts_in_a_norm(dtype: str) -> None:
+    """Norms add up what the core does not take as it is: float16, other byte orders, long doubles."""
+    values = np.array([[3.0, 0.0], [0.0, 4.0]])
+    given = values.astype(dtype)
+    assert float(ops.global_norm([given, np.array([12.0])])) == pytest.approx(13)
+    np.testing.assert_allclose(np.asarray(ops.clip_by_norm(given, 1.0), np.float64), values / 5, rtol=1e-3)
+    clipped, norm = ops.clip_by_global_norm([given], 1.0)
+    assert float(norm) == pytest.approx(5)
+    np.testing.assert_allclose(np.asarray(clipped[0], np.float64), values / 5, rtol=1e-3)
+
+
+def test_other_byte_orders_are_read() -> None:
+    """Arrays of files of other machines, as layers and operations take them."""
+    x = np.array([[1.0, 2.0]], ">f4")
+    np.testing.assert_array_equal(ops.softmax(x), ops.softmax([[1.0, 2.0]]))
+    embedding = layers.Embedding(3, 2)
+    np.testing.assert_array_equal(embedding(np.array([[1, 2]], ">i8")), embedding([[1, 2]]))
+    assert Tensor(x).dtype.isnative
+
+
+def test_assign_reads_what_other_libraries_hold() -> None:
+    class Unreadable:
+        shape = (1,)
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            raise RuntimeError("requires grad;\ndetach it")
+
+    with pytest.raises(TypeError, match="^value: expected numbers, got a Unreadable that NumPy cannot read: requires"):
+        Variable([1.0]).assign(Unreadable())

@@ -161,7 +161,7 @@ class Variable(Tensor):
     def assign(self, value: Any) -> Variable:
         """Writes ``value`` (same shape) in place."""
         refuse_masked("value", value)
-        new = value._array if isinstance(value, Tensor) else np.asarray(value)
+        new = value._array if isinstance(value, Tensor) else _foreign_array("value", value)
         if new.shape != self.shape:
             raise ValueError(f"value: expected shape {self.shape} for variable {self.name!r}, got {new.shape}")
         if not np.can_cast(new.dtype, self.dtype, "same_kind"):
@@ -304,6 +304,8 @@ def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") ->
             array = array.astype(_settings["floatx"])
     if array.dtype.kind not in NUMBERS:
         raise TypeError(f"{name}: expected numbers, got {_kind_of(value, array.dtype)}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if dtype is None or array.dtype is dtype:
         return array
     dtype = as_dtype("dtype", dtype, NUMBERS)

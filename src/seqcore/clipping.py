@@ -150,8 +150,10 @@ def _values(gradient: Any) -> Array:
 
 def _norm(arrays: Sequence[Array]) -> float:
     total = 0.0
+    # The core adds up float32 and float64; other floats, float16 say, are widened first.
+    known = [one if one.dtype in (np.float32, np.float64) else one.astype(np.float64) for one in arrays]
     for dtype in (np.float32, np.float64):
-        same = [np.ascontiguousarray(one) for one in arrays if one.dtype == dtype and one.size]
+        same = [np.ascontiguousarray(one) for one in known if one.dtype == dtype and one.size]
         if same:
             total += _core.sum_squares(same)
     return float(np.sqrt(total))

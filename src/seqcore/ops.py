@@ -391,6 +391,8 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     if axes is None:
         order = tuple(range(a.ndim))[::-1]
     else:
+        if not isinstance(axes, (tuple, list, np.ndarray)) or not np.ndim(axes):
+            raise TypeError(f"axes: expected a sequence of integers, got {short_repr(axes)}")
         order = tuple(axis_of(i, a.ndim, "axes") for i in axes)
         if len(order) != a.ndim or len(set(order)) < a.ndim:
             raise ValueError(f"axes: expected an order of {a.ndim} axes, got {tuple(axes)}")

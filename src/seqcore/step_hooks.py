@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,25 @@ from .steps import as_logs, structure
 if TYPE_CHECKING:
     from .losses import Loss
     from .steps import Step, Tracker
+
+
+def _call_by_name(name: str, hook: Callable[..., Any], arguments: dict[str, Any], newer: dict[str, Any]) -> Any:
+    """Calls an override by the names of its arguments, as Keras does; by their order where it names them otherwise.
+
+    Args:
+        name: of the hook, for the error.
+        hook: the bound method.
+        arguments: by name, in order.
+        newer: arguments that overrides for older versions of Keras do not have.
+    """
+    signature = inspect.signature(hook)
+    for args, kwargs in (((), arguments | newer), ((), arguments), (tuple(arguments.values()), {})):
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError:
+            continue
+        return hook(*args, **kwargs)
+    raise TypeError(f"{name}: expected a method that takes {', '.join(arguments)}, got one that takes {signature}")
 
 
 class StepHooks(Layer):
@@ -109,8 +129,8 @@ class StepHooks(Layer):
 
     def _own_loss(self, batch: Batch, y_pred: Any, training: bool) -> Tensor:
         """What an override of ``compute_loss`` returns; older ones have no ``training``."""
-        given = {"training": training} if "training" in inspect.signature(self.compute_loss).parameters else {}
-        loss = self.compute_loss(plain(batch.x), batch.y, y_pred, batch.weight, **given)
+        arguments = {"x": plain(batch.x), "y": batch.y, "y_pred": y_pred, "sample_weight": batch.weight}
+        loss = _call_by_name("compute_loss", self.compute_loss, arguments, {"training": training})
         if not isinstance(loss, Tensor):
             if training or np.ndim(loss):
                 raise TypeError(f"compute_loss: expected a scalar Tensor, got {type(loss).__name__}")
@@ -118,6 +138,11 @@ class StepHooks(Layer):
         if loss.ndim:
             raise ValueError(f"compute_loss: expected a scalar, got shape {loss.shape}")
         return loss
+
+    def _own_logs(self, batch: Batch, y_pred: Any) -> dict[str, float]:
+        """The logs that an override of ``compute_metrics`` returns."""
+        arguments = {"x": plain(batch.x), "y": batch.y, "y_pred": y_pred, "sample_weight": batch.weight}
+        return as_logs("compute_metrics", _call_by_name("compute_metrics", self.compute_metrics, arguments, {}))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Takes one batch into the metrics of ``compile`` and returns the logs, as :meth:`get_metrics_result` does."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import losses, ops, sampled
 from .autograd import Gradient, GradientTape, Tensor, Variable, as_array, record
-from .batches import Batch, plain
+from .batches import Batch
 from .layers import Activation, Dense, Softmax
 from .layers.base import Layer
 from .metrics import Mean, Metric, Perplexity, SparseCategoricalAccuracy
@@ -456,8 +456,7 @@ class Step:
                 weight = _loss_weight(function, batch, _counted(function, batch.y, y_pred))
             tracker.add_loss(float(loss), weight)
             if self._own_metrics:
-                logs = model.compute_metrics(plain(batch.x), batch.y, y_pred, batch.weight)
-                return as_logs("compute_metrics", logs)
+                return model._own_logs(batch, y_pred)
             tracker.update(batch.y, y_pred, batch.weight)
             return None
 
