@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import callbacks, initializers, language, layers, losses, metrics, ops, optimizers, sampling, text
+from seqcore import callbacks, initializers, language, layers, losses, metrics, ops, optimizers, sampled, sampling, text
 from seqcore.beam import beam_search
 from seqcore.seq2seq import PairBatches, Seq2Seq
 from seqcore.tokens import Tokenizer
+from seqcore.vectorization import TextVectorization
 from seqcore.windows import skipgram_batches
 
 ROWS, BIASES, LABELS, INPUTS = np.zeros((9, 2)), np.zeros(9), np.array([[1], [4]]), np.ones((2, 2))
@@ -42,6 +43,20 @@ def saving(method: str) -> Callable[..., Any]:
             getattr(model, method)(Path(folder) / "x", **options)
 
     return save
+
+
+def step(method: str) -> Callable[..., Any]:
+    model = sc.Sequential([layers.Input((1,)), layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mse")
+    return lambda **options: getattr(model, method)(np.ones((2, 1)), np.ones((2, 1)), **options)
+
+
+ATTENTION = layers.AdditiveAttention(use_scale=False)
+ONES = np.ones((9, 2), np.float32)
+
+
+def attend(**options: Any) -> Any:
+    return ATTENTION([ONES[None], ONES[None]], **options)
 
 
 def skipgrams(**options: Any) -> Any:
@@ -209,6 +224,15 @@ FLAGS: list[tuple[Callable[..., Any], str]] = [
     (lambda **kw: Seq2Seq("ab", "xy", 2, 2, **kw), "lower"),
     (lambda **kw: metrics.SparseTopKCategoricalAccuracy(2, **kw), "from_sorted_ids"),
     (lambda **kw: losses.SampledSoftmaxLoss(2, **kw), "remove_accidental_hits"),
+    (lambda **kw: sc.Variable([1.0], **kw), "trainable"),
+    (sc.GradientTape, "persistent"),
+    *((lambda reduce=reduce, **kw: reduce([[1.0, 2.0]], **kw), "keepdims")
+      for reduce in (ops.reduce_sum, ops.reduce_mean, ops.reduce_max)),
+    (callbacks.CallbackList, "add_history"),
+    *((attend, name) for name in ("return_attention_scores", "use_causal_mask")),
+    (lambda **kw: TextVectorization(vocabulary=["a"]).get_vocabulary(**kw), "include_special_tokens"),
+    *((step(method), "return_dict") for method in ("train_on_batch", "test_on_batch", "evaluate")),
+    (lambda **kw: sampled.nce_loss(ONES, [0.0] * 9, [[1]], ONES[:1], 2, 9, seed=1, **kw), "remove_accidental_hits"),
     (saving("save"), "include_optimizer"),
     *((saving(method), "overwrite") for method in ("save", "save_weights")),
     (callbacks.EarlyStopping, "restore_best_weights"),

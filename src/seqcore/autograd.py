@@ -15,7 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ._validation import NUMBERS, as_dtype, check_fits, default_only, first_element, is_array, refuse_masked, short_repr
+from ._validation import (
+    NUMBERS,
+    as_dtype,
+    boolean,
+    check_fits,
+    default_only,
+    first_element,
+    is_array,
+    refuse_masked,
+    short_repr,
+)
 
 Array = NDArray[Any]
 
@@ -150,7 +160,7 @@ class Variable(Tensor):
         super().__init__(value, dtype)
         self._array = np.array(self._array, order="C")
         self.name = name
-        self.trainable = trainable
+        self.trainable = boolean("trainable", trainable)
         self.version = 0
         # Tables whose gradients touch few rows stand beside the arena of a model, not in it.
         self.sparse = False
@@ -445,7 +455,7 @@ class GradientTape:
                 True,
                 "trainable=False keeps a variable off all tapes",
             )
-        self._persistent = persistent
+        self._persistent = persistent if persistent is False else boolean("persistent", persistent)
         self._nodes: list[_Node] = []
         self._tracked: set[int] = set()
         self._watched: list[Tensor] = []

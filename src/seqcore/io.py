@@ -308,6 +308,7 @@ def load_model(
     from .layers.registry import custom_classes, deserialize
     from .models import Model
 
+    compile = boolean("compile", compile)
     default_only("safe_mode", safe_mode, True, "no file can run code")
     if custom_objects is not None and not isinstance(custom_objects, Mapping):
         raise TypeError(f"custom_objects: expected a dict of classes by name, got {short_repr(custom_objects)}")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
-from ._validation import MALFORMED, at_least, integer_in, one_line, positive, real, short_repr
+from ._validation import MALFORMED, at_least, boolean, integer_in, one_line, positive, real, short_repr
 from .beam import WIDEST, beam_search, log_softmax
 from .text import Ids, Vocabulary, bptt_batches, check_ids
 
@@ -377,7 +377,7 @@ def word_losses(
     rows = at_least("batch_size", batch_size, 1)
     length = len(stream) // rows
     steps = at_least("steps", steps, 1)
-    width = steps if drop_tail else 1
+    width = steps if boolean("drop_tail", drop_tail) else 1
     covered = (length - 1) // width * width
     if covered < 1:
         raise ValueError(f"ids: expected at least {rows * (width + 1)} words for {rows} rows, got {len(stream)}")

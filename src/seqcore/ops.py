@@ -314,6 +314,7 @@ def reduce_sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> reduce_sum([[1.0, 2.0], [3.0, 4.0]], axis=0).numpy()
     array([4., 6.], dtype=float32)
     """
+    keepdims = boolean("keepdims", keepdims)
     a = as_tensor(x)
     shape = a._array.shape
     axes = axes_of(axis, len(shape))
@@ -323,6 +324,7 @@ def reduce_sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean over ``axis`` (all axes by default)."""
+    keepdims = boolean("keepdims", keepdims)
     a = float_tensor(x)
     shape = a._array.shape
     axes = axes_of(axis, len(shape))
@@ -337,6 +339,7 @@ def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def reduce_max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Maximum over ``axis`` (all axes by default); equal maxima share the gradient."""
+    keepdims = boolean("keepdims", keepdims)
     a = as_tensor(x)
     axes = axes_of(axis, a.ndim)
     top = a._array.max(axis=axes, keepdims=True)

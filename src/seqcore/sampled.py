@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
-from ._validation import no_name
+from ._validation import boolean, no_name
 from .autograd import Array, Gradient, IndexedSlices, Tensor, Variable, is_recording, record, taken
 from .sampling import checked_values, series, true_ids, whole_number
 from .tensors import float_tensor
@@ -160,6 +160,7 @@ def _sampled_loss(
     remove_accidental_hits: bool,
     seed: Any,
 ) -> Tensor:
+    remove_accidental_hits = boolean("remove_accidental_hits", remove_accidental_hits)
     x = float_tensor(inputs)
     w = weights if isinstance(weights, Tensor) else Tensor(weights, x.dtype)
     b = biases if biases is None or isinstance(biases, Tensor) else Tensor(biases, x.dtype)

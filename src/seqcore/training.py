@@ -244,6 +244,7 @@ class Trainable(StepHooks):
         Raises:
             ValueError, TypeError: naming the argument; weights and states are then unchanged.
         """
+        return_dict = boolean("return_dict", return_dict)
         run = self._runner("train_step")
         self._reset_metrics()
         sparse = None if class_weight is None else self._has_sparse_targets()
@@ -257,6 +258,7 @@ class Trainable(StepHooks):
 
         Stateful layers go on from their state, as in a plain call.
         """
+        return_dict = boolean("return_dict", return_dict)
         run = self._runner("test_step")
         self._reset_metrics()
         return self._results(run(make_batch(x, y, sample_weight, None, lengths)), return_dict)
@@ -481,6 +483,7 @@ class Trainable(StepHooks):
 
         Stateful layers start from zero and carry a state of their own; the one of training comes back afterwards.
         """
+        return_dict = boolean("return_dict", return_dict)
         self._compiled("test_step")
         source = make_source(
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps

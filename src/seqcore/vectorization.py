@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import at_least, default_only, refuse_masked, short_repr
+from ._validation import at_least, boolean, default_only, refuse_masked, short_repr
 from .text import Ids, PathLike, Vocabulary, pad_sequences, read_lines
 
 if TYPE_CHECKING:
@@ -187,7 +187,8 @@ class TextVectorization:
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[str]:
         """The words in the order of their ids."""
-        words, specials = list(self.vocabulary.words), set() if include_special_tokens else set(self._specials)
+        with_specials = boolean("include_special_tokens", include_special_tokens)
+        words, specials = list(self.vocabulary.words), set() if with_specials else set(self._specials)
         return [word for word in words if word not in specials]
 
     def vocabulary_size(self) -> int:

@@ -71,6 +71,7 @@ def evaluate_analogies(
     """See :meth:`seqcore.KeyedVectors.evaluate_word_analogies`."""
     questions = analogies if isinstance(analogies, Mapping) else read_questions(analogies, max_bytes=max_bytes)
     dummy4unknown = boolean("dummy4unknown", dummy4unknown)
+    case_insensitive = boolean("case_insensitive", case_insensitive)
     rows, first = _folded(kv, restrict_vocab, case_insensitive)
     sections: list[dict[str, Any]] = []
     counted: list[tuple[dict[str, Any], Any, bool]] = []
@@ -131,6 +132,7 @@ def evaluate_pairs(
     if not isinstance(delimiter, str) or not delimiter:
         raise ValueError(f"delimiter: expected what stands between words, such as a tab, got {short_repr(delimiter)}")
     dummy4unknown = boolean("dummy4unknown", dummy4unknown)
+    case_insensitive = boolean("case_insensitive", case_insensitive)
     rows, _ = _folded(kv, restrict_vocab, case_insensitive)
     gold: list[float] = []
     left: list[int] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .._validation import default_only
+from .._validation import boolean, default_only
 
 Logs = dict[str, Any]
 
@@ -101,7 +101,9 @@ class CallbackList:
         self._hooks: dict[str, list[Callable[..., None]]] = {}
         for callback in callbacks or ():
             self.append(callback)
-        if add_history and not any(isinstance(callback, History) for callback in self.callbacks):
+        if boolean("add_history", add_history) and not any(
+            isinstance(callback, History) for callback in self.callbacks
+        ):
             self.append(History())
 
     def append(self, callback: Callback) -> None:

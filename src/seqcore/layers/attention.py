@@ -115,15 +115,17 @@ class AdditiveAttention(Layer):
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
+        causal = boolean("use_causal_mask", use_causal_mask)
+        with_scores = boolean("return_attention_scores", return_attention_scores)
         query, value, key = self._check(inputs)
         if mask is not None and (not isinstance(mask, (list, tuple)) or len(mask) not in (2, 3)):
             raise ValueError(f"mask: expected a list [query_mask, value_mask], got {type(mask).__name__}")
         seen = _valid(value, None if mask is None else mask[1])
         scale = Tensor(np.ones(query.shape[2], self._dtype)) if self.scale is None else self.scale
         allowed = None if seen is None else seen[:, None, :]
-        if use_causal_mask:
-            causal = np.tri(query.shape[1], value.shape[1], dtype=bool)
-            allowed = causal if allowed is None else allowed & causal
+        if causal:
+            past = np.tri(query.shape[1], value.shape[1], dtype=bool)
+            allowed = past if allowed is None else allowed & past
         weights = _softmax(additive_scores(query, key, scale), allowed)
         dropped = weights
         if training and self.dropout:
@@ -135,7 +137,7 @@ class AdditiveAttention(Layer):
             y = ops.multiply(y, kept[:, :, None].astype(self._dtype))
             y.lengths = query.lengths
             y.mask = None if query.lengths is not None else kept
-        return [y, weights] if return_attention_scores else y
+        return [y, weights] if with_scores else y
 
     def _check(self, inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         parts = list(inputs) if isinstance(inputs, (list, tuple)) else []
