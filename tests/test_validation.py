@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import seqcore as sc
 from seqcore._validation import default_only, short_repr
 
 
@@ -44,3 +45,55 @@ def test_anything_else_is_refused_in_one_line(value, default, expected):
 def test_long_values_are_cut():
     text = short_repr(np.zeros((40, 40)))
     assert "\n" not in text and len(text) == 80 and text.endswith("...")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sc.text.Vocabulary({"a", "b"}), "words: expected words in the order of their ids, got a set"),
+        (lambda: sc.TextVectorization(vocabulary={"a": 3}), "vocabulary: expected words in the order .* got a dict"),
+        (lambda: sc.TextVectorization(vocabulary=frozenset("ab")), "vocabulary: expected words in the order"),
+        (lambda: sc.TextVectorization(max_tokens=1).adapt(["a b"]), "max_tokens: expected at least 2, got 1"),
+        (lambda: sc.pad_sequences([[1.0]], value=1e300, dtype="float32"), "value: expected numbers that fit dtype"),
+        (
+            lambda: sc.pad_sequences([[1e39]], dtype="float32"),
+            r"sequences\[0\]: expected numbers that fit dtype float32",
+        ),
+        (lambda: sc.callbacks.ModelCheckpoint(3), "filepath: expected a path, got 3"),
+        (lambda: sc.callbacks.CSVLogger(None), "filename: expected a path, got None"),
+        (lambda: sc.callbacks.TensorBoard([1]), r"log_dir: expected a path, got \[1\]"),
+        (lambda: sc.load_model(3), "filepath: expected a path, got 3"),
+        (
+            lambda: sc.Sequential([sc.layers.Input((1,)), sc.layers.Dense(1)]).save(3),
+            "[a-z]*path: expected a path, got 3",
+        ),
+    ],
+)
+def test_what_was_taken_silently_or_named_nothing(call, message):
+    """Sets and dicts as numberings, floats that overflow, and what is no path."""
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        call()
+
+
+def test_metrics_and_losses_of_other_libraries_are_refused():
+    """Such a metric would be averaged over its own running values."""
+
+    class Foreign:
+        __module__ = "keras.src.metrics"
+
+        def update_state(self, y_true, y_pred):
+            pass
+
+        def __call__(self, y_true, y_pred):
+            return 1.0
+
+    with pytest.raises(TypeError, match="^metric: expected a Metric of seqcore, got Foreign of keras$"):
+        sc.metrics.get(Foreign())
+    tensor = type("Tensor", (), {"__module__": "torch"})
+    with pytest.raises(TypeError, match="expected call to return a Tensor, got a Tensor of torch; functions"):
+        sc.losses.get(lambda y_true, y_pred: tensor())(np.ones(2), np.ones(2))
+    model = sc.Sequential([sc.layers.Input((1,)), sc.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    for share in ([0.5], np.array([0.1, 0.2]), "half", np.nan):
+        with pytest.raises((TypeError, ValueError), match="^validation_split: expected"):
+            model.fit(np.ones((4, 1)), np.ones(4), validation_split=share, verbose=0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, ClassVar, SupportsFloat
 
 import numpy as np
@@ -81,6 +82,33 @@ def check_shape(name: str, shape: Any) -> None:
             check_shape(name, item)
     elif not all(n is None or (isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0) for n in sizes):
         raise ValueError(f"{name}: expected a shape such as (None, 3), got {short_repr(shape)}")
+
+
+def path_of(name: str, value: Any) -> str:
+    """A path as text.
+
+    Raises:
+        TypeError: for anything else.
+
+    >>> path_of("filepath", 3)
+    Traceback (most recent call last):
+    TypeError: filepath: expected a path, got 3
+    """
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name}: expected a path, got {short_repr(value)}")
+    return os.fsdecode(os.fspath(value))
+
+
+def ordered(name: str, words: Any) -> None:
+    """Refuses sets and dicts where the order of words makes their ids.
+
+    Raises:
+        TypeError: naming the argument.
+    """
+    if isinstance(words, (Set, Mapping)):
+        raise TypeError(
+            f"{name}: expected words in the order of their ids, got a {type(words).__name__}; make it a list"
+        )
 
 
 def verbosity(value: Any) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from . import losses as _losses
 from . import metrics as _metrics
 from . import optimizers as _optimizers
-from ._validation import at_least, boolean, default_only, is_array
+from ._validation import at_least, boolean, default_only, is_array, real
 from .autograd import Variable
 from .batches import ArraySource, Batch, Source, data_of, is_list_of_batches, make_batch, make_source
 from .callbacks import CallbackList, History, ProgressBar
@@ -351,7 +351,7 @@ class Trainable(StepHooks):
         validation_epochs = _validation_epochs(validation_freq)
         shuffle = boolean("shuffle", shuffle)
         stateful = self._is_stateful()
-        if validation_split:
+        if validation_split is not None and real("validation_split", validation_split, 0.0, 1.0, open_high=True):
             if validation_data is not None:
                 raise ValueError("validation_split: expected 0 where validation_data is given")
             whole = make_source(x, y, sample_weight, lengths=lengths, batch_size=batch_size)

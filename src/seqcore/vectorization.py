@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import at_least, boolean, default_only, refuse_masked, short_repr
+from ._validation import at_least, boolean, default_only, ordered, refuse_masked, short_repr
 from .text import Ids, PathLike, Vocabulary, pad_sequences, read_lines
 
 if TYPE_CHECKING:
@@ -159,6 +159,9 @@ class TextVectorization:
         """
         default_only("batch_size", batch_size, None, "all texts are read, one by one")
         default_only("steps", steps, None, "all texts are read, one by one")
+        if self.max_tokens is not None and self.max_tokens < max(1, len(self._specials)):
+            least = max(1, len(self._specials))
+            raise ValueError(f"max_tokens: expected at least {least}, got {self.max_tokens}")
         words = (word for text in as_texts(data, self.encoding) for word in self.tokens(text))
         self._vocabulary = Vocabulary.from_tokens(
             words, max_size=self.max_tokens, specials=self._specials, unknown=self.oov_token, ties="z to a"
@@ -170,6 +173,7 @@ class TextVectorization:
         if isinstance(vocabulary, (str, bytes, os.PathLike)):
             words = _read_vocabulary(vocabulary, self.encoding)
         else:
+            ordered("vocabulary", vocabulary)
             words = list(vocabulary)
         if not words:
             raise ValueError("vocabulary: expected at least one word, got none")

@@ -69,8 +69,10 @@ class Loss:
         y_pred = self._cast(y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred)))
         singles = self.call(*same_rank(y_true, y_pred))
         if not isinstance(singles, Tensor):
+            library, name = type(singles).__module__.partition(".")[0], type(singles).__name__
+            got = f"a Tensor of {library}" if name == "Tensor" else name
             raise TypeError(
-                f"{self.name}: expected call to return a Tensor, got {type(singles).__name__}; functions of "
+                f"{self.name}: expected call to return a Tensor, got {got}; functions of "
                 "seqcore.ops give one, those of NumPy leave the tape"
             )
         losses = singles.numpy()

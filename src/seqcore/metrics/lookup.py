@@ -101,6 +101,10 @@ def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
         return made
     if inspect.isclass(identifier) and issubclass(identifier, Metric):
         return cast(Metric, made_from_class("metric", identifier))
+    if hasattr(identifier, "update_state"):
+        # As a function it would give its own running value, which must not be averaged again.
+        origin = type(identifier).__module__.partition(".")[0]
+        raise TypeError(f"metric: expected a Metric of seqcore, got {type(identifier).__name__} of {origin}")
     if callable(identifier):
         return MeanMetricWrapper(identifier)
     raise TypeError(f"metric: expected a name, a Metric or a function, got {type(identifier).__name__}")

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterable
 from typing import IO, Any
 
+from .._validation import path_of
+
 Path = str | os.PathLike[str]
 
 
@@ -32,7 +34,7 @@ def atomic_write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     >>> open(path).read()
     'one two'
     """
-    place = os.fsdecode(os.fspath(path))
+    place = path_of("path", path)
     try:
         old = _old_status(place)
     except OSError as error:
@@ -216,7 +218,7 @@ def refuse_foreign_suffix(path: Path, name: str = "path") -> None:
     Traceback (most recent call last):
     ValueError: path: expected a name such as 'model.safetensors', the format that is written, got 'model.keras' (Keras)
     """
-    place = os.fsdecode(os.fspath(path))
+    place = path_of("path", path)
     stem, suffix = os.path.splitext(place)
     if suffix.lower() in _FOREIGN_SUFFIXES:
         better = f"{os.path.basename(stem).removesuffix('.weights')}.safetensors"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .._validation import NUMBERS, as_dtype, at_least, check_fits, integer, refuse_masked, short_repr
+from .._validation import NUMBERS, as_dtype, at_least, check_fits, integer, ordered, refuse_masked, short_repr
 from ..saving.files import atomic_write
 from .files import PathLike, iterate_words, open_plain, read_json, read_lines, read_text, read_words
 
@@ -61,6 +61,7 @@ class Vocabulary:
     """
 
     def __init__(self, words: Iterable[str], unknown: str | None = None, counts: Iterable[int] | None = None) -> None:
+        ordered("words", words)
         self._words = tuple(words)
         if not self._words:
             raise ValueError("words: expected at least one word, got none")
@@ -380,6 +381,11 @@ def _check_fits(name: str, values: Array, kind: np.dtype[Any]) -> None:
     if values.dtype.kind not in NUMBERS:
         example = short_repr(values.flat[0].item() if hasattr(values.flat[0], "item") else values.flat[0])
         raise ValueError(f"{name}: expected numbers for dtype {kind}, got {example}; use dtype=object for words")
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            lost = np.isfinite(values) & ~np.isfinite(values.astype(kind))
+        if lost.any():
+            raise ValueError(f"{name}: expected numbers that fit dtype {kind}, got {values[lost][0]}")
     check_fits(name, values, kind)
 
 
