@@ -569,7 +569,7 @@ class KeyedVectors(KeyedTable):
     @classmethod
     def load_glove(cls, path: PathLike, limit: int | None = None, *, max_bytes: int | None = None) -> KeyedVectors:
         """Reads GloVe's text: ``load_word2vec_format(path, no_header=True, limit=limit, max_bytes=max_bytes)``."""
-        return cls.load_word2vec_format(path, no_header=True, limit=limit, max_bytes=max_bytes)
+        return cls.load_word2vec_format(path_of(path), no_header=True, limit=limit, max_bytes=max_bytes)
 
     def intersect_word2vec_format(
         self,
