@@ -620,3 +620,29 @@ def test_updates_of_an_optimizer_of_ones_own(name, loop):
 def test_update_step_is_refused():
     with pytest.raises(TypeError, match="Own.update_step: expected no override"):
         type("Own", (optimizers.SGD,), {"update_step": lambda self: None})
+
+
+def test_metrics_without_weights():
+    """As in Keras, update_state of a metric in ``metrics`` is called with targets and outputs alone."""
+
+    class Rows(metrics.Metric):
+        def update_state(self, y_true, y_pred):
+            self.rows += len(y_true)
+
+        def result(self):
+            return self.rows
+
+        def reset_state(self):
+            self.rows = 0
+
+    x, y = data()
+    model = LinearSequence()
+    model.compile("sgd", "mse", metrics=[Rows()])
+    history = model.fit(x, y, sample_weight=np.ones(8), batch_size=3, epochs=2, verbose=0).history
+    assert history["rows"] == [8, 8]
+
+
+@pytest.mark.parametrize("pairs", [3, [(1.0,)], [1.0], [(1.0, 2.0, 3.0)]])
+def test_pairs_of_gradients_and_variables(pairs):
+    with pytest.raises(TypeError, match="^grads_and_vars: expected pairs of gradient and variable, got"):
+        optimizers.SGD().apply_gradients(pairs)

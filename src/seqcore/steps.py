@@ -173,7 +173,8 @@ class Tracker:
         """Takes one batch into the metrics; those of the user get targets and predictions of one rank."""
         for metric, weighted in self.metrics:
             pair = (y, y_pred) if self.plain or _is_built_in(metric) else _pair(y, y_pred)
-            metric.update_state(*pair, sample_weight=weight if weighted else None)
+            # As in Keras, a metric that is not weighted may have no argument for weights.
+            metric.update_state(*pair, **({"sample_weight": weight} if weighted else {}))
 
     def logs(self) -> dict[str, float]:
         """{"loss": ..., metric: ...}"""

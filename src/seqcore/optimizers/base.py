@@ -224,7 +224,10 @@ class Optimizer:
             ValueError: if no pair has a gradient, and for shapes that do not fit.
             TypeError: for gradients that are no real numbers.
         """
-        pairs = list(grads_and_vars)
+        pairs = list(grads_and_vars) if isinstance(grads_and_vars, Iterable) else [grads_and_vars]
+        odd = [pair for pair in pairs if not isinstance(pair, (tuple, list)) or len(pair) != 2]
+        if odd:
+            raise TypeError(f"grads_and_vars: expected pairs of gradient and variable, got {short_repr(odd[0])}")
         if not pairs:
             raise ValueError("gradients: expected at least one pair of gradient and variable, got none")
         return self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
