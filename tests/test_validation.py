@@ -62,6 +62,7 @@ def test_long_values_are_cut():
         (lambda: sc.callbacks.ModelCheckpoint(3), "filepath: expected a path, got 3"),
         (lambda: sc.callbacks.CSVLogger(None), "filename: expected a path, got None"),
         (lambda: sc.callbacks.TensorBoard([1]), r"log_dir: expected a path, got \[1\]"),
+        (lambda: sc.to_categorical([0, 1], 10**30), "num_classes: expected a table that memory can hold"),
         (lambda: sc.load_model(3), "filepath: expected a path, got 3"),
         (
             lambda: sc.Sequential([sc.layers.Input((1,)), sc.layers.Dense(1)]).save(3),

@@ -557,7 +557,7 @@ class Trainable(StepHooks):
         self, callbacks: Any, verbose: int | str, *, epochs: int, steps: int | None, history: bool = False
     ) -> CallbackList:
         """The caller's callbacks, then a progress bar unless ``verbose`` is 0, and a history in ``fit``."""
-        if verbose not in (0, 1, 2, "auto"):
+        if is_array(verbose) or verbose not in (0, 1, 2, "auto"):
             raise ValueError(f"verbose: expected 0, 1, 2 or 'auto', got {verbose!r}")
         watchers = list(callbacks) if isinstance(callbacks, (list, tuple, CallbackList)) else [callbacks]
         watchers = [one for one in watchers if one is not None]

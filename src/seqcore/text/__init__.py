@@ -416,6 +416,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32
     else:
         classes = at_least("num_classes", num_classes, 1)
     _check_range("x", labels, classes)
+    if 4 * labels.size * classes > np.iinfo(np.intp).max:
+        raise ValueError(f"num_classes: expected a table that memory can hold, got {classes} classes")
     result = np.zeros((labels.size, classes), np.float32)
     result[np.arange(labels.size), labels.ravel()] = 1
     return result.reshape(*labels.shape, classes)
