@@ -84,19 +84,19 @@ def check_shape(name: str, shape: Any) -> None:
         raise ValueError(f"{name}: expected a shape such as (None, 3), got {short_repr(shape)}")
 
 
-def path_of(name: str, value: Any) -> str:
+def as_path(path: Any, name: str = "path") -> str:
     """A path as text.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: for anything else; a number would be taken for an open file.
 
-    >>> path_of("filepath", 3)
+    >>> as_path(3, "filepath")
     Traceback (most recent call last):
     TypeError: filepath: expected a path, got 3
     """
-    if not isinstance(value, (str, bytes, os.PathLike)):
-        raise TypeError(f"{name}: expected a path, got {short_repr(value)}")
-    return os.fsdecode(os.fspath(value))
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name}: expected a path, got {short_repr(path)}")
+    return os.fsdecode(path)
 
 
 def ordered(name: str, words: Any) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import random
-from ._validation import MALFORMED, boolean, default_only, one_line, path_of, short_repr
+from ._validation import MALFORMED, as_path, boolean, default_only, one_line, short_repr
 from .autograd import Tensor, Variable, as_array
 from .layers.building import FileLimits, within
 from .saving.files import Path as Path
@@ -63,7 +63,7 @@ def kind_of(texts: Mapping[str, str]) -> str:
 def _read(path: Path, *kinds: str, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, Any]]:
     """Like :func:`read_tensors` for one of our files; the header's JSON texts come decoded."""
     tensors, texts = read_tensors(path, skip)
-    place = path_of("path", path)
+    place = as_path(path)
     if texts.get("format") not in kinds:
         raise ValueError(f"{place}: expected a {kinds[0]} file, got {kind_of(texts)}")
     try:
@@ -312,7 +312,7 @@ def load_model(
     default_only("safe_mode", safe_mode, True, "no file can run code")
     if custom_objects is not None and not isinstance(custom_objects, Mapping):
         raise TypeError(f"custom_objects: expected a dict of classes by name, got {short_repr(custom_objects)}")
-    place = path_of("filepath", filepath)
+    place = as_path(filepath, "filepath")
     tensors, metadata = _read(filepath, "seqcore-model")
     with _for_file(place, tensors, metadata, "the description of a model"), custom_classes(custom_objects):
         model = deserialize(_unpack(_part(metadata, "architecture"), tensors))
@@ -396,7 +396,7 @@ def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
     """
     from .steps import uninterrupted
 
-    place = path_of("path", path)
+    place = as_path(path)
     tensors, metadata = _read(path, "seqcore-checkpoint")
     position = _position(place, tensors, metadata)
     optimizer = model.optimizer

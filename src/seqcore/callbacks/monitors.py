@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable
 
-from .._validation import at_least, boolean, path_of, real, verbosity
+from .._validation import as_path, at_least, boolean, real, verbosity
 from ..autograd import Array
 from ..saving.files import refuse_foreign_suffix
 from .base import Callback, Logs
@@ -160,7 +160,7 @@ class ModelCheckpoint(_Monitor):
         whole = isinstance(save_freq, int) and not isinstance(save_freq, bool) and save_freq > 0
         if save_freq != "epoch" and not whole:
             raise ValueError(f"save_freq: expected 'epoch' or a number of batches > 0, got {save_freq!r}")
-        self.filepath, self.verbose = path_of("filepath", filepath), verbosity(verbose)
+        self.filepath, self.verbose = as_path(filepath, "filepath"), verbosity(verbose)
         refuse_foreign_suffix(self.filepath, "filepath")
         self.save_best_only = boolean("save_best_only", save_best_only)
         self.save_weights_only = boolean("save_weights_only", save_weights_only)

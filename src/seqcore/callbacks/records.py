@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import boolean, default_only, path_of
+from .._validation import as_path, boolean, default_only
 from ..autograd import Array, GradientTape
 from ..batches import make_batch, plain
 from ..saving.files import atomic_write
@@ -39,7 +39,7 @@ class CSVLogger(Callback):
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"separator: expected one character, got {separator!r}")
-        self.filename, self.sep, self.append = path_of("filename", filename), separator, boolean("append", append)
+        self.filename, self.sep, self.append = as_path(filename, "filename"), separator, boolean("append", append)
         self._columns: list[str] = ["epoch"]
         self._rows: list[dict[str, Any]] = []
 
@@ -147,7 +147,7 @@ class TensorBoard(Callback):
         whole = isinstance(update_freq, int) and not isinstance(update_freq, bool) and update_freq > 0
         if update_freq != "epoch" and not whole:
             raise ValueError(f"update_freq: expected 'epoch', 'batch' or a number of batches > 0, got {update_freq!r}")
-        self.log_dir, self.update_freq = path_of("log_dir", log_dir), update_freq
+        self.log_dir, self.update_freq = as_path(log_dir, "log_dir"), update_freq
         self._files: dict[str, _EventFile] = {}
         self._batches = 0
 

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable
 from typing import IO, Any
 
-from .._validation import path_of
+from .._validation import as_path
 
 Path = str | os.PathLike[str]
 
@@ -34,7 +34,7 @@ def atomic_write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     >>> open(path).read()
     'one two'
     """
-    place = path_of("path", path)
+    place = as_path(path)
     try:
         old = _old_status(place)
     except OSError as error:
@@ -218,7 +218,7 @@ def refuse_foreign_suffix(path: Path, name: str = "path") -> None:
     Traceback (most recent call last):
     ValueError: path: expected a name such as 'model.safetensors', the format that is written, got 'model.keras' (Keras)
     """
-    place = path_of("path", path)
+    place = as_path(path)
     stem, suffix = os.path.splitext(place)
     if suffix.lower() in _FOREIGN_SUFFIXES:
         better = f"{os.path.basename(stem).removesuffix('.weights')}.safetensors"

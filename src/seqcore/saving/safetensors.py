@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from .._validation import path_of, short_repr
+from .._validation import as_path, short_repr
 from .files import Path, atomic_write, describe_foreign_file, parse_json, refuse_foreign_suffix
 
 Array = NDArray[Any]
@@ -109,7 +109,7 @@ class _opened:
     """Context of an open regular file and its path; errors inside name the file, or say what it is instead."""
 
     def __init__(self, path: Path) -> None:
-        self._place = path_of("path", path)
+        self._place = as_path(path)
 
     def __enter__(self) -> tuple[IO[bytes], str]:
         if not stat.S_ISREG(os.stat(self._place).st_mode):

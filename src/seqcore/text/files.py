@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from .._validation import at_least, one_line, short_repr
+from .._validation import as_path, at_least, one_line, short_repr
 from ..saving.files import describe_foreign_file, parse_json
 
 PathLike = str | os.PathLike[str]
@@ -33,18 +33,16 @@ _WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"\x00\x0
 
 
 def path_of(path: Any, name: str = "path") -> str:
-    """The path as a string.
+    """The path of a file to be read, as text.
 
     Raises:
-        TypeError: it is no path; a number would be taken for an open file.
+        TypeError: it is no path.
         ValueError: it is empty or holds NUL.
 
     >>> path_of(b"ptb.train.txt")
     'ptb.train.txt'
     """
-    if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"{name}: expected a path, got {short_repr(path)}")
-    place = os.fsdecode(path)
+    place = as_path(path, name)
     if not place or "\0" in place:
         raise ValueError(f"{name}: expected a path that is not empty and has no NUL, got {place!r}")
     return place
