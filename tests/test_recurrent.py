@@ -366,7 +366,7 @@ def test_recurrent_dropout_masks_stay_over_the_steps(cell: Any) -> None:
     third = layer(x, training=True).numpy()
     layer.set_layer_state(json.loads(json.dumps(kept)))
     np.testing.assert_array_equal(layer(x, training=True), third)
-    with pytest.raises(ValueError, match="dropout: expected a number 0 <= rate < 1, got 1.0"):
+    with pytest.raises(ValueError, match="dropout: expected a number in 0...1, 1 excluded, got 1.0"):
         cell(dropout=1.0)
 
 
@@ -424,7 +424,7 @@ def test_wrong_arguments_name_themselves() -> None:
         ("activation: expected one of linear", lambda: layers.Dense(3, activation=abs)),
         ("units: expected an integer >= 1, got 0", lambda: layers.LSTM(0)),
         ("units: expected an integer >= 1, got 2.5", lambda: layers.Dense(2.5)),
-        ("alpha: expected a number 0 <= alpha <= 1", lambda: layers.ContextRNN(3, 2, alpha=2)),
+        ("alpha: expected a number in 0...1, got 2", lambda: layers.ContextRNN(3, 2, alpha=2)),
         ("context_units: expected an integer >= 1", lambda: layers.ContextRNN(3, 0)),
         ("rate: expected a number", lambda: layers.Dropout(1.0)),
         ("rate: expected a number", lambda: layers.Dropout("half")),
