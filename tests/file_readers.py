@@ -358,7 +358,7 @@ EXCUSED = {
         ),
         "writes",
     ),
-    **dict.fromkeys(("check_one", "path_of", "refuse_foreign_suffix"), "looks at the name alone"),
+    **dict.fromkeys(("as_path", "check_one", "path_of", "refuse_foreign_suffix"), "looks at the name alone"),
     "Source.__init__": "a name for load_sources and download",
     "Text.__init__": "made by corpus.read",
     "count_words": "the core under corpus.read",

@@ -23,8 +23,8 @@ Y = np.array([[2, 3, 4, 5], [6, 0, 1, 2]], np.int32)
 VALUES = [None, True, -1, 0, 3, 10**9, 10**30, 1.5, float("nan"), "", "x", [], [1], {}, {"a": 1}, {"__array__": "x"}]
 
 
-@models.register("tests/Pair")
-class Pair(models.Model):
+@models.register("tests/BuiltByCall")
+class BuiltByCall(models.Model):
     """A model whose layers are built by its call alone."""
 
     def __init__(self, units=3, steps=4):
@@ -58,7 +58,7 @@ def stateful():
     )
 
 
-MAKERS = {"sequential": stateful, "subclass": Pair}
+MAKERS = {"sequential": stateful, "subclass": BuiltByCall}
 
 
 def compiled(name):
@@ -259,7 +259,7 @@ import numpy as np
 import seqcore as sc
 from seqcore import io
 sys.path.insert(0, sys.argv[2])
-from test_damaged_models import Pair, V, X, changed, fields, trained
+from test_damaged_models import BuiltByCall, V, X, changed, fields, trained
 
 name, path = sys.argv[1], sys.argv[3]
 trained(name, 1).save(path)
