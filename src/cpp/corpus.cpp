@@ -21,11 +21,12 @@ constexpr std::size_t kBlock = std::size_t(1) << 18;
 
 void check_length(std::size_t word) {
   if (word > kLongestWord)
-    throw CorpusError("words of at most " + std::to_string(kLongestWord) + " bytes", "there is a longer one");
+    throw CorpusError("words of at most " + std::to_string(kLongestWord) + " bytes",
+                      "there is a longer one");
 }
 
-// Calls word(view) for each word that begins in the part of the file that this thread works on, and line() at each end of a line
-// there. After each block, stop() is asked whether to end early.
+// Calls word(view) for each word that begins in the part of the file that this thread works on, and
+// line() at each end of a line there. After each block, stop() is asked whether to end early.
 template <class Word, class Line, class Stop>
 void for_each_word(const CorpusFile& file, const Team& team, Word word, Line line, Stop stop) {
   const auto cut = [&](int n) {
@@ -33,7 +34,8 @@ void for_each_word(const CorpusFile& file, const Team& team, Word word, Line lin
   };
   const std::uint64_t begin = cut(team.rank), limit = cut(team.rank + 1);
   if (begin == limit) return;
-  // Behind the bytes stands a space, and enough of them that key_of may read whole words of the machine.
+  // Behind the bytes stands a space, and enough of them that key_of may read whole words of the
+  // machine.
   constexpr std::size_t kBehind = 16;
   std::vector<char> buffer(kBlock + kBehind);
   // The byte before tells whether the first word is the part's own.
@@ -45,13 +47,15 @@ void for_each_word(const CorpusFile& file, const Team& team, Word word, Line lin
     std::memmove(buffer.data(), buffer.data() + used, filled);
     check_length(filled);
     if (filled + kBehind == buffer.size()) buffer.resize(2 * filled + kBehind);
-    const std::size_t more =
-        std::size_t(std::min<std::uint64_t>(buffer.size() - kBehind - filled, file.size() - offset - filled));
+    const std::size_t more = std::size_t(
+        std::min<std::uint64_t>(buffer.size() - kBehind - filled, file.size() - offset - filled));
     file.read(offset + filled, buffer.data() + filled, more);
-    if (more && std::memchr(buffer.data() + filled, 0, more)) throw CorpusError("text", "it holds NUL bytes");
+    if (more && std::memchr(buffer.data() + filled, 0, more))
+      throw CorpusError("text", "it holds NUL bytes");
     filled += more;
     const bool last = offset + filled == file.size(), reached = limit - offset <= filled;
-    const char *at = buffer.data(), *end = at + filled, *stop_at = reached ? at + (limit - offset) : end;
+    const char *at = buffer.data(), *end = at + filled,
+               *stop_at = reached ? at + (limit - offset) : end;
     std::memset(buffer.data() + filled, ' ', kBehind);
     if (!own) {
       while (!is_space(*at)) ++at;
@@ -83,7 +87,8 @@ bool stopped(const Team& team) {
   return team.rank == 0 && team.interrupted && team.interrupted(team.context);
 }
 
-// Runs work(team, stop) on each thread; what the first of them throws comes out here, not in the region.
+// Runs work(team, stop) on each thread; what the first of them throws comes out here, not in the
+// region.
 template <class Work>
 bool run_parts(int threads, Work work) {
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(threads));
@@ -127,7 +132,8 @@ void CorpusFile::read(std::uint64_t offset, char* to, std::size_t count) const {
     const ssize_t some = ::pread(fd_, to, count, off_t(offset));
     if (some < 0 && errno == EINTR) continue;
     if (some < 0) throw CorpusError("a file that can be read", std::strerror(errno));
-    if (some == 0) throw CorpusError("a file that stays as it is while it is read", "it became shorter");
+    if (some == 0)
+      throw CorpusError("a file that stays as it is while it is read", "it became shorter");
     offset += std::uint64_t(some);
     to += some;
     count -= std::size_t(some);
@@ -170,7 +176,9 @@ std::size_t WordTable::place_of(const WordKey& word) const {
   for (std::size_t at = word.hash & mask_;; at = (at + 1) & mask_) {
     const Entry& entry = entries_[at];
     if (!entry.data) return at;
-    if (entry.key == word.key && entry.length == word.word.size() && (entry.length <= 8 || entry.word() == word.word)) return at;
+    if (entry.key == word.key && entry.length == word.word.size() &&
+        (entry.length <= 8 || entry.word() == word.word))
+      return at;
   }
 }
 
@@ -191,7 +199,8 @@ WordTable::Entry& WordTable::find(const WordKey& word) {
 }
 
 const char* WordTable::keep(std::string_view word) {
-  constexpr std::size_t kChunk = std::size_t(1) << 18, kBehind = 8;  // key_of may read a little more than the last word
+  constexpr std::size_t kChunk = std::size_t(1) << 18,
+                        kBehind = 8;  // key_of may read a little more than the last word
   if (word.size() > room_) {
     const std::size_t room = std::max(kChunk, word.size());
     chunks_.push_back(std::make_unique<char[]>(room + kBehind));
@@ -221,7 +230,9 @@ std::vector<WordCount> count_words(const CorpusFile& file, int threads, bool& in
   std::vector<WordTable> tables(static_cast<std::size_t>(threads));
   interrupted = !run_parts(threads, [&](const Team& team, auto stop) {
     WordTable& table = tables[std::size_t(team.rank)] = WordTable(1 << 16);
-    const auto word = [&](std::string_view text) { ++table.find(key_of(text, text.data() + text.size() + 8)).value; };
+    const auto word = [&](std::string_view text) {
+      ++table.find(key_of(text, text.data() + text.size() + 8)).value;
+    };
     for_each_word(file, team, word, [] {}, stop);
   });
   // Parts follow one another in the file, so words that only a later one has arrived later.
@@ -241,11 +252,13 @@ std::vector<WordCount> count_words(const CorpusFile& file, int threads, bool& in
   });
   std::vector<WordCount> counts;
   counts.reserve(sorted.size());
-  for (const WordTable::Entry* entry : sorted) counts.push_back({std::string(entry->word()), entry->value});
+  for (const WordTable::Entry* entry : sorted)
+    counts.push_back({std::string(entry->word()), entry->value});
   return counts;
 }
 
-EncodedText encode_words(const CorpusFile& file, const WordTable& table, int64_t longest, int threads, bool& interrupted) {
+EncodedText encode_words(const CorpusFile& file, const WordTable& table, int64_t longest,
+                         int threads, bool& interrupted) {
   std::vector<EncodedText> parts(static_cast<std::size_t>(threads));
   interrupted = !run_parts(threads, [&](const Team& team, auto stop) {
     EncodedText& mine = parts[std::size_t(team.rank)];
@@ -253,7 +266,8 @@ EncodedText encode_words(const CorpusFile& file, const WordTable& table, int64_t
         file, team,
         [&](std::string_view word) {
           ++mine.words;
-          if (const WordTable::Entry* entry = table.look_up(key_of(word, word.data() + word.size() + 8)))
+          if (const WordTable::Entry* entry =
+                  table.look_up(key_of(word, word.data() + word.size() + 8)))
             mine.ids.push_back(int32_t(entry->value - 1));
         },
         [&] {
@@ -269,7 +283,8 @@ EncodedText encode_words(const CorpusFile& file, const WordTable& table, int64_t
   all.ids.reserve(count);
   all.sentences.push_back(0);
   const auto end_sentence = [&](int64_t end) {
-    while (end - all.sentences.back() > longest) all.sentences.push_back(all.sentences.back() + longest);
+    while (end - all.sentences.back() > longest)
+      all.sentences.push_back(all.sentences.back() + longest);
     if (end > all.sentences.back()) all.sentences.push_back(end);
   };
   for (EncodedText& part : parts) {

@@ -1,4 +1,5 @@
-// Words of a text file: counted, and turned into ids. Words are what stands between ASCII white space, lines are sentences.
+// Words of a text file: counted, and turned into ids. Words are what stands between ASCII white
+// space, lines are sentences.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +13,16 @@
 
 namespace seqcore {
 
-// Something about the file that the caller can put right: what was expected, and what is known about the reason.
+// Something about the file that the caller can put right: what was expected, and what is known
+// about the reason.
 struct CorpusError : std::runtime_error {
   explicit CorpusError(const std::string& expected, std::string why = "")
       : std::runtime_error(expected), reason(std::move(why)) {}
   std::string reason;
 };
 
-// A regular file that is read in blocks, by several threads at once: one that shrinks meanwhile is an error, not a signal.
+// A regular file that is read in blocks, by several threads at once: one that shrinks meanwhile is
+// an error, not a signal.
 class CorpusFile {
  public:
   explicit CorpusFile(const std::string& path);
@@ -35,7 +38,8 @@ class CorpusFile {
   std::uint64_t size_ = 0;  // when it was opened
 };
 
-// A word as the table looks it up. Eight bytes or fewer are their own key; longer words are told apart by hash and bytes.
+// A word as the table looks it up. Eight bytes or fewer are their own key; longer words are told
+// apart by hash and bytes.
 struct WordKey {
   std::string_view word;
   uint64_t key, hash;
@@ -81,10 +85,12 @@ struct WordCount {
   int64_t count;
 };
 
-constexpr std::size_t kLongestWord = std::size_t(1) << 24;  // bytes; a file without white space shall not fill the memory
+constexpr std::size_t kLongestWord =
+    std::size_t(1) << 24;  // bytes; a file without white space shall not fill the memory
 
-// Words of a file, the most frequent first, equal ones in the order of their first appearance; the same for any number of
-// threads. Throws CorpusError for a NUL byte and a word that is too long. `interrupted` is set if the user stopped it.
+// Words of a file, the most frequent first, equal ones in the order of their first appearance; the
+// same for any number of threads. Throws CorpusError for a NUL byte and a word that is too long.
+// `interrupted` is set if the user stopped it.
 std::vector<WordCount> count_words(const CorpusFile& file, int threads, bool& interrupted);
 
 struct EncodedText {
@@ -93,8 +99,9 @@ struct EncodedText {
   int64_t words = 0;               // of the text, those without an id included
 };
 
-// Ids of the words of a file that `table` has with their id + 1; lines without any leave no sentence, longer ones than `longest`
-// are cut. Throws as count_words does.
-EncodedText encode_words(const CorpusFile& file, const WordTable& table, int64_t longest, int threads, bool& interrupted);
+// Ids of the words of a file that `table` has with their id + 1; lines without any leave no
+// sentence, longer ones than `longest` are cut. Throws as count_words does.
+EncodedText encode_words(const CorpusFile& file, const WordTable& table, int64_t longest,
+                         int threads, bool& interrupted);
 
 }  // namespace seqcore

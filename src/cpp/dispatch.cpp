@@ -27,7 +27,8 @@ bool runs_here(const std::string& name) {
   __builtin_cpu_init();
   if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("fma");
   if (name == "avx512") return avx512;
 #ifdef SEQCORE_BF16
   if (name == "avx512_bf16") return avx512 && __builtin_cpu_supports("avx512bf16");
@@ -51,10 +52,12 @@ const Table& choose() {
     if (forced && *forced && known.back() != forced) continue;
     if (runs_here(variant.name)) best = variant.table;
     if (forced && *forced && !best)
-      throw std::runtime_error("SEQCORE_ISA: this CPU cannot run '" + std::string(forced) + "'; it can run " +
-                               joined(available()));
+      throw std::runtime_error("SEQCORE_ISA: this CPU cannot run '" + std::string(forced) +
+                               "'; it can run " + joined(available()));
   }
-  if (!best) throw std::runtime_error("SEQCORE_ISA: expected one of " + joined(known) + ", got '" + std::string(forced) + "'");
+  if (!best)
+    throw std::runtime_error("SEQCORE_ISA: expected one of " + joined(known) + ", got '" +
+                             std::string(forced) + "'");
   return *best;
 }
 

@@ -47,10 +47,13 @@ int quota() {
   std::ifstream v2("/sys/fs/cgroup/cpu.max");
   std::string limit;
   double period = 0;
-  if (v2 >> limit >> period && limit != "max" && period > 0) return std::max(1, int(std::stod(limit) / period + 0.5));
-  std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (v2 >> limit >> period && limit != "max" && period > 0)
+    return std::max(1, int(std::stod(limit) / period + 0.5));
+  std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+      v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
   double used = 0;
-  if (v1 >> used && v1_period >> period && used > 0 && period > 0) return std::max(1, int(used / period + 0.5));
+  if (v1 >> used && v1_period >> period && used > 0 && period > 0)
+    return std::max(1, int(used / period + 0.5));
   return 0;
 }
 
@@ -63,8 +66,9 @@ struct Defaults {
       char* end = nullptr;
       const long wanted = std::strtol(text, &end, 10);
       if (end == text || *end != 0 || wanted < 1 || wanted > 1024)
-        throw std::runtime_error("SEQCORE_NUM_THREADS: expected a number of threads from 1 to 1024, got '" + std::string(text) +
-                                 "'");
+        throw std::runtime_error(
+            "SEQCORE_NUM_THREADS: expected a number of threads from 1 to 1024, got '" +
+            std::string(text) + "'");
       count = int(wanted);
     }
   }
@@ -74,8 +78,8 @@ const Defaults& defaults() {
   return value;
 }
 
-// Guards every Exclusive for a moment, and wakes those who wait for one. A forked child makes a new one, since nobody may be left
-// to unlock the old one.
+// Guards every Exclusive for a moment, and wakes those who wait for one. A forked child makes a new
+// one, since nobody may be left to unlock the old one.
 struct Gate {
   std::mutex mutex;
   std::condition_variable changed;
@@ -93,15 +97,16 @@ void on_fork_in_child() {
 using Clock = std::chrono::steady_clock;
 using Time = Clock::duration;
 
-// Waits by spinning for a few microseconds, then by yielding, so that an oversubscribed machine goes on; the time spent yielding
-// is counted.
+// Waits by spinning for a few microseconds, then by yielding, so that an oversubscribed machine
+// goes on; the time spent yielding is counted.
 class Barrier {
  public:
   explicit Barrier(int size) : size_(size) {}
   void resize(int size) { size_.store(size, std::memory_order_relaxed); }
   void wait(bool counted = true) {
     const int round = round_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_.load(std::memory_order_relaxed)) {
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 ==
+        size_.load(std::memory_order_relaxed)) {
       arrived_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
       return;
@@ -126,12 +131,14 @@ class Barrier {
   std::atomic<Time::rep> yielded_{0};
 };
 
-// A thread whose CPU is busy with something else comes back after a time slice, milliseconds: long for a region of 0.1 ms, whose
-// other threads wait for it at the next barrier. After such a region short ones stay on one thread for a while, which doubles
-// as long as it happens again.
+// A thread whose CPU is busy with something else comes back after a time slice, milliseconds: long
+// for a region of 0.1 ms, whose other threads wait for it at the next barrier. After such a region
+// short ones stay on one thread for a while, which doubles as long as it happens again.
 class Crowd {
  public:
-  bool there() const { return Clock::now().time_since_epoch().count() < until_.load(std::memory_order_relaxed); }
+  bool there() const {
+    return Clock::now().time_since_epoch().count() < until_.load(std::memory_order_relaxed);
+  }
   void note(Time region, Time yielded_by_each) {
     if (yielded_by_each < kLate || 2 * yielded_by_each < region) {
       pause_.store(kFirstPause.count(), std::memory_order_relaxed);
@@ -143,7 +150,8 @@ class Crowd {
   }
 
  private:
-  static constexpr Time kLate = std::chrono::microseconds(300), kFirstPause = std::chrono::milliseconds(20),
+  static constexpr Time kLate = std::chrono::microseconds(300),
+                        kFirstPause = std::chrono::milliseconds(20),
                         kLastPause = std::chrono::seconds(1);
   std::atomic<Time::rep> until_{std::numeric_limits<Time::rep>::min()}, pause_{kFirstPause.count()};
 };
@@ -183,17 +191,20 @@ struct Region {
 };
 
 #ifdef _OPENMP
-// OpenMP's threads belong to the thread that called for them; it keeps as many as its last team had.
+// OpenMP's threads belong to the thread that called for them; it keeps as many as its last team
+// had.
 struct LastTeam {
   int size = 1;
-  int most = std::numeric_limits<int>::max();  // what could be had when more were asked for in vain, believed until `again`
+  int most = std::numeric_limits<int>::max();  // what could be had when more were asked for in
+                                               // vain, believed until `again`
   Clock::time_point again{};
 };
 thread_local LastTeam last_team;
 std::mutex teams_grow;  // a forked child makes no teams
 
 #if defined(__unix__) || defined(__APPLE__)
-// The stack of OpenMP's threads in bytes, 0 for the system's default: a number with B, K (the default), M or G behind it.
+// The stack of OpenMP's threads in bytes, 0 for the system's default: a number with B, K (the
+// default), M or G behind it.
 std::size_t stack_size() {
   const char* text = std::getenv("OMP_STACKSIZE");
   if (!text) text = std::getenv("GOMP_STACKSIZE");
@@ -202,11 +213,15 @@ std::size_t stack_size() {
   const unsigned long long number = std::strtoull(text, &end, 10);
   if (end == text) return 0;
   while (*end == ' ') ++end;
-  const int shift = *end == 'b' || *end == 'B' ? 0 : *end == 'm' || *end == 'M' ? 20 : *end == 'g' || *end == 'G' ? 30 : 10;
+  const int shift = *end == 'b' || *end == 'B'   ? 0
+                    : *end == 'm' || *end == 'M' ? 20
+                    : *end == 'g' || *end == 'G' ? 30
+                                                 : 10;
   return number > (~std::size_t(0) >> 1 >> shift) ? 0 : std::size_t(number) << shift;
 }
 
-// How many of `wanted` more threads the system would make now: they are made, all at once, and ended.
+// How many of `wanted` more threads the system would make now: they are made, all at once, and
+// ended.
 int threads_to_be_had(int wanted) {
   std::vector<pthread_t> made(static_cast<std::size_t>(wanted));
   pthread_attr_t attributes;
@@ -220,7 +235,9 @@ int threads_to_be_had(int wanted) {
       const std::lock_guard<std::mutex> until(*static_cast<std::mutex*>(there));
       return nullptr;
     };
-    while (count < wanted && pthread_create(&made[std::size_t(count)], &attributes, wait, &all_there) == 0) ++count;
+    while (count < wanted &&
+           pthread_create(&made[std::size_t(count)], &attributes, wait, &all_there) == 0)
+      ++count;
   }
   for (int n = 0; n < count; ++n) pthread_join(made[std::size_t(n)], nullptr);
   pthread_attr_destroy(&attributes);
@@ -233,7 +250,8 @@ int threads_to_be_had(int wanted) { return wanted; }
 // At most `threads`, as many as can be made: OpenMP would end the process for one that cannot.
 int team_that_can_be_had(int threads) {
   LastTeam& last = last_team;
-  // It also makes a few notes for each thread of another team, and ends the process without memory for them.
+  // It also makes a few notes for each thread of another team, and ends the process without memory
+  // for them.
   constexpr std::size_t kNotes = 1 << 16, kNotesOfEach = 1 << 11;
   void* notes = std::malloc(kNotes + kNotesOfEach * std::size_t(threads));
   std::free(notes);
@@ -290,7 +308,8 @@ bool Exclusive::enter() {
   while (!try_enter()) {
     {
       std::unique_lock<std::mutex> lock(gate->mutex);
-      gate->changed.wait_for(lock, std::chrono::milliseconds(50), [this] { return process_ != process; });
+      gate->changed.wait_for(lock, std::chrono::milliseconds(50),
+                             [this] { return process_ != process; });
     }
     if (poll_hook && poll_hook()) return false;
   }
@@ -311,7 +330,8 @@ bool Exclusive::is_mine() const {
 bool run(int threads, const std::function<void(const Team&)>& work) {
 #ifdef _OPENMP
   // libgomp's threads do not exist in a forked child, and it would wait for them.
-  // Held from the look at what can be had until the team is there, so that no two teams count on the same threads.
+  // Held from the look at what can be had until the team is there, so that no two teams count on
+  // the same threads.
   std::unique_lock<std::mutex> growing(teams_grow, std::defer_lock);
   if (threads > 1 && !forked && threads != last_team.size) {
     growing.lock();
@@ -328,14 +348,15 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
       if (omp_get_thread_num() == 0 && growing.owns_lock()) growing.unlock();
       region.barrier.resize(size);
       const FlushDenormals flush;
-      work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::rest, Region::interrupted, &region.stop,
-                &region.last_round});
+      work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::rest,
+                Region::interrupted, &region.stop, &region.last_round});
       // The end of the region waits for the last one too, but does not say how long.
       region.barrier.wait();
       if (omp_get_thread_num() == 0) size_of_team = size;
     }
     last_team.size = size_of_team;
-    if (size_of_team > 1) crowd.note(Clock::now() - region.begin, region.barrier.yielded() / (size_of_team - 1));
+    if (size_of_team > 1)
+      crowd.note(Clock::now() - region.begin, region.barrier.yielded() / (size_of_team - 1));
     return !region.stop;
   }
 #else
@@ -343,7 +364,8 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
 #endif
   Region region(1);
   const FlushDenormals flush;
-  work(Team{0, 1, &region, Region::wait, Region::rest, Region::interrupted, &region.stop, &region.last_round});
+  work(Team{0, 1, &region, Region::wait, Region::rest, Region::interrupted, &region.stop,
+            &region.last_round});
   return !region.stop;
 }
 

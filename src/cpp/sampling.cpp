@@ -17,8 +17,9 @@ constexpr uint32_t kStream = 0x53414D50u;
 
 // Draws 2g and 2g + 1 of a series.
 std::array<uint32_t, 4> pair_of_draws(const Draws& draws, uint64_t g) {
-  return philox({uint32_t(g), uint32_t(g >> 32) ^ uint32_t(draws.call >> 32), uint32_t(draws.call), kStream},
-                {uint32_t(draws.seed), uint32_t(draws.seed >> 32)});
+  return philox(
+      {uint32_t(g), uint32_t(g >> 32) ^ uint32_t(draws.call >> 32), uint32_t(draws.call), kStream},
+      {uint32_t(draws.seed), uint32_t(draws.seed >> 32)});
 }
 
 // The classes seen so far: open addressing, at most half full.
@@ -53,12 +54,13 @@ class Seen {
 
 constexpr Index kBetweenQuestions = Index(1) << 18;
 
-// The `count` classes that would come next, and the number of draws until the last of them; 0 if the user interrupted. Draws come
-// as a Poisson process of rate 1 brings them: class k first after an exponential time with mean 1 / p(k), whatever the others do,
-// so the earliest times are those of successive draws without replacement (Efraimidis & Spirakis 2006). In logarithms, since p
-// may be smaller than any number.
-double draw_by_waiting_times(const Distribution& from, const Draws& draws, Seen& seen, Index count, int64_t* out,
-                             const Team& team) {
+// The `count` classes that would come next, and the number of draws until the last of them; 0 if
+// the user interrupted. Draws come as a Poisson process of rate 1 brings them: class k first after
+// an exponential time with mean 1 / p(k), whatever the others do, so the earliest times are those
+// of successive draws without replacement (Efraimidis & Spirakis 2006). In logarithms, since p may
+// be smaller than any number.
+double draw_by_waiting_times(const Distribution& from, const Draws& draws, Seen& seen, Index count,
+                             int64_t* out, const Team& team) {
   using Arrival = std::pair<double, int64_t>;  // log of the time, class
   std::vector<Arrival> first;                  // a heap of the earliest so far
   for (Index k = 0; k < from.classes(); ++k) {
@@ -84,13 +86,15 @@ double draw_by_waiting_times(const Distribution& from, const Draws& draws, Seen&
 
 }  // namespace
 
-AliasTable::AliasTable(const double* weights, Index n) : slots(size_t(n)), probability(weights, weights + n) {
+AliasTable::AliasTable(const double* weights, Index n)
+    : slots(size_t(n)), probability(weights, weights + n) {
   // The largest first, so that no sum overflows.
   const double largest = *std::max_element(weights, weights + n);
   double total = 0;
   for (double& p : probability) total += p /= largest;
   for (double& p : probability) p /= total;
-  for (Index k = 0; k < n; ++k) log_probability.push_back(std::log(weights[k]) - std::log(largest) - std::log(total));
+  for (Index k = 0; k < n; ++k)
+    log_probability.push_back(std::log(weights[k]) - std::log(largest) - std::log(total));
   // Share of each slot that its own number keeps; 1 is a full slot.
   std::vector<double> share(probability);
   std::vector<int32_t> small, large;
@@ -104,7 +108,8 @@ AliasTable::AliasTable(const double* weights, Index n) : slots(size_t(n)), proba
     small.pop_back();
     const auto threshold = std::llround(share[size_t(less)] * 4294967296.0);
     // However rare, what has a weight can be drawn.
-    slots[size_t(less)] = {uint32_t(std::clamp(threshold, share[size_t(less)] > 0 ? 1ll : 0ll, 0xFFFFFFFFll)), more};
+    slots[size_t(less)] = {
+        uint32_t(std::clamp(threshold, share[size_t(less)] > 0 ? 1ll : 0ll, 0xFFFFFFFFll)), more};
     share[size_t(more)] -= 1 - share[size_t(less)];
     if (share[size_t(more)] < 1) {
       large.pop_back();
@@ -163,7 +168,8 @@ int64_t Distribution::draw(uint32_t high, uint32_t low) const {
   }
 }
 
-void draw_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team) {
+void draw_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out,
+                  const Team& team) {
   const Range pairs = share((count + 1) / 2, team);
   for (Index g = pairs.begin; g < pairs.end; ++g) {
     const auto bits = pair_of_draws(draws, uint64_t(g));
@@ -172,7 +178,8 @@ void draw_classes(const Distribution& from, const Draws& draws, Index count, int
   }
 }
 
-double draw_different_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team) {
+double draw_different_classes(const Distribution& from, const Draws& draws, Index count,
+                              int64_t* out, const Team& team) {
   constexpr Index kMostRepetitions = Index(1) << 20;  // one after another: about 20 ms
   Seen seen(count);
   Index filled = 0, tries = 0, last_new = 0;
@@ -186,7 +193,8 @@ double draw_different_classes(const Distribution& from, const Draws& draws, Inde
     }
     if (tries % kBetweenQuestions == 0 && team.interrupted(team.context)) return 0;
     if (tries - last_new > kMostRepetitions) {
-      const double more = draw_by_waiting_times(from, draws, seen, count - filled, out + filled, team);
+      const double more =
+          draw_by_waiting_times(from, draws, seen, count - filled, out + filled, team);
       return more ? double(tries) + more : 0;
     }
   }
@@ -197,10 +205,12 @@ double expected_count(const Distribution& from, Index k, Index count, double tri
   const double p = from.probability(k);
   if (!unique) return p * double(count);
   constexpr double kSmallest = std::numeric_limits<double>::min();
-  // Below that p is a denormal number, which is flushed, or none at all: then 1 - (1 - p)^tries = 1 - e^(-p · tries).
+  // Below that p is a denormal number, which is flushed, or none at all: then 1 - (1 - p)^tries = 1
+  // - e^(-p · tries).
   if (p >= kSmallest) return -std::expm1(tries * std::log1p(-p));
   const double log_p = from.log_probability(k);
-  return std::isinf(log_p) ? 0 : std::max(-std::expm1(-std::exp(log_p + std::log(tries))), kSmallest);
+  return std::isinf(log_p) ? 0
+                           : std::max(-std::expm1(-std::exp(log_p + std::log(tries))), kSmallest);
 }
 
 }  // namespace seqcore

@@ -1,5 +1,5 @@
-// Counter-based random numbers, and the distributions that sampled losses draw their classes from. Element i of a stream
-// depends on its key and i alone, whatever thread draws it.
+// Counter-based random numbers, and the distributions that sampled losses draw their classes from.
+// Element i of a stream depends on its key and i alone, whatever thread draws it.
 #pragma once
 
 #include <array>
@@ -11,10 +11,12 @@
 namespace seqcore {
 
 // Philox-4x32 with ten rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
-inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter,
+                                      std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t a = uint64_t(0xD2511F53u) * counter[0], b = uint64_t(0xCD9E8D57u) * counter[2];
-    counter = {uint32_t(b >> 32) ^ counter[1] ^ key[0], uint32_t(b), uint32_t(a >> 32) ^ counter[3] ^ key[1], uint32_t(a)};
+    counter = {uint32_t(b >> 32) ^ counter[1] ^ key[0], uint32_t(b),
+               uint32_t(a >> 32) ^ counter[3] ^ key[1], uint32_t(a)};
     key[0] += 0x9E3779B9u;
     key[1] += 0xBB67AE85u;
   }
@@ -29,11 +31,12 @@ inline uint64_t scaled(uint64_t x, uint64_t n, uint32_t* fraction = nullptr) {
   return uint64_t(product >> 64);
 }
 
-// Draws k with probability weights[k] / Σ weights in constant time (Walker 1977, built as in Vose 1991): a slot is chosen
-// uniformly, and then its own number or the other one that shares the slot.
+// Draws k with probability weights[k] / Σ weights in constant time (Walker 1977, built as in Vose
+// 1991): a slot is chosen uniformly, and then its own number or the other one that shares the slot.
 struct AliasTable {
   std::vector<AliasSlot> slots;
-  std::vector<double> probability, log_probability;  // the second also of what the first has no number for, like e^-1000
+  std::vector<double> probability,
+      log_probability;  // the second also of what the first has no number for, like e^-1000
 
   // weights: n >= 1 finite numbers >= 0, not all 0.
   AliasTable(const double* weights, Index n);
@@ -77,14 +80,17 @@ struct Draws {
 };
 
 // Fills out[0...count) with independent classes.
-void draw_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team);
-// Fills out with different classes: drawn one after another, repetitions left out. Returns the number of draws, or 0 if the
-// user interrupted. `count` may not exceed from.reachable(). Where repetitions no longer end, the rest is drawn by its waiting
-// times, and the number of draws is the one that these stand for.
-double draw_different_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out, const Team& team);
+void draw_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out,
+                  const Team& team);
+// Fills out with different classes: drawn one after another, repetitions left out. Returns the
+// number of draws, or 0 if the user interrupted. `count` may not exceed from.reachable(). Where
+// repetitions no longer end, the rest is drawn by its waiting times, and the number of draws is the
+// one that these stand for.
+double draw_different_classes(const Distribution& from, const Draws& draws, Index count,
+                              int64_t* out, const Team& team);
 
-// How often class k is expected among the `count` classes that took `tries` draws: p · count, or the probability
-// 1 - (1 - p)^tries that it is among different ones.
+// How often class k is expected among the `count` classes that took `tries` draws: p · count, or
+// the probability 1 - (1 - p)^tries that it is among different ones.
 double expected_count(const Distribution& from, Index k, Index count, double tries, bool unique);
 
 }  // namespace seqcore

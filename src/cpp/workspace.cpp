@@ -19,7 +19,8 @@
 namespace seqcore {
 namespace {
 
-constexpr std::size_t kSmallest = 256, kHugePage = std::size_t(2) << 20, kMostHeld = std::size_t(1) << 30;
+constexpr std::size_t kSmallest = 256, kHugePage = std::size_t(2) << 20,
+                      kMostHeld = std::size_t(1) << 30;
 
 constexpr std::size_t kMostBytes = std::size_t(1) << 47;  // what a process can address
 
@@ -28,8 +29,10 @@ std::size_t machine_memory() {
   std::size_t bytes = kMostBytes;
 #if defined(__linux__)
   struct sysinfo info;
-  if (!sysinfo(&info)) bytes = std::min(bytes, (std::size_t(info.totalram) + info.totalswap) * info.mem_unit);
-  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+  if (!sysinfo(&info))
+    bytes = std::min(bytes, (std::size_t(info.totalram) + info.totalswap) * info.mem_unit);
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
     std::size_t limit;
     if (std::ifstream(path) >> limit) bytes = std::min(bytes, limit);  // not where it says "max"
   }
@@ -68,8 +71,8 @@ class Pool {
 #endif
     return block;
   }
-  // Keeps a block. Where there are too many, those that waited longest go first: what a program does now must not be slow
-  // because of what it did before.
+  // Keeps a block. Where there are too many, those that waited longest go first: what a program
+  // does now must not be slow because of what it did before.
   void give(void* block, std::size_t size) {
     const std::lock_guard<std::mutex> lock(mutex_);
     try {
@@ -82,7 +85,8 @@ class Pool {
     while (held_ > kMostHeld) {
       auto oldest = free_.end();
       for (auto one = free_.begin(); one != free_.end(); ++one)
-        if (!one->second.empty() && (oldest == free_.end() || one->second.front().since < oldest->second.front().since))
+        if (!one->second.empty() &&
+            (oldest == free_.end() || one->second.front().since < oldest->second.front().since))
           oldest = one;
       std::free(oldest->second.front().memory);
       oldest->second.pop_front();
@@ -105,7 +109,8 @@ class Pool {
   std::uint64_t clock_ = 0;
 };
 
-// Never destroyed: arrays may outlive the module. A forked child starts a new one, whose lock nobody holds.
+// Never destroyed: arrays may outlive the module. A forked child starts a new one, whose lock
+// nobody holds.
 Pool* pool = new Pool;
 
 }  // namespace
@@ -116,7 +121,8 @@ std::ptrdiff_t product(const std::ptrdiff_t* begin, const std::ptrdiff_t* end, s
   // Zeros are left out: NumPy makes no array of 2^62 x 0 x 2^62 either.
   for (const auto* size = begin; size != end && fits; ++size) {
     if (*size)
-      fits = !__builtin_mul_overflow(count, *size, &count) && std::size_t(count) <= kMostBytes / item;
+      fits =
+          !__builtin_mul_overflow(count, *size, &count) && std::size_t(count) <= kMostBytes / item;
     else
       empty = true;
   }
@@ -134,9 +140,11 @@ void require_memory(std::size_t bytes) {
 std::shared_ptr<void> borrow(std::size_t bytes) {
   require_memory(bytes);
 #if defined(__SANITIZE_ADDRESS__)
-  // Memory of its own, of exactly this size: AddressSanitizer then finds what is read or written beyond it or later.
+  // Memory of its own, of exactly this size: AddressSanitizer then finds what is read or written
+  // beyond it or later.
   void* own = nullptr;
-  if (posix_memalign(&own, 64, std::max<std::size_t>(bytes, 1))) throw OutOfMemory(std::to_string(bytes) + " bytes");
+  if (posix_memalign(&own, 64, std::max<std::size_t>(bytes, 1)))
+    throw OutOfMemory(std::to_string(bytes) + " bytes");
   return std::shared_ptr<void>(own, std::free);
 #endif
   const std::size_t size = size_class(bytes);

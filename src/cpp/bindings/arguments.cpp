@@ -28,8 +28,12 @@ std::string short_repr(PyObject* value) {
 }
 
 // Classes of NumPy's scalars.
-PyObject* numpy_class(const char* name) { return py::object(py::module_::import("numpy").attr(name)).release().ptr(); }
-bool is_instance(PyObject* value, PyObject* of) { return PyType_IsSubtype(Py_TYPE(value), reinterpret_cast<PyTypeObject*>(of)); }
+PyObject* numpy_class(const char* name) {
+  return py::object(py::module_::import("numpy").attr(name)).release().ptr();
+}
+bool is_instance(PyObject* value, PyObject* of) {
+  return PyType_IsSubtype(Py_TYPE(value), reinterpret_cast<PyTypeObject*>(of));
+}
 bool is_integer(PyObject* value) {
   if (PyBool_Check(value)) return false;
   if (PyLong_Check(value)) return true;
@@ -42,7 +46,8 @@ bool is_integer(PyObject* value) {
 
 std::string describe(const Shape& shape) {
   std::string text = "(";
-  for (int i = 0; i < shape.rank(); ++i) text += (i ? ", " : "") + (shape[i] < 0 ? std::string("any") : std::to_string(shape[i]));
+  for (int i = 0; i < shape.rank(); ++i)
+    text += (i ? ", " : "") + (shape[i] < 0 ? std::string("any") : std::to_string(shape[i]));
   return text + (shape.rank() == 1 ? ",)" : ")");
 }
 
@@ -53,18 +58,19 @@ std::string describe(py::handle value) {
     const auto type = py::reinterpret_steal<py::object>(PyObject_Str(array->descr));
     const char* name = type ? PyUnicode_AsUTF8(type.ptr()) : nullptr;
     if (!name) PyErr_Clear();
-    return std::string(name ? name : "an array") + " of shape " + describe(Shape(array->dimensions, array->nd));
+    return std::string(name ? name : "an array") + " of shape " +
+           describe(Shape(array->dimensions, array->nd));
   }
-  if (object == Py_None || PyBool_Check(object) || PyLong_CheckExact(object) || PyFloat_CheckExact(object) ||
-      PyUnicode_CheckExact(object))
+  if (object == Py_None || PyBool_Check(object) || PyLong_CheckExact(object) ||
+      PyFloat_CheckExact(object) || PyUnicode_CheckExact(object))
     return short_repr(object);
   const char* name = std::strrchr(Py_TYPE(object)->tp_name, '.');
   return name ? name + 1 : Py_TYPE(object)->tp_name;
 }
 
 std::string quoted(const std::string& text) {
-  const auto object =
-      py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(text.data(), Index(text.size()), "backslashreplace"));
+  const auto object = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(text.data(), Index(text.size()), "backslashreplace"));
   if (object) return short_repr(object.ptr());
   PyErr_Clear();
   return "a string";
@@ -92,10 +98,12 @@ void fail_type(Name name, const std::string& expected, py::handle value) {
 
 void require_range(Name name, Index value, Index low, Index high) {
   if (value < low || value > high)
-    fail(name, "an integer from " + std::to_string(low) + " to " + std::to_string(high), std::to_string(value));
+    fail(name, "an integer from " + std::to_string(low) + " to " + std::to_string(high),
+         std::to_string(value));
 }
 
-// Arrays ---------------------------------------------------------------------------------------------------------------------
+// Arrays
+// ---------------------------------------------------------------------------------------------------------------------
 
 Index Array::size() const {
   Index size = 1;
@@ -103,7 +111,9 @@ Index Array::size() const {
   return size;
 }
 
-void Array::refuse_type(const char* wanted) const { fail_type(name_, std::string("an array of ") + wanted, array_); }
+void Array::refuse_type(const char* wanted) const {
+  fail_type(name_, std::string("an array of ") + wanted, array_);
+}
 
 void Array::require_shape(const Shape& wanted) const {
   const Index* sizes = proxy()->dimensions;
@@ -131,7 +141,8 @@ const void* Array::aligned_copy(Index item_size) const {
 }
 
 Extent Array::extent(bool written) const {
-  const char *begin = proxy()->data, *end = begin + py::reinterpret_borrow<py::dtype>(proxy()->descr).itemsize();
+  const char *begin = proxy()->data,
+             *end = begin + py::reinterpret_borrow<py::dtype>(proxy()->descr).itemsize();
   for (Index i = 0; i < rank(); ++i) {
     if (!shape(i)) return {begin, begin, name_, written};
     const Index reach = (shape(i) - 1) * proxy()->strides[i];
@@ -141,14 +152,18 @@ Extent Array::extent(bool written) const {
 }
 
 void require_apart(std::vector<Extent> extents) {
-  extents.erase(std::remove_if(extents.begin(), extents.end(), [](const Extent& e) { return e.begin >= e.end; }), extents.end());
-  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
+  extents.erase(std::remove_if(extents.begin(), extents.end(),
+                               [](const Extent& e) { return e.begin >= e.end; }),
+                extents.end());
+  std::sort(extents.begin(), extents.end(),
+            [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
   const Extent *last = nullptr, *last_written = nullptr;  // those that reach furthest so far
   for (const Extent& extent : extents) {
     const Extent* other = extent.written ? last : last_written;
     if (other && extent.begin < other->end) {
       const bool second = extent.written;
-      const Name &written = second ? extent.name : other->name, &shared = second ? other->name : extent.name;
+      const Name &written = second ? extent.name : other->name,
+                 &shared = second ? other->name : extent.name;
       fail(written, "memory that no other array of the call shares", "memory of " + shared.str());
     }
     if (!last || extent.end > last->end) last = &extent;
@@ -156,7 +171,8 @@ void require_apart(std::vector<Extent> extents) {
   }
 }
 
-// Numbers and names ----------------------------------------------------------------------------------------------------------
+// Numbers and names
+// ----------------------------------------------------------------------------------------------------------
 
 int64_t load_integer(Name name, PyObject* value, int64_t low, int64_t high) {
   if (!is_integer(value)) fail_type(name, "an integer", value);
@@ -165,7 +181,8 @@ int64_t load_integer(Name name, PyObject* value, int64_t low, int64_t high) {
   const long long result = number ? PyLong_AsLongLongAndOverflow(number.ptr(), &overflow) : -1;
   if (!number || (result == -1 && PyErr_Occurred())) throw py::error_already_set();
   if (overflow || result < low || result > high)
-    fail(name, "an integer from " + std::to_string(low) + " to " + std::to_string(high), describe(number));
+    fail(name, "an integer from " + std::to_string(low) + " to " + std::to_string(high),
+         describe(number));
   return result;
 }
 
@@ -184,7 +201,8 @@ uint64_t load_unsigned(Name name, PyObject* value) {
 double load_number(Name name, PyObject* value) {
   if (PyFloat_CheckExact(value)) return PyFloat_AS_DOUBLE(value);
   static PyObject* const floating = numpy_class("floating");
-  if (!PyFloat_Check(value) && !is_integer(value) && !is_instance(value, floating)) fail_type(name, "a number", value);
+  if (!PyFloat_Check(value) && !is_integer(value) && !is_instance(value, floating))
+    fail_type(name, "a number", value);
   const double result = PyFloat_AsDouble(value);
   if (result == -1 && PyErr_Occurred()) {
     PyErr_Clear();
@@ -241,7 +259,8 @@ int choose(Name name, PyObject* value, const Word* words, int count) {
   for (int i = 0; i < count; ++i)
     if (!std::strcmp(text, words[i].text)) return words[i].value;
   std::string all;
-  for (int i = 0; i < count; ++i) all += (i == 0 ? "'" : i + 1 < count ? ", '" : " or '") + std::string(words[i].text) + "'";
+  for (int i = 0; i < count; ++i)
+    all += (i == 0 ? "'" : i + 1 < count ? ", '" : " or '") + std::string(words[i].text) + "'";
   fail(name, all, describe(value));
 }
 
@@ -254,7 +273,9 @@ const Word kActivations[] = {{"linear", int(Activation::kLinear)},
 
 }  // namespace
 
-Activation Loader<Activation>::load(Name name, PyObject* value) { return Activation(choose(name, value, kActivations, 5)); }
+Activation Loader<Activation>::load(Name name, PyObject* value) {
+  return Activation(choose(name, value, kActivations, 5));
+}
 OutputActivation Loader<OutputActivation>::load(Name name, PyObject* value) {
   return {Activation(choose(name, value, kActivations, 6))};
 }
@@ -266,11 +287,13 @@ Cell Loader<Cell>::load(Name name, PyObject* value) {
   return Cell(choose(name, value, kCells, int(std::size(kCells))));
 }
 DType Loader<DType>::load(Name name, PyObject* value) {
-  static const Word kTypes[] = {{"float32", int(DType::kFloat32)}, {"float64", int(DType::kFloat64)}};
+  static const Word kTypes[] = {{"float32", int(DType::kFloat32)},
+                                {"float64", int(DType::kFloat64)}};
   return DType(choose(name, value, kTypes, 2));
 }
 
-// Lists ----------------------------------------------------------------------------------------------------------------------
+// Lists
+// ----------------------------------------------------------------------------------------------------------------------
 
 Arrays Loader<Arrays>::load(Name name, PyObject* value) {
   const Items items(name, value, "a list or tuple of arrays");
@@ -283,16 +306,19 @@ Arrays Loader<Arrays>::load(Name name, PyObject* value) {
 Shape Loader<Shape>::load(Name name, PyObject* value) {
   constexpr Index kMost = 32;
   const Items items(name, value, "a tuple of sizes");
-  if (items.size() > kMost) fail(name, "at most " + std::to_string(kMost) + " sizes", std::to_string(items.size()));
+  if (items.size() > kMost)
+    fail(name, "at most " + std::to_string(kMost) + " sizes", std::to_string(items.size()));
   Shape shape;
-  for (Index i = 0; i < items.size(); ++i) shape.push_back(load_integer(Name(name.text, i), items[i].ptr(), 0, INT64_MAX));
+  for (Index i = 0; i < items.size(); ++i)
+    shape.push_back(load_integer(Name(name.text, i), items[i].ptr(), 0, INT64_MAX));
   return shape;
 }
 
 std::vector<bool> Loader<std::vector<bool>>::load(Name name, PyObject* value) {
   const Items items(name, value, "a list or tuple of True or False");
   std::vector<bool> flags;
-  for (Index i = 0; i < items.size(); ++i) flags.push_back(load_bool(Name(name.text, i), items[i].ptr()));
+  for (Index i = 0; i < items.size(); ++i)
+    flags.push_back(load_bool(Name(name.text, i), items[i].ptr()));
   return flags;
 }
 

@@ -1,5 +1,6 @@
-// What a binding may ask of an argument: each type that a bound function takes has a Loader here, which accepts exactly that or
-// throws one line "name: expected X, got Y". Nothing is converted, so no pointer outlives the object it came from.
+// What a binding may ask of an argument: each type that a bound function takes has a Loader here,
+// which accepts exactly that or throws one line "name: expected X, got Y". Nothing is converted, so
+// no pointer outlives the object it came from.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -53,15 +54,18 @@ struct Name {
   const char* text;
   Index item = -1;
   Name(const char* name, Index index = -1) : text(name), item(index) {}
-  std::string str() const { return item < 0 ? std::string(text) : std::string(text) + "[" + std::to_string(item) + "]"; }
+  std::string str() const {
+    return item < 0 ? std::string(text) : std::string(text) + "[" + std::to_string(item) + "]";
+  }
 };
 
 std::string describe(const Shape& shape);
 std::string describe(py::handle value);
 // `text` in quotes, on one line, cut where it is long.
 std::string quoted(const std::string& text);
-[[noreturn]] void fail(Name name, const std::string& expected, const std::string& came);       // ValueError
-[[noreturn]] void fail_type(Name name, const std::string& expected, py::handle value);         // TypeError
+[[noreturn]] void fail(Name name, const std::string& expected,
+                       const std::string& came);       // ValueError
+[[noreturn]] void fail_type(Name name, const std::string& expected, py::handle value);  // TypeError
 // Throws ValueError unless low <= value <= high.
 void require_range(Name name, Index value, Index low, Index high);
 
@@ -100,10 +104,12 @@ struct Extent {
 // Throws ValueError if memory that is written belongs to two of them.
 void require_apart(std::vector<Extent> extents);
 
-// An array, held for as long as this lives. Its type, shape and order are checked where its memory is asked for.
+// An array, held for as long as this lives. Its type, shape and order are checked where its memory
+// is asked for.
 class Array {
  public:
-  Array(Name name, PyObject* value) : name_(name), array_(py::reinterpret_borrow<py::object>(value)) {
+  Array(Name name, PyObject* value)
+      : name_(name), array_(py::reinterpret_borrow<py::object>(value)) {
     if (!is_array(value)) fail_type(name, "an array", value);
   }
 
@@ -116,9 +122,11 @@ class Array {
   template <class T>
   bool holds() const {
     PyObject* descr = proxy()->descr;
-    return descr == descriptor<T>() || py::detail::npy_api::get().PyArray_EquivTypes_(descr, descriptor<T>());
+    return descr == descriptor<T>() ||
+           py::detail::npy_api::get().PyArray_EquivTypes_(descr, descriptor<T>());
   }
-  // The elements of a C-contiguous array of exactly this type and shape; of a misaligned one a copy that lives as long as this.
+  // The elements of a C-contiguous array of exactly this type and shape; of a misaligned one a copy
+  // that lives as long as this.
   template <class T>
   const T* read(const Shape& shape) const {
     const T* data = checked<T>(shape);
@@ -129,7 +137,8 @@ class Array {
   template <class T>
   T* write(const Shape& shape) const {
     const T* data = checked<T>(shape);
-    if (!(proxy()->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_)) fail(name_, "a writeable array", "a read-only array");
+    if (!(proxy()->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_))
+      fail(name_, "a writeable array", "a read-only array");
     return const_cast<T*>(data);
   }
   // A (B, S, features) array whose features are contiguous; batch and step strides are free.
@@ -139,7 +148,8 @@ class Array {
     require_shape(shape);
     require_features(sizeof(T));
     const Index* strides = proxy()->strides;
-    return {reinterpret_cast<const T*>(proxy()->data), strides[0] / Index(sizeof(T)), strides[1] / Index(sizeof(T))};
+    return {reinterpret_cast<const T*>(proxy()->data), strides[0] / Index(sizeof(T)),
+            strides[1] / Index(sizeof(T))};
   }
   // Where its elements lie, for require_apart.
   Extent extent(bool written) const;
@@ -189,11 +199,14 @@ class Items {
     if (size() != count) fail(name_, std::to_string(count) + " " + items, std::to_string(size()));
   }
   py::object operator[](Index i) const {
-    if (i >= size()) fail(name_, "more than " + std::to_string(i) + " items", std::to_string(size()));
+    if (i >= size())
+      fail(name_, "more than " + std::to_string(i) + " items", std::to_string(size()));
     return py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items_.ptr(), i));
   }
   // Item i as an array, or None, in errors called `name` or by its number.
-  Array array(Index i, const char* name = nullptr) const { return {item_name(i, name), (*this)[i].ptr()}; }
+  Array array(Index i, const char* name = nullptr) const {
+    return {item_name(i, name), (*this)[i].ptr()};
+  }
   OptionalArray optional_array(Index i, const char* name = nullptr) const {
     const py::object item = (*this)[i];
     return item.is_none() ? OptionalArray() : OptionalArray(Array(item_name(i, name), item.ptr()));
@@ -205,7 +218,9 @@ class Items {
   }
 
  private:
-  Name item_name(Index i, const char* name) const { return name ? Name(name) : Name(name_.text, i); }
+  Name item_name(Index i, const char* name) const {
+    return name ? Name(name) : Name(name_.text, i);
+  }
 
   Name name_;
   py::object items_;
@@ -246,15 +261,21 @@ const char* load_text(Name name, PyObject* value);
 
 template <>
 struct Loader<Index> {
-  static Index load(Name name, PyObject* value) { return load_integer(name, value, INT64_MIN, INT64_MAX); }
+  static Index load(Name name, PyObject* value) {
+    return load_integer(name, value, INT64_MIN, INT64_MAX);
+  }
 };
 template <>
 struct Loader<int> {
-  static int load(Name name, PyObject* value) { return int(load_integer(name, value, INT32_MIN, INT32_MAX)); }
+  static int load(Name name, PyObject* value) {
+    return int(load_integer(name, value, INT32_MIN, INT32_MAX));
+  }
 };
 template <>
 struct Loader<uint32_t> {
-  static uint32_t load(Name name, PyObject* value) { return uint32_t(load_integer(name, value, 0, UINT32_MAX)); }
+  static uint32_t load(Name name, PyObject* value) {
+    return uint32_t(load_integer(name, value, 0, UINT32_MAX));
+  }
 };
 template <>
 struct Loader<uint64_t> {
@@ -294,7 +315,9 @@ struct Loader<DType> {
 };
 template <>
 struct Loader<Anything> {
-  static Anything load(Name name, PyObject* value) { return {name, py::reinterpret_borrow<py::object>(value)}; }
+  static Anything load(Name name, PyObject* value) {
+    return {name, py::reinterpret_borrow<py::object>(value)};
+  }
 };
 template <>
 struct Loader<Array> {

@@ -1,7 +1,8 @@
-// Functions and classes of the module. A signature is written once, as Python shows it: "softmax(x)",
-// "dropout_mask(shape, rate, seed, stream, call, dtype='float32')". What each argument may be follows from the type of the C++
-// parameter in the same place (arguments.h). A call costs a fraction of a microsecond: arguments come as an array
-// (METH_FASTCALL), each is looked at once, and no other overload is tried.
+// Functions and classes of the module. A signature is written once, as Python shows it:
+// "softmax(x)", "dropout_mask(shape, rate, seed, stream, call, dtype='float32')". What each
+// argument may be follows from the type of the C++ parameter in the same place (arguments.h). A
+// call costs a fraction of a microsecond: arguments come as an array (METH_FASTCALL), each is
+// looked at once, and no other overload is tried.
 #pragma once
 
 #include <memory>
@@ -21,7 +22,8 @@ class Signature {
   const char* name() const { return name_.c_str(); }
   const char* doc() const { return doc_.c_str(); }
   const char* parameter(size_t i) const { return parameters_[i].name.c_str(); }
-  // Puts the arguments of a call in the order of the parameters, defaults included; the references are borrowed.
+  // Puts the arguments of a call in the order of the parameters, defaults included; the references
+  // are borrowed.
   void arrange(PyObject* const* args, Py_ssize_t count, PyObject* names, PyObject** values) const;
   // Sets Python's error for the C++ exception that is being handled.
   void set_error() const noexcept;
@@ -36,7 +38,8 @@ class Signature {
   size_t positional_ = 0;
 };
 
-// Objects of a Python class that holds a C. None exists without one: the class makes both in __new__.
+// Objects of a Python class that holds a C. None exists without one: the class makes both in
+// __new__.
 template <class C>
 struct Object {
   PyObject_HEAD std::shared_ptr<C> value;
@@ -69,7 +72,9 @@ struct Loader<C&> {
 };
 template <class C>
 struct Loader<C*> {
-  static C* load(Name name, PyObject* value) { return value == Py_None ? nullptr : &Loader<C&>::load(name, value); }
+  static C* load(Name name, PyObject* value) {
+    return value == Py_None ? nullptr : &Loader<C&>::load(name, value);
+  }
 };
 
 inline PyObject* to_python(py::object&& value) { return value.release().ptr(); }
@@ -82,7 +87,8 @@ PyObject* to_python(std::shared_ptr<C>&& value) {
   return make_object(std::move(value)).release().ptr();
 }
 
-// What a parameter A is loaded as: itself without const and &, or a reference to one of our classes.
+// What a parameter A is loaded as: itself without const and &, or a reference to one of our
+// classes.
 template <class T, class = void>
 struct HasLoader : std::false_type {};
 template <class T>
@@ -103,7 +109,8 @@ struct Parameters {
   }
   // Arranges and checks the arguments and calls f with them.
   template <class F>
-  static PyObject* call(const Signature& signature, PyObject* const* args, Py_ssize_t count, PyObject* names, F f) noexcept {
+  static PyObject* call(const Signature& signature, PyObject* const* args, Py_ssize_t count,
+                        PyObject* names, F f) noexcept {
     try {
       PyObject* values[kCount + 1];
       signature.arrange(args, count, names, values);
@@ -127,7 +134,8 @@ struct Bound;
 template <class R, class... A, R (*F)(A...)>
 struct Bound<F> : Parameters<A...> {
   static inline const Signature* signature = nullptr;
-  static PyObject* vector_call(PyObject*, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  static PyObject* vector_call(PyObject*, PyObject* const* args, Py_ssize_t count,
+                               PyObject* names) {
     return Bound::call(*signature, args, count, names, F);
   }
 };
@@ -135,9 +143,11 @@ template <class C, class R, class... A, R (C::*F)(A...)>
 struct Bound<F> : Parameters<A...> {
   using Class = C;
   static inline const Signature* signature = nullptr;
-  static PyObject* vector_call(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  static PyObject* vector_call(PyObject* self, PyObject* const* args, Py_ssize_t count,
+                               PyObject* names) {
     const std::shared_ptr<C>& value = value_of<C>(self);
-    return Bound::call(*signature, args, count, names, [&](auto&... loaded) -> R { return ((*value).*F)(loaded...); });
+    return Bound::call(*signature, args, count, names,
+                       [&](auto&... loaded) -> R { return ((*value).*F)(loaded...); });
   }
 };
 
@@ -146,7 +156,8 @@ void add_function(py::module_& m, const Signature& signature, VectorCall call);
 void add_method(PyTypeObject* type, const Signature& signature, VectorCall call);
 // Calls `call` with the arguments that __new__ gets.
 PyObject* call_with_tuple(VectorCall call, PyObject* args, PyObject* keywords);
-PyTypeObject* make_class(py::module_& m, const char* name, const char* doc, int size, newfunc make, destructor destroy);
+PyTypeObject* make_class(py::module_& m, const char* name, const char* doc, int size, newfunc make,
+                         destructor destroy);
 
 // define<&f>(m, "f(x, n=1)"): the function f of the module.
 template <auto F>
@@ -155,7 +166,8 @@ void define(py::module_& m, const char* signature) {
   add_function(m, *Bound<F>::signature, Bound<F>::vector_call);
 }
 
-// Class<C>(m, "C") has no constructor; Class<C, &f>(m, "C(x)") is made by f, which returns a shared_ptr<C>.
+// Class<C>(m, "C") has no constructor; Class<C, &f>(m, "C(x)") is made by f, which returns a
+// shared_ptr<C>.
 template <class C, auto kMake = nullptr>
 class Class {
  public:
@@ -164,8 +176,8 @@ class Class {
       class_of<C> = make_class(m, signature, nullptr, sizeof(Object<C>), nullptr, destroy);
     } else {
       Bound<kMake>::signature = new Signature(signature, false, Bound<kMake>::kCount);
-      class_of<C> =
-          make_class(m, Bound<kMake>::signature->name(), Bound<kMake>::signature->doc(), sizeof(Object<C>), make, destroy);
+      class_of<C> = make_class(m, Bound<kMake>::signature->name(), Bound<kMake>::signature->doc(),
+                               sizeof(Object<C>), make, destroy);
     }
   }
   template <auto F>
@@ -177,9 +189,11 @@ class Class {
   // F(): a property that cannot be set.
   template <Index (C::*F)() const>
   Class& property(const char* name) {
-    static PyGetSetDef definition{name, [](PyObject* self, void*) { return to_python((value_of<C>(self).get()->*F)()); }, nullptr,
-                                  nullptr, nullptr};
-    const auto descriptor = py::reinterpret_steal<py::object>(PyDescr_NewGetSet(class_of<C>, &definition));
+    static PyGetSetDef definition{
+        name, [](PyObject* self, void*) { return to_python((value_of<C>(self).get()->*F)()); },
+        nullptr, nullptr, nullptr};
+    const auto descriptor =
+        py::reinterpret_steal<py::object>(PyDescr_NewGetSet(class_of<C>, &definition));
     py::handle(reinterpret_cast<PyObject*>(class_of<C>)).attr(name) = descriptor;
     return *this;
   }

@@ -7,17 +7,18 @@
 
 namespace seqcore {
 
-py::object array_on(std::shared_ptr<void> owner, PyObject* descriptor, void* data, const Shape& shape, const Shape& strides,
-                    Index item_size, bool writeable) {
+py::object array_on(std::shared_ptr<void> owner, PyObject* descriptor, void* data,
+                    const Shape& shape, const Shape& strides, Index item_size, bool writeable) {
   const auto& api = py::detail::npy_api::get();
   Shape bytes;
   for (const Index stride : strides) bytes.push_back(stride * item_size);
   py::object base = make_object(std::static_pointer_cast<Memory>(std::move(owner)));
   Py_INCREF(descriptor);  // NewFromDescr takes it over
-  const auto array = py::reinterpret_steal<py::object>(
-      api.PyArray_NewFromDescr_(api.PyArray_Type_, descriptor, shape.rank(), shape.begin(), bytes.begin(), data,
-                                writeable ? py::detail::npy_api::NPY_ARRAY_WRITEABLE_ : 0, nullptr));
-  if (!array || api.PyArray_SetBaseObject_(array.ptr(), base.release().ptr())) throw py::error_already_set();
+  const auto array = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(
+      api.PyArray_Type_, descriptor, shape.rank(), shape.begin(), bytes.begin(), data,
+      writeable ? py::detail::npy_api::NPY_ARRAY_WRITEABLE_ : 0, nullptr));
+  if (!array || api.PyArray_SetBaseObject_(array.ptr(), base.release().ptr()))
+    throw py::error_already_set();
   return array;
 }
 
@@ -49,11 +50,12 @@ void require_rows(Name name, Index batch, Index steps) {
          std::to_string(batch) + " and " + std::to_string(steps));
 }
 
-void Rows::build(Index batch_size, Index step_count, const OptionalArray& lengths_array, const OptionalArray& mask_array,
-                 int directions, const bool* reverse) {
+void Rows::build(Index batch_size, Index step_count, const OptionalArray& lengths_array,
+                 const OptionalArray& mask_array, int directions, const bool* reverse) {
   batch = batch_size;
   steps = step_count;
-  require_memory(size_t(2 * batch) * sizeof(int32_t) + size_t(steps) * (sizeof(int32_t) + sizeof(Index)));
+  require_memory(size_t(2 * batch) * sizeof(int32_t) +
+                 size_t(steps) * (sizeof(int32_t) + sizeof(Index)));
   if (lengths_array && mask_array) fail("mask", "lengths or mask", "both");
   const int32_t* given = read<int32_t>(lengths_array, {batch});
   const auto* valid = reinterpret_cast<const uint8_t*>(read<bool>(mask_array, {batch, steps}));
@@ -63,11 +65,14 @@ void Rows::build(Index batch_size, Index step_count, const OptionalArray& length
   if (given) {
     for (Index b = 0; b < batch; ++b)
       if (given[b] < 0 || given[b] > steps)
-        fail("lengths", "integers 0..." + std::to_string(steps), std::to_string(given[b]) + " at " + std::to_string(b));
+        fail("lengths", "integers 0..." + std::to_string(steps),
+             std::to_string(given[b]) + " at " + std::to_string(b));
     lengths.assign(given, given + batch);
     ragged = std::any_of(lengths.begin(), lengths.end(), [&](int32_t n) { return n != steps; });
     if (ragged)
-      std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return lengths[size_t(a)] > lengths[size_t(b)]; });
+      std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+        return lengths[size_t(a)] > lengths[size_t(b)];
+      });
   }
   active.assign(size_t(steps) + 1, 0);
   offset.assign(size_t(steps) + 1, 0);
@@ -84,7 +89,8 @@ void Rows::build(Index batch_size, Index step_count, const OptionalArray& length
     first_valid[d].assign(size_t(batch), int32_t(steps));
     for (Index b = 0; b < batch; ++b)
       for (Index s = steps - 1; s >= 0; --s)
-        if (mask[size_t(b * steps + (reverse[d] ? steps - 1 - s : s))]) first_valid[d][size_t(b)] = int32_t(s);
+        if (mask[size_t(b * steps + (reverse[d] ? steps - 1 - s : s))])
+          first_valid[d][size_t(b)] = int32_t(s);
   }
 }
 

@@ -1,4 +1,5 @@
-// What every binding needs: new arrays from the pool, running with the GIL released, the rows of a batch.
+// What every binding needs: new arrays from the pool, running with the GIL released, the rows of a
+// batch.
 #pragma once
 
 #include <functional>
@@ -16,11 +17,13 @@ namespace seqcore {
 // What keeps the memory of an array alive.
 class Memory;
 
-// A new array of `shape` and `strides` (in elements) on the memory of `owner`, which lives as long as the array.
-py::object array_on(std::shared_ptr<void> owner, PyObject* descriptor, void* data, const Shape& shape, const Shape& strides,
-                    Index item_size, bool writeable);
+// A new array of `shape` and `strides` (in elements) on the memory of `owner`, which lives as long
+// as the array.
+py::object array_on(std::shared_ptr<void> owner, PyObject* descriptor, void* data,
+                    const Shape& shape, const Shape& strides, Index item_size, bool writeable);
 template <class T>
-py::object on_memory(const std::shared_ptr<T>& owner, T* data, const Shape& shape, const Shape& strides, bool writeable = true) {
+py::object on_memory(const std::shared_ptr<T>& owner, T* data, const Shape& shape,
+                     const Shape& strides, bool writeable = true) {
   return array_on(owner, descriptor<T>(), data, shape, strides, sizeof(T), writeable);
 }
 template <class T>
@@ -35,7 +38,8 @@ py::object new_array(const Shape& shape) {
 template <class T>
 py::object new_sequence(Index batch, Index steps, Index features) {
   auto memory = borrow_array<T>(product<T>({batch, steps, features}));
-  return on_memory<T>(memory, memory.get(), {batch, steps, features}, {features, batch * features, 1});
+  return on_memory<T>(memory, memory.get(), {batch, steps, features},
+                      {features, batch * features, 1});
 }
 // The memory of an array that was made here, or checked by Array.
 template <class T>
@@ -51,7 +55,8 @@ py::object place(const OptionalItems& out, Index index, const Shape& shape) {
   return given->object();
 }
 
-// Whether products shall be made of bfloat16 pairs; throws if they cannot be for T on this processor.
+// Whether products shall be made of bfloat16 pairs; throws if they cannot be for T on this
+// processor.
 template <class T>
 bool checked_mixed(bool wanted) {
   if (wanted && !(table().bfloat16 && sizeof(T) == sizeof(float)))
@@ -63,7 +68,8 @@ bool checked_mixed(bool wanted) {
 // Threads worth waking for `flops` operations.
 int threads_for(double flops);
 
-// Runs with the GIL released; raises KeyboardInterrupt (or what the signal handler raised) if the user asked for it.
+// Runs with the GIL released; raises KeyboardInterrupt (or what the signal handler raised) if the
+// user asked for it.
 void run_released(int threads, const std::function<void(const Team&)>& work);
 
 Index gates_of(Cell cell);
@@ -81,12 +87,13 @@ auto with_type_of(const Array& array, F f) {
   fail_type(array.name(), "an array of float32 or float64", array.object());
 }
 
-constexpr Index kMostRows =
-    INT32_MAX;  // sequences of a batch, steps of a sequence, ids of a call: the kernels count them in int32
+constexpr Index kMostRows = INT32_MAX;  // sequences of a batch, steps of a sequence, ids of a call:
+                                        // the kernels count them in int32
 
 void require_rows(Name name, Index batch, Index steps);
 
-// Order of the rows of a batch for a scan, from the lengths and mask that the user gave, both copied.
+// Order of the rows of a batch for a scan, from the lengths and mask that the user gave, both
+// copied.
 struct Rows {
   std::vector<int32_t> order, lengths, active;
   std::vector<Index> offset;
@@ -96,8 +103,8 @@ struct Rows {
   bool ragged = false, masked = false;
 
   // After require_rows.
-  void build(Index batch_size, Index step_count, const OptionalArray& lengths_array, const OptionalArray& mask_array,
-             int directions, const bool* reverse);
+  void build(Index batch_size, Index step_count, const OptionalArray& lengths_array,
+             const OptionalArray& mask_array, int directions, const bool* reverse);
   RowMap map(int direction) const;
 };
 

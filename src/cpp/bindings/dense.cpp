@@ -35,9 +35,12 @@ void require_out_apart(const OptionalItems& out, std::initializer_list<const Arr
 }
 const Array* pointer(const OptionalArray& array) { return array ? &*array : nullptr; }
 
-double flops_of(Index rows, Index inputs, Index outputs) { return 2.0 * double(rows) * double(inputs) * double(outputs); }
+double flops_of(Index rows, Index inputs, Index outputs) {
+  return 2.0 * double(rows) * double(inputs) * double(outputs);
+}
 
-py::object dense_forward(const Array& x, const Array& kernel, const OptionalArray& bias, Activation activation, bool mixed) {
+py::object dense_forward(const Array& x, const Array& kernel, const OptionalArray& bias,
+                         Activation activation, bool mixed) {
   return with_type_of(x, [&](auto zero) {
     using T = decltype(zero);
     auto call = dense_call<T>(x, kernel, activation, mixed);
@@ -56,8 +59,9 @@ py::object dense_forward(const Array& x, const Array& kernel, const OptionalArra
   });
 }
 
-py::tuple dense_backward(const Array& x, const Array& kernel, const Array& y, const Array& dy, Activation activation,
-                         bool use_bias, bool need_dx, bool need_weights, const OptionalItems& out, bool mixed) {
+py::tuple dense_backward(const Array& x, const Array& kernel, const Array& y, const Array& dy,
+                         Activation activation, bool use_bias, bool need_dx, bool need_weights,
+                         const OptionalItems& out, bool mixed) {
   return with_type_of(x, [&](auto zero) {
     using T = decltype(zero);
     if (out) out->require_size(2, "arrays (dkernel, dbias)");
@@ -92,8 +96,9 @@ py::tuple dense_backward(const Array& x, const Array& kernel, const Array& y, co
   });
 }
 
-py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArray& bias, const Array& targets,
-                         const OptionalArray& weights, bool gradients, bool need_dx, const OptionalItems& out, bool mixed) {
+py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArray& bias,
+                         const Array& targets, const OptionalArray& weights, bool gradients,
+                         bool need_dx, const OptionalItems& out, bool mixed) {
   return with_type_of(x, [&](auto zero) {
     using T = decltype(zero);
     if (out) out->require_size(2, "arrays (dkernel, dbias)");
@@ -104,7 +109,8 @@ py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArra
     call.kernel = kernel.read<T>({K, -1});
     const Index V = call.classes = kernel.shape(1);
     if (!R || !K) fail("x", "a matrix that is not empty", describe(x.object()));
-    if (!V || V > kMostRows) fail("kernel", "1..." + std::to_string(kMostRows) + " columns", describe(kernel.object()));
+    if (!V || V > kMostRows)
+      fail("kernel", "1..." + std::to_string(kMostRows) + " columns", describe(kernel.object()));
     call.bias = read<T>(bias, {V});
     // A copy: nobody can change the numbers after they were looked at.
     const int32_t* given = targets.read<int32_t>({R});
@@ -136,7 +142,8 @@ py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArra
     LinearSoftmaxSizes sizes;
     kernels<T>().linear_softmax_sizes(call, sizes);
     const int threads = threads_for(flops_of(R, K, V));
-    const auto pack = borrow_array<T>(sizes.pack), logits = borrow_array<T>(sizes.logits), rows = borrow_array<T>(sizes.rows),
+    const auto pack = borrow_array<T>(sizes.pack), logits = borrow_array<T>(sizes.logits),
+               rows = borrow_array<T>(sizes.rows),
                scratch = borrow_array<T>(threads * sizes.thread);
     call.scratch_pack = pack.get();
     call.scratch_logits = logits.get();
@@ -156,7 +163,8 @@ py::object softmax(const Array& x) {
     const py::object y = new_array<T>({R, N});
     T* to = data_of<T>(y);
     std::memcpy(to, from, sizeof(T) * size_t(R * N));
-    run_released(threads_for(20.0 * double(R * N)), [&](const Team& team) { kernels<T>().softmax(to, R, N, team); });
+    run_released(threads_for(20.0 * double(R * N)),
+                 [&](const Team& team) { kernels<T>().softmax(to, R, N, team); });
     return y;
   });
 }
@@ -165,7 +173,8 @@ template <class I>
 void check_ids(const I* ids, Index count, Index rows) {
   for (Index n = 0; n < count; ++n)
     if (ids[n] < 0 || ids[n] >= rows)
-      fail("ids", "whole numbers 0..." + std::to_string(rows - 1), std::to_string(ids[n]) + " at " + std::to_string(n));
+      fail("ids", "whole numbers 0..." + std::to_string(rows - 1),
+           std::to_string(ids[n]) + " at " + std::to_string(n));
 }
 
 py::object embedding_forward(const Array& table, const Array& ids) {
@@ -176,17 +185,21 @@ py::object embedding_forward(const Array& table, const Array& ids) {
     if (ids.rank() > 2) fail("ids", "two axes at most", describe(ids.object()));
     return with_ids(ids, [&](auto* given) {
       // A copy: nobody can change the numbers after they were looked at.
-      const auto kept = borrow_array<std::remove_const_t<std::remove_pointer_t<decltype(given)>>>(N);
+      const auto kept =
+          borrow_array<std::remove_const_t<std::remove_pointer_t<decltype(given)>>>(N);
       const auto* id = kept.get();
       std::copy(given, given + N, kept.get());
       check_ids(id, N, V);
       const Index B = ids.rank() == 2 ? ids.shape(0) : N, S = ids.rank() == 2 ? ids.shape(1) : 1;
-      py::object y = ids.rank() == 2 ? new_sequence<T>(B, S, D) : ids.rank() == 1 ? new_array<T>({N, D}) : new_array<T>({D});
+      py::object y = ids.rank() == 2   ? new_sequence<T>(B, S, D)
+                     : ids.rank() == 1 ? new_array<T>({N, D})
+                                       : new_array<T>({D});
       T* to = data_of<T>(y);
       run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
         const Range mine = share(N, team);
         const auto row = [&](Index n) { return rows + Index(id[(n % B) * S + n / B]) * D; };
-        // A large table lies in no cache: the rows to come are on their way while this one is copied.
+        // A large table lies in no cache: the rows to come are on their way while this one is
+        // copied.
         constexpr Index kAhead = 8, kLine = 64 / sizeof(T);
         for (Index n = mine.begin; n < mine.end; ++n) {
           if (n + kAhead < mine.end)
@@ -238,7 +251,8 @@ py::tuple embedding_backward(const Array& ids, const Array& dy, Index rows) {
     if (rows < 1) fail("rows", "a number from 1", std::to_string(rows));
     return with_ids(ids, [&](auto* id) {
       check_ids(id, N, rows);
-      return N <= kMostInt32 ? sum_by_id<int32_t>(id, from, N, D, rows) : sum_by_id<Index>(id, from, N, D, rows);
+      return N <= kMostInt32 ? sum_by_id<int32_t>(id, from, N, D, rows)
+                             : sum_by_id<Index>(id, from, N, D, rows);
     });
   });
 }
@@ -246,12 +260,15 @@ py::tuple embedding_backward(const Array& ids, const Array& dy, Index rows) {
 }  // namespace
 
 void bind_dense(py::module_& m) {
-  define<&dense_forward>(m, "dense_forward(x, kernel, bias=None, activation='linear', *, mixed=False)");
-  define<&dense_backward>(m,
-                          "dense_backward(x, kernel, y, dy, activation='linear', *, use_bias=True, need_dx=True, "
-                          "need_weights=True, out=None, mixed=False)");
+  define<&dense_forward>(
+      m, "dense_forward(x, kernel, bias=None, activation='linear', *, mixed=False)");
+  define<&dense_backward>(
+      m,
+      "dense_backward(x, kernel, y, dy, activation='linear', *, use_bias=True, need_dx=True, "
+      "need_weights=True, out=None, mixed=False)");
   define<&linear_softmax>(m,
-                          "linear_softmax(x, kernel, bias, targets, weights=None, *, gradients=True, need_dx=True, out=None, "
+                          "linear_softmax(x, kernel, bias, targets, weights=None, *, "
+                          "gradients=True, need_dx=True, out=None, "
                           "mixed=False)");
   define<&softmax>(m, "softmax(x)");
   define<&embedding_forward>(m, "embedding_forward(table, ids)");

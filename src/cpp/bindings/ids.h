@@ -16,8 +16,8 @@ auto with_ids(const Array& ids, F f) {
   fail_type(ids.name(), "an array of int32 or int64", ids.object());
 }
 
-// Equal ids side by side: group u holds the positions order[starts[u]...starts[u + 1]), in order of appearance; the groups are
-// ordered by their id. P: the type of a position.
+// Equal ids side by side: group u holds the positions order[starts[u]...starts[u + 1]), in order of
+// appearance; the groups are ordered by their id. P: the type of a position.
 template <class P>
 struct Groups {
   std::vector<P> order, starts;
@@ -29,7 +29,8 @@ constexpr Index kMostInt32 = std::numeric_limits<int32_t>::max();
 // ids: n numbers 0...bound-1; Id holds each of them, P each position.
 template <class P, class Id, class I>
 Groups<P> group_ids_as(const I* ids, Index n, Index bound) {
-  // Sorted digit by digit, the lowest first; 8 bits a time keep the counters in the first-level cache.
+  // Sorted digit by digit, the lowest first; 8 bits a time keep the counters in the first-level
+  // cache.
   constexpr int kBits = 8, kDigits = 1 << kBits;
   using Item = std::pair<Id, P>;  // id, position
   std::vector<Item> items(2 * size_t(n));
@@ -55,7 +56,8 @@ Groups<P> group_ids_as(const I* ids, Index n, Index bound) {
 
 template <class P, class I>
 Groups<P> group_ids(const I* ids, Index n, Index bound) {
-  if (sizeof(I) > sizeof(int32_t) && bound - 1 > kMostInt32) return group_ids_as<P, int64_t>(ids, n, bound);
+  if (sizeof(I) > sizeof(int32_t) && bound - 1 > kMostInt32)
+    return group_ids_as<P, int64_t>(ids, n, bound);
   return group_ids_as<P, int32_t>(ids, n, bound);
 }
 

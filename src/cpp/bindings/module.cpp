@@ -5,7 +5,8 @@ PYBIND11_MODULE(_core, m) {
   using namespace seqcore;
   m.doc() = "Kernels of seqcore; see the Python layer for what they mean.";
   try {
-    // An unknown or unsupported SEQCORE_ISA, or a SEQCORE_NUM_THREADS without sense, is an error of the import.
+    // An unknown or unsupported SEQCORE_ISA, or a SEQCORE_NUM_THREADS without sense, is an error of
+    // the import.
     table();
     thread_count();
   } catch (const std::runtime_error& error) {

@@ -6,14 +6,16 @@
 namespace seqcore {
 namespace {
 
-constexpr Index kChunk = 1 << 16;  // elements; fixed, so that the norm's tree does not depend on the threads
+constexpr Index kChunk =
+    1 << 16;  // elements; fixed, so that the norm's tree does not depend on the threads
 
 using OptionalArrays = std::optional<Arrays>;
 
 // Throws unless there are as many arrays as parameters.
 void require_count(const char* name, const Arrays& arrays, const Arrays& params) {
   if (arrays.size() != params.size())
-    fail(name, std::to_string(params.size()) + " arrays, one per parameter", std::to_string(arrays.size()));
+    fail(name, std::to_string(params.size()) + " arrays, one per parameter",
+         std::to_string(arrays.size()));
 }
 
 using Clip = std::optional<double>;
@@ -23,7 +25,9 @@ struct Slot {
   const char* name;
   const Arrays* arrays;  // null: not kept
 };
-Slot slot_of(const char* name, const OptionalArrays& arrays) { return {name, arrays ? &*arrays : nullptr}; }
+Slot slot_of(const char* name, const OptionalArrays& arrays) {
+  return {name, arrays ? &*arrays : nullptr};
+}
 
 // What every rule takes; the rest is 0.
 UpdateRule update_rule(Rule rule, double learning_rate, double scale, const Clip& clipvalue) {
@@ -31,15 +35,16 @@ UpdateRule update_rule(Rule rule, double learning_rate, double scale, const Clip
   update.rule = rule;
   update.learning_rate = learning_rate;
   update.scale = scale;
-  if (clipvalue && !(*clipvalue >= 0)) fail("clipvalue", "a number from 0", std::to_string(*clipvalue));
+  if (clipvalue && !(*clipvalue >= 0))
+    fail("clipvalue", "a number from 0", std::to_string(*clipvalue));
   update.clip = clipvalue.has_value();
   update.clipvalue = clipvalue.value_or(0);
   return update;
 }
 
 // Everything is checked before the first array is changed.
-void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, const Slot& slot0 = {}, const Slot& slot1 = {},
-          const Slot& slot2 = {}) {
+void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, const Slot& slot0 = {},
+          const Slot& slot1 = {}, const Slot& slot2 = {}) {
   const Slot* slots[] = {&slot0, &slot1, &slot2};
   require_count("grads", grads, params);
   for (const Slot* slot : slots)
@@ -66,7 +71,8 @@ void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, con
       const Index count = params[i].size();
       total += count;
       for (Index n = 0; n < count; n += kChunk)
-        pieces.push_back({param + n, grad + n, a ? a + n : a, b ? b + n : b, c ? c + n : c, std::min(kChunk, count - n)});
+        pieces.push_back({param + n, grad + n, a ? a + n : a, b ? b + n : b, c ? c + n : c,
+                          std::min(kChunk, count - n)});
     }
     require_apart(std::move(extents));
     // Not interruptible: an update is done whole or not at all.
@@ -90,7 +96,8 @@ double sum_squares(const Arrays& arrays) {
       run(threads_for(2.0 * double(count)), [&](const Team& team) {
         const Range mine = share(chunks, team);
         for (Index n = mine.begin; n < mine.end; ++n)
-          sums[size_t(n)] = kernels<T>().sum_squares(data + n * kChunk, std::min(kChunk, count - n * kChunk));
+          sums[size_t(n)] =
+              kernels<T>().sum_squares(data + n * kChunk, std::min(kChunk, count - n * kChunk));
       });
       double sum = 0;
       for (const double part : sums) sum += part;
@@ -142,7 +149,8 @@ Slices<T> slices_of(const Array& param, const Array& values, const Array& indice
   for (Index n = 0; n < slices.count; ++n)
     if (slices.at(n) < 0 || slices.at(n) >= lines || (n && slices.at(n) <= slices.at(n - 1)))
       fail(indices.name(),
-           std::string(columns ? "columns" : "rows") + " 0..." + std::to_string(lines - 1) + ", each larger than the one before",
+           std::string(columns ? "columns" : "rows") + " 0..." + std::to_string(lines - 1) +
+               ", each larger than the one before",
            std::to_string(slices.at(n)) + " at " + std::to_string(n));
   return slices;
 }
@@ -169,8 +177,9 @@ void sgd_columns(const UpdateRule& rule, const Slices<T>& slices, const Range& r
 }
 
 // All arrays are checked before the first is changed.
-void sgd_slices(const Arrays& params, const Arrays& values, const Arrays& indices, Finite learning_rate, double scale,
-                const Clip& clipvalue, const std::optional<std::vector<bool>>& columns) {
+void sgd_slices(const Arrays& params, const Arrays& values, const Arrays& indices,
+                Finite learning_rate, double scale, const Clip& clipvalue,
+                const std::optional<std::vector<bool>>& columns) {
   require_count("values", values, params);
   require_count("indices", indices, params);
   if (columns && columns->size() != params.size())
@@ -185,7 +194,8 @@ void sgd_slices(const Arrays& params, const Arrays& values, const Arrays& indice
     for (size_t i = 0; i < params.size(); ++i) {
       all.push_back(slices_of<T>(params[i], values[i], indices[i], columns && (*columns)[i]));
       total += all.back().count * all.back().width;
-      for (const auto& [array, written] : {std::pair(&params[i], true), {&values[i], false}, {&indices[i], false}})
+      for (const auto& [array, written] :
+           {std::pair(&params[i], true), {&values[i], false}, {&indices[i], false}})
         extents.push_back(array->extent(written));
     }
     require_apart(std::move(extents));
@@ -210,8 +220,9 @@ void sgd_slices(const Arrays& params, const Arrays& values, const Arrays& indice
   });
 }
 
-void sgd(const Arrays& params, const Arrays& grads, const OptionalArrays& velocities, Finite learning_rate, Finite momentum,
-         bool nesterov, double scale, const Clip& clipvalue) {
+void sgd(const Arrays& params, const Arrays& grads, const OptionalArrays& velocities,
+         Finite learning_rate, Finite momentum, bool nesterov, double scale,
+         const Clip& clipvalue) {
   UpdateRule rule = update_rule(Rule::kSgd, learning_rate, scale, clipvalue);
   rule.momentum = momentum;
   rule.nesterov = nesterov;
@@ -220,9 +231,10 @@ void sgd(const Arrays& params, const Arrays& grads, const OptionalArrays& veloci
   step(rule, params, grads, slot_of("velocities", velocities));
 }
 
-void adam(const Arrays& params, const Arrays& grads, const Arrays& momentums, const Arrays& velocities,
-          const OptionalArrays& max_velocities, Finite learning_rate, Finite beta_1, Finite beta_2, Finite epsilon,
-          Index step_number, double scale, const Clip& clipvalue) {
+void adam(const Arrays& params, const Arrays& grads, const Arrays& momentums,
+          const Arrays& velocities, const OptionalArrays& max_velocities, Finite learning_rate,
+          Finite beta_1, Finite beta_2, Finite epsilon, Index step_number, double scale,
+          const Clip& clipvalue) {
   if (step_number < 1) fail("step", "a number from 1", std::to_string(step_number));
   UpdateRule rule = update_rule(Rule::kAdam, learning_rate, scale, clipvalue);
   rule.beta_1 = beta_1;
@@ -230,23 +242,24 @@ void adam(const Arrays& params, const Arrays& grads, const Arrays& momentums, co
   rule.epsilon = epsilon;
   rule.bias_1 = 1 - std::pow(beta_1, double(step_number));
   rule.bias_2 = 1 - std::pow(beta_2, double(step_number));
-  step(rule, params, grads, {"momentums", &momentums}, {"velocities", &velocities}, slot_of("max_velocities", max_velocities));
+  step(rule, params, grads, {"momentums", &momentums}, {"velocities", &velocities},
+       slot_of("max_velocities", max_velocities));
 }
 
-void rmsprop(const Arrays& params, const Arrays& grads, const Arrays& velocities, const OptionalArrays& momentums,
-             const OptionalArrays& averages, Finite learning_rate, Finite rho, Finite momentum, Finite epsilon, double scale,
-             const Clip& clipvalue) {
+void rmsprop(const Arrays& params, const Arrays& grads, const Arrays& velocities,
+             const OptionalArrays& momentums, const OptionalArrays& averages, Finite learning_rate,
+             Finite rho, Finite momentum, Finite epsilon, double scale, const Clip& clipvalue) {
   UpdateRule rule = update_rule(Rule::kRmsprop, learning_rate, scale, clipvalue);
   rule.rho = rho;
   rule.momentum = momentum;
   rule.epsilon = epsilon;
   if (momentum != 0 && !momentums) fail("momentums", "arrays, as momentum is not 0", "None");
-  step(rule, params, grads, {"velocities", &velocities}, momentum != 0 ? slot_of("momentums", momentums) : Slot{},
-       slot_of("averages", averages));
+  step(rule, params, grads, {"velocities", &velocities},
+       momentum != 0 ? slot_of("momentums", momentums) : Slot{}, slot_of("averages", averages));
 }
 
-void adagrad(const Arrays& params, const Arrays& grads, const Arrays& accumulators, Finite learning_rate, Finite epsilon,
-             double scale, const Clip& clipvalue) {
+void adagrad(const Arrays& params, const Arrays& grads, const Arrays& accumulators,
+             Finite learning_rate, Finite epsilon, double scale, const Clip& clipvalue) {
   UpdateRule rule = update_rule(Rule::kAdagrad, learning_rate, scale, clipvalue);
   rule.epsilon = epsilon;
   step(rule, params, grads, {"accumulators", &accumulators});
@@ -257,17 +270,24 @@ void adagrad(const Arrays& params, const Arrays& grads, const Arrays& accumulato
 void bind_optimizer(py::module_& m) {
   define<&sum_squares>(m, "sum_squares(arrays)");
   define<&rising_below>(m, "rising_below(indices, bound)");
-  define<&sgd_slices>(m, "sgd_slices(params, values, indices, *, learning_rate, scale=1.0, clipvalue=None, columns=None)");
+  define<&sgd_slices>(m,
+                      "sgd_slices(params, values, indices, *, learning_rate, scale=1.0, "
+                      "clipvalue=None, columns=None)");
   define<&sgd>(m,
-               "sgd(params, grads, velocities=None, *, learning_rate, momentum=0.0, nesterov=False, scale=1.0, "
+               "sgd(params, grads, velocities=None, *, learning_rate, momentum=0.0, "
+               "nesterov=False, scale=1.0, "
                "clipvalue=None)");
   define<&adam>(m,
-                "adam(params, grads, momentums, velocities, max_velocities=None, *, learning_rate, beta_1=0.9, beta_2=0.999, "
+                "adam(params, grads, momentums, velocities, max_velocities=None, *, learning_rate, "
+                "beta_1=0.9, beta_2=0.999, "
                 "epsilon=1e-7, step=1, scale=1.0, clipvalue=None)");
   define<&rmsprop>(m,
-                   "rmsprop(params, grads, velocities, momentums=None, averages=None, *, learning_rate, rho=0.9, momentum=0.0, "
+                   "rmsprop(params, grads, velocities, momentums=None, averages=None, *, "
+                   "learning_rate, rho=0.9, momentum=0.0, "
                    "epsilon=1e-7, scale=1.0, clipvalue=None)");
-  define<&adagrad>(m, "adagrad(params, grads, accumulators, *, learning_rate, epsilon=1e-7, scale=1.0, clipvalue=None)");
+  define<&adagrad>(m,
+                   "adagrad(params, grads, accumulators, *, learning_rate, epsilon=1e-7, "
+                   "scale=1.0, clipvalue=None)");
 }
 
 }  // namespace seqcore

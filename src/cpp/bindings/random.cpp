@@ -5,8 +5,10 @@
 namespace seqcore {
 namespace {
 
-py::object dropout_mask(const Shape& shape, double rate, uint64_t seed, uint32_t stream, uint32_t call, DType dtype) {
-  if (!(rate >= 0 && rate < 1)) fail("rate", "a number from 0 up to but not including 1", std::to_string(rate));
+py::object dropout_mask(const Shape& shape, double rate, uint64_t seed, uint32_t stream,
+                        uint32_t call, DType dtype) {
+  if (!(rate >= 0 && rate < 1))
+    fail("rate", "a number from 0 up to but not including 1", std::to_string(rate));
   return with_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     const Index count = product(shape.begin(), shape.end(), sizeof(T));
@@ -20,7 +22,8 @@ py::object dropout_mask(const Shape& shape, double rate, uint64_t seed, uint32_t
       const Range mine = share(groups, team);
       for (Index g = mine.begin; g < mine.end; ++g) {
         const auto drawn = philox({uint32_t(g), uint32_t(uint64_t(g) >> 32), call, stream}, key);
-        for (int i = 0; i < 4 && 4 * g + i < count; ++i) to[4 * g + i] = drawn[size_t(i)] < limit ? T(0) : kept;
+        for (int i = 0; i < 4 && 4 * g + i < count; ++i)
+          to[4 * g + i] = drawn[size_t(i)] < limit ? T(0) : kept;
       }
     });
     return mask;
@@ -29,6 +32,8 @@ py::object dropout_mask(const Shape& shape, double rate, uint64_t seed, uint32_t
 
 }  // namespace
 
-void bind_random(py::module_& m) { define<&dropout_mask>(m, "dropout_mask(shape, rate, seed, stream, call, dtype='float32')"); }
+void bind_random(py::module_& m) {
+  define<&dropout_mask>(m, "dropout_mask(shape, rate, seed, stream, call, dtype='float32')");
+}
 
 }  // namespace seqcore

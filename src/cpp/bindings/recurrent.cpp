@@ -6,7 +6,8 @@
 namespace seqcore {
 namespace {
 
-// The turn of this thread with something that one thread uses at a time, waited for with the GIL released.
+// The turn of this thread with something that one thread uses at a time, waited for with the GIL
+// released.
 class Turn {
  public:
   explicit Turn(Exclusive& thing) : thing_(thing) {
@@ -31,25 +32,28 @@ class Turn {
 class Saved {
  public:
   virtual ~Saved() = default;
-  virtual py::tuple backward(const OptionalArray& dy, const OptionalItems& dstates, bool need_dx, bool need_weights,
-                             bool need_initial, bool step_gradients, const OptionalItems& out) = 0;
+  virtual py::tuple backward(const OptionalArray& dy, const OptionalItems& dstates, bool need_dx,
+                             bool need_weights, bool need_initial, bool step_gradients,
+                             const OptionalItems& out) = 0;
   Index nbytes() const { return nbytes_; }
 
  protected:
   Index nbytes_ = 0;
 };
 
-// The packed weights of one layer, kept from call to call while the weights stay as they are: the caller makes a new one when
-// they change. It is read and written with the GIL held; two calls at once may both pack, and the later one stays.
+// The packed weights of one layer, kept from call to call while the weights stay as they are: the
+// caller makes a new one when they change. It is read and written with the GIL held; two calls at
+// once may both pack, and the later one stays.
 struct PackedWeights {
-  // What decides where each weight lies: with weights of another kind or size the memory is packed anew.
+  // What decides where each weight lies: with weights of another kind or size the memory is packed
+  // anew.
   struct Layout {
     Cell cell;
     int directions, item_size, mixed;
     Index features, units;
     bool operator==(const Layout& other) const {
-      return cell == other.cell && directions == other.directions && item_size == other.item_size && mixed == other.mixed &&
-             features == other.features && units == other.units;
+      return cell == other.cell && directions == other.directions && item_size == other.item_size &&
+             mixed == other.mixed && features == other.features && units == other.units;
     }
   };
   std::vector<std::shared_ptr<void>> memory;  // of each direction
@@ -57,7 +61,10 @@ struct PackedWeights {
 
   bool holds(const Layout& wanted) const { return !memory.empty() && layout == wanted; }
   // A copy of a layer packs anew.
-  py::tuple reduce() { return py::make_tuple(py::handle(reinterpret_cast<PyObject*>(class_of<PackedWeights>)), py::tuple()); }
+  py::tuple reduce() {
+    return py::make_tuple(py::handle(reinterpret_cast<PyObject*>(class_of<PackedWeights>)),
+                          py::tuple());
+  }
 };
 
 std::shared_ptr<PackedWeights> make_packed_weights() { return std::make_shared<PackedWeights>(); }
@@ -104,31 +111,38 @@ class Layer : public Saved {
     c.batch = x.shape(0);
     c.steps = x.shape(1);
     c.features = x.shape(2);
-    if (!c.batch || !c.steps || !c.features) fail("x", "a sequence that is not empty", describe(x.object()));
+    if (!c.batch || !c.steps || !c.features)
+      fail("x", "a sequence that is not empty", describe(x.object()));
     require_rows("x", c.batch, c.steps);
     hold(x);
     bool backwards[kMaxDirections] = {};
     for (int d = 0; d < c.directions; ++d) backwards[d] = given.reverse[size_t(d)];
     for (int d = 0; d < c.directions; ++d) take_direction(d, backwards[d], given);
-    // No size that is derived from these overflows: a row of gates is shorter than this, padding included.
+    // No size that is derived from these overflows: a row of gates is shorter than this, padding
+    // included.
     const Index longest_row = product<T>({8, c.units + 64});
     product<T>({c.batch, c.steps, std::max(longest_row, c.features)});
     // The output alone; x may be one element that stands for all.
     require_memory(sizeof(T) * size_t(product<T>({c.batch, c.sequences ? c.steps : 1, c.units})));
     rows_.build(c.batch, c.steps, given.lengths, given.mask, c.directions, backwards);
     for (int d = 0; d < c.directions; ++d) c.direction[d].map = rows_.map(d);
-    const double flops = 2.0 * double(rows()) * double(c.features + c.units) * double(gates_of(c.cell) * c.units) * c.directions;
+    const double flops = 2.0 * double(rows()) * double(c.features + c.units) *
+                         double(gates_of(c.cell) * c.units) * c.directions;
     // One sequence leaves the other threads little to do: a part of the products with W.
     constexpr double kWorthSharing = 4e6;
     threads_ = c.batch * c.directions == 1 && flops < kWorthSharing ? 1 : threads_for(flops);
-    // Threads share the batch, without a barrier, unless there are few sequences, or the recurrent weights exceed what one
-    // core caches: then each thread had better read its half of them than all of them.
+    // Threads share the batch, without a barrier, unless there are few sequences, or the recurrent
+    // weights exceed what one core caches: then each thread had better read its half of them than
+    // all of them.
     constexpr double kCached = double(1 << 20);
     const bool few = c.batch < 2 * threads_ && c.units >= 256;
-    const bool large = double(gates_of(c.cell) * c.units * c.units) * sizeof(T) > kCached && c.batch < 32 * threads_;
-    // Sharing the products keeps the gates of all steps, which a call without a way back should not pay with much memory.
+    const bool large = double(gates_of(c.cell) * c.units * c.units) * sizeof(T) > kCached &&
+                       c.batch < 32 * threads_;
+    // Sharing the products keeps the gates of all steps, which a call without a way back should not
+    // pay with much memory.
     constexpr double kMostGates = double(1 << 26);
-    const bool little = given.save || double(rows()) * double(gates_of(c.cell) * c.units) * sizeof(T) < kMostGates;
+    const bool little =
+        given.save || double(rows()) * double(gates_of(c.cell) * c.units) * sizeof(T) < kMostGates;
     if (threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || large))
       c.partition = Partition::kUnits;
     else if (c.batch * c.directions < threads_ && little)
@@ -146,7 +160,8 @@ class Layer : public Saved {
       T* h = saved_h_.get() + B * H;
       const bool turned = c.direction[0].reverse && !c.scan_order;
       // Shares memory with what the backward pass reads: nobody may write there.
-      y = on_memory<T>(saved_h_, turned ? h + (S - 1) * B * H : h, {B, S, H}, {H, turned ? -B * H : B * H, 1}, false);
+      y = on_memory<T>(saved_h_, turned ? h + (S - 1) * B * H : h, {B, S, H},
+                       {H, turned ? -B * H : B * H, 1}, false);
     } else {
       y = c.sequences ? new_sequence<T>(B, S, all) : new_array<T>({B, all});
     }
@@ -170,11 +185,13 @@ class Layer : public Saved {
     return py::make_tuple(y, states);
   }
 
-  py::tuple backward(const OptionalArray& dy, const OptionalItems& dstates, bool need_dx, bool need_weights, bool need_initial,
-                     bool step_gradients, const OptionalItems& out) override {
+  py::tuple backward(const OptionalArray& dy, const OptionalItems& dstates, bool need_dx,
+                     bool need_weights, bool need_initial, bool step_gradients,
+                     const OptionalItems& out) override {
     // Of this call: several threads may ask one saved forward pass.
     RecurrentCall<T> c = call_;
-    const Index B = c.batch, S = c.steps, D = c.features, H = c.units, G = gates_of(c.cell), all = c.directions * H;
+    const Index B = c.batch, S = c.steps, D = c.features, H = c.units, G = gates_of(c.cell),
+                all = c.directions * H;
     const bool has_c = c.cell == Cell::kLstm;
     require_size(dstates, c.directions, "gradients, one per direction");
     require_size(out, c.directions, "triples, one per direction");
@@ -222,7 +239,8 @@ class Layer : public Saved {
       }
       dir.dkernel = dir.drecurrent = dir.dbias = nullptr;
       if (need_weights) {
-        const py::object kernel = place<T>(homes[d], 0, {D, G * H}), recurrent = place<T>(homes[d], 1, {H, G * H});
+        const py::object kernel = place<T>(homes[d], 0, {D, G * H}),
+                         recurrent = place<T>(homes[d], 1, {H, G * H});
         dir.dkernel = data_of<T>(kernel);
         dir.drecurrent = data_of<T>(recurrent);
         py::object bias = py::none();
@@ -254,7 +272,8 @@ class Layer : public Saved {
       run_released(threads, [&](const Team& team) { kernels<T>().recurrent_backward(c, team); });
     }
     for (int d = 0; d < c.directions && step_gradients; ++d) steps.append(by_step(c.direction[d]));
-    return py::make_tuple(dx, need_weights ? py::object(weights) : py::none(), need_initial ? py::object(initial) : py::none(),
+    return py::make_tuple(dx, need_weights ? py::object(weights) : py::none(),
+                          need_initial ? py::object(initial) : py::none(),
                           step_gradients ? py::object(steps) : py::none());
   }
 
@@ -273,10 +292,13 @@ class Layer : public Saved {
     auto& dir = c.direction[d];
     const Items weights(given.weights.name(), given.weights[d].ptr(), kTriple);
     weights.require_size(3, kTriple);
-    const Array kernel = weights.array(0, "weights: kernel"), recurrent = weights.array(1, "weights: recurrent");
+    const Array kernel = weights.array(0, "weights: kernel"),
+                recurrent = weights.array(1, "weights: recurrent");
     const Index G = gates_of(c.cell), H = recurrent.rank() ? recurrent.shape(0) : 0;
-    if (d && H != c.units) fail("weights", std::to_string(c.units) + " units in both directions", std::to_string(H));
-    if (!H) fail("weights", "a recurrent kernel (units, gates * units)", describe(recurrent.object()));
+    if (d && H != c.units)
+      fail("weights", std::to_string(c.units) + " units in both directions", std::to_string(H));
+    if (!H)
+      fail("weights", "a recurrent kernel (units, gates * units)", describe(recurrent.object()));
     const Index columns = product<T>({G, H});
     c.units = H;
     dir.reverse = reverse;
@@ -288,13 +310,16 @@ class Layer : public Saved {
     dir.bias = held(weights.optional_array(2, "weights: bias"), bias_shape(c.cell, H));
     const int states = c.cell == Cell::kLstm ? 2 : 1;
     const char* expected = states == 1 ? "state (h,)" : "states (h, c)";
-    if (const auto initial = given.initial ? given.initial->optional_items(d, expected) : OptionalItems()) {
+    if (const auto initial =
+            given.initial ? given.initial->optional_items(d, expected) : OptionalItems()) {
       initial->require_size(states, expected);
       dir.h0 = held(initial->optional_array(0, "initial: h"), {c.batch, H});
       if (states == 2) dir.c0 = held(initial->optional_array(1, "initial: c"), {c.batch, H});
     }
-    if (given.x_scale) dir.x_scale = held(given.x_scale->optional_array(d, "x_scale"), {c.batch, c.features});
-    if (given.h_scale) dir.h_scale = held(given.h_scale->optional_array(d, "h_scale"), {c.batch, H});
+    if (given.x_scale)
+      dir.x_scale = held(given.x_scale->optional_array(d, "x_scale"), {c.batch, c.features});
+    if (given.h_scale)
+      dir.h_scale = held(given.h_scale->optional_array(d, "h_scale"), {c.batch, H});
   }
 
   // Gradients that are written where the call still reads would be wrong.
@@ -303,7 +328,8 @@ class Layer : public Saved {
     for (const Array& array : reads) extents.push_back(array.extent(false));
     for (int d = 0; d < call_.directions; ++d)
       for (int i = 0; homes[d] && i < 3; ++i)
-        if (const auto array = homes[d]->optional_array(i, "out")) extents.push_back(array->extent(true));
+        if (const auto array = homes[d]->optional_array(i, "out"))
+          extents.push_back(array->extent(true));
     require_apart(std::move(extents));
   }
 
@@ -320,11 +346,14 @@ class Layer : public Saved {
     const Index columns = sizes_.gate_stride;
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
-      dir.saved_gates = keep_memory(c.keep ? R * columns : threads_ * sizes_.chunk_rows * columns).get();
+      dir.saved_gates =
+          keep_memory(c.keep ? R * columns : threads_ * sizes_.chunk_rows * columns).get();
       if (c.cell == Cell::kGru || c.cell == Cell::kGruResetBefore)
         dir.saved_recurrent = keep_memory((c.keep ? R : B) * columns).get();
-      if (c.cell == Cell::kGruResetBefore) dir.saved_reset_h = keep_memory((c.keep ? R : B) * H).get();
-      if (c.cell == Cell::kLstm) dir.saved_c = keep_memory((c.keep ? B + R : 2 * B) * sizes_.state_stride).get();
+      if (c.cell == Cell::kGruResetBefore)
+        dir.saved_reset_h = keep_memory((c.keep ? R : B) * H).get();
+      if (c.cell == Cell::kLstm)
+        dir.saved_c = keep_memory((c.keep ? B + R : 2 * B) * sizes_.state_stride).get();
       saved_h_ = keep_memory((B + R) * H);
       dir.saved_h = saved_h_.get();
       if (dir.h_scale) dir.saved_used_h = keep_memory(R * H).get();
@@ -339,8 +368,10 @@ class Layer : public Saved {
     std::memset(to, 0, sizeof(T) * size_t(B * S * H));
     for (Index s = 0; s < S; ++s)
       for (Index j = 0; j < rows_.active[size_t(s)]; ++j) {
-        const Index b = rows_.order[size_t(j)], t = dir.reverse && !call_.scan_order ? rows_.lengths[size_t(b)] - 1 - s : s;
-        std::memcpy(to + (t * B + b) * H, dir.step_gradients + (rows_.offset[size_t(s)] + j) * H, sizeof(T) * size_t(H));
+        const Index b = rows_.order[size_t(j)],
+                    t = dir.reverse && !call_.scan_order ? rows_.lengths[size_t(b)] - 1 - s : s;
+        std::memcpy(to + (t * B + b) * H, dir.step_gradients + (rows_.offset[size_t(s)] + j) * H,
+                    sizeof(T) * size_t(H));
       }
     return result;
   }
@@ -348,7 +379,8 @@ class Layer : public Saved {
   void compute(PackedWeights* home = nullptr) {
     auto& c = call_;
     std::vector<std::shared_ptr<void>> packs;
-    const PackedWeights::Layout layout{c.cell, c.directions, int(sizeof(T)), c.mixed, c.features, c.units};
+    const PackedWeights::Layout layout{c.cell,  c.directions, int(sizeof(T)),
+                                       c.mixed, c.features,   c.units};
     c.packed = home && home->holds(layout);
     if (c.packed) packs = home->memory;
     for (int d = 0; d < c.directions; ++d) {
@@ -365,14 +397,17 @@ class Layer : public Saved {
     if (home && !c.packed) *home = {std::move(packs), layout};
   }
 
-  // The gates were overwritten by their gradients: a second way back (of a persistent tape) needs them again.
+  // The gates were overwritten by their gradients: a second way back (of a persistent tape) needs
+  // them again.
   void recompute() {
     const auto y = borrow_array<T>(call_.batch * call_.steps * call_.directions * call_.units);
     const bool was_h = call_.y_is_h;
     if (!was_h && call_.sequences)
-      call_.y = {y.get(), call_.directions * call_.units, call_.batch * call_.directions * call_.units};
+      call_.y = {y.get(), call_.directions * call_.units,
+                 call_.batch * call_.directions * call_.units};
     if (!call_.sequences) call_.y = {y.get(), call_.directions * call_.units, 0};
-    for (int d = 0; d < call_.directions; ++d) call_.direction[d].h_last = call_.direction[d].c_last = nullptr;
+    for (int d = 0; d < call_.directions; ++d)
+      call_.direction[d].h_last = call_.direction[d].c_last = nullptr;
     compute();
   }
 
@@ -383,14 +418,18 @@ class Layer : public Saved {
   std::shared_ptr<T> saved_h_;
   Arrays held_;  // whose memory the call points at
   int threads_ = 1;
-  bool spent_ = false;  // guarded by gates_in_use_, like the saved gates and call_ after the forward pass
+  bool spent_ =
+      false;  // guarded by gates_in_use_, like the saved gates and call_ after the forward pass
   Exclusive gates_in_use_;
 };
 
-py::tuple recurrent_forward(Cell cell, const Array& x, const Items& weights, bool sequences, bool save, bool states,
-                            PackedWeights* packed, const OptionalItems& initial, const std::optional<std::vector<bool>>& reverse,
-                            const OptionalArray& lengths, const OptionalArray& mask, const OptionalItems& x_scale,
-                            const OptionalItems& h_scale, Activation activation, Activation recurrent_activation, bool scan_order,
+py::tuple recurrent_forward(Cell cell, const Array& x, const Items& weights, bool sequences,
+                            bool save, bool states, PackedWeights* packed,
+                            const OptionalItems& initial,
+                            const std::optional<std::vector<bool>>& reverse,
+                            const OptionalArray& lengths, const OptionalArray& mask,
+                            const OptionalItems& x_scale, const OptionalItems& h_scale,
+                            Activation activation, Activation recurrent_activation, bool scan_order,
                             bool zero_masked, bool mixed) {
   static const std::vector<bool> kForwards{false};
   const ForwardArguments given{cell,
@@ -412,19 +451,22 @@ py::tuple recurrent_forward(Cell cell, const Array& x, const Items& weights, boo
   return with_type_of(x, [&](auto zero) {
     auto layer = std::make_shared<Layer<decltype(zero)>>(given);
     const py::tuple result = layer->forward(packed, states);
-    const py::object saved = save ? make_object(std::static_pointer_cast<Saved>(layer)) : py::none();
+    const py::object saved =
+        save ? make_object(std::static_pointer_cast<Saved>(layer)) : py::none();
     return py::make_tuple(result[0], result[1], saved);
   });
 }
 
-py::tuple recurrent_backward(Saved& saved, const OptionalArray& dy, const OptionalItems& dstates, bool need_dx, bool need_weights,
-                             bool need_initial, bool step_gradients, const OptionalItems& out) {
+py::tuple recurrent_backward(Saved& saved, const OptionalArray& dy, const OptionalItems& dstates,
+                             bool need_dx, bool need_weights, bool need_initial,
+                             bool step_gradients, const OptionalItems& out) {
   return saved.backward(dy, dstates, need_dx, need_weights, need_initial, step_gradients, out);
 }
 
 template <class T>
-py::tuple scan(bool back, const OptionalArray& input, Shape shape, double alpha, const OptionalArray& initial,
-               const OptionalArray& lengths, const OptionalArray& mask, bool reverse) {
+py::tuple scan(bool back, const OptionalArray& input, Shape shape, double alpha,
+               const OptionalArray& initial, const OptionalArray& lengths,
+               const OptionalArray& mask, bool reverse) {
   if (!(alpha >= 0 && alpha <= 1)) fail("alpha", "a number from 0 to 1", std::to_string(alpha));
   ContextScan<T> call{};
   if (input) {
@@ -432,7 +474,8 @@ py::tuple scan(bool back, const OptionalArray& input, Shape shape, double alpha,
     shape = input->shape();
   }
   const Index B = shape[0], S = shape[1], C = shape[2];
-  if (B < 1 || S < 1 || C < 1) fail(back ? "shape" : "z", "a sequence that is not empty", describe(shape));
+  if (B < 1 || S < 1 || C < 1)
+    fail(back ? "shape" : "z", "a sequence that is not empty", describe(shape));
   require_rows(back ? "shape" : "z", B, S);
   const Index count = product<T>({B, S, C});
   require_memory(sizeof(T) * size_t(count));
@@ -452,37 +495,47 @@ py::tuple scan(bool back, const OptionalArray& input, Shape shape, double alpha,
   return py::make_tuple(result, last);
 }
 
-py::tuple context_scan_forward(const Array& z, double alpha, const OptionalArray& initial, const OptionalArray& lengths,
-                               const OptionalArray& mask, bool reverse) {
-  return with_type_of(
-      z, [&](auto zero) { return scan<decltype(zero)>(false, z, {-1, -1, -1}, alpha, initial, lengths, mask, reverse); });
+py::tuple context_scan_forward(const Array& z, double alpha, const OptionalArray& initial,
+                               const OptionalArray& lengths, const OptionalArray& mask,
+                               bool reverse) {
+  return with_type_of(z, [&](auto zero) {
+    return scan<decltype(zero)>(false, z, {-1, -1, -1}, alpha, initial, lengths, mask, reverse);
+  });
 }
 
-py::tuple context_scan_backward(const OptionalArray& ds, const OptionalArray& ds_last, double alpha, const Shape& shape,
-                                const OptionalArray& lengths, const OptionalArray& mask, bool reverse, DType dtype) {
+py::tuple context_scan_backward(const OptionalArray& ds, const OptionalArray& ds_last, double alpha,
+                                const Shape& shape, const OptionalArray& lengths,
+                                const OptionalArray& mask, bool reverse, DType dtype) {
   if (shape.rank() != 3) fail("shape", "(batch, time, columns)", describe(shape));
-  return with_dtype(dtype,
-                    [&](auto zero) { return scan<decltype(zero)>(true, ds, shape, alpha, ds_last, lengths, mask, reverse); });
+  return with_dtype(dtype, [&](auto zero) {
+    return scan<decltype(zero)>(true, ds, shape, alpha, ds_last, lengths, mask, reverse);
+  });
 }
 
 }  // namespace
 
 void bind_recurrent(py::module_& m) {
   Class<Saved>(m, "Saved").property<&Saved::nbytes>("nbytes");
-  Class<PackedWeights, &make_packed_weights>(m, "PackedWeights()").method<&PackedWeights::reduce>("__reduce__()");
-  // Looking for arguments by name costs time; what every call of a layer gives comes first, by position.
-  define<&recurrent_forward>(m,
-                             "recurrent_forward(cell, x, weights, sequences=True, save=True, states=True, packed=None, *, "
-                             "initial=None, reverse=None, lengths=None, mask=None, x_scale=None, h_scale=None, "
-                             "activation='tanh', recurrent_activation='sigmoid', scan_order=False, zero_masked=False, "
-                             "mixed=False)");
+  Class<PackedWeights, &make_packed_weights>(m, "PackedWeights()")
+      .method<&PackedWeights::reduce>("__reduce__()");
+  // Looking for arguments by name costs time; what every call of a layer gives comes first, by
+  // position.
+  define<&recurrent_forward>(
+      m,
+      "recurrent_forward(cell, x, weights, sequences=True, save=True, states=True, packed=None, *, "
+      "initial=None, reverse=None, lengths=None, mask=None, x_scale=None, h_scale=None, "
+      "activation='tanh', recurrent_activation='sigmoid', scan_order=False, zero_masked=False, "
+      "mixed=False)");
   define<&recurrent_backward>(m,
-                              "recurrent_backward(saved, dy, dstates=None, need_dx=True, need_weights=True, need_initial=True, "
+                              "recurrent_backward(saved, dy, dstates=None, need_dx=True, "
+                              "need_weights=True, need_initial=True, "
                               "step_gradients=False, out=None)");
-  define<&context_scan_forward>(m, "context_scan_forward(z, alpha, initial=None, lengths=None, mask=None, reverse=False)");
-  define<&context_scan_backward>(m,
-                                 "context_scan_backward(ds, ds_last, alpha, shape, lengths=None, mask=None, reverse=False, "
-                                 "dtype='float32')");
+  define<&context_scan_forward>(
+      m, "context_scan_forward(z, alpha, initial=None, lengths=None, mask=None, reverse=False)");
+  define<&context_scan_backward>(
+      m,
+      "context_scan_backward(ds, ds_last, alpha, shape, lengths=None, mask=None, reverse=False, "
+      "dtype='float32')");
 }
 
 }  // namespace seqcore

@@ -15,7 +15,8 @@ constexpr Index kMostClasses = INT32_MAX;
 std::shared_ptr<AliasTable> alias_table(const Array& weights) {
   const double* w = weights.read<double>({-1});
   const Index n = weights.size();
-  if (n < 1 || n > kMostClasses) fail("weights", "1..." + std::to_string(kMostClasses) + " numbers", std::to_string(n));
+  if (n < 1 || n > kMostClasses)
+    fail("weights", "1..." + std::to_string(kMostClasses) + " numbers", std::to_string(n));
   bool any = false;
   for (Index k = 0; k < n; ++k) {
     if (!(w[k] >= 0) || std::isinf(w[k]))
@@ -32,10 +33,12 @@ Distribution distribution_of(const Anything& from, Index classes) {
   PyObject* value = from.value.ptr();
   if (Py_TYPE(value) == class_of<AliasTable>) {
     const AliasTable& table = *value_of<AliasTable>(value);
-    if (table.size() != classes) fail("range_max", std::to_string(table.size()) + ", one per weight", std::to_string(classes));
+    if (table.size() != classes)
+      fail("range_max", std::to_string(table.size()) + ", one per weight", std::to_string(classes));
     return Distribution::of(table);
   }
-  if (!PyUnicode_Check(value)) fail_type(from.name, "'log_uniform', 'uniform' or an AliasTable", value);
+  if (!PyUnicode_Check(value))
+    fail_type(from.name, "'log_uniform', 'uniform' or an AliasTable", value);
   const std::string name = load_text(from.name, value);
   if (name == "log_uniform") return Distribution::log_uniform(classes);
   if (name == "uniform") return Distribution::uniform(classes);
@@ -44,7 +47,9 @@ Distribution distribution_of(const Anything& from, Index classes) {
 
 void require_reachable(const Distribution& from, Index count, bool unique) {
   if (unique && count > from.reachable())
-    fail("num_sampled", "at most " + std::to_string(from.reachable()) + ", the classes that can be drawn without replacement",
+    fail("num_sampled",
+         "at most " + std::to_string(from.reachable()) +
+             ", the classes that can be drawn without replacement",
          std::to_string(count));
 }
 
@@ -60,8 +65,8 @@ double draw(const Distribution& from, const Draws& draws, Index count, bool uniq
   return tries;
 }
 
-py::tuple sample_classes(const Anything& distribution, Index classes, const Array& true_classes, Index count, bool unique,
-                         uint64_t seed, uint64_t call) {
+py::tuple sample_classes(const Anything& distribution, Index classes, const Array& true_classes,
+                         Index count, bool unique, uint64_t seed, uint64_t call) {
   const Distribution from = distribution_of(distribution, classes);
   const int64_t* given = true_classes.read<int64_t>({-1});
   const Index N = true_classes.size();
@@ -93,13 +98,15 @@ py::tuple sample_classes(const Anything& distribution, Index classes, const Arra
 py::tuple accidental_hits(const Array& true_classes, const Array& sampled) {
   const int64_t* label = true_classes.read<int64_t>({-1, -1});
   const int64_t* sample = sampled.read<int64_t>({-1});
-  const Index N = true_classes.size(), S = sampled.size(), of_row = std::max<Index>(true_classes.shape(1), 1);
+  const Index N = true_classes.size(), S = sampled.size(),
+              of_row = std::max<Index>(true_classes.shape(1), 1);
   // The places of each class, in order.
   std::vector<std::pair<int64_t, Index>> places(static_cast<size_t>(S));
   for (Index s = 0; s < S; ++s) places[size_t(s)] = {sample[s], s};
   std::sort(places.begin(), places.end());
   const auto hits_of = [&](Index n) {
-    const auto first = std::lower_bound(places.begin(), places.end(), std::pair(label[n], Index(0)));
+    const auto first =
+        std::lower_bound(places.begin(), places.end(), std::pair(label[n], Index(0)));
     return std::pair(first, std::upper_bound(first, places.end(), std::pair(label[n], S)));
   };
   Index count = 0;
@@ -119,7 +126,8 @@ py::tuple accidental_hits(const Array& true_classes, const Array& sampled) {
   return py::make_tuple(rows, columns);
 }
 
-// Classes and corrections of one call of a sampled loss: the true ones row by row, then the samples.
+// Classes and corrections of one call of a sampled loss: the true ones row by row, then the
+// samples.
 template <class T>
 struct Candidates {
   std::vector<int32_t> ids;
@@ -131,16 +139,19 @@ struct Candidates {
   void add(Name name, const I* from, Index count, Index classes) {
     for (Index n = 0; n < count; ++n) {
       if (from[n] < 0 || from[n] >= classes)
-        fail(name, "class numbers 0..." + std::to_string(classes - 1), std::to_string(from[n]) + " at " + std::to_string(n));
+        fail(name, "class numbers 0..." + std::to_string(classes - 1),
+             std::to_string(from[n]) + " at " + std::to_string(n));
       ids.push_back(int32_t(from[n]));
     }
   }
 
-  // sampled: None, to draw without replacement by the log-uniform distribution, or a tuple of sampled classes, expected counts
-  // of the true classes and of the sampled ones.
-  void build(const Array& labels, Index R, Index classes, const OptionalItems& sampled, Index num_sampled, const Draws& draws,
-             bool correct, bool group) {
-    if (classes > kMostClasses) fail("weights", "at most " + std::to_string(kMostClasses) + " classes", std::to_string(classes));
+  // sampled: None, to draw without replacement by the log-uniform distribution, or a tuple of
+  // sampled classes, expected counts of the true classes and of the sampled ones.
+  void build(const Array& labels, Index R, Index classes, const OptionalItems& sampled,
+             Index num_sampled, const Draws& draws, bool correct, bool group) {
+    if (classes > kMostClasses)
+      fail("weights", "at most " + std::to_string(kMostClasses) + " classes",
+           std::to_string(classes));
     if (labels.rank() != 2 || labels.shape(0) != R || labels.shape(1) < 1)
       fail("labels", "shape (" + std::to_string(R) + ", num_true)", describe(labels.object()));
     true_classes = labels.shape(1);
@@ -162,15 +173,18 @@ struct Candidates {
       if (correct) {
         corrections.resize(ids.size());
         if (classes >= 3)
-          kernels<T>().log_uniform_corrections(ids.data(), Index(ids.size()), classes, tries, corrections.data());
+          kernels<T>().log_uniform_corrections(ids.data(), Index(ids.size()), classes, tries,
+                                               corrections.data());
         else
           for (size_t n = 0; n < ids.size(); ++n)
             corrections[n] = T(std::log(expected_count(from, ids[n], samples, tries, true)));
       }
     } else {
-      sampled->require_size(3, "arrays (sampled_candidates, true_expected_count, sampled_expected_count)");
-      add("sampled_values: sampled_candidates", sampled->array(0, "sampled_values: sampled_candidates").read<int64_t>({samples}),
-          samples, classes);
+      sampled->require_size(
+          3, "arrays (sampled_candidates, true_expected_count, sampled_expected_count)");
+      add("sampled_values: sampled_candidates",
+          sampled->array(0, "sampled_values: sampled_candidates").read<int64_t>({samples}), samples,
+          classes);
       const Array of_true = sampled->array(1, "sampled_values: true_expected_count"),
                   of_samples = sampled->array(2, "sampled_values: sampled_expected_count");
       if (correct) {
@@ -185,9 +199,10 @@ struct Candidates {
   }
 };
 
-py::tuple sampled_loss(const Array& weights, const OptionalArray& biases, const Array& labels, const Array& inputs,
-                       const OptionalItems& sampled, Index num_sampled, bool softmax, double target, bool correct,
-                       bool remove_hits, bool by_columns, bool gradients, bool need_dx, bool need_weights, double weight,
+py::tuple sampled_loss(const Array& weights, const OptionalArray& biases, const Array& labels,
+                       const Array& inputs, const OptionalItems& sampled, Index num_sampled,
+                       bool softmax, double target, bool correct, bool remove_hits, bool by_columns,
+                       bool gradients, bool need_dx, bool need_weights, double weight,
                        const OptionalArray& row_weights, uint64_t seed, uint64_t number) {
   return with_type_of(inputs, [&](auto zero) {
     using T = decltype(zero);
@@ -203,9 +218,11 @@ py::tuple sampled_loss(const Array& weights, const OptionalArray& biases, const 
     call.row_weights = read<T>(row_weights, {R});
     need_weights = need_weights && gradients;
     Candidates<T> candidates;
-    candidates.build(labels, R, V, sampled, num_sampled, {seed, number}, correct, need_weights || by_columns);
+    candidates.build(labels, R, V, sampled, num_sampled, {seed, number}, correct,
+                     need_weights || by_columns);
     call.true_classes = candidates.true_classes;
-    // No size that is derived from these overflows: a row of logits is shorter than this, padding included.
+    // No size that is derived from these overflows: a row of logits is shorter than this, padding
+    // included.
     product<T>({R, 4, call.true_classes + num_sampled + 64});
     call.samples = num_sampled;
     call.softmax = softmax;
@@ -241,8 +258,10 @@ py::tuple sampled_loss(const Array& weights, const OptionalArray& biases, const 
     }
     SampledLossSizes sizes;
     kernels<T>().sampled_loss_sizes(call, sizes);
-    const int threads = threads_for(6.0 * double(R) * double(K) * double(num_sampled + call.true_classes));
-    const auto scratch = borrow_array<T>(sizes.all), of_threads = borrow_array<T>(threads * sizes.thread);
+    const int threads =
+        threads_for(6.0 * double(R) * double(K) * double(num_sampled + call.true_classes));
+    const auto scratch = borrow_array<T>(sizes.all),
+               of_threads = borrow_array<T>(threads * sizes.thread);
     call.scratch = scratch.get();
     call.scratch_thread = of_threads.get();
     run_released(threads, [&](const Team& team) { kernels<T>().sampled_loss(call, team); });
@@ -254,11 +273,14 @@ py::tuple sampled_loss(const Array& weights, const OptionalArray& biases, const 
 
 void bind_sampling(py::module_& m) {
   Class<AliasTable, &alias_table>(m, "AliasTable(weights)").property<&AliasTable::size>("size");
-  define<&sample_classes>(m, "sample_classes(distribution, range_max, true_classes, num_sampled, unique, seed, call)");
+  define<&sample_classes>(
+      m, "sample_classes(distribution, range_max, true_classes, num_sampled, unique, seed, call)");
   define<&accidental_hits>(m, "accidental_hits(true_classes, sampled_candidates)");
   define<&sampled_loss>(m,
-                        "sampled_loss(weights, biases, labels, inputs, sampled_values, num_sampled, *, softmax, target=1.0, "
-                        "correct=True, remove_hits=False, by_columns=False, gradients=True, need_dx=True, need_weights=True, "
+                        "sampled_loss(weights, biases, labels, inputs, sampled_values, "
+                        "num_sampled, *, softmax, target=1.0, "
+                        "correct=True, remove_hits=False, by_columns=False, gradients=True, "
+                        "need_dx=True, need_weights=True, "
                         "weight=1.0, row_weights=None, seed=0, call=0)");
 }
 

@@ -1,4 +1,5 @@
-// Streaming inference: layers with packed weights and their state, one time step at a time, on the calling thread.
+// Streaming inference: layers with packed weights and their state, one time step at a time, on the
+// calling thread.
 #include <cstring>
 #include <limits>
 
@@ -33,8 +34,9 @@ class Stage {
 template <class T>
 class RecurrentStage : public Stage<T> {
  public:
-  RecurrentStage(Index batch, Index inputs, Cell cell, Activation activation, Activation recurrent_activation, const T* kernel,
-                 const T* recurrent, const T* bias, Index units) {
+  RecurrentStage(Index batch, Index inputs, Cell cell, Activation activation,
+                 Activation recurrent_activation, const T* kernel, const T* recurrent,
+                 const T* bias, Index units) {
     this->columns = units;
     call_.cell = cell;
     call_.activation = activation;
@@ -46,7 +48,8 @@ class RecurrentStage : public Stage<T> {
     call_.directions = 1;
     const bool forwards = false;
     rows_.build(batch, 1, {}, {}, 1, &forwards);
-    // No size that is derived from these overflows: a row of gates is shorter than this, padding included.
+    // No size that is derived from these overflows: a row of gates is shorter than this, padding
+    // included.
     product<T>({batch, 8, units + 64});
     RecurrentSizes sizes;
     kernels<T>().recurrent_sizes(call_, sizes);
@@ -79,7 +82,8 @@ class RecurrentStage : public Stage<T> {
     kernels<T>().recurrent_forward(call_, kAlone);
   }
   void reset() override {
-    for (const auto& [data, columns] : state()) std::memset(data, 0, sizeof(T) * size_t(call_.batch * columns));
+    for (const auto& [data, columns] : state())
+      std::memset(data, 0, sizeof(T) * size_t(call_.batch * columns));
   }
   std::vector<std::pair<T*, Index>> state() override {
     std::vector<std::pair<T*, Index>> all{{h_, call_.units}};
@@ -101,7 +105,8 @@ class RecurrentStage : public Stage<T> {
 template <class T>
 class DenseStage : public Stage<T> {
  public:
-  DenseStage(Index batch, Index inputs, const T* kernel, const T* bias, Index outputs, Activation activation)
+  DenseStage(Index batch, Index inputs, const T* kernel, const T* bias, Index outputs,
+             Activation activation)
       : softmax_(activation == Activation::kSoftmax) {
     this->columns = outputs;
     call_.rows = batch;
@@ -135,7 +140,8 @@ class DenseStage : public Stage<T> {
 template <class T>
 class ActivationStage : public Stage<T> {
  public:
-  ActivationStage(Index batch, Index columns, Activation activation) : batch_(batch), activation_(activation) {
+  ActivationStage(Index batch, Index columns, Activation activation)
+      : batch_(batch), activation_(activation) {
     this->columns = columns;
     this->output_ = borrow_array<T>(product<T>({batch, columns}));
   }
@@ -157,11 +163,13 @@ class ActivationStage : public Stage<T> {
 template <class T>
 class ContextStage : public Stage<T> {
  public:
-  ContextStage(Index batch, Index inputs, const T* context_kernel, Index context, const T* joint_kernel, const T* recurrent,
-               const T* bias, Index units, double alpha, Activation activation)
+  ContextStage(Index batch, Index inputs, const T* context_kernel, Index context,
+               const T* joint_kernel, const T* recurrent, const T* bias, Index units, double alpha,
+               Activation activation)
       : batch_(batch), inputs_(inputs), context_(context), units_(units), alpha_(alpha),
         product_(batch, inputs, context_kernel, nullptr, context, Activation::kLinear),
-        rnn_(batch, inputs + context, Cell::kRnn, activation, Activation::kSigmoid, joint_kernel, recurrent, bias, units) {
+        rnn_(batch, inputs + context, Cell::kRnn, activation, Activation::kSigmoid, joint_kernel,
+             recurrent, bias, units) {
     this->columns = units + context;
     this->output_ = borrow_array<T>(product<T>({batch, this->columns}));
     joint_ = borrow_array<T>(product<T>({batch, inputs + context}));
@@ -206,17 +214,20 @@ class ContextStage : public Stage<T> {
   Memory<T> joint_, s_;
 };
 
-// Every method holds the GIL from its first check to its last write, and no Python code runs in between: to other threads each is
-// one step.
+// Every method holds the GIL from its first check to its last write, and no Python code runs in
+// between: to other threads each is one step.
 class StreamBase {
  public:
   virtual ~StreamBase() = default;
   virtual void add_embedding(const Array& table) = 0;
-  virtual void add_recurrent(Cell cell, const Array& kernel, const Array& recurrent, const OptionalArray& bias,
-                             Activation activation, Activation recurrent_activation) = 0;
-  virtual void add_context(const Array& context_kernel, const Array& kernel, const Array& context_recurrent,
-                           const Array& recurrent, const OptionalArray& bias, double alpha, Activation activation) = 0;
-  virtual void add_dense(const Array& kernel, const OptionalArray& bias, OutputActivation activation) = 0;
+  virtual void add_recurrent(Cell cell, const Array& kernel, const Array& recurrent,
+                             const OptionalArray& bias, Activation activation,
+                             Activation recurrent_activation) = 0;
+  virtual void add_context(const Array& context_kernel, const Array& kernel,
+                           const Array& context_recurrent, const Array& recurrent,
+                           const OptionalArray& bias, double alpha, Activation activation) = 0;
+  virtual void add_dense(const Array& kernel, const OptionalArray& bias,
+                         OutputActivation activation) = 0;
   virtual void add_activation(OutputActivation activation) = 0;
   virtual py::object step(const Array& x) = 0;
   virtual void reset() = 0;
@@ -230,7 +241,9 @@ class Stream : public StreamBase {
   explicit Stream(Index batch) : batch_(batch) { require_range("batch_size", batch, 1, kMostRows); }
 
   void add_embedding(const Array& table) override {
-    if (columns_) throw py::value_error("add_embedding: expected to be the first layer, got one behind another");
+    if (columns_)
+      throw py::value_error(
+          "add_embedding: expected to be the first layer, got one behind another");
     const T* from = table.read<T>({-1, -1});
     const Index columns = table.shape(1);
     if (!table.size()) fail("table", "a matrix that is not empty", describe(table.object()));
@@ -242,10 +255,13 @@ class Stream : public StreamBase {
     columns_ = table_columns_ = columns;
   }
 
-  void add_recurrent(Cell cell, const Array& kernel, const Array& recurrent, const OptionalArray& bias, Activation activation,
+  void add_recurrent(Cell cell, const Array& kernel, const Array& recurrent,
+                     const OptionalArray& bias, Activation activation,
                      Activation recurrent_activation) override {
     const Index H = recurrent.rank() ? recurrent.shape(0) : 0;
-    if (!H) fail("recurrent", "a matrix (units, gates * units) that is not empty", describe(recurrent.object()));
+    if (!H)
+      fail("recurrent", "a matrix (units, gates * units) that is not empty",
+           describe(recurrent.object()));
     const Index columns = product<T>({gates_of(cell), H});
     const T* u = recurrent.read<T>({H, columns});
     const T* w = kernel.read<T>({expected_inputs(), columns});
@@ -255,23 +271,28 @@ class Stream : public StreamBase {
         D);
   }
 
-  void add_context(const Array& context_kernel, const Array& kernel, const Array& context_recurrent, const Array& recurrent,
-                   const OptionalArray& bias, double alpha, Activation activation) override {
+  void add_context(const Array& context_kernel, const Array& kernel, const Array& context_recurrent,
+                   const Array& recurrent, const OptionalArray& bias, double alpha,
+                   Activation activation) override {
     const T* b = context_kernel.read<T>({expected_inputs(), -1});
     const Index D = inputs_of(context_kernel), C = context_kernel.shape(1);
     const T* a = kernel.read<T>({D, -1});
     const Index H = kernel.shape(1);
-    if (!C || !H) fail(C ? "kernel" : "context_kernel", "a matrix that is not empty", describe(Shape{D, 0}));
+    if (!C || !H)
+      fail(C ? "kernel" : "context_kernel", "a matrix that is not empty", describe(Shape{D, 0}));
     if (!(alpha >= 0 && alpha <= 1)) fail("alpha", "a number from 0 to 1", std::to_string(alpha));
     const T* p = context_recurrent.read<T>({C, H});
     const T* r = recurrent.read<T>({H, H});
     const auto joint = borrow_array<T>(product<T>({D + C, H}));
     std::memcpy(joint.get(), a, sizeof(T) * size_t(D * H));
     std::memcpy(joint.get() + D * H, p, sizeof(T) * size_t(C * H));
-    add(std::make_unique<ContextStage<T>>(batch_, D, b, C, joint.get(), r, read<T>(bias, {H}), H, alpha, activation), D);
+    add(std::make_unique<ContextStage<T>>(batch_, D, b, C, joint.get(), r, read<T>(bias, {H}), H,
+                                          alpha, activation),
+        D);
   }
 
-  void add_dense(const Array& kernel, const OptionalArray& bias, OutputActivation activation) override {
+  void add_dense(const Array& kernel, const OptionalArray& bias,
+                 OutputActivation activation) override {
     const T* w = kernel.read<T>({expected_inputs(), -1});
     const Index D = inputs_of(kernel), N = kernel.shape(1);
     if (!N) fail("kernel", "a matrix that is not empty", describe(kernel.object()));
@@ -279,13 +300,16 @@ class Stream : public StreamBase {
   }
 
   void add_activation(OutputActivation activation) override {
-    if (!columns_) throw py::value_error("add_activation: expected a layer before it, got an empty stream");
+    if (!columns_)
+      throw py::value_error("add_activation: expected a layer before it, got an empty stream");
     add(std::make_unique<ActivationStage<T>>(batch_, columns_, activation), columns_);
   }
 
   py::object step(const Array& x) override {
-    if (!columns_) throw py::value_error("step: expected a stream with at least one layer, got an empty one");
-    // Before the layers move: to make an object may run Python's garbage collector, and so anything.
+    if (!columns_)
+      throw py::value_error("step: expected a stream with at least one layer, got an empty one");
+    // Before the layers move: to make an object may run Python's garbage collector, and so
+    // anything.
     py::object y = new_array<T>({batch_, columns_});
     const T* at = table_ ? look_up(x) : x.read<T>({batch_, inputs_});
     for (const auto& stage : stages_) {
@@ -334,7 +358,8 @@ class Stream : public StreamBase {
       const auto own = stage->state();
       if (own.empty()) continue;
       const std::string count = std::to_string(own.size()) + " arrays";
-      if (layer >= state.size()) fail("state", "one entry per recurrent layer", std::to_string(state.size()));
+      if (layer >= state.size())
+        fail("state", "one entry per recurrent layer", std::to_string(state.size()));
       const Items given(Name("state", layer), state[layer].ptr(), count.c_str());
       ++layer;
       given.require_size(Index(own.size()), "arrays");
@@ -352,7 +377,8 @@ class Stream : public StreamBase {
  private:
   Index expected_inputs() const { return columns_ ? columns_ : -1; }
   static Index inputs_of(const Array& kernel) {
-    if (!kernel.shape(0)) fail(kernel.name(), "a matrix that is not empty", describe(kernel.object()));
+    if (!kernel.shape(0))
+      fail(kernel.name(), "a matrix that is not empty", describe(kernel.object()));
     return kernel.shape(0);
   }
 
@@ -367,9 +393,11 @@ class Stream : public StreamBase {
     const Index D = table_columns_;
     for (Index b = 0; b < batch_; ++b)
       if (ids[b] < 0 || ids[b] >= vocabulary_)
-        fail("x", "ids 0..." + std::to_string(vocabulary_ - 1), std::to_string(ids[b]) + " at " + std::to_string(b));
+        fail("x", "ids 0..." + std::to_string(vocabulary_ - 1),
+             std::to_string(ids[b]) + " at " + std::to_string(b));
     for (Index b = 0; b < batch_; ++b)
-      std::memcpy(looked_up_.get() + b * D, table_.get() + Index(ids[b]) * D, sizeof(T) * size_t(D));
+      std::memcpy(looked_up_.get() + b * D, table_.get() + Index(ids[b]) * D,
+                  sizeof(T) * size_t(D));
   }
   const T* look_up(const Array& ids) {
     if (ids.holds<int32_t>())
@@ -385,8 +413,9 @@ class Stream : public StreamBase {
 };
 
 std::shared_ptr<StreamBase> make_stream(Index batch_size, DType dtype) {
-  return with_dtype(
-      dtype, [&](auto zero) -> std::shared_ptr<StreamBase> { return std::make_shared<Stream<decltype(zero)>>(batch_size); });
+  return with_dtype(dtype, [&](auto zero) -> std::shared_ptr<StreamBase> {
+    return std::make_shared<Stream<decltype(zero)>>(batch_size);
+  });
 }
 
 }  // namespace
@@ -395,9 +424,11 @@ void bind_stream(py::module_& m) {
   Class<StreamBase, &make_stream>(m, "Stream(batch_size, dtype='float32')")
       .method<&StreamBase::add_embedding>("add_embedding(table)")
       .method<&StreamBase::add_recurrent>(
-          "add_recurrent(cell, kernel, recurrent, bias, activation='tanh', recurrent_activation='sigmoid')")
+          "add_recurrent(cell, kernel, recurrent, bias, activation='tanh', "
+          "recurrent_activation='sigmoid')")
       .method<&StreamBase::add_context>(
-          "add_context(context_kernel, kernel, context_recurrent, recurrent, bias, alpha, activation='tanh')")
+          "add_context(context_kernel, kernel, context_recurrent, recurrent, bias, alpha, "
+          "activation='tanh')")
       .method<&StreamBase::add_dense>("add_dense(kernel, bias, activation='linear')")
       .method<&StreamBase::add_activation>("add_activation(activation)")
       .method<&StreamBase::step>("step(x)")

@@ -21,20 +21,24 @@ std::string compiler() {
 }
 
 void set_num_threads(Index count) {
-  if (count < 1 || count > 1024) fail("count", "a number of threads from 1 to 1024", std::to_string(count));
+  if (count < 1 || count > 1024)
+    fail("count", "a number of threads from 1 to 1024", std::to_string(count));
   if (count > 1 && !has_openmp())
-    throw py::value_error("count: expected 1, as this build has no OpenMP, got " + std::to_string(count));
+    throw py::value_error("count: expected 1, as this build has no OpenMP, got " +
+                          std::to_string(count));
   set_thread_count(int(count));
 }
 
 double peak_gflops(DType dtype, double seconds) {
-  if (!(seconds > 0 && seconds <= 60)) fail("seconds", "a number above 0 and up to 60", std::to_string(seconds));
+  if (!(seconds > 0 && seconds <= 60))
+    fail("seconds", "a number above 0 and up to 60", std::to_string(seconds));
   return with_dtype(dtype, [&](auto zero) {
     using Clock = std::chrono::steady_clock;
     double best = 0;
     run_released(1, [&](const Team& team) {
       const auto start = Clock::now();
-      while (std::chrono::duration<double>(Clock::now() - start).count() < seconds && !team.interrupted(team.context)) {
+      while (std::chrono::duration<double>(Clock::now() - start).count() < seconds &&
+             !team.interrupted(team.context)) {
         const auto before = Clock::now();
         const double flops = kernels<decltype(zero)>().peak_flops(200000);
         best = std::max(best, flops / std::chrono::duration<double>(Clock::now() - before).count());
@@ -53,7 +57,8 @@ py::dict info() {
   result["isas"] = isas;
   result["bfloat16"] = bool(table().bfloat16);
   result["compiler"] = compiler();
-  result["eigen"] = SEQCORE_TEXT(EIGEN_WORLD_VERSION) "." SEQCORE_TEXT(EIGEN_MAJOR_VERSION) "." SEQCORE_TEXT(EIGEN_MINOR_VERSION);
+  result["eigen"] = SEQCORE_TEXT(EIGEN_WORLD_VERSION) "." SEQCORE_TEXT(
+      EIGEN_MAJOR_VERSION) "." SEQCORE_TEXT(EIGEN_MINOR_VERSION);
   result["openmp"] = has_openmp();
   result["threads"] = thread_count();
   return result;

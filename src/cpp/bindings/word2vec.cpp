@@ -24,7 +24,8 @@ auto with_file(const std::string& path, Work work) {
     if (interrupted) throw py::error_already_set();
     return result;
   } catch (const CorpusError& error) {
-    fail("corpus_file", error.what(), quoted(path) + (error.reason.empty() ? "" : " (" + error.reason + ")"));
+    fail("corpus_file", error.what(),
+         quoted(path) + (error.reason.empty() ? "" : " (" + error.reason + ")"));
   }
 }
 
@@ -57,9 +58,10 @@ py::tuple encode_words_of(const Path& path, const Items& words, Index longest) {
     if (value) fail("words", "different words", "number " + std::to_string(n) + " a second time");
     value = int64_t(n) + 1;
   }
-  const auto encoded = with_file(path.text, [&](const CorpusFile& file, int threads, bool& interrupted) {
-    return encode_words(file, table, longest, threads, interrupted);
-  });
+  const auto encoded =
+      with_file(path.text, [&](const CorpusFile& file, int threads, bool& interrupted) {
+        return encode_words(file, table, longest, threads, interrupted);
+      });
   const py::object ids = new_array<int32_t>({Index(encoded.ids.size())}),
                    sentences = new_array<int64_t>({Index(encoded.sentences.size())});
   std::copy(encoded.ids.begin(), encoded.ids.end(), data_of<int32_t>(ids));
@@ -67,12 +69,14 @@ py::tuple encode_words_of(const Path& path, const Items& words, Index longest) {
   return py::make_tuple(ids, sentences, encoded.words);
 }
 
-// Trains `input` and `output` in place on sentences [first, last). Returns (loss summed over the pairs looked at, how many
-// those were, how many pairs were learnt).
-py::tuple train_word2vec(const Array& words, const Array& sentences, Index first, Index last, const Array& input,
-                         const Array& output, Index size, const OptionalArray& keep, const AliasTable& noise,
-                         const OptionalArray& shift, int window, int negatives, bool shrink, bool cbow, bool mean,
-                         Finite rate_begin, Finite rate_end, uint64_t seed, int threads, const OptionalArray& lock) {
+// Trains `input` and `output` in place on sentences [first, last). Returns (loss summed over the
+// pairs looked at, how many those were, how many pairs were learnt).
+py::tuple train_word2vec(const Array& words, const Array& sentences, Index first, Index last,
+                         const Array& input, const Array& output, Index size,
+                         const OptionalArray& keep, const AliasTable& noise,
+                         const OptionalArray& shift, int window, int negatives, bool shrink,
+                         bool cbow, bool mean, Finite rate_begin, Finite rate_end, uint64_t seed,
+                         int threads, const OptionalArray& lock) {
   Word2VecCall call{};
   call.words = words.read<int32_t>({-1});
   call.sentences = sentences.read<int64_t>({-1});
@@ -85,24 +89,31 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
   call.stride = input.shape(1);
   call.output = output.write<float>({call.classes, call.stride});
   call.size = size;
-  if (call.classes > kMostRows) fail("input", "at most " + std::to_string(kMostRows) + " rows", describe(input.object()));
+  if (call.classes > kMostRows)
+    fail("input", "at most " + std::to_string(kMostRows) + " rows", describe(input.object()));
   if (call.stride < 1 || call.stride % 16 || call.stride > kLargestVector)
-    fail("input", "rows of whole vectors of 16 numbers, " + std::to_string(kLargestVector) + " at most",
+    fail("input",
+         "rows of whole vectors of 16 numbers, " + std::to_string(kLargestVector) + " at most",
          describe(input.object()));
   require_range("size", size, 1, call.stride);
   for (Index s = first; s < last; ++s)
-    if (call.sentences[s] > call.sentences[s + 1] || call.sentences[s] < 0 || call.sentences[s + 1] > words.size())
-      fail("sentences", "offsets that rise within the words", std::to_string(call.sentences[s]) + " at " + std::to_string(s));
+    if (call.sentences[s] > call.sentences[s + 1] || call.sentences[s] < 0 ||
+        call.sentences[s + 1] > words.size())
+      fail("sentences", "offsets that rise within the words",
+           std::to_string(call.sentences[s]) + " at " + std::to_string(s));
   for (Index n = call.sentences[first]; n < call.sentences[last]; ++n)
     if (call.words[n] < 0 || call.words[n] >= call.classes)
-      fail("words", "ids 0..." + std::to_string(call.classes - 1), std::to_string(call.words[n]) + " at " + std::to_string(n));
+      fail("words", "ids 0..." + std::to_string(call.classes - 1),
+           std::to_string(call.words[n]) + " at " + std::to_string(n));
   call.keep = read<uint32_t>(keep, {call.classes});
   if (noise.size() != call.classes)
-    fail("noise", std::to_string(call.classes) + " weights, one per word", std::to_string(noise.size()));
+    fail("noise", std::to_string(call.classes) + " weights, one per word",
+         std::to_string(noise.size()));
   call.noise = noise.slots.data();
   call.shift = read<float>(shift, {call.classes});
   call.lock = read<float>(lock, {call.classes});
-  std::vector<Extent> extents{input.extent(true), output.extent(true), words.extent(false), sentences.extent(false)};
+  std::vector<Extent> extents{input.extent(true), output.extent(true), words.extent(false),
+                              sentences.extent(false)};
   if (keep) extents.push_back(keep->extent(false));
   if (shift) extents.push_back(shift->extent(false));
   if (lock) extents.push_back(lock->extent(false));
@@ -118,7 +129,8 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
   threads = std::min(threads, kMostThreads);
   if (call.window < 1) fail("window", "a number from 1", std::to_string(call.window));
   if (call.negatives < 1 || call.negatives > kMostNegatives)
-    fail("negatives", "a number 1..." + std::to_string(kMostNegatives), std::to_string(call.negatives));
+    fail("negatives", "a number 1..." + std::to_string(kMostNegatives),
+         std::to_string(call.negatives));
   if (threads < 1) fail("threads", "a number from 1", std::to_string(threads));
   std::vector<double> loss(size_t(threads), 0.0);
   std::vector<int64_t> looked_at(size_t(threads), 0), pairs(size_t(threads), 0);
@@ -136,9 +148,11 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
 void bind_word2vec(py::module_& m) {
   define<&count_words_of>(m, "count_words(corpus_file)");
   define<&encode_words_of>(m, "encode_words(corpus_file, words, longest=10000)");
-  define<&train_word2vec>(m,
-                          "train_word2vec(words, sentences, first, last, input, output, size, keep, noise, shift, *, window, "
-                          "negatives, shrink, cbow, mean, rate_begin, rate_end, seed, threads, lock=None)");
+  define<&train_word2vec>(
+      m,
+      "train_word2vec(words, sentences, first, last, input, output, size, keep, noise, shift, *, "
+      "window, "
+      "negatives, shrink, cbow, mean, rate_begin, rate_end, seed, threads, lock=None)");
 }
 
 }  // namespace seqcore

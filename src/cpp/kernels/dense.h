@@ -28,23 +28,27 @@ Index dense_pairs(const DenseCall<T>& call) {
 template <class T>
 void dense_sizes(const DenseCall<T>& call, DenseSizes& sizes) {
   const Index columns = Blocks<T, 1>::columns(call.outputs);
-  sizes.pack = std::max((call.inputs + 1) * columns, call.outputs * Blocks<T, 1>::columns(call.inputs));
+  sizes.pack =
+      std::max((call.inputs + 1) * columns, call.outputs * Blocks<T, 1>::columns(call.inputs));
   sizes.rows = call.activation == Activation::kLinear ? 0 : call.rows * columns;
   sizes.thread = dense_pairs(call) + weight_scratch<T, 1>(call.inputs);
 }
 
 // Packs the kernel and, behind it, the bias.
 template <class T>
-void pack_dense(bool mixed, const T* kernel, const T* bias, Index K, Index N, T* to, const Team& team) {
+void pack_dense(bool mixed, const T* kernel, const T* bias, Index K, Index N, T* to,
+                const Team& team) {
   using B = Blocks<T, 1>;
   constexpr Index kColumns = B::kPanel * kLanes<T>;
   const Range mine = share(B::panels(N), team);
   T* packed_bias = to + K * B::columns(N);
-  as_operand(mixed, to, [&](auto* packed) { pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, packed); });
+  as_operand(mixed, to,
+             [&](auto* packed) { pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, packed); });
   if (bias) {
     pack_panels<1>(bias, N, 1, N, mine.begin, mine.end, packed_bias);
   } else {
-    for (Index n = mine.begin * kColumns; n < std::min(mine.end * kColumns, B::columns(N)); ++n) packed_bias[n] = 0;
+    for (Index n = mine.begin * kColumns; n < std::min(mine.end * kColumns, B::columns(N)); ++n)
+      packed_bias[n] = 0;
   }
 }
 
@@ -54,7 +58,8 @@ void pack_dense_transposed(bool mixed, const T* kernel, Index K, Index N, T* to,
   const Range mine = share(B::panels(K), team);
   as_operand(mixed, to, [&](auto* packed) {
     for (Index p = mine.begin; p < mine.end; ++p)
-      pack_panel_transposed<1>(kernel, N, K, N, p, packed + p * depth_in(packed, N) * B::kPanel * kLanes<T>);
+      pack_panel_transposed<1>(kernel, N, K, N, p,
+                               packed + p * depth_in(packed, N) * B::kPanel * kLanes<T>);
   });
 }
 
@@ -62,13 +67,15 @@ void pack_dense_transposed(bool mixed, const T* kernel, Index K, Index N, T* to,
 template <class F>
 SEQCORE_INLINE void for_my_rows(Index rows, const Team& team, F f) {
   const Range mine = share(rows, team);
-  for (Index r = mine.begin; r < mine.end && !stopped(team); r += kMostRows) f(r, int(std::min<Index>(kMostRows, mine.end - r)));
+  for (Index r = mine.begin; r < mine.end && !stopped(team); r += kMostRows)
+    f(r, int(std::min<Index>(kMostRows, mine.end - r)));
 }
 
-// Rows of x·B for a packed B (K, N), K elements to a row of x and N to a row of y; pairs: null, or scratch for those of x.
+// Rows of x·B for a packed B (K, N), K elements to a row of x and N to a row of y; pairs: null, or
+// scratch for those of x.
 template <class T>
-void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index K, Index N, T* y, Start start, const T* bias,
-                   Pair* pairs) {
+void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index K, Index N, T* y,
+                   Start start, const T* bias, Pair* pairs) {
   const T* a[kMostRows];
   T* c[kMostRows];
   for (int i = 0; i < rows; ++i) {
@@ -99,7 +106,8 @@ void dense_forward(const DenseCall<T>& call, const Team& team) {
   const T* bias = call.scratch_pack + K * Blocks<T, 1>::columns(N);
   Pair* pairs = pairs_of_thread(call, team);
   for_my_rows(call.rows, team, [&](Index r, int rows) {
-    multiply_rows(call.x + r * K, K, rows, call.scratch_pack, K, N, call.y + r * N, Start::kBias, bias, pairs);
+    multiply_rows(call.x + r * K, K, rows, call.scratch_pack, K, N, call.y + r * N, Start::kBias,
+                  bias, pairs);
     activate(call.y + r * N, rows * N, call.activation);
   });
 }
@@ -117,7 +125,8 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
     for (Index r = mine.begin; r < mine.end; ++r)
       for (Index n = 0; n < N; n += kLanes<T>) {
         const int count = int(std::min<Index>(kLanes<T>, N - n));
-        const P y = load_first<P>(call.y + r * N + n, count), dy = load_first<P>(call.dy + r * N + n, count);
+        const P y = load_first<P>(call.y + r * N + n, count),
+                dy = load_first<P>(call.dy + r * N + n, count);
         store(call.scratch_rows + r * columns + n, mul(dy, act.slope(y)));
       }
   }
@@ -126,13 +135,14 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
   const Index stride = linear ? N : columns;
   if (call.dx)
     for_my_rows(call.rows, team, [&](Index r, int rows) {
-      multiply_rows(g + r * stride, stride, rows, call.scratch_pack, N, K, call.dx + r * K, Start::kZero,
-                    static_cast<const T*>(nullptr), pairs_of_thread(call, team));
+      multiply_rows(g + r * stride, stride, rows, call.scratch_pack, N, K, call.dx + r * K,
+                    Start::kZero, static_cast<const T*>(nullptr), pairs_of_thread(call, team));
     });
   if (!call.dkernel) return;
   const Factor<T> by_x{call.x, K, K, 0, 1, call.dkernel};
   T* scratch = dense_thread(call, team) + dense_pairs(call);
-  share_weight_gradients<T, 1>(team, call.mixed, PlainRows<T>{g, stride}, call.rows, N, &by_x, 1, call.dbias, false, scratch);
+  share_weight_gradients<T, 1>(team, call.mixed, PlainRows<T>{g, stride}, call.rows, N, &by_x, 1,
+                               call.dbias, false, scratch);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -1,11 +1,13 @@
-// Products on top of the tile: rows times packed panels, and the transposed product of the weights' gradients.
+// Products on top of the tile: rows times packed panels, and the transposed product of the weights'
+// gradients.
 #pragma once
 
 #include "tile.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
-// K is cut so that a block of a panel stays in the second-level cache. Fixed: it must not depend on the threads.
+// K is cut so that a block of a panel stays in the second-level cache. Fixed: it must not depend on
+// the threads.
 constexpr Index kBlockK = 512;
 // In Xᵀ·G, K is cut so that a block of the panel stays in the first-level cache.
 constexpr Index kBlockRows = 64;
@@ -14,16 +16,19 @@ constexpr int kMostRows = 256;  // rows of one call of `multiply`
 // A packed matrix of more bytes than this is taken to lie beyond the second-level cache.
 constexpr Index kCached = Index(1) << 20;
 
-// Elements from row to row: an odd number of vectors, so that the rows of a tile do not fall on the same cache sets.
+// Elements from row to row: an odd number of vectors, so that the rows of a tile do not fall on the
+// same cache sets.
 template <class T>
 SEQCORE_INLINE Index row_stride(Index columns) {
   return (columns / kLanes<T> | 1) * kLanes<T>;
 }
 
-// Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel. next: null, or what comes after it.
+// Rows times one panel (NP = 1) or NP full panels: c(i, :) = start + a(i, :) · panel. next: null,
+// or what comes after it.
 template <class T, int NV, int NP, class E>
-void multiply_panels(const E* const* a, Index ak, int rows, const E* panel, Index b_row, Index b_panel, Index K, T* const* c,
-                     Start start, const T* bias, const Given<E>* next) {
+void multiply_panels(const E* const* a, Index ak, int rows, const E* panel, Index b_row,
+                     Index b_panel, Index K, T* const* c, Start start, const T* bias,
+                     const Given<E>* next) {
   constexpr int kTall = tallest(NV * NP);
   const int tiles = (rows + kTall - 1) / kTall;
   for (Index k = 0; k < K || k == 0; k += kBlockK) {
@@ -39,11 +44,14 @@ void multiply_panels(const E* const* a, Index ak, int rows, const E* panel, Inde
       const E* b = panel + k * b_row;
       const int lines = waiting <= 0 ? 0 : tiles < NV ? 2 : 1;
       if (lines == 0)
-        tile_of_height<T, NV, NP, kTall, 0>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, nullptr);
+        tile_of_height<T, NV, NP, kTall, 0>(height, part + i, ak, b, b_row, b_panel, depth, c + i,
+                                            from, bias, nullptr);
       if (lines == 1)
-        tile_of_height<T, NV, NP, kTall, 1>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
+        tile_of_height<T, NV, NP, kTall, 1>(height, part + i, ak, b, b_row, b_panel, depth, c + i,
+                                            from, bias, ahead);
       if (lines == 2)
-        tile_of_height<T, NV, NP, kTall, 2>(height, part + i, ak, b, b_row, b_panel, depth, c + i, from, bias, ahead);
+        tile_of_height<T, NV, NP, kTall, 2>(height, part + i, ak, b, b_row, b_panel, depth, c + i,
+                                            from, bias, ahead);
       ahead += lines * depth * Index(64 / sizeof(E));
       waiting -= lines * depth;
       i += height;
@@ -52,23 +60,28 @@ void multiply_panels(const E* const* a, Index ak, int rows, const E* panel, Inde
 }
 
 template <class T, int NV, class E>
-void multiply_narrow(int vectors, const E* const* a, Index ak, int rows, const E* panel, Index b_row, Index K, T* const* c,
-                     Start start, const T* bias) {
-  if (vectors == NV) return multiply_panels<T, NV, 1>(a, ak, rows, panel, b_row, 0, K, c, start, bias, nullptr);
-  if constexpr (NV > 1) multiply_narrow<T, NV - 1>(vectors, a, ak, rows, panel, b_row, K, c, start, bias);
+void multiply_narrow(int vectors, const E* const* a, Index ak, int rows, const E* panel,
+                     Index b_row, Index K, T* const* c, Start start, const T* bias) {
+  if (vectors == NV)
+    return multiply_panels<T, NV, 1>(a, ak, rows, panel, b_row, 0, K, c, start, bias, nullptr);
+  if constexpr (NV > 1)
+    multiply_narrow<T, NV - 1>(vectors, a, ak, rows, panel, b_row, K, c, start, bias);
 }
 
-// Full panels that one tile takes at once for few rows, so that enough accumulators are under way to hide the latency.
+// Full panels that one tile takes at once for few rows, so that enough accumulators are under way
+// to hide the latency.
 template <int PV>
 SEQCORE_INLINE int panels_at_once(int rows) {
   return kRegisters < 32 ? (rows == 1 ? 2 : 1) : rows <= 2 ? 2 : 1;
 }
 
-// c(i, columns of panels [p0, p1)) = start + a(i, :) · B for up to kMostRows rows. B: packed with K rows, `vectors` in all.
-// c points at the row's first packed column; bias likewise. `down`: the panels from the last to the first.
+// c(i, columns of panels [p0, p1)) = start + a(i, :) · B for up to kMostRows rows. B: packed with K
+// rows, `vectors` in all. c points at the row's first packed column; bias likewise. `down`: the
+// panels from the last to the first.
 template <class T, int PV, class E>
-void multiply(const E* const* a, Index ak, int rows, const E* packed, Index K, Index vectors, Index p0, Index p1, T* const* c,
-              Start start, const T* bias = nullptr, bool down = false) {
+void multiply(const E* const* a, Index ak, int rows, const E* packed, Index K, Index vectors,
+              Index p0, Index p1, T* const* c, Start start, const T* bias = nullptr,
+              bool down = false) {
   constexpr Index kColumns = Index(PV) * kLanes<T>;
   const int group = panels_at_once<PV>(rows);
   const Index whole = vectors / PV;  // full panels of the matrix
@@ -87,25 +100,31 @@ void multiply(const E* const* a, Index ak, int rows, const E* packed, Index K, I
     const E* panel = packed + p * K * kColumns;
     const T* shift = bias ? bias + p * kColumns : nullptr;
     const Index following = down ? p - 1 : p + 1;
-    const E* next = beyond && take == 1 && following >= 0 && following < whole ? packed + following * K * kColumns : nullptr;
+    const E* next = beyond && take == 1 && following >= 0 && following < whole
+                        ? packed + following * K * kColumns
+                        : nullptr;
     if (p >= whole) {
       const int width = int(vectors - p * PV);
-      multiply_narrow<T, PV>(width, a, ak, rows, panel, Index(width) * kLanes<T>, K, at, start, shift);
+      multiply_narrow<T, PV>(width, a, ak, rows, panel, Index(width) * kLanes<T>, K, at, start,
+                             shift);
     } else if (take == 1) {
       multiply_panels<T, PV, 1>(a, ak, rows, panel, kColumns, 0, K, at, start, shift, next);
     } else if (take == 2) {
-      multiply_panels<T, PV, 2>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift, nullptr);
+      multiply_panels<T, PV, 2>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift,
+                                nullptr);
     } else if constexpr (kRegisters == 32) {
-      multiply_panels<T, PV, 4>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift, nullptr);
+      multiply_panels<T, PV, 4>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift,
+                                nullptr);
     }
     done += take;
   }
 }
 
-// The same with K cut outside the panels: for many rows of a long K, whose blocks are then read once for all panels.
+// The same with K cut outside the panels: for many rows of a long K, whose blocks are then read
+// once for all panels.
 template <class T, int PV, class E>
-void multiply_deep(const E* const* a, int rows, const E* packed, Index K, Index vectors, Index p0, Index p1, T* const* c,
-                   Start start) {
+void multiply_deep(const E* const* a, int rows, const E* packed, Index K, Index vectors, Index p0,
+                   Index p1, T* const* c, Start start) {
   constexpr Index kColumns = Index(PV) * kLanes<T>;
   const E* part[kMostRows];
   T* at[kMostRows];
@@ -119,18 +138,21 @@ void multiply_deep(const E* const* a, int rows, const E* packed, Index K, Index 
       const E* next = p + 1 < p1 ? packed + (p + 1) * K * kColumns + k * kColumns : nullptr;
       const Start from = k ? Start::kAccumulate : start;
       if (width == PV) {
-        multiply_panels<T, PV, 1>(part, 1, rows, block, kColumns, 0, depth, at, from, nullptr, next);
+        multiply_panels<T, PV, 1>(part, 1, rows, block, kColumns, 0, depth, at, from, nullptr,
+                                  next);
       } else {
-        multiply_narrow<T, PV>(width, part, 1, rows, block, Index(width) * kLanes<T>, depth, at, from, nullptr);
+        multiply_narrow<T, PV>(width, part, 1, rows, block, Index(width) * kLanes<T>, depth, at,
+                               from, nullptr);
       }
     }
   }
 }
 
-// The same for rows of c that hold exactly `columns` elements: the last vector is not written past its end.
+// The same for rows of c that hold exactly `columns` elements: the last vector is not written past
+// its end.
 template <class T, class E>
-void multiply_exact(const E* const* a, int rows, const E* packed, Index K, Index columns, T* const* c, Start start,
-                    const T* bias = nullptr) {
+void multiply_exact(const E* const* a, int rows, const E* packed, Index K, Index columns,
+                    T* const* c, Start start, const T* bias = nullptr) {
   using B = Blocks<T, 1>;
   constexpr Index kColumns = Index(B::kPanel) * kLanes<T>;
   const Index panels = B::panels(columns), vectors = B::vectors(columns);
@@ -151,16 +173,19 @@ void multiply_exact(const E* const* a, int rows, const E* packed, Index K, Index
   for (int i = 0; i < rows; ++i) {
     at[i] = part + i * kColumns - from;
     if (start == Start::kAccumulate)
-      for (Index n = 0; n < kColumns; ++n) part[i * kColumns + n] = n < rest ? c[i][from + n] : T(0);
+      for (Index n = 0; n < kColumns; ++n)
+        part[i * kColumns + n] = n < rest ? c[i][from + n] : T(0);
   }
   product(whole, panels, at);
   for (int i = 0; i < rows; ++i)
     for (Index n = 0; n < rest; ++n) c[i][from + n] = part[i * kColumns + n];
 }
 
-// The rows of a product's left factor, K elements each, and, if `scratch` is given, the pairs they become: kMostRows times
-// pair_stride(K) of them.
-SEQCORE_INLINE Index pair_stride(Index K) { return row_stride<float>(pairs_of(K) + kLanes<float> - 1); }
+// The rows of a product's left factor, K elements each, and, if `scratch` is given, the pairs they
+// become: kMostRows times pair_stride(K) of them.
+SEQCORE_INLINE Index pair_stride(Index K) {
+  return row_stride<float>(pairs_of(K) + kLanes<float> - 1);
+}
 
 template <class T>
 struct LeftRows {
@@ -176,11 +201,14 @@ struct LeftRows {
       }
     }
   }
-  // Calls f(rows, packed, K) with rows and packed matrix of the same kind; `packed` holds pairs if the rows are to be pairs.
+  // Calls f(rows, packed, K) with rows and packed matrix of the same kind; `packed` holds pairs if
+  // the rows are to be pairs.
   template <class F>
   SEQCORE_INLINE void with(const T* packed, Index K, F f) const {
     if constexpr (kMixed<T>) {
-      if (mixed) return f(static_cast<const Pair* const*>(pairs), reinterpret_cast<const Pair*>(packed), pairs_of(K));
+      if (mixed)
+        return f(static_cast<const Pair* const*>(pairs), reinterpret_cast<const Pair*>(packed),
+                 pairs_of(K));
     }
     f(rows, packed, K);
   }
@@ -204,10 +232,11 @@ SEQCORE_INLINE Index row_in(const E*, Index k) {
   return k / kDepth<E>;
 }
 
-// out(i, :) = start + sum over rows r of x(r, i) · panel(r, :) for i < columns: `depth` rows of `vectors` vectors of a panel.
+// out(i, :) = start + sum over rows r of x(r, i) · panel(r, :) for i < columns: `depth` rows of
+// `vectors` vectors of a panel.
 template <class T, int PV, class E>
-void accumulate_transposed(const E* x, Index x_stride, Index columns, const E* panel, int vectors, Index panel_stride,
-                           Index depth, T* out, Index out_stride, Start start) {
+void accumulate_transposed(const E* x, Index x_stride, Index columns, const E* panel, int vectors,
+                           Index panel_stride, Index depth, T* out, Index out_stride, Start start) {
   const E* a[kMostRows];
   T* c[kMostRows];
   for (Index i = 0; i < columns; i += kMostRows) {
@@ -216,11 +245,13 @@ void accumulate_transposed(const E* x, Index x_stride, Index columns, const E* p
       a[n] = x + i + n;
       c[n] = out + (i + n) * out_stride;
     }
-    multiply_narrow<T, PV>(vectors, a, x_stride, rows, panel, panel_stride, depth, c, start, static_cast<const T*>(nullptr));
+    multiply_narrow<T, PV>(vectors, a, x_stride, rows, panel, panel_stride, depth, c, start,
+                           static_cast<const T*>(nullptr));
   }
 }
 
-// Where the rows of a left factor stand, in the order of a scan: row r is step s of the j-th longest sequence.
+// Where the rows of a left factor stand, in the order of a scan: row r is step s of the j-th
+// longest sequence.
 struct ScanOrder {
   const RowMap* map;
   Index batch_stride, step_stride;  // of a sequence that the user gave
@@ -234,15 +265,18 @@ struct ScanOrder {
     while (depth && map->offset[s + 1] <= r0) ++s;
     for (Index i = 0, j = r0 - map->offset[s]; i < depth; ++i) {
       const Index b = map->order[j], t = reverse ? map->lengths[b] - 1 - s : s;
-      f(i, b, state_stride ? state_row(*map, s - 1, j) * state_stride : b * batch_stride + t * step_stride);
+      f(i, b,
+        state_stride ? state_row(*map, s - 1, j) * state_stride
+                     : b * batch_stride + t * step_stride);
       if (++j == map->active[s]) ++s, j = 0;
     }
   }
 };
 
-// One matrix whose gradient is xᵀ·g: x (R, columns), and the vectors of g's panel that belong to it (of full panels; with
-// G = 1 or 4 all of them), in Keras's order at `out` (columns, G·units). Row r of x stands r * stride from the first, or, if
-// x is a sequence, where `order` says, and is multiplied with the row of its sequence in `scale` if there is one.
+// One matrix whose gradient is xᵀ·g: x (R, columns), and the vectors of g's panel that belong to it
+// (of full panels; with G = 1 or 4 all of them), in Keras's order at `out` (columns, G·units). Row
+// r of x stands r * stride from the first, or, if x is a sequence, where `order` says, and is
+// multiplied with the row of its sequence in `scale` if there is one.
 template <class T>
 struct Factor {
   const T* x;
@@ -260,7 +294,8 @@ SEQCORE_INLINE Index left_columns(Index columns) {
   return (columns + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
 
-// Copies a block of rows of a factor from r0 on, as T or as pairs of rows, `to_stride` apart, and asks for the block after it.
+// Copies a block of rows of a factor from r0 on, as T or as pairs of rows, `to_stride` apart, and
+// asks for the block after it.
 template <class T, class E>
 void copy_left(const Factor<T>& factor, Index r0, Index R, E* to, Index to_stride) {
   using P = Wide<T>;
@@ -275,7 +310,8 @@ void copy_left(const Factor<T>& factor, Index r0, Index R, E* to, Index to_strid
     for (Index i = 0; i < seen; ++i) rows[i] = factor.x + (r0 + i) * factor.stride;
   }
   // Past the last row, some row that is there: it is only asked for.
-  for (Index i = std::max(seen, kBlockRows); i < depth + kBlockRows; ++i) rows[i] = rows[i - kBlockRows];
+  for (Index i = std::max(seen, kBlockRows); i < depth + kBlockRows; ++i)
+    rows[i] = rows[i - kBlockRows];
   const auto copy = [&](auto read) {
     for (Index k = 0; k < depth; k += kDepth<E>)
       for (Index n = 0; n < factor.columns; n += kLanes<T>)
@@ -285,24 +321,26 @@ void copy_left(const Factor<T>& factor, Index r0, Index R, E* to, Index to_strid
         });
   };
   if (factor.scale)
-    copy(
-        [&](Index i, Index n, int count) { return mul(load_first<P>(rows[i] + n, count), load_first<P>(scales[i] + n, count)); });
+    copy([&](Index i, Index n, int count) {
+      return mul(load_first<P>(rows[i] + n, count), load_first<P>(scales[i] + n, count));
+    });
   else
     copy([&](Index i, Index n, int count) { return load_first<P>(rows[i] + n, count); });
 }
 
-// Where the products of panel p for a row of a weight stand: sums of the bias first, then a row for each column of x.
+// Where the products of panel p for a row of a weight stand: sums of the bias first, then a row for
+// each column of x.
 template <class T>
 struct Products {
-  const T* first;      // of panel `begin`
-  Index begin, step;   // from panel to panel
+  const T* first;  // of panel `begin`
+  Index begin, step;  // from panel to panel
   SEQCORE_INLINE const T* sums(Index p) const { return first + (p - begin) * step; }
 };
 
 // Moves n products to `to`, row `row` of a gradient in Keras's order (row -1: the bias).
 template <class T, int G>
-SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<T>& products, Index row, int first_gate,
-                            int gates, bool add, T* to) {
+SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<T>& products,
+                            Index row, int first_gate, int gates, bool add, T* to) {
   using P = Wide<T>;
   constexpr int W = kLanes<T>;
   constexpr Index kWidest = Index(Blocks<T, G>::kPanel) * W;
@@ -317,18 +355,21 @@ SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<
       });
       continue;
     }
-    const T* product = row < 0 ? sums : sums + kWidest + row * Blocks<T, G>::panel_vectors(units, p) * W;
+    const T* product =
+        row < 0 ? sums : sums + kWidest + row * Blocks<T, G>::panel_vectors(units, p) * W;
     int gate = 0;
     Blocks<T, G>::segments(units, p, [&](Index column, Index keras, int n, int) {
       if (G != 3 || (gate >= first_gate && gate < first_gate + gates))
-        for (int i = 0; i < n; ++i) to[keras + i] = add ? to[keras + i] + product[column + i] : product[column + i];
+        for (int i = 0; i < n; ++i)
+          to[keras + i] = add ? to[keras + i] + product[column + i] : product[column + i];
       ++gate;
     });
   }
 }
 
 constexpr int kMostFactors = 3;
-// Columns of x in one pass: their products for a few panels stay in the second-level cache, beside a block of x.
+// Columns of x in one pass: their products for a few panels stay in the second-level cache, beside
+// a block of x.
 constexpr Index kColumnsTogether = 768;
 
 // Elements of the products of some panels that fit the second-level cache together.
@@ -338,7 +379,8 @@ constexpr Index kProductsBudget = 768 * 1024 / sizeof(T);
 // Panels whose products fit there for `columns` columns of x: x is read once for all of them.
 template <class T, int G>
 SEQCORE_INLINE Index panels_together(Index columns) {
-  return std::max<Index>(1, kProductsBudget<T> / (std::max<Index>(1, columns) * Blocks<T, G>::kPanel * kLanes<T>));
+  return std::max<Index>(
+      1, kProductsBudget<T> / (std::max<Index>(1, columns) * Blocks<T, G>::kPanel * kLanes<T>));
 }
 
 // From row to row of a block of left factors with `columns` columns in all.
@@ -350,7 +392,8 @@ SEQCORE_INLINE Index left_stride(Index columns) {
 // Scratch of weight_gradients for factors of `columns` columns in all.
 template <class T, int G>
 Index weight_scratch(Index columns) {
-  return kBlockRows * Blocks<T, G>::kPanel * kLanes<T> + 2 * kProductsBudget<T> + kBlockRows * left_stride<T>(columns);
+  return kBlockRows * Blocks<T, G>::kPanel * kLanes<T> + 2 * kProductsBudget<T> +
+         kBlockRows * left_stride<T>(columns);
 }
 
 // The rows of a product's second factor g, as they stand.
@@ -365,7 +408,8 @@ struct PlainRows {
   }
 };
 
-// Copies rows [r0, r0 + depth) of one panel of g, as T or as pairs of rows, and adds their sum to `sums`.
+// Copies rows [r0, r0 + depth) of one panel of g, as T or as pairs of rows, and adds their sum to
+// `sums`.
 template <class T, int G, class Rows, class E>
 void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, E* copy, T* sums) {
   using B = Blocks<T, G>;
@@ -388,18 +432,20 @@ void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, 
   }
 }
 
-// The gradients of the columns of panels [p0, p1): blocks of x and g (in packed order) are copied so that the tile reads
-// straight on, and the bias's gradient is summed on the way. `add` adds to what stands at `out`. scratch: weight_scratch of
-// all factors' columns, kColumnsTogether at most. E: T, or Pair for products of pairs.
+// The gradients of the columns of panels [p0, p1): blocks of x and g (in packed order) are copied
+// so that the tile reads straight on, and the bias's gradient is summed on the way. `add` adds to
+// what stands at `out`. scratch: weight_scratch of all factors' columns, kColumnsTogether at most.
+// E: T, or Pair for products of pairs.
 template <class T, int G, class E, class Rows>
-void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count, T* bias,
-                         bool add, T* scratch) {
+void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1,
+                         const Factor<T>* factors, int count, T* bias, bool add, T* scratch) {
   using B = Blocks<T, G>;
   constexpr int W = kLanes<T>;
   constexpr Index kWidest = Index(B::kPanel) * W;
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
-  const Index together = panels_together<T, G>(columns), step = (columns + 1) * kWidest, stride = left_stride<T>(columns);
+  const Index together = panels_together<T, G>(columns), step = (columns + 1) * kWidest,
+              stride = left_stride<T>(columns);
   E* copy = reinterpret_cast<E*>(scratch);
   T* first = scratch + kBlockRows * kWidest;
   E* left = reinterpret_cast<E*>(first + 2 * kProductsBudget<T>);
@@ -410,7 +456,8 @@ void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1
     for (Index r = 0; r < R || r == 0; r += kBlockRows) {
       const Index depth = std::min(kBlockRows, R - r);
       E* x = left;
-      for (int f = 0; f < count; x += left_columns<T>(factors[f++].columns)) copy_left(factors[f], r, R, x, stride);
+      for (int f = 0; f < count; x += left_columns<T>(factors[f++].columns))
+        copy_left(factors[f], r, R, x, stride);
       for (Index p = begin; p < end; ++p) {
         const int vectors = B::panel_vectors(units, p);
         const Index width = Index(vectors) * W;
@@ -420,8 +467,9 @@ void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1
         x = left;
         for (int f = 0; f < count; ++f) {
           const Factor<T>& factor = factors[f];
-          accumulate_transposed<T, B::kPanel>(x, stride, factor.columns, copy + factor.first * W, G == 3 ? factor.count : vectors,
-                                              width, depth_of<E>(depth), out + factor.first * W, width,
+          accumulate_transposed<T, B::kPanel>(x, stride, factor.columns, copy + factor.first * W,
+                                              G == 3 ? factor.count : vectors, width,
+                                              depth_of<E>(depth), out + factor.first * W, width,
                                               r ? Start::kAccumulate : Start::kZero);
           x += left_columns<T>(factor.columns);
           out += factor.columns * width;
@@ -432,27 +480,33 @@ void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1
     Index row = 0;
     for (int f = 0; f < count; ++f)
       for (Index i = 0; i < factors[f].columns; ++i, ++row)
-        put_row<T, G>(units, begin, end, products, row, factors[f].first, factors[f].count, add, factors[f].out + i * G * units);
+        put_row<T, G>(units, begin, end, products, row, factors[f].first, factors[f].count, add,
+                      factors[f].out + i * G * units);
     if (bias) put_row<T, G>(units, begin, end, products, -1, 0, G, add, bias);
   }
 }
 
 template <class T, int G, class Rows>
-void weight_gradients(bool mixed, const Rows& g, Index R, Index units, Index p0, Index p1, const Factor<T>* factors, int count,
-                      T* bias, bool add, T* scratch) {
+void weight_gradients(bool mixed, const Rows& g, Index R, Index units, Index p0, Index p1,
+                      const Factor<T>* factors, int count, T* bias, bool add, T* scratch) {
   if constexpr (kMixed<T>) {
-    if (mixed) return weight_gradients_of<T, G, Pair>(g, R, units, p0, p1, factors, count, bias, add, scratch);
+    if (mixed)
+      return weight_gradients_of<T, G, Pair>(g, R, units, p0, p1, factors, count, bias, add,
+                                             scratch);
   }
   weight_gradients_of<T, G, T>(g, R, units, p0, p1, factors, count, bias, add, scratch);
 }
 
-// The parts of the factors that columns [begin, end) of all of them together fall on; returns their number.
+// The parts of the factors that columns [begin, end) of all of them together fall on; returns their
+// number.
 template <class T>
-int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Index out_stride, Factor<T>* parts) {
+int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Index out_stride,
+               Factor<T>* parts) {
   int some = 0;
   Index before = 0;
   for (int f = 0; f < count; before += factors[f++].columns) {
-    const Index from = std::max(begin, before) - before, to = std::min(end, before + factors[f].columns) - before;
+    const Index from = std::max(begin, before) - before,
+                to = std::min(end, before + factors[f].columns) - before;
     if (from >= to) continue;
     parts[some] = factors[f];
     parts[some].x += from;
@@ -465,8 +519,8 @@ int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Inde
 
 // weight_gradients shared by a team: its panels, or, where there are few, the columns of x.
 template <class T, int G, class Rows>
-void share_weight_gradients(const Team& team, bool mixed, const Rows& g, Index R, Index units, const Factor<T>* factors,
-                            int count, T* bias, bool add, T* scratch) {
+void share_weight_gradients(const Team& team, bool mixed, const Rows& g, Index R, Index units,
+                            const Factor<T>* factors, int count, T* bias, bool add, T* scratch) {
   constexpr Index kFewPanels = 8;
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
@@ -484,8 +538,8 @@ void share_weight_gradients(const Team& team, bool mixed, const Rows& g, Index R
     // A few panels at a time, so that an interruption is noticed.
     const Index together = panels_together<T, G>(end - begin);
     for (Index p = panels.begin; p < panels.end && !stopped(team); p += together)
-      weight_gradients<T, G>(mixed, g, R, units, p, std::min(p + together, panels.end), parts, some, begin == 0 ? bias : nullptr,
-                             add, scratch);
+      weight_gradients<T, G>(mixed, g, R, units, p, std::min(p + together, panels.end), parts, some,
+                             begin == 0 ? bias : nullptr, add, scratch);
   }
 }
 

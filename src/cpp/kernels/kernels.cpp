@@ -14,20 +14,27 @@ void sizes_of(const RecurrentCall<T>& call, RecurrentSizes& sizes) {
 }
 template <class T>
 void forward_of(const RecurrentCall<T>& call, const Team& team) {
-  with_cell(call, [&](auto cell, auto act) { recurrent_forward<T, decltype(cell)::value>(call, act, team); });
+  with_cell(call, [&](auto cell, auto act) {
+    recurrent_forward<T, decltype(cell)::value>(call, act, team);
+  });
 }
 template <class T>
 void backward_of(const RecurrentCall<T>& call, const Team& team) {
-  with_cell(call, [&](auto cell, auto act) { recurrent_backward<T, decltype(cell)::value>(call, act, team); });
+  with_cell(call, [&](auto cell, auto act) {
+    recurrent_backward<T, decltype(cell)::value>(call, act, team);
+  });
 }
 // The weights of a call that will come with `packed` set, by one thread.
 template <class T>
 void pack_of(const RecurrentCall<T>& call, const Team& team) {
-  with_cell(call, [&](auto cell, auto) { pack_forward(Scan<T, decltype(cell)::value>(call, 0, team), team); });
+  with_cell(call, [&](auto cell, auto) {
+    pack_forward(Scan<T, decltype(cell)::value>(call, 0, team), team);
+  });
 }
 template <class T>
 void pack_dense_of(const DenseCall<T>& call, const Team& team) {
-  pack_dense(call.mixed, call.kernel, call.bias, call.inputs, call.outputs, call.scratch_pack, team);
+  pack_dense(call.mixed, call.kernel, call.bias, call.inputs, call.outputs, call.scratch_pack,
+             team);
 }
 
 // Independent accumulators, no memory traffic: as many multiply-adds as the processor can do.
@@ -77,6 +84,7 @@ constexpr Kernels<T> kernels() {
 #define SEQCORE_TEXT2(x) #x
 #define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)
 extern const Table table;
-const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kMixed<float>, kernels<float>(), kernels<double>(), word2vec};
+const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kMixed<float>, kernels<float>(), kernels<double>(),
+                     word2vec};
 
 }  // namespace seqcore::SEQCORE_VARIANT

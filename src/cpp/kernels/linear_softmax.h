@@ -1,24 +1,28 @@
 // Dense layer and softmax cross-entropy in one.
 //
-// The classes are cut into slices. For each slice the team packs its columns of W and their transpose, and every thread takes
-// its rows through it: logits, exponentials against the largest logit so far (Milakov & Gimelshein 2018, "Online normalizer
-// calculation for softmax"), and their part of dx, while all of it is still in the second-level cache. W is thus read from
-// memory once. What is left for the weights' gradient is one factor per row and slice, applied where a panel of it is copied.
+// The classes are cut into slices. For each slice the team packs its columns of W and their
+// transpose, and every thread takes its rows through it: logits, exponentials against the largest
+// logit so far (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax"), and their
+// part of dx, while all of it is still in the second-level cache. W is thus read from memory once.
+// What is left for the weights' gradient is one factor per row and slice, applied where a panel of
+// it is copied.
 //
-//   slice s, row r:  l = x·W_s + b_s    m' = max(m, max l)    e_s = exp(l - m')    sum = sum exp(m - m') + Σ e_s
-//   in the end:      loss = log sum + m - l_target            factor_s = weight / sum · exp(m_s - m)
-//   gradient of l:   factor_s e_s - weight · (1 at the target)
+//   slice s, row r:  l = x·W_s + b_s    m' = max(m, max l)    e_s = exp(l - m')    sum = sum exp(m
+//   - m') + Σ e_s in the end:      loss = log sum + m - l_target            factor_s = weight / sum
+//   · exp(m_s - m) gradient of l:   factor_s e_s - weight · (1 at the target)
 #pragma once
 
 #include "dense.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
-// Classes of a slice: whole panels of every vector width. The last slice has from half as many to half as many more.
+// Classes of a slice: whole panels of every vector width. The last slice has from half as many to
+// half as many more.
 constexpr Index kSliceClasses = 512, kMostClasses = kSliceClasses * 3 / 2;
 // Rows that go through a slice together: their logits stay in the second-level cache.
 constexpr Index kSliceRows = 128;
-// Elements of the exponentials that are kept for the weights' gradient; a block of rows has at least kSliceRows.
+// Elements of the exponentials that are kept for the weights' gradient; a block of rows has at
+// least kSliceRows.
 constexpr Index kLogitsBudget = Index(1) << 23;
 
 template <class P>
@@ -32,7 +36,8 @@ SEQCORE_INLINE Scalar<P> largest(const Scalar<P>* x, Index count) {
   return result;
 }
 
-// x becomes exp(x - shift); returns the sum, in an order fixed by `count`. Lanes up to the next whole vector are written.
+// x becomes exp(x - shift); returns the sum, in an order fixed by `count`. Lanes up to the next
+// whole vector are written.
 template <class P>
 SEQCORE_INLINE Scalar<P> exponentials(Scalar<P>* x, Index count, Scalar<P> shift) {
   using T = Scalar<P>;
@@ -76,28 +81,35 @@ void softmax(T* x, Index rows, Index columns, const Team& team) {
 template <class T>
 struct SoftmaxScratch {
   using B = Blocks<T, 1>;
-  Index block, slices, stride;  // rows of a block; slices of all classes; elements from row to row of the exponentials
-  Index pack;                   // elements of one packed slice: W_s, its bias, W_sᵀ
+  Index block, slices, stride;  // rows of a block; slices of all classes; elements from row to row
+                                // of the exponentials
+  Index pack;  // elements of one packed slice: W_s, its bias, W_sᵀ
 
   explicit SoftmaxScratch(const LinearSoftmaxCall<T>& call)
       : slices(std::max<Index>(1, (call.classes + kSliceClasses / 2 - 1) / kSliceClasses)),
-        stride(row_stride<T>(B::columns(call.dkernel ? call.classes : std::min(call.classes, kMostClasses)))),
+        stride(row_stride<T>(
+            B::columns(call.dkernel ? call.classes : std::min(call.classes, kMostClasses)))),
         pack(kMostClasses * (call.inputs + 1 + (call.dx ? B::columns(call.inputs) : 0))) {
     block = std::min(call.rows, std::max(kSliceRows, kLogitsBudget / stride));
   }
-  // Per row: largest logit so far, sum, target's logit, what the last slice scaled the earlier ones by; shift and then factor of
-  // each slice; W's column of the target.
-  Index row_elements(const LinearSoftmaxCall<T>& call) const { return 4 + slices + (call.dx ? call.inputs : 0); }
+  // Per row: largest logit so far, sum, target's logit, what the last slice scaled the earlier ones
+  // by; shift and then factor of each slice; W's column of the target.
+  Index row_elements(const LinearSoftmaxCall<T>& call) const {
+    return 4 + slices + (call.dx ? call.inputs : 0);
+  }
 };
 
-// Of one thread: pairs of a group's rows; then a group's dx of one slice, or the products of the weights' gradients.
+// Of one thread: pairs of a group's rows; then a group's dx of one slice, or the products of the
+// weights' gradients.
 template <class T>
 Index softmax_pairs(const LinearSoftmaxCall<T>& call) {
-  return kMixed<T> && call.mixed ? kSliceRows * pair_stride(std::max(call.inputs, kMostClasses)) : 0;
+  return kMixed<T> && call.mixed ? kSliceRows * pair_stride(std::max(call.inputs, kMostClasses))
+                                 : 0;
 }
 template <class T>
 Index softmax_thread_scratch(const LinearSoftmaxCall<T>& call) {
-  return softmax_pairs(call) + std::max(kSliceRows * Blocks<T, 1>::columns(call.inputs), weight_scratch<T, 1>(call.inputs));
+  return softmax_pairs(call) + std::max(kSliceRows * Blocks<T, 1>::columns(call.inputs),
+                                        weight_scratch<T, 1>(call.inputs));
 }
 
 template <class T>
@@ -122,7 +134,8 @@ struct SoftmaxRows {
   SEQCORE_INLINE Wide<T> read(Index r, Index column, int n) const {
     using P = Wide<T>;
     const Index slice = std::min(column / kSliceClasses, slices - 1);
-    const P value = mul(load_first<P>(exponentials + r * stride + column, n), fill<P>(factors[slice * rows + r]));
+    const P value = mul(load_first<P>(exponentials + r * stride + column, n),
+                        fill<P>(factors[slice * rows + r]));
     const Index at = targets[r] - column;
     if (at < 0 || at >= kLanes<T>) return value;
     alignas(64) T part[kLanes<T>];
@@ -145,37 +158,45 @@ struct SoftmaxBlock {
   T *best, *sum, *mine, *scale, *factors, *target_columns;
 
   SoftmaxBlock(const LinearSoftmaxCall<T>& c, const SoftmaxScratch<T>& s, Index r0)
-      : call(c), scratch(s), first(r0), rows(std::min(s.block, c.rows - r0)), best(c.scratch_rows), sum(best + rows),
-        mine(sum + rows), scale(mine + rows), factors(scale + rows), target_columns(factors + s.slices * rows) {}
+      : call(c), scratch(s), first(r0), rows(std::min(s.block, c.rows - r0)), best(c.scratch_rows),
+        sum(best + rows), mine(sum + rows), scale(mine + rows), factors(scale + rows),
+        target_columns(factors + s.slices * rows) {}
 
   Index begin(Index slice) const { return slice * kSliceClasses; }
-  Index width(Index slice) const { return slice + 1 < scratch.slices ? kSliceClasses : call.classes - begin(slice); }
+  Index width(Index slice) const {
+    return slice + 1 < scratch.slices ? kSliceClasses : call.classes - begin(slice);
+  }
   T* packed(Index slice) const { return call.scratch_pack + (slice & 1) * scratch.pack; }
   T* packed_bias(Index slice) const { return packed(slice) + call.inputs * kMostClasses; }
   T* transposed(Index slice) const { return packed_bias(slice) + kMostClasses; }
-  T* logits(Index slice, Index r) const { return call.scratch_logits + r * scratch.stride + (call.dkernel ? begin(slice) : 0); }
+  T* logits(Index slice, Index r) const {
+    return call.scratch_logits + r * scratch.stride + (call.dkernel ? begin(slice) : 0);
+  }
   T weight(Index r) const { return call.weights ? call.weights[first + r] : T(1); }
 
-  // The team's share of a slice: panels of W_s, and beside each the same columns transposed, while they are in the cache.
+  // The team's share of a slice: panels of W_s, and beside each the same columns transposed, while
+  // they are in the cache.
   void pack(Index slice, const Team& team) const {
     const Index K = call.inputs, V = call.classes, count = width(slice);
     const T* from = call.kernel + begin(slice);
     const Range mine_to_do = share(B::panels(count), team);
     for (Index p = mine_to_do.begin; p < mine_to_do.end; ++p) {
-      as_operand(call.mixed, packed(slice), [&](auto* to) { pack_panels<1>(from, V, K, count, p, p + 1, to); });
+      as_operand(call.mixed, packed(slice),
+                 [&](auto* to) { pack_panels<1>(from, V, K, count, p, p + 1, to); });
       T* bias = packed_bias(slice);
       if (call.bias) {
         pack_panels<1>(call.bias + begin(slice), V, 1, count, p, p + 1, bias);
       } else {
-        for (Index n = 0; n < Index(B::panel_vectors(count, p)) * kLanes<T>; ++n) bias[p * kColumns + n] = 0;
+        for (Index n = 0; n < Index(B::panel_vectors(count, p)) * kLanes<T>; ++n)
+          bias[p * kColumns + n] = 0;
       }
       if (!call.dx) continue;
       const Index column = p * kColumns, columns = std::min(kColumns, count - column);
       as_operand(call.mixed, transposed(slice), [&](auto* to) {
         for (Index q = 0; q < B::panels(K); ++q)
-          pack_panel_transposed<1>(
-              from + column, V, K, columns, q,
-              to + q * depth_in(to, count) * kColumns + depth_in(to, column) * B::panel_vectors(K, q) * kLanes<T>);
+          pack_panel_transposed<1>(from + column, V, K, columns, q,
+                                   to + q * depth_in(to, count) * kColumns +
+                                       depth_in(to, column) * B::panel_vectors(K, q) * kLanes<T>);
       });
     }
   }
@@ -187,7 +208,8 @@ struct SoftmaxBlock {
     call.correct[first + r] = 1;
   }
 
-  // The logits of one row and slice become exponentials; what stood for earlier slices is scaled to the new largest logit.
+  // The logits of one row and slice become exponentials; what stood for earlier slices is scaled to
+  // the new largest logit.
   void exponentials_of(Index slice, Index r) const {
     T* row = logits(slice, r);
     const Index count = width(slice), target = call.targets[first + r] - begin(slice);
@@ -220,8 +242,8 @@ struct SoftmaxBlock {
       c[i] = logits(slice, r0 + i);
     }
     LeftRows<T>(a, n, K, pairs).with(packed(slice), K, [&](auto left, auto right, Index depth) {
-      multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(count), 0, B::panels(count), c, Start::kBias,
-                             packed_bias(slice));
+      multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(count), 0, B::panels(count), c,
+                             Start::kBias, packed_bias(slice));
     });
     for (int i = 0; i < n; ++i) exponentials_of(slice, r0 + i);
     if (!call.dx) return;
@@ -230,9 +252,11 @@ struct SoftmaxBlock {
       a[i] = c[i];
       c[i] = scratch_dx + i * columns;
     }
-    LeftRows<T>(a, n, count, pairs).with(transposed(slice), count, [&](auto left, auto right, Index depth) {
-      multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(K), 0, B::panels(K), c, Start::kZero);
-    });
+    LeftRows<T>(a, n, count, pairs)
+        .with(transposed(slice), count, [&](auto left, auto right, Index depth) {
+          multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(K), 0, B::panels(K), c,
+                                 Start::kZero);
+        });
     for (int i = 0; i < n; ++i) {
       const Index r = r0 + i, target = call.targets[first + r] - begin(slice);
       T* __restrict dx = call.dx + (first + r) * K;
@@ -249,10 +273,12 @@ struct SoftmaxBlock {
   void keep_column(Index slice, Index r, Index target) const {
     const Index K = call.inputs;
     for (Index q = 0; q < B::panels(K); ++q) {
-      const Index lanes = Index(B::panel_vectors(K, q)) * kLanes<T>, used = std::min(lanes, K - q * kColumns);
+      const Index lanes = Index(B::panel_vectors(K, q)) * kLanes<T>,
+                  used = std::min(lanes, K - q * kColumns);
       T* to = target_columns + r * K + q * kColumns;
       as_operand(call.mixed, transposed(slice), [&](auto* from) {
-        const auto* row = from + q * depth_in(from, width(slice)) * kColumns + row_in(from, target) * lanes;
+        const auto* row =
+            from + q * depth_in(from, width(slice)) * kColumns + row_in(from, target) * lanes;
         for (Index k = 0; k < used; ++k) to[k] = element_of(row[k], target);
       });
     }
@@ -306,8 +332,8 @@ void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
                                     sizes.slices,
                                     call.targets + r0,
                                     call.weights ? call.weights + r0 : nullptr};
-      share_weight_gradients<T, 1>(team, call.mixed, gradient, block.rows, call.classes, &by_x, 1, call.dbias, r0 > 0,
-                                   scratch_weights);
+      share_weight_gradients<T, 1>(team, call.mixed, gradient, block.rows, call.classes, &by_x, 1,
+                                   call.dbias, r0 > 0, scratch_weights);
     }
     wait(team);
   }

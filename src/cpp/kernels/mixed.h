@@ -1,8 +1,10 @@
-// What a product multiplies: numbers of its own type, or pairs of bfloat16 whose products are summed in float (AVX-512 BF16).
+// What a product multiplies: numbers of its own type, or pairs of bfloat16 whose products are
+// summed in float (AVX-512 BF16).
 //
-// A bfloat16 is the upper half of a float, rounded to nearest even. A Pair holds the elements k (low half) and k + 1 (high half)
-// of a row or column; one instruction adds both their products to a float. A Pair is as wide as a float, so panels, strides
-// and tiles of pairs look like those of floats with half the k.
+// A bfloat16 is the upper half of a float, rounded to nearest even. A Pair holds the elements k
+// (low half) and k + 1 (high half) of a row or column; one instruction adds both their products to
+// a float. A Pair is as wide as a float, so panels, strides and tiles of pairs look like those of
+// floats with half the k.
 #pragma once
 
 #include "simd.h"
@@ -76,7 +78,8 @@ struct OperandOf<Pair> {
 };
 SEQCORE_INLINE PairVector load_operand(const Pair* from) { return {_mm512_loadu_si512(from)}; }
 SEQCORE_INLINE PairVector fill_operand(Pair value) { return {_mm512_set1_epi32(int(value.bits))}; }
-SEQCORE_INLINE Wide<float> multiply_add(const PairVector& a, const PairVector& b, const Wide<float>& c) {
+SEQCORE_INLINE Wide<float> multiply_add(const PairVector& a, const PairVector& b,
+                                        const Wide<float>& c) {
   return _mm512_dpbf16_ps(c, (__m512bh)a.bits, (__m512bh)b.bits);
 }
 
@@ -91,12 +94,14 @@ SEQCORE_INLINE void store_pairs(Pair* to, const Wide<float>& low, const Wide<flo
 SEQCORE_INLINE void pair_row(const float* from, Index count, Pair* to) {
   Index k = 0;
   for (; k + 32 <= count; k += 32)
-    _mm512_storeu_si512(to + k / 2, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + k + 16), _mm512_loadu_ps(from + k)));
+    _mm512_storeu_si512(to + k / 2, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + k + 16),
+                                                                 _mm512_loadu_ps(from + k)));
   if (k == count) return;
   alignas(64) float part[32] = {};
   for (Index i = k; i < count; ++i) part[i - k] = from[i];
   alignas(64) Pair pairs[16];
-  _mm512_store_si512(pairs, (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(part + 16), _mm512_load_ps(part)));
+  _mm512_store_si512(pairs,
+                     (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(part + 16), _mm512_load_ps(part)));
   for (Index i = k / 2; i < pairs_of(count); ++i) to[i] = pairs[i - k / 2];
 }
 
@@ -119,7 +124,8 @@ SEQCORE_INLINE float element_of(Pair pair, Index k) {
   return value;
 }
 
-// The first n lanes of row k (and k + 1) of a packed matrix with K rows, of which read(k) gives a vector of T.
+// The first n lanes of row k (and k + 1) of a packed matrix with K rows, of which read(k) gives a
+// vector of T.
 template <class T, class E, class Read>
 SEQCORE_INLINE void pack_lanes(E* to, int n, Index k, Index K, Read read) {
   if constexpr (kDepth<E> == 1) {

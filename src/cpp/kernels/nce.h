@@ -1,15 +1,18 @@
-// Sampled losses: noise-contrastive estimation and sampled softmax over shared samples, forward and backward in one.
+// Sampled losses: noise-contrastive estimation and sampled softmax over shared samples, forward and
+// backward in one.
 //
-// R rows, K inputs, S samples, t the true classes of a row. All rows share the samples, so their logits are one product with the
-// S gathered rows of the weights; only the true classes are looked at row by row.
+// R rows, K inputs, S samples, t the true classes of a row. All rows share the samples, so their
+// logits are one product with the S gathered rows of the weights; only the true classes are looked
+// at row by row.
 //
-//   logits     l_rj = x_r·w_j + b_j - correction_j           for the true classes of row r and for the samples
-//   logistic   loss_r = Σ_j log(1 + exp(l_rj)) - z_rj l_rj       d_rj = sigmoid(l_rj) - z_rj
-//   softmax    loss_r = log Σ_j exp(l_rj) - Σ_j z_rj l_rj        d_rj = exp(l_rj) / Σ exp - z_rj
-//   z          `target` for the true classes, 0 for the samples
-//   gradients  dx_r = Σ_j d_rj w_j     dw_j = Σ_r d_rj x_r     db_j = Σ_r d_rj, each d_rj times the row's weight
+//   logits     l_rj = x_r·w_j + b_j - correction_j           for the true classes of row r and for
+//   the samples logistic   loss_r = Σ_j log(1 + exp(l_rj)) - z_rj l_rj       d_rj = sigmoid(l_rj) -
+//   z_rj softmax    loss_r = log Σ_j exp(l_rj) - Σ_j z_rj l_rj        d_rj = exp(l_rj) / Σ exp -
+//   z_rj z          `target` for the true classes, 0 for the samples gradients  dx_r = Σ_j d_rj w_j
+//   dw_j = Σ_r d_rj x_r     db_j = Σ_r d_rj, each d_rj times the row's weight
 //
-// Gutmann & Hyvärinen 2010 (NCE), Mnih & Teh 2012 (for language models), Jean et al. 2015 (sampled softmax).
+// Gutmann & Hyvärinen 2010 (NCE), Mnih & Teh 2012 (for language models), Jean et al. 2015 (sampled
+// softmax).
 #pragma once
 
 #include "linear_softmax.h"
@@ -20,11 +23,13 @@ namespace seqcore::SEQCORE_VARIANT {
 template <class T>
 struct SampledScratch {
   using B = Blocks<T, 1>;
-  Index row, logits_row;                                                       // elements from row to row: of w, of logits
-  Index used, sampled, packed, bias, trues, logits, products, sums, all;       // first elements, and their number
+  Index row, logits_row;  // elements from row to row: of w, of logits
+  Index used, sampled, packed, bias, trues, logits, products, sums,
+      all;  // first elements, and their number
 
   explicit SampledScratch(const SampledLossCall<T>& call)
-      : row(row_stride<T>(B::columns(call.inputs))), logits_row(row_stride<T>(B::columns(call.samples))) {
+      : row(row_stride<T>(B::columns(call.inputs))),
+        logits_row(row_stride<T>(B::columns(call.samples))) {
     Index end = 0;
     const auto take = [&end](Index count) {
       const Index begin = end;
@@ -46,10 +51,12 @@ struct SampledScratch {
 template <class T>
 void sampled_loss_sizes(const SampledLossCall<T>& call, SampledLossSizes& sizes) {
   sizes.all = SampledScratch<T>(call).all + call.rows * call.true_classes + call.samples;
-  sizes.thread = std::max(weight_scratch<T, 1>(call.samples), kMostRows * row_stride<T>(Blocks<T, 1>::columns(call.inputs)));
+  sizes.thread = std::max(weight_scratch<T, 1>(call.samples),
+                          kMostRows * row_stride<T>(Blocks<T, 1>::columns(call.inputs)));
 }
 
-// log(1 + e) for e in [0, 1]: 2 artanh(s) with s = e / (2 + e) <= 1/3, by its series; no digits are lost near 0.
+// log(1 + e) for e in [0, 1]: 2 artanh(s) with s = e / (2 + e) <= 1/3, by its series; no digits are
+// lost near 0.
 template <class P>
 SEQCORE_INLINE P log1p_of(const P& e, const P& over) {
   using T = Scalar<P>;
@@ -77,8 +84,9 @@ SEQCORE_INLINE void logistic(const P& x, const P& z, P& loss, P& slope) {
   slope = sub(mul(top, over_one), z);
 }
 
-// log(1 - (1 - p)^tries), the logarithm of the expected count of each class among different samples, for the log-uniform p(k) =
-// log(1 + 1/(k + 1)) / log(classes + 1); classes >= 3, so that p is at most 1/2. In double whatever T is: p may be small.
+// log(1 - (1 - p)^tries), the logarithm of the expected count of each class among different
+// samples, for the log-uniform p(k) = log(1 + 1/(k + 1)) / log(classes + 1); classes >= 3, so that
+// p is at most 1/2. In double whatever T is: p may be small.
 template <class T>
 void log_uniform_corrections(const int32_t* ids, Index count, Index classes, double tries, T* to) {
   using P = Wide<double>;
@@ -94,7 +102,8 @@ void log_uniform_corrections(const int32_t* ids, Index count, Index classes, dou
     // log(1 - p) = -log1p_of(p / (1 - p)) = -2 artanh(p / (2 - p))
     const P left = ei::pnegate(log1p_of(p, div(one, sub(two, p))));
     P power, rest;
-    exp2_parts(ei::pmax(mul(left, fill<P>(tries)), fill<P>(ExpConstants<double>::kLow)), kLog2E<P>, power, rest);
+    exp2_parts(ei::pmax(mul(left, fill<P>(tries)), fill<P>(ExpConstants<double>::kLow)), kLog2E<P>,
+               power, rest);
     store(part, ei::plog(sub(sub(one, power), mul(power, rest))));
     for (int j = 0; j < n; ++j) to[i + j] = T(part[j]);
   }
@@ -106,7 +115,7 @@ struct SampledLoss {
   using B = Blocks<T, 1>;
   static constexpr int W = kLanes<T>;
   static constexpr T kOut = -std::numeric_limits<T>::max() / 4;  // a logit that does not count
-  static constexpr Index kAhead = 6;                             // rows whose true classes are fetched before their turn
+  static constexpr Index kAhead = 6;  // rows whose true classes are fetched before their turn
 
   const SampledLossCall<T>& call;
   const Team& team;
@@ -117,10 +126,12 @@ struct SampledLoss {
   int32_t* group;  // of each position in ids, with by_columns
 
   SampledLoss(const SampledLossCall<T>& c, const Team& t)
-      : call(c), team(t), at(c), R(c.rows), K(c.inputs), S(c.samples), trues(c.rows * c.true_classes), sampled_ids(c.ids + trues),
-        used(c.scratch + at.used), sampled(c.scratch + at.sampled), packed(c.scratch + at.packed), bias(c.scratch + at.bias),
-        true_logits(c.scratch + at.trues), logits(c.scratch + at.logits), products(c.scratch + at.products),
-        sums(c.scratch + at.sums), group(reinterpret_cast<int32_t*>(c.scratch + at.all)) {}
+      : call(c), team(t), at(c), R(c.rows), K(c.inputs), S(c.samples),
+        trues(c.rows * c.true_classes), sampled_ids(c.ids + trues), used(c.scratch + at.used),
+        sampled(c.scratch + at.sampled), packed(c.scratch + at.packed), bias(c.scratch + at.bias),
+        true_logits(c.scratch + at.trues), logits(c.scratch + at.logits),
+        products(c.scratch + at.products), sums(c.scratch + at.sums),
+        group(reinterpret_cast<int32_t*>(c.scratch + at.all)) {}
 
   Range my_rows() const { return share(R, team); }
   T* logits_of(Index r) const { return logits + r * at.logits_row; }
@@ -131,10 +142,12 @@ struct SampledLoss {
   }
   // The K weights of the class at a position of ids.
   const T* weights_of(Index position) const {
-    return call.by_columns ? used + group[position] * at.row : call.weights + call.ids[position] * call.stride;
+    return call.by_columns ? used + group[position] * at.row
+                           : call.weights + call.ids[position] * call.stride;
   }
 
-  // The used columns of (K, V) weights as rows, K elements of a few rows at a time: along a row their ids ascend.
+  // The used columns of (K, V) weights as rows, K elements of a few rows at a time: along a row
+  // their ids ascend.
   void gather_columns() const {
     constexpr Index kTogether = 16;
     const Range groups = share(call.used, team);
@@ -150,23 +163,27 @@ struct SampledLoss {
     }
   }
 
-  // Gathers and packs columns [k0, k1) of the samples' weights: each thread some columns of all samples.
+  // Gathers and packs columns [k0, k1) of the samples' weights: each thread some columns of all
+  // samples.
   void pack_samples() const {
     const Range mine = share(K, team, W);
     const Index count = mine.end - mine.begin;
     if (count) {
       for (Index s = 0; s < S; ++s) {
-        std::memcpy(sampled + s * at.row + mine.begin, weights_of(trues + s) + mine.begin, sizeof(T) * size_t(count));
+        std::memcpy(sampled + s * at.row + mine.begin, weights_of(trues + s) + mine.begin,
+                    sizeof(T) * size_t(count));
         // What the product reads beyond the last column.
         if (mine.end == K)
           for (Index k = K; k < at.row; ++k) sampled[s * at.row + k] = 0;
       }
       for (Index p = 0; p < B::panels(S); ++p)
-        pack_panel_transposed<1>(sampled + mine.begin, at.row, S, count, p,
-                                 packed + p * K * B::kPanel * W + mine.begin * B::panel_vectors(S, p) * W);
+        pack_panel_transposed<1>(
+            sampled + mine.begin, at.row, S, count, p,
+            packed + p * K * B::kPanel * W + mine.begin * B::panel_vectors(S, p) * W);
     }
     const Range mine_too = share(B::columns(S), team);
-    for (Index s = mine_too.begin; s < mine_too.end; ++s) bias[s] = s < S ? bias_of(trues + s) : kOut;
+    for (Index s = mine_too.begin; s < mine_too.end; ++s)
+      bias[s] = s < S ? bias_of(trues + s) : kOut;
   }
 
   T dot(const T* a, const T* b) const {
@@ -256,7 +273,10 @@ struct SampledLoss {
     const P f = fill<P>(factor);
     Index k = 0;
     for (; k + W <= K; k += W) store(to + k, madd(f, load<P>(from + k), load<P>(to + k)));
-    if (k < K) store_first(to + k, madd(f, load_first<P>(from + k, int(K - k)), load_first<P>(to + k, int(K - k))), int(K - k));
+    if (k < K)
+      store_first(to + k,
+                  madd(f, load_first<P>(from + k, int(K - k)), load_first<P>(to + k, int(K - k))),
+                  int(K - k));
   }
 
   void dx_of_rows(Index r0, int rows, T* scratch) const {
@@ -277,7 +297,8 @@ struct SampledLoss {
     }
     for (int i = 0; i < rows; ++i) {
       const Index r = r0 + i;
-      for (Index n = r * call.true_classes; n < (r + 1) * call.true_classes; ++n) add_scaled(c[i], true_logits[n], weights_of(n));
+      for (Index n = r * call.true_classes; n < (r + 1) * call.true_classes; ++n)
+        add_scaled(c[i], true_logits[n], weights_of(n));
       if (!in_place) std::memcpy(call.dx + r * K, c[i], sizeof(T) * size_t(K));
     }
   }
@@ -292,7 +313,8 @@ struct SampledLoss {
         a[i] = call.x + (r0 + i) * K;
         c[i] = logits_of(r0 + i);
       }
-      multiply<T, B::kPanel>(a, 1, rows, packed, K, B::vectors(S), 0, B::panels(S), c, Start::kBias, bias);
+      multiply<T, B::kPanel>(a, 1, rows, packed, K, B::vectors(S), 0, B::panels(S), c, Start::kBias,
+                             bias);
       if (call.remove_hits)
         for (int i = 0; i < rows; ++i) remove_hits(r0 + i);
       if (call.softmax)
@@ -343,11 +365,13 @@ struct SampledLoss {
     if (!call.gradients || !call.dweights) return;
     wait(team);
     const Factor<T> by_logits{logits, at.logits_row, S, 0, 1, products};
-    share_weight_gradients<T, 1>(team, false, PlainRows<T>{call.x, K}, R, K, &by_logits, 1, nullptr, false, scratch);
+    share_weight_gradients<T, 1>(team, false, PlainRows<T>{call.x, K}, R, K, &by_logits, 1, nullptr,
+                                 false, scratch);
     sum_samples();
     wait(team);
     const Range mine = share(call.used, team);
-    for (Index u = mine.begin; u < mine.end && !(u % kMostRows == 0 && stopped(team)); ++u) gradient_of(u);
+    for (Index u = mine.begin; u < mine.end && !(u % kMostRows == 0 && stopped(team)); ++u)
+      gradient_of(u);
   }
 };
 

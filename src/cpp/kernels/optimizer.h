@@ -31,7 +31,8 @@ void sgd(const UpdateRule& rule, const UpdatePiece<T>& piece) {
   T* __restrict p = piece.param;
   T* __restrict m = piece.slot0;
   const T* __restrict grad = piece.grad;
-  const T scale = T(rule.scale), limit = T(rule.clipvalue), rate = T(rule.learning_rate), keep = T(rule.momentum);
+  const T scale = T(rule.scale), limit = T(rule.clipvalue), rate = T(rule.learning_rate),
+          keep = T(rule.momentum);
   if (!m) {
     for (Index i = 0; i < piece.count; ++i) p[i] -= rate * prepared<kClip>(grad[i], scale, limit);
   } else if (rule.nesterov) {
@@ -78,7 +79,8 @@ void rmsprop(const UpdateRule& rule, const UpdatePiece<T>& piece) {
   T* __restrict m = piece.slot1;
   T* __restrict mean = piece.slot2;
   const T* __restrict grad = piece.grad;
-  const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon), rate = T(rule.learning_rate);
+  const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon),
+          rate = T(rule.learning_rate);
   const T rho = T(rule.rho), take = T(1 - rule.rho), keep = T(rule.momentum);
   for (Index i = 0; i < piece.count; ++i) {
     const T g = prepared<kClip>(grad[i], scale, limit);
@@ -99,7 +101,8 @@ void adagrad(const UpdateRule& rule, const UpdatePiece<T>& piece) {
   T* __restrict p = piece.param;
   T* __restrict sum = piece.slot0;
   const T* __restrict grad = piece.grad;
-  const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon), rate = T(rule.learning_rate);
+  const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon),
+          rate = T(rule.learning_rate);
   for (Index i = 0; i < piece.count; ++i) {
     const T g = prepared<kClip>(grad[i], scale, limit);
     sum[i] += g * g;

@@ -5,7 +5,8 @@
 
 #include "table.h"
 
-// Everything below this folder stands in a namespace of its instruction set, so that the linker never merges two builds.
+// Everything below this folder stands in a namespace of its instruction set, so that the linker
+// never merges two builds.
 #define SEQCORE_JOIN2(a, b) a##b
 #define SEQCORE_JOIN(a, b) SEQCORE_JOIN2(a, b)
 #define SEQCORE_VARIANT SEQCORE_JOIN(isa_, SEQCORE_ISA)
@@ -74,7 +75,8 @@ SEQCORE_INLINE auto first_lanes(int n) {
 template <class P>
 SEQCORE_INLINE P load_first(const Scalar<P>* from, int n) {
   if (n == kSize<P>) return load<P>(from);
-  if constexpr (ei::unpacket_traits<P>::masked_load_available) return ei::ploadu<P>(from, first_lanes<P>(n));
+  if constexpr (ei::unpacket_traits<P>::masked_load_available)
+    return ei::ploadu<P>(from, first_lanes<P>(n));
   alignas(64) Scalar<P> part[kSize<P>] = {};
   for (int i = 0; i < n; ++i) part[i] = from[i];
   return load<P>(part);
@@ -82,14 +84,16 @@ SEQCORE_INLINE P load_first(const Scalar<P>* from, int n) {
 template <class P>
 SEQCORE_INLINE void store_first(Scalar<P>* to, const P& value, int n) {
   if (n == kSize<P>) return store(to, value);
-  if constexpr (ei::unpacket_traits<P>::masked_store_available) return ei::pstoreu(to, value, first_lanes<P>(n));
+  if constexpr (ei::unpacket_traits<P>::masked_store_available)
+    return ei::pstoreu(to, value, first_lanes<P>(n));
   alignas(64) Scalar<P> part[kSize<P>];
   store(part, value);
   for (int i = 0; i < n; ++i) to[i] = part[i];
 }
 
-// Asks for the cache lines of n elements that will be read next, or (far) a while later, so that they wait in the second-level
-// cache. For rows that lie too far apart for the processor to see what comes.
+// Asks for the cache lines of n elements that will be read next, or (far) a while later, so that
+// they wait in the second-level cache. For rows that lie too far apart for the processor to see
+// what comes.
 template <class T>
 SEQCORE_INLINE void fetch(const T* from, Index n) {
   for (Index i = 0; i < n; i += Index(64 / sizeof(T))) __builtin_prefetch(from + i, 0, 3);
@@ -99,7 +103,8 @@ SEQCORE_INLINE void fetch_far(const T* from, Index n) {
   for (Index i = 0; i < n; i += Index(64 / sizeof(T))) __builtin_prefetch(from + i, 0, 2);
 }
 
-// Bit patterns of a vector as integers, through the compiler's own vectors: Eigen has no 64-bit ones.
+// Bit patterns of a vector as integers, through the compiler's own vectors: Eigen has no 64-bit
+// ones.
 template <class P>
 struct Bits {
   using Integer = std::conditional_t<sizeof(Scalar<P>) == 4, int32_t, int64_t>;
@@ -108,31 +113,35 @@ struct Bits {
 
 template <class T>
 struct ExpConstants;
-// kRound: 1.5 · 2^kMantissa, to which adding a number rounds it to an integer, plus the bias of the exponent.
-// 2^f = 1 + f (t0 + t1 f + ...) for |f| <= 1/2, a Chebyshev fit; relative error of the bracket 1.2e-8 and 2e-17.
+// kRound: 1.5 · 2^kMantissa, to which adding a number rounds it to an integer, plus the bias of the
+// exponent. 2^f = 1 + f (t0 + t1 f + ...) for |f| <= 1/2, a Chebyshev fit; relative error of the
+// bracket 1.2e-8 and 2e-17.
 template <>
 struct ExpConstants<float> {
   static constexpr float kLow = -87.0f, kHigh = 88.0f, kRound = 12582912.0f + 127, kTanhEnd = 10.0f;
   static constexpr int kMantissa = 23, kTerms = 6;
-  static constexpr float kTerm[kTerms] = {0.69314718802622878106f,   0.24022650760568126945f,   0.055503571142190778186f,
-                                          0.0096180825572778514913f, 0.0013390863364671234381f, 0.00015453162945120690177f};
+  static constexpr float kTerm[kTerms] = {0.69314718802622878106f,   0.24022650760568126945f,
+                                          0.055503571142190778186f,  0.0096180825572778514913f,
+                                          0.0013390863364671234381f, 0.00015453162945120690177f};
 };
 template <>
 struct ExpConstants<double> {
-  static constexpr double kLow = -708.0, kHigh = 709.0, kRound = 6755399441055744.0 + 1023, kTanhEnd = 20.0;
+  static constexpr double kLow = -708.0, kHigh = 709.0, kRound = 6755399441055744.0 + 1023,
+                          kTanhEnd = 20.0;
   static constexpr int kMantissa = 52, kTerms = 11;
-  static constexpr double kTerm[kTerms] = {0.69314718055994530942,     0.2402265069591009822,    0.055504108664821594339,
-                                           0.0096181291076068885273,   0.001333355814641693531,  0.00015403530441736050155,
-                                           0.000015252733829836118394, 1.3215442587921689653e-6, 1.0178062445845773521e-7,
-                                           7.0725859492692236999e-9,   4.4549605981865183938e-10};
+  static constexpr double kTerm[kTerms] = {
+      0.69314718055994530942,     0.2402265069591009822,    0.055504108664821594339,
+      0.0096181291076068885273,   0.001333355814641693531,  0.00015403530441736050155,
+      0.000015252733829836118394, 1.3215442587921689653e-6, 1.0178062445845773521e-7,
+      7.0725859492692236999e-9,   4.4549605981865183938e-10};
 };
 
 template <class P>
 constexpr Scalar<P> kLog2E = Scalar<P>(1.44269504088896340736);
 
-// 2^(factor·x) = power · (1 + rest): power is a power of two, rest what is left, less one. factor·x must stay between the
-// least and the largest exponent; NaN gives NaN. The fraction of factor·x is exact but for the rounding of `factor`, which
-// costs 1e-8·|factor·x| of the result (float).
+// 2^(factor·x) = power · (1 + rest): power is a power of two, rest what is left, less one. factor·x
+// must stay between the least and the largest exponent; NaN gives NaN. The fraction of factor·x is
+// exact but for the rounding of `factor`, which costs 1e-8·|factor·x| of the result (float).
 template <class P>
 SEQCORE_INLINE void exp2_parts(const P& x, Scalar<P> factor, P& power, P& rest) {
   using C = ExpConstants<Scalar<P>>;
@@ -182,8 +191,9 @@ SEQCORE_INLINE P tanh(const P& x) {
   return div(top, add(top, fill<P>(2)));
 }
 
-// Division is the slowest step of the gates: two of them share one, 1/a = b · 1/(ab). So that the product stays finite,
-// each denominator is at most e^{kHalf}; below -kHalf a sigmoid of a pair stays at e^{-kHalf} (2e-19, 1e-152 in double).
+// Division is the slowest step of the gates: two of them share one, 1/a = b · 1/(ab). So that the
+// product stays finite, each denominator is at most e^{kHalf}; below -kHalf a sigmoid of a pair
+// stays at e^{-kHalf} (2e-19, 1e-152 in double).
 template <class P>
 constexpr Scalar<P> kHalf = -ExpConstants<Scalar<P>>::kLow / 2 - Scalar<P>(0.5);
 
@@ -219,7 +229,8 @@ struct Fixed {
     if constexpr (A == Activation::kTanh) return tanh(x);
     if constexpr (A == Activation::kSigmoid) return sigmoid(x);
     if constexpr (A == Activation::kRelu) return relu(x);
-    if constexpr (A == Activation::kHardSigmoid) return clamp(madd(x, fill<P>(S(1.0 / 6.0)), fill<P>(S(0.5))), S(0), S(1));
+    if constexpr (A == Activation::kHardSigmoid)
+      return clamp(madd(x, fill<P>(S(1.0 / 6.0)), fill<P>(S(0.5))), S(0), S(1));
     return x;
   }
   // The derivative, from the value y.
@@ -231,7 +242,8 @@ struct Fixed {
     if constexpr (A == Activation::kTanh) return madd(ei::pnegate(y), y, one);
     if constexpr (A == Activation::kSigmoid) return madd(ei::pnegate(y), y, y);
     if constexpr (A == Activation::kRelu) return (P)((B)one & (B)(y > fill<P>(0)));
-    if constexpr (A == Activation::kHardSigmoid) return (P)((B)fill<P>(S(1.0 / 6.0)) & (B)(y > fill<P>(0)) & (B)(y < one));
+    if constexpr (A == Activation::kHardSigmoid)
+      return (P)((B)fill<P>(S(1.0 / 6.0)) & (B)(y > fill<P>(0)) & (B)(y < one));
     return one;
   }
 };
@@ -300,11 +312,12 @@ SEQCORE_INLINE void rest(const Team& team) {
   if (team.size > 1) team.rest(team.context);
 }
 
-// The barrier that ends round n of a loop; false if the loop ends there for all. A value that rank 0 sets during the next
-// round is n + 1, so a slow thread cannot leave one round early.
+// The barrier that ends round n of a loop; false if the loop ends there for all. A value that rank
+// 0 sets during the next round is n + 1, so a slow thread cannot leave one round early.
 SEQCORE_INLINE bool end_round(const Team& team, Index n) {
   const auto last_round = [&] { return __atomic_load_n(team.last_round, __ATOMIC_RELAXED); };
-  if (team.rank == 0 && stop_wanted(team) && last_round() > n) __atomic_store_n(team.last_round, n, __ATOMIC_RELAXED);
+  if (team.rank == 0 && stop_wanted(team) && last_round() > n)
+    __atomic_store_n(team.last_round, n, __ATOMIC_RELAXED);
   wait(team);
   return last_round() > n;
 }

@@ -1,13 +1,15 @@
-// word2vec (Mikolov et al. 2013): skip-gram and CBOW with negative sampling or noise-contrastive estimation.
+// word2vec (Mikolov et al. 2013): skip-gram and CBOW with negative sampling or noise-contrastive
+// estimation.
 //
-// A block is what one centre word gives: C rows x (its contexts; with CBOW one, their mean or sum) against J rows y (the centre
-// and noise words that all of them share). Three small products whose operands stay in the first-level cache and registers:
+// A block is what one centre word gives: C rows x (its contexts; with CBOW one, their mean or sum)
+// against J rows y (the centre and noise words that all of them share). Three small products whose
+// operands stay in the first-level cache and registers:
 //
 //   l = x·yᵀ  (C, J)      g = rate (label - σ(l - shift))      x += g·y      y += gᵀ·x
 //
-// Rows are shared by the threads without locks (Recht et al. 2011, "Hogwild!"). Every draw comes from a generator that is seeded
-// by the pass and the number of the sentence, so the words that are kept, the windows and the noise are the same for any
-// number of threads.
+// Rows are shared by the threads without locks (Recht et al. 2011, "Hogwild!"). Every draw comes
+// from a generator that is seeded by the pass and the number of the sentence, so the words that are
+// kept, the windows and the noise are the same for any number of threads.
 #pragma once
 
 #include "simd.h"
@@ -19,7 +21,8 @@ constexpr int kTargetLanes = 8;       // logits of one context, padded
 constexpr int kMostContexts = 32;     // rows x of one block; wider windows make more blocks
 constexpr Index kMostKept = 10000;    // words of a sentence that are looked at together
 constexpr int64_t kLossEvery = 64;    // blocks whose loss is measured: one in so many
-constexpr Index kStopEvery = 64;      // centres of a sentence between two questions whether the user wants it to end
+constexpr Index kStopEvery =
+    64;      // centres of a sentence between two questions whether the user wants it to end
 
 // SplitMix64 (Steele, Lea & Flood 2014).
 struct SplitMix {
@@ -37,7 +40,8 @@ struct SplitMix {
 struct Targets {
   int count;
   float* row[kMostTargets];
-  // By target, twice over so that a vector of any width finds its part: label, 1 or 0 for "counts", what is taken off.
+  // By target, twice over so that a vector of any width finds its part: label, 1 or 0 for "counts",
+  // what is taken off.
   alignas(64) float label[2 * kTargetLanes], weight[2 * kTargetLanes], shift[2 * kTargetLanes];
 
   SEQCORE_INLINE void set(int j, float* at, float is, float counts, float off) {
@@ -67,10 +71,11 @@ SEQCORE_INLINE void dots(const float* const* x, const float* const* y, Index str
     for (int j = 0; j < J; ++j) l[m * kTargetLanes + j] = ei::predux(sum[m][j]);
 }
 
-// x_c += sum_j g(c, j) y_j and y_j += sum_c g(c, j) x_c with the rows as they were (a row that stands twice among the x sees
-// its first change). Locked: x_c moves by lock[c] of its step.
+// x_c += sum_j g(c, j) y_j and y_j += sum_c g(c, j) x_c with the rows as they were (a row that
+// stands twice among the x sees its first change). Locked: x_c moves by lock[c] of its step.
 template <int J, bool Locked>
-SEQCORE_INLINE void move_rows(float* const* x, int count, float* const* y, Index stride, const float* g, const float* lock) {
+SEQCORE_INLINE void move_rows(float* const* x, int count, float* const* y, Index stride,
+                              const float* g, const float* lock) {
   using P = Wide<float>;
   for (Index d = 0; d < stride; d += kLanes<float>) {
     P target[J], change[J];
@@ -101,14 +106,15 @@ inline double loss_of(const float* l, int count, const Targets& targets) {
     for (int j = 0; j < targets.count; ++j) {
       const double logit = double(l[c * kTargetLanes + j]) - double(targets.shift[j]);
       const double wrong = targets.label[j] > 0 ? -logit : logit;  // loss = log(1 + e^wrong)
-      if (targets.weight[j] > 0) loss += wrong > 0 ? wrong + std::log1p(std::exp(-wrong)) : std::log1p(std::exp(wrong));
+      if (targets.weight[j] > 0)
+        loss += wrong > 0 ? wrong + std::log1p(std::exp(-wrong)) : std::log1p(std::exp(wrong));
     }
   return loss;
 }
 
 template <int J>
-void learn_targets(float* const* x, int count, const Targets& targets, Index stride, float rate, double* loss,
-                   const float* lock) {
+void learn_targets(float* const* x, int count, const Targets& targets, Index stride, float rate,
+                   double* loss, const float* lock) {
   using P = Wide<float>;
   alignas(64) float g[kMostContexts * kTargetLanes + kLanes<float>];
   int c = 0;
@@ -118,20 +124,24 @@ void learn_targets(float* const* x, int count, const Targets& targets, Index str
   for (int n = 0; n < count * kTargetLanes; n += kLanes<float>) {
     const int at = n % kTargetLanes;
     const P chance = sigmoid(sub(load<P>(g + n), load<P>(targets.shift + at)));
-    store(g + n, mul(mul(sub(load<P>(targets.label + at), chance), load<P>(targets.weight + at)), fill<P>(rate)));
+    store(g + n, mul(mul(sub(load<P>(targets.label + at), chance), load<P>(targets.weight + at)),
+                     fill<P>(rate)));
   }
   if (lock) return move_rows<J, true>(x, count, targets.row, stride, g, lock);
   move_rows<J, false>(x, count, targets.row, stride, g, lock);
 }
 
-// One block: `count` rows x, at most kMostContexts, and 1...kMostTargets targets; `lock`: a factor for each row x, or null.
+// One block: `count` rows x, at most kMostContexts, and 1...kMostTargets targets; `lock`: a factor
+// for each row x, or null.
 template <int J = kMostTargets>
-void learn(float* const* x, int count, const Targets& targets, Index stride, float rate, double* loss, const float* lock) {
+void learn(float* const* x, int count, const Targets& targets, Index stride, float rate,
+           double* loss, const float* lock) {
   if (targets.count == J) return learn_targets<J>(x, count, targets, stride, rate, loss, lock);
   if constexpr (J > 1) learn<J - 1>(x, count, targets, stride, rate, loss, lock);
 }
 
-// The centre word's noise and window, drawn one centre ahead so that their rows are on their way when they are needed.
+// The centre word's noise and window, drawn one centre ahead so that their rows are on their way
+// when they are needed.
 struct Centre {
   int reach;
   int32_t noise[kMostNegatives];
@@ -182,7 +192,8 @@ struct Word2Vec {
   }
 
   // Rows x against the centre's word and its noise.
-  void learn_block(float* const* x, int rows, int32_t word, const Centre& centre, float rate, const float* lock) {
+  void learn_block(float* const* x, int rows, int32_t word, const Centre& centre, float rate,
+                   const float* lock) {
     Targets targets;
     const bool look = blocks++ % kLossEvery == 0;
     for (int k = -1; k < call.negatives;) {
@@ -190,8 +201,8 @@ struct Word2Vec {
       for (; k < call.negatives && targets.count < kMostTargets; ++k) {
         const int32_t target = k < 0 ? word : centre.noise[k];
         // Noise that happens to be the centre's word teaches nothing.
-        targets.set(targets.count++, output(target), k < 0 ? 1.0f : 0.0f, k >= 0 && target == word ? 0.0f : 1.0f,
-                    call.shift ? call.shift[target] : 0.0f);
+        targets.set(targets.count++, output(target), k < 0 ? 1.0f : 0.0f,
+                    k >= 0 && target == word ? 0.0f : 1.0f, call.shift ? call.shift[target] : 0.0f);
       }
       learn(x, rows, targets, call.stride, rate, look ? &loss : nullptr, lock);
     }
@@ -200,7 +211,8 @@ struct Word2Vec {
   }
 
   void skipgram(Index i, const Centre& centre, float rate) {
-    const Index begin = std::max<Index>(0, i - centre.reach), end = std::min(count, i + centre.reach + 1);
+    const Index begin = std::max<Index>(0, i - centre.reach),
+                end = std::min(count, i + centre.reach + 1);
     float* x[kMostContexts];
     float factors[kMostContexts];
     const float* lock = call.lock ? factors : nullptr;
@@ -218,7 +230,8 @@ struct Word2Vec {
 
   void cbow(Index i, const Centre& centre, float rate) {
     using P = Wide<float>;
-    const Index begin = std::max<Index>(0, i - centre.reach), end = std::min(count, i + centre.reach + 1);
+    const Index begin = std::max<Index>(0, i - centre.reach),
+                end = std::min(count, i + centre.reach + 1);
     const float size = float(end - begin - 1);
     if (end - begin < 2) return;
     float* before = sum + call.stride;
@@ -242,7 +255,8 @@ struct Word2Vec {
     const float* before = sum + call.stride;
     for (Index d = 0; d < call.stride; d += kLanes<float>) {
       P change = sub(load<P>(sum + d), load<P>(before + d));
-      // The sum's error is divided among its words; each word of a mean takes all of it, as word2vec has always done.
+      // The sum's error is divided among its words; each word of a mean takes all of it, as
+      // word2vec has always done.
       if (!call.mean) change = div(change, fill<P>(float(end - begin - 1)));
       for (Index n = begin; n < end; ++n) {
         if (n == i) continue;
@@ -288,13 +302,16 @@ inline void word2vec(const Word2VecCall& call, const Team& team) {
   };
   const Index start = offset[call.first], words = offset[call.last] - start;
   const Index begin = sentence_at(start + words * team.rank / team.size);
-  const Index end = team.rank + 1 == team.size ? call.last : sentence_at(start + words * (team.rank + 1) / team.size);
+  const Index end = team.rank + 1 == team.size
+                        ? call.last
+                        : sentence_at(start + words * (team.rank + 1) / team.size);
   alignas(64) float scratch[2 * kLargestVector];
   Word2Vec work(call, scratch);
   const double mine = double(std::max<Index>(1, offset[end] - offset[begin]));
   for (Index s = begin; s < end && !stopped(team); ++s) {
     const double done = double(offset[s] - offset[begin]) / mine;
-    work.sentence(s, offset[s], offset[s + 1], float(call.rate_begin + (call.rate_end - call.rate_begin) * done), team);
+    work.sentence(s, offset[s], offset[s + 1],
+                  float(call.rate_begin + (call.rate_end - call.rate_begin) * done), team);
   }
   call.loss[team.rank] = work.loss;
   call.looked_at[team.rank] = work.looked_at;

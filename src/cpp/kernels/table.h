@@ -1,7 +1,9 @@
-// The boundary between the kernels, compiled once per instruction set, and the rest: plain structs and function pointers.
+// The boundary between the kernels, compiled once per instruction set, and the rest: plain structs
+// and function pointers.
 //
-// Letters: B batch, S time steps, D input features, H units, R rows (time steps of all sequences together), K and N the
-// input and output columns of a product, V classes. "Packed" means: in the column order and panels of tile.h.
+// Letters: B batch, S time steps, D input features, H units, R rows (time steps of all sequences
+// together), K and N the input and output columns of a product, V classes. "Packed" means: in the
+// column order and panels of tile.h.
 #pragma once
 
 #include <cstddef>
@@ -16,17 +18,23 @@ struct Team {
   int rank, size;
   void* context;
   void (*wait)(void* context);         // barrier of the region
-  void (*rest)(void* context);         // the same where some had nothing to do: their waiting is no sign of a busy CPU
-  bool (*interrupted)(void* context);  // has the user pressed Ctrl-C? For the thread that called `run` alone, or null
+  void (*rest)(void* context);  // the same where some had nothing to do: their waiting is no sign
+                                // of a busy CPU
+  bool (*interrupted)(void* context);  // has the user pressed Ctrl-C? For the thread that called
+                                       // `run` alone, or null
   // Read and written by several threads: with __atomic builtins alone.
-  int* stop;          // set once the answer was yes: finish early, results will not be used
-  Index* last_round;  // loops with a barrier end together after this round, set by rank 0 before its barrier
+  int* stop;  // set once the answer was yes: finish early, results will not be used
+  Index* last_round;  // loops with a barrier end together after this round, set by rank 0 before
+                      // its barrier
 };
 
-// Always inlined: what two instruction sets compile must leave no symbol that the linker could merge.
+// Always inlined: what two instruction sets compile must leave no symbol that the linker could
+// merge.
 #define SEQCORE_INLINE inline __attribute__((always_inline))
 
-SEQCORE_INLINE bool stop_wanted(const Team& team) { return __atomic_load_n(team.stop, __ATOMIC_RELAXED); }
+SEQCORE_INLINE bool stop_wanted(const Team& team) {
+  return __atomic_load_n(team.stop, __ATOMIC_RELAXED);
+}
 
 // The part of 0...count-1 that thread `rank` of `size` works on, in multiples of `grain`.
 struct Range {
@@ -37,32 +45,39 @@ SEQCORE_INLINE Range share(Index count, int rank, int size, Index grain = 1) {
   const Index begin = blocks * rank / size * grain, end = blocks * (rank + 1) / size * grain;
   return {begin < count ? begin : count, end < count ? end : count};
 }
-SEQCORE_INLINE Range share(Index count, const Team& team, Index grain = 1) { return share(count, team.rank, team.size, grain); }
+SEQCORE_INLINE Range share(Index count, const Team& team, Index grain = 1) {
+  return share(count, team.rank, team.size, grain);
+}
 
 enum class Cell : int { kRnn, kLstm, kGru, kGruResetBefore };
 enum class Activation : int { kLinear, kTanh, kRelu, kSigmoid, kHardSigmoid, kSoftmax };
 
-// How threads share a recurrent layer. kSequences: each takes some through all of time. kProducts: the same, but the products
-// with W, and their way back, are shared by steps before and after (fewer sequences than threads). kUnits: all work on the same
-// step and share its units.
+// How threads share a recurrent layer. kSequences: each takes some through all of time. kProducts:
+// the same, but the products with W, and their way back, are shared by steps before and after
+// (fewer sequences than threads). kUnits: all work on the same step and share its units.
 enum class Partition : int { kSequences, kProducts, kUnits };
 
 constexpr int kMaxDirections = 2;
 
-// Rows of a batch in the order of the scan: row (s, j) is step s of the j-th longest sequence, so that the rows that are
-// still active at step s are j < active[s], and a padded step has no row at all.
+// Rows of a batch in the order of the scan: row (s, j) is step s of the j-th longest sequence, so
+// that the rows that are still active at step s are j < active[s], and a padded step has no row at
+// all.
 struct RowMap {
   Index batch, steps, rows;
-  const int32_t* order;    // (B) sequence number of the j-th longest
+  const int32_t* order;  // (B) sequence number of the j-th longest
   const int32_t* lengths;  // (B) by sequence number
-  const int32_t* active;   // (S + 1) number of active sequences, ending with 0
-  const Index* offset;     // (S + 1) first row of step s
-  const uint8_t* mask;     // (B, S) or null: 0 where the step repeats the state
-  const int32_t* first_valid;  // (B) with a mask: first step in scan order that is not masked; per direction
+  const int32_t* active;  // (S + 1) number of active sequences, ending with 0
+  const Index* offset;  // (S + 1) first row of step s
+  const uint8_t* mask;  // (B, S) or null: 0 where the step repeats the state
+  const int32_t*
+      first_valid;  // (B) with a mask: first step in scan order that is not masked; per direction
 };
 
-// Row of saved_h and saved_c (when all steps are kept) that holds the state after step s; s = -1: the initial state.
-SEQCORE_INLINE Index state_row(const RowMap& map, Index s, Index j) { return s < 0 ? j : map.batch + map.offset[s] + j; }
+// Row of saved_h and saved_c (when all steps are kept) that holds the state after step s; s = -1:
+// the initial state.
+SEQCORE_INLINE Index state_row(const RowMap& map, Index s, Index j) {
+  return s < 0 ? j : map.batch + map.offset[s] + j;
+}
 
 // A (B, S, features) array with contiguous features.
 template <class T>
@@ -73,27 +88,27 @@ struct Sequence {
 
 // Sizes in elements that depend on the instruction set.
 struct RecurrentSizes {
-  Index gate_stride, state_stride;            // from row to row of gates, of c and of what is carried back
-  Index forward_pack, backward_pack;          // packed weights of one direction
-  Index thread_scratch;                       // for each thread; forward only with `mixed` or x_scale
-  Index chunk_rows;                           // rows of gates for each thread of a forward call that keeps none
+  Index gate_stride, state_stride;  // from row to row of gates, of c and of what is carried back
+  Index forward_pack, backward_pack;  // packed weights of one direction
+  Index thread_scratch;  // for each thread; forward only with `mixed` or x_scale
+  Index chunk_rows;  // rows of gates for each thread of a forward call that keeps none
 };
 
 template <class T>
 struct RecurrentDirection {
   RowMap map;
   int reverse;
-  Index y_column;               // first column of this direction in y and dy
+  Index y_column;  // first column of this direction in y and dy
   const T *kernel, *recurrent, *bias, *h0, *c0, *x_scale, *h_scale;
   T *h_last, *c_last;
   T *saved_gates, *saved_recurrent, *saved_c, *saved_h, *saved_reset_h;
-  T* saved_used_h;              // (R, H) with h_scale: h before each row as the products see it; else null
+  T* saved_used_h;  // (R, H) with h_scale: h before each row as the products see it; else null
   T* scratch_pack;
   // The way back.
   const T *dh_last, *dc_last;
   T *dh0, *dc0, *dkernel, *drecurrent, *dbias;
   T* scratch_state;
-  T* step_gradients;            // (R, H) or null
+  T* step_gradients;  // (R, H) or null
 };
 
 template <class T>
@@ -102,18 +117,19 @@ struct RecurrentCall {
   Activation activation, recurrent_activation;
   Index batch, steps, features, units;
   int directions;
-  int mixed;                    // products of bfloat16 pairs, where the instruction set has them
-  int keep;                     // forward: gates of all steps are kept
-  int packed;                   // forward: scratch_pack is filled already
-  int y_is_h;                   // y is a view of saved_h
+  int mixed;  // products of bfloat16 pairs, where the instruction set has them
+  int keep;  // forward: gates of all steps are kept
+  int packed;  // forward: scratch_pack is filled already
+  int y_is_h;  // y is a view of saved_h
   int sequences, scan_order, zero_masked;
   Sequence<const T> x;
-  Sequence<T> y;                // sequences: (B, S, directions * H); else step_stride 0
+  Sequence<T> y;  // sequences: (B, S, directions * H); else step_stride 0
   Sequence<const T> dy;
   Sequence<T> dx;
   Partition partition;
   RecurrentDirection<T> direction[kMaxDirections];
-  T* scratch_thread;            // thread_scratch elements for each thread, or null where a forward call needs none
+  T* scratch_thread;  // thread_scratch elements for each thread, or null where a forward call needs
+                      // none
 
   bool scales_x() const { return direction[0].x_scale || direction[1].x_scale; }
 };
@@ -124,37 +140,37 @@ struct ContextScan {
   int reverse;
   Index columns;
   double alpha;
-  Sequence<const T> z;          // forward: z; back: ds
-  const T* initial;             // forward: s before the first step; back: gradient of the last s; or null
-  Sequence<T> s;                // forward: s; back: dz
-  T* last;                      // forward: last s; back: gradient of the initial s
+  Sequence<const T> z;  // forward: z; back: ds
+  const T* initial;  // forward: s before the first step; back: gradient of the last s; or null
+  Sequence<T> s;  // forward: s; back: dz
+  T* last;  // forward: last s; back: gradient of the initial s
 };
 
 template <class T>
 struct DenseCall {
   Index rows, inputs, outputs;
   Activation activation;
-  int mixed;                    // as in RecurrentCall
-  int packed;                   // forward: scratch_pack is filled already
+  int mixed;  // as in RecurrentCall
+  int packed;  // forward: scratch_pack is filled already
   const T *x, *kernel, *bias;
   T* y;
   const T* dy;
-  T *dx, *dkernel, *dbias;      // null: not wanted
+  T *dx, *dkernel, *dbias;  // null: not wanted
   T *scratch_pack, *scratch_rows, *scratch_thread;
 };
 struct DenseSizes {
-  Index pack, rows, thread;     // rows: of the gradient before the activation
+  Index pack, rows, thread;  // rows: of the gradient before the activation
 };
 
 template <class T>
 struct LinearSoftmaxCall {
   Index rows, inputs, classes;
-  int mixed;                    // as in RecurrentCall
+  int mixed;  // as in RecurrentCall
   const T *x, *kernel, *bias, *weights;
   const int32_t* targets;
   T* losses;
   uint8_t* correct;
-  T *dx, *dkernel, *dbias;      // null: not wanted
+  T *dx, *dkernel, *dbias;  // null: not wanted
   T *scratch_pack, *scratch_logits, *scratch_rows, *scratch_thread;
 };
 struct LinearSoftmaxSizes {
@@ -165,22 +181,22 @@ struct LinearSoftmaxSizes {
 template <class T>
 struct SampledLossCall {
   Index rows, inputs, true_classes, samples;
-  int softmax;                  // over true and sampled classes together; else a logistic loss for each
-  int by_columns;               // weights are (K, V); else (V, K)
-  Index stride;                 // from row to row of the weights
-  int remove_hits;              // a sampled class that is one of the row's true ones does not count there
-  T target;                     // label of each true class
+  int softmax;  // over true and sampled classes together; else a logistic loss for each
+  int by_columns;  // weights are (K, V); else (V, K)
+  Index stride;  // from row to row of the weights
+  int remove_hits;  // a sampled class that is one of the row's true ones does not count there
+  T target;  // label of each true class
   const T *x, *weights, *biases;  // biases: (V) or null
-  const int32_t* ids;           // (R·true_classes + S) true classes row by row, then the sampled ones
-  const T* corrections;         // like ids, or null: subtracted from the logits
-  const T* row_weights;         // (R) or null: gradient of each loss
-  T weight;                     // where there are no row_weights
+  const int32_t* ids;  // (R·true_classes + S) true classes row by row, then the sampled ones
+  const T* corrections;  // like ids, or null: subtracted from the logits
+  const T* row_weights;  // (R) or null: gradient of each loss
+  T weight;  // where there are no row_weights
   T* losses;
   int gradients;
-  T* dx;                        // null: not wanted
-  Index used;                   // different classes among the ids
+  T* dx;  // null: not wanted
+  Index used;  // different classes among the ids
   const int32_t *order, *starts;  // positions in ids of class u in order[starts[u]...starts[u + 1])
-  T *dweights, *dbiases;        // (used, K), (used); null: not wanted
+  T *dweights, *dbiases;  // (used, K), (used); null: not wanted
   T *scratch, *scratch_thread;
 };
 struct SampledLossSizes {
@@ -220,7 +236,8 @@ struct Kernels {
   void (*linear_softmax)(const LinearSoftmaxCall<T>&, const Team&);
   void (*sampled_loss_sizes)(const SampledLossCall<T>&, SampledLossSizes&);
   void (*sampled_loss)(const SampledLossCall<T>&, const Team&);
-  void (*log_uniform_corrections)(const int32_t* ids, Index count, Index classes, double tries, T* to);
+  void (*log_uniform_corrections)(const int32_t* ids, Index count, Index classes, double tries,
+                                  T* to);
   void (*softmax)(T* x, Index rows, Index columns, const Team&);
   double (*sum_squares)(const T* x, Index count);
   void (*update)(const UpdateRule&, const UpdatePiece<T>&);
@@ -235,30 +252,32 @@ struct AliasSlot {
 };
 
 constexpr Index kLargestVector = 4096;  // numbers of a row of Word2VecCall, padding included
-constexpr int kMostNegatives = 64;      // its noise words per centre
+constexpr int kMostNegatives = 64;  // its noise words per centre
 
-// One pass of word2vec over some sentences. Rows of `input` and `output` are `stride` apart, a multiple of 16, zero past
-// `size`; threads share both without locks.
+// One pass of word2vec over some sentences. Rows of `input` and `output` are `stride` apart, a
+// multiple of 16, zero past `size`; threads share both without locks.
 struct Word2VecCall {
-  const int32_t* words;            // ids of the corpus, sentence after sentence
-  const Index* sentences;          // offsets into `words`, one more than there are sentences
-  Index first, last;               // sentences of this call
+  const int32_t* words;  // ids of the corpus, sentence after sentence
+  const Index* sentences;  // offsets into `words`, one more than there are sentences
+  Index first, last;  // sentences of this call
   Index size, stride, classes;
-  float *input, *output;           // (V, stride)
-  const uint32_t* keep;            // (V) a word stays where a draw of 32 bits is at most this; null: all stay
-  const AliasSlot* noise;          // (V) the distribution of the noise words
-  const float* shift;              // (V) taken from the logits of a word (NCE), or null
-  const float* lock;               // (V) factors of the steps of the words' vectors, 0 for none; null: whole steps
+  float *input, *output;  // (V, stride)
+  const uint32_t* keep;  // (V) a word stays where a draw of 32 bits is at most this; null: all stay
+  const AliasSlot* noise;  // (V) the distribution of the noise words
+  const float* shift;  // (V) taken from the logits of a word (NCE), or null
+  const float*
+      lock;  // (V) factors of the steps of the words' vectors, 0 for none; null: whole steps
   int window, negatives, shrink, cbow, mean;
-  double rate_begin, rate_end;     // learning rate at the first and after the last word of the call
-  uint64_t seed;                   // of this pass over the corpus
-  double* loss;                    // per thread: summed over the pairs that were looked at
-  int64_t *looked_at, *pairs;      // per thread: how many those were; how many pairs (centres with CBOW) were learnt
+  double rate_begin, rate_end;  // learning rate at the first and after the last word of the call
+  uint64_t seed;  // of this pass over the corpus
+  double* loss;  // per thread: summed over the pairs that were looked at
+  int64_t *looked_at,
+      *pairs;  // per thread: how many those were; how many pairs (centres with CBOW) were learnt
 };
 
 struct Table {
   const char* name;
-  int bfloat16;                 // whether calls may be `mixed`
+  int bfloat16;  // whether calls may be `mixed`
   Kernels<float> f32;
   Kernels<double> f64;
   void (*word2vec)(const Word2VecCall&, const Team&);

@@ -1,20 +1,23 @@
 // The panels that weights are packed into, and the register tile that multiplies with them.
 //
-//   One panel of LSTM weights, W lanes a vector:          The tile over it: MR rows, NV vectors of accumulators
+//   One panel of LSTM weights, W lanes a vector:          The tile over it: MR rows, NV vectors of
+//   accumulators
 //
 //            i×W      f×W      c×W      o×W
-//   k = 0  [......] [......] [......] [......]              a(row 0, k) ─┐   acc[0][0] acc[0][1] acc[0][2] acc[0][3]
-//   k = 1  [......] [......] [......] [......]              a(row 1, k) ─┼─► acc[1][0] acc[1][1] acc[1][2] acc[1][3]
+//   k = 0  [......] [......] [......] [......]              a(row 0, k) ─┐   acc[0][0] acc[0][1]
+//   acc[0][2] acc[0][3] k = 1  [......] [......] [......] [......]              a(row 1, k) ─┼─►
+//   acc[1][0] acc[1][1] acc[1][2] acc[1][3]
 //     ...                                                      ...       ─┘      ...
 //   k = K-1[......] [......] [......] [......]
 //
-// A matrix (K, G·H) in Keras's order is cut into blocks of units; a block holds its W units' G gates side by side, so that a
-// tile ends with every gate of its units. Panels are the blocks of one to four vectors; they follow one another, each
-// stored as K rows. The last block of an LSTM may be narrower (W/2 or W/4 units), the last panel of a plain matrix has fewer
-// vectors. Lanes past the last unit hold zeros.
+// A matrix (K, G·H) in Keras's order is cut into blocks of units; a block holds its W units' G
+// gates side by side, so that a tile ends with every gate of its units. Panels are the blocks of
+// one to four vectors; they follow one another, each stored as K rows. The last block of an LSTM
+// may be narrower (W/2 or W/4 units), the last panel of a plain matrix has fewer vectors. Lanes
+// past the last unit hold zeros.
 //
-// Every element of a product is one accumulator with k ascending, whatever the height of its tile or the thread: results
-// are bitwise the same for every way to cut the work.
+// Every element of a product is one accumulator with k ascending, whatever the height of its tile
+// or the thread: results are bitwise the same for every way to cut the work.
 #pragma once
 
 #include "mixed.h"
@@ -25,7 +28,7 @@ namespace seqcore::SEQCORE_VARIANT {
 template <class T, int G>
 struct Blocks {
   static constexpr int kWidth = kLanes<T>;
-  static constexpr int kPanel = G == 3 ? 3 : 4;                             // vectors of a full panel
+  static constexpr int kPanel = G == 3 ? 3 : 4;  // vectors of a full panel
   static constexpr int kNarrowest = G == 4 ? std::max(kWidth / 4, int(16 / sizeof(T))) : kWidth;
 
   // Units in the last block, padded.
@@ -46,7 +49,8 @@ struct Blocks {
     return int(std::min<Index>(kPanel, vectors(units) - panel * kPanel));
   }
 
-  // Calls f(packed column within the panel, Keras column, count, padded count) for each gate of each block of a panel.
+  // Calls f(packed column within the panel, Keras column, count, padded count) for each gate of
+  // each block of a panel.
   template <class F>
   static SEQCORE_INLINE void segments(Index units, Index panel, F f) {
     if constexpr (G == 1) {
@@ -58,7 +62,8 @@ struct Blocks {
       const Index unit = panel * kWidth;
       const int count = int(std::min<Index>(kWidth, units - unit));
       const int width = count == kWidth ? kWidth : last_width(units);
-      for (int gate = 0; gate < G; ++gate) f(Index(gate) * width, gate * units + unit, count, width);
+      for (int gate = 0; gate < G; ++gate)
+        f(Index(gate) * width, gate * units + unit, count, width);
     }
   }
 };
@@ -73,25 +78,30 @@ SEQCORE_INLINE bool is_full(Index units, Index panel) {
 template <class T, int G, class F>
 SEQCORE_INLINE void full_vectors(Index units, Index panel, F f) {
   constexpr int W = kLanes<T>;
-  for (int v = 0; v < Blocks<T, G>::kPanel; ++v) f(Index(v) * W, G == 1 ? (panel * 4 + v) * W : v * units + panel * W);
+  for (int v = 0; v < Blocks<T, G>::kPanel; ++v)
+    f(Index(v) * W, G == 1 ? (panel * 4 + v) * W : v * units + panel * W);
 }
 
-// Panels that are packed or unpacked side by side, so that whole lines and pages of the Keras matrix are used at a time.
+// Panels that are packed or unpacked side by side, so that whole lines and pages of the Keras
+// matrix are used at a time.
 constexpr Index kPanelsAbreast = 8;
 
-// Packs panels [p0, p1) of a (K, G·units) matrix with rows `stride` apart to their places in `to`, as T or as pairs.
+// Packs panels [p0, p1) of a (K, G·units) matrix with rows `stride` apart to their places in `to`,
+// as T or as pairs.
 template <int G, class T, class E>
 void pack_panels(const T* from, Index stride, Index K, Index units, Index p0, Index p1, E* to) {
   using P = Wide<T>;
   const Index depth = depth_of<E>(K);
   constexpr Index kColumns = Blocks<T, G>::kPanel * kLanes<T>;
   for (Index first = p0; first < p1; first += kPanelsAbreast) {
-    const Index last = std::min(first + kPanelsAbreast, p1), full = last - (is_full<T, G>(units, last - 1) ? 0 : 1);
+    const Index last = std::min(first + kPanelsAbreast, p1),
+                full = last - (is_full<T, G>(units, last - 1) ? 0 : 1);
     for (Index k = 0; k < K; k += kDepth<E>)
       for (Index p = first; p < full; ++p) {
         E* row = to + (p * depth + k / kDepth<E>)*kColumns;
         full_vectors<T, G>(units, p, [&](Index column, Index keras) {
-          pack_lanes<T>(row + column, kLanes<T>, k, K, [&](Index i) { return load<P>(from + i * stride + keras); });
+          pack_lanes<T>(row + column, kLanes<T>, k, K,
+                        [&](Index i) { return load<P>(from + i * stride + keras); });
         });
       }
     if (full == last) continue;
@@ -106,8 +116,9 @@ void pack_panels(const T* from, Index stride, Index K, Index units, Index p0, In
   }
 }
 
-// Packs panel `panel` of the transpose of a (N, G·units) matrix: K runs over its packed gate columns (for G = 1 over its units
-// alone), the columns over its N rows. What multiplies gate gradients, which stay in packed order.
+// Packs panel `panel` of the transpose of a (N, G·units) matrix: K runs over its packed gate
+// columns (for G = 1 over its units alone), the columns over its N rows. What multiplies gate
+// gradients, which stay in packed order.
 template <int G, class T, class E>
 void pack_panel_transposed(const T* from, Index stride, Index N, Index units, Index panel, E* to) {
   using P = Wide<T>;
@@ -126,10 +137,12 @@ void pack_panel_transposed(const T* from, Index stride, Index N, Index units, In
         if (count == kWidth && rows == kWidth)
           for (int i = 0; i < kWidth; ++i) block.packet[i] = load<P>(in + i * stride);
         else
-          for (int i = 0; i < kWidth; ++i) block.packet[i] = i < rows ? load_first<P>(in + i * stride, count) : fill<P>(0);
+          for (int i = 0; i < kWidth; ++i)
+            block.packet[i] = i < rows ? load_first<P>(in + i * stride, count) : fill<P>(0);
         ei::ptranspose(block);
         for (int i = 0; i < lines; i += kDepth<E>)
-          pack_lanes<T>(out + i / kDepth<E> * width, kWidth, i, lines, [&](Index k) { return block.packet[k]; });
+          pack_lanes<T>(out + i / kDepth<E> * width, kWidth, i, lines,
+                        [&](Index k) { return block.packet[k]; });
       }
     });
     k0 += Blocks<T, G>::panel_vectors(units, gates) * kWidth;
@@ -141,14 +154,15 @@ enum class Start { kZero, kBias, kAccumulate };
 
 // c(row, :) = start + sum over k of a(row, k) · b(k, :) for MR rows and NP panels of NV vectors.
 //
-// E is T, or Pair: then K counts pairs of k, and everything else is as it was, for both are one lane of a vector of floats.
-// a, c: one pointer per row; a's elements are ak apart (1: A·B; the row stride of X: Xᵀ·B). b: rows of NV vectors,
-// `b_row` elements apart, panels `b_panel` apart. bias: the packed vector of the panels' columns. ahead: null, or what the
-// next tiles will read: kAhead cache lines of it are fetched at each k, so that a matrix that lies beyond the second-level cache
+// E is T, or Pair: then K counts pairs of k, and everything else is as it was, for both are one
+// lane of a vector of floats. a, c: one pointer per row; a's elements are ak apart (1: A·B; the row
+// stride of X: Xᵀ·B). b: rows of NV vectors, `b_row` elements apart, panels `b_panel` apart. bias:
+// the packed vector of the panels' columns. ahead: null, or what the next tiles will read: kAhead
+// cache lines of it are fetched at each k, so that a matrix that lies beyond the second-level cache
 // streams in while the tile computes.
 template <class T, int MR, int NV, int NP, int kAhead, class E>
-SEQCORE_INLINE void tile(const E* const* a, Index ak, const E* b, Index b_row, Index b_panel, Index K, T* const* c, Start start,
-                         const T* bias, const Given<E>* ahead) {
+SEQCORE_INLINE void tile(const E* const* a, Index ak, const E* b, Index b_row, Index b_panel,
+                         Index K, T* const* c, Start start, const T* bias, const Given<E>* ahead) {
   using P = Wide<T>;
   constexpr int kVectors = NV * NP;
   P acc[MR][kVectors];
@@ -164,11 +178,15 @@ SEQCORE_INLINE void tile(const E* const* a, Index ak, const E* b, Index b_row, I
   const E* row[MR];
   for (int i = 0; i < MR; ++i) row[i] = a[i];
   for (Index k = 0, at = 0; k < K; ++k, at += ak) {
-    const auto column = [&](int v) { return load_operand(b + (v / NV) * b_panel + (v % NV) * kLanes<T>); };
+    const auto column = [&](int v) {
+      return load_operand(b + (v / NV) * b_panel + (v % NV) * kLanes<T>);
+    };
     if constexpr (kAhead > 0) {
-      for (int line = 0; line < kAhead; ++line, ahead += 64 / sizeof(T)) __builtin_prefetch(ahead, 0, 2);
+      for (int line = 0; line < kAhead; ++line, ahead += 64 / sizeof(T))
+        __builtin_prefetch(ahead, 0, 2);
     }
-    // The side with fewer vectors waits in registers, the other passes one by one: 3 x 4 and 4 x 3 take 12 + 3 + 1 of 16.
+    // The side with fewer vectors waits in registers, the other passes one by one: 3 x 4 and 4 x 3
+    // take 12 + 3 + 1 of 16.
     if constexpr (MR < kVectors) {
       Operand<E> scalars[MR];
       for (int i = 0; i < MR; ++i) scalars[i] = fill_operand(row[i][at]);
@@ -202,10 +220,14 @@ constexpr int tallest(int vectors) {
 }
 
 template <class T, int NV, int NP, int MR, int kAhead, class E>
-SEQCORE_INLINE void tile_of_height(int height, const E* const* a, Index ak, const E* b, Index b_row, Index b_panel, Index K,
-                                   T* const* c, Start start, const T* bias, const Given<E>* ahead) {
-  if (height == MR) return tile<T, MR, NV, NP, kAhead, E>(a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
-  if constexpr (MR > 1) tile_of_height<T, NV, NP, MR - 1, kAhead, E>(height, a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
+SEQCORE_INLINE void tile_of_height(int height, const E* const* a, Index ak, const E* b, Index b_row,
+                                   Index b_panel, Index K, T* const* c, Start start, const T* bias,
+                                   const Given<E>* ahead) {
+  if (height == MR)
+    return tile<T, MR, NV, NP, kAhead, E>(a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
+  if constexpr (MR > 1)
+    tile_of_height<T, NV, NP, MR - 1, kAhead, E>(height, a, ak, b, b_row, b_panel, K, c, start,
+                                                 bias, ahead);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

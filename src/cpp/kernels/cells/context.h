@@ -1,6 +1,7 @@
-// RNN-CF (contextual features; Mikolov et al. 2014, "Learning longer memory in recurrent neural networks"): its context is
-// the linear scan s_t = (1 - α) x_t·B + α s_{t-1}. It does not depend on h, so it runs over the whole sequence before the
-// time loop, and s_t·P joins the input product of a SimpleRNN over [x_t, s_t].
+// RNN-CF (contextual features; Mikolov et al. 2014, "Learning longer memory in recurrent neural
+// networks"): its context is the linear scan s_t = (1 - α) x_t·B + α s_{t-1}. It does not depend on
+// h, so it runs over the whole sequence before the time loop, and s_t·P joins the input product of
+// a SimpleRNN over [x_t, s_t].
 #pragma once
 
 #include "../simd.h"
@@ -38,7 +39,8 @@ void context_forward(const ContextScan<T>& call, const Team& team) {
   }
 }
 
-// ds_{t-1} = α (ds_t), dz_t = (1 - α) ds_t, with ds_t the sum of what comes from the output and from step t + 1.
+// ds_{t-1} = α (ds_t), dz_t = (1 - α) ds_t, with ds_t the sum of what comes from the output and
+// from step t + 1.
 template <class T>
 void context_backward(const ContextScan<T>& call, const Team& team) {
   const Index C = call.columns;
@@ -48,7 +50,8 @@ void context_backward(const ContextScan<T>& call, const Team& team) {
     T* carried = call.last + b * C;
     for (Index n = 0; n < C; ++n) carried[n] = call.initial ? call.initial[b * C + n] : T(0);
     for_each_step(call, b, true, [&](Index t, bool masked) {
-      const T* ds = call.z.data ? call.z.data + b * call.z.batch_stride + t * call.z.step_stride : nullptr;
+      const T* ds =
+          call.z.data ? call.z.data + b * call.z.batch_stride + t * call.z.step_stride : nullptr;
       T* dz = call.s.data + b * call.s.batch_stride + t * call.s.step_stride;
       for (Index n = 0; n < C; ++n) {
         const T total = carried[n] + (ds ? ds[n] : T(0));

@@ -1,7 +1,8 @@
 // GRU, gates in Keras's order z r n: h_t = z h_{t-1} + (1 - z) n.
 //
-// Reset-after (cuDNN, Keras's default): n = tanh(x·W_n + r ∘ (h·U_n + b_rec)). Reset-before (Cho et al. 2014):
-// n = tanh(x·W_n + (r ∘ h)·U_n); its second product divides the pointwise maths into two stages.
+// Reset-after (cuDNN, Keras's default): n = tanh(x·W_n + r ∘ (h·U_n + b_rec)). Reset-before (Cho et
+// al. 2014): n = tanh(x·W_n + (r ∘ h)·U_n); its second product divides the pointwise maths into two
+// stages.
 #pragma once
 
 #include "rnn.h"
@@ -16,7 +17,8 @@ struct GruCell {
   template <class P, class A>
   static SEQCORE_INLINE P forward(const A& act, const Block<T>& at) {
     constexpr int w = kSize<P>;
-    P z = add(load<P>(at.gates), load<P>(at.recurrent)), r = add(load<P>(at.gates + w), load<P>(at.recurrent + w));
+    P z = add(load<P>(at.gates), load<P>(at.recurrent)),
+      r = add(load<P>(at.gates + w), load<P>(at.recurrent + w));
     act.two_gates(z, r);
     const P n = act.state.value(madd(r, load<P>(at.recurrent + 2 * w), load<P>(at.gates + 2 * w)));
     store(at.gates, z);
@@ -25,7 +27,8 @@ struct GruCell {
     return madd(z, sub(load_first<P>(at.h_before, at.count), n), n);
   }
 
-  // With q = h·U_n + b_rec, saved: dz = dh (h_{t-1} - n) z', dn = dh (1 - z) n', dr = dn q r'; for U: dz, dr, r dn.
+  // With q = h·U_n + b_rec, saved: dz = dh (h_{t-1} - n) z', dn = dh (1 - z) n', dr = dn q r'; for
+  // U: dz, dr, r dn.
   template <class P, class A>
   static SEQCORE_INLINE void backward(const A& act, const Block<T>& at, const P& dh) {
     constexpr int w = kSize<P>;
@@ -67,7 +70,8 @@ struct GruResetBeforeCell {
     return madd(z, sub(load_first<P>(at.h_before, at.count), n), n);
   }
 
-  // First stage: dz and dn; `recurrent` gets (0, 0, dn), whose product with Uᵀ is the gradient of r ∘ h.
+  // First stage: dz and dn; `recurrent` gets (0, 0, dn), whose product with Uᵀ is the gradient of r
+  // ∘ h.
   template <class P, class A>
   static SEQCORE_INLINE void backward_candidate(const A& act, const Block<T>& at, const P& dh) {
     constexpr int w = kSize<P>;

@@ -1,4 +1,5 @@
-// LSTM without peepholes (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000), gates in Keras's order i f g o.
+// LSTM without peepholes (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000), gates in
+// Keras's order i f g o.
 #pragma once
 
 #include "rnn.h"
@@ -14,7 +15,8 @@ struct LstmCell {
   template <class P, class A>
   static SEQCORE_INLINE P forward(const A& act, const Block<T>& at) {
     constexpr int w = kSize<P>;
-    P i = load<P>(at.gates), f = load<P>(at.gates + w), g = load<P>(at.gates + 2 * w), o = load<P>(at.gates + 3 * w);
+    P i = load<P>(at.gates), f = load<P>(at.gates + w), g = load<P>(at.gates + 2 * w),
+      o = load<P>(at.gates + 3 * w);
     act.two_gates(i, f);
     act.state_and_gate(g, o);
     const P c = madd(f, load<P>(at.c_before), mul(i, g));
@@ -26,11 +28,13 @@ struct LstmCell {
     return mul(o, act.state.value(c));
   }
 
-  // do = dh tanh(c) o', dc += dh o tanh'(c), di = dc g i', df = dc c_{t-1} f', dg = dc i g', dc_{t-1} = dc f
+  // do = dh tanh(c) o', dc += dh o tanh'(c), di = dc g i', df = dc c_{t-1} f', dg = dc i g',
+  // dc_{t-1} = dc f
   template <class P, class A>
   static SEQCORE_INLINE void backward(const A& act, const Block<T>& at, const P& dh) {
     constexpr int w = kSize<P>;
-    const P i = load<P>(at.gates), f = load<P>(at.gates + w), g = load<P>(at.gates + 2 * w), o = load<P>(at.gates + 3 * w);
+    const P i = load<P>(at.gates), f = load<P>(at.gates + w), g = load<P>(at.gates + 2 * w),
+            o = load<P>(at.gates + 3 * w);
     const P shown = act.state.value(load<P>(at.c));
     const P dc = madd(mul(dh, o), act.state.slope(shown), load<P>(at.dc));
     store(at.gates, mul(mul(dc, g), act.gate.slope(i)));
