@@ -1,4 +1,4 @@
-"""word2vec in plain NumPy loops and float64, written from the description in skipgram.h; never imports the library.
+"""word2vec in plain NumPy loops and float64, written from the description in word2vec.h; never imports the library.
 
 V, D: words, numbers per vector. The draws are the documented ones: SplitMix64, seeded by the pass and the sentence.
 """

@@ -82,11 +82,6 @@ void for_each_word(const CorpusFile& file, const Team& team, Word word, Line lin
   }
 }
 
-bool stopped(const Team& team) {
-  if (stop_wanted(team)) return true;
-  return team.rank == 0 && team.interrupted && team.interrupted(team.context);
-}
-
 // Runs work(team, stop) on each thread; what the first of them throws comes out here, not in the
 // region.
 template <class Work>

@@ -4,7 +4,7 @@
 #include <functional>
 #include <thread>
 
-#include "kernels/table.h"
+#include "kernels/api.h"
 
 namespace seqcore {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/table.h"
+#include "kernels/api.h"
 
 namespace seqcore {
 

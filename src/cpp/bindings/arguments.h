@@ -13,7 +13,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "../kernels/table.h"
+#include "../kernels/api.h"
 
 namespace seqcore {
 

@@ -1,7 +1,7 @@
 // Dense layer: y = f(x·W + b).
 #pragma once
 
-#include "gemm.h"
+#include "weight_gradient.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 

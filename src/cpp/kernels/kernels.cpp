@@ -1,10 +1,11 @@
 // The one translation unit of an instruction set: fills its table.
 #include "cells/context.h"
 #include "linear_softmax.h"
-#include "nce.h"
 #include "optimizer.h"
-#include "sequence.h"
-#include "skipgram.h"
+#include "recurrent_backward.h"
+#include "recurrent_forward.h"
+#include "sampled_loss.h"
+#include "word2vec.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 

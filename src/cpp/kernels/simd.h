@@ -3,7 +3,7 @@
 
 #include <Eigen/Core>
 
-#include "table.h"
+#include "api.h"
 
 // Everything below this folder stands in a namespace of its instruction set, so that the linker
 // never merges two builds.
@@ -299,27 +299,5 @@ struct ChosenGates {
     y = gate.value(y);
   }
 };
-
-// Whether a long call should end early. Only rank 0 asks; the others read its answer.
-SEQCORE_INLINE bool stopped(const Team& team) {
-  if (stop_wanted(team)) return true;
-  return team.rank == 0 && team.interrupted && team.interrupted(team.context);
-}
-SEQCORE_INLINE void wait(const Team& team) {
-  if (team.size > 1) team.wait(team.context);
-}
-SEQCORE_INLINE void rest(const Team& team) {
-  if (team.size > 1) team.rest(team.context);
-}
-
-// The barrier that ends round n of a loop; false if the loop ends there for all. A value that rank
-// 0 sets during the next round is n + 1, so a slow thread cannot leave one round early.
-SEQCORE_INLINE bool end_round(const Team& team, Index n) {
-  const auto last_round = [&] { return __atomic_load_n(team.last_round, __ATOMIC_RELAXED); };
-  if (team.rank == 0 && stop_wanted(team) && last_round() > n)
-    __atomic_store_n(team.last_round, n, __ATOMIC_RELAXED);
-  wait(team);
-  return last_round() > n;
-}
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -20,7 +20,7 @@
 // or the thread: results are bitwise the same for every way to cut the work.
 #pragma once
 
-#include "mixed.h"
+#include "bfloat16.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 

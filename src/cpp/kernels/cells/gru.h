@@ -5,7 +5,7 @@
 // stages.
 #pragma once
 
-#include "rnn.h"
+#include "block.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 

@@ -2,7 +2,7 @@
 // Keras's order i f g o.
 #pragma once
 
-#include "rnn.h"
+#include "block.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 

@@ -16,13 +16,13 @@
 
 namespace seqcore::SEQCORE_VARIANT {
 
-constexpr int kMostTargets = 6;       // rows y of one block; more noise words make more blocks
-constexpr int kTargetLanes = 8;       // logits of one context, padded
-constexpr int kMostContexts = 32;     // rows x of one block; wider windows make more blocks
-constexpr Index kMostKept = 10000;    // words of a sentence that are looked at together
-constexpr int64_t kLossEvery = 64;    // blocks whose loss is measured: one in so many
+constexpr int kMostTargets = 6;  // rows y of one block; more noise words make more blocks
+constexpr int kTargetLanes = 8;  // logits of one context, padded
+constexpr int kMostContexts = 32;  // rows x of one block; wider windows make more blocks
+constexpr Index kMostKept = 10000;  // words of a sentence that are looked at together
+constexpr int64_t kLossEvery = 64;  // blocks whose loss is measured: one in so many
 constexpr Index kStopEvery =
-    64;      // centres of a sentence between two questions whether the user wants it to end
+    64;  // centres of a sentence between two questions whether the user wants it to end
 
 // SplitMix64 (Steele, Lea & Flood 2014).
 struct SplitMix {

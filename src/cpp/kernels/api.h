@@ -6,48 +6,11 @@
 // column order and panels of tile.h.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
+#include "team.h"
+
 namespace seqcore {
-
-using Index = std::ptrdiff_t;
-
-// One thread's view of the parallel region it works in.
-struct Team {
-  int rank, size;
-  void* context;
-  void (*wait)(void* context);         // barrier of the region
-  void (*rest)(void* context);  // the same where some had nothing to do: their waiting is no sign
-                                // of a busy CPU
-  bool (*interrupted)(void* context);  // has the user pressed Ctrl-C? For the thread that called
-                                       // `run` alone, or null
-  // Read and written by several threads: with __atomic builtins alone.
-  int* stop;  // set once the answer was yes: finish early, results will not be used
-  Index* last_round;  // loops with a barrier end together after this round, set by rank 0 before
-                      // its barrier
-};
-
-// Always inlined: what two instruction sets compile must leave no symbol that the linker could
-// merge.
-#define SEQCORE_INLINE inline __attribute__((always_inline))
-
-SEQCORE_INLINE bool stop_wanted(const Team& team) {
-  return __atomic_load_n(team.stop, __ATOMIC_RELAXED);
-}
-
-// The part of 0...count-1 that thread `rank` of `size` works on, in multiples of `grain`.
-struct Range {
-  Index begin, end;
-};
-SEQCORE_INLINE Range share(Index count, int rank, int size, Index grain = 1) {
-  const Index blocks = (count + grain - 1) / grain;
-  const Index begin = blocks * rank / size * grain, end = blocks * (rank + 1) / size * grain;
-  return {begin < count ? begin : count, end < count ? end : count};
-}
-SEQCORE_INLINE Range share(Index count, const Team& team, Index grain = 1) {
-  return share(count, team.rank, team.size, grain);
-}
 
 enum class Cell : int { kRnn, kLstm, kGru, kGruResetBefore };
 enum class Activation : int { kLinear, kTanh, kRelu, kSigmoid, kHardSigmoid, kSoftmax };

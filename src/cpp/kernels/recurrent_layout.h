@@ -1,0 +1,208 @@
+// Where a recurrent call keeps its rows, and how its work is divided: shared by the forward and the
+// backward pass.
+//
+//
+// Storage. Row (s, j) is step s of the j-th longest sequence; rows of a step follow one another,
+// and so do the steps, so a padded step has no row. saved_h and saved_c start with the B rows of
+// the initial state: the state before row (s, j) lies B rows before it in a batch without lengths.
+// Gates are stored in packed order and are overwritten by their gradients.
+//
+// Threads (`Partition`). Sequences: each thread takes some through all of time, without a barrier;
+// on the way back one barrier comes before the weights' gradients, which are shared by columns.
+// Products: with fewer sequences than threads some threads have no part in the time loop; all share
+// the products before and after it, which need no order in time. Units: all threads work on the
+// same step and share its units, with one barrier per step (few sequences of many units). Two
+// directions go to two halves of the threads.
+#pragma once
+
+#include "cells/gru.h"
+#include "cells/lstm.h"
+#include "cells/rnn.h"
+#include "weight_gradient.h"
+
+namespace seqcore::SEQCORE_VARIANT {
+
+template <class T, Cell kCell>
+struct CellOf;
+template <class T>
+struct CellOf<T, Cell::kRnn> : RnnCell<T> {};
+template <class T>
+struct CellOf<T, Cell::kLstm> : LstmCell<T> {};
+template <class T>
+struct CellOf<T, Cell::kGru> : GruCell<T> {};
+template <class T>
+struct CellOf<T, Cell::kGruResetBefore> : GruResetBeforeCell<T> {};
+
+// Calls f<cell>(activations) for the cell and activations of a call; the usual pair is compiled in.
+template <class T, class F>
+void with_cell(const RecurrentCall<T>& call, F f) {
+  const auto with_activations = [&](auto cell) {
+    if (call.activation == Activation::kTanh &&
+        (call.recurrent_activation == Activation::kSigmoid || call.cell == Cell::kRnn))
+      f(cell, StandardGates());
+    else
+      f(cell, ChosenGates{{call.activation}, {call.recurrent_activation}});
+  };
+  switch (call.cell) {
+    case Cell::kRnn: return with_activations(std::integral_constant<Cell, Cell::kRnn>());
+    case Cell::kLstm: return with_activations(std::integral_constant<Cell, Cell::kLstm>());
+    case Cell::kGru: return with_activations(std::integral_constant<Cell, Cell::kGru>());
+    case Cell::kGruResetBefore:
+      return with_activations(std::integral_constant<Cell, Cell::kGruResetBefore>());
+  }
+}
+
+constexpr int kApartRows = 16;  // rows of dx that go through scratch memory
+
+// One direction of a call with the sizes and addresses that follow from it.
+template <class T, Cell kCell>
+struct Scan {
+  using Maths = CellOf<T, kCell>;
+  static constexpr int G = Maths::kGates;
+  using Gates = Blocks<T, G>;
+  using Plain = Blocks<T, 1>;
+  static constexpr int W = kLanes<T>;
+
+  const RecurrentCall<T>& call;
+  const RecurrentDirection<T>& dir;
+  const RowMap& map;
+  Index B, S, D, H, gate_columns, padded_units;
+  Index gate_stride, state_stride;  // from row to row of gates, and of c and what is carried back
+  Index back_columns;  // columns of a row of gate gradients that multiply Uᵀ and Wᵀ
+  T* local_gates;  // where gates of a chunk go if they are not kept
+  Pair* pairs;  // with `mixed`: the rows of a product as pairs
+  T* scaled_x;  // forward, with dropout of the inputs: rows of x times their mask
+
+  Scan(const RecurrentCall<T>& c, int direction, const Team& team)
+      : call(c), dir(c.direction[direction]), map(dir.map), B(c.batch), S(c.steps), D(c.features),
+        H(c.units), gate_columns(Gates::columns(c.units)), padded_units(Plain::columns(c.units)),
+        gate_stride(row_stride<T>(gate_columns)), state_stride(row_stride<T>(padded_units)),
+        back_columns(G == 1 ? c.units : gate_columns),
+        local_gates(dir.saved_gates ? dir.saved_gates + team.rank * Index(kMostRows) * gate_stride
+                                    : nullptr),
+        pairs(c.mixed && c.scratch_thread ? reinterpret_cast<Pair*>(thread_scratch(c, team))
+                                          : nullptr),
+        scaled_x(c.scratch_thread ? thread_scratch(c, team) + pair_elements(c) : nullptr) {}
+  // Scratch of a thread: pairs, then whatever else. The largest left factor has the columns of
+  // gates, inputs or units.
+  static Index pair_elements(const RecurrentCall<T>& call) {
+    if (!kMixed<T> || !call.mixed) return 0;
+    return kMostRows *
+           pair_stride(std::max({Gates::columns(call.units), call.features, call.units}));
+  }
+  static Index thread_elements(const RecurrentCall<T>& call) {
+    const Index rows_of_x = (call.scales_x() ? kMostRows : kApartRows) * call.features;
+    return pair_elements(call) +
+           std::max(weight_scratch<T, G>(call.features + 2 * call.units), rows_of_x);
+  }
+  static T* thread_scratch(const RecurrentCall<T>& call, const Team& team) {
+    return call.scratch_thread + team.rank * thread_elements(call);
+  }
+
+  // Packed weights: W, U, input bias, recurrent bias; on the way back Wᵀ, Uᵀ.
+  T* packed_kernel() const { return dir.scratch_pack; }
+  T* packed_recurrent() const { return dir.scratch_pack + D * gate_columns; }
+  T* packed_bias() const { return packed_recurrent() + H * gate_columns; }
+  T* packed_recurrent_bias() const { return packed_bias() + gate_columns; }
+  T* transposed_recurrent() const { return dir.scratch_pack; }
+  T* transposed_kernel() const { return dir.scratch_pack + back_columns * padded_units; }
+
+  Index row(Index s, Index j) const { return map.offset[s] + j; }
+  Index time(Index s, Index j) const { return dir.reverse ? map.lengths[map.order[j]] - 1 - s : s; }
+  const T* x_row(Index s, Index j) const {
+    return call.x.data + map.order[j] * call.x.batch_stride + time(s, j) * call.x.step_stride;
+  }
+  bool masked(Index s, Index j) const {
+    return map.mask && !map.mask[map.order[j] * S + time(s, j)];
+  }
+  // Keras shows zeros until the first step that is not masked.
+  bool silent(Index s, Index j) const { return map.mask && s < map.first_valid[map.order[j]]; }
+  bool shows_zero(Index s, Index j) const {
+    return silent(s, j) || (call.zero_masked && masked(s, j));
+  }
+  Index y_offset(Index batch_stride, Index step_stride, Index s, Index j) const {
+    return map.order[j] * batch_stride + (call.scan_order ? s : time(s, j)) * step_stride +
+           dir.y_column;
+  }
+  T* h_row(Index s, Index j) const { return dir.saved_h + state_row(map, s, j) * H; }
+  T* c_row(Index s, Index j) const {
+    return dir.saved_c + (call.keep ? state_row(map, s, j) : ((s + 1) & 1) * B + j) * state_stride;
+  }
+  const T* used_h(Index s, Index j) const {
+    return dir.saved_used_h ? dir.saved_used_h + row(s, j) * H : h_row(s - 1, j);
+  }
+  T* recurrent_row(Index s, Index j) const {
+    return dir.saved_recurrent + (call.keep ? row(s, j) : j) * gate_stride;
+  }
+  T* gates_row(Index s, Index j) const { return dir.saved_gates + row(s, j) * gate_stride; }
+  Index active_in(Index s, Index j0, Index j1) const {
+    const Index n = std::min<Index>(map.active[s], j1) - j0;
+    return n > 0 ? n : 0;
+  }
+};
+
+// Calls f(Vec type tag, offset of the block in its panel, first unit, units) for each block of
+// units of panels [p0, p1).
+template <class T, int G, class F>
+SEQCORE_INLINE void for_each_block(Index units, Index p0, Index p1, F f) {
+  using B = Blocks<T, G>;
+  constexpr int W = kLanes<T>;
+  constexpr int per_panel = G == 1 ? B::kPanel : 1;
+  for (Index p = p0; p < p1; ++p) {
+    for (int n = 0; n < per_panel; ++n) {
+      const Index unit = (p * per_panel + n) * W;
+      if (unit >= units) return;
+      const int count = int(std::min<Index>(W, units - unit));
+      const Index at = p * B::kPanel * W + n * W;
+      const int width = count == W ? W : B::last_width(units);
+      if (width == W) f(Wide<T>(), at, unit, count);
+      if constexpr (G == 4 && W / 2 >= B::kNarrowest) {
+        if (width == W / 2) f(Vec<T, W / 2>(), at, unit, count);
+      }
+      if constexpr (G == 4 && W / 4 >= B::kNarrowest) {
+        if (width == W / 4) f(Vec<T, W / 4>(), at, unit, count);
+      }
+    }
+  }
+}
+
+// The sequences of this thread, so that each gets the same number of real steps. A single one is
+// rank 0's, which looks out for interruptions.
+inline Range share_rows(const RowMap& map, const Team& team) {
+  const auto edge = [&](int part) {
+    const Index wanted = map.rows * part / team.size;
+    Index j = 0, steps = 0;
+    for (; j < map.batch && steps + map.lengths[map.order[j]] / 2 <= wanted; ++j)
+      steps += map.lengths[map.order[j]];
+    return part == team.size ? map.batch : j;
+  };
+  return {team.rank ? edge(team.rank) : 0, edge(team.rank + 1)};
+}
+
+// The team that works on direction d, as this thread sees it; size 0 where it has no part in it.
+inline Team team_of(const Team& team, int d, int directions) {
+  Team part = team;
+  if (directions == 1 || team.size == 1) return part;
+  const int first = team.size / 2;
+  const int mine = team.rank < first ? 0 : 1;
+  part.rank = mine ? team.rank - first : team.rank;
+  part.size = mine == d ? (d ? team.size - first : first) : 0;
+  // The first rank of each half is not the thread that may ask for interruptions.
+  if (team.rank) part.interrupted = nullptr;
+  return part;
+}
+
+template <class T, Cell kCell>
+void recurrent_sizes(const RecurrentCall<T>& call, RecurrentSizes& sizes) {
+  using Gates = Blocks<T, CellOf<T, kCell>::kGates>;
+  const Index H = call.units, D = call.features;
+  const Index gate_columns = Gates::columns(H), padded_units = Blocks<T, 1>::columns(H);
+  sizes.gate_stride = row_stride<T>(gate_columns);
+  sizes.state_stride = row_stride<T>(padded_units);
+  sizes.forward_pack = (D + H + 2) * gate_columns;
+  sizes.backward_pack = gate_columns * (padded_units + Blocks<T, 1>::columns(D));
+  sizes.thread_scratch = Scan<T, kCell>::thread_elements(call);
+  sizes.chunk_rows = kMostRows;
+}
+
+}  // namespace seqcore::SEQCORE_VARIANT
