@@ -64,7 +64,7 @@ std::string describe(py::handle value);
 // `text` in quotes, on one line, cut where it is long.
 std::string quoted(const std::string& text);
 [[noreturn]] void fail(Name name, const std::string& expected,
-                       const std::string& came);       // ValueError
+                       const std::string& came);  // ValueError
 [[noreturn]] void fail_type(Name name, const std::string& expected, py::handle value);  // TypeError
 // Throws ValueError unless low <= value <= high.
 void require_range(Name name, Index value, Index low, Index high);
