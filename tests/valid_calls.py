@@ -193,6 +193,21 @@ CALLS = {
     "recurrent_forward": lambda: (_core.recurrent_forward, forward("one")),
     "recurrent_forward/both": lambda: (_core.recurrent_forward, forward("both")),
     "recurrent_backward": lambda: (_core.recurrent_backward, backward()),
+    "plan_threads": lambda: (
+        _core.plan_threads,
+        {
+            "cell": "gru",
+            "batch": 20,
+            "rows": 700,
+            "features": 650,
+            "units": 650,
+            "directions": 2,
+            "dtype": "float64",
+            "save": False,
+            "threads": 2,
+            "oversubscribed": True,
+        },
+    ),
     "context_scan_forward": lambda: (_core.context_scan_forward, {"z": full(3, 4, 5), "alpha": 0.5, **scan()}),
     "context_scan_backward": lambda: (
         _core.context_scan_backward,

@@ -94,6 +94,25 @@ def recurrent_backward(
     weights' gradients, undefined after an exception.
     """
 
+def plan_threads(
+    cell: str,
+    batch: int,
+    rows: int,
+    features: int,
+    units: int,
+    *,
+    directions: int = 1,
+    dtype: str = "float32",
+    save: bool = True,
+    threads: int,
+    oversubscribed: bool = False,
+) -> tuple[int, str]:
+    """The threads that `recurrent_forward` would use of `threads`, and how they share the layer.
+
+    rows: time steps of all sequences together, padded ones left out. oversubscribed: other programs lately had the
+    processors of this one. The second is "sequences", "products" or "units".
+    """
+
 def context_scan_forward(
     z: Array,
     alpha: float,

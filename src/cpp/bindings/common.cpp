@@ -22,12 +22,6 @@ py::object array_on(std::shared_ptr<void> owner, PyObject* descriptor, void* dat
   return array;
 }
 
-int threads_for(double flops) {
-  constexpr double kWorthwhile = 1e6;  // about 5 µs of one core: what waking the others costs
-  constexpr double kShort = 2e8;       // about the time slice of a system
-  return flops < kWorthwhile || (flops < kShort && crowded()) ? 1 : thread_count();
-}
-
 void run_released(int threads, const std::function<void(const Team&)>& work) {
   bool finished;
   {
@@ -36,8 +30,6 @@ void run_released(int threads, const std::function<void(const Team&)>& work) {
   }
   if (!finished) throw py::error_already_set();
 }
-
-Index gates_of(Cell cell) { return cell == Cell::kRnn ? 1 : cell == Cell::kLstm ? 4 : 3; }
 
 Shape bias_shape(Cell cell, Index units) {
   if (cell == Cell::kGru) return {2, 3 * units};

@@ -11,6 +11,7 @@
 #include "../workspace.h"
 #include "arguments.h"
 #include "binder.h"
+#include "thread_plan.h"
 
 namespace seqcore {
 
@@ -65,14 +66,10 @@ bool checked_mixed(bool wanted) {
   return wanted;
 }
 
-// Threads worth waking for `flops` operations.
-int threads_for(double flops);
-
 // Runs with the GIL released; raises KeyboardInterrupt (or what the signal handler raised) if the
 // user asked for it.
 void run_released(int threads, const std::function<void(const Team&)>& work);
 
-Index gates_of(Cell cell);
 Shape bias_shape(Cell cell, Index units);
 
 // Calls f(T()) for the type named by a dtype argument, or held by an array.

@@ -126,27 +126,10 @@ class Layer : public Saved {
     require_memory(sizeof(T) * size_t(product<T>({c.batch, c.sequences ? c.steps : 1, c.units})));
     rows_.build(c.batch, c.steps, given.lengths, given.mask, c.directions, backwards);
     for (int d = 0; d < c.directions; ++d) c.direction[d].map = rows_.map(d);
-    const double flops = 2.0 * double(rows()) * double(c.features + c.units) *
-                         double(gates_of(c.cell) * c.units) * c.directions;
-    // One sequence leaves the other threads little to do: a part of the products with W.
-    constexpr double kWorthSharing = 4e6;
-    threads_ = c.batch * c.directions == 1 && flops < kWorthSharing ? 1 : threads_for(flops);
-    // Threads share the batch, without a barrier, unless there are few sequences, or the recurrent
-    // weights exceed what one core caches: then each thread had better read its half of them than
-    // all of them.
-    constexpr double kCached = double(1 << 20);
-    const bool few = c.batch < 2 * threads_ && c.units >= 256;
-    const bool large = double(gates_of(c.cell) * c.units * c.units) * sizeof(T) > kCached &&
-                       c.batch < 32 * threads_;
-    // Sharing the products keeps the gates of all steps, which a call without a way back should not
-    // pay with much memory.
-    constexpr double kMostGates = double(1 << 26);
-    const bool little =
-        given.save || double(rows()) * double(gates_of(c.cell) * c.units) * sizeof(T) < kMostGates;
-    if (threads_ > 1 && c.cell != Cell::kGruResetBefore && (few || large))
-      c.partition = Partition::kUnits;
-    else if (c.batch * c.directions < threads_ && little)
-      c.partition = Partition::kProducts;
+    const ThreadPlan plan = thread_plan_for(
+        {c.cell, c.directions, c.batch, rows(), c.features, c.units, sizeof(T), given.save});
+    threads_ = plan.threads;
+    c.partition = plan.partition;
     c.keep = given.save || c.partition != Partition::kSequences;
     allocate();
   }
@@ -423,6 +406,21 @@ class Layer : public Saved {
   Exclusive gates_in_use_;
 };
 
+py::tuple plan_threads_of(Cell cell, Index batch, Index rows, Index features, Index units,
+                          int directions, DType dtype, bool save, int threads,
+                          bool oversubscribed) {
+  constexpr const char* kNames[] = {"sequences", "products", "units"};
+  for (const auto& [name, value] : {std::pair("batch", batch), {"rows", rows}, {"units", units}})
+    require_range(name, value, 1, kMostRows);
+  require_range("features", features, 1, kMostRows);
+  require_range("directions", directions, 1, kMaxDirections);
+  require_range("threads", threads, 1, kMaxThreads);
+  const Index item_size = dtype == DType::kFloat32 ? sizeof(float) : sizeof(double);
+  const ThreadPlan plan = plan_threads(
+      {cell, directions, batch, rows, features, units, item_size, save}, {threads, oversubscribed});
+  return py::make_tuple(plan.threads, kNames[int(plan.partition)]);
+}
+
 py::tuple recurrent_forward(Cell cell, const Array& x, const Items& weights, bool sequences,
                             bool save, bool states, PackedWeights* packed,
                             const OptionalItems& initial,
@@ -530,6 +528,10 @@ void bind_recurrent(py::module_& m) {
                               "recurrent_backward(saved, dy, dstates=None, need_dx=True, "
                               "need_weights=True, need_initial=True, "
                               "step_gradients=False, out=None)");
+  define<&plan_threads_of>(
+      m,
+      "plan_threads(cell, batch, rows, features, units, *, directions=1, dtype='float32', "
+      "save=True, threads, oversubscribed=False)");
   define<&context_scan_forward>(
       m, "context_scan_forward(z, alpha, initial=None, lengths=None, mask=None, reverse=False)");
   define<&context_scan_backward>(

@@ -21,8 +21,9 @@ std::string compiler() {
 }
 
 void set_num_threads(Index count) {
-  if (count < 1 || count > 1024)
-    fail("count", "a number of threads from 1 to 1024", std::to_string(count));
+  if (count < 1 || count > kMaxThreads)
+    fail("count", "a number of threads from 1 to " + std::to_string(kMaxThreads),
+         std::to_string(count));
   if (count > 1 && !has_openmp())
     throw py::value_error("count: expected 1, as this build has no OpenMP, got " +
                           std::to_string(count));

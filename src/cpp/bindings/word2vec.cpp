@@ -9,8 +9,6 @@
 namespace seqcore {
 namespace {
 
-constexpr int kMostThreads = 1024;
-
 // Calls work(file, threads, interrupted) with the GIL released; errors name the path.
 template <class Work>
 auto with_file(const std::string& path, Work work) {
@@ -126,7 +124,7 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
   call.rate_begin = rate_begin;
   call.rate_end = rate_end;
   call.seed = seed;
-  threads = std::min(threads, kMostThreads);
+  threads = std::min(threads, kMaxThreads);
   if (call.window < 1) fail("window", "a number from 1", std::to_string(call.window));
   if (call.negatives < 1 || call.negatives > kMostNegatives)
     fail("negatives", "a number 1..." + std::to_string(kMostNegatives),

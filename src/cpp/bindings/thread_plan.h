@@ -1,0 +1,43 @@
+// How many threads a call gets, and how they share a recurrent layer: pure functions of the sizes,
+// which a test can ask without a clock. No plan changes a bit of a result.
+#pragma once
+
+#include "../kernels/api.h"
+
+namespace seqcore {
+
+constexpr int kMaxThreads = 1024;
+
+// The process's threads, and whether other programs lately had their processors.
+struct ThreadSupply {
+  int available;
+  bool oversubscribed;
+};
+
+// Threads worth waking for `flops` operations: all of them, or 1.
+int plan_threads(double flops, const ThreadSupply& supply);
+
+// Sizes of a call of a recurrent layer.
+struct RecurrentWork {
+  Cell cell;
+  int directions;
+  Index batch, rows;  // rows: time steps of all sequences together, padded ones left out
+  Index features, units;
+  Index item_size;  // bytes of a number
+  bool saves_gates;  // of all time steps, for a backward pass
+};
+
+struct ThreadPlan {
+  int threads;
+  Partition partition;
+};
+
+ThreadPlan plan_threads(const RecurrentWork& work, const ThreadSupply& supply);
+
+// plan_threads with the threads that this process has now.
+int threads_for(double flops);
+ThreadPlan thread_plan_for(const RecurrentWork& work);
+
+Index gates_of(Cell cell);
+
+}  // namespace seqcore
