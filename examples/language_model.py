@@ -7,7 +7,10 @@ import argparse
 
 import seqcore as sc
 from seqcore.datasets import grammar_corpus
-from seqcore.language import Schedule, Trainer, build_model, evaluate_perplexity, generate
+from seqcore.language_model.evaluation import evaluate_perplexity
+from seqcore.language_model.generation import generate
+from seqcore.language_model.model import build_model
+from seqcore.language_model.trainer import Schedule, Trainer
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ python examples/word_vectors.py --sentences 60000 --words paris queen
 
 import argparse
 
-from seqcore import Word2Vec, relations
+from seqcore import Word2Vec
+from seqcore.datasets import relations
 
 
 def main() -> None:

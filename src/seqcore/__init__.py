@@ -12,6 +12,8 @@ from . import (
     callbacks,
     datasets,
     initializers,
+    inspection,
+    language_model,
     layers,
     losses,
     metrics,
@@ -19,31 +21,27 @@ from . import (
     ops,
     optimizers,
     random,
-    sampling,
-    seq2seq,
+    saving,
     text,
+    word_vectors,
 )
 from ._core import __version__, get_num_threads, info, set_num_threads
-from .autograd import GradientTape, IndexedSlices, Tensor, Variable, floatx, set_floatx
+from .autograd.dtypes import dtype_policy, floatx, set_dtype_policy, set_floatx
+from .autograd.tape import GradientTape
+from .autograd.tensor import IndexedSlices, Tensor, Variable
+from .language_model import seq2seq
 from .models import Model, Sequential, load_model
-from .ops import (
-    clip_by_global_norm,
-    clip_by_norm,
-    clip_by_value,
-    global_norm,
-    reduce_mean,
-    reduce_sum,
-    sigmoid,
-    tanh,
-    unstack,
-)
-from .policies import dtype_policy, set_dtype_policy
+from .ops import candidate_samplers as sampling
+from .ops import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from .ops.activations import sigmoid, tanh
+from .ops.reduction import reduce_mean, reduce_sum
+from .ops.sampled_losses import nce_loss, negative_sampling_loss, sampled_softmax_loss
+from .ops.shape import unstack
 from .random import set_seed
-from .sampled import nce_loss, negative_sampling_loss, sampled_softmax_loss
-from .text import pad_sequences, to_categorical
-from .vectorization import TextVectorization
-from .vectors import KeyedVectors
-from .word2vec import Word2Vec
+from .text.sequences import pad_sequences, to_categorical
+from .text.vectorization import TextVectorization
+from .word_vectors.keyed_vectors import KeyedVectors
+from .word_vectors.word2vec import Word2Vec
 
 __all__ = [
     "GradientTape",
@@ -68,6 +66,8 @@ __all__ = [
     "global_norm",
     "info",
     "initializers",
+    "inspection",
+    "language_model",
     "layers",
     "load_model",
     "losses",
@@ -83,6 +83,7 @@ __all__ = [
     "reduce_sum",
     "sampled_softmax_loss",
     "sampling",
+    "saving",
     "seq2seq",
     "set_dtype_policy",
     "set_floatx",
@@ -93,4 +94,5 @@ __all__ = [
     "text",
     "to_categorical",
     "unstack",
+    "word_vectors",
 ]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .models import Model
-    from .text import Vocabulary
-    from .tokens import Tokenizer
+    from .text.tokenizer import Tokenizer
+    from .text.vocabulary import Vocabulary
 
 # What a model file or a run's folder may be called on the command line, the first that exists.
 _MODELS_OF_A_RUN = ("best.safetensors", "last.safetensors", "model.safetensors")
@@ -91,7 +91,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for experiment in EXPERIMENTS.values():
         one = names.add_parser(experiment.name, help=experiment.summary, description=experiment.summary)
         if experiment.name in words[1:2]:
-            from .experiments.base import add_common_arguments
+            from .experiments._run import add_common_arguments
 
             module = experiment.load()
             add_common_arguments(one, bool(experiment.data), getattr(module, "PRESETS", ("quick", "book")))
@@ -168,7 +168,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _run(experiment: Any, arguments: argparse.Namespace) -> int:
-    from .experiments.base import apply_common_arguments
+    from .experiments._run import apply_common_arguments
 
     apply_common_arguments(arguments)
     return int(experiment.run(arguments))
@@ -187,7 +187,7 @@ def _with_model(command: Callable[[argparse.Namespace], int], arguments: argpars
 
 
 def _load(path: str) -> Model:
-    from .io import load_model
+    from .saving.models import load_model
 
     place = Path(path)
     if place.is_dir():
@@ -200,8 +200,8 @@ def _load(path: str) -> Model:
 
 def _language_parts(model: Any, path: str) -> tuple[Vocabulary, Tokenizer]:
     """The vocabulary that a language model was saved with, and how a text is cut into its words."""
-    from .text import Vocabulary
-    from .tokens import Tokenizer
+    from .text.tokenizer import Tokenizer
+    from .text.vocabulary import Vocabulary
 
     if "vocabulary" not in model.extra:
         raise ValueError(f"MODEL: expected a language model with its vocabulary, got {path!r} without one")
@@ -209,7 +209,7 @@ def _language_parts(model: Any, path: str) -> tuple[Vocabulary, Tokenizer]:
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-    from .language import generate
+    from .language_model.generation import generate
 
     model: Any = _load(arguments.model)
     vocabulary, tokenizer = _language_parts(model, arguments.model)
@@ -254,7 +254,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _predict_labels(arguments: argparse.Namespace, model: Any, texts: list[str]) -> int:
     """What a model makes of texts, a line each: by its own ``predict_text``, or by the preprocessing saved with it."""
     from .text import read_lines
-    from .vectorization import classify_texts
+    from .text.vectorization import classify_texts
 
     if arguments.file is not None:
         texts = [line for line in read_lines(arguments.file) if line.strip()]
@@ -274,7 +274,9 @@ def _predict_labels(arguments: argparse.Namespace, model: Any, texts: list[str])
 
 
 def _predict_language(arguments: argparse.Namespace, model: Any, texts: list[str]) -> int:
-    from .language import encode_text, evaluate_perplexity, next_words
+    from .language_model.evaluation import evaluate_perplexity
+    from .language_model.generation import next_words
+    from .language_model.model import encode_text
     from .text import read_lines, read_words
 
     vocabulary, tokenizer = _language_parts(model, arguments.model)

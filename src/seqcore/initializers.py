@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from . import random as _random
 from ._validation import (
@@ -26,9 +26,8 @@ from ._validation import (
     seed_or_none,
     short_repr,
 )
-from .autograd import float_dtype
-
-Array = NDArray[Any]
+from .autograd.dtypes import float_dtype
+from .typing import Array
 
 
 class Initializer:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .. import _core
-from ..plots import new_figure
+from ..experiments._plots import new_figure
 from .cases import DTYPES, KINDS, Case, select_cases
 from .figures import draw
 from .report import closing, heading, left_out_lines, summary, table_lines
@@ -122,7 +122,7 @@ def measure(
         cases: of its kind.
         save: called with the report so far after each case.
     """
-    from ..experiments.base import Progress
+    from ..experiments._run import Progress
 
     shown, begin = Progress(), time.perf_counter()
 
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         ValueError, OSError, ImportError: with one line that says what is wrong; ``seqcore.cli`` prints it.
     """
-    from ..experiments.base import write_json
+    from ..experiments._run import write_json
 
     arguments = _parser().parse_args(argv)
     interpreters = _check(arguments)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import _core
-from ..plots import new_figure
-from ..saving.files import atomic_write
+from .._files import atomic_write
+from ..experiments._plots import new_figure
 from .cases import select_cases
 from .command_line import Parser, check_peers, measure, words
 from .figures import draw
@@ -138,7 +138,7 @@ class _Folder:
 
     def save(self, name: str, report: Mapping[str, Any], *, complete: bool) -> None:
         """Puts one part's report into the folder; the plots only when it is complete."""
-        from ..experiments.base import write_json
+        from ..experiments._run import write_json
 
         self.reports[name] = {**report, "command": self.command, "complete": complete}
         in_order = {part: self.reports[part] for part in PARTS if part in self.reports}

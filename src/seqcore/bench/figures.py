@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..plots import new_figure, save_figure
+from ..experiments._plots import new_figure, save_figure
 from .report import machine, predicted_bytes, row_of, share_of_real_steps, step_row_ns
 
 # A contender has the same colour in every plot.

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .answers import Array, check_answer, make_arrays, reference, task_sizes
+from ..typing import Array
+from .answers import check_answer, make_arrays, reference, task_sizes
 from .cases import KINDS, Case
 from .contenders import CONTENDERS
 

@@ -1,9 +1,14 @@
 """Callbacks of training, with the names, arguments and rules of Keras 3."""
 
-from .base import Callback, CallbackList, History, Logs
-from .monitors import EarlyStopping, EpochDecay, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau
-from .progress import ProgressBar
-from .records import CSVLogger, GradientNorms, TensorBoard, gradient_norms
+from .callback import Callback, Logs
+from .callback_list import CallbackList
+from .checkpoint import ModelCheckpoint
+from .csv_logger import CSVLogger
+from .early_stopping import EarlyStopping
+from .history import History
+from .learning_rate import EpochDecay, LearningRateScheduler, ReduceLROnPlateau
+from .progress_bar import ProgressBar
+from .tensorboard import TensorBoard
 
 __all__ = [
     "CSVLogger",
@@ -11,7 +16,6 @@ __all__ = [
     "CallbackList",
     "EarlyStopping",
     "EpochDecay",
-    "GradientNorms",
     "History",
     "LearningRateScheduler",
     "Logs",
@@ -19,5 +23,4 @@ __all__ = [
     "ProgressBar",
     "ReduceLROnPlateau",
     "TensorBoard",
-    "gradient_norms",
 ]

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._validation import at_least
-from ..grammar import END, Grammar, english
-from ..text import Ids, PathLike, Vocabulary, read_words
+from ..text import PathLike, read_words
+from ..text.vocabulary import Ids, Vocabulary
+from .grammar import END, Grammar, english
 
 UNKNOWN = "<unk>"
 SPLITS = ("train", "valid", "test")

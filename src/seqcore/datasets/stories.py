@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import at_least
-from ..grammar import END, Grammar, Rule
-from ..text import Ids, PathLike, Vocabulary, read_lines
-from ..tokens import Tokenizer
+from ..text import PathLike, read_lines
+from ..text.tokenizer import Tokenizer
+from ..text.vocabulary import Ids, Vocabulary
 from .corpora import UNKNOWN
+from .grammar import END, Grammar, Rule
 
 #: Two characters, not overlapping, in lower case: what the book's tales are made of.
 BIGRAMS = Tokenizer(2, lower=True)

@@ -8,16 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._validation import at_least
-from ..grammar import Grammar, Rule
-from ..text import Vocabulary
+from ..text.vocabulary import Vocabulary
+from ..typing import Array
+from .grammar import Grammar, Rule
 
-Array = NDArray[Any]
 Sentence = tuple[list[str], list[str]]
 
 PADDING, UNKNOWN = "<pad>", "<unk>"

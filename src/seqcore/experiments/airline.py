@@ -15,10 +15,11 @@ from .. import layers
 from ..datasets.sentiment import LABELS, TWEETS, LabelledTexts, SentimentData, load_airline, sentiment_corpus
 from ..models import Sequential
 from ..optimizers import Adam
-from ..text import read_words, to_categorical
-from ..vectorization import TextVectorization
-from .base import Run, data_folder, majority_accuracy, override
-from .sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
+from ..text import read_words
+from ..text.sequences import to_categorical
+from ..text.vectorization import TextVectorization
+from ._run import Run, data_folder, majority_accuracy, override
+from ._sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
 
 BOOK_WORDS = 12_532
 TITLES = {"rnn": "SimpleRNN(40)", "lstm": "LSTM(40)", "lstm2": "two LSTM(40)"}

@@ -13,22 +13,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..autograd import Tensor
-from ..beam import beam_search
+from ..autograd.tensor import Tensor
 from ..datasets.images import Images, Labels, Part
+from ..language_model.beam_search import beam_search
 from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten
 from ..layers.registry import register
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model
 from ..optimizers import Adam
-from ..schedules import CosineDecay
-from ..text import Ids, Vocabulary, pad_sequences
-from .base import Run, check_at_least, override
+from ..optimizers.schedules import CosineDecay
+from ..text.sequences import pad_sequences
+from ..text.vocabulary import Ids, Vocabulary
+from ..typing import Array
+from ._run import Run, check_at_least, override
 from .mnist import baselines, load_data
-
-Array = NDArray[Any]
 
 PRESETS = ("quick", "book")
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

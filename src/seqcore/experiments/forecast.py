@@ -20,8 +20,8 @@ from ..datasets.series import Series, Values, price_series, read_column, seasona
 from ..layers import GRU, LSTM, Dense, Input, SimpleRNN
 from ..models import Model, Sequential
 from ..optimizers import Adam
-from ..schedules import CosineDecay
-from .base import Run, check_at_least, override
+from ..optimizers.schedules import CosineDecay
+from ._run import Run, check_at_least, override
 
 Floats = NDArray[np.float32]
 

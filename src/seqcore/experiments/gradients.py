@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import GradientTape, layers, losses, optimizers, random, reduce_mean
-from ..callbacks import gradient_norms
-from ..clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from ..initializers import Orthogonal
+from ..inspection import gradient_norms
 from ..models import Sequential
-from .base import Run, check_at_least, data_folder
-
-Array = NDArray[Any]
+from ..ops.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
+from ..typing import Array
+from ._run import Run, check_at_least, data_folder
 
 # The book's matrices, and how many products it makes of each: W, W^2, ... W^11.
 MATRICES = {2.0: np.ones((2, 2)), 0.8: np.full((2, 2), 0.4)}

@@ -14,10 +14,10 @@ from .. import layers, ops, random
 from ..datasets.sentiment import LABELS, SentimentData, load_imdb, sentiment_corpus
 from ..models import Model, Sequential, register
 from ..optimizers import Adam
-from ..vectorization import TextVectorization
-from ..vectors import KeyedVectors
-from .base import Run, data_folder, majority_accuracy, override
-from .sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
+from ..text.vectorization import TextVectorization
+from ..word_vectors.keyed_vectors import KeyedVectors
+from ._run import Run, data_folder, majority_accuracy, override
+from ._sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
 
 RECURRENT = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 CELLS = {"rnn": layers.SimpleRNNCell, "lstm": layers.LSTMCell, "gru": layers.GRUCell}

@@ -20,8 +20,8 @@ from ..layers import GRU, LSTM, ContextRNN, Dense, Embedding, Layer, LSTMCell, S
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
-from ..text import Ids
-from .base import Run, check_at_least, data_folder, override
+from ..text.vocabulary import Ids
+from ._run import Run, check_at_least, data_folder, override
 
 CELLS = {"rnn": "SimpleRNN", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
 PARTS = ("recall", "truncated", "remedies", "gates")

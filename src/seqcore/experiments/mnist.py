@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import ops
-from ..autograd import Tensor
+from ..autograd.tensor import Tensor
 from ..callbacks import Callback
-from ..callbacks.base import Logs
+from ..callbacks.callback import Logs
 from ..datasets.images import Digits, Part, drawn_batches, load_digits, load_mnist
 from ..initializers import RandomNormal
 from ..layers import LSTM, Bidirectional, Dense, Dropout, GlobalAveragePooling1D, Input
@@ -28,10 +27,9 @@ from ..layers.registry import register
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
-from ..schedules import CosineDecay
-from .base import Run, check_at_least, data_folder, majority_accuracy, override
-
-Array = NDArray[Any]
+from ..optimizers.schedules import CosineDecay
+from ..typing import Array
+from ._run import Run, check_at_least, data_folder, majority_accuracy, override
 
 PRESETS = ("quick", "book", "best")
 READS = ("last", "states", "mean")

@@ -17,13 +17,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .. import _core, io, random
+from .. import _core, random
+from .. import saving as io
 from .._validation import MALFORMED, at_least, one_line
 from ..datasets import Corpus, grammar_corpus, load_ptb
-from ..language import Interrupted, Schedule, Trainer, build_model, evaluate_perplexity, generate, word_losses
+from ..language_model.evaluation import evaluate_perplexity, word_losses
+from ..language_model.generation import generate
+from ..language_model.model import build_model
+from ..language_model.trainer import Interrupted, Schedule, Trainer
 from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
-from ..plots import new_figure, save_figure
-from .base import Progress, StopSignals, data_folder, open_folder, override, record, write_results
+from ._plots import new_figure, save_figure
+from ._run import Progress, StopSignals, data_folder, open_folder, override, record, write_results
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
 

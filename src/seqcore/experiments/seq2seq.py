@@ -16,12 +16,12 @@ from typing import Any
 from .. import _core
 from ..callbacks import LearningRateScheduler
 from ..datasets.dates import DIRECTIONS, SPOKEN, DatePairs, date_pairs
-from ..language import Schedule
+from ..language_model.seq2seq import PairBatches, Seq2Seq, Translation
+from ..language_model.trainer import Schedule
 from ..losses import SparseCategoricalCrossentropy
 from ..metrics import SequenceAccuracy
 from ..optimizers import Adam
-from ..seq2seq import PairBatches, Seq2Seq, Translation
-from .base import Run, check_at_least, data_folder
+from ._run import Run, check_at_least, data_folder
 
 # Pairs to validate and to test with.
 VALID, TEST = 1_000, 2_000

@@ -21,16 +21,17 @@ import numpy as np
 
 from .. import _core, random
 from ..callbacks import Callback
-from ..callbacks.base import Logs
+from ..callbacks.callback import Logs
 from ..datasets import Stories, builtin_stories, load_stories, load_text
 from ..initializers import TruncatedNormal
-from ..language import generate
+from ..language_model.generation import generate
 from ..layers import GRU, LSTM, ContextRNN, Dense, Embedding, SimpleRNN
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..optimizers import Adam
-from ..text import Ids, bptt_batches
-from .base import Progress, Run, check_at_least, data_folder, override
+from ..text.bptt import bptt_batches
+from ..text.vocabulary import Ids
+from ._run import Progress, Run, check_at_least, data_folder, override
 
 MODELS = {
     "rnn": "SimpleRNN",

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import layers, losses, optimizers, random
-from ..autograd import Tensor
+from ..autograd.tensor import Tensor
 from ..datasets import TaggedCorpus, TagPosteriors, tagged_corpus, tagged_grammar
 from ..datasets.tagged import Sentence
 from ..layers import register
 from ..models import Sequential
-from ..text import Vocabulary, pad_sequences
-from .base import Run, check_at_least, data_folder
-
-Array = NDArray[Any]
+from ..text.sequences import pad_sequences
+from ..text.vocabulary import Vocabulary
+from ..typing import Array
+from ._run import Run, check_at_least, data_folder
 
 CELLS = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 TITLES = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}

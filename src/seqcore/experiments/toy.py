@@ -13,14 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import layers, losses, metrics, optimizers
 from ..models import Sequential
-from ..text import pad_sequences, to_categorical
-from .base import Run, data_folder
+from ..text.sequences import pad_sequences, to_categorical
+from ..typing import Array
+from ._run import Run, data_folder
 
-Array = NDArray[Any]
 Steps = list[dict[str, Array]]
 
 DOCUMENTS, LABELS = ("this is", "is an"), ("an", "example")

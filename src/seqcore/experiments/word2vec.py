@@ -19,19 +19,23 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, initializers, io, layers, ops, optimizers, random, relations
-from .. import word2vec as estimator
-from ..autograd import GradientTape, Tensor, Variable
-from ..corpus import LONGEST
-from ..keyed_table import Floats
-from ..plots import new_figure, save_figure
-from ..sampled import nce_loss
-from ..text import Ids, Vocabulary, iterate_words
-from ..vectors import KeyedVectors
-from ..windows import WindowBatches, cbow_batches, skipgram_batches
-from ..word2vec import Word2Vec
-from ..word_tests import Questions, read_questions
-from .base import Progress, open_folder, record, write_results
+from .. import _core, initializers, layers, ops, optimizers, random
+from .. import saving as io
+from ..autograd.tape import GradientTape
+from ..autograd.tensor import Tensor, Variable
+from ..datasets import relations
+from ..ops.sampled_losses import nce_loss
+from ..text import iterate_words
+from ..text.vocabulary import Ids, Vocabulary
+from ..word_vectors import word2vec as estimator
+from ..word_vectors.corpus import LONGEST
+from ..word_vectors.evaluation import Questions, read_questions
+from ..word_vectors.keyed_table import Floats
+from ..word_vectors.keyed_vectors import KeyedVectors
+from ..word_vectors.window_batches import WindowBatches, cbow_batches, skipgram_batches
+from ..word_vectors.word2vec import Word2Vec
+from ._plots import new_figure, save_figure
+from ._run import Progress, open_folder, record, write_results
 
 UNKNOWN = "UNK"
 VECTORS = "vectors.safetensors"

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import ops
 from .._validation import default_only, integer, real, refuse_masked
-from ..autograd import Tensor
+from ..autograd.tensor import Tensor
+from ..typing import Array
 
-Array = NDArray[Any]
 Shape = tuple[int | None, ...]
 
 

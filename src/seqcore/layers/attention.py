@@ -8,16 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import ops
 from .._validation import boolean, seed_or_none
-from ..autograd import Gradient, Tensor, record
+from ..autograd.tape import record
+from ..autograd.tensor import Gradient, Tensor
+from ..typing import Array
 from .arguments import as_lengths, as_mask, check_rate
 from .base import DropoutSource, Layer
 from .registry import register
-
-Array = NDArray[Any]
 
 # A score so low that the softmax gives its step exactly zero beside any other.
 _NEVER = -1e9

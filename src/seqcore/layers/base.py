@@ -12,7 +12,7 @@ from inspect import Parameter, signature
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from .. import _core, ops
 from .. import initializers as _initializers
@@ -35,14 +35,12 @@ from .._validation import (
     seed_or_none,
     short_repr,
 )
-from ..autograd import Tensor, Variable, as_array, record
-from ..policies import MIXED, products_of, types_of
-from .arguments import Shape, as_mask, as_sizes, no_regularizers
-from .arguments import as_lengths as as_lengths
+from ..autograd.dtypes import MIXED, products_of, types_of
+from ..autograd.tape import record
+from ..autograd.tensor import Tensor, Variable, as_array
+from ..typing import Array
+from .arguments import Shape, as_lengths, as_mask, as_sizes, no_regularizers
 from .building import Build, build_inside, file_limits, not_built, unbuild
-
-Array = NDArray[Any]
-
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import random as _random
 from .._validation import short_repr
-from ..autograd import stop_recording
+from ..autograd.tape import stop_recording
 
 if TYPE_CHECKING:
     from .base import Layer

@@ -8,16 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._validation import boolean
-from ..autograd import Tensor, record
+from ..autograd.tape import record
+from ..autograd.tensor import Tensor
+from ..typing import Array
 from .context import ContextWeights, run_context
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
 from .recurrent import _arguments, _text, run
 from .registry import register
-
-Array = NDArray[Any]
 
 
 class Cell(RecurrentWeights):

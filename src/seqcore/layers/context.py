@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
 from .._validation import at_least, real
-from ..autograd import Gradient, Tensor, Variable, gradient_home, is_recording, record
+from ..autograd.tape import gradient_home, is_recording, record
+from ..autograd.tensor import Gradient, Tensor, Variable
+from ..typing import Array
 from .parameters import RecurrentWeights
 from .recurrent import RecurrentLayer, _arguments, with_features
 from .registry import register
-
-Array = NDArray[Any]
 
 
 class ContextWeights(RecurrentWeights):

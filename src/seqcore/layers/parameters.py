@@ -8,17 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _core, ops
 from .. import initializers as _initializers
 from .._validation import at_least, boolean, default_only, seed_or_none
-from ..autograd import Tensor, Variable
+from ..autograd.tensor import Tensor, Variable
+from ..typing import Array
+from .activations import ACTIVATIONS
 from .arguments import activation_name, check_rate, no_regularizers
 from .base import DropoutSource, Layer
-from .core import ACTIVATIONS
-
-Array = NDArray[Any]
 
 
 class _Packed:

@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import ops
 from .._validation import boolean
-from ..autograd import Tensor
+from ..autograd.tensor import Tensor
+from ..typing import Array
 from .arguments import channels_last
-from .base import Array, Layer
+from .base import Layer
 from .registry import register
 
 

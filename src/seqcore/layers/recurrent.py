@@ -9,26 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _core
 from .. import random as _random
 from .._validation import boolean, default_only, real
-from ..autograd import (
-    Gradient,
-    Tensor,
-    Variable,
-    gradient_home,
-    has_gradient_homes,
-    is_recording,
-    record,
-    tensor_of,
-)
+from ..autograd.tape import gradient_home, has_gradient_homes, is_recording, record
+from ..autograd.tensor import Gradient, Tensor, Variable, tensor_of
+from ..typing import Array
 from .arguments import Shape, as_lengths, as_mask
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
 from .registry import register
 
-Array = NDArray[Any]
 Scales = Sequence[tuple[Array | None, Array | None]]
 
 

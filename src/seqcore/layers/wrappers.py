@@ -9,19 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import ops
 from .._validation import NUMBERS, check_shape, default_only, real, refuse_masked
-from ..autograd import Tensor, Variable
+from ..autograd.tensor import Tensor, Variable
+from ..typing import Array
 from .arguments import as_mask, not_a_layer
 from .base import Layer
 from .building import output_shape
 from .context import ContextRNN
 from .recurrent import RecurrentLayer, run
 from .registry import custom_classes, deserialize, register, serialize
-
-Array = NDArray[Any]
 
 _MERGES = ("sum", "mul", "concat", "ave", None)
 

@@ -1,6 +1,16 @@
 """Losses: cross-entropies and mean squared error, with sample weights, masks and four reductions."""
 
-from .base import Loss
+from ..ops._targets import (
+    class_ids,
+    expand_to,
+    ids_of,
+    mask_of,
+    same_rank,
+    same_shape,
+    standard_reduction,
+    step_weights,
+    whole_ids,
+)
 from .classes import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -18,17 +28,7 @@ from .classes import (
     serialize,
     sparse_categorical_crossentropy,
 )
-from .targets import (
-    class_ids,
-    expand_to,
-    ids_of,
-    mask_of,
-    same_rank,
-    same_shape,
-    standard_reduction,
-    step_weights,
-    whole_ids,
-)
+from .loss import Loss
 
 __all__ = [
     "BinaryCrossentropy",

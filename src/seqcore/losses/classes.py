@@ -13,18 +13,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import (
-    at_least,
-    boolean,
-    class_and_config,
-    class_named,
-    from_config,
-    integer,
-    made_from_class,
-    real,
-)
-from ..autograd import Array, Gradient, Tensor, as_array, is_recording
-from .base import BuiltIn, Loss, OverAxis, Singles
+from .._validation import at_least, boolean, class_and_config, class_named, from_config, integer, made_from_class, real
+from ..autograd.tape import is_recording
+from ..autograd.tensor import Gradient, Tensor, as_array
+from ..ops._targets import class_ids, same_shape, wrong_shape
+from ..typing import Array
 from .formulas import (
     binary_logits_backward,
     binary_logits_forward,
@@ -41,7 +34,7 @@ from .formulas import (
     squared_backward,
     squared_forward,
 )
-from .targets import class_ids, same_shape, wrong_shape
+from .loss import BuiltIn, Loss, OverAxis, Singles
 
 
 class _Smoothed(OverAxis):

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..autograd import Array
+from ..typing import Array
 
 EPSILON = 1e-7
 

@@ -3,7 +3,7 @@
 Every metric is the weighted mean of its single values over all batches since ``reset_state``, or a function of it.
 """
 
-from .accuracies import (
+from .accuracy import (
     Accuracy,
     BinaryAccuracy,
     CategoricalAccuracy,
@@ -12,8 +12,9 @@ from .accuracies import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
-from .base import Mean, MeanMetricWrapper, Metric
-from .errors import (
+from .lookup import deserialize, get, serialize
+from .metric import Mean, MeanMetricWrapper, Metric
+from .regression import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
     MeanAbsoluteError,
@@ -22,7 +23,6 @@ from .errors import (
     RootMeanSquaredError,
     SparseCategoricalCrossentropy,
 )
-from .lookup import deserialize, get, serialize
 
 __all__ = [
     "Accuracy",

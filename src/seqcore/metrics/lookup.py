@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from .. import losses
 from .._validation import class_and_config, class_named, from_config, made_from_class
-from .accuracies import (
+from .accuracy import (
     Accuracy,
     AccuracyByShape,
     BinaryAccuracy,
@@ -17,8 +17,8 @@ from .accuracies import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
-from .base import Mean, MeanMetricWrapper, Metric
-from .errors import (
+from .metric import Mean, MeanMetricWrapper, Metric
+from .regression import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
     Crossentropy,

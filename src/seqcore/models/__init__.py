@@ -1,8 +1,8 @@
 """Models: Model (subclass it with a ``call``), Sequential, and streams of one time step at a time."""
 
-from ..io import load_model
 from ..layers.registry import register
-from .base import Model
+from ..saving.models import load_model
+from .model import Model
 from .sequential import Sequential
 from .stream import Stream
 

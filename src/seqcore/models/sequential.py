@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from .._validation import check_shape, default_only
-from ..autograd import Tensor, Variable
+from ..autograd.tensor import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.arguments import not_a_layer
 from ..layers.base import Layer
 from ..layers.building import build_layer, not_built, output_shape, unbuild
 from ..layers.registry import custom_classes, deserialize, register, serialize
-from ..steps import structure
-from ..training import single_input
-from .base import Hidden, Model, as_shape, depth
+from ..training.train_step import structure
+from ..training.trainer import single_input
+from .model import Hidden, Model, as_shape, depth
 from .stream import Stream
 
 

@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _core
 from .._validation import NUMBERS, at_least, refuse_masked, short_repr
+from ..typing import Array
 
 if TYPE_CHECKING:
     from .sequential import Sequential
-
-Array = NDArray[Any]
 
 
 class Stream:

@@ -1,7 +1,9 @@
 """Optimizers and learning rates that change, with the names, formulas and defaults of Keras 3."""
 
-from .. import schedules
-from ..schedules import (
+from . import schedules
+from .optimizer import Optimizer
+from .rules import SGD, Adagrad, Adam, RMSprop, deserialize, get, serialize
+from .schedules import (
     CosineDecay,
     ExponentialDecay,
     InverseTimeDecay,
@@ -9,8 +11,6 @@ from ..schedules import (
     PiecewiseConstantDecay,
     PolynomialDecay,
 )
-from .base import Optimizer
-from .rules import SGD, Adagrad, Adam, RMSprop, deserialize, get, serialize
 
 __all__ = [
     "Adagrad",

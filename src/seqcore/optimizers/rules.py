@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import _core
 from .._validation import boolean, class_and_config, class_named, from_config, made_from_class, real
-from ..autograd import Array
-from .base import Optimizer, Rate, Rows, Work
+from ..typing import Array
+from .optimizer import Optimizer, Rate, Rows, Work
 
 
 def _columns(work: list[Work], count: int) -> list[list[Array]]:

@@ -1,14 +1,34 @@
-"""Files: written whole or not at all, safetensors, foreign formats recognized by their content."""
+"""Files of models, weights and checkpoints, in safetensors without pickle."""
 
-from .files import atomic_write, describe_foreign_file, parse_json, refuse_foreign_suffix
+from .._files import Path, atomic_write, describe_foreign_file, parse_json, refuse_foreign_suffix
+from .checkpoints import load_checkpoint, read_position, save_checkpoint
+from .format import VERSION, format_tags, kind_of, read_file
+from .models import load_model, load_weights, named_layers, named_weights, save_model, save_weights
 from .safetensors import read_header, read_tensors, write_tensors
+from .torch_weights import from_torch, to_torch
 
 __all__ = [
+    "Path",
+    "VERSION",
     "atomic_write",
     "describe_foreign_file",
+    "format_tags",
+    "from_torch",
+    "kind_of",
+    "load_checkpoint",
+    "load_model",
+    "load_weights",
+    "named_layers",
+    "named_weights",
     "parse_json",
+    "read_file",
     "read_header",
+    "read_position",
     "read_tensors",
     "refuse_foreign_suffix",
+    "save_checkpoint",
+    "save_model",
+    "save_weights",
+    "to_torch",
     "write_tensors",
 ]

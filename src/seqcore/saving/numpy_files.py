@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._validation import one_line
 from ..text.files import open_plain, path_of
-
-Array = NDArray[Any]
+from ..typing import Array
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = re.compile(

@@ -9,13 +9,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from .._files import Path, atomic_write, describe_foreign_file, parse_json, refuse_foreign_suffix
 from .._validation import as_path, short_repr
-from .files import Path, atomic_write, describe_foreign_file, parse_json, refuse_foreign_suffix
-
-Array = NDArray[Any]
+from ..typing import Array
 
 # The format's names of types. bfloat16, which NumPy lacks, is widened to float32, which holds it exactly.
 _DTYPES = {

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .task import Array, Runner, Task, streamed, trained, two_steps
+from ...typing import Array
+from .task import Runner, Task, streamed, trained, two_steps
 
 
 def start(threads: int) -> str:

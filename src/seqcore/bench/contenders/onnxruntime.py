@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .task import OUTPUT, Array, Runner, Task, streamed
+from ...typing import Array
+from .task import OUTPUT, Runner, Task, streamed
 
 _GATES = {"SimpleRNN": ("RNN", (0,)), "LSTM": ("LSTM", (0, 3, 1, 2)), "GRU": ("GRU", (0, 1, 2))}
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from .task import (
     IMDB_BATCHES,
     IMDB_DROPOUT,
     IMDB_RATE,
     IMDB_WIDTH,
-    Array,
     Runner,
     Task,
     classified,

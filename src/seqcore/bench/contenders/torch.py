@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .task import OUTPUT, Array, Runner, Task, streamed, trained, two_steps
+from ...typing import Array
+from .task import OUTPUT, Runner, Task, streamed, trained, two_steps
 
 
 def start(threads: int) -> str:

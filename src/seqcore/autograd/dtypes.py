@@ -1,0 +1,111 @@
+"""Floating-point types of layers: the default type and dtype policies."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .. import _core
+from .._validation import (
+    as_dtype,
+)
+
+pass
+
+_settings = {"floatx": np.dtype(np.float32)}
+
+
+def floatx() -> str:
+    """Name of the floating-point type that layers use where no ``dtype=`` is given.
+
+    >>> floatx()
+    'float32'
+    """
+    return str(_settings["floatx"].name)
+
+
+def set_floatx(dtype: DTypeLike) -> None:
+    """Sets the default floating-point type, ``"float32"`` or ``"float64"``.
+
+    Raises:
+        ValueError: for any other type.
+    """
+    _settings["floatx"] = as_dtype("dtype", dtype)
+
+
+def float_dtype(dtype: DTypeLike | None) -> np.dtype[Any]:
+    """The NumPy type of a ``dtype=`` argument; ``None`` is :func:`floatx`."""
+    return _settings["floatx"] if dtype is None else as_dtype("dtype", dtype)
+
+
+MIXED = "mixed_bfloat16"
+
+
+_policy = {"mixed": False, "warned": False}
+
+
+def dtype_policy() -> str:
+    """The policy of layers made without ``dtype=``.
+
+    >>> dtype_policy()
+    'float32'
+    """
+    return MIXED if _policy["mixed"] else floatx()
+
+
+def set_dtype_policy(policy: str) -> None:
+    """Sets the policy of layers made without ``dtype=`` from now on.
+
+    Args:
+        policy: "float32", "float64" or "mixed_bfloat16": weights, states, sums and everything that is no product stay
+            float32, while the factors of the products of recurrent and dense layers, forward and back, are rounded to
+            bfloat16 (8 significant bits, the range of float32). Processors with AVX-512 BF16 multiply them twice as
+            fast; on others such layers work in float32, with one warning.
+
+    Raises:
+        ValueError: for another policy.
+    """
+    if policy == MIXED:
+        set_floatx("float32")
+        _policy["mixed"] = True
+        return
+    try:
+        set_floatx(policy)
+    except ValueError:
+        raise ValueError(f"policy: expected 'float32', 'float64' or '{MIXED}', got {policy!r}") from None
+    _policy["mixed"] = False
+
+
+def types_of(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
+    """The type of the weights, and whether products shall be of bfloat16, for a ``dtype=`` argument of a layer.
+
+    Raises:
+        ValueError: for anything but None, a floating-point type and "mixed_bfloat16".
+
+    >>> types_of("float64")
+    (dtype('float64'), False)
+    """
+    if dtype is None:
+        return float_dtype(None), _policy["mixed"]
+    if isinstance(dtype, str) and dtype == MIXED:
+        return np.dtype(np.float32), True
+    try:
+        return float_dtype(dtype), False
+    except ValueError:
+        raise ValueError(f"dtype: expected 'float32', 'float64' or '{MIXED}', got {dtype!r:.80}") from None
+
+
+def products_of(dtype: np.dtype[Any], mixed: bool) -> bool:
+    """Whether a layer of these types asks the core for products of bfloat16."""
+    if not mixed or dtype != np.float32:
+        return False
+    if _core.info()["bfloat16"]:
+        return True
+    if not _policy["warned"]:
+        _policy["warned"] = True
+        isa = _core.info()["isa"]
+        warnings.warn(f"{MIXED}: no AVX-512 BF16 here ({isa}); these layers work in float32", stacklevel=4)
+    return False

@@ -1,0 +1,319 @@
+"""A small tape over coarse operations: Tensor, Variable, IndexedSlices, GradientTape.
+
+One operation is a whole layer call or a whole array operation, so the tape holds tens of nodes, not thousands. An
+operation computes its result with NumPy or ``_core`` and calls :func:`record` with a function that maps the gradients
+of its outputs to the gradients of its inputs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .._validation import (
+    boolean,
+    default_only,
+)
+from ..typing import Array
+from .tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, tensor_of
+
+Backward = Callable[..., Sequence[Gradient]]
+
+
+# One recorded operation: its outputs, its inputs, the function for its way back, and the versions of those inputs that
+# are variables (None for the others). A plain tuple, since one is made at every call of a layer.
+_Node = tuple[Sequence[Tensor], Sequence[Any], Backward, list[int | None]]
+
+
+class _Local(threading.local):
+    """Tapes that record in this thread, and where the gradients of a model's variables shall be written."""
+
+    def __init__(self) -> None:
+        self.tapes: list[GradientTape] = []
+        self.homes: dict[int, Array] = {}
+
+
+_local = _Local()
+
+
+def is_recording(inputs: Iterable[Any]) -> bool:
+    """Whether some active tape follows one of ``inputs``, so that an operation must keep what its way back needs."""
+    for tape in _local.tapes:
+        tracked = tape._tracked
+        for x in inputs:
+            # Tape._follows, without the call.
+            if id(x) in tracked or (type(x) is Variable and x.trainable):
+                return True
+    return False
+
+
+def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward) -> None:
+    """Notes an operation on every active tape that follows one of its inputs.
+
+    Args:
+        outputs: the tensors it made.
+        inputs: what it was made from; the gradients come back in this order. Entries that are no tensors are allowed
+            and get no gradient.
+        backward: called with one gradient (array or None) per output, returns one gradient (array, IndexedSlices or
+            None) per input. It may write the gradient of a variable into :func:`gradient_home`.
+
+    ``outputs`` and ``inputs`` are kept as they are.
+    """
+    node: _Node | None = None
+    for tape in _local.tapes:
+        tracked = tape._tracked
+        for x in inputs:
+            if id(x) in tracked or (type(x) is Variable and x.trainable):
+                if node is None:
+                    versions = [one.version if type(one) is Variable else None for one in inputs]
+                    node = outputs, inputs, backward, versions
+                tape._add(node)
+                break
+
+
+@contextmanager
+def stop_recording() -> Iterator[None]:
+    """Inside, no tape of this thread records anything."""
+    tapes, _local.tapes = _local.tapes, []
+    try:
+        yield
+    finally:
+        _local.tapes = tapes
+
+
+def has_gradient_homes() -> bool:
+    """Whether some variable has a :func:`gradient_home` now."""
+    return bool(_local.homes)
+
+
+def gradient_home(variable: Any) -> Array | None:
+    """Where the gradient of ``variable`` should be written, or None for a new array.
+
+    Each home is handed out once per way back: a variable used twice gets a new array the second time, and the sum is
+    moved into the home at the end.
+    """
+    return _local.homes.pop(id(variable), None)
+
+
+def taken(fresh: list[Any]) -> Any:
+    """Removes and returns the entry of ``fresh``, or returns None: of several threads, one gets it."""
+    try:
+        return fresh.pop()
+    except IndexError:
+        return None
+
+
+class GradientTape:
+    """Records the operations on trainable variables and watched tensors, and computes gradients.
+
+    Args:
+        persistent: allows more than one call of :meth:`gradient`.
+        watch_accessed_variables: accepted as True alone.
+
+    >>> w = Variable(3.0)
+    >>> with GradientTape() as tape:
+    ...     loss = w * w
+    >>> float(tape.gradient(loss, w))
+    6.0
+    """
+
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
+        if watch_accessed_variables is not True:
+            default_only(
+                "watch_accessed_variables",
+                watch_accessed_variables,
+                True,
+                "trainable=False keeps a variable off all tapes",
+            )
+        self._persistent = persistent if persistent is False else boolean("persistent", persistent)
+        self._nodes: list[_Node] = []
+        self._tracked: set[int] = set()
+        self._watched: list[Tensor] = []
+        # Emptied by the first call of gradient.
+        self._unused = [True]
+
+    def __enter__(self) -> GradientTape:
+        if self in _local.tapes:
+            raise RuntimeError("GradientTape: this tape is recording already")
+        _local.tapes.append(self)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        _local.tapes.remove(self)
+
+    def watch(self, tensor: Tensor | Iterable[Tensor]) -> None:
+        """Follows ``tensor`` (or each of several) although it is no trainable variable."""
+        for one in (tensor,) if isinstance(tensor, Tensor) else list(tensor):
+            if not isinstance(one, Tensor):
+                raise TypeError(f"tensor: expected a Tensor, got {type(one).__name__}; wrap arrays with Tensor(...)")
+            self._watched.append(one)
+            self._tracked.add(id(one))
+
+    def _follows(self, x: Tensor) -> bool:
+        return id(x) in self._tracked or (type(x) is Variable and x.trainable)
+
+    def _add(self, node: _Node) -> None:
+        # The node holds its outputs, so an id in the set stays theirs as long as the tape lives.
+        self._nodes.append(node)
+        for out in node[0]:
+            self._tracked.add(id(out))
+
+    def gradient(
+        self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: str = "none"
+    ) -> Any:
+        """Gradients of ``target`` with respect to ``sources``.
+
+        Args:
+            target: a tensor, or a list of tensors whose sum is meant.
+            sources: a tensor or variable, or a (nested) list or dict of them.
+            output_gradients: gradient of each target (same shape), ones by default.
+            unconnected_gradients: "none", or "zero" for zeros where the target does not depend on the source.
+
+        Returns:
+            In the structure of ``sources``: a Tensor, an :class:`IndexedSlices`, or None where the target does not
+            depend on the source.
+
+        Raises:
+            RuntimeError: on a second call without ``persistent=True``, for a weight that was changed after it was used,
+                and for gradients of gradients.
+        """
+        if unconnected_gradients not in ("none", "zero"):
+            raise ValueError(f"unconnected_gradients: expected 'none' or 'zero', got {unconnected_gradients!r}")
+        flat: Any = sources
+        flat_already = isinstance(sources, (list, tuple)) and _are_tensors(sources)
+        if not flat_already:
+            flat = []
+            _flatten(sources, flat)
+            if not _are_tensors(flat):
+                wrong = next(one for one in flat if not isinstance(one, Tensor))
+                raise TypeError(f"sources: expected Tensors and Variables, got {type(wrong).__name__}")
+        targets = target if isinstance(target, (list, tuple)) else (target,)
+        given = output_gradients
+        if not isinstance(given, (list, tuple)):
+            given = (given,) * len(targets)
+        if len(given) != len(targets):
+            raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
+        found = self._run(targets, given, flat)
+        results = [tensor_of(g) if isinstance(g, np.ndarray) else g for g in found]
+        if unconnected_gradients == "zero":
+            results = [Tensor(np.zeros_like(x._array)) if g is None else g for g, x in zip(results, flat, strict=True)]
+        for tape in _local.tapes:
+            if tape is not self and any(map(tape._follows, targets)):
+                dense = tuple(g for g in results if isinstance(g, Tensor))
+                tape._add((dense, tuple(flat), _refuse_second_order, [None] * len(flat)))
+        return results if flat_already else _unflatten(sources, iter(results))
+
+    def gradient_into(self, target: Tensor, homes: Sequence[tuple[Variable, Array | None]]) -> list[Gradient]:
+        """Like :meth:`gradient` for a model's variables, each written into its home (part of a gradient arena).
+
+        A variable that the target does not depend on leaves its home zero. The home None, and a gradient that touches
+        few rows, give what :meth:`gradient` would give as an array.
+        """
+        _local.homes = {id(v): home for v, home in homes if home is not None}
+        try:
+            found = self._run([target], [None], [v for v, _ in homes])
+        finally:
+            _local.homes = {}
+        for i, (_, home) in enumerate(homes):
+            if home is not None and found[i] is not home:
+                home[...] = 0 if found[i] is None else np.asarray(found[i])
+                found[i] = home
+        return found
+
+    def _run(self, targets: Sequence[Any], given: Sequence[Any], sources: Sequence[Tensor]) -> list[Gradient]:
+        if not self._unused and not self._persistent:
+            raise _used_up()
+        gradients: dict[int, Gradient] = {}
+        for one, dy in zip(targets, given):
+            if not isinstance(one, Tensor):
+                hint = "; functions of NumPy leave the tape, those of seqcore.ops stay on it"
+                numbers = isinstance(one, (np.ndarray, np.generic))
+                raise TypeError(f"target: expected a Tensor, got {type(one).__name__}{hint if numbers else ''}")
+            array = one._array
+            if dy is None:
+                dy = np.ones(array.shape, array.dtype) if array.ndim else np.array(1, array.dtype)
+            elif type(dy) is not np.ndarray or dy.dtype is not array.dtype:
+                dy = as_array(dy, array.dtype)
+            if dy.shape != array.shape:
+                raise ValueError(f"output_gradients: expected shape {one.shape}, got {dy.shape}")
+            before = gradients.get(id(one))
+            gradients[id(one)] = dy if before is None else add_gradients(before, dy)
+        kept = set(map(id, sources))
+        tracked = self._tracked
+        if not taken(self._unused) and not self._persistent:
+            raise _used_up()
+        for outputs, inputs, backward, versions in reversed(self._nodes):
+            dys = []
+            reached = False
+            for out in outputs:
+                key = id(out)
+                gradient = gradients.get(key) if key in kept else gradients.pop(key, None)
+                reached = reached or gradient is not None
+                dys.append(gradient)
+            if not reached:
+                continue
+            for variable, version in zip(inputs, versions):
+                if version is not None and variable.version != version:
+                    raise RuntimeError(
+                        f"GradientTape: variable {variable.name!r} was changed after the operation that used it; "
+                        "call gradient before assigning to it"
+                    )
+            for x, dx in zip(inputs, backward(*dys)):
+                if dx is None:
+                    continue
+                key = id(x)
+                if key in tracked or (type(x) is Variable and x.trainable):
+                    before = gradients.get(key)
+                    gradients[key] = dx if before is None else add_gradients(before, dx)
+        if not self._persistent:
+            self._nodes.clear()
+        return list(map(gradients.get, map(id, sources)))
+
+
+def add_gradients(a: Gradient, b: Gradient) -> Gradient:
+    """The sum of two gradients, either of which may be None or touch few rows."""
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, IndexedSlices) and isinstance(b, IndexedSlices) and a.axis == b.axis:
+        joined = np.concatenate([a.values, b.values]), np.concatenate([a.indices, b.indices])
+        return IndexedSlices(*joined, a.shape, a.axis).unique()
+    return np.asarray(np.add(np.asarray(a), np.asarray(b)))
+
+
+def _used_up() -> RuntimeError:
+    return RuntimeError("GradientTape: gradient was called already; use GradientTape(persistent=True) to call it again")
+
+
+def _refuse_second_order(*_: Gradient) -> Sequence[Gradient]:
+    raise RuntimeError("GradientTape: gradients of gradients are not supported")
+
+
+def _are_tensors(values: Iterable[Any]) -> bool:
+    """Whether all of them are; a loop, since a generator costs more than the few there are."""
+    for one in values:
+        if not isinstance(one, Tensor):
+            return False
+    return True
+
+
+def _flatten(structure: Any, flat: list[Any]) -> None:
+    if isinstance(structure, (list, tuple)):
+        for one in structure:
+            _flatten(one, flat)
+    elif isinstance(structure, dict):
+        for one in structure.values():
+            _flatten(one, flat)
+    else:
+        flat.append(structure)
+
+
+def _unflatten(structure: Any, values: Any) -> Any:
+    if isinstance(structure, (list, tuple)):
+        return [_unflatten(one, values) for one in structure]
+    if isinstance(structure, dict):
+        return {key: _unflatten(one, values) for key, one in structure.items()}
+    return next(values)

@@ -1,0 +1,54 @@
+"""Base class of callbacks that follow a monitored metric."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+from .._validation import real
+from .callback import Callback, Logs
+
+
+class _Monitor(Callback):
+    """Compares a number of the logs with its best so far."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float, best: float | None) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode: expected 'auto', 'min' or 'max', got {mode!r}")
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor: expected a name, got {type(monitor).__name__}")
+        self.monitor, self.mode = monitor, mode
+        self.min_delta = abs(real("min_delta", min_delta))
+        self.best = best
+        self._sign: int | None = None
+
+    def _direction(self) -> int:
+        """1 where larger is better, -1 where smaller is."""
+        name = self.monitor.removeprefix("val_")
+        if self.mode != "auto":
+            return 1 if self.mode == "max" else -1
+        for metric in getattr(self.model, "metrics", None) or ():
+            if getattr(metric, "name", None) == name and getattr(metric, "direction", None):
+                return 1 if metric.direction == "up" else -1
+        words = name.lower().split("_")
+        if {"loss", "perplexity", "error", "crossentropy", "mse", "mae", "rmse"} & set(words):
+            return -1
+        if {"acc", "accuracy"} & set(words):
+            return 1
+        raise ValueError(f"monitor: whether {self.monitor!r} shall rise or fall is not known; pass mode='min' or 'max'")
+
+    def _better(self, value: float, than: float | None) -> bool:
+        """Whether ``value`` is better by more than min_delta; NaN never is."""
+        if self._sign is None:
+            self._sign = self._direction()
+        if math.isnan(value):
+            return False
+        return than is None or self._sign * (value - than) > self.min_delta
+
+    def _current(self, logs: Logs | None) -> float | None:
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            known = ", ".join(logs or {}) or "nothing"
+            warnings.warn(f"{type(self).__name__}: no {self.monitor!r} in the logs, which hold {known}", stacklevel=3)
+            return None
+        return float(value)

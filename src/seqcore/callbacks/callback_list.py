@@ -1,0 +1,136 @@
+"""CallbackList: several callbacks called as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .._validation import boolean, default_only
+from .callback import Callback, Logs
+from .history import History
+
+_HOOKS = [name for name in vars(Callback) if name.startswith("on_") and not name.startswith("on_batch_")]
+
+
+def _defines(callback: Callback, name: str) -> bool:
+    hook = getattr(callback, name)
+    return getattr(hook, "__func__", hook) is not getattr(Callback, name)
+
+
+class CallbackList:
+    """Several callbacks as one. A hook costs nothing where no callback defines it.
+
+    Args:
+        callbacks: called in this order.
+        add_history: append a :class:`History` unless there is one.
+        add_progbar: accepted as False alone.
+        model: passed to each.
+        params: epochs, steps (per epoch, or None), verbose, ...
+
+    >>> history = History()
+    >>> callbacks = CallbackList([history], model=None, epochs=1)
+    >>> callbacks.on_train_begin()
+    >>> callbacks.on_epoch_end(0, {"loss": 0.5})
+    >>> history.history
+    {'loss': [0.5]}
+    """
+
+    def __init__(
+        self,
+        callbacks: Iterable[Callback] | None = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        default_only("add_progbar", add_progbar, False, "pass a ProgressBar among the callbacks")
+        self.callbacks: list[Callback] = []
+        self.model, self.params = model, params
+        self._hooks: dict[str, list[Callable[..., None]]] = {}
+        for callback in callbacks or ():
+            self.append(callback)
+        if boolean("add_history", add_history) and not any(
+            isinstance(callback, History) for callback in self.callbacks
+        ):
+            self.append(History())
+
+    def append(self, callback: Callback) -> None:
+        """Adds a callback at the end."""
+        if not isinstance(callback, Callback):
+            got = type(callback).__name__
+            if isinstance(callback, type):
+                got = f"the class {callback.__name__}; make an object of it: {callback.__name__}(...)"
+            raise TypeError(f"callbacks: expected Callback objects, got {got}")
+        self.callbacks.append(callback)
+        callback.set_params(self.params)
+        callback.set_model(self.model)
+        for name in _HOOKS:
+            if _defines(callback, name) or _defines(callback, name.replace("_train_batch_", "_batch_")):
+                self._hooks.setdefault(name, []).append(getattr(callback, name))
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+        for callback in self.callbacks:
+            callback.set_params(params)
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+        for callback in self.callbacks:
+            callback.set_model(model)
+
+    def __iter__(self) -> Any:
+        return iter(self.callbacks)
+
+    def has(self, hook: str) -> bool:
+        """Whether some callback defines this hook, so that its logs are worth computing."""
+        return hook in self._hooks
+
+    def _call(self, hook: str, logs: Logs | None, *position: int) -> None:
+        functions = self._hooks.get(hook)
+        if functions:
+            # A dict in every hook, as in Keras.
+            logs = {} if logs is None else logs
+            for function in functions:
+                function(*position, logs)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._call("on_train_begin", logs)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self._call("on_train_end", logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._call("on_epoch_begin", logs, epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self._call("on_epoch_end", logs, epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_train_batch_begin", logs, batch)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_train_batch_end", logs, batch)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        self._call("on_test_begin", logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        self._call("on_test_end", logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_test_batch_begin", logs, batch)
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_test_batch_end", logs, batch)
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        self._call("on_predict_begin", logs)
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        self._call("on_predict_end", logs)
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_predict_batch_begin", logs, batch)
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._call("on_predict_batch_end", logs, batch)

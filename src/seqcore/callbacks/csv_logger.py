@@ -1,0 +1,61 @@
+"""CSVLogger."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._files import atomic_write
+from .._validation import as_path, boolean
+from ..text.files import read_text
+from .callback import Callback, Logs
+
+if TYPE_CHECKING:
+    pass
+
+
+class CSVLogger(Callback):
+    """Writes the logs of each epoch to a CSV file with the columns epoch and the names of the logs.
+
+    Args:
+        filename: the file; its folder is made.
+        separator: between columns, one character.
+        append: keep what is in the file; otherwise it starts anew.
+
+    The whole file is replaced at the end of each epoch, so that a kill leaves the old one or the new one. Names that
+    turn up later become new columns; where a value is missing stands NA.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ValueError(f"separator: expected one character, got {separator!r}")
+        self.filename, self.sep, self.append = as_path(filename, "filename"), separator, boolean("append", append)
+        self._columns: list[str] = ["epoch"]
+        self._rows: list[dict[str, Any]] = []
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._columns, self._rows = ["epoch"], []
+        if self.append and os.path.exists(self.filename):
+            reader = csv.reader(io.StringIO(read_text(self.filename), newline=""), delimiter=self.sep)
+            try:
+                names, *rows = list(filter(None, reader)) or [["epoch"]]
+            except csv.Error as error:
+                raise ValueError(f"filename: expected a CSV file, got {self.filename!r} ({error})") from None
+            if len(set(names)) < len(names) or "epoch" not in names or any(len(row) != len(names) for row in rows):
+                raise ValueError(f"filename: expected a CSV file with a column epoch, got {self.filename!r}")
+            self._columns, self._rows = names, [dict(zip(names, row)) for row in rows]
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        found = {k: v.item() if isinstance(v, np.generic) else v for k, v in (logs or {}).items()}
+        self._columns += sorted(set(found) - set(self._columns))
+        self._rows.append({**found, "epoch": epoch})
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns, restval="NA", delimiter=self.sep, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        os.makedirs(os.path.dirname(self.filename) or ".", exist_ok=True)
+        atomic_write(self.filename, [text.getvalue().encode()])

@@ -1,0 +1,23 @@
+"""History: the logs of each epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .callback import Callback, Logs
+
+
+class History(Callback):
+    """Keeps the logs of each epoch: ``history`` maps names to lists, ``epoch`` holds the epochs' numbers from 0."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[Any]] = {}
+        self.epoch: list[int] = []
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.history, self.epoch = {}, []
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch.append(epoch)
+        for key, value in (logs or {}).items():
+            self.history.setdefault(key, []).append(value)

@@ -1,0 +1,129 @@
+"""Callbacks that change the learning rate."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+
+from .._validation import at_least, real, verbosity
+from ._monitor import _Monitor
+from .callback import Callback, Logs
+from .progress_bar import write
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Lowers the learning rate when a number stops improving.
+
+    Args:
+        monitor: name in the logs.
+        factor: below 1; the learning rate is multiplied by it.
+        patience: epochs without improvement before it is.
+        verbose: 1 prints a line.
+        mode: "min", "max" or "auto".
+        min_delta: an improvement must be larger than this.
+        cooldown: epochs after a reduction in which nothing is counted.
+        min_lr: the learning rate does not go below this.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta, None)
+        self.factor = real("factor", factor, 0.0, 1.0, open_high=True)
+        self.patience, self.cooldown = at_least("patience", patience, 0), at_least("cooldown", cooldown, 0)
+        self.verbose, self.min_lr = verbosity(verbose), real("min_lr", min_lr, 0.0)
+        self.wait = self._cooling = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.best, self.wait, self._cooling = None, 0, 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        rate = self.model.optimizer.learning_rate
+        if logs is not None:
+            logs["learning_rate"] = rate
+        current = self._current(logs)
+        if current is None:
+            return
+        if self._cooling:
+            self._cooling, self.wait = self._cooling - 1, 0
+        if self._better(current, self.best):
+            self.best, self.wait = current, 0
+        elif not self._cooling:
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                lower = max(rate * self.factor, self.min_lr)
+                self.model.optimizer.learning_rate = lower
+                self._cooling, self.wait = self.cooldown, 0
+                if self.verbose:
+                    write(f"Epoch {epoch + 1}: learning rate reduced to {lower:g}\n")
+
+
+# --- learning rates by epoch ------------------------------------------------------------------------------------------
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate at the start of each epoch.
+
+    Args:
+        schedule: ``f(epoch, learning_rate)`` or ``f(epoch)``, epoch from 0, returns the rate.
+        verbose: 1 prints a line.
+
+    The logs of each epoch get ``learning_rate``.
+    """
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        if not callable(schedule):
+            raise TypeError(f"schedule: expected a function of the epoch, got {type(schedule).__name__}")
+        self.schedule, self.verbose = schedule, verbosity(verbose)
+        try:
+            inspect.signature(schedule).bind(0, 0.0)
+            self._takes_rate = True
+        except TypeError:
+            self._takes_rate = False
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        optimizer = self.model.optimizer
+        rate = self.schedule(epoch, optimizer.learning_rate) if self._takes_rate else self.schedule(epoch)
+        optimizer.learning_rate = real("schedule", rate, 0.0)
+        if self.verbose:
+            write(f"Epoch {epoch + 1}: learning rate {float(rate):g}\n")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = self.model.optimizer.learning_rate
+
+
+class EpochDecay(LearningRateScheduler):
+    """Holds the learning rate for some epochs, then multiplies it by a factor each epoch.
+
+    rate(epoch) = learning_rate * factor ** max(epoch + 1 - hold, 0), epoch from 0.
+
+    Args:
+        learning_rate: the rate held.
+        hold: number of epochs at it.
+        factor: multiplies the rate at the start of each later epoch.
+        verbose: 1 prints a line.
+
+    Source: Zaremba, Sutskever and Vinyals, "Recurrent neural network regularization", 2014.
+
+    >>> decay = EpochDecay(1.0, hold=4, factor=0.5)
+    >>> [decay.schedule(epoch) for epoch in (0, 3, 4, 5)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+
+    def __init__(self, learning_rate: float, hold: int, factor: float, verbose: int = 0) -> None:
+        self.learning_rate = real("learning_rate", learning_rate, 0.0)
+        self.hold, self.factor = at_least("hold", hold, 0), real("factor", factor, 0.0)
+        super().__init__(self._at, verbose)
+
+    def _at(self, epoch: int) -> float:
+        return self.learning_rate * math.pow(self.factor, max(epoch + 1 - self.hold, 0))

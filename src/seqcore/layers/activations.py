@@ -1,0 +1,183 @@
+"""Activation, ReLU and Softmax as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from .._validation import (
+    NUMBERS,
+    integer,
+    real,
+    refuse_masked,
+)
+from ..autograd.tape import record
+from ..autograd.tensor import Gradient, Tensor
+from ..typing import Array
+from .arguments import activation_name
+from .base import Layer
+from .registry import register
+
+ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "hard_sigmoid")
+
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "linear": ops.linear,
+    "tanh": ops.tanh,
+    "relu": ops.relu,
+    "sigmoid": ops.sigmoid,
+    "hard_sigmoid": ops.hard_sigmoid,
+    "softmax": ops.softmax,
+    "log_softmax": ops.log_softmax,
+}
+
+
+@register()
+class Activation(Layer):
+    """An activation alone.
+
+    Args:
+        activation: "linear", "tanh", "relu", "sigmoid", "hard_sigmoid", "softmax" or "log_softmax".
+
+    >>> Activation("relu")([[-1.0, 2.0]]).numpy()
+    array([[0., 2.]], dtype=float32)
+    """
+
+    supports_masking = True
+    _takes_several = False
+    _input_kinds = "fiub"
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activation_name("activation", activation, tuple(_FUNCTIONS))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return _FUNCTIONS[self.activation](inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "activation": self.activation}
+
+    def _add_to_stream(self, stream: Any) -> None:
+        if self.activation == "log_softmax":
+            super()._add_to_stream(stream)
+        stream.add_activation(self.activation)
+
+
+@register()
+class ReLU(Layer):
+    """max(x, 0), or with a slope below ``threshold`` and a ceiling.
+
+    Args:
+        max_value: ceiling of the output, or None.
+        negative_slope: slope below the threshold.
+        threshold: where the output begins to follow the input.
+
+    >>> ReLU(max_value=6)([[-1.0, 2.0, 9.0]]).numpy()
+    array([[0., 2., 6.]], dtype=float32)
+    """
+
+    supports_masking = True
+    _takes_several = False
+    _input_kinds = "fiub"
+
+    def __init__(
+        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
+            if value is not None or name != "max_value":
+                real(name, value, 0)
+        self.max_value = None if max_value is None else float(max_value)
+        self.negative_slope, self.threshold = float(negative_slope), float(threshold)
+
+    def _is_plain(self) -> bool:
+        return self.max_value is None and not self.negative_slope and not self.threshold
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if self._is_plain():
+            return ops.relu(inputs)
+        x, slope, threshold, ceiling = inputs._array, self.negative_slope, self.threshold, self.max_value
+        # Not x > threshold: NaN stays NaN.
+        above = ~(x <= threshold)
+        y = np.where(above, x, (x - x.dtype.type(threshold)) * x.dtype.type(slope) if slope else x.dtype.type(0))
+        if ceiling is not None:
+            y = np.minimum(y, x.dtype.type(ceiling))
+
+        def backward(g: Array) -> tuple[Gradient, ...]:
+            """Keras's choices where a slope changes: none at the threshold but of leaky ReLU, the lower one at 6."""
+            below = x < threshold if threshold or ceiling is not None else ~above
+            slopes = np.where(above, 1, np.where(below, x.dtype.type(slope), 0)).astype(x.dtype)
+            if ceiling is not None:
+                slopes[above & ((x >= ceiling) if ceiling == 6 and not threshold else (x > ceiling))] = 0
+            return (g * slopes,)
+
+        out = Tensor(y)
+        record((out,), (inputs,), backward)
+        return out
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"max_value": self.max_value, "negative_slope": self.negative_slope, "threshold": self.threshold}
+        return {**super().get_config(), **own}
+
+    def _add_to_stream(self, stream: Any) -> None:
+        if not self._is_plain():
+            super()._add_to_stream(stream)
+        stream.add_activation("relu")
+
+
+@register()
+class Softmax(Layer):
+    """Softmax along ``axis``.
+
+    Args:
+        axis: one axis, several together, or None for all, the batch's too.
+
+    Call: ``layer(x, mask=None)``. A mask that broadcasts to x says element by element what takes part; the others, and
+    rows without any, become zero. Masks and lengths of sequences (B, T) take part where x is (B, T) too; with more axes
+    they go on to the next layer.
+
+    >>> Softmax()([[0.0, 0.0, 9.0]], mask=[[True, True, False]]).numpy()
+    array([[0.5, 0.5, 0. ]], dtype=float32)
+    """
+
+    supports_masking = True
+    _takes_several = False
+    _input_kinds = "fiub"
+
+    def __init__(self, axis: int | Sequence[int] | None = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        axes = axis if isinstance(axis, (tuple, list)) else () if axis is None else (axis,)
+        for item in axes:
+            integer("axis", item)
+        self.axis = list(axis) if isinstance(axis, (tuple, list)) else axis
+
+    def call(self, inputs: Tensor, mask: Any = None, lengths: Any = None) -> Tensor:
+        if lengths is not None and inputs.ndim == 2:
+            mask = np.arange(inputs.shape[1]) < lengths[:, None]
+        if mask is None or (mask.shape == inputs.shape[:2] and inputs.ndim > 2):
+            return ops.softmax(inputs, self.axis)
+        never = np.array(np.finfo(inputs.dtype).min, inputs.dtype)
+        return ops.where(mask, ops.softmax(ops.where(mask, inputs, never), self.axis), np.zeros((), inputs.dtype))
+
+    def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        refuse_masked("mask", mask)
+        array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+        fits = array.ndim <= len(shape) and all(n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1]))
+        if array.dtype.kind not in NUMBERS or not (fits or array.shape == shape[:2]):
+            expected = f"booleans that broadcast to {shape}"
+            raise ValueError(f"mask: expected {expected}, got {array.dtype} of shape {array.shape}")
+        return array if array.dtype == bool else array > 0.5
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return mask if mask is not None and mask.shape == inputs.shape[:2] else None
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis}
+
+    def _add_to_stream(self, stream: Any) -> None:
+        if self.axis not in (-1, 1):
+            super()._add_to_stream(stream)
+        stream.add_activation("softmax")

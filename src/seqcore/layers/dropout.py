@@ -1,0 +1,76 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._validation import (
+    seed_or_none,
+)
+from ..autograd.tape import record
+from ..autograd.tensor import Tensor
+from .arguments import as_sizes, check_rate
+from .base import DropoutSource, Layer
+from .registry import register
+
+
+@register()
+class Dropout(Layer):
+    """In training, zeroes elements with probability ``rate`` and divides the others by 1 - rate.
+
+    Args:
+        rate: 0 <= rate < 1.
+        noise_shape: shape of the mask, None for a size of the input; 1 shares the mask along an axis.
+        seed: None or an integer.
+
+    Source: Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, 2014.
+
+    >>> Dropout(0.5)([[1.0, 2.0]]).numpy()
+    array([[1., 2.]], dtype=float32)
+    """
+
+    supports_masking = True
+    _takes_several = False
+    _input_kinds = "fiub"
+
+    def __init__(
+        self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.rate = check_rate("rate", rate)
+        self.noise_shape = None if noise_shape is None else as_sizes("noise_shape", noise_shape)
+        self.seed = seed_or_none(seed)
+        self._source = DropoutSource(seed)
+
+    def call(self, inputs: Tensor, training: Any = False) -> Tensor:
+        if not training or not self.rate:
+            return inputs
+        x = inputs._array
+        shape = x.shape
+        if self.noise_shape is not None:
+            if len(self.noise_shape) != x.ndim or any(
+                n not in (None, 1, m) for n, m in zip(self.noise_shape, shape, strict=True)
+            ):
+                raise ValueError(f"noise_shape: expected sizes that broadcast to {shape}, got {self.noise_shape}")
+            shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, shape, strict=True))
+        mask = self._source.mask(shape, self.rate, x.dtype.name)
+        y = Tensor(np.multiply(x, mask, out=np.empty_like(x)))
+        record((y,), (inputs,), lambda g: (np.multiply(g, mask, out=np.empty_like(x)),))
+        self._source.call += 1
+        return y
+
+    def get_config(self) -> dict[str, Any]:
+        shape = None if self.noise_shape is None else list(self.noise_shape)
+        return {**super().get_config(), "rate": self.rate, "noise_shape": shape, "seed": self.seed}
+
+    def _get_own_state(self) -> dict[str, Any]:
+        return self._source.get_state()
+
+    def _set_own_state(self, state: dict[str, Any]) -> None:
+        self._source.set_state(state)
+
+    def _add_to_stream(self, stream: Any) -> None:
+        pass

@@ -1,0 +1,175 @@
+"""Embedding.
+
+B: batch, T: time steps, V: rows of the table, D: their dimensions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _core, ops
+from .. import initializers as _initializers
+from .._validation import (
+    at_least,
+    boolean,
+    refuse_masked,
+)
+from ..autograd.tape import is_recording, record
+from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array
+from ..typing import Array
+from .arguments import as_mask, no_regularizers
+from .base import Layer
+from .core import _no_adapters
+from .registry import register
+
+
+@register()
+class Embedding(Layer):
+    """Rows of a table for ids.
+
+    Args:
+        input_dim: V, number of ids.
+        output_dim: D, width of a row.
+        embeddings_initializer: initial values.
+        embeddings_regularizer, embeddings_constraint: accepted as None alone.
+        mask_zero: id 0 is padding: steps with it are masked in what follows.
+        weights: the table itself, (V, D) or a list that holds it.
+        lora_rank, lora_alpha, quantization_config: accepted as None alone.
+        input_length: number of steps, if known beforehand.
+
+    Call: ids (...) in 0...V-1 (floats must be whole numbers) give (..., D). The gradient of the table is IndexedSlices;
+    with ``trainable=False`` there is none.
+
+    Raises:
+        ValueError: for NaN, fractions and ids out of range, naming the bound.
+
+    >>> layer = Embedding(4, 2, weights=[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0]])
+    >>> layer([[3, 0]]).numpy().tolist()
+    [[[6.0, 7.0], [0.0, 1.0]]]
+    """
+
+    supports_masking = True
+    _takes_several = False
+    _input_kinds = ""
+    embeddings: Variable
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: None = None,
+        embeddings_constraint: None = None,
+        mask_zero: bool = False,
+        weights: Any = None,
+        lora_rank: None = None,
+        lora_alpha: None = None,
+        quantization_config: None = None,
+        *,
+        input_length: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if input_length is not None:
+            kwargs.setdefault("input_shape", (input_length,))
+        super().__init__(**kwargs)
+        no_regularizers(embeddings_regularizer=embeddings_regularizer, embeddings_constraint=embeddings_constraint)
+        _no_adapters(lora_rank, lora_alpha, quantization_config)
+        self.input_dim, self.output_dim = at_least("input_dim", input_dim, 1), at_least("output_dim", output_dim, 1)
+        self.embeddings_initializer = _initializers.get(embeddings_initializer, "embeddings_initializer")
+        self.mask_zero = boolean("mask_zero", mask_zero)
+        self.input_length = input_length
+        if weights is not None:
+            self._use_table(weights)
+
+    def _use_table(self, weights: Any) -> None:
+        shape = (self.input_dim, self.output_dim)
+        if isinstance(weights, (list, tuple)) and len(weights) == 1 and np.ndim(weights[0]) == 2:
+            weights = weights[0]
+        table = as_array(weights)
+        if table.shape != shape:
+            raise ValueError(f"weights: expected shape {shape} for layer {self.name!r}, got {table.shape}")
+        self.build(None)
+        self.embeddings.assign(table.astype(self.dtype))
+
+    def build(self, input_shape: Any = None) -> None:
+        if not self._own:
+            self.embeddings = self.add_weight(
+                (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"
+            )
+            self.embeddings.sparse = True
+        self.built = True
+
+    def call(self, inputs: Tensor) -> Tensor:
+        ids = inputs._array
+        if ids.dtype.char not in "ilq":
+            # The core checks the range of what it takes.
+            ids = self._checked_ids(inputs)
+        table = self.embeddings
+        try:
+            if ids.ndim <= 2:
+                y = _core.embedding_forward(table._array, np.ascontiguousarray(ids) if ids.ndim else ids)
+            else:
+                y = _core.embedding_forward(table._array, np.ascontiguousarray(ids).reshape(-1))
+                y = y.reshape(*ids.shape, self.output_dim)
+        except ValueError:
+            self._checked_ids(inputs)
+            raise
+        out = Tensor(y)
+        if self.mask_zero:
+            if inputs.lengths is not None:
+                raise ValueError(f"mask_zero, lengths: expected at most one of them for layer {self.name!r}, got both")
+            if inputs.mask is None:
+                out.mask = self.compute_mask(inputs)
+        if is_recording((table,)):
+
+            def backward(dy: Array) -> tuple[Gradient, ...]:
+                if ids.ndim < 2:
+                    flat_ids = np.ascontiguousarray(ids).reshape(-1)
+                    flat_dy = np.ascontiguousarray(dy).reshape(len(flat_ids), -1)
+                else:
+                    flat_dy, _ = ops.rows(dy)
+                    flat_ids = ops.rows_like(ids, dy)
+                values, indices = _core.embedding_backward(flat_ids, flat_dy, self.input_dim)
+                return (IndexedSlices.of_kernel(values, indices, table._array.shape),)
+
+            record((out,), (table,), backward)
+        return out
+
+    def _checked_ids(self, inputs: Tensor) -> Array:
+        try:
+            return ops.as_ids(inputs, "ids", self.input_dim)
+        except ValueError as error:
+            raise ValueError(f"{error}, in layer {self.name!r} of input_dim {self.input_dim}") from None
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        if not self.mask_zero:
+            return mask
+        own = as_array(inputs) != 0
+        if mask is None:
+            return own
+        given = self._check_mask(mask, own.shape)
+        return own & given.reshape(given.shape + (1,) * (own.ndim - given.ndim))
+
+    def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        """One boolean for each id, or for each time step of ids with more axes."""
+        refuse_masked("mask", mask)
+        array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+        return np.ascontiguousarray(array, bool) if array.shape == shape else as_mask(array, shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape, self.output_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "embeddings_initializer": _initializers.serialize(self.embeddings_initializer),
+            "mask_zero": self.mask_zero,
+        }
+
+    def _add_to_stream(self, stream: Any) -> None:
+        # A stream has no padding: with mask_zero its user does not feed id 0.
+        stream.add_embedding(self.embeddings._array)

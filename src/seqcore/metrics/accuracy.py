@@ -1,0 +1,226 @@
+"""Accuracies: how often the prediction is the target, among the first k, or right for a whole sequence.
+
+B, T, V: batch, time steps, classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .._validation import at_least, boolean, real
+from ..autograd.tensor import as_array
+from ..losses import mask_of, same_shape, whole_ids
+from ..typing import Array
+from .metric import Average, PairMean
+
+
+class Accuracy(PairMean):
+    """How often y_pred equals y_true, element by element.
+
+    >>> Accuracy()([1, 2, 3, 4], [0, 2, 3, 4])
+    0.75
+    """
+
+    direction = "up"
+
+    def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
+        return same_shape(y_true, y_pred)[1].shape
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        t, x = same_shape(y_true, y_pred)
+        return np.asarray(t == x)
+
+
+class BinaryAccuracy(PairMean):
+    """How often ``y_pred > threshold`` equals y_true.
+
+    Args:
+        name, dtype: see :class:`Metric`.
+        threshold: 0.5 for probabilities; 0 for logits.
+
+    y_true and y_pred: (B, n) or (B, T, n); a last axis of size 1 may be missing.
+
+    >>> BinaryAccuracy()([[1], [1], [0], [0]], [[0.98], [1], [0], [0.6]])
+    0.75
+    """
+
+    direction = "up"
+
+    def __init__(
+        self, name: str | None = "binary_accuracy", dtype: DTypeLike | None = None, threshold: float = 0.5
+    ) -> None:
+        super().__init__(name, dtype)
+        self.threshold = real("threshold", threshold)
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        t, x = same_shape(y_true, y_pred)
+        return np.asarray(((x > self.threshold) == t).mean(axis=-1))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"threshold": self.threshold}
+
+
+class CategoricalAccuracy(PairMean):
+    """How often the largest prediction stands where the largest (one-hot) target does.
+
+    y_true and y_pred: (B, V) or (B, T, V).
+
+    >>> CategoricalAccuracy()([[0, 0, 1], [0, 1, 0]], [[0.1, 0.9, 0.8], [0.05, 0.95, 0]])
+    0.5
+    """
+
+    direction = "up"
+
+    def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
+        return y_pred.shape[:-1]
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        return np.asarray(_largest(y_true, y_pred) == y_pred.argmax(axis=-1))
+
+
+class SparseCategoricalAccuracy(PairMean):
+    """How often the largest prediction stands at the class id.
+
+    y_true: (B,) or (B, T) ids, also with a last axis of size 1; y_pred: (B, V) or (B, T, V).
+
+    >>> SparseCategoricalAccuracy()([2, 1], [[0.1, 0.6, 0.3], [0.05, 0.95, 0]])
+    0.5
+    """
+
+    direction = "up"
+
+    def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
+        return y_pred.shape[:-1]
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        return np.asarray(whole_ids(y_true, y_pred.shape[:-1], mask) == y_pred.argmax(axis=-1))
+
+    def update_correct(self, correct: Any, weights: Any = None) -> None:
+        """Takes in whether each prediction (S) was right, where a fused operation knows it already."""
+        self.update_values(correct, weights)
+
+
+class SequenceAccuracy(Average):
+    """How often the largest predictions stand at the class ids in all steps of a sequence.
+
+    y_true: (B, T) ids; y_pred: (B, T, V), whose ``lengths`` or ``mask`` leave steps out.
+
+    For a decoder under teacher forcing it is the exact match of greedy decoding: while all letters before it are right,
+    a letter is chosen from the same state either way.
+
+    >>> SequenceAccuracy()([[1, 0], [1, 1]], [[[0, 1], [1, 0]], [[0, 1], [1, 0]]])
+    0.5
+    """
+
+    direction = "up"
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        """Takes one batch in; ``sample_weight``: (B,), ``mask``: (B, T) bool, which replaces that of y_pred."""
+        x = as_array(y_pred)
+        if x.ndim != 3:
+            raise ValueError(f"y_pred: expected shape (batch, time, classes), got {x.shape}")
+        kept = mask_of(y_pred, x.shape[:2], mask)
+        right = whole_ids(y_true, x.shape[:2], kept) == x.argmax(axis=-1)
+        self.update_values((right if kept is None else right | ~kept).all(axis=1), sample_weight)
+
+
+def _largest(y_true: Any, y_pred: Array) -> Array:
+    """Class ids of one-hot targets of the predictions' shape."""
+    t = as_array(y_true)
+    if t.shape != y_pred.shape:
+        raise ValueError(f"y_true: expected the shape of y_pred, {y_pred.shape}, got {t.shape}")
+    return np.asarray(t.argmax(axis=-1))
+
+
+def _among_top(ids: Array, y_pred: Array, k: int) -> Array:
+    """Whether fewer than k classes score above class ``ids``. Ids out of range and scores that are not finite are never
+    among the top."""
+    inside = (ids >= 0) & (ids < y_pred.shape[-1])
+    score = np.take_along_axis(y_pred, np.where(inside, ids, 0).astype(np.int64)[..., None], -1)
+    return np.asarray(inside & np.isfinite(score[..., 0]) & ((y_pred > score).sum(axis=-1) < k))
+
+
+class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
+    """How often the class id is among the k largest predictions.
+
+    Args:
+        k: how many predictions count.
+        name, dtype: see :class:`Metric`.
+        from_sorted_ids: y_pred (B, n) or (B, T, n) are class ids, the most likely first, instead of scores.
+
+    >>> SparseTopKCategoricalAccuracy(k=2)([2, 0], [[0.1, 0.6, 0.3], [0.01, 0.95, 0.04]])
+    0.5
+    """
+
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: DTypeLike | None = None,
+        from_sorted_ids: bool = False,
+    ) -> None:
+        super().__init__(name, dtype)
+        self.k, self.from_sorted_ids = at_least("k", k, 1), boolean("from_sorted_ids", from_sorted_ids)
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        if self.from_sorted_ids:
+            return np.asarray(
+                (y_pred[..., : self.k] == whole_ids(y_true, y_pred.shape[:-1], mask)[..., None]).any(axis=-1)
+            )
+        return _among_top(whole_ids(y_true, y_pred.shape[:-1], mask), y_pred, self.k)
+
+    def update_correct(self, correct: Any, weights: Any = None) -> None:
+        """Takes in whether each target (S) was among the k largest."""
+        self.update_values(correct, weights)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"k": self.k, "from_sorted_ids": self.from_sorted_ids}
+
+
+class TopKCategoricalAccuracy(CategoricalAccuracy):
+    """How often the class of the (one-hot) target is among the k largest predictions.
+
+    >>> TopKCategoricalAccuracy(k=2)([[0, 0, 1]], [[0.1, 0.6, 0.3]])
+    1.0
+    """
+
+    def __init__(
+        self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: DTypeLike | None = None
+    ) -> None:
+        super().__init__(name, dtype)
+        self.k = at_least("k", k, 1)
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        return _among_top(_largest(y_true, y_pred), y_pred, self.k)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"k": self.k}
+
+
+class AccuracyByShape(Average):
+    """Accuracy in the form that fits the first batch: sparse, binary or categorical, as Keras chooses."""
+
+    direction = "up"
+
+    def __init__(self, name: str | None = "accuracy", dtype: DTypeLike | None = None) -> None:
+        super().__init__(name, dtype)
+        self._form: PairMean | None = None
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        if self._form is None:
+            t, x = as_array(y_true).shape, as_array(y_pred).shape
+            if len(x) < 2 or x[-1] == 1:
+                self._form = BinaryAccuracy(dtype=self.dtype)
+            else:
+                sparse = len(t) < len(x) or t[-1] == 1
+                self._form = (SparseCategoricalAccuracy if sparse else CategoricalAccuracy)(dtype=self.dtype)
+        self._form.update_state(y_true, y_pred, sample_weight, mask)
+        self.total, self.count = self._form.total, self._form.count
+
+    def reset_state(self) -> None:
+        super().reset_state()
+        if self._form is not None:
+            self._form.reset_state()

@@ -1,0 +1,173 @@
+"""What a metric is: sums over batches with sample weights and masks, the mean of single values.
+
+S: shape of the single values, (B,) or (B, T). Sums are kept in float64.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .._validation import as_dtype
+from ..autograd.tensor import Tensor, as_array
+from ..losses import expand_to, mask_of, same_rank
+from ..typing import Array
+
+
+class Metric:
+    """A number gathered over batches.
+
+    Args:
+        dtype: "float32" or "float64": predictions are cast to it before they are compared, and the result is rounded to
+            it; by default predictions keep their type, and the result is a Python float.
+        name: name in logs; by default the class's name in small letters.
+
+    A subclass defines ``update_state``, ``result`` and ``reset_state``. ``direction`` says whether "up" or "down" is
+    better, for callbacks with ``mode="auto"``.
+    """
+
+    direction: str | None = None
+    # The type of its own, if it has one.
+    dtype: str | None = None
+
+    def __init__(self, dtype: DTypeLike | None = None, name: str | None = None) -> None:
+        self.dtype = None if dtype is None else as_dtype("dtype", dtype).name
+        self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        """Takes one batch in."""
+        raise TypeError(f"{type(self).__name__}: a metric must define update_state")
+
+    def result(self) -> float:
+        """The value over all batches since :meth:`reset_state`."""
+        raise TypeError(f"{type(self).__name__}: a metric must define result")
+
+    def reset_state(self) -> None:
+        """Forgets all batches."""
+        raise TypeError(f"{type(self).__name__}: a metric must define reset_state")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> float:
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same metric again; JSON-able."""
+        return {"name": self.name, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Metric:
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}={self.result():.6g}>"
+
+
+class Average(Metric):
+    """Weighted sum and sum of weights."""
+
+    def __init__(self, name: str | None = None, dtype: DTypeLike | None = None) -> None:
+        super().__init__(dtype, name)
+        self.total = self.count = 0.0
+
+    def reset_state(self) -> None:
+        self.total = self.count = 0.0
+
+    def result(self) -> float:
+        return self._rounded(self.total / self.count) if self.count else 0.0
+
+    def _rounded(self, value: float) -> float:
+        """``value`` as the metric's type can hold it."""
+        return value if self.dtype is None else float(np.dtype(self.dtype).type(value))
+
+    def _cast(self, values: Any) -> Array:
+        """``values`` as an array, of the metric's type if it has one."""
+        array = as_array(values)
+        return array if self.dtype is None else array.astype(self.dtype, copy=False)
+
+    def update_values(self, values: Any, sample_weight: Any = None, mask: Array | None = None) -> None:
+        """Takes single values (S) in, with weights and a mask of S or its leading axes."""
+        array = as_array(values)
+        if sample_weight is None and mask is None:
+            total, count = float(array.sum(dtype=np.float64)), float(array.size)
+        else:
+            weights = np.ones(array.shape) if mask is None else np.array(mask, np.float64)
+            if sample_weight is not None:
+                weights *= expand_to("sample_weight", sample_weight, array.shape)
+            # A step left out may hold anything, NaN too.
+            total = float(np.where(weights == 0, 0, array * weights).sum(dtype=np.float64))
+            count = float(weights.sum())
+        self.total, self.count = self.total + total, self.count + count
+
+
+class Mean(Average):
+    """The weighted mean of the values given.
+
+    >>> mean = Mean()
+    >>> mean.update_state([1.0, 3.0, 5.0, 7.0])
+    >>> mean.result()
+    4.0
+    """
+
+    def update_state(  # type: ignore[override]  # takes values, not targets and predictions
+        self, values: Any, sample_weight: Any = None
+    ) -> None:
+        self.update_values(self._cast(values), sample_weight)
+
+
+class PairMean(Average):
+    """The mean of single values computed from targets and predictions."""
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        raise TypeError(f"{type(self).__name__}: a metric must define _values")
+
+    def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
+        """S."""
+        return y_pred.shape if y_pred.ndim == 1 else y_pred.shape[:-1]
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        """Takes one batch in.
+
+        Args:
+            y_true, y_pred: targets and predictions; a ``mask`` or ``lengths`` on the tensor y_pred leave steps out.
+            sample_weight: S or its leading axes.
+            mask: S or its leading axes, bool; replaces that of y_pred.
+        """
+        x = self._cast(y_pred)
+        if not x.ndim:
+            raise ValueError("y_pred: expected at least one axis, got a single number")
+        kept = mask_of(y_pred, self._shape(y_true, x), mask) if mask is not None or isinstance(y_pred, Tensor) else None
+        self.update_values(self._values(y_true, x, kept), sample_weight, kept)
+
+
+class MeanMetricWrapper(PairMean):
+    """The mean of what a function ``f(y_true, y_pred, **arguments)`` returns.
+
+    Args:
+        fn: called with the targets and the predictions, arrays of one rank where they differ by a last axis of size 1;
+            returns single values, or one number for the batch.
+        name, dtype: see :class:`Metric`.
+        kwargs: passed on to ``fn``.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], name: str | None = None, dtype: DTypeLike | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(name or getattr(fn, "__name__", "metric"), dtype)
+        self._fn, self._kwargs = fn, kwargs
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        values = as_array(
+            self._fn(*same_rank(y_true, self._cast(y_pred)), **self._kwargs), name=f"metric {self.name!r}"
+        )
+        if not values.ndim and sample_weight is not None:
+            raise ValueError(
+                f"weighted_metrics: expected {self.name!r} to return a value to weight for each sample, got one number"
+            )
+        self.update_values(values, sample_weight, mask_of(y_pred, values.shape, mask) if values.ndim else None)
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(f"metric: the function {self.name!r} cannot be written to a file; use a Metric class")

@@ -1,0 +1,164 @@
+"""What operations are made of: tensors from anything, types and broadcasting, rows of a batch, ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._validation import refuse_masked
+from ..autograd.dtypes import floatx
+from ..autograd.tape import Backward, record
+from ..autograd.tensor import IndexedSlices, Tensor
+from ..typing import Array
+
+Axis = int | Sequence[int] | None
+
+
+def as_tensor(x: Any) -> Tensor:
+    """``x`` itself if it is a tensor, else a new one."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def float_tensor(x: Any) -> Tensor:
+    """As :func:`as_tensor`; integers and booleans become ``floatx``."""
+    t = as_tensor(x)
+    return t if t._array.dtype.kind == "f" else Tensor(t._array, floatx())
+
+
+def wrap(array: Any, inputs: Sequence[Any], backward: Backward) -> Tensor:
+    out = Tensor(array)
+    for one in inputs:
+        if not one._array.ndim:
+            backward = with_arrays(backward)
+            break
+    record((out,), inputs, backward)
+    return out
+
+
+def with_arrays(backward: Backward) -> Backward:
+    """NumPy's arithmetic on arrays without axes gives scalars; the tape wants arrays."""
+    return lambda *gs: [
+        one if one is None or isinstance(one, IndexedSlices) else np.asarray(one) for one in backward(*gs)
+    ]
+
+
+def fit(gradient: Array, x: Tensor) -> Array:
+    """The gradient of a broadcast ``x``: summed over the axes that were stretched, in the type of ``x``."""
+    shape, g = x.shape, gradient
+    if g.shape != shape:
+        if g.ndim > len(shape):
+            g = g.sum(axis=tuple(range(g.ndim - len(shape))))
+        stretched = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
+        if stretched:
+            g = g.sum(axis=stretched, keepdims=True)
+    return g if g.dtype == x.dtype else g.astype(x.dtype)
+
+
+def pair(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Two operands with types that agree."""
+    x, y = isinstance(a, Tensor), isinstance(b, Tensor)
+    s, t = as_tensor(a), as_tensor(b)
+    if s.dtype != t.dtype:
+        if t.dtype.kind != "f" and s.dtype.kind == "f" or x and not y and s.dtype.kind == "f":
+            t = Tensor(t._array, s.dtype)
+        elif s.dtype.kind != "f" and t.dtype.kind == "f" or y and not x and t.dtype.kind == "f":
+            s = Tensor(s._array, t.dtype)
+    return s, t
+
+
+# --- rows of a batch -------------------------------------------------------------------------------------------------
+
+
+def _is_time_major(array: Array) -> bool:
+    return array.ndim == 3 and not array.flags.c_contiguous and array.transpose(1, 0, 2).flags.c_contiguous
+
+
+def rows(array: Array) -> tuple[Array, Callable[[Array], Array]]:
+    """All steps of a batch as the rows of a matrix, without a copy where memory allows.
+
+    Args:
+        array: (..., K), for instance (B, T, K) in C order or as a time-major view.
+
+    Returns:
+        The C-contiguous matrix (R, K), whose rows follow memory (a time-major view gives row t * B + b), and a function
+        that gives a matrix (R, N) the shape (..., N) again.
+
+    Raises:
+        ValueError: for an array without axes or with one axis.
+
+    >>> x = np.zeros((5, 3, 2)).transpose(1, 0, 2)
+    >>> flat, restore = rows(x)
+    >>> flat.shape, np.shares_memory(flat, x), restore(flat).shape
+    ((15, 2), True, (3, 5, 2))
+    """
+    if array.ndim < 2:
+        raise ValueError(f"array: expected at least 2 axes, got shape {array.shape}")
+    if array.ndim == 2:
+        return np.ascontiguousarray(array), _same
+    if _is_time_major(array):
+        b, t, k = array.shape
+        return array.transpose(1, 0, 2).reshape(t * b, k), lambda m: m.reshape(t, b, m.shape[1]).transpose(1, 0, 2)
+    lead = array.shape[:-1]
+    return np.ascontiguousarray(array).reshape(-1, array.shape[-1]), lambda m: m.reshape(*lead, m.shape[1])
+
+
+def rows_like(values: Array, array: Array) -> Array:
+    """``values`` (targets, weights, gradients) flattened in the row order of ``rows(array)``.
+
+    Args:
+        values: (...) or (..., N) with the leading axes of ``array``.
+        array: (..., K), what :func:`rows` was given.
+
+    Returns:
+        (R,) or C-contiguous (R, N).
+
+    >>> x = np.zeros((2, 2, 1)).transpose(1, 0, 2)
+    >>> rows_like(np.array([[0, 1], [2, 3]]), x)
+    array([0, 2, 1, 3])
+    """
+    lead = array.shape[:-1]
+    if values.shape[: len(lead)] != lead or values.ndim > len(lead) + 1:
+        raise ValueError(f"values: expected leading axes {lead}, got shape {values.shape}")
+    if _is_time_major(array):
+        values = values.swapaxes(0, 1)
+    return np.ascontiguousarray(values).reshape((-1, *values.shape[len(lead) :]))
+
+
+def _same(matrix: Array) -> Array:
+    return matrix
+
+
+# --- ids -------------------------------------------------------------------------------------------------------------
+
+
+def as_ids(value: Any, name: str, bound: int) -> Array:
+    """Whole numbers 0...bound-1 as an int64 (or the given int32) array; floats must be integral.
+
+    Raises:
+        ValueError: naming ``name`` for NaN, fractions and numbers out of range.
+        TypeError: for what is no number.
+    """
+    # Not as_array: float32 holds no large ids.
+    refuse_masked(name, value)
+    try:
+        ids = value._array if isinstance(value, Tensor) else np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
+    if ids.dtype != np.int64 and ids.dtype != np.int32:
+        if ids.dtype.kind == "f" or not ids.size:
+            if not np.isfinite(ids).all() or (ids != np.floor(ids)).any():
+                bad = ids[~np.isfinite(ids) | (ids != np.floor(ids))].flat[0]
+                raise ValueError(f"{name}: expected whole numbers 0...{bound - 1}, got {bad}")
+        elif ids.dtype.kind not in "iu":
+            raise TypeError(f"{name}: expected whole numbers 0...{bound - 1}, got type {ids.dtype}")
+        outside = (ids < 0) | (ids >= bound)
+        if outside.any():
+            raise ValueError(f"{name}: expected whole numbers 0...{bound - 1}, got {ids[outside].flat[0]}")
+        return ids.astype(np.int64)
+    if ids.size and (ids.min() < 0 or ids.max() >= bound):
+        raise ValueError(
+            f"{name}: expected whole numbers 0...{bound - 1}, got {ids[(ids < 0) | (ids >= bound)].flat[0]}"
+        )
+    return ids

@@ -1,0 +1,202 @@
+"""What losses and metrics share: reductions, weights and masks, checked targets.
+
+S: shape of the single losses, which is that of y_pred without its last axis: (B,) or (B, T).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..autograd.dtypes import float_dtype
+from ..autograd.tensor import Tensor, as_array
+from ..typing import Array
+
+REDUCTIONS = ("mean", "sum", "batch_mean", "none")
+
+
+# --- weights and masks ------------------------------------------------------------------------------------------------
+
+
+def standard_reduction(reduction: str | None) -> str:
+    """The canonical name of a ``reduction=`` argument.
+
+    >>> standard_reduction("sum_over_batch_size")
+    'mean'
+    """
+    name = {None: "none", "sum_over_batch_size": "mean"}.get(reduction, reduction)
+    if name not in REDUCTIONS:
+        raise ValueError(f"reduction: expected one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
+    return name
+
+
+def expand_to(name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """``value`` as an array that broadcasts to ``shape``: leading axes, all axes, or all axes and one of size 1."""
+    array = as_array(value)
+    if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
+        array = array[..., 0]
+    found = array.shape
+    if array.ndim < len(shape):
+        array = array.reshape(found + (1,) * (len(shape) - array.ndim))
+    if array.ndim != len(shape) or any(a not in (1, b) for a, b in zip(array.shape, shape, strict=True)):
+        raise ValueError(f"{name}: expected shape {shape} or its leading axes, got {found}")
+    return array
+
+
+def mask_of(y_pred: Any, shape: tuple[int, ...], mask: Any = None) -> Array | None:
+    """The mask of a loss or metric whose single values have ``shape``: bool of that shape, or None.
+
+    ``mask`` wins over what rides along with the tensor ``y_pred`` (its ``mask``, or the steps within its ``lengths``).
+    """
+    if mask is None and isinstance(y_pred, Tensor):
+        mask = y_pred.mask
+        if mask is None and y_pred.lengths is not None:
+            if len(shape) < 2:
+                raise ValueError(f"lengths: expected y_pred with a time axis, got single losses of shape {shape}")
+            mask = np.arange(shape[1]) < np.asarray(y_pred.lengths)[:, None]
+    if mask is None:
+        return None
+    return np.broadcast_to(expand_to("mask", mask, shape).astype(bool, copy=False), shape)
+
+
+def step_weights(
+    reduction: str | None,
+    shape: tuple[int, ...],
+    sample_weight: Any = None,
+    mask: Any = None,
+    dtype: DTypeLike | None = None,
+) -> Array:
+    """The weight of each single loss in the scalar loss: ``loss = sum(weights * single losses)``.
+
+    Args:
+        reduction: "mean" divides by the number of single losses, with a mask by the number of valid ones; "batch_mean"
+            by the batch size; "sum" and "none" by nothing.
+        shape: S, the shape of the single losses.
+        sample_weight: S or its leading axes.
+        mask: S or its leading axes, bool; False leaves a single loss out.
+        dtype: type of the result; ``floatx`` by default.
+
+    Returns:
+        (S) float array, C-contiguous. A mask without any valid step gives zeros.
+
+    >>> step_weights("mean", (2, 2), mask=[[True, True], [True, False]], dtype="float64").round(3)
+    array([[0.333, 0.333],
+           [0.333, 0.   ]])
+    """
+    reduction = standard_reduction(reduction)
+    kept = None if mask is None else np.broadcast_to(expand_to("mask", mask, shape).astype(bool, copy=False), shape)
+    divisor = 1
+    if reduction == "mean":
+        divisor = int(np.prod(shape)) if kept is None else int(np.count_nonzero(kept))
+    elif reduction == "batch_mean" and shape:
+        divisor = shape[0]
+    weights = np.full(shape, 1.0 / max(divisor, 1), float_dtype(dtype))
+    if sample_weight is not None:
+        weights *= expand_to("sample_weight", sample_weight, shape)
+    if kept is not None:
+        weights[~kept] = 0
+    return weights
+
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+
+def ids_of(y_true: Any, shape: tuple[int, ...]) -> Array:
+    """Class ids of that shape, from ids that may have a last axis of size 1."""
+    ids = as_array(y_true)
+    if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
+        ids = ids[..., 0]
+    if ids.shape != shape:
+        hint = "; one-hot targets need categorical_crossentropy" if ids.shape[:-1] == shape else ""
+        raise ValueError(f"y_true: expected class ids of shape {shape}, got shape {ids.shape}{hint}")
+    return ids
+
+
+def whole_ids(y_true: Any, shape: tuple[int, ...], mask: Array | None = None) -> Array:
+    """Class ids of that shape that are whole numbers; those where ``mask`` is False are not looked at.
+
+    Raises:
+        ValueError: for fractions and NaN.
+    """
+    ids = ids_of(y_true, shape)
+    if ids.dtype.kind == "f":
+        whole = np.isfinite(ids) & (ids == np.floor(ids))
+        if mask is not None:
+            whole |= ~mask
+        if not whole.all():
+            raise ValueError(f"y_true: expected whole numbers as class ids, got {ids[~whole].flat[0]}")
+    return ids
+
+
+def class_ids(y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | None = None) -> Array:
+    """Checked class ids of ``shape``, int32.
+
+    Args:
+        y_true: ids 0...classes-1 of ``shape`` or ``shape + (1,)``; floats must be whole numbers.
+        mask: bool of ``shape``; where it is False any id is allowed and becomes 0.
+
+    Raises:
+        ValueError: for another shape, for fractions and NaN, and for ids out of range.
+
+    >>> class_ids([[2.0], [0.0]], 3, (2,))
+    array([2, 0], dtype=int32)
+    """
+    ids = whole_ids(y_true, shape, mask)
+    if mask is not None:
+        ids = np.where(mask, ids, 0)
+    if ids.size:
+        low, high = ids.min(), ids.max()
+        if low < 0 or high >= classes:
+            bad = low if low < 0 else high
+            raise ValueError(f"y_true: expected class ids 0...{classes - 1}, got {int(bad)}")
+    return ids.astype(np.int32, copy=False)
+
+
+def same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Targets and predictions as functions of the user get them, which would broadcast (B,) and (B, 1) to a table.
+
+    Args:
+        y_true: targets; a last axis of size 1 may be missing, or be too much. Booleans and integers whose arithmetic
+            would wrap around become numbers of the type of y_pred.
+        y_pred: the predictions, a Tensor or an array.
+
+    Returns:
+        Both with one rank where they differ by such an axis, otherwise as they are.
+
+    >>> [one.shape for one in same_rank(np.zeros(3), np.zeros((3, 1)))]
+    [(3, 1), (3, 1)]
+    """
+    t: Any = y_true if isinstance(y_true, Tensor) else as_array(y_true, name="y_true")
+    if t.dtype.kind in "bu" or (t.dtype.kind == "i" and t.dtype.itemsize < 4):
+        t = as_array(t).astype(y_pred.dtype)
+    if t.ndim == y_pred.ndim + 1 and t.shape[-1] == 1:
+        return (t, y_pred[:, None]) if y_pred.ndim == 1 else (t[..., 0], y_pred)
+    if y_pred.ndim == t.ndim + 1 and y_pred.shape[-1] == 1:
+        return (t[:, None], y_pred) if t.ndim == 1 else (t, y_pred[..., 0])
+    return t, y_pred
+
+
+def same_shape(y_true: Any, y_pred: Array) -> tuple[Array, Array]:
+    """Targets and predictions of one shape and type; a last axis of size 1 may be missing from either."""
+    t = as_array(y_true)
+    x = y_pred[:, None] if y_pred.ndim == 1 else y_pred
+    if t.ndim == x.ndim - 1 and x.shape[-1] == 1:
+        t = t[..., None]
+    elif t.ndim == x.ndim + 1 and t.shape[-1] == 1:
+        t = t[..., 0]
+    if t.shape != x.shape:
+        raise wrong_shape(as_array(y_true), y_pred)
+    return t.astype(x.dtype, copy=False), x
+
+
+def wrong_shape(t: Array, x: Array) -> ValueError:
+    ids = t.dtype.kind in "iu" and t.shape in (x.shape[:-1], (*x.shape[:-1], 1))
+    hint = "; class ids need sparse_categorical_crossentropy" if ids else ""
+    return ValueError(f"y_true: expected the shape of y_pred, {x.shape}, got {t.shape}{hint}")
+
+
+def float_array(value: Any) -> Array:
+    array = as_array(value, name="y_pred")
+    return array if array.dtype in (np.float32, np.float64) else array.astype(float_dtype(None))

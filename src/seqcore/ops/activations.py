@@ -1,0 +1,83 @@
+"""Activation functions and softmax, each with its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._validation import axes_of
+from ..autograd.tensor import Tensor
+from ..typing import Array
+from ._broadcast import Axis, as_tensor, float_tensor, rows, wrap
+
+
+def relu(x: Any) -> Tensor:
+    """max(x, 0)."""
+    a = as_tensor(x)
+    y = np.maximum(a._array, 0)
+    return wrap(y, (a,), lambda g: (g * (y > 0),))
+
+
+def tanh(x: Any) -> Tensor:
+    """Hyperbolic tangent."""
+    a = float_tensor(x)
+    y = np.tanh(a._array)
+    return wrap(y, (a,), lambda g: (g * (1 - y * y),))
+
+
+def sigmoid(x: Any) -> Tensor:
+    """1 / (1 + exp(-x)), without overflow."""
+    a = float_tensor(x)
+    e = np.exp(-np.abs(a._array))
+    y = np.where(a._array >= 0, 1, e) / (1 + e)
+    y = y.astype(a.dtype, copy=False)
+    return wrap(y, (a,), lambda g: (g * y * (1 - y),))
+
+
+def hard_sigmoid(x: Any) -> Tensor:
+    """x / 6 + 1/2, at least 0 and at most 1."""
+    a = float_tensor(x)
+    p = a._array
+    y = np.clip(p / 6 + a.dtype.type(0.5), 0, 1)
+    return wrap(y, (a,), lambda g: (g * ((p > -3) & (p < 3)) / 6,))
+
+
+def linear(x: Any) -> Tensor:
+    """x itself."""
+    return as_tensor(x)
+
+
+def softmax(x: Any, axis: Axis = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along one axis, over several together, or over all of them (None).
+
+    >>> softmax([0.0, 0.0]).numpy()
+    array([0.5, 0.5], dtype=float32)
+    """
+    a = float_tensor(x)
+    axes = axes_of(axis, a.ndim)
+    if a.ndim >= 2 and axes == (a.ndim - 1,) and a.size:
+        flat, restore = rows(a._array)
+        y = restore(_core.softmax(flat))
+    else:
+        e = np.exp(a._array - a._array.max(axes, keepdims=True, initial=-np.inf))
+        y = e / e.sum(axes, keepdims=True)
+    return wrap(y, (a,), lambda g: (softmax_backward(y, g, axes),))
+
+
+def softmax_backward(y: Array, dy: Array, axis: int | tuple[int, ...] = -1) -> Array:
+    """Gradient of the logits for probabilities ``y`` and their gradient: y * (dy - sum(dy * y))."""
+    dx = dy * y
+    total = dx.sum(axis, keepdims=True)
+    dx -= total * y
+    return dx
+
+
+def log_softmax(x: Any, axis: Axis = -1) -> Tensor:
+    """log(softmax(x)) along one axis, over several together, or over all of them (None)."""
+    a = float_tensor(x)
+    axes = axes_of(axis, a.ndim)
+    shifted = a._array - a._array.max(axes, keepdims=True, initial=-np.inf)
+    y = shifted - np.log(np.exp(shifted).sum(axes, keepdims=True))
+    return wrap(y, (a,), lambda g: (g - np.exp(y) * g.sum(axes, keepdims=True),))

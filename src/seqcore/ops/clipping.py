@@ -1,0 +1,158 @@
+"""Clipping: of values, with a gradient; of gradients by value, by norm and by the norm of all together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._validation import default_only, no_name, positive
+from ..autograd.dtypes import floatx
+from ..autograd.tensor import Gradient, IndexedSlices, Tensor, as_array
+from ..typing import Array
+from ._broadcast import as_tensor, fit, float_tensor, wrap
+
+
+def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
+    """x, at least ``x_min`` and at most ``x_max``; the gradient is 0 where x was changed."""
+    return _clip(as_tensor(x), _bound("x_min", x_min), _bound("x_max", x_max))
+
+
+def _clip(a: Tensor, low: Array, high: Array) -> Tensor:
+    if a.dtype.kind != "f" and "f" in (low.dtype.kind, high.dtype.kind):
+        # Integers between fractions, or infinite bounds, become floats, as in Keras.
+        a = float_tensor(a)
+    p = a._array
+    if p.dtype.kind == "f":
+        low, high = low.astype(p.dtype, copy=False), high.astype(p.dtype, copy=False)
+    inside = (p >= low) & (p <= high)
+    clipped = np.minimum(np.maximum(p, low), high).astype(p.dtype, copy=False)
+    return wrap(clipped, (a,), lambda g: (fit(np.where(inside, g, 0), a),))
+
+
+def _bound(name: str, value: Any) -> Array:
+    """A number or an array of numbers; infinite for no bound."""
+    bound = as_array(value, name=name)
+    if np.isnan(bound).any():
+        raise ValueError(f"{name}: expected numbers, got NaN")
+    return bound
+
+
+def clip_by_value(t: Any, clip_value_min: float, clip_value_max: float, name: None = None) -> Any:
+    """Each element at least ``clip_value_min`` and at most ``clip_value_max``.
+
+    Args:
+        t: a tensor or array; IndexedSlices stay such.
+        clip_value_min, clip_value_max: the bounds.
+        name: accepted as None alone, here and below.
+
+    >>> clip_by_value([-7.0, 0.5], -5, 5).numpy()
+    array([-5. ,  0.5], dtype=float32)
+    """
+    no_name(name)
+    low, high = _bound("clip_value_min", clip_value_min), _bound("clip_value_max", clip_value_max)
+    if isinstance(t, IndexedSlices):
+        t = t.unique()
+        values = np.clip(t.values, low.astype(t.dtype), high.astype(t.dtype))
+        return IndexedSlices(values, t.indices, t.shape, t.axis)
+    return _clip(as_tensor(t), low, high)
+
+
+def clip_by_norm(t: Any, clip_norm: float, axes: None = None, name: None = None) -> Any:
+    """t times min(1, clip_norm / norm(t)), with the Euclidean norm of all elements.
+
+    Args:
+        t: a tensor or array; IndexedSlices stay such.
+        clip_norm: positive number.
+        axes: accepted as None alone.
+    """
+    no_name(name)
+    default_only("axes", axes, None, "the norm is that of all elements")
+    clip_norm = positive("clip_norm", clip_norm)
+    if isinstance(t, IndexedSlices):
+        t = t.unique()
+        return IndexedSlices(t.values * t.dtype.type(_scale(_norm([t.values]), clip_norm)), t.indices, t.shape, t.axis)
+    a = float_tensor(t)
+    p = a._array
+    norm = _norm([p])
+    scale = a.dtype.type(_scale(norm, clip_norm))
+
+    def backward(g: Array) -> tuple[Gradient, ...]:
+        dx = g * scale
+        if norm > clip_norm:
+            dx -= p * a.dtype.type(clip_norm * float((p * g).sum()) / norm**3)
+        return (dx,)
+
+    return wrap(p * scale, (a,), backward)
+
+
+def global_norm(t_list: Iterable[Any], name: None = None) -> Tensor:
+    """Euclidean norm of all elements of several gradients together; None counts nothing. It has no gradient.
+
+    >>> float(global_norm([[3.0], None, [4.0]]))
+    5.0
+    """
+    no_name(name)
+    return Tensor(np.asarray(_norm([_values(one) for one in t_list if one is not None]), floatx()))
+
+
+def clip_by_global_norm(
+    t_list: Iterable[Any], clip_norm: float, use_norm: Any = None, name: None = None
+) -> tuple[list[Any], Tensor]:
+    """Gradients times clip_norm / max(norm of all together, clip_norm).
+
+    Args:
+        t_list: tensors, arrays, IndexedSlices and None.
+        clip_norm: positive number.
+        use_norm: the norm, if it is known already.
+
+    Returns:
+        The list in the same order, and the norm. A norm that is not finite makes every gradient NaN.
+
+    Source: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks, 2013.
+
+    >>> clipped, norm = clip_by_global_norm([np.array([6.0]), np.array([8.0])], 5.0)
+    >>> float(norm), [one.item() for one in clipped]
+    (10.0, [3.0, 4.0])
+    """
+    no_name(name)
+    clip_norm = positive("clip_norm", clip_norm)
+    items = [one.unique() if isinstance(one, IndexedSlices) else one for one in t_list]
+    norm = global_norm(items) if use_norm is None else as_tensor(use_norm)
+    scale = _scale(float(norm), clip_norm)
+    clipped: list[Any] = []
+    for one in items:
+        if one is None:
+            clipped.append(None)
+            continue
+        values = _values(one)
+        values = values * values.dtype.type(scale)
+        clipped.append(
+            IndexedSlices(values, one.indices, one.shape, one.axis)
+            if isinstance(one, IndexedSlices)
+            else Tensor(values)
+        )
+    return clipped, norm
+
+
+def _scale(norm: float, clip_norm: float) -> float:
+    return float(clip_norm) / max(norm, float(clip_norm)) if np.isfinite(norm) else float("nan")
+
+
+def _values(gradient: Any) -> Array:
+    """What a gradient holds, as floats; duplicate rows are summed."""
+    values = gradient.unique().values if isinstance(gradient, IndexedSlices) else as_array(gradient)
+    return values if values.dtype.kind == "f" else values.astype(floatx())
+
+
+def _norm(arrays: Sequence[Array]) -> float:
+    total = 0.0
+    # The core adds up float32 and float64; other floats, float16 say, are widened first.
+    known = [one if one.dtype in (np.float32, np.float64) else one.astype(np.float64) for one in arrays]
+    for dtype in (np.float32, np.float64):
+        same = [np.ascontiguousarray(one) for one in known if one.dtype == dtype and one.size]
+        if same:
+            total += _core.sum_squares(same)
+    return float(np.sqrt(total))

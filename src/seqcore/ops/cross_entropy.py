@@ -1,0 +1,115 @@
+"""The last product of a model, its softmax and the cross-entropy as one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..autograd.tape import gradient_home, is_recording, record, taken
+from ..autograd.tensor import Gradient, Tensor
+from ..typing import Array
+from ._broadcast import float_tensor, rows, rows_like
+
+
+def linear_softmax_cross_entropy(
+    x: Any,
+    kernel: Any,
+    bias: Any,
+    targets: Any,
+    sample_weight: Any = None,
+    mask: Any = None,
+    reduction: str = "mean",
+    *,
+    return_correct: bool = False,
+    out: Sequence[Array | None] | None = None,
+    mixed: bool = False,
+) -> Any:
+    """Cross-entropy of softmax(x · kernel + bias) with bounded memory: never all logits at once.
+
+    Args:
+        x: (..., K) float.
+        kernel: (K, V).
+        bias: (V,) or None.
+        targets: (...) integers 0...V-1.
+        sample_weight: weight of each sequence or each step.
+        mask: (...) bool, the steps that count; by default ``x.mask`` or ``x.lengths``.
+        reduction: "mean" (over the steps that count), "sum", "batch_mean" (summed over time, averaged over the batch)
+            or "none".
+        return_correct: also return whether the largest logit is the target, (...) bool.
+        out: arrays for the gradients of (kernel, bias), to be filled in the forward call (a model's gradient arena).
+        mixed: products of bfloat16 pairs; needs float32 and a processor with AVX-512 BF16.
+
+    Returns:
+        The scalar loss as a Tensor, or (...) losses for "none"; with ``return_correct`` the pair (loss, correct).
+
+    Raises:
+        ValueError: for shapes that do not fit and targets out of range.
+
+    >>> loss = linear_softmax_cross_entropy(np.zeros((2, 3)), np.zeros((3, 4)), None, [0, 1])
+    >>> f"{loss:.4f}"
+    '1.3863'
+    """
+    from .. import losses as _losses
+
+    t = float_tensor(x)
+    k = kernel if isinstance(kernel, Tensor) else Tensor(kernel, t.dtype)
+    b = bias if bias is None or isinstance(bias, Tensor) else Tensor(bias, t.dtype)
+    if t.ndim < 2 or k.ndim != 2 or t.shape[-1] != k.shape[0]:
+        raise ValueError(
+            f"kernel: expected shape ({t.shape[-1] if t.ndim else 'K'}, V) for x of shape {t.shape}, got {k.shape}"
+        )
+    lead = t.shape[:-1]
+    mask = _losses.mask_of(t, lead, mask)
+    by_row = _losses.standard_reduction(reduction) == "none"
+    weights = _losses.step_weights(reduction, lead, sample_weight, mask, t.dtype)
+    try:
+        ids = _losses.class_ids(targets, k.shape[1], lead, mask)
+    except ValueError as error:
+        raise ValueError(str(error).replace("y_true", "targets", 1)) from None
+    flat, restore = rows(t._array)
+    flat_weights = rows_like(weights, t._array)
+    flat_ids = rows_like(ids, t._array).astype(np.int32, copy=False)
+    inputs = (t, k, b)
+    recording = is_recording(inputs)
+    need_dx = recording and is_recording((t,))
+    core = (flat, k._array, None if b is None else b._array, flat_ids)
+    fused = recording and not by_row
+    per_row, correct, *gradients = _core.linear_softmax(
+        *core, flat_weights, gradients=fused, need_dx=need_dx, out=out if fused else None, mixed=mixed
+    )
+    # Given away by the first backward pass; the later ones of a persistent tape compute them again.
+    fresh = [gradients]
+    # A weight of 0 leaves a step out even where its loss is not finite.
+    weighted = np.where(flat_weights == 0, 0, per_row * flat_weights)
+    value: Any = restore(weighted[:, None])[..., 0] if by_row else t.dtype.type(weighted.sum(dtype=np.float64))
+
+    def backward_scalar(g: Array) -> tuple[Gradient, ...]:
+        dx, dkernel, dbias = taken(fresh) or _core.linear_softmax(*core, flat_weights, need_dx=need_dx, mixed=mixed)[2:]
+        return (
+            None if dx is None else _scaled(restore(dx), g, None),
+            _scaled(dkernel, g, gradient_home(k)),
+            None if b is None else _scaled(dbias, g, gradient_home(b)),
+        )
+
+    def backward_rows(g: Array) -> tuple[Gradient, ...]:
+        each = rows_like(np.broadcast_to(g, lead), t._array) * flat_weights
+        _, _, dx, dkernel, dbias = _core.linear_softmax(*core, each, need_dx=need_dx, mixed=mixed)
+        return None if dx is None else restore(dx), dkernel, dbias
+
+    loss = Tensor(np.asarray(value))
+    record((loss,), inputs, backward_rows if by_row else backward_scalar)
+    if not return_correct:
+        return loss
+    return loss, Tensor(restore(correct[:, None])[..., 0])
+
+
+def _scaled(gradient: Array | None, factor: Array, home: Array | None) -> Array | None:
+    """gradient * factor without a needless copy."""
+    if gradient is None:
+        return None
+    if home is not None and home is not gradient:
+        return np.multiply(gradient, factor, out=home)
+    return gradient if factor == 1 else gradient * factor

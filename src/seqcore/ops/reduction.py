@@ -1,0 +1,78 @@
+"""Sums, means and maxima over axes, with their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._validation import axes_of, axis_of, boolean
+from ..autograd.tensor import Gradient, Tensor, as_array
+from ..typing import Array
+from ._broadcast import Axis, as_tensor, float_tensor, wrap
+
+# --- reductions ------------------------------------------------------------------------------------------------------
+
+
+def _spread(gradient: Array, axes: tuple[int, ...], shape: tuple[int, ...], keepdims: bool) -> Array:
+    """The gradient of a sum over ``axes`` as a read-only view of ``shape``, the same for all that was summed."""
+    if gradient.size == 1 and len(axes) == len(shape):
+        # All of one number: np.broadcast_to takes longer than a whole small step can spare.
+        view: Array = np.ndarray(shape, gradient.dtype, np.ascontiguousarray(gradient), 0, (0,) * len(shape))
+        view.flags.writeable = False
+        return view
+    return np.broadcast_to(gradient if keepdims else np.expand_dims(gradient, axes), shape)
+
+
+def reduce_sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Sum over ``axis`` (all axes by default).
+
+    >>> reduce_sum([[1.0, 2.0], [3.0, 4.0]], axis=0).numpy()
+    array([4., 6.], dtype=float32)
+    """
+    keepdims = boolean("keepdims", keepdims)
+    a = as_tensor(x)
+    shape = a._array.shape
+    axes = axes_of(axis, len(shape))
+    total = a._array.sum(axes, keepdims=keepdims)
+    return wrap(total, (a,), lambda g: (_spread(g, axes, shape, keepdims),))
+
+
+def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Mean over ``axis`` (all axes by default)."""
+    keepdims = boolean("keepdims", keepdims)
+    a = float_tensor(x)
+    shape = a._array.shape
+    axes = axes_of(axis, len(shape))
+    count = 1
+    for i in axes:
+        count *= shape[i]
+    if not count:
+        raise ValueError(f"x: expected at least one element to average, got shape {shape}")
+    mean = a._array.sum(axes, keepdims=keepdims) / count
+    return wrap(mean, (a,), lambda g: (_spread(np.asarray(g / count), axes, shape, keepdims),))
+
+
+def reduce_max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Maximum over ``axis`` (all axes by default); equal maxima share the gradient."""
+    keepdims = boolean("keepdims", keepdims)
+    a = as_tensor(x)
+    axes = axes_of(axis, a.ndim)
+    top = a._array.max(axis=axes, keepdims=True)
+
+    def backward(g: Array) -> tuple[Gradient, ...]:
+        chosen = (a._array == top).astype(a.dtype)
+        g = g if keepdims else np.expand_dims(g, axes)
+        return (g * chosen / chosen.sum(axis=axes, keepdims=True),)
+
+    return wrap(top if keepdims else top.squeeze(axes), (a,), backward)
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Index of the first maximum along ``axis`` (of the flattened tensor by default); no gradient."""
+    array = as_array(x)
+    if not array.size:
+        raise ValueError(f"x: expected at least one element, got shape {array.shape}")
+    return Tensor(
+        np.argmax(array, None if axis is None else axis_of(axis, array.ndim), keepdims=boolean("keepdims", keepdims))
+    )

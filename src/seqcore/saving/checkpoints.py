@@ -1,0 +1,150 @@
+"""Checkpoints: all that an exact resume needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import random
+from .._files import Path
+from .._validation import MALFORMED, as_path, one_line, short_repr
+from .safetensors import write_tensors
+
+if TYPE_CHECKING:
+    from ..models import Model
+from ..typing import Array
+from .format import _build_part, _for_file, _pack, _part, _unpack, _weights_of, format_tags, read_file
+from .models import _matched, _weights, named_weights
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def save_checkpoint(path: Path, model: Model, position: Mapping[str, Any] | None = None) -> None:
+    """Writes all that a training run needs to go on as if it had never stopped, bit by bit.
+
+    Args:
+        path: the file.
+        model: a built and compiled model.
+        position: where the run stands (epoch, batch, best loss, ...): numbers, texts, arrays, lists, dicts.
+
+    Held: the weights, the optimizer's slots and settings, the state of the global random generator, the layers' own
+    states (the counters of dropout, the carried states of stateful layers) and the position.
+    """
+    tensors = _weights(model)
+    optimizer = None
+    if model.optimizer is not None:
+        names = {id(variable): name for name, variable in named_weights(model).items()}
+        optimizer = {
+            "class": type(model.optimizer).__name__,
+            "variables": [names.get(id(variable)) for variable in model.optimizer.variables],
+            "state": _pack(model.optimizer.get_state(), "optimizer", tensors),
+        }
+    texts = format_tags(
+        "seqcore-checkpoint",
+        build=model._build_config(),
+        optimizer=optimizer,
+        layers=_pack(model.get_layer_state(), "layers", tensors),
+        random=_pack(random.get_state(), "random", tensors),
+        position=_pack(dict(position or {}), "position", tensors),
+    )
+    write_tensors(path, tensors, texts)
+
+
+def read_position(path: Path) -> dict[str, Any]:
+    """The position that :func:`save_checkpoint` was given; the model may be another or not yet made.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    return _position(os.fspath(path), *read_file(path, "seqcore-checkpoint"))
+
+
+def _position(place: str, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        position = _unpack(_part(metadata, "position"), tensors)
+    except MALFORMED as error:
+        raise ValueError(f"{place}: expected a position, got one that fails: {one_line(error)}") from error
+    if not isinstance(position, dict):
+        raise ValueError(f"{place}: expected a dict as position, got {short_repr(position)}")
+    return position
+
+
+def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
+    """Puts ``model`` and the random generator into the state of a checkpoint and returns its position.
+
+    Args:
+        path: a file that :func:`save_checkpoint` wrote.
+        model: the same architecture, compiled with the same kind of optimizer; it is built if need be.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it; the model is then unchanged.
+    """
+    from ..training.train_step import uninterrupted
+
+    place = as_path(path)
+    tensors, metadata = read_file(path, "seqcore-checkpoint")
+    position = _position(place, tensors, metadata)
+    optimizer = model.optimizer
+    with _for_file(place, tensors, metadata, f"the state of model {model.name!r}"), model._build_undone():
+        saved = _part(metadata, "optimizer")
+        if saved is not None:
+            if not isinstance(saved, dict) or saved.keys() != {"class", "variables", "state"}:
+                raise ValueError(f"optimizer: expected its class, variables and state, got {short_repr(saved)}")
+            have = type(optimizer).__name__ if optimizer is not None else "a model that is not compiled"
+            if have != saved["class"]:
+                wanted = short_repr(saved["class"])[1:-1]
+                raise ValueError(f"{place}: expected a model compiled with {wanted}, got {have}")
+        if not model.built:
+            model._build_from_config(_build_part(metadata), _weights_of(tensors))
+        pairs = _matched(place, model, tensors)
+        generator, states = (_unpack(_part(metadata, name), tensors) for name in ("random", "layers"))
+        slots = None if saved is None else _unpack(saved["state"], tensors)
+        before = model.get_layer_state()
+        with uninterrupted():
+            random.set_state(generator)
+            model.set_layer_state(states)
+            if saved is not None and optimizer is not None:
+                try:
+                    with optimizer.build_undone():
+                        model._prepare_training()
+                        optimizer.set_state(_in_order(slots, saved["variables"], model))
+                except BaseException:
+                    model.set_layer_state(before)
+                    raise
+            # Cannot fail: all shapes and types have been compared.
+            for variable, values in pairs:
+                variable.assign(values)
+    return position
+
+
+def _in_order(slots: Any, names: Any, model: Model) -> dict[str, Any]:
+    """The optimizer's state, saved for variables in the order of ``names``, in the order in which it knows them now."""
+    optimizer = model.optimizer
+    assert optimizer is not None
+    variables = named_weights(model)
+    if not isinstance(slots, dict):
+        raise ValueError(f"state: expected the slots of an optimizer, got {short_repr(slots)}")
+    if not isinstance(names, list) or not all(name is None or name in variables for name in names):
+        raise ValueError(f"variables: expected names of weights, got {short_repr(names)}")
+    optimizer.build([variables[name] for name in names if name is not None])
+    now = {id(variable): number for number, variable in enumerate(optimizer.variables)}
+    ordered: dict[str, Any] = {}
+    for key, value in slots.items():
+        number, slash, slot = key.partition("/")
+        if not slash:
+            ordered[key] = value
+            continue
+        if not number.isdecimal() or int(number) >= len(names):
+            raise ValueError(f"state: expected slots of {len(names)} variables, got {short_repr(key)}")
+        name = names[int(number)]
+        if name is not None:
+            ordered[f"{now[id(variables[name])]}/{slot}"] = value
+    # What the optimizer had not seen when it was saved begins anew.
+    for name, variable in variables.items():
+        if name not in names and id(variable) in now:
+            for slot, start in optimizer._slot_values().items():
+                ordered[f"{now[id(variable)]}/{slot}"] = np.full(variable.shape, start, variable.dtype)
+    return ordered

@@ -1,0 +1,193 @@
+"""Files of models and of their weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._files import Path
+from .._validation import as_path, boolean, default_only, short_repr
+from ..autograd.tensor import Variable
+from .safetensors import write_tensors
+
+if TYPE_CHECKING:
+    from ..layers.base import Layer
+    from ..models import Model
+from ..typing import Array
+from .format import _build_part, _for_file, _pack, _part, _unpack, _weights_of, format_tags, read_file
+
+# ---------------------------------------------------------------- weights
+
+
+def named_layers(model: Layer) -> list[tuple[str, Layer]]:
+    """A model and all layers inside it, each once, with the path that leads to it, the same for every instance."""
+    named: list[tuple[str, Layer]] = []
+    seen: set[int] = set()
+
+    def walk(layer: Layer, path: str) -> None:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        named.append((path, layer))
+        for part, inner in layer._named_sublayers():
+            walk(inner, f"{path}.{part}".lstrip("._"))
+
+    walk(model, "")
+    return named
+
+
+def named_weights(model: Layer) -> dict[str, Variable]:
+    """All weights of a model under the path that leads to them, the same for every instance of an architecture.
+
+    >>> from seqcore import Sequential, layers
+    >>> model = Sequential([layers.Input((4,)), layers.Dense(2)])
+    >>> {name: weight.shape for name, weight in named_weights(model).items()}
+    {'layers.0/kernel': (4, 2), 'layers.0/bias': (2,)}
+    """
+    found: dict[str, Variable] = {}
+    seen: set[int] = set()
+    for path, layer in named_layers(model):
+        for variable in layer._own_weights():
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            stem = name = f"{path}/{variable.name.rsplit('/', 1)[-1]}".lstrip("/")
+            count = 1
+            while name in found:
+                name, count = f"{stem}_{count}", count + 1
+            found[name] = variable
+    return found
+
+
+def _matched(place: str, model: Model, tensors: Mapping[str, Array]) -> list[tuple[Variable, Array]]:
+    """Pairs of a variable and its new values, all checked."""
+    if not model.built:
+        raise ValueError(
+            f"model: expected {model.name!r} to be built before its weights are loaded; call it or build it"
+        )
+    arrays = _weights_of(tensors)
+    variables = named_weights(model)
+    for name in variables:
+        if name not in arrays:
+            raise ValueError(f"{place}: expected weights {name!r} of model {model.name!r}, got a file without them")
+    for name in arrays:
+        if name not in variables:
+            raise ValueError(f"{place}: expected the weights of model {model.name!r} alone, got {short_repr(name)} too")
+    for name, variable in variables.items():
+        got = arrays[name]
+        if got.shape != variable.shape or got.dtype != variable.dtype:
+            raise ValueError(
+                f"{place}: expected {variable.dtype.name} of shape {variable.shape} for {name!r}, "
+                f"got {got.dtype.name} of shape {got.shape}"
+            )
+    return [(variable, arrays[name]) for name, variable in variables.items()]
+
+
+def _weights(model: Model) -> dict[str, Array]:
+    if not model.built:
+        raise ValueError(f"model: expected {model.name!r} to be built before it is saved; call it or build it")
+    return {f"weights/{name}": variable._array for name, variable in named_weights(model).items()}
+
+
+def save_weights(model: Model, path: Path) -> None:
+    """Writes the weights alone. Raises ValueError for a model that is not built, OSError for a full disk."""
+    write_tensors(path, _weights(model), format_tags("seqcore-weights"))
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Reads the weights of a file of weights, a model or a checkpoint into ``model`` (built, same architecture).
+
+    Raises:
+        ValueError: naming the file and what is wrong with it; the model is then unchanged.
+    """
+    from ..training.train_step import uninterrupted
+
+    tensors, _ = read_file(path, "seqcore-weights", "seqcore-model", "seqcore-checkpoint")
+    pairs = _matched(os.fspath(path), model, tensors)
+    with uninterrupted():
+        for variable, values in pairs:
+            variable.assign(values)
+
+
+# ---------------------------------------------------------------- whole models
+
+
+def save_model(
+    model: Model, path: Path, extra: Mapping[str, Any] | None = None, include_optimizer: bool = True
+) -> None:
+    """Writes one file with the architecture, the weights, how the model was compiled, and ``extra``.
+
+    Args:
+        model: a built model; a subclassed one must be registered (``models.register``) and have ``get_config``.
+        path: the file.
+        extra: what belongs to the model: a vocabulary, preprocessing; numbers, texts, arrays, lists and dicts of
+            them. :func:`load_model` gives it back as ``model.extra``.
+        include_optimizer: write how the model was compiled; without it the model comes back not compiled.
+
+    >>> import tempfile, os
+    >>> from seqcore import Sequential, layers
+    >>> model = Sequential([layers.Input((4,)), layers.Dense(2)])
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+    >>> save_model(model, path, {"words": ["the", "cat"]})
+    >>> load_model(path).extra
+    {'words': ['the', 'cat']}
+    """
+    from ..layers.registry import serialize
+
+    compiled = model.get_compile_config() if boolean("include_optimizer", include_optimizer) else None
+    tensors = _weights(model)
+    texts = format_tags(
+        "seqcore-model",
+        architecture=_pack(serialize(model), "architecture", tensors),
+        build=model._build_config(),
+        compiled=_pack(compiled, "compiled", tensors),
+        extra=_pack(dict(extra or {}), "extra", tensors),
+    )
+    write_tensors(path, tensors, texts)
+
+
+def load_model(
+    filepath: Path,
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> Model:
+    """Reads a model that :func:`save_model` wrote, built, with its weights, and compiled as it was.
+
+    The optimizer starts with its settings and fresh slots; a checkpoint keeps the slots too.
+
+    Args:
+        filepath: the file.
+        custom_objects: classes by the names that the file has for them, beside those that are registered: layers,
+            models, optimizers, schedules, losses, metrics.
+        compile: compile the model as it was.
+        safe_mode: accepted as True alone: no file can run code.
+
+    Raises:
+        ValueError: naming the file, if it is truncated, of another format, or needs a class that is not registered.
+    """
+    from ..layers.registry import custom_classes, deserialize
+    from ..models import Model
+
+    compile = boolean("compile", compile)
+    default_only("safe_mode", safe_mode, True, "no file can run code")
+    if custom_objects is not None and not isinstance(custom_objects, Mapping):
+        raise TypeError(f"custom_objects: expected a dict of classes by name, got {short_repr(custom_objects)}")
+    place = as_path(filepath, "filepath")
+    tensors, metadata = read_file(filepath, "seqcore-model")
+    with _for_file(place, tensors, metadata, "the description of a model"), custom_classes(custom_objects):
+        model = deserialize(_unpack(_part(metadata, "architecture"), tensors))
+        if not isinstance(model, Model):
+            raise ValueError(f"expected a model, got {type(model).__name__}")
+        model._build_from_config(_build_part(metadata), _weights_of(tensors))
+        extra = _unpack(_part(metadata, "extra"), tensors)
+        if not isinstance(extra, dict):
+            raise ValueError(f"extra: expected a dict, got {short_repr(extra)}")
+        model.extra = extra
+        if compile:
+            model._compile_from_file(_unpack(_part(metadata, "compiled"), tensors), dict(custom_objects or {}))
+        pairs = _matched(place, model, tensors)
+    for variable, values in pairs:
+        variable.assign(values)
+    return model

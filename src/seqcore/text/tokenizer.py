@@ -1,0 +1,82 @@
+"""How a text becomes tokens and tokens become a text: words, or runs of characters such as bigrams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .._validation import at_least, boolean, short_repr
+from .vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Words parted by white space, or runs of ``characters`` characters that do not overlap.
+
+    Args:
+        characters: length of a run: 2 for bigrams, 1 for single characters; 0 for words.
+        lower: whether the text is put into lower case first.
+
+    >>> bigrams = Tokenizer(2, lower=True)
+    >>> bigrams.split("Once upon")
+    [' o', 'nc', 'e ', 'up', 'on']
+    >>> bigrams.join(["on", "ce", " u"])
+    'once u'
+    >>> Tokenizer().join(Tokenizer().split("the  cat"))
+    'the cat'
+    """
+
+    characters: int = 0
+    lower: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "characters", at_least("characters", self.characters, 0))
+        object.__setattr__(self, "lower", boolean("lower", self.lower))
+
+    def split(self, text: str) -> list[str]:
+        """The tokens of a text; spaces are put in front of one that is no whole number of runs long."""
+        if not isinstance(text, str):
+            raise TypeError(f"text: expected a string, got {short_repr(text)}")
+        text = text.lower() if self.lower else text
+        if not self.characters:
+            return text.split()
+        size = self.characters
+        text = " " * (-len(text) % size) + text
+        known: dict[str, str] = {}  # equal runs are one string: a text is mostly runs that came before
+        return [known.setdefault(run, run) for run in (text[i : i + size] for i in range(0, len(text), size))]
+
+    def join(self, tokens: Iterable[str]) -> str:
+        """The text of tokens."""
+        return ("" if self.characters else " ").join(tokens)
+
+    def known(self, text: str, vocabulary: Vocabulary, name: str = "prompt") -> list[str]:
+        """The tokens of a text that a model is to go on from or to judge.
+
+        Raises:
+            ValueError: runs of characters outside the vocabulary. Words outside are left to the vocabulary, which may
+                have a word for them.
+        """
+        tokens = self.split(text)
+        missing = [one for one in tokens if one not in vocabulary] if self.characters else []
+        if missing:
+            kind = "bigrams" if self.characters == 2 else f"runs of {self.characters} characters"
+            raise ValueError(f"{name}: expected {kind} that the model knows, got {', '.join(map(repr, missing[:5]))}")
+        return tokens
+
+    def to_dict(self) -> dict[str, Any]:
+        """What :meth:`from_dict` needs, as JSON can hold it."""
+        return {"characters": self.characters, "lower": self.lower}
+
+    @classmethod
+    def from_dict(cls, config: Any) -> Tokenizer:
+        """The tokenizer that :meth:`to_dict` described; None stands for words.
+
+        Raises:
+            ValueError: not such a description.
+        """
+        if config is None:
+            return cls()
+        if not isinstance(config, dict) or set(config) != {"characters", "lower"}:
+            raise ValueError(f"config: expected characters and lower, got {str(config)[:60]!r}")
+        return cls(config["characters"], config["lower"])

@@ -1,0 +1,295 @@
+"""Vocabulary: words and their ids."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._files import atomic_write
+from .._validation import at_least, integer, ordered, refuse_masked, short_repr
+from ..typing import Array
+from .files import PathLike, read_json, read_words
+
+Ids = NDArray[np.int32]
+
+
+_FORMAT = "seqcore vocabulary"
+
+
+class Vocabulary:
+    """A numbering of words: ``words[i]`` has the id i.
+
+    Args:
+        words: the words in the order of their ids; each once.
+        unknown: the word (one of ``words``) that stands for every word outside; None makes those an error.
+        counts: (size,) integers, how often each word was seen, if known.
+
+    Raises:
+        ValueError: no words, a word twice, ``unknown`` not among them, counts that do not fit.
+
+    >>> v = Vocabulary.from_tokens("the cat saw the dog".split())
+    >>> v.words
+    ('the', 'cat', 'dog', 'saw')
+    >>> v.encode("dog saw the").tolist()
+    [2, 3, 0]
+    >>> v.decode([1, 3])
+    ['cat', 'saw']
+    """
+
+    def __init__(self, words: Iterable[str], unknown: str | None = None, counts: Iterable[int] | None = None) -> None:
+        ordered("words", words)
+        self._words = tuple(words)
+        if not self._words:
+            raise ValueError("words: expected at least one word, got none")
+        self._ids: dict[str, int] = {}
+        for number, word in enumerate(self._words):
+            if not isinstance(word, str):
+                raise TypeError(f"words: expected strings, got {word!r} at position {number}")
+            if self._ids.setdefault(word, number) != number:
+                raise ValueError(f"words: expected each word once, got {word!r} at {self._ids[word]} and {number}")
+        if unknown is not None and unknown not in self._ids:
+            raise ValueError(f"unknown: expected one of the words, got {unknown!r}")
+        self._unknown = unknown
+        self._counts = None if counts is None else _word_counts(list(counts), len(self._words))
+
+    @classmethod
+    def from_tokens(
+        cls,
+        tokens: Iterable[str],
+        max_size: int | None = None,
+        min_count: int = 1,
+        specials: Sequence[str] = (),
+        unknown: str | None = None,
+        ties: str = "a to z",
+    ) -> Vocabulary:
+        """Numbers the words of a text, the most frequent first.
+
+        Args:
+            tokens: the text, word by word.
+            max_size: keeps at most this many words, specials included.
+            min_count: leaves out words seen fewer times.
+            specials: words that get the first ids whether they occur or not.
+            unknown: stands for words outside; put after the specials if the text does not have it.
+            ties: order of words of equal count, "a to z" or "z to a" (Keras's).
+
+        Raises:
+            ValueError: an empty text, or ``max_size`` too small for the specials.
+            TypeError: a token that is no string.
+        """
+        if isinstance(tokens, (str, bytes)):
+            raise TypeError("tokens: expected a sequence of words, got one string; use text.split()")
+        if ties not in ("a to z", "z to a"):
+            raise ValueError(f"ties: expected 'a to z' or 'z to a', got {short_repr(ties)}")
+        least = at_least("min_count", min_count, 0)
+        counts = Counter(tokens)
+        if not counts:
+            raise ValueError("tokens: expected at least one word, got none")
+        wrong = next((token for token in counts if not isinstance(token, str)), "")
+        if not isinstance(wrong, str):
+            raise TypeError(f"tokens: expected strings, got {short_repr(wrong)}")
+        first = list(dict.fromkeys(specials))
+        if unknown is not None and unknown not in counts and unknown not in first:
+            first.append(unknown)
+        room = len(counts) + len(first) if max_size is None else integer("max_size", max_size)
+        if room < max(1, len(first)):
+            raise ValueError(f"max_size: expected at least {max(1, len(first))}, got {max_size}")
+        reserved = set(first)
+        words = sorted((word for word in counts if word not in reserved), reverse=ties == "z to a")
+        frequent = sorted((word for word in words if counts[word] >= least), key=counts.__getitem__, reverse=True)
+        kept = frequent[: room - len(first)]
+        if unknown is not None and unknown not in reserved and unknown not in kept:
+            kept = [*kept[: max(0, room - len(first) - 1)], unknown]
+        return cls(first + kept, unknown, (counts[word] for word in first + kept))
+
+    @classmethod
+    def from_file(
+        cls, path: PathLike, end_of_line: str | None = None, *, max_bytes: int | None = None, **options: Any
+    ) -> Vocabulary:
+        """:meth:`from_tokens` of the words of a text file; for ``max_bytes`` see :func:`open_plain`."""
+        tokens = read_words(path, end_of_line, max_bytes=max_bytes)
+        if not tokens:
+            raise ValueError(f"path: expected a text with words, got the empty {str(path)!r}")
+        return cls.from_tokens(tokens, **options)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words in the order of their ids."""
+        return self._words
+
+    @property
+    def unknown(self) -> str | None:
+        """The word that stands for words outside, or None."""
+        return self._unknown
+
+    @property
+    def counts(self) -> NDArray[np.int64] | None:
+        """(size,) how often each word was seen, or None if not known."""
+        return self._counts
+
+    @property
+    def size(self) -> int:
+        """Number of words."""
+        return len(self._words)
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._words)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and (self._words, self._unknown) == (other._words, other._unknown)
+
+    def __hash__(self) -> int:
+        return hash((self._words, self._unknown))
+
+    def __repr__(self) -> str:
+        return f"<Vocabulary size={self.size} unknown={self._unknown!r}>"
+
+    def id(self, word: str) -> int:
+        """The id of one word, or that of ``unknown``.
+
+        Raises:
+            ValueError: the word is outside the vocabulary and no unknown word is set.
+        """
+        found = self._ids.get(word)
+        if found is not None:
+            return found
+        if self._unknown is None:
+            raise ValueError(f"word: expected one of the {self.size} words of the vocabulary, got {word!r}")
+        return self._ids[self._unknown]
+
+    def encode(self, tokens: str | Iterable[str]) -> Ids:
+        """Ids (N,) int32 of words; a string is split at white space.
+
+        Raises:
+            ValueError: a word outside the vocabulary where no unknown word is set.
+        """
+        listed = _tokens(tokens)
+        if self._unknown is not None:
+            other = repeat(self._ids[self._unknown])
+            return np.fromiter(map(self._ids.get, listed, other), np.int32, len(listed))
+        try:
+            return np.fromiter(map(self._ids.__getitem__, listed), np.int32, len(listed))
+        except KeyError:
+            return np.fromiter(map(self.id, listed), np.int32, len(listed))
+
+    def decode(self, ids: Any) -> list[str]:
+        """Words of ids, any array-like of integers with one axis.
+
+        Raises:
+            ValueError: an id outside 0 ... size - 1.
+        """
+        array = _integers("ids", ids)
+        if array.ndim != 1:
+            raise ValueError(f"ids: expected one axis, got shape {array.shape}")
+        _check_range("ids", array, self.size)
+        return [self._words[i] for i in array.tolist()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What :meth:`from_dict` needs, as JSON can hold it."""
+        counts = None if self._counts is None else self._counts.tolist()
+        return {"format": _FORMAT, "version": 1, "words": list(self._words), "unknown": self._unknown, "counts": counts}
+
+    @classmethod
+    def from_dict(cls, config: Any) -> Vocabulary:
+        """The vocabulary that :meth:`to_dict` described.
+
+        Raises:
+            ValueError: not such a description.
+        """
+        if not isinstance(config, dict) or config.get("format") != _FORMAT or config.get("version") != 1:
+            raise ValueError(f"config: expected a {_FORMAT} of version 1, got {str(config)[:60]!r}")
+        words, unknown, counts = config.get("words"), config.get("unknown"), config.get("counts")
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError("config: expected a list of strings as words")
+        if not (unknown is None or isinstance(unknown, str)):
+            raise ValueError(f"config: expected a string or null as unknown, got {unknown!r}")
+        if not (counts is None or (isinstance(counts, list) and all(type(n) is int for n in counts))):
+            raise ValueError("config: expected a list of integers or null as counts")
+        return cls(words, unknown, counts)
+
+    def save(self, path: PathLike) -> None:
+        """Writes a JSON file; a kill at any moment leaves the old file or the new one."""
+        atomic_write(path, [json.dumps(self.to_dict(), ensure_ascii=False).encode(), b"\n"])
+
+    @classmethod
+    def load(cls, path: PathLike) -> Vocabulary:
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            ValueError: the file is damaged or no vocabulary.
+            OSError: it cannot be read.
+        """
+        try:
+            return cls.from_dict(read_json(path))
+        except ValueError as error:
+            raise ValueError(f"path: expected a vocabulary file, got {str(path)!r} ({error})") from None
+
+
+def _word_counts(counts: list[int], words: int) -> NDArray[np.int64]:
+    array = np.asarray(counts)
+    if array.shape != (words,):
+        raise ValueError(f"counts: expected {words} integers, one per word, got {len(counts)}")
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"counts: expected integers 0...{np.iinfo(np.int64).max}, got {short_repr(counts)}")
+    return array.astype(np.int64)
+
+
+def _tokens(tokens: Any) -> list[Any]:
+    """Words in a list; a string is split at white space."""
+    if isinstance(tokens, str):
+        return tokens.split()
+    if isinstance(tokens, (bytes, dict)) or not isinstance(tokens, Iterable):
+        raise TypeError(f"tokens: expected a text or a sequence of words, got {short_repr(tokens)}")
+    return list(tokens)
+
+
+def check_ids(ids: Any, vocabulary_size: int | None = None) -> Ids:
+    """``ids`` as a contiguous (N,) int32 array, itself if it is one.
+
+    Raises:
+        TypeError: not integers.
+        ValueError: more than one axis, or an id outside 0 ... vocabulary_size - 1.
+    """
+    array = _integers("ids", ids)
+    if array.ndim != 1:
+        raise ValueError(f"ids: expected one axis, got shape {array.shape}")
+    _check_range("ids", array, 2**31 - 1 if vocabulary_size is None else vocabulary_size)
+    return np.ascontiguousarray(array, np.int32)
+
+
+def _integers(name: str, values: Any, whole: bool = False) -> Array:
+    """An array of integers; ``whole`` takes floats without fractions and booleans too."""
+    refuse_masked(name, values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name}: expected rows of one length, got ragged ones") from None
+    if whole and array.dtype.kind == "b":
+        return array.astype(np.int32)
+    if whole and array.dtype.kind == "f" and array.size:
+        wrong = ~(np.abs(array.astype(np.float64)) < 2.0**63) | (array != np.floor(array))
+        if wrong.any():
+            raise ValueError(f"{name}: expected whole numbers, got {array[wrong][0]}")
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        if array.size:
+            raise TypeError(f"{name}: expected integers, got {array.dtype}")
+        array = array.astype(np.int32)
+    return array
+
+
+def _check_range(name: str, array: Array, size: int) -> None:
+    if array.size and (int(array.min()) < 0 or int(array.max()) >= size):
+        outside = int(array.min()) if int(array.min()) < 0 else int(array.max())
+        raise ValueError(f"{name}: expected integers 0...{size - 1}, got {outside}")

@@ -1,0 +1,437 @@
+"""Batches for training and evaluation, cut from arrays or taken from the caller's iterable, with everything checked.
+
+B: batch, T: time steps, N: rows of the whole data.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import count
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import random
+from .._validation import NUMBERS, at_least, is_array, real
+from ..autograd.tensor import Tensor, Variable, as_array
+from ..layers.arguments import as_lengths
+from ..typing import Array
+
+
+class Batch(NamedTuple):
+    """One step's data. ``x``: a Tensor (lengths and mask on it) or a list of them; ``y``, ``weight``: array or None."""
+
+    x: Any
+    y: Any
+    weight: Array | None
+
+    @property
+    def size(self) -> int:
+        return int((self.x[0] if isinstance(self.x, list) else self.x).shape[0])
+
+
+def _rows(name: str, value: Any) -> Array | Tensor:
+    """``value`` as numbers with at least one axis."""
+    plain = (type(value) is np.ndarray and value.dtype.kind in NUMBERS) or isinstance(value, Tensor)
+    array = value if plain else as_array(value, name=name)
+    if array.ndim == 0:
+        raise ValueError(f"{name}: expected an array with a batch axis, got a single number")
+    return array
+
+
+def _are_arrays(values: Any) -> bool:
+    """Whether ``values`` is a list or tuple of arrays, each with a batch axis."""
+    if not isinstance(values, (list, tuple)) or not values:
+        return False
+    return all(is_array(item) and len(item.shape) for item in values)
+
+
+def as_inputs(value: Any) -> Any:
+    """Input of a model: one array or, for models with several inputs, a list of arrays."""
+    if _are_arrays(value):
+        return [_rows("x", item) for item in value]
+    if isinstance(value, dict):
+        raise TypeError("x: expected an array or a list of arrays, got a dict")
+    if hasattr(value, "toarray"):
+        raise TypeError(f"x: expected a dense array, got a {type(value).__name__}; pass x.toarray()")
+    return _rows("x", value)
+
+
+def _as_targets(name: str, value: Any, rows: int) -> Array | Tensor:
+    """Targets or weights with one row for each row of x; a list of one such array is that array."""
+    if isinstance(value, (list, tuple)) and len(value) == 1 and _are_arrays(value) and len(value[0]) == rows:
+        value = value[0]
+    if isinstance(value, dict):
+        raise TypeError(f"{name}: expected an array, got a dict; a model has one output here")
+    array = _rows(name, value)
+    if array.shape[0] != rows:
+        several = "; a model has one output here" if _are_arrays(value) else ""
+        raise ValueError(f"{name}: expected {rows} rows as in x, got shape {array.shape}{several}")
+    return array
+
+
+def _tensor(value: Any, lengths: Array | None = None, mask: Array | None = None) -> Tensor:
+    """A tensor of the caller's array; a tensor stays itself unless lengths are added."""
+    if isinstance(value, Tensor) and lengths is None and mask is None:
+        return value
+    tensor = Tensor(value)
+    tensor.lengths, tensor.mask = lengths, mask
+    return tensor
+
+
+def make_batch(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+    lengths: Any = None,
+    sparse: bool | None = None,
+) -> Batch:
+    """Checked data of one step as the caller gave them; ``sparse`` as in :func:`_class_weights`."""
+    inputs = as_inputs(x)
+    first = inputs[0] if isinstance(inputs, list) else inputs
+    rows = first.shape[0]
+    if rows == 0:
+        raise ValueError(f"x: expected at least one row, got shape {first.shape}")
+    target = None if y is None else _as_targets("y", y, rows)
+    weight = None if sample_weight is None else np.asarray(_as_targets("sample_weight", sample_weight, rows))
+    if weight is not None and not np.isfinite(weight).all():
+        raise ValueError(f"sample_weight: expected finite numbers, got {weight[~np.isfinite(weight)].flat[0]}")
+    if isinstance(inputs, list):
+        for one in inputs:
+            if one.shape[0] != rows:
+                raise ValueError(f"x: expected inputs with the same number of rows, got {rows} and {one.shape[0]}")
+    if class_weight is not None:
+        weight = _class_weights(class_weight, target, weight, sparse)
+    checked = None if lengths is None else as_lengths(lengths, first.shape)
+    if isinstance(inputs, list):
+        return Batch([_tensor(array, checked) for array in inputs], target, weight)
+    return Batch(_tensor(inputs, checked), target, weight)
+
+
+def plain(x: Any) -> Any:
+    """The array of an input that carries neither lengths nor a mask."""
+    if isinstance(x, list):
+        return [plain(one) for one in x]
+    return x._array if isinstance(x, Tensor) and x.mask is None and x.lengths is None else x
+
+
+def data_of(batch: Batch) -> Any:
+    """What a step gets of a batch: x, (x, y) or (x, y, sample_weight)."""
+    x = plain(batch.x)
+    if batch.y is None and batch.weight is None:
+        return (x,) if isinstance(x, list) else x
+    y = None if batch.y is None else np.asarray(batch.y)
+    return (x, y) if batch.weight is None else (x, y, batch.weight)
+
+
+def _class_weights(
+    class_weight: Mapping[int, float], y: Any, weight: Array | None, sparse: bool | None = None
+) -> Array:
+    """Sample weights times the weight of each target's class (1 for classes that are not named).
+
+    Args:
+        class_weight: class number -> weight.
+        y: class ids, also one per step, or one-hot targets.
+        weight: sample weights or None.
+        sparse: whether y holds ids (True) or one number per class (False); None: targets with several numbers along
+            their last axis are one-hot if they look so.
+    """
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"class_weight: expected a dict class -> weight, got {type(class_weight).__name__}")
+    if y is None:
+        raise ValueError("class_weight: expected targets y to weight, got none")
+    table: dict[int, float] = {}
+    for number, value in class_weight.items():
+        if not isinstance(number, (int, float, np.number)) or not number >= 0 or number % 1:
+            raise ValueError(f"class_weight: expected class numbers from 0, got {number!r}")
+        table[int(number)] = real("class_weight", value)
+    ids, places = np.unique(_classes(as_array(y), sparse), return_inverse=True)
+    weights = np.array([table.get(int(number), 1.0) for number in ids])[places]
+    if weight is None:
+        return weights
+    axes = max(weights.ndim, weight.ndim)
+    first, second = (array.reshape(array.shape + (1,) * (axes - array.ndim)) for array in (weights, weight))
+    try:
+        return np.asarray(first * second)
+    except ValueError:
+        raise ValueError(
+            f"sample_weight: expected shape {weights.shape}, as class_weight gives it for y, or its leading axes, got "
+            f"{weight.shape}"
+        ) from None
+
+
+def _classes(y: Array, sparse: bool | None) -> Array:
+    """Class number of each target; see :func:`_class_weights`."""
+    if y.ndim > 1 and y.shape[-1] == 1:
+        y = y[..., 0]
+    elif y.ndim > 1 and not sparse:
+        zeros_and_ones = ((y == 0) | (y == 1)).all() and (y.sum(axis=-1) == 1).all()
+        # Targets that are no whole numbers are probabilities of the classes.
+        if sparse is False or zeros_and_ones or (y.dtype.kind == "f" and (y % 1 != 0).any()):
+            return np.asarray(y.argmax(-1))
+    if y.dtype.kind == "f":
+        whole = np.isfinite(y) & (y == np.floor(y))
+        if not whole.all():
+            raise ValueError(f"y: expected class numbers that class_weight can name, got {y[~whole].flat[0]}")
+    return y
+
+
+class Source:
+    """Batches of one epoch after the other.
+
+    Args:
+        limit: batches per epoch; None means all there are.
+
+    With a limit an epoch goes on where the last one ended, as in Keras; where the data end within an epoch it is
+    shorter, with a warning, and the next one starts anew (an iterator cannot: it is then ``exhausted``).
+    """
+
+    # An iterator, which cannot start anew.
+    once = False
+    # Where an argument of the caller is at fault.
+    steps_name = "steps"
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._running: Iterator[Any] | None = None
+        self.exhausted = False
+        self.steps: int | None = limit
+
+    def _walk(self) -> Iterator[Any]:
+        """All data once, batch by batch."""
+        raise TypeError(f"{type(self).__name__}: a source must define _walk")
+
+    def _batch(self, item: Any) -> Batch:
+        """The checked batch of what :meth:`_walk` gives."""
+        raise TypeError(f"{type(self).__name__}: a source must define _batch")
+
+    def restart(self) -> None:
+        """Lets the next epoch start with the first batch, where the data can."""
+        if not self.once:
+            self._running = None
+
+    def _hook(self, name: str) -> None:
+        """Calls a hook of the caller's data, where it has one."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._hook("on_epoch_begin")
+        yield from map(self._batch, self._walk()) if self._limit is None else self._limited(self._limit)
+        self._hook("on_epoch_end")
+
+    def _limited(self, limit: int) -> Iterator[Batch]:
+        for done in range(limit):
+            fresh = self._running is None
+            if self._running is None:
+                self._running = self._walk()
+            item = next(self._running, _END)
+            if item is _END and not (done or fresh or self.once):
+                # The last epoch ended with the last batch.
+                self._running = self._walk()
+                item = next(self._running, _END)
+            if item is _END:
+                self.exhausted = self.once
+                self.restart()
+                warnings.warn(
+                    f"{self.steps_name}: expected {limit} batches per epoch, got {done} before the data ended",
+                    stacklevel=2,
+                )
+                return
+            yield self._batch(item)
+
+
+_END = object()
+
+
+class ArraySource(Source):
+    """Batches cut from arrays; a last smaller one where the rows do not divide.
+
+    Args:
+        x: (N, ...) array or Tensor (its ``lengths`` and ``mask`` are cut along), or a list of arrays.
+        y, sample_weight: (N, ...) arrays or None.
+        lengths: (N,) integers or None.
+        batch_size: rows of a batch.
+        shuffle: a new order each epoch, from the global generator.
+        stateful: the model carries states from batch to batch: rows must divide evenly and stay in order.
+        class_weight, sparse: see :func:`make_batch`.
+        steps: batches per epoch.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        lengths: Any = None,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        stateful: bool = False,
+        class_weight: Mapping[int, float] | None = None,
+        sparse: bool | None = None,
+        steps: int | None = None,
+    ) -> None:
+        super().__init__(steps)
+        self.batch_size = 32 if batch_size is None else at_least("batch_size", batch_size, 1)
+        whole = make_batch(x, y, sample_weight, class_weight, lengths, sparse)
+        self._several = isinstance(whole.x, list)
+        self._x: list[Tensor] = whole.x if self._several else [whole.x]
+        self._y, self._weight = whole.y, whole.weight
+        self.rows = whole.size
+        for one in self._x:
+            if isinstance(one, Variable):
+                raise TypeError("x: expected data, got a Variable")
+        if stateful and self.rows > self.batch_size and self.rows % self.batch_size:
+            raise ValueError(
+                f"batch_size: expected a divisor of the {self.rows} rows of x, since a stateful model keeps one state "
+                f"per row of a batch, got {self.batch_size}"
+            )
+        if self.steps is None:
+            self.steps = -(-self.rows // self.batch_size)
+        self._shuffle = shuffle and not stateful
+
+    def split(self, fraction: float) -> tuple[Any, Any]:
+        """Arguments of the first part and of the last ``fraction`` of the rows: ((x, y, weight), (x, y, weight))."""
+        border = int(self.rows * (1 - real("validation_split", fraction, 0.0, 1.0, open_high=True)))
+        if not 0 < border < self.rows:
+            raise ValueError(f"validation_split: expected rows on both sides, got {fraction!r} of {self.rows} rows")
+        return self._cut(slice(0, border)), self._cut(slice(border, None))
+
+    def _cut(self, rows: Any) -> Batch:
+        parts = []
+        for x in self._x:
+            part = Tensor(x._array[rows])
+            part.lengths = None if x.lengths is None else x.lengths[rows]
+            part.mask = None if x.mask is None else x.mask[rows]
+            parts.append(part)
+        y = None if self._y is None else as_array(self._y)[rows]
+        weight = None if self._weight is None else self._weight[rows]
+        return Batch(parts if self._several else parts[0], y, weight)
+
+    def _walk(self) -> Iterator[Any]:
+        order = random.generator().permutation(self.rows) if self._shuffle else None
+        for start in range(0, self.rows, self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            yield rows if order is None else order[rows]
+
+    def _batch(self, item: Any) -> Batch:
+        return self._cut(item)
+
+
+class IterableSource(Source):
+    """Batches that the caller's data yield: x, (x, y) or (x, y, sample_weight), in a tuple or a list of arrays.
+
+    Args:
+        data: an iterable, walked anew each epoch; an iterator, which goes on where the last epoch ended; or an object
+            with ``__getitem__``, such as Keras's ``PyDataset``. Its ``on_epoch_begin`` and ``on_epoch_end`` are called.
+        steps: batches per epoch; None means until the end.
+        class_weight, sparse: see :func:`make_batch`.
+        shuffle: a new order of the batches each epoch, for an object with ``__getitem__`` and a length.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        steps: int | None = None,
+        class_weight: Mapping[int, float] | None = None,
+        sparse: bool | None = None,
+        shuffle: bool = False,
+    ) -> None:
+        super().__init__(steps)
+        self._data, self._class_weight, self._sparse, self._shuffle = data, class_weight, sparse, shuffle
+        self.once = isinstance(data, Iterator)
+        # Keras's older Sequence has both; its batches may be asked for in any order.
+        self._by_index = hasattr(data, "__getitem__") and (
+            not hasattr(data, "__iter__") or hasattr(data, "on_epoch_end")
+        )
+        if self.steps is None and not self.once:
+            self.steps = self._length()
+
+    def _hook(self, name: str) -> None:
+        hook = getattr(self._data, name, None)
+        if callable(hook):
+            hook()
+
+    def _length(self) -> int | None:
+        """Number of batches, None where it is not known."""
+        try:
+            length = getattr(self._data, "num_batches", None)
+            return len(self._data) if length is None or callable(length) else operator.index(length)
+        except TypeError:
+            return None
+
+    def _walk(self) -> Iterator[Any]:
+        return self._numbered() if self._by_index else iter(self._data)
+
+    def _numbered(self) -> Iterator[Any]:
+        length = self._length()
+        if length is None:
+            # As for loops do.
+            with suppress(IndexError):
+                for number in count():
+                    yield self._data[number]
+        else:
+            for number in random.generator().permutation(length) if self._shuffle else range(length):
+                yield self._data[int(number)]
+
+    def _batch(self, item: Any) -> Batch:
+        return make_batch(*parts_of(item), self._class_weight, sparse=self._sparse)
+
+
+def parts_of(item: Any) -> tuple[Any, Any, Any]:
+    """x, y and sample_weight (None where there are none) of a batch in a tuple, or in a list of arrays."""
+    if isinstance(item, list) and any(is_array(part) or _are_arrays(part) for part in item):
+        item = tuple(item)
+    if not isinstance(item, tuple):
+        return item, None, None
+    if not 1 <= len(item) <= 3:
+        raise ValueError(f"x: expected batches x, (x, y) or (x, y, sample_weight), got {len(item)} parts")
+    x, y, weight = (*item, None, None)[:3]
+    return x, y, weight
+
+
+def is_list_of_batches(data: Any) -> bool:
+    """Whether ``data`` is a list of batches (x, y) or (x, y, sample_weight) of arrays."""
+    return (
+        isinstance(data, list)
+        and bool(data)
+        and all(isinstance(batch, tuple) and 2 <= len(batch) <= 3 and all(map(is_array, batch)) for batch in data)
+    )
+
+
+def make_source(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    lengths: Any = None,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    stateful: bool = False,
+    class_weight: Mapping[int, float] | None = None,
+    sparse: bool | None = None,
+    steps: int | None = None,
+    steps_name: str = "steps",
+) -> Source:
+    """The source of batches for what a user handed over as ``x``."""
+    steps = None if steps is None else at_least(steps_name, steps, 1)
+    plain = is_array(x) or isinstance(x, (list, tuple, dict)) or np.isscalar(x) or hasattr(x, "shape")
+    source: Source
+    if plain and not is_list_of_batches(x):
+        source = ArraySource(
+            x, y, sample_weight, lengths=lengths, batch_size=batch_size, shuffle=shuffle, stateful=stateful,
+            class_weight=class_weight, sparse=sparse, steps=steps,
+        )  # fmt: skip
+    else:
+        if not isinstance(x, Iterable) and not hasattr(x, "__getitem__"):
+            raise TypeError(f"x: expected an array, a list of arrays or an iterable of batches, got {type(x).__name__}")
+        given = {"y": y, "sample_weight": sample_weight, "lengths": lengths, "batch_size": batch_size}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(f"{name}: expected None where x yields whole batches, got {type(value).__name__}")
+        source = IterableSource(x, steps, class_weight, sparse, shuffle and not stateful)
+    source.steps_name = steps_name
+    return source

@@ -1,0 +1,657 @@
+"""What a model needs to learn: compile, fit, evaluate, predict and their forms for one batch.
+
+B: batch, T: time steps, N: rows of the whole data.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .. import losses as _losses
+from .. import metrics as _metrics
+from .. import optimizers as _optimizers
+from .._validation import at_least, boolean, default_only, is_array, real
+from ..autograd.tensor import Variable
+from ..callbacks import CallbackList, History, ProgressBar
+from ..layers.base import Layer
+from .data_adapters import ArraySource, Batch, Source, data_of, is_list_of_batches, make_batch, make_source
+from .step_hooks import StepHooks
+from .train_step import Arena, Step, Tracker, structure
+
+# What changes the way of a step when it is set on a model: hooks on the object itself, and what compile sets.
+_HOOKS = frozenset(
+    "train_step test_step predict_step compute_loss compute_metrics get_metrics_result reset_metrics loss _step".split()
+)
+
+
+class Trainable(StepHooks):
+    """A layer that can be compiled and trained; the base of ``Model``."""
+
+    def __init__(self, *, name: str | None, trainable: bool, dtype: DTypeLike | None, **unknown: Any) -> None:
+        self._step: Step | None
+        self._noted_runners: tuple[object, dict[str, Callable[[Batch], dict[str, float] | None]]]
+        super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
+        self._tracker = Tracker()
+        object.__setattr__(self, "_noted_metrics", (None, [], False))
+        object.__setattr__(self, "_noted_runners", (None, {}))
+        self.optimizer: _optimizers.Optimizer | None = None
+        self.loss: _losses.Loss | None = None
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
+        self.history: History | None = None
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        object.__setattr__(self, key, value)
+        if isinstance(value, (Layer, Variable, list, tuple, dict, _metrics.Metric)) or key in _HOOKS:
+            structure.changes = object()
+
+    # ------------------------------------------------------------ what a step asks of the model
+
+    def _chain(self) -> list[Layer]:
+        """The layers in order, where calling the model means calling them one after the other; else nothing."""
+        return []
+
+    def _run(
+        self, layers: Iterable[Layer], x: Any, training: bool | None = None, mask: Any = None, lengths: Any = None
+    ) -> Any:
+        """Calls ``layers`` one after the other."""
+        if isinstance(x, (list, tuple)):
+            x = single_input(x)
+        given = {key: value for key, value in (("mask", mask), ("lengths", lengths)) if value is not None}
+        for layer in layers:
+            x = layer(x, training=training, **given)
+            given = {}
+        return x
+
+    def _outermost(self) -> AbstractContextManager[None]:
+        """Context of a call of the model."""
+        raise TypeError(f"{type(self).__name__}: a trainable layer must define _outermost")
+
+    def _build_for(self, x: Any) -> None:
+        """Builds for one step's data, without a trace in the states."""
+        raise TypeError(f"{type(self).__name__}: a trainable layer must define _build_for")
+
+    # ------------------------------------------------------------ compiling
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: None = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Sets what training needs.
+
+        Args:
+            optimizer: an ``Optimizer`` or its name.
+            loss: a ``Loss``, its name or a function of (y_true, y_pred).
+            metrics: metrics or names ("accuracy", ...); they do not see sample weights, but masks and lengths count.
+            weighted_metrics: metrics that do.
+            run_eagerly: everything runs eagerly, asked for or not.
+            loss_weights, steps_per_execution, jit_compile, auto_scale_loss: accepted at Keras's defaults alone.
+
+        Raises:
+            ValueError, TypeError: naming the argument; the model stays compiled as it was.
+
+        >>> from seqcore import Sequential, layers
+        >>> model = Sequential([layers.Input((3,)), layers.Dense(2)])
+        >>> model.compile("adam", "mse", metrics=["mae"])
+        >>> model.metrics_names
+        ['loss', 'mae']
+        """
+        default_only("loss_weights", loss_weights, None, "a model has one loss; metrics come by name, metrics=[...]")
+        default_only("run_eagerly", run_eagerly, (False, True), "everything runs eagerly")
+        default_only("steps_per_execution", steps_per_execution, 1, "each step is one call")
+        default_only("jit_compile", jit_compile, ("auto", False), "nothing is compiled")
+        default_only(
+            "auto_scale_loss", auto_scale_loss, (True, False), "float32, float64 and bfloat16 need no scaled loss"
+        )
+        new_optimizer = _optimizers.get(optimizer)
+        new_loss = None if loss is None else _losses.get(loss)
+        pairs = [(_metrics.get(one, loss=new_loss), False) for one in _listed("metrics", metrics)]
+        pairs += [(_metrics.get(one, loss=new_loss), True) for one in _listed("weighted_metrics", weighted_metrics)]
+        for metric, _ in pairs:
+            if getattr(type(metric), "update_state") is _metrics.Mean.update_state:  # noqa: B009
+                raise TypeError(
+                    f"metrics: expected metrics of targets and predictions, got {metric.name!r}, which takes values"
+                )
+            _check_entropy(metric, new_loss)
+        self.optimizer, self.loss, self._tracker = new_optimizer, new_loss, Tracker(pairs)
+        self._step = Step(self)
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what ``evaluate`` and ``train_on_batch`` return, in order."""
+        if type(self).metrics is not StepHooks.metrics:
+            return [metric.name for metric in self.metrics]
+        return ["loss", *self._tracker.names, *(metric.name for metric in self._own_metrics())]
+
+    @property
+    def arena(self) -> Arena:
+        """The flat arrays of parameters and gradients of the compiled, built model."""
+        step = self._compiled()
+        if not self.built:
+            raise ValueError(f"arena: expected a built model; call {self.name!r} or build it")
+        return step.arena(thorough=True)
+
+    def _compiled(self, hook: str = "compute_loss") -> Step:
+        if self._step is None:
+            raise RuntimeError(f"model: expected {self.name!r} to be compiled; call compile(optimizer, loss)")
+        if self.loss is None and not self._overrides(hook) and not self._overrides("compute_loss"):
+            raise RuntimeError(
+                f"model: expected {self.name!r} to be compiled with a loss; call compile(optimizer, loss)"
+            )
+        return self._step
+
+    def _runner(self, hook: str) -> Callable[[Batch], dict[str, float] | None]:
+        """What runs one batch: the step itself, or an override of ``train_step`` or ``test_step``."""
+        changes, runners = self._noted_runners
+        if changes is not structure.changes:
+            runners = {}
+            object.__setattr__(self, "_noted_runners", (structure.changes, runners))
+        if hook not in runners:
+            step = self._compiled(hook)
+            run: Callable[[Batch], dict[str, float] | None] = step.train if hook == "train_step" else step.test
+            runners[hook] = partial(self._run_step, hook) if self._overrides(hook) else run
+        return runners[hook]
+
+    def _prepare_training(self) -> None:
+        """Lays out the arena and registers the variables with the optimizer, as the first step would."""
+        if self._step is not None and self.optimizer is not None:
+            self.optimizer.build(self._step.arena(thorough=True).variables)
+
+    def get_compile_config(self) -> Any:
+        """Optimizer, loss and metrics, or None (with a warning if they cannot be written down)."""
+        if self.optimizer is None:
+            return None
+        if type(self).compile is not Trainable.compile:
+            warnings.warn(
+                "save: optimizer, loss and metrics are left out, since the class has a compile of its own; give it "
+                "get_compile_config and compile_from_config too",
+                stacklevel=2,
+            )
+            return None
+        try:
+            return {
+                "optimizer": _optimizers.serialize(self.optimizer),
+                "loss": None if self.loss is None else _losses.serialize(self.loss),
+                "metrics": [_metrics.serialize(metric) for metric, weighted in self._tracker.metrics if not weighted],
+                "weighted_metrics": [
+                    _metrics.serialize(metric) for metric, weighted in self._tracker.metrics if weighted
+                ],
+            }
+        except (TypeError, ValueError) as error:
+            warnings.warn(f"save: optimizer, loss and metrics are left out: {error}", stacklevel=2)
+            return None
+
+    def compile_from_config(self, config: Any) -> None:
+        """Compiles with what :meth:`get_compile_config` returned; None leaves the model as it is."""
+        if config is not None:
+            self.compile(
+                config["optimizer"],
+                config["loss"],
+                metrics=config["metrics"],
+                weighted_metrics=config["weighted_metrics"],
+            )
+
+    def _compile_from_file(self, config: Any, custom_objects: dict[str, Any]) -> None:
+        """:meth:`compile_from_config`, with further classes by name."""
+        if config is not None and type(self).compile_from_config is Trainable.compile_from_config:
+            loss = config["loss"]
+            config = {
+                "optimizer": _optimizers.deserialize(config["optimizer"], custom_objects),
+                "loss": None if loss is None else _losses.deserialize(loss, custom_objects),
+                **{
+                    name: [_metrics.deserialize(metric, custom_objects) for metric in config[name]]
+                    for name in ("metrics", "weighted_metrics")
+                },
+            }
+        self.compile_from_config(config)
+
+    # ------------------------------------------------------------ one batch
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        lengths: Any = None,
+    ) -> Any:
+        """One update. Returns the loss of this batch before it, a list with the metrics if there are any, or a dict.
+
+        Args:
+            x: (B, ...) inputs, or a list of arrays for a model with several.
+            y: (B, ...) targets.
+            sample_weight: (B,) or (B, T).
+            class_weight: class -> weight.
+            return_dict: return {"loss": ..., metric: ...}.
+            lengths: (B,) valid steps of each row of x.
+
+        Raises:
+            ValueError, TypeError: naming the argument; weights and states are then unchanged.
+        """
+        return_dict = boolean("return_dict", return_dict)
+        run = self._runner("train_step")
+        self._reset_metrics()
+        sparse = None if class_weight is None else self._has_sparse_targets()
+        logs = run(make_batch(x, y, sample_weight, class_weight, lengths, sparse))
+        return self._results(logs, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, *, lengths: Any = None
+    ) -> Any:
+        """Loss and metrics of one batch, as :meth:`train_on_batch` returns them, without an update.
+
+        Stateful layers go on from their state, as in a plain call.
+        """
+        return_dict = boolean("return_dict", return_dict)
+        run = self._runner("test_step")
+        self._reset_metrics()
+        return self._results(run(make_batch(x, y, sample_weight, None, lengths)), return_dict)
+
+    def predict_on_batch(self, x: Any, *, lengths: Any = None) -> Any:
+        """Output of one batch as an array. Stateful layers go on from their state, as in a plain call."""
+        return self._predicted(make_batch(x, lengths=lengths))
+
+    def _predicted(self, batch: Batch) -> Any:
+        """Output of one batch as arrays."""
+        return _arrays(
+            self.predict_step(data_of(batch)) if self._overrides("predict_step") else self(batch.x, training=False)
+        )
+
+    def _results(self, returned: dict[str, float] | None, return_dict: bool) -> Any:
+        """The logs of the metrics or of a hook, or their values: known names in order, then others by name."""
+        logs = self._logs(returned)
+        if return_dict:
+            return logs
+        values = list(logs.values())
+        if returned is not None or not self._note_metrics()[2]:
+            known = [name for name in self.metrics_names if name in logs]
+            values = [logs[name] for name in [*known, *sorted(set(logs) - set(known))]]
+        return values[0] if len(values) == 1 else values
+
+    # ------------------------------------------------------------ loops
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        *,
+        lengths: Any = None,
+    ) -> History:
+        """Trains for ``epochs - initial_epoch`` epochs.
+
+        Args:
+            x: (N, ...) array or Tensor, also of another library, a list of arrays for a model with several inputs, or
+                batches x, (x, y) or (x, y, sample_weight): an iterable such as a list of tuples or a ``DataLoader``, a
+                generator, or an object with ``__getitem__`` such as Keras's ``PyDataset``. A Tensor may carry
+                ``lengths`` or ``mask``.
+            y: (N, ...) targets.
+            batch_size: rows of a batch, 32 by default.
+            verbose: 0 silent, 1 progress bar, 2 one line per epoch, "auto" by the kind of output.
+            callbacks: callbacks, called in order.
+            validation_split: this share of the last rows is held back for validation.
+            validation_data: (x, y), (x, y, sample_weight) or batches.
+            shuffle: a new order each epoch, from the seeded global generator: of the rows of arrays, of the batches of
+                an object with ``__getitem__``; what is iterated keeps its order, and so do stateful models.
+            class_weight: class -> weight; targets are class ids, also one per step, or one-hot.
+            sample_weight: (N,) or (N, T).
+            initial_epoch: number of the first epoch, for resumed runs.
+            steps_per_epoch: batches per epoch; the next epoch goes on behind them. Where the data end within an epoch
+                it is shorter, with a warning, and the next one starts anew.
+            validation_steps, validation_batch_size: the same for validation, which always starts with the first batch.
+            validation_freq: after how many epochs validation takes place, or a list of epochs counted from 1.
+            lengths: (N,) valid steps of each row of x.
+
+        Returns:
+            The ``History``: its ``history`` has a list per epoch for each name in the logs.
+
+        Stateful layers carry their state from batch to batch and from epoch to epoch (``reset_states`` in a callback
+        zeroes it); their rows must divide into whole batches. Ctrl-C leaves the model as the last whole batch left it.
+
+        >>> from seqcore import Sequential, layers, random
+        >>> random.set_seed(1)
+        >>> model = Sequential([layers.Input((2,)), layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x = np.random.default_rng(0).normal(size=(64, 2))
+        >>> history = model.fit(x, x[:, :1], epochs=3, verbose=0)
+        >>> history.history["loss"][2] < history.history["loss"][0]
+        True
+        """
+        step = self._compiled("train_step")
+        epochs, initial_epoch = at_least("epochs", epochs, 0), at_least("initial_epoch", initial_epoch, 0)
+        validation_epochs = _validation_epochs(validation_freq)
+        shuffle = boolean("shuffle", shuffle)
+        stateful = self._is_stateful()
+        if validation_split is not None and real("validation_split", validation_split, 0.0, 1.0, open_high=True):
+            if validation_data is not None:
+                raise ValueError("validation_split: expected 0 where validation_data is given")
+            whole = make_source(x, y, sample_weight, lengths=lengths, batch_size=batch_size)
+            if not isinstance(whole, ArraySource):
+                raise ValueError("validation_split: expected 0 where x yields whole batches; pass validation_data")
+            (x, y, sample_weight), validation_data = whole.split(validation_split)
+            lengths = None
+        validation: Source | None = None
+        if validation_data is not None:
+            self._compiled("test_step")
+            validation = self._validation_source(
+                validation_data, validation_steps, validation_batch_size, batch_size, stateful
+            )
+        else:
+            for name, value in (
+                ("validation_steps", validation_steps),
+                ("validation_batch_size", validation_batch_size),
+                ("validation_freq", None if validation_freq == 1 else validation_freq),
+            ):
+                if value is not None:
+                    raise ValueError(f"{name}: expected validation_data or validation_split beside it, got neither")
+        source = make_source(
+            x,
+            y,
+            sample_weight,
+            lengths=lengths,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            stateful=stateful,
+            class_weight=class_weight,
+            sparse=self._has_sparse_targets(),
+            steps=steps_per_epoch,
+            steps_name="steps_per_epoch",
+        )
+        if validation is not None and validation.once and validation_steps is None:
+            if sum(map(validation_epochs, range(initial_epoch + 1, epochs + 1))) > 1:
+                raise ValueError(
+                    "validation_data: expected data that can be walked more than once, got an iterator; pass "
+                    "validation_steps or an object whose __iter__ starts anew"
+                )
+        if source.once and steps_per_epoch is None and epochs - initial_epoch > 1:
+            raise ValueError(
+                "x: expected data that can be walked once per epoch, got an iterator; pass steps_per_epoch or an "
+                "object whose __iter__ starts anew"
+            )
+        return self._fit(step, source, validation, epochs, initial_epoch, validation_epochs, verbose, callbacks)
+
+    def _validation_source(
+        self, data: Any, steps: int | None, own_batch_size: int | None, batch_size: int | None, stateful: bool
+    ) -> Source:
+        if own_batch_size is not None:
+            batch_size = at_least("validation_batch_size", own_batch_size, 1)
+        given: dict[str, Any] = {"steps": steps, "steps_name": "validation_steps"}
+        arrays = is_array(data) or (isinstance(data, (tuple, list)) and not is_list_of_batches(data))
+        if not arrays and own_batch_size is not None:
+            raise ValueError("validation_batch_size: expected None where validation_data yields whole batches")
+        try:
+            parts = data if isinstance(data, (tuple, list)) and arrays else (data,)
+            if not 1 <= len(parts) <= 3:
+                raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(parts)} entries")
+            if arrays:
+                given |= {"batch_size": batch_size, "stateful": stateful}
+            source = make_source(*parts, **given)
+            if len(parts) == 1 and arrays and not (self._overrides("test_step") or self._overrides("compute_loss")):
+                raise ValueError("expected (x, y) or (x, y, sample_weight), got x alone")
+            return source
+        except (TypeError, ValueError) as error:
+            prefix = "" if str(error).startswith("validation_") else "validation_data: "
+            raise type(error)(f"{prefix}{error}") from None
+
+    def _fit(
+        self,
+        step: Step,
+        source: Source,
+        validation: Source | None,
+        epochs: int,
+        initial_epoch: int,
+        validation_epochs: Callable[[int], bool],
+        verbose: int | str,
+        callbacks: Any,
+    ) -> History:
+        watchers = self._callback_list(callbacks, verbose, epochs=epochs, steps=source.steps, history=True)
+        self.stop_training = False
+        run = self._runner("train_step")
+        if self.built:
+            step.arena(thorough=True)
+        watchers.on_train_begin()
+        logs: dict[str, float] = {}
+        for epoch in range(initial_epoch, epochs):
+            watchers.on_epoch_begin(epoch)
+            self._reset_metrics()
+            number, returned = -1, None
+            for number, batch in enumerate(source):
+                watchers.on_train_batch_begin(number)
+                returned = run(batch)
+                if watchers.has("on_train_batch_end"):
+                    watchers.on_train_batch_end(number, dict(self._logs(returned)))
+                if self.stop_training:
+                    break
+            if number < 0:
+                if source.exhausted and epoch > initial_epoch:
+                    break
+                raise ValueError("x: expected at least one batch per epoch, got none")
+            logs = dict(self._logs(returned))
+            if validation is not None and validation_epochs(epoch + 1) and not validation.exhausted:
+                validated = self._evaluate(validation, watchers)
+                logs.update((f"val_{name}", value) for name, value in validated.items())
+            watchers.on_epoch_end(epoch, logs)
+            if self.stop_training or source.exhausted:
+                break
+        watchers.on_train_end(logs)
+        assert self.history is not None
+        return self.history
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        *,
+        lengths: Any = None,
+    ) -> Any:
+        """Loss and metrics over all of the data; arguments as in :meth:`fit`, results as in :meth:`train_on_batch`.
+
+        Stateful layers start from zero and carry a state of their own; the one of training comes back afterwards.
+        """
+        return_dict = boolean("return_dict", return_dict)
+        self._compiled("test_step")
+        source = make_source(
+            x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps
+        )
+        watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
+        logs = self._evaluate(source, watchers)
+        if not logs and source.exhausted:
+            raise ValueError("x: expected at least one batch to evaluate on, got none")
+        return self._results(logs, return_dict)
+
+    def _evaluate(self, source: Source, watchers: CallbackList) -> dict[str, float]:
+        run = self._runner("test_step")
+        self.stop_evaluating = False
+        self._reset_metrics()
+        source.restart()
+        watchers.on_test_begin()
+        number, returned = -1, None
+        with self.state_scope():
+            for number, batch in enumerate(source):
+                watchers.on_test_batch_begin(number)
+                returned = run(batch)
+                if watchers.has("on_test_batch_end"):
+                    watchers.on_test_batch_end(number, dict(self._logs(returned)))
+                if self.stop_evaluating:
+                    break
+        # An iterator that has ended has warned; training goes on without validation.
+        if number < 0 and not source.exhausted:
+            raise ValueError("x: expected at least one batch to evaluate on, got none")
+        logs = self._logs(returned) if number >= 0 else {}
+        watchers.on_test_end(logs)
+        return logs
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+        *,
+        lengths: Any = None,
+    ) -> Any:
+        """Outputs for all of the data as one array (N, ...), or a list of them for a model with several outputs.
+
+        Stateful layers go on from the state that the last ``predict`` left, at first from zero; ``reset_states`` zeroes
+        it, and the next ``predict`` may then have another batch size. The state of training comes back afterwards.
+
+        >>> from seqcore import Sequential, layers
+        >>> model = Sequential([layers.Input((5, 3)), layers.GRU(4)])
+        >>> model.predict(np.zeros((7, 5, 3)), batch_size=2, verbose=0).shape
+        (7, 4)
+        """
+        source = make_source(x, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps)
+        watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
+        self.stop_predicting = False
+        watchers.on_predict_begin()
+        outputs: list[Any] = []
+        with self._predict_scope():
+            for number, batch in enumerate(source):
+                watchers.on_predict_batch_begin(number)
+                outputs.append(self._predicted(batch))
+                watchers.on_predict_batch_end(number, {"outputs": outputs[-1]})
+                if self.stop_predicting:
+                    break
+        watchers.on_predict_end()
+        if not outputs:
+            raise ValueError("x: expected at least one batch to predict for, got none")
+        return _joined(outputs)
+
+    def _callback_list(
+        self, callbacks: Any, verbose: int | str, *, epochs: int, steps: int | None, history: bool = False
+    ) -> CallbackList:
+        """The caller's callbacks, then a progress bar unless ``verbose`` is 0, and a history in ``fit``."""
+        if is_array(verbose) or verbose not in (0, 1, 2, "auto"):
+            raise ValueError(f"verbose: expected 0, 1, 2 or 'auto', got {verbose!r}")
+        watchers = list(callbacks) if isinstance(callbacks, (list, tuple, CallbackList)) else [callbacks]
+        watchers = [one for one in watchers if one is not None]
+        if verbose and not any(isinstance(one, ProgressBar) for one in watchers):
+            watchers.append(ProgressBar())
+        if history:
+            self.history = next((one for one in watchers if isinstance(one, History)), None) or History()
+            if self.history not in watchers:
+                watchers.append(self.history)
+        level = 1 if verbose == "auto" else int(verbose)
+        return CallbackList(watchers, model=self, epochs=epochs, steps=steps, verbose=level)
+
+    def _has_sparse_targets(self) -> bool | None:
+        """Whether targets are class ids (True) or one number per class (False), None if the loss does not say."""
+        if isinstance(self.loss, _losses.SparseCategoricalCrossentropy):
+            return True
+        return False if isinstance(self.loss, _losses.CategoricalCrossentropy) else None
+
+    @contextmanager
+    def _predict_scope(self) -> Iterator[None]:
+        """Inside, stateful layers work on the state of ``predict``; an error leaves it as it was."""
+        stateful = [layer for layer in self.layers_inside() if getattr(layer, "stateful", False)]
+        with self.state_scope():
+            for layer in stateful:
+                if layer._predict_state is not None:
+                    layer._put_state(layer._predict_state)
+            yield
+            for layer in stateful:
+                layer._predict_state = layer._take_state()
+
+    def _is_stateful(self) -> bool:
+        return any(getattr(layer, "stateful", False) for layer in self.layers_inside())
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def single_input(x: Any) -> Any:
+    """The array of a list of one array, which Keras takes too; anything else as it is."""
+    return x[0] if isinstance(x, (list, tuple)) and len(x) == 1 and is_array(x[0]) else x
+
+
+def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:
+    """Whether validation takes place after an epoch (from 1): each so many epochs, or those of a list."""
+    if isinstance(validation_freq, (list, tuple, set, range)):
+        epochs = {at_least("validation_freq", epoch, 1) for epoch in validation_freq}
+        return epochs.__contains__
+    period = at_least("validation_freq", validation_freq, 1)
+    return lambda epoch: epoch % period == 0
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        raise TypeError(f"{name}: expected a list of metrics, got a dict; a model has one output here")
+    listed = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
+        listed = list(listed[0])
+    if any(isinstance(one, (list, tuple)) for one in listed):
+        raise TypeError(f"{name}: expected a list of metrics, got a list of lists; a model has one output here")
+    return listed
+
+
+def _check_entropy(metric: _metrics.Metric, loss: _losses.Loss | None) -> None:
+    """A cross-entropy metric that takes logits for probabilities, or the other way round, would give nonsense."""
+    own = getattr(metric, "loss", None)
+    if own is None or not isinstance(loss, type(own)):
+        return
+    mine, theirs = getattr(own, "from_logits", None), getattr(loss, "from_logits", None)
+    if mine != theirs:
+        raise ValueError(
+            f"metrics: expected {metric.name!r} with from_logits={theirs} as in the loss, got from_logits={mine}"
+        )
+
+
+def _arrays(outputs: Any) -> Any:
+    """Tensors as arrays, in lists too."""
+    if isinstance(outputs, (list, tuple)):
+        return [_arrays(one) for one in outputs]
+    if isinstance(outputs, dict):
+        return {key: _arrays(one) for key, one in outputs.items()}
+    if outputs is None:
+        raise TypeError("model: expected call to return a Tensor, or several in a list or dict, got None")
+    return np.ascontiguousarray(outputs)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Outputs of all batches, one behind the other, in lists and dicts too."""
+    if isinstance(parts[0], list):
+        return [_joined([part[i] for part in parts]) for i in range(len(parts[0]))]
+    if isinstance(parts[0], dict):
+        return {key: _joined([part[key] for part in parts]) for key in parts[0]}
+    if len({part.shape[1:] for part in parts}) > 1:
+        shapes = sorted({part.shape[1:] for part in parts})
+        raise ValueError(f"x: expected batches whose outputs can be joined, got rows {shapes[0]} and {shapes[-1]}")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

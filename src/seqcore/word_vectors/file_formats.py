@@ -1,0 +1,517 @@
+"""Files of word vectors: word2vec text and binary, GloVe text, each plain or gzip, and safetensors.
+
+Shapes: V words, D numbers each. Readers take nothing on trust: memory grows with the rows that are really there, a line
+or a word that does not end is given up, and every error is one ValueError that names the file and the line or byte.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import saving as io
+from .._files import describe_foreign_file
+from .._validation import at_least, short_repr
+from ..saving.safetensors import read_header
+from ..text.files import open_plain, path_of
+
+Floats = NDArray[np.float32]
+
+FORMAT = "seqcore-vectors"
+_ATTRIBUTE = "attribute."
+_MAX_COLUMNS = 100_000
+_MAX_WORD = 1 << 16
+_NUMBER_BYTES = 32  # no way of writing a float needs more
+_CHUNK = 1 << 20
+
+
+@dataclass
+class VectorTable:
+    """What a file holds: vectors (V, D) float32, V words, counts (V,) int64 if known.
+
+    ``duplicates`` rows were left out because their word had come before; ``attributes``: other numbers (V,) of words.
+    """
+
+    vectors: Floats
+    words: list[str]
+    counts: NDArray[np.int64] | None = None
+    duplicates: int = 0
+    attributes: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------- reading
+
+
+class _Source:
+    """A file that is read once, from start to end; ``size`` is its length in bytes, None where it is unpacked."""
+
+    def __init__(self, place: str, file: IO[bytes], size: int | None) -> None:
+        self.place, self.file, self.size = place, file, size
+
+    def refuse(self, where: str, expected: str, got: str) -> ValueError:
+        return ValueError(f"{self.place}, {where}: expected {expected}, got {got}")
+
+    def line(self, number: int, most: int) -> bytes:
+        """The next line without its end; b"" only at the end of the file or for an empty line."""
+        found = self.file.readline(most + 1)
+        if number == 1:
+            found = found.removeprefix(codecs.BOM_UTF8)
+        if len(found) > most:
+            raise self.refuse(f"line {number}", f"at most {most} bytes", "a longer line")
+        return found
+
+    def check_end(self, where: str, rows: int, promised: int | None) -> None:
+        """Refuses anything but white space after the last row."""
+        hint = "" if promised is None else f" than the first line says; limit={rows} reads only these"
+        while piece := self.file.read(_CHUNK):
+            if piece.strip():
+                raise self.refuse(where, f"the end of the file after {rows} rows", f"more{hint}")
+
+
+@contextmanager
+def _reading(path: io.Path, max_bytes: int | None) -> Iterator[_Source]:
+    with open_plain(path, max_bytes) as file:
+        try:
+            size: int | None = os.fstat(file.fileno()).st_size
+        except OSError:  # what is unpacked has no descriptor
+            size = None
+        try:
+            yield _Source(path_of(path), file, size)
+        except ValueError as error:
+            described = None if size is None else _describe_file(path_of(path))
+            if described is None:
+                raise
+            raise ValueError(f"{path_of(path)}: expected a file of word vectors, got {described}") from error
+
+
+def _describe_file(place: str) -> str | None:
+    """What a file without word vectors in text or binary form is."""
+    with open(place, "rb") as file:
+        start = file.read(16)
+    if start[8:9] == b"{":
+        return "a safetensors file; KeyedVectors.load reads those of KeyedVectors.save"
+    return describe_foreign_file(place)
+
+
+class _Rows:
+    """Rows as they come, each word once; room grows by half, never by what a header promises."""
+
+    def __init__(self, source: _Source, columns: int, encoding: str, errors: str) -> None:
+        self.source, self.columns, self.encoding, self.errors = source, columns, encoding, errors
+        self.array = np.empty((max(1, _CHUNK // (4 * columns)), columns), np.float32)
+        self.index: dict[str, int] = {}
+        self.duplicates = 0
+
+    def __len__(self) -> int:
+        return len(self.index) + self.duplicates
+
+    def add(self, raw: bytes, values: NDArray[Any], where: str) -> None:
+        try:
+            word = raw.decode(self.encoding, self.errors)
+        except UnicodeError as error:
+            reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+            raise self.source.refuse(
+                where, f"a word in {codecs.lookup(self.encoding).name}", f"{raw[:40]!r} ({reason})"
+            ) from None
+        row = len(self.index)
+        if row == len(self.array):
+            self.array = np.concatenate([self.array, np.empty((row // 2 + 1, self.columns), np.float32)])
+        with np.errstate(over="ignore"):
+            self.array[row] = values
+        if not np.isfinite(self.array[row]).all():
+            raise self.source.refuse(where, f"finite float32 numbers for {word!r}", "NaN or infinity")
+        if self.index.setdefault(word, row) != row:
+            self.duplicates += 1
+
+    def table(self) -> VectorTable:
+        if not self.index:
+            raise ValueError(f"{self.source.place}: expected at least one row, got none")
+        rows = len(self.index)
+        vectors = self.array if rows == len(self.array) else self.array[:rows].copy()
+        return VectorTable(vectors, list(self.index), None, self.duplicates)
+
+
+def read_word2vec(
+    path: io.Path,
+    binary: bool = False,
+    limit: int | None = None,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    header: bool = True,
+    max_bytes: int | None = None,
+) -> VectorTable:
+    """Vectors in the formats of word2vec and GloVe, plain or packed by gzip or bzip2 (by the first bytes).
+
+    Args:
+        path: the file. Text: a line ``V D``, then V lines of a word and D numbers, separated by single spaces. Binary:
+            the same first line, then for each word the word, a space, D float32 numbers (little-endian) and perhaps a
+            line end. The empty word is a word, as in gensim, which writes it for texts with double spaces.
+        binary: which of the two.
+        limit: reads the first ``limit`` rows only and does not look at what follows.
+        encoding, errors: of the words, as in ``bytes.decode``.
+        header: False: text without the first line, as GloVe's; words may then hold spaces.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
+
+    Raises:
+        ValueError: naming file and line or byte: a damaged or truncated file, rows of another length, more or fewer
+            rows than promised, numbers that are not finite, words in another encoding, no rows.
+        OSError: it cannot be read.
+    """
+    if limit is not None:
+        limit = at_least("limit", limit, 1)
+    if binary and not header:
+        raise ValueError("no_header: expected False for a binary file, got True")
+    _check_encoding(encoding, errors)
+    with _reading(path, max_bytes) as source:
+        promised, columns = _read_header(source, binary) if header else (None, None)
+        wanted = promised if limit is None or promised is None else min(promised, limit)
+        if binary:
+            assert wanted is not None and columns is not None
+            rows, end = _read_binary(source, wanted, columns, encoding, errors)
+        else:
+            rows, end = _read_text(source, limit if wanted is None else wanted, columns, encoding, errors)
+        if wanted is not None and len(rows) < wanted:
+            raise source.refuse(end, f"{promised} rows as the first line says", f"the end after {len(rows)}")
+        if limit is None or len(rows) < limit:
+            source.check_end(end, len(rows), promised)
+    return rows.table()
+
+
+def _check_encoding(encoding: Any, errors: Any) -> None:
+    """Raises ValueError unless words of this encoding can stand between spaces and line ends."""
+    for name, value in (("encoding", encoding), ("unicode_errors", errors)):
+        if not isinstance(value, str):
+            raise ValueError(f"{name}: expected a name, got {short_repr(value)}")
+    try:
+        codecs.lookup_error(errors)
+    except LookupError:
+        raise ValueError(f"unicode_errors: expected a known handler such as 'replace', got {errors!r}") from None
+    try:
+        known = b"a 1\n".decode(encoding) == "a 1\n"
+    except (LookupError, ValueError):
+        known = False
+    if not known:
+        raise ValueError(f"encoding: expected a known one that has ASCII in it, such as 'latin-1', got {encoding!r}")
+
+
+def _read_header(source: _Source, binary: bool) -> tuple[int, int]:
+    first = source.line(1, 256)
+    parts = first.split()
+    if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
+        glove = len(parts) > 2 and all(map(_is_number, parts[-2:]))
+        hint = "; files without that line are read by no_header=True or load_glove" if glove else ""
+        raise source.refuse("line 1", "number of rows and of columns", repr(first[:60]) + hint)
+    rows, columns = map(int, parts)
+    if not 1 <= columns <= _MAX_COLUMNS or rows < 1:
+        raise source.refuse("line 1", f"at least 1 row and 1...{_MAX_COLUMNS} columns", f"{rows} and {columns}")
+    least = rows * (columns * (4 if binary else 2) + 1)
+    if source.size is not None and source.size + 2 < least:
+        raise source.refuse(
+            "line 1", f"a file of at least {least} bytes for {rows} rows of {columns}", f"{source.size}"
+        )
+    return rows, columns
+
+
+def _read_text(
+    source: _Source, wanted: int | None, columns: int | None, encoding: str, errors: str
+) -> tuple[_Rows, str]:
+    """Up to ``wanted`` rows, and the name of the line after them; ``columns`` None: as many as the first line has."""
+    number = 1 if columns is None else 2
+    rows: _Rows | None = None
+    while wanted is None or rows is None or len(rows) < wanted:
+        where = f"line {number}"
+        line = source.line(number, _MAX_WORD + _NUMBER_BYTES * (columns or _MAX_COLUMNS)).rstrip()
+        if not line:
+            break  # the end, or empty lines up to it: both are checked by the caller
+        if columns is None:
+            columns = line.count(b" ")
+            if not 1 <= columns <= _MAX_COLUMNS:
+                raise source.refuse(where, f"a word and 1...{_MAX_COLUMNS} numbers", f"{columns} numbers")
+        if rows is None:
+            rows = _Rows(source, columns, encoding, errors)
+        word, values = _split_row(source, line, columns, where)
+        rows.add(word, values, where)
+        number += 1
+    if rows is None:
+        rows = _Rows(source, columns or 1, encoding, errors)
+    return rows, f"line {number}"
+
+
+def _split_row(source: _Source, line: bytes, columns: int, where: str) -> tuple[bytes, NDArray[Any]]:
+    parts = line.rsplit(b" ", columns)
+    expected = f"a word and {columns} numbers"
+    if len(parts) != columns + 1:
+        hint = "; binary=True reads binary files" if b"\0" in line else ""
+        raise source.refuse(where, expected, f"{len(parts) - 1} numbers{hint}")
+    word, numbers = parts[0], parts[1:]
+    if word != word.strip(b" ") or b"  " in word or b"" in numbers:
+        raise source.refuse(where, f"{expected} with single spaces between them", "two spaces or more")
+    # Some words of GloVe hold spaces, such as ". . ."; a number before the numbers means a row that is too long.
+    if b" " in word and _is_number(word.rsplit(b" ", 1)[1]):
+        raise source.refuse(where, expected, f"{line.count(b' ')} numbers")
+    try:
+        values = np.fromiter(map(float, numbers), np.float64, columns)
+    except ValueError:
+        bad = next(part for part in numbers if not _is_number(part))
+        raise source.refuse(where, expected, repr(bad[:40])) from None
+    if line.find(b"_", len(word)) >= 0:  # float() takes 1_000
+        raise source.refuse(where, expected, repr(next(part for part in numbers if b"_" in part)[:40]))
+    return word, values
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_binary(source: _Source, wanted: int, columns: int, encoding: str, errors: str) -> tuple[_Rows, str]:
+    rows = _Rows(source, columns, encoding, errors)
+    width = 4 * columns
+    held, at, base = b"", 0, 0  # bytes in hand, position in them, position of their first in the file after line 1
+    while len(rows) < wanted:
+        space = held.find(b" ", at, at + _MAX_WORD + 1)
+        if space < 0 and len(held) - at > _MAX_WORD:
+            raise source.refuse(f"byte {base + at} after line 1", f"a word of at most {_MAX_WORD} bytes", "no space")
+        if space < 0 or len(held) < space + 1 + width:
+            more = source.file.read(max(_CHUNK, width))
+            if not more:
+                break
+            held, base, at = held[at:] + more, base + at, 0
+            continue
+        values = np.frombuffer(held, "<f4", columns, space + 1)
+        rows.add(held[at:space].lstrip(b"\n"), values, f"byte {base + at} after line 1")
+        at = space + 1 + width
+    end = f"byte {base + at} after line 1"
+    if len(rows) == wanted and held[at:].strip():
+        # What is left belongs to rows that were not asked for, or to no row at all; the caller knows which.
+        source.file = _Joined(held[at:], source.file)  # type: ignore[assignment]
+    return rows, end
+
+
+class _Joined:
+    """Bytes in hand before the rest of a file."""
+
+    def __init__(self, held: bytes, file: IO[bytes]) -> None:
+        self.held, self.file = held, file
+
+    def read(self, size: int) -> bytes:
+        held, self.held = self.held, b""
+        return held or self.file.read(size)
+
+
+def read_counts(
+    path: io.Path, encoding: str = "utf-8", errors: str = "strict", max_bytes: int | None = None
+) -> dict[str, int]:
+    """Words and how often each was seen: lines ``word count``, as word2vec's ``-save-vocab`` writes them.
+
+    Raises:
+        ValueError: naming file and line.
+    """
+    counts: dict[str, int] = {}
+    _check_encoding(encoding, errors)
+    with _reading(path, max_bytes) as source:
+        number = 1
+        while line := source.line(number, _MAX_WORD):
+            parts = line.split()
+            if len(parts) != 2 or not parts[1].isdigit() or len(parts[1]) > 18:
+                raise source.refuse(f"line {number}", "a word and its count", repr(line[:40]))
+            try:
+                counts.setdefault(parts[0].decode(encoding, errors), int(parts[1]))
+            except UnicodeDecodeError as error:
+                raise source.refuse(f"line {number}", f"a word in {encoding}", error.reason) from None
+            number += 1
+    return counts
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_word2vec(
+    path: io.Path, vectors: Floats, words: Sequence[str], binary: bool = False, header: bool = True
+) -> None:
+    """Writes vectors (V, D) in word2vec's text or binary format; GloVe's without ``header``.
+
+    A ``path`` that ends in ``.gz`` or ``.bz2`` is packed. Text has nine significant digits, which give every float32
+    back.
+
+    Raises:
+        ValueError: a word that the format cannot hold (with a space or a line end, no valid Unicode).
+        OSError: the disk is full or the folder cannot be written; the old file is then untouched.
+    """
+    if binary and not header:
+        raise ValueError("write_header: expected True for a binary file, got False")
+    for word in words:
+        if " " in word or "\n" in word:
+            raise ValueError(f"words: expected words without spaces and line ends, got {word!r}; save() keeps them")
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"words: expected valid Unicode, got {word!r} ({error.reason})") from None
+    io.atomic_write(path, _packed(path, _rows_of(vectors, words, binary, header)))
+
+
+def write_counts(path: io.Path, words: Sequence[str], counts: Sequence[int]) -> None:
+    """Writes lines ``word count``; see :func:`read_counts`.
+
+    Raises:
+        ValueError: a word that such lines cannot hold (empty, with white space, no valid Unicode).
+    """
+    check_count_words(words)
+    io.atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
+
+
+def check_count_words(words: Sequence[str]) -> None:
+    """Raises ValueError for a word that :func:`write_counts` cannot write."""
+    for word in words:
+        if word.encode("utf-8", "replace").split() != [word.encode("utf-8", "surrogatepass")]:
+            raise ValueError(f"fvocab: expected words without white space, got {word!r}; save() keeps them")
+
+
+def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) -> Iterator[bytes]:
+    if header:
+        yield f"{len(words)} {vectors.shape[1]}\n".encode()
+    pattern = " %.9g" * vectors.shape[1] + "\n"
+    for word, row in zip(words, vectors):
+        if binary:
+            yield word.encode() + b" " + row.astype("<f4").tobytes() + b"\n"
+        else:
+            yield (word + pattern % tuple(row.tolist())).encode()
+
+
+def _packed(path: io.Path, pieces: Iterable[bytes]) -> Iterable[bytes]:
+    """The pieces, packed as the end of the file's name says."""
+    name = path_of(path)
+    packer: Any = None
+    if name.endswith(".gz"):
+        packer = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: with gzip's frame
+    elif name.endswith(".bz2"):
+        import bz2  # Python can be built without it
+
+        packer = bz2.BZ2Compressor()
+    return pieces if packer is None else _compressed(packer, pieces)
+
+
+def _compressed(packer: Any, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        if packed := packer.compress(piece):
+            yield packed
+    yield packer.flush()
+
+
+# ---------------------------------------------------------------- safetensors
+
+
+def write_table(path: io.Path, table: VectorTable) -> None:
+    """Writes everything as safetensors: vectors, words (UTF-8, joined), bytes of each word, counts, attributes."""
+    try:
+        texts = [word.encode() for word in table.words]
+    except UnicodeEncodeError as error:
+        raise ValueError(f"words: expected valid Unicode, got {error.object!r} ({error.reason})") from None
+    tensors: dict[str, NDArray[Any]] = {
+        "vectors": table.vectors,
+        "words": np.frombuffer(b"".join(texts), np.uint8),
+        "word_bytes": np.array([len(text) for text in texts], np.uint32),
+    }
+    if table.counts is not None:
+        tensors["counts"] = table.counts
+    tensors |= {_ATTRIBUTE + name: array for name, array in table.attributes.items()}
+    io.write_tensors(path, tensors, io.format_tags(FORMAT))
+
+
+def read_table(path: io.Path, mmap: bool = False) -> VectorTable:
+    """Reads what :func:`write_table` wrote; with ``mmap`` the vectors stay in the file and are read when used.
+
+    Raises:
+        ValueError: naming the file, if it is truncated, of another format, or does not fit together.
+    """
+    place = path_of(path)
+    try:
+        tensors, _ = io.read_file(path, FORMAT, skip=("vectors",) if mmap else ())
+    except ValueError as error:
+        described = _describe_other_vectors(place)
+        if described is None:
+            raise
+        raise ValueError(f"{place}: expected a file of KeyedVectors.save, got {described}") from error
+    if mmap:
+        tensors["vectors"] = _mapped(place)
+    try:
+        vectors, text, lengths = (tensors[name] for name in ("vectors", "words", "word_bytes"))
+    except KeyError as error:
+        raise ValueError(f"{place}: expected an array {error}, got a file without it") from None
+    counts = tensors.get("counts")
+    for name, array, kind, rank in (
+        ("vectors", vectors, np.float32, 2),
+        ("words", text, np.uint8, 1),
+        ("word_bytes", lengths, np.uint32, 1),
+        *([("counts", counts, np.int64, 1)] if counts is not None else []),
+    ):
+        if array.dtype != kind or array.ndim != rank:
+            raise ValueError(
+                f"{place}: expected {np.dtype(kind)} with {rank} axes as {name!r}, "
+                f"got {array.dtype} of shape {array.shape}"
+            )
+    ends = np.cumsum(lengths, dtype=np.int64)
+    if len(lengths) != len(vectors) or not len(lengths) or ends[-1] != len(text):
+        raise ValueError(f"{place}: expected {len(vectors)} words in {len(text)} bytes, got other lengths")
+    attributes = {name[len(_ATTRIBUTE) :]: tensors[name] for name in tensors if name.startswith(_ATTRIBUTE)}
+    for name, array in (*([("counts", counts)] if counts is not None else []), *attributes.items()):
+        if array.shape != (len(vectors),):
+            raise ValueError(f"{place}: expected {len(vectors)} numbers as {name!r}, got shape {array.shape}")
+    raw, starts = text.tobytes(), [0, *ends[:-1].tolist()]
+    try:
+        words = [raw[start:end].decode() for start, end in zip(starts, ends.tolist())]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{place}: expected words in UTF-8, got bytes that are not ({error.reason})") from None
+    if not mmap:
+        _check_finite(place, vectors, words)
+    return VectorTable(vectors, words, counts, attributes=attributes)
+
+
+def _describe_other_vectors(place: str) -> str | None:
+    """What holds word vectors and is read by another method, and which."""
+    try:
+        if read_header(place)[1].get("seqcore") == "word2vec":
+            return "one of Word2Vec.save; Word2Vec.load(path).wv has its vectors"
+        return None
+    except ValueError:
+        # Nothing is read from a FIFO, which may have nobody who writes.
+        if not os.path.isfile(place):
+            return None
+        with open_plain(place) as file:
+            start = file.read(300)
+    if re.match(rb"\d+ \d+ ?\r?\n", start):
+        return "one of word2vec; read it by load_word2vec_format, with binary=True if it is no text"
+    if re.match(rb"\S+( -?\d+(\.\d+)?(e-?\d+)?){3}", start):
+        return "one of GloVe; read it by load_glove"
+    return None
+
+
+def _mapped(place: str) -> NDArray[Any]:
+    """The array ``vectors`` of a safetensors file that the library has found whole."""
+    entry = read_header(place)[0].get("vectors")
+    if entry is None:
+        raise ValueError(f"{place}: expected an array 'vectors', got a file without it")
+    if entry.dtype != "F32" or not all(entry.shape):
+        raise ValueError(f"{place}: expected float32 vectors to map, got {entry.dtype} of shape {entry.shape}")
+    return np.memmap(place, "<f4", "r", entry.start, entry.shape)
+
+
+def _check_finite(place: str, vectors: Floats, words: Sequence[str]) -> None:
+    step = max(1, _CHUNK // max(1, vectors.shape[1]))
+    for start in range(0, len(vectors), step):
+        fine = np.isfinite(vectors[start : start + step]).all(axis=1)
+        if not fine.all():
+            row = start + int(np.argmin(fine))
+            raise ValueError(f"{place}, row {row}: expected finite numbers for {words[row]!r}, got NaN or infinity")

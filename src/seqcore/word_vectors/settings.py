@@ -1,0 +1,162 @@
+"""What Word2Vec is told: the settings of the estimator, the passes of a run, and the checks of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .._validation import boolean, default_only, short_repr
+
+CONSTANTS: dict[str, tuple[Any, str]] = {
+    "max_vocab_size": (None, "all words are counted; min_count and max_final_vocab leave out the rare ones"),
+    "hs": (0, "there is negative sampling and NCE, no hierarchical softmax"),
+    "hashfxn": (hash, "the first vectors are drawn by seed"),
+    "null_word": (0, "there is no word for padding"),
+    "sorted_vocab": (1, "words stand in the order of their counts"),
+    "batch_words": (10_000, "sentences are shared out among the threads without batches"),
+    "compute_loss": ((False, True), "the loss is always measured"),
+}
+"""Settings of gensim's with the values that they can have here, and the reason."""
+
+
+@dataclass(slots=True)
+class Settings:
+    """The arguments of the estimator that its files keep; see :class:`seqcore.Word2Vec`."""
+
+    vector_size: int
+    alpha: float
+    window: int
+    min_count: int
+    max_final_vocab: int | None
+    sample: float
+    seed: int
+    workers: int | None
+    min_alpha: float
+    sg: int
+    negative: int
+    ns_exponent: float
+    cbow_mean: int
+    epochs: int
+    shrink_windows: bool
+    loss: str
+    deterministic: bool
+    comment: str | None = None
+
+    def check(self) -> None:
+        """Raises ValueError or TypeError for a setting out of range."""
+        for name, low, high in (
+            ("vector_size", 1, 4096),
+            ("window", 1, 10_000),
+            ("min_count", 0, None),
+            ("seed", 0, 2**63 - 1),
+            ("negative", 1, 64),
+            ("epochs", 1, None),
+            *((("max_final_vocab", 1, None),) if self.max_final_vocab is not None else ()),
+            *((("workers", 1, 1024),) if self.workers is not None else ()),
+        ):
+            setattr(self, name, integer(name, getattr(self, name), low, high))
+        for name in ("alpha", "min_alpha", "sample"):
+            setattr(self, name, number(name, getattr(self, name), 0))
+        self.ns_exponent = number("ns_exponent", self.ns_exponent, -100, 100)
+        for name in ("sg", "cbow_mean"):
+            setattr(self, name, int(boolean(name, getattr(self, name))))
+        for name in ("shrink_windows", "deterministic"):
+            setattr(self, name, boolean(name, getattr(self, name)))
+        if self.loss not in ("negative_sampling", "nce"):
+            raise ValueError(f"loss: expected 'negative_sampling' or 'nce', got {short_repr(self.loss)}")
+        if self.comment is not None and not isinstance(self.comment, str):
+            raise TypeError(f"comment: expected a text or None, got {short_repr(self.comment)}")
+
+
+class Setting:
+    """Attribute of the estimator for one of its settings: checked when it is set, used from then on."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        return self if model is None else getattr(model.settings, self.name)
+
+    def __set__(self, model: Any, value: Any) -> None:
+        changed = replace(model.settings, **{self.name: value})
+        changed.check()
+        model._take_settings(changed)
+
+
+class Constant(Setting):
+    """Attribute of the estimator for a setting of gensim's that can have one value."""
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        value, _ = CONSTANTS[self.name]
+        return self if model is None else value[0] if isinstance(value, tuple) else value
+
+    def __set__(self, model: Any, value: Any) -> None:
+        default_only(self.name, value, *CONSTANTS[self.name])
+
+
+@dataclass
+class Schedule:
+    """A run of passes with a falling learning rate, and how many of them are done.
+
+    ``scale``: the share of the way to the next pass that the learning rate has gone at the end of one; 1 unless the
+    caller says that the corpus has more or fewer words than it has.
+    """
+
+    epochs: int
+    start_alpha: float
+    end_alpha: float
+    done: int = 0
+    scale: float = 1.0
+
+    def check(self) -> None:
+        """Raises ValueError or TypeError for what makes no sense."""
+        self.epochs = integer("epochs", self.epochs, 1)
+        self.done = integer("done", self.done, 0)
+        self.start_alpha = number("start_alpha", self.start_alpha, 0)
+        self.end_alpha = number("end_alpha", self.end_alpha, 0)
+        self.scale = number("scale", self.scale, 0)
+
+    def rate(self, epoch: int, share: float) -> float:
+        """The learning rate when so much of a pass is done."""
+        fall = (self.end_alpha - self.start_alpha) / self.epochs
+        if self.scale == 1:
+            return self.start_alpha + fall * (epoch + share)
+        low, high = sorted((self.start_alpha, self.end_alpha))
+        return min(max(self.start_alpha + fall * (epoch + share * self.scale), low), high)
+
+
+def keep_limits(counts: Any, sample: float) -> Any:
+    """gensim's ``sample_int`` (V,) uint32: a word stays where a draw of 32 bits is not above it.
+
+    A word that comes c times stays with probability (sqrt(c/t) + 1)·t/c, where t is ``sample`` times the number of
+    all words; from 1 on, ``sample`` is a count: words that come more often are left out by chance.
+    """
+    total = counts.sum()
+    limit = sample * total if 0 < sample < 1 else int(sample * (3 + np.sqrt(5)) / 2) if sample else total
+    chance = (np.sqrt(counts / limit) + 1) * (limit / counts)
+    return (np.minimum(chance, 1.0) * (2**32 - 1)).astype(np.uint32)
+
+
+def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """``value`` as an int in low...high; TypeError for what is none, ValueError outside."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}: expected an integer, got {short_repr(value)}")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name}: expected an integer {f'{low}...{high}' if high else f'>= {low}'}, got {value}")
+    return int(value)
+
+
+def number(name: str, value: Any, low: float, high: float | None = None) -> float:
+    """``value`` as a finite float in low...high; TypeError for what is none, ValueError outside."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name}: expected a number, got {short_repr(value)}")
+    try:
+        found = float(value)
+    except OverflowError:
+        found = float("inf")
+    if not np.isfinite(found) or found < low or (high is not None and found > high):
+        reach = f"number {low}...{high}" if high is not None else f"finite number >= {low}"
+        raise ValueError(f"{name}: expected a {reach}, got {found}")
+    return found

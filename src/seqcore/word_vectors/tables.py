@@ -1,0 +1,355 @@
+"""What Word2Vec learns: the settings, the vectors of words and of targets, and the vocabulary.
+
+V, D: words of the vocabulary, numbers per vector.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._validation import FixedAttributes, at_least, boolean, default_only, short_repr
+from ..text.files import path_of
+from ..typing import Array
+from .corpus import Corpus, Sentences, Text, TrimRule, check_one, encode_file, kept, read
+from .keyed_table import as_list
+from .keyed_vectors import KeyedVectors
+from .settings import Constant, Setting, Settings, integer, keep_limits
+
+_LANES = 16
+
+
+class WordTables(FixedAttributes):
+    """The part of :class:`seqcore.Word2Vec` that is there before training: settings, tables, vocabulary."""
+
+    settings: Settings
+
+    _elsewhere: ClassVar[Mapping[str, str]] = {
+        "words": "build_vocab(update=True) and wv.add_vectors add words",
+        "counts": "wv.set_vecattr(word, 'count', number)",
+        "layer1_size": "vector_size",
+        "train_count": "history has an entry for each pass",
+        "total_train_time": "history has the seconds of each pass",
+        "min_alpha_yet_reached": "alpha and min_alpha",
+        "random": "seed; every draw depends on it, the pass and the sentence alone",
+        "cum_table": "the noise words are drawn by counts and ns_exponent at each pass",
+        "raw_vocab": "wv.key_to_index and wv.get_vecattr(word, 'count'); words that are left out are not kept",
+        "syn1": "syn1neg; there is no hierarchical softmax",
+        "syn0": "wv.vectors",
+        "score": "there is no hierarchical softmax, which it needs",
+        "reset_from": "build_vocab_from_freq with the counts of the other model's wv",
+        "scan_vocab": "build_vocab",
+        "prepare_vocab": "build_vocab",
+        "prepare_weights": "build_vocab",
+        "init_weights": "a new model",
+        "update_weights": "build_vocab(update=True)",
+        "estimate_memory": "2 * 4 bytes * words * vector_size",
+        "create_binary_tree": "there is no hierarchical softmax",
+        "make_cum_table": "the noise words are drawn by counts and ns_exponent at each pass",
+        "add_null_word": "there is no word for padding",
+        "seeded_vector": "the first vectors are drawn by seed",
+        "init_sims": "wv.fill_norms, or wv.unit_normalize_all to overwrite the vectors",
+        "add_lifecycle_event": "nothing is logged here; comment goes into the file",
+        "most_similar": "wv.most_similar",
+        "lifecycle_events": "nothing is logged here",
+        "similarity": "wv.similarity",
+    }
+
+    vector_size, alpha, min_alpha, window, min_count = Setting(), Setting(), Setting(), Setting(), Setting()
+    max_final_vocab, sample, seed, workers, sg = Setting(), Setting(), Setting(), Setting(), Setting()
+    negative, ns_exponent, cbow_mean, epochs = Setting(), Setting(), Setting(), Setting()
+    shrink_windows, loss, deterministic, comment = Setting(), Setting(), Setting(), Setting()
+    max_vocab_size, hs, hashfxn, null_word = Constant(), Constant(), Constant(), Constant()
+    sorted_vocab, batch_words, compute_loss = Constant(), Constant(), Constant()
+
+    def _start(self) -> None:
+        """Empty tables, for the settings."""
+        self.corpus_count = self.corpus_total_words = 0
+        self.effective_min_count = self.settings.min_count
+        self._wv = KeyedVectors(vector_size=self.settings.vector_size)
+        self._rows: list[str] = []
+        self._input = self._output = _table(0, self._stride)
+        self._sampled = self.settings.sample
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy take; the vectors once, as those of ``wv``."""
+        return {**self.__dict__, "_input": _table(0, self._stride)}
+
+    # --- tables ---
+
+    @property
+    def wv(self) -> KeyedVectors:
+        """The words' vectors: the table that is trained, so that a ``wv`` that is held shows the training, and what is
+        written into ``wv.vectors`` is trained on and saved. Empty before :meth:`build_vocab`.
+
+        Assigning takes vectors with counts, of the same size, in their place; words that stay keep their targets.
+        """
+        return self._wv
+
+    @wv.setter
+    def wv(self, wv: KeyedVectors) -> None:
+        if not isinstance(wv, KeyedVectors):
+            raise TypeError(f"wv: expected KeyedVectors, got {short_repr(wv)}")
+        if wv.vector_size != self.vector_size:
+            raise ValueError(f"wv: expected vectors of {self.vector_size} numbers, got {wv.vector_size}")
+        if not len(wv) or wv.counts is None:
+            raise ValueError("wv: expected words with counts, by which the noise words are drawn, got none")
+        self._wv = wv
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the vocabulary by their rows."""
+        return self._wv.index_to_key
+
+    @property
+    def counts(self) -> Array:
+        """(V,) int64, how often each word was seen."""
+        counts = self._wv.counts
+        return np.zeros(0, np.int64) if counts is None else counts
+
+    @property
+    def syn1neg(self) -> Array:
+        """(V, D) the words' vectors as targets; writing into them and assigning others reaches the training."""
+        self._settle()
+        return self._output[:, : self.vector_size]
+
+    @syn1neg.setter
+    def syn1neg(self, targets: Any) -> None:
+        self._settle()
+        array = np.asarray(targets)
+        if array.dtype.kind not in "fiu" or array.shape != self._wv.vectors.shape:
+            raise ValueError(
+                f"syn1neg: expected numbers of shape {self._wv.vectors.shape}, got {array.dtype} of shape {array.shape}"
+            )
+        self._output[:, : self.vector_size] = array
+
+    def predict_output_word(
+        self, context_words_list: Sequence[str | int], topn: int = 10
+    ) -> list[tuple[str, float]] | None:
+        """The words likeliest between others, as CBOW sees them, with their probabilities; None for unknown words."""
+        self._need_words()
+        words = as_list("context_words_list", context_words_list)
+        rows = [self._wv.get_index(word) for word in words if word in self._wv]
+        if not rows:
+            return None
+        mean = self._wv.vectors[rows].sum(axis=0) / (len(rows) if self.settings.cbow_mean else 1)
+        logits = self.syn1neg @ mean
+        chances = np.exp(logits - logits.max())
+        chances /= chances.sum()
+        best = np.argsort(-chances, kind="stable")[: at_least("topn", topn, 0)]
+        return [(self.words[row], float(chances[row])) for row in best.tolist()]
+
+    # --- vocabulary ---
+
+    def build_vocab(
+        self,
+        corpus_iterable: Sentences | None = None,
+        corpus_file: str | os.PathLike[str] | None = None,
+        update: bool = False,
+        progress_per: int = 10_000,
+        keep_raw_vocab: bool = False,
+        trim_rule: TrimRule | None = None,
+        *,
+        min_count: int | None = None,
+        sample: float | None = None,
+        dry_run: bool = False,
+    ) -> Corpus:
+        """Counts the words of a corpus and makes the first vectors.
+
+        Args:
+            corpus_iterable, corpus_file: as in the constructor.
+            update: adds the words that come ``min_count`` times in this corpus to those there are, the most frequent
+                first, and adds up the counts of all; ``sample`` takes the frequencies of this corpus for its words.
+            trim_rule: as in the constructor.
+            min_count, sample: instead of the settings; without ``update`` they become the settings.
+            progress_per, keep_raw_vocab, dry_run: arguments of gensim's, at their defaults alone.
+
+        Returns:
+            The corpus as numbers, which :meth:`train` takes in place of the words.
+
+        Raises:
+            ValueError: no word comes ``min_count`` times, the file is empty or no text, or there is a vocabulary
+                already.
+        """
+        default_only("progress_per", progress_per, 10_000, "nothing is logged")
+        default_only("keep_raw_vocab", keep_raw_vocab, False, "words that are left out are not kept")
+        default_only("dry_run", dry_run, False, "the vocabulary is made")
+        given: dict[str, Any] = {"min_count": min_count, "sample": sample}
+        settings = replace(self.settings, **{name: value for name, value in given.items() if value is not None})
+        settings.check()
+        self._check_update(update)
+        return self._take(
+            read(corpus_iterable, corpus_file, "corpus_iterable"), boolean("update", update), trim_rule, settings
+        )
+
+    def build_vocab_from_freq(
+        self,
+        word_freq: Mapping[str, int],
+        keep_raw_vocab: bool = False,
+        corpus_count: int | None = None,
+        trim_rule: TrimRule | None = None,
+        update: bool = False,
+    ) -> None:
+        """Makes the vocabulary from counts of words; arguments otherwise as for :meth:`build_vocab`.
+
+        Args:
+            word_freq: how often each word comes.
+            corpus_count: what the attribute ``corpus_count`` shall be; 0 without it.
+
+        >>> from seqcore import Word2Vec
+        >>> model = Word2Vec(vector_size=4, min_count=2)
+        >>> model.build_vocab_from_freq({"cat": 3, "dog": 2, "owl": 1})
+        >>> model.words
+        ['cat', 'dog']
+        """
+        default_only("keep_raw_vocab", keep_raw_vocab, False, "words that are left out are not kept")
+        sentences = 0 if corpus_count is None else integer("corpus_count", corpus_count, 0)
+        self._check_update(update)
+        if not isinstance(word_freq, Mapping) or not word_freq:
+            raise TypeError(f"word_freq: expected a dict of words and their counts, got {short_repr(word_freq)}")
+        for word, count in word_freq.items():
+            if not isinstance(word, str):
+                raise TypeError(f"word_freq: expected words, got {short_repr(word)}")
+            integer(f"word_freq[{word!r}]", count, 1, 2**53)
+        text = Text(list(word_freq), np.array(list(word_freq.values()), np.int64))
+        self._grow(text, *self._choose(text, boolean("update", update), trim_rule, self.settings), self.settings)
+        self.corpus_count = sentences
+
+    def _check_update(self, update: Any) -> None:
+        if boolean("update", update):
+            self._need_words()
+        elif self.words:
+            raise ValueError("update: expected True, which adds words, got False where there is a vocabulary already")
+
+    def _take(self, text: Text, update: bool, trim_rule: TrimRule | None, settings: Settings) -> Corpus:
+        """Vocabulary and vectors from a corpus, and the corpus as numbers."""
+        self._settle()
+        chosen, least = self._choose(text, update, trim_rule, settings)
+        known = self._wv.key_to_index
+        corpus = text.encode([*self.words, *(text.words[n] for n in chosen if text.words[n] not in known)])
+        self._grow(text, chosen, least, settings)
+        if not update:
+            self.settings = settings
+        self.corpus_total_words, self.corpus_count = corpus.total_words, corpus.sentences
+        return corpus
+
+    def _choose(
+        self, text: Text, update: bool, trim_rule: TrimRule | None, settings: Settings
+    ) -> tuple[list[int], int]:
+        """Numbers of the words to take in, the most frequent first, and the count that they must have."""
+        words, counts, most = text.words, text.counts, settings.max_final_vocab
+        order = np.argsort(-counts, kind="stable")
+        least = settings.min_count if most is None else max(1, settings.min_count)
+        if most is not None and most < len(words):
+            # Of words that come equally often all stay or none.
+            least = max(least, int(counts[order[most]]) + 1)
+        if trim_rule is None:
+            chosen = order[counts[order] >= least].tolist()
+        else:
+            chosen = [n for n in order.tolist() if kept(trim_rule, words[n], int(counts[n]), least)]
+        if not chosen and not update:
+            raised = f", as max_final_vocab={most} wants" if least > settings.min_count else ""
+            raise ValueError(
+                f"min_count: expected words that come {least} times{raised}, got none; "
+                f"the most frequent, {short_repr(words[int(counts.argmax())])}, comes {int(counts.max())} times"
+            )
+        return chosen, least
+
+    def _grow(self, text: Text, chosen: list[int], least: int, settings: Settings) -> None:
+        """Takes in the chosen words of a text behind those there are, and adds the counts of all."""
+        self._settle()
+        wv, first = self._wv, len(self._wv)
+        new = [word for n in chosen if (word := text.words[n]) not in wv]
+        # The first vectors of words that are added differ from those that came before.
+        rng = np.random.Generator(np.random.Philox(key=[settings.seed, first]))
+        start = 2 * rng.random((len(new), self.vector_size), np.float32) - 1
+        wv.add_vectors(new, start / self.vector_size)
+        counts = np.zeros(len(wv), np.int64) if wv.counts is None else wv.counts
+        limits = wv.expandos.get("sample_int", np.zeros(len(wv), np.uint32))
+        if not first:
+            counts[:] = text.counts[chosen]
+        else:
+            for word, count in zip(text.words, text.counts.tolist()):
+                if word in wv:
+                    counts[wv.key_to_index[word]] += count
+        if chosen:
+            limits[[wv.key_to_index[text.words[n]] for n in chosen]] = keep_limits(text.counts[chosen], settings.sample)
+        wv.expandos |= {"count": counts, "sample_int": limits}
+        self._sampled, self.effective_min_count = settings.sample, least
+        self._settle()
+
+    def _settle(self) -> None:
+        """Lays the vectors of ``wv`` out as the core trains them, and gives each word its row of targets.
+
+        Since the last time ``wv`` may have got other vectors, more words or another order, or may be a copy.
+        """
+        wv, shape = self._wv, (len(self._wv), self._stride)
+        if self._rows != wv.index_to_key:
+            before = {word: row for row, word in enumerate(self._rows)}
+            rows = np.array([before.get(word, -1) for word in wv.index_to_key], np.intp)
+            targets = _table(*shape)
+            targets[rows >= 0] = self._output[rows[rows >= 0]]
+            self._output, self._rows = targets, list(wv.index_to_key)
+        elif self._output.ctypes.data % 64:
+            targets = _table(*shape)
+            targets[...] = self._output
+            self._output = targets
+        if not same_memory(wv.vectors, self._input[:, : self.vector_size]):
+            table = _table(*shape)
+            table[:, : self.vector_size] = wv.vectors
+            self._input = table
+            wv._lay_out(table[:, : self.vector_size])
+        # A word that was added by hand counts as seen once and always stays.
+        if len(wv) and (blank := self.counts < 1).any():
+            self.counts[blank] = 1
+            if "sample_int" in wv.expandos:
+                wv.expandos["sample_int"][blank] = 2**32 - 1
+
+    def _take_settings(self, settings: Settings) -> None:
+        """Settings that were changed by an attribute."""
+        if settings.vector_size != self.settings.vector_size:
+            if self.words:
+                size = self.settings.vector_size
+                raise ValueError(f"vector_size: expected {size}, which the vectors have, got {settings.vector_size}")
+            self._wv._lay_out(np.zeros((0, settings.vector_size), np.float32))
+        self.settings = settings
+        if not self.words:
+            self._input = self._output = _table(0, self._stride)
+
+    @property
+    def _stride(self) -> int:
+        return -(-self.settings.vector_size // _LANES) * _LANES
+
+    def _need_words(self) -> None:
+        if not self.words:
+            raise ValueError("Word2Vec: expected a vocabulary, got none; call build_vocab first")
+
+    # --- corpora ---
+
+    def encode(self, sentences: Sentences | None = None, corpus_file: str | os.PathLike[str] | None = None) -> Corpus:
+        """A corpus as numbers of this vocabulary, for several calls of :meth:`train`; other words are left out."""
+        return self._encode(sentences, corpus_file, "sentences")
+
+    def _encode(self, sentences: Any, corpus_file: Any, name: str) -> Corpus:
+        self._need_words()
+        check_one(sentences, corpus_file, name)
+        if corpus_file is not None:
+            return encode_file(path_of(corpus_file, "corpus_file"), self.words)
+        return read(sentences, None, name).encode(self.words)
+
+
+def _table(rows: int, columns: int) -> Array:
+    """Zeros (rows, columns) float32 whose rows start at whole cache lines."""
+    memory = np.zeros(rows * columns + _LANES, np.float32)
+    start = (-memory.ctypes.data % 64) // 4
+    return memory[start : start + rows * columns].reshape(rows, columns)
+
+
+def same_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays are the same elements in the same place."""
+    places = ((array.ctypes.data, array.shape, array.strides, array.dtype) for array in (a, b))
+    return next(places) == next(places)

@@ -1,0 +1,546 @@
+"""Word2Vec: vectors of words from the words around them, with gensim's names and arguments.
+
+V, D: words of the vocabulary, numbers per vector. Skip-gram and CBOW of Mikolov et al. 2013 ("Efficient estimation of
+word representations in vector space"; "Distributed representations of words and phrases and their compositionality")
+with negative sampling or noise-contrastive estimation (Mnih & Kavukcuoglu 2013). What a centre word draws - which
+frequent words are left out, the window, the noise - depends on the seed, the pass and the sentence alone.
+
+The contexts of a centre share its noise words, so that a block of small products replaces one dot product after
+another; and the rows that all threads want, those of frequent words as targets, are written once per centre instead of
+once per pair.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .. import saving as io
+from .._files import parse_json
+from .._validation import MALFORMED, boolean, default_only, one_line, short_repr
+from ..callbacks.progress_bar import is_terminal, write
+from ..text.files import path_of
+from ..typing import Array
+from .corpus import Corpus, Sentences, TrimRule, check_one, read
+from .keyed_table import one_file
+from .settings import CONSTANTS, Schedule, Settings, integer, keep_limits, number
+from .tables import WordTables, same_memory
+
+_PIECE = 400_000
+"""Words between two looks at the learning rate, the progress and Ctrl-C."""
+_MASK = 2**64 - 1
+_ATTRIBUTE = "attribute."
+
+
+@dataclass
+class Progress:
+    """What ``on_progress`` is told: the pass (from 0) of how many, the share of it that is done, mean loss per pair
+    of the latest piece, words per second since ``train`` began, seconds left."""
+
+    epoch: int
+    epochs: int
+    share: float
+    loss: float
+    words_per_second: float
+    seconds_left: float
+
+
+class Word2Vec(WordTables):
+    """Learns a vector for each word of a corpus.
+
+    Arguments, their order and their defaults are gensim's; those after ``shrink_windows`` are added. All settings are
+    attributes, too: they are checked when they are set and used from the next training (``min_count`` and
+    ``max_final_vocab``: the next vocabulary) on.
+
+    Args:
+        sentences: lists of words; any iterable, also one that can be walked through only once. One list holding all
+            words is one stream. With it (or ``corpus_file``) vocabulary and vectors are made at once.
+        corpus_file: path of a text file, one sentence a line, words between ASCII white space; read by the C++ core.
+        vector_size: D.
+        alpha, min_alpha: learning rate at the beginning and at the end; linear in between, over all passes.
+        window: most words between centre and context on each side.
+        min_count: rarer words are left out.
+        sample: s; frequent words are left out by chance: one of relative frequency f stays with probability
+            (sqrt(f/s) + 1)·s/f. From 1 on, a count instead of a frequency. 0: all stay.
+        seed: of the first vectors, uniform in ±1/D, and of every draw.
+        workers: threads; by default :func:`seqcore.get_num_threads`.
+        sg: 1 for skip-gram, 0 for CBOW.
+        negative: noise words per centre, drawn by count**ns_exponent.
+        cbow_mean: 1: CBOW takes the mean of the contexts, 0: their sum.
+        epochs: passes over the corpus.
+        trim_rule: ``rule(word, count, min_count)`` says what becomes of a word: 1 leaves it out, 2 keeps it, 0 or None
+            leaves it to ``min_count``.
+        callbacks: objects with any of gensim's methods on_train_begin, on_epoch_begin, on_epoch_end and
+            on_train_end(model).
+        comment: a text that goes into the model's file.
+        max_final_vocab: raises ``min_count`` until at most so many words are left.
+        shrink_windows: draw the window of each centre from 1...window.
+        max_vocab_size, hs, hashfxn, null_word, sorted_vocab, batch_words, compute_loss: settings of gensim's, accepted
+            at the value that says what happens here anyway.
+        loss: "negative_sampling", or "nce", which takes log(negative · P(word)) from each logit.
+        deterministic: the same bits for any number of workers, at the price of working on one thread. Otherwise
+            threads write to the shared vectors without locks, and only one worker gives the same bits again.
+        verbose: 1 prints a line of progress with rate, loss and time left.
+
+    Attributes:
+        corpus_count, corpus_total_words: of the corpus that the vocabulary came from, the sentences (of a file, those
+            that hold words of the vocabulary), and the words, all of them.
+        effective_min_count: what ``min_count`` was raised to by ``max_final_vocab``.
+        history: one dict per pass: epoch, loss (mean per pair over every 64th block; NaN if no pair was learnt), pairs,
+            seconds, words_per_second.
+        running_training_loss: what :meth:`get_latest_training_loss` returns; may be set to 0 between passes.
+
+    Raises:
+        ValueError, TypeError: naming the argument, what was expected and what came.
+
+    >>> text = [["cats", "chase", "mice"], ["dogs", "chase", "cats"]] * 50
+    >>> model = Word2Vec(text, vector_size=8, min_count=1, window=2, sg=1, epochs=3, workers=1)
+    >>> len(model.wv), model.wv["cats"].shape
+    (4, (8,))
+    """
+
+    _attributes = frozenset(
+        {
+            "settings", "history", "corpus_count", "corpus_total_words", "effective_min_count", "running_training_loss",
+        }
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sentences: Sentences | None = None,
+        corpus_file: str | os.PathLike[str] | None = None,
+        vector_size: int = 100,
+        alpha: float = 0.025,
+        window: int = 5,
+        min_count: int = 5,
+        max_vocab_size: None = None,
+        sample: float = 1e-3,
+        seed: int = 1,
+        workers: int | None = None,
+        min_alpha: float = 0.0001,
+        sg: int = 0,
+        hs: int = 0,
+        negative: int = 5,
+        ns_exponent: float = 0.75,
+        cbow_mean: int = 1,
+        hashfxn: Callable[[Any], int] = hash,
+        epochs: int = 5,
+        null_word: int = 0,
+        trim_rule: TrimRule | None = None,
+        sorted_vocab: int = 1,
+        batch_words: int = 10_000,
+        compute_loss: bool = False,
+        callbacks: Iterable[Any] = (),
+        comment: str | None = None,
+        max_final_vocab: int | None = None,
+        shrink_windows: bool = True,
+        *,
+        loss: str = "negative_sampling",
+        deterministic: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        constants: tuple[Any, ...] = (max_vocab_size, hs, hashfxn, null_word, sorted_vocab, batch_words, compute_loss)
+        for (name, allowed), given in zip(CONSTANTS.items(), constants):
+            default_only(name, given, *allowed)
+        self.settings = Settings(
+            vector_size, alpha, window, min_count, max_final_vocab, sample, seed, workers, min_alpha, sg, negative,
+            ns_exponent, cbow_mean, epochs, shrink_windows, loss, deterministic, comment,
+        )  # fmt: skip
+        self.settings.check()
+        self._start()
+        self.history: list[dict[str, Any]] = []
+        self.running_training_loss = 0.0
+        self._passes = 0
+        self._schedule: Schedule | None = None
+        if sentences is None and corpus_file is None:
+            reason = "without sentences; give it to build_vocab or train"
+            default_only("trim_rule", trim_rule, None, reason)
+            default_only("callbacks", callbacks, ((), []), reason)
+            default_only("verbose", verbose, 0, reason)
+            return
+        listeners = _listeners(callbacks)
+        corpus = self._take(read(sentences, corpus_file), False, trim_rule, self.settings)
+        self._train(corpus, self._schedule_of(None, None, None), listeners, boolean("verbose", verbose), None)
+
+    def __repr__(self) -> str:
+        kind = "skip-gram" if self.settings.sg else "CBOW"
+        return f"<Word2Vec {kind}, {len(self.words)} words, vector_size={self.settings.vector_size}>"
+
+    # --- what was learnt ---
+
+    def get_latest_training_loss(self) -> float:
+        """The loss summed over all pairs of the latest :meth:`train`, its passes so far; 0 before.
+
+        Every 64th block of pairs is measured; the sum is their mean times the number of pairs. For the mean of a pass
+        see ``history``.
+        """
+        return float(self.running_training_loss)
+
+    # --- training ---
+
+    def train(
+        self,
+        corpus_iterable: Sentences | Corpus | None = None,
+        corpus_file: str | os.PathLike[str] | None = None,
+        total_examples: int | None = None,
+        total_words: int | None = None,
+        epochs: int | None = None,
+        start_alpha: float | None = None,
+        end_alpha: float | None = None,
+        word_count: int = 0,
+        queue_factor: int = 2,
+        report_delay: float = 1.0,
+        compute_loss: bool = False,
+        callbacks: Iterable[Any] = (),
+        *,
+        resume: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        verbose: int = 0,
+    ) -> tuple[int, int]:
+        """Goes ``epochs`` times over a corpus.
+
+        Args:
+            corpus_iterable: sentences, or a :class:`Corpus` of :meth:`encode`.
+            corpus_file: a text file instead.
+            total_examples, total_words: sentences or words in all (the first goes before); as in gensim, the learning
+                rate falls as if the corpus had so many. Without them, and for ``corpus_count``, as many as it has.
+            epochs, start_alpha, end_alpha: by default the settings ``epochs``, ``alpha`` and ``min_alpha``.
+            word_count, queue_factor, report_delay, compute_loss: arguments of gensim's, at the values that say what
+                happens here anyway.
+            callbacks: as in the constructor.
+            resume: go on with the passes that the run saved in a checkpoint still had to do; with one worker (or
+                ``deterministic``) the result is that of a run which was never stopped, to the last bit.
+            checkpoint: file to save the model in after each pass.
+            on_progress: called with a :class:`Progress` a few times per second.
+            verbose: 1 prints a line of progress.
+
+        Returns:
+            (words of the vocabulary that were gone through, words of the text), over all passes.
+
+        Raises:
+            ValueError: no vocabulary, an empty corpus, arguments out of range. Nothing is changed then.
+            KeyboardInterrupt: what was learnt until then stays.
+        """
+        self._need_words()
+        listeners = _listeners(callbacks)
+        if on_progress is not None and not callable(on_progress):
+            raise TypeError(f"on_progress: expected a function, got {short_repr(on_progress)}")
+        verbose, resume = boolean("verbose", verbose), boolean("resume", resume)
+        default_only("word_count", word_count, 0, "all words are learnt")
+        default_only("queue_factor", queue_factor, 2, "there is no queue of batches")
+        default_only("report_delay", report_delay, 1.0, "nothing is logged; see on_progress and verbose")
+        default_only("compute_loss", compute_loss, *CONSTANTS["compute_loss"])
+        self.settings.check()
+        scheduled = (epochs, start_alpha, end_alpha, total_examples, total_words)
+        if resume and any(given is not None for given in scheduled):
+            raise ValueError("resume: expected epochs, learning rates and totals of the saved run alone, got others")
+        if isinstance(corpus_iterable, Corpus):
+            check_one(corpus_iterable, corpus_file, "corpus_iterable")
+            corpus = corpus_iterable
+        else:
+            corpus = self._encode(corpus_iterable, corpus_file, "corpus_iterable")
+        corpus.check(len(self.words))
+        scale = 1.0
+        for name, total, there in (
+            ("total_words", total_words, corpus.total_words),
+            ("total_examples", total_examples, corpus.sentences),
+        ):
+            if total is not None:
+                scale = there / integer(name, total, 1)
+        if resume:
+            if self._schedule is None or self._schedule.done >= self._schedule.epochs:
+                raise ValueError("resume: expected a model saved before its last pass, got one with nothing left to do")
+            schedule = self._schedule
+        else:
+            schedule = self._schedule_of(epochs, start_alpha, end_alpha, scale)
+        if checkpoint is not None:
+            _check_place(checkpoint)
+        return self._train(corpus, schedule, listeners, verbose, checkpoint, on_progress)
+
+    def _schedule_of(
+        self, epochs: int | None, start_alpha: float | None, end_alpha: float | None, scale: float = 1.0
+    ) -> Schedule:
+        settings = self.settings
+        schedule = Schedule(
+            settings.epochs if epochs is None else epochs,
+            settings.alpha if start_alpha is None else start_alpha,
+            settings.min_alpha if end_alpha is None else end_alpha,
+            scale=scale,
+        )
+        schedule.check()
+        return schedule
+
+    def _train(
+        self,
+        corpus: Corpus,
+        schedule: Schedule,
+        listeners: list[Any],
+        verbose: int,
+        checkpoint: str | os.PathLike[str] | None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> tuple[int, int]:
+        self._schedule = schedule
+        first = schedule.done
+        if not first:
+            self.running_training_loss = 0.0
+        tell = _printer(on_progress) if verbose else on_progress
+        started = time.perf_counter()
+        _call(listeners, "on_train_begin", self)
+        for epoch in range(first, schedule.epochs):
+            _call(listeners, "on_epoch_begin", self)
+            self._pass(corpus, schedule, epoch, started, (epoch - first) * len(corpus.ids), tell)
+            schedule.done = epoch + 1
+            if checkpoint is not None:
+                self.save(checkpoint)
+            _call(listeners, "on_epoch_end", self)
+        _call(listeners, "on_train_end", self)
+        passes = schedule.epochs - first
+        return passes * len(corpus.ids), passes * corpus.total_words
+
+    def _pass(
+        self,
+        corpus: Corpus,
+        schedule: Schedule,
+        epoch: int,
+        started: float,
+        before: int,
+        tell: Callable[[Progress], None] | None,
+    ) -> None:
+        """One pass, in pieces of whole sentences."""
+        self._settle()
+        settings, count = self.settings, len(corpus.ids)
+        threads = 1 if settings.deterministic else settings.workers or _core.get_num_threads()
+        noise, keep, shift = self._distributions()
+        factors = self._wv.vectors_lockf
+        lock = None if (factors == 1).all() else np.ascontiguousarray(factors)
+        marks = np.arange(0, count + _PIECE, _PIECE)
+        cuts = np.unique(np.minimum(np.searchsorted(corpus.offsets, marks), len(corpus.offsets) - 1))
+        seed = (settings.seed * 0x9E3779B97F4A7C15 + self._passes) & _MASK
+        began, loss, looked, pairs, told = time.perf_counter(), 0.0, 0, 0, started
+        for first, last in zip(cuts[:-1], cuts[1:]):
+            at, end = (float(corpus.offsets[n]) / count for n in (first, last))
+            if not same_memory(self._wv.vectors, self._input[:, : settings.vector_size]):
+                self._settle()  # someone gave wv other vectors between two pieces
+            try:
+                found = _core.train_word2vec(
+                    corpus.ids,
+                    corpus.offsets,
+                    int(first),
+                    int(last),
+                    self._input,
+                    self._output,
+                    settings.vector_size,
+                    keep,
+                    noise,
+                    shift,
+                    window=settings.window,
+                    negatives=settings.negative,
+                    shrink=settings.shrink_windows,
+                    cbow=not settings.sg,
+                    mean=bool(settings.cbow_mean),
+                    rate_begin=schedule.rate(epoch, at),
+                    rate_end=schedule.rate(epoch, end),
+                    seed=seed,
+                    threads=threads,
+                    lock=lock,
+                )
+            finally:
+                self._wv.norms = None
+            loss, looked, pairs = loss + found[0], looked + found[1], pairs + found[2]
+            self.running_training_loss += found[0] / max(found[1], 1) * found[2]
+            now = time.perf_counter()
+            if tell and (now - told > 0.2 or last == cuts[-1]):
+                told = now
+                rate = (before + end * count) / max(now - started, 1e-9)
+                left = ((schedule.epochs - epoch - end) * count) / max(rate, 1e-9)
+                tell(Progress(epoch, schedule.epochs, end, found[0] / max(found[1], 1), rate, left))
+        self._passes += 1
+        seconds = time.perf_counter() - began
+        self.history.append(
+            {
+                "epoch": self._passes,
+                "loss": loss / looked if looked else float("nan"),
+                "pairs": pairs,
+                "seconds": seconds,
+                "words_per_second": corpus.total_words / seconds,
+            }
+        )
+
+    def _distributions(self) -> tuple[_core.AliasTable, Array | None, Array | None]:
+        """The noise's table, the chance of each word to stay as 32-bit limits, and NCE's shifts."""
+        settings = self.settings
+        counts = self.counts.astype(np.float64)
+        noise = _core.AliasTable(np.exp(logarithms := _log_powers(counts, settings.ns_exponent)))
+        keep = shift = None
+        if settings.sample > 0:
+            if settings.sample != self._sampled or "sample_int" not in self._wv.expandos:
+                self._wv.expandos["sample_int"] = keep_limits(self.counts, settings.sample)
+                self._sampled = settings.sample
+            keep = self._wv.expandos["sample_int"]
+        if settings.loss == "nce":
+            shift = (np.log(settings.negative) + logarithms).astype(np.float32)
+        return noise, keep, shift
+
+    # --- files ---
+
+    def save(
+        self,
+        fname: str | os.PathLike[str],
+        separately: None = None,
+        sep_limit: int = 10 * 1024**2,
+        ignore: frozenset[str] = frozenset(),
+        pickle_protocol: int = 4,
+    ) -> None:
+        """Writes the whole model, what is left of a run included, so that :meth:`load` can go on exactly.
+
+        Args:
+            fname: the file.
+            separately, sep_limit, ignore, pickle_protocol: arguments of gensim's, at their defaults alone.
+
+        Raises:
+            OSError: naming ``fname``; the old file is untouched.
+        """
+        one_file(separately, sep_limit, ignore, pickle_protocol)
+        self._need_words()
+        self._settle()
+        words = json.dumps(self.words, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        tensors = {
+            "input": self._input,
+            "output": self._output,
+            "counts": self.counts,
+            "words": np.frombuffer(words, np.uint8),
+            "lockf": self._wv.vectors_lockf,
+            **{_ATTRIBUTE + name: array for name, array in self._wv.numeric_attributes().items()},
+        }
+        state = {
+            "settings": asdict(self.settings),
+            "schedule": asdict(self._schedule) if self._schedule else None,
+            "passes": self._passes,
+            "corpus": [self.corpus_count, self.corpus_total_words],
+            "history": self.history,
+            "effective_min_count": self.effective_min_count,
+            "sampled": self._sampled,
+            "running_training_loss": self.running_training_loss,
+        }
+        io.write_tensors(
+            path_of(fname, "fname"), tensors, {"seqcore": "word2vec", "version": "1", "state": json.dumps(state)}
+        )
+
+    @classmethod
+    def load(cls, fname: str | os.PathLike[str], mmap: None = None, *, rethrow: bool = False) -> Word2Vec:
+        """Reads a file of :meth:`save`.
+
+        Args:
+            fname: the file.
+            mmap, rethrow: arguments of gensim's, at their defaults alone.
+
+        Raises:
+            ValueError: the file is another kind of file, or damaged.
+        """
+        default_only("mmap", mmap, None, "training writes to the vectors; KeyedVectors.load maps files")
+        default_only("rethrow", rethrow, False, "errors are raised")
+        fname = path_of(fname, "fname")
+        tensors, texts = io.read_tensors(fname)
+        if texts.get("seqcore") != "word2vec" or texts.get("version") != "1":
+            kind = io.kind_of(texts)
+            raise ValueError(f"{fname}: expected a file of Word2Vec.save, version 1, got {kind}")
+        try:
+            state = parse_json(texts["state"])
+            # Only settings: a file cannot name a corpus to train on.
+            model = cls(**asdict(Settings(**state["settings"])))
+            words = parse_json(tensors["words"].tobytes().decode("utf-8", "surrogatepass"))
+            model._restore(words, tensors, state)
+        except MALFORMED as error:
+            reason = one_line(error)
+            raise ValueError(f"{fname}: expected a file of Word2Vec.save, got another ({reason})") from None
+        return model
+
+    def _restore(self, words: Any, tensors: dict[str, Array], state: dict[str, Any]) -> None:
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            raise ValueError("words: expected a list of words, got something else")
+        shape, counts = (len(words), self._stride), tensors["counts"]
+        for name in ("input", "output"):
+            if tensors[name].shape != shape or tensors[name].dtype != np.float32:
+                raise ValueError(f"{name}: expected float32 of shape {shape}, got {tensors[name].shape}")
+        if counts.shape != shape[:1] or counts.dtype != np.int64 or len(set(words)) != len(words) or counts.min() < 1:
+            raise ValueError("counts: expected different words with a count >= 1 each, got others")
+        self.history = [{**entry, "loss": float(entry["loss"])} for entry in state["history"]]
+        self.corpus_count, self.corpus_total_words = (integer("corpus", n, 0) for n in state["corpus"])
+        self._passes = integer("passes", state["passes"], 0)
+        if state["schedule"] is not None:
+            self._schedule = Schedule(**state["schedule"])
+            self._schedule.check()
+        self.effective_min_count = integer("effective_min_count", state.get("effective_min_count", self.min_count), 0)
+        self.running_training_loss = number("running_training_loss", state.get("running_training_loss", 0.0), 0)
+        self._sampled = number("sampled", state.get("sampled", self.sample), 0)
+        extras = {name[len(_ATTRIBUTE) :]: tensors[name] for name in tensors if name.startswith(_ATTRIBUTE)}
+        if extras.get("sample_int", np.zeros(0, np.uint32)).dtype != np.uint32:
+            raise ValueError("sample_int: expected uint32, got another type")
+        self._wv.add_vectors(words, tensors["input"][:, : self.vector_size], {"count": counts, **extras})
+        self._wv.vectors_lockf = tensors.get("lockf", np.ones(1, np.float32))
+        self._settle()
+        self._output[...] = tensors["output"]
+
+
+def _check_place(checkpoint: Any) -> None:
+    """Raises OSError for a path that cannot be written, before hours are spent."""
+    if not isinstance(checkpoint, (str, bytes, os.PathLike)):
+        raise TypeError(f"checkpoint: expected a path, got {short_repr(checkpoint)}")
+    path = os.path.realpath(os.fspath(checkpoint))
+    folder = os.path.dirname(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, "checkpoint: expected a file, got a folder", os.fspath(checkpoint))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        number = errno.EACCES if os.path.isdir(folder) else errno.ENOENT
+        raise OSError(number, "checkpoint: expected a folder that can be written, got", folder)
+
+
+def _log_powers(counts: Array, exponent: float) -> Array:
+    """log of counts**exponent / Σ counts**exponent."""
+    powers = exponent * np.log(counts)
+    powers -= powers.max()
+    found: Array = powers - np.log(np.exp(powers).sum())
+    return found
+
+
+def _listeners(callbacks: Any) -> list[Any]:
+    try:
+        return list(callbacks)
+    except TypeError:
+        text = f"callbacks: expected a list of objects with on_epoch_end, ..., got {short_repr(callbacks)}"
+        raise TypeError(text) from None
+
+
+def _call(listeners: list[Any], method: str, model: Word2Vec) -> None:
+    for listener in listeners:
+        if hasattr(listener, method):
+            getattr(listener, method)(model)
+
+
+def _printer(also: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+    """Prints each progress over the last one; one line a pass where the output is no terminal."""
+    terminal = is_terminal(sys.stdout)
+
+    def tell(now: Progress) -> None:
+        if also:
+            also(now)
+        whole = now.share >= 1
+        if not (terminal or whole):
+            return
+        line = (
+            f"epoch {now.epoch + 1}/{now.epochs}  {now.share:4.0%}  loss {now.loss:.3f}  "
+            f"{now.words_per_second:,.0f} words/s  {now.seconds_left:,.0f} s left"
+        )
+        write((f"\r{line}\x1b[K" if terminal else line) + ("\n" if whole or not terminal else ""))
+
+    return tell
