@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 import seqcore
-from seqcore import _core, cli
-from seqcore import saving as io
+from seqcore import _core, cli, saving
 from seqcore.experiments import EXPERIMENTS, ptb
 from seqcore.experiments._run import Progress, StopSignals
 from seqcore.layers import Dense, Input
@@ -311,11 +310,11 @@ def test_checkpoints_of_other_settings_are_refused(tmp_path, capsys):
     assert "holds a checkpoint of other settings" in error_line(capsys, *words)
     assert run(*words, "--no-resume") == 0
     path = tmp_path / "out" / "checkpoint.safetensors"
-    tensors, texts = io.read_tensors(path)
+    tensors, texts = saving.read_tensors(path)
     position = json.loads(texts["position"])
     for changed in ({}, {**position, "trainer": 3}, {**position, "best": {}}, {**position, "best": {"epoch": -1}}):
         changed["run"] = position["run"]
-        io.write_tensors(path, tensors, {**texts, "position": json.dumps(changed)})
+        saving.write_tensors(path, tensors, {**texts, "position": json.dumps(changed)})
         assert "holds no position of a run" in error_line(capsys, *words, "--resume")
     path.write_bytes(b"x" * 100)
     assert "checkpoint.safetensors" in error_line(capsys, *words, "--resume")

@@ -310,11 +310,11 @@ READERS: dict[str, Reader] = {
     ),
     "load_model": Reader(
         lambda f: sc.load_model(f / "m"),
-        {"m": _written(lambda p: sc.io.save_model(_MODEL, p, extra={"words": _WORDS}))},
+        {"m": _written(lambda p: sc.saving.save_model(_MODEL, p, extra={"words": _WORDS}))},
         ("load_model",),
     ),
     "load_checkpoint": Reader(
-        lambda f: (sc.io.read_position(f / "c"), _MODEL.load_checkpoint(f / "c")),
+        lambda f: (sc.saving.read_position(f / "c"), _MODEL.load_checkpoint(f / "c")),
         {"c": _written(lambda p: _MODEL.save_checkpoint(p, {"epoch": 2, "best": 0.5}))},
         ("load_checkpoint", "Model.load_checkpoint", "read_position"),
         _model_state,

@@ -2,9 +2,9 @@
 
 Every argument of a valid call, and every array inside of one, is replaced by what does not belong there. Children
 (`tests/helpers/hostile.py`) make some hundred calls each under a memory limit and tell the parent about each before
-they make it, so that a crash or a hang costs one child and names its call. A call is either refused in one line that names an
-argument, and changes nothing, or it is harmless: only its outputs change, and the valid calls give the same bits
-afterwards.
+they make it, so that a crash or a hang costs one child and names its call. A call is either refused in one line that
+names an argument, and changes nothing, or it is harmless: only its outputs change, and the valid calls give the same
+bits afterwards.
 """
 
 import copy

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import cli, initializers, language, layers, losses, metrics, models, optimizers
-from seqcore import saving as io
+from seqcore import cli, initializers, language_model, layers, losses, metrics, models, optimizers, saving
 from seqcore.experiments import EXPERIMENTS
 from seqcore.layers import registry
 from seqcore.optimizers import schedules
@@ -146,7 +145,7 @@ def everything(model):
     """All that a load may change, as bytes."""
     optimizer = model.optimizer
     return [
-        [(name, weight.numpy().tobytes()) for name, weight in io.named_weights(model).items()],
+        [(name, weight.numpy().tobytes()) for name, weight in saving.named_weights(model).items()],
         {key: value.tobytes() for key, value in optimizer.get_state().items()},
         len(optimizer.variables),
         repr(model.get_layer_state()),
@@ -165,14 +164,14 @@ def test_a_checkpoint_with_any_field_changed(tmp_path, name, built):
     sc.set_seed(3)
     path = tmp_path / "checkpoint"
     trained(name, 2).save_checkpoint(path, {"epoch": 1, "best": 0.5, "where": [1, {"a": np.arange(2)}]})
-    tensors, texts = io.read_tensors(path)
+    tensors, texts = saving.read_tensors(path)
     model = trained(name, 1) if built else compiled(name)
     refused = 0
     for number, (what, arrays, metadata) in enumerate([*variants(tensors, texts), *tensor_variants(tensors, texts)]):
         # 17 values of each field: some of them for every field.
         if number % (5 if built else 11):
             continue
-        io.write_tensors(path, arrays, metadata)
+        saving.write_tensors(path, arrays, metadata)
         before = everything(model)
         try:
             model.load_checkpoint(path)
@@ -238,10 +237,10 @@ def test_a_model_with_any_field_changed(tmp_path, name):
     sc.set_seed(3)
     path = tmp_path / "model"
     trained(name, 1).save(path, vocabulary={"words": ["a", "b"], "unknown": None})
-    tensors, texts = io.read_tensors(path)
+    tensors, texts = saving.read_tensors(path)
     refused = accepted = 0
     for what, arrays, metadata in [*variants(tensors, texts), *tensor_variants(tensors, texts)]:
-        io.write_tensors(path, arrays, metadata)
+        saving.write_tensors(path, arrays, metadata)
         before = repr(sc.random.get_state())
         try:
             sc.load_model(path)
@@ -259,13 +258,13 @@ BOMBS = """
 import json, resource, sys, time
 import numpy as np
 import seqcore as sc
-from seqcore import io
+from seqcore import saving
 sys.path.insert(0, sys.argv[2])
-from test_damaged_models import BuiltByCall, V, X, changed, fields, trained
+from tests.saving.test_damaged_models import BuiltByCall, V, X, changed, fields, trained
 
 name, path = sys.argv[1], sys.argv[3]
 trained(name, 1).save(path)
-tensors, texts = io.read_tensors(path)
+tensors, texts = saving.read_tensors(path)
 sc.load_model(path)
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 files = 0
@@ -278,7 +277,7 @@ for key in ("architecture", "build", "compiled"):
         if isinstance(here, bool) or not isinstance(here, (int, type(None))):
             continue
         for number in (10**6, 10**9, 2**31 - 1, 2**62):
-            io.write_tensors(path, tensors, {**texts, key: json.dumps(changed(value, field, number))})
+            saving.write_tensors(path, tensors, {**texts, key: json.dumps(changed(value, field, number))})
             began = time.process_time()
             try:
                 sc.load_model(path)
@@ -297,7 +296,7 @@ print(files)
 @pytest.mark.parametrize("name", MAKERS)
 def test_no_number_of_a_file_makes_anything_large(tmp_path, name):
     """Every number in the description of a small model in turn: bounded memory and time."""
-    folder = os.path.dirname(__file__)
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     child = subprocess.run(
         [sys.executable, "-c", BOMBS, name, folder, str(tmp_path / "model")],
         capture_output=True,
@@ -324,11 +323,11 @@ def test_many_layers_need_a_long_file(tmp_path):
     model = Deep(3)
     model(np.ones((1, 2)))
     model.save(path)
-    tensors, texts = io.read_tensors(path)
+    tensors, texts = saving.read_tensors(path)
     assert len(sc.load_model(path).blocks) == 3
     texts["architecture"] = texts["architecture"].replace('"depth": 3', '"depth": 1000000000')
     texts["architecture"] = texts["architecture"].replace('"config": {}', '"config": {"depth": 1000000000}')
-    io.write_tensors(path, tensors, texts)
+    saving.write_tensors(path, tensors, texts)
     with pytest.raises(ValueError, match="layers: expected as many as a file of this size can describe"):
         sc.load_model(path)
 
@@ -392,11 +391,11 @@ def test_descriptions_with_any_field_changed(name):
 def test_layers_inside_each_other_without_end(tmp_path):
     path = tmp_path / "model"
     models.Sequential([layers.Input((3,)), layers.Dense(2)]).save(path)
-    tensors, texts = io.read_tensors(path)
+    tensors, texts = saving.read_tensors(path)
     for depth in (100, 1000, 100_000):
         inner = texts["architecture"]
         front, back = '{"class_name": "Sequential", "config": {"layers": [', "]}}"
-        io.write_tensors(path, tensors, {**texts, "architecture": front * depth + inner + back * depth})
+        saving.write_tensors(path, tensors, {**texts, "architecture": front * depth + inner + back * depth})
         with pytest.raises(ValueError, match=str(path)) as caught:
             sc.load_model(path)
         assert "\n" not in str(caught.value)
@@ -413,8 +412,8 @@ def test_layers_inside_each_other_without_end(tmp_path):
 def text_models():
     """Models as the experiments save them, with what belongs to them."""
     vocabulary = Vocabulary(["<eos>", "a", "b", "c", "<unk>"])
-    language_model = language.build_model(5, units=4, layers=1)
-    language_model.build((2, None))
+    words = language_model.build_model(5, units=4, layers=1)
+    words.build((2, None))
     vectorize = sc.TextVectorization(max_tokens=10)
     vectorize.adapt(["a b", "b c"])
     classifier = models.Sequential(
@@ -422,8 +421,8 @@ def text_models():
     )
     classifier.build((None, None))
     return {
-        "words": (language_model, {"vocabulary": vocabulary.to_dict(), "experiment": "ptb", "tokens": None}),
-        "characters": (language_model, {"vocabulary": vocabulary.to_dict(), "tokens": {"characters": 1}}),
+        "words": (words, {"vocabulary": vocabulary.to_dict(), "experiment": "ptb", "tokens": None}),
+        "characters": (words, {"vocabulary": vocabulary.to_dict(), "tokens": {"characters": 1}}),
         "labels": (classifier, {"text_vectorization": vectorize.to_dict(), "labels": ["x", "y"], "experiment": "imdb"}),
         "arrays": (models.Sequential([layers.Input((3,)), layers.Dense(2)]), {"experiment": "mnist"}),
     }
@@ -466,11 +465,11 @@ def test_a_position_of_a_run_with_any_field_changed(sampled):
     sc.set_seed(5)
     text = np.arange(40) % 5
     loss = losses.NCELoss(2, reduction="batch_mean") if sampled else None
-    model = language.build_model(5, units=3, layers=1, loss=loss)
-    schedule = language.Schedule(0.5)
+    model = language_model.build_model(5, units=3, layers=1, loss=loss)
+    schedule = language_model.Schedule(0.5)
 
     def trainer():
-        return language.Trainer(model, text, text, batch_size=2, steps=3, epochs=3, schedule=schedule)
+        return language_model.Trainer(model, text, text, batch_size=2, steps=3, epochs=3, schedule=schedule)
 
     whole = trainer()
     whole.run()

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import callbacks, cli, layers, losses, models, optimizers
-from seqcore import saving as io
+from seqcore import callbacks, cli, layers, losses, models, optimizers, saving
 from seqcore.saving import atomic_write, describe_foreign_file
 from seqcore.text.vocabulary import Vocabulary
 
@@ -124,7 +123,7 @@ def test_names_in_the_file_follow_the_structure(tmp_path, data):
     model = tagger()
     model(data[0])
     model.save_weights(tmp_path / "w")
-    tensors, metadata = io.read_tensors(tmp_path / "w")
+    tensors, metadata = saving.read_tensors(tmp_path / "w")
     assert "weights/blocks.0/recurrent_kernel" in tensors and "weights/head/bias" in tensors
     assert metadata["format"] == "seqcore-weights" and metadata["version"] == "1"
 
@@ -211,9 +210,9 @@ def test_load_model_takes_the_arguments_of_keras(tmp_path):
     model.compile(Slower(0.25), Cubed())
     path = tmp_path / "m"
     model.save(path)
-    tensors, texts = io.read_tensors(path)
+    tensors, texts = saving.read_tensors(path)
     texts["architecture"] = texts["architecture"].replace('"class_name": "Dense"', '"class_name": "Halved"')
-    io.write_tensors(path, tensors, texts)
+    saving.write_tensors(path, tensors, texts)
     known = {"Halved": Halved, "Cubed": Cubed, "Slower": Slower}
     found = sc.load_model(path, custom_objects=known)
     assert type(found.layers[0]) is Halved and type(found.optimizer) is Slower and type(found.loss) is Cubed
@@ -236,23 +235,23 @@ def test_files_without_the_shapes_of_layers(tmp_path, data, make):
     model = make()
     model.fit(*data, verbose=0)
     model.save(tmp_path / "m")
-    tensors, texts = io.read_tensors(tmp_path / "m")
+    tensors, texts = saving.read_tensors(tmp_path / "m")
     build = json.loads(texts["build"])
     assert build.pop("layers")
-    io.write_tensors(tmp_path / "m", tensors, {**texts, "build": json.dumps(build)})
+    saving.write_tensors(tmp_path / "m", tensors, {**texts, "build": json.dumps(build)})
     same_weights(sc.load_model(tmp_path / "m"), model)
 
 
 def test_names_that_are_no_unicode(tmp_path, capsys):
     """Lone surrogates, which JSON can spell and no output can print."""
     small().save(tmp_path / "m")
-    tensors, texts = io.read_tensors(tmp_path / "m")
+    tensors, texts = saving.read_tensors(tmp_path / "m")
     name = texts["architecture"].replace('"name": "', '"name": "\\ud800')
-    io.write_tensors(tmp_path / "m", tensors, {**texts, "architecture": name})
+    saving.write_tensors(tmp_path / "m", tensors, {**texts, "architecture": name})
     assert sc.load_model(tmp_path / "m").layers[0].name.startswith("\ud800")
     (first,) = [key for key in tensors if key.endswith("bias")]
     renamed = {**tensors, "weights/\ud800\n": tensors[first]}
-    io.write_tensors(tmp_path / "m", renamed, texts)
+    saving.write_tensors(tmp_path / "m", renamed, texts)
     with pytest.raises(ValueError, match=str(tmp_path / "m")) as caught:
         sc.load_model(tmp_path / "m")
     assert str(caught.value).isascii() and "\n" not in str(caught.value)
@@ -297,9 +296,9 @@ def test_classes_in_files_that_lead_nowhere(tmp_path, name):
     """A name in a file imports nothing but an experiment, and a class must be registered there."""
     model, path = models.Sequential([layers.Input((3,)), layers.Dense(2)]), tmp_path / "model.safetensors"
     model.save(path)
-    tensors, texts = io.read_tensors(path)
+    tensors, texts = saving.read_tensors(path)
     texts["architecture"] = texts["architecture"].replace('"class_name": "Dense"', f'"class_name": "{name}"')
-    io.write_tensors(path, tensors, texts)
+    saving.write_tensors(path, tensors, texts)
     with pytest.raises(ValueError, match=f"model.safetensors: .*class_name: expected a registered layer, got '{name}'"):
         sc.load_model(path)
     assert "this" not in sys.modules
@@ -349,9 +348,9 @@ def test_resume_in_the_middle_of_a_stateful_epoch(tmp_path, rng):
     sc.set_seed(2)
     half = sequential(0.2, True)
     losses_half = [half.train_on_batch(*batch) for batch in batches[:3]]
-    io.save_checkpoint(tmp_path / "c", half)
+    saving.save_checkpoint(tmp_path / "c", half)
     rest = sequential(0.2, True)
-    assert io.load_checkpoint(tmp_path / "c", rest) == {}
+    assert saving.load_checkpoint(tmp_path / "c", rest) == {}
     assert losses_half + [rest.train_on_batch(*batch) for batch in batches[3:]] == losses_whole
 
 
@@ -424,13 +423,15 @@ def test_broken_files_are_named(tmp_path, data):
     checkpoint = tmp_path / "checkpoint"
     model.save_checkpoint(checkpoint)
     foreign = tmp_path / "foreign.safetensors"
-    io.write_tensors(foreign, {"a": np.ones(3)}, {})
+    saving.write_tensors(foreign, {"a": np.ones(3)}, {})
     newer = tmp_path / "newer"
-    io.write_tensors(newer, {}, {"format": "seqcore-model", "version": "99"})
+    saving.write_tensors(newer, {}, {"format": "seqcore-model", "version": "99"})
     odd = tmp_path / "odd"
-    io.write_tensors(odd, {}, {"format": "seqcore-model", "version": "1", "architecture": '{"class_name": "Nothing"}'})
+    saving.write_tensors(
+        odd, {}, {"format": "seqcore-model", "version": "1", "architecture": '{"class_name": "Nothing"}'}
+    )
     garbled = tmp_path / "garbled"
-    io.write_tensors(garbled, {}, {"format": "seqcore-model", "version": "1", "architecture": "{"})
+    saving.write_tensors(garbled, {}, {"format": "seqcore-model", "version": "1", "architecture": "{"})
     cases = {
         "empty": b"",
         "short": content[:100],
@@ -462,7 +463,7 @@ def test_shapes_and_types_are_checked_before_anything_is_written(tmp_path, data)
     model = sequential()
     model(data[0])
     model.save_weights(tmp_path / "w")
-    tensors, metadata = io.read_tensors(tmp_path / "w")
+    tensors, metadata = saving.read_tensors(tmp_path / "w")
     before = model.get_weights()
     last = list(tensors)[-1]
     for name, change in [
@@ -470,7 +471,7 @@ def test_shapes_and_types_are_checked_before_anything_is_written(tmp_path, data)
         ("shape", {last: np.zeros((2, 2), np.float32)}),
         ("more", {"weights/more": np.zeros(2, np.float32)}),
     ]:
-        io.write_tensors(tmp_path / name, {**{key: 0 * one for key, one in tensors.items()}, **change}, metadata)
+        saving.write_tensors(tmp_path / name, {**{key: 0 * one for key, one in tensors.items()}, **change}, metadata)
         with pytest.raises(ValueError, match=f"{name}: expected"):
             model.load_weights(tmp_path / name)
         for one, same in zip(model.get_weights(), before):
@@ -484,8 +485,8 @@ def test_other_programs_can_read_our_files(tmp_path, data):
     model(data[0])
     model.save_weights(tmp_path / "w")
     found = load_file(tmp_path / "w")
-    assert {key[len("weights/") :] for key in found} == set(io.named_weights(model))
-    for name, variable in io.named_weights(model).items():
+    assert {key[len("weights/") :] for key in found} == set(saving.named_weights(model))
+    for name, variable in saving.named_weights(model).items():
         np.testing.assert_array_equal(found[f"weights/{name}"], variable.numpy())
 
 
@@ -499,14 +500,14 @@ def test_all_types_and_empty_arrays_round_trip(tmp_path):
         "scalar": np.float64(3.5),
         "view": np.arange(12.0).reshape(3, 4).T,
     }
-    io.write_tensors(tmp_path / "t", arrays, {"note": "näher"})
-    found, metadata = io.read_tensors(tmp_path / "t")
+    saving.write_tensors(tmp_path / "t", arrays, {"note": "näher"})
+    found, metadata = saving.read_tensors(tmp_path / "t")
     assert metadata == {"note": "näher"} and found.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
         assert found[name].dtype == np.asarray(array).dtype
     with pytest.raises(TypeError, match="'bad'"):
-        io.write_tensors(tmp_path / "u", {"bad": np.array(["text"])}, {})
+        saving.write_tensors(tmp_path / "u", {"bad": np.array(["text"])}, {})
 
 
 # ---------------------------------------------------------------- full disks and kills
@@ -572,18 +573,18 @@ def test_a_real_limit_of_the_system(tmp_path):
 import resource, signal, sys
 import numpy as np
 from seqcore import io
-io.write_tensors(sys.argv[1], {"a": np.zeros(1000)}, {})
+saving.write_tensors(sys.argv[1], {"a": np.zeros(1000)}, {})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    io.write_tensors(sys.argv[1], {"a": np.ones(100_000)}, {})
+    saving.write_tensors(sys.argv[1], {"a": np.ones(100_000)}, {})
 except OSError as error:
     print(error)
 """
     path = tmp_path / "file"
     found = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
     assert str(path) in found.stdout and "too large" in found.stdout
-    assert os.listdir(tmp_path) == ["file"] and not io.read_tensors(path)[0]["a"].any()
+    assert os.listdir(tmp_path) == ["file"] and not saving.read_tensors(path)[0]["a"].any()
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
@@ -594,7 +595,7 @@ import numpy as np
 from seqcore import io
 number = 0
 while True:
-    io.write_tensors(sys.argv[1], {"a": np.full(200_000, number)}, {"n": str(number)})
+    saving.write_tensors(sys.argv[1], {"a": np.full(200_000, number)}, {"n": str(number)})
     number += 1
     if number == 3:
         print("running", flush=True)
@@ -610,7 +611,7 @@ while True:
         child.kill()
         child.wait()
         child.stdout.close()
-        arrays, metadata = io.read_tensors(path)
+        arrays, metadata = saving.read_tensors(path)
         assert (arrays["a"] == int(metadata["n"])).all()
 
 
@@ -631,7 +632,7 @@ WRITERS = {
     "model": lambda path: small().save(path),
     "weights": lambda path: small().save_weights(path),
     "checkpoint": lambda path: small().save_checkpoint(path),
-    "tensors": lambda path: io.write_tensors(path, {"a": np.ones(3)}, {}),
+    "tensors": lambda path: saving.write_tensors(path, {"a": np.ones(3)}, {}),
     "vocabulary": lambda path: Vocabulary(["a", "b"]).save(path),
     "vectors": lambda path: sc.KeyedVectors(np.ones((1, 2), np.float32), ["a"]).save(path),
     "word2vec text": lambda path: sc.KeyedVectors(np.ones((1, 2), np.float32), ["a"]).save_word2vec_format(path),
@@ -903,7 +904,7 @@ BAD_TENSORS = {
 def test_damaged_tensors_are_refused(tmp_path, name):
     path = tmp_path / "file"
     path.write_bytes(BAD_TENSORS[name])
-    for read in (io.read_tensors, sc.load_model, sc.KeyedVectors.load, sc.Word2Vec.load):
+    for read in (saving.read_tensors, sc.load_model, sc.KeyedVectors.load, sc.Word2Vec.load):
         with pytest.raises(ValueError) as caught:
             read(path)
         message = str(caught.value)
@@ -917,7 +918,7 @@ def test_every_reader_says_what_a_foreign_file_is(tmp_path, monkeypatch, name):
     path = tmp_path / name
     path.write_bytes(content)
     model = small()
-    readers = [io.read_tensors, sc.load_model, model.load_weights, model.load_checkpoint]
+    readers = [saving.read_tensors, sc.load_model, model.load_weights, model.load_checkpoint]
     for read in [*readers, sc.KeyedVectors.load, sc.Word2Vec.load]:
         with pytest.raises(ValueError) as caught:
             read(path)
@@ -930,7 +931,7 @@ def test_every_reader_says_what_a_foreign_file_is(tmp_path, monkeypatch, name):
 def test_what_is_no_file_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero", tmp_path):
-        for read in (io.read_tensors, sc.load_model, sc.KeyedVectors.load, sc.Word2Vec.load):
+        for read in (saving.read_tensors, sc.load_model, sc.KeyedVectors.load, sc.Word2Vec.load):
             with pytest.raises((ValueError, OSError), match=str(path)):
                 read(path)
 
@@ -941,12 +942,12 @@ def test_half_precision_is_read_exactly(tmp_path):
     half = np.arange(6, dtype="<f2") / 7
     header = {"a": entry("BF16", (2, 3), (0, 12)), "b": entry("F16", (6,), (12, 24)), "c": entry("BF16", (), (24, 26))}
     (tmp_path / "file").write_bytes(raw_tensors(header, bits.tobytes() + half.tobytes() + b"\xc0\x7f"))
-    found, _ = io.read_tensors(tmp_path / "file")
+    found, _ = saving.read_tensors(tmp_path / "file")
     assert found["a"].dtype == np.float32 and found["b"].dtype == np.float16 and np.isnan(found["c"])
     np.testing.assert_array_equal(found["a"], values.reshape(2, 3))
     np.testing.assert_array_equal(found["b"], half)
-    io.write_tensors(tmp_path / "again", found, {})
-    np.testing.assert_array_equal(io.read_tensors(tmp_path / "again")[0]["b"], half)
+    saving.write_tensors(tmp_path / "again", found, {})
+    np.testing.assert_array_equal(saving.read_tensors(tmp_path / "again")[0]["b"], half)
 
 
 def test_files_of_the_reference_implementation_are_read(tmp_path, rng):
@@ -958,7 +959,7 @@ def test_files_of_the_reference_implementation_are_read(tmp_path, rng):
     }
     arrays |= {"empty": np.zeros((0, 3)), "scalar": np.array(2.5, np.float32), 'näme/"': np.arange(3)}
     save_file(arrays, tmp_path / "file", {"note": "näher"})
-    found, texts = io.read_tensors(tmp_path / "file")
+    found, texts = saving.read_tensors(tmp_path / "file")
     assert texts == {"note": "näher"} and found.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
@@ -972,7 +973,7 @@ def test_no_other_format_is_promised(tmp_path, suffix):
         model.save,
         model.save_weights,
         model.save_checkpoint,
-        lambda path: io.write_tensors(path, {}, {}),
+        lambda path: saving.write_tensors(path, {}, {}),
         sc.KeyedVectors(np.ones((1, 2), np.float32), ["a"]).save,
         callbacks.ModelCheckpoint,
     ):
@@ -1014,9 +1015,9 @@ def torch_weights(rng, cell, layer_count, directions, inputs=5, units=4):
 @pytest.mark.parametrize("directions", [1, 2])
 def test_torch_weights_round_trip(rng, cell, directions):
     weights = torch_weights(rng, cell, 2, directions)
-    found = io.from_torch({f"lstm.{name}": array for name, array in weights.items()}, cell)
+    found = saving.from_torch({f"lstm.{name}": array for name, array in weights.items()}, cell)
     assert len(found) == 2 and all(len(layer) == 3 * directions for layer in found)
-    back = io.to_torch(found, cell)
+    back = saving.to_torch(found, cell)
     assert back.keys() == weights.keys()
     for name, array in weights.items():
         if cell == "gru" or "weight" in name:
@@ -1025,7 +1026,7 @@ def test_torch_weights_round_trip(rng, cell, directions):
             np.testing.assert_array_equal(
                 back[name] + back[name.replace("ih", "hh")], array + weights[name.replace("ih", "hh")]
             )
-    again = io.from_torch(back, cell)
+    again = saving.from_torch(back, cell)
     for one, other in zip(found, again):
         for a, b in zip(one, other):
             np.testing.assert_array_equal(a, b)
@@ -1048,10 +1049,10 @@ def test_torch_itself_agrees(rng, cell, directions):
     model = models.Sequential([layer(), layer()])
     model.build((None, None, 5))
     arrays = {name: value.detach().numpy() for name, value in net.state_dict().items()}
-    for one, weights in zip(model.layers, io.from_torch(arrays, cell)):
+    for one, weights in zip(model.layers, saving.from_torch(arrays, cell)):
         one.set_weights(weights)
     np.testing.assert_allclose(model(x).numpy(), expected, atol=1e-12)
-    back = io.to_torch([one.get_weights() for one in model.layers], cell)
+    back = saving.to_torch([one.get_weights() for one in model.layers], cell)
     net.load_state_dict({name: torch.from_numpy(array) for name, array in back.items()})
     with torch.no_grad():
         np.testing.assert_allclose(net(torch.from_numpy(x))[0].numpy(), expected, atol=1e-12)
@@ -1064,23 +1065,23 @@ def test_one_module_of_a_model(rng, cell):
     head = {"head.weight": rng.normal(size=(2, 4)), "table.weight": rng.normal(size=(9, 4))}
     alone = head | {f"encoder.rnn.{name}": array for name, array in encoder.items()}
     both = alone | {f"decoder.{name}": array for name, array in decoder.items()}
-    expected = io.from_torch(encoder, cell)
+    expected = saving.from_torch(encoder, cell)
     for found in (
-        io.from_torch(alone, cell),
-        io.from_torch(both, cell, prefix="encoder.rnn"),
-        io.from_torch(both, cell, prefix="encoder.rnn."),
-        io.from_torch(encoder, cell, prefix=""),
-        io.from_torch(both | encoder, cell, prefix=""),
+        saving.from_torch(alone, cell),
+        saving.from_torch(both, cell, prefix="encoder.rnn"),
+        saving.from_torch(both, cell, prefix="encoder.rnn."),
+        saving.from_torch(encoder, cell, prefix=""),
+        saving.from_torch(both | encoder, cell, prefix=""),
     ):
         assert len(found) == 2
         for layer, same in zip(found, expected, strict=True):
             for array, other in zip(layer, same, strict=True):
                 np.testing.assert_array_equal(array, other)
     with pytest.raises(ValueError, match="weights: expected one recurrent module.*'encoder.rnn', 'decoder'"):
-        io.from_torch(both, cell)
+        saving.from_torch(both, cell)
     for prefix in ("encoder", "", "rnn"):
         with pytest.raises(ValueError, match="prefix: expected one of 'encoder.rnn', 'decoder', got"):
-            io.from_torch(both, cell, prefix=prefix)
+            saving.from_torch(both, cell, prefix=prefix)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -1090,28 +1091,28 @@ def test_no_array_of_a_module_may_be_missing_or_unknown(rng, cell, directions):
     for name in whole:
         rest = {other: array for other, array in whole.items() if other != name}
         with pytest.raises(ValueError, match=f"weights: expected '{name}' beside"):
-            io.from_torch(rest, cell)
+            saving.from_torch(rest, cell)
     for number in range(2):
         rest = {name: array for name, array in whole.items() if f"_l{number}" not in name}
         with pytest.raises(ValueError, match=f"weights: expected 'weight_ih_l{number}' beside"):
-            io.from_torch(rest, cell)
+            saving.from_torch(rest, cell)
     for name in ("weight_hr_l0", "weight_ih_l00", "weight_ih_l0_g", "weight", "bias_ih_l0_forward"):
         with pytest.raises(ValueError, match=f"weights: expected .* without .*, got '{name}'"):
-            io.from_torch({**whole, name: np.ones((2, 2))}, cell)
+            saving.from_torch({**whole, name: np.ones((2, 2))}, cell)
     for name, array in whole.items():
         with pytest.raises(ValueError, match="weights: expected"):
-            io.from_torch({**whole, name: array[:-1]}, cell)
+            saving.from_torch({**whole, name: array[:-1]}, cell)
         with pytest.raises(ValueError, match="weights: expected"):
-            io.from_torch({**whole, name: array[..., None]}, cell)
+            saving.from_torch({**whole, name: array[..., None]}, cell)
     with pytest.raises(ValueError, match="weights: expected"):
-        io.from_torch({**whole, "weight_ih_l1": whole["weight_ih_l1"][:, :-1]}, cell)
+        saving.from_torch({**whole, "weight_ih_l1": whole["weight_ih_l1"][:, :-1]}, cell)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_half_precision_is_widened_before_it_is_added(rng, cell):
     half = {name: array.astype(np.float16) for name, array in torch_weights(rng, cell, 2, 2).items()}
     wide = {name: array.astype(np.float32) for name, array in half.items()}
-    for layer, same in zip(io.from_torch(half, cell), io.from_torch(wide, cell), strict=True):
+    for layer, same in zip(saving.from_torch(half, cell), saving.from_torch(wide, cell), strict=True):
         for array, other in zip(layer, same, strict=True):
             assert array.dtype == np.float32
             np.testing.assert_array_equal(array, other)
@@ -1123,36 +1124,36 @@ def test_parameters_of_torch_in_any_precision(dtype):
     net = torch.nn.LSTM(5, 4).to(getattr(torch, dtype))
     wide = {name: value.detach().float().numpy() for name, value in net.named_parameters()}
     for weights in (net.state_dict(), dict(net.named_parameters())):
-        for array, same in zip(io.from_torch(weights, "lstm")[0], io.from_torch(wide, "lstm")[0], strict=True):
+        for array, same in zip(saving.from_torch(weights, "lstm")[0], saving.from_torch(wide, "lstm")[0], strict=True):
             np.testing.assert_array_equal(array, same)
 
 
 def test_bad_torch_weights():
     with pytest.raises(ValueError, match="cell: expected 'rnn', 'lstm' or 'gru'"):
-        io.from_torch({}, "qrnn")
+        saving.from_torch({}, "qrnn")
     with pytest.raises(ValueError, match="weight_ih_l0"):
-        io.from_torch({"a": np.ones(3)}, "lstm")
+        saving.from_torch({"a": np.ones(3)}, "lstm")
     with pytest.raises(ValueError, match="weight_hh_l0"):
-        io.from_torch({"weight_ih_l0": np.ones((8, 3))}, "lstm")
+        saving.from_torch({"weight_ih_l0": np.ones((8, 3))}, "lstm")
     with pytest.raises(ValueError, match=r"expected \(8, D\)"):
-        io.from_torch({"weight_ih_l0": np.ones((6, 3)), "weight_hh_l0": np.ones((8, 2))}, "lstm")
+        saving.from_torch({"weight_ih_l0": np.ones((6, 3)), "weight_hh_l0": np.ones((8, 2))}, "lstm")
     with pytest.raises(ValueError, match="projection"):
-        io.from_torch(
+        saving.from_torch(
             {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.ones((8, 2)), "weight_hr_l0": np.ones((1, 2))}, "lstm"
         )
     with pytest.raises(ValueError, match="columns"):
-        io.to_torch([[np.ones((3, 7)), np.ones((2, 8))]], "lstm")
+        saving.to_torch([[np.ones((3, 7)), np.ones((2, 8))]], "lstm")
     with pytest.raises(ValueError, match="reset_after"):
-        io.to_torch([[np.ones((3, 6)), np.ones((2, 6)), np.ones(6)]], "gru")
+        saving.to_torch([[np.ones((3, 6)), np.ones((2, 6)), np.ones(6)]], "gru")
     with pytest.raises(ValueError, match=r"bias of shape \(8,\)"):
-        io.to_torch([[np.ones((3, 8)), np.ones((2, 8)), np.ones(7)]], "lstm")
+        saving.to_torch([[np.ones((3, 8)), np.ones((2, 8)), np.ones(7)]], "lstm")
     for weights in (None, [np.ones(3)], {1: np.ones(3)}):
         with pytest.raises(TypeError, match="weights: expected a state_dict"):
-            io.from_torch(weights, "lstm")
+            saving.from_torch(weights, "lstm")
     with pytest.raises(TypeError, match="prefix: expected a text"):
-        io.from_torch({}, "lstm", prefix=3)
+        saving.from_torch({}, "lstm", prefix=3)
     with pytest.raises(TypeError, match="weights.'weight_ih_l0'.: expected numbers"):
-        io.from_torch({"weight_ih_l0": "text"}, "lstm")
+        saving.from_torch({"weight_ih_l0": "text"}, "lstm")
 
 
 def test_every_reader_names_the_reader_of_our_other_files(tmp_path):
@@ -1162,7 +1163,7 @@ def test_every_reader_names_the_reader_of_our_other_files(tmp_path):
     model.save_checkpoint(tmp_path / "checkpoint")
     sc.KeyedVectors(np.ones((1, 2), np.float32), ["a"]).save(tmp_path / "vectors")
     sc.Word2Vec([["a", "b"]] * 9, min_count=1, vector_size=3).save(tmp_path / "words")
-    io.write_tensors(tmp_path / "arrays", {"a": np.ones(2)}, {})
+    saving.write_tensors(tmp_path / "arrays", {"a": np.ones(2)}, {})
     readers = {
         "model": (sc.load_model, "load_model"),
         "checkpoint": (model.load_checkpoint, "load_checkpoint"),

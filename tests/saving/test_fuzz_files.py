@@ -1,7 +1,7 @@
 """Damaged files of every reader: ValueError or OSError in one line, bounded memory and time, nothing half changed.
 
 The valid files and their readers stand in ``file_readers.py``. Each reader runs in a process of its own under a limit
-of memory: ``python tests/saving/test_fuzz_files.py NAME COUNT`` runs one by hand.
+of memory: ``python -m tests.saving.test_fuzz_files NAME COUNT`` runs one by hand.
 """
 
 import bz2
@@ -251,7 +251,7 @@ def _status(key):
 
 def run_reader(name, count, seed=0):
     """Runs one reader on damaged files; a report as JSON can hold it."""
-    from file_readers import READERS
+    from tests.helpers.file_readers import READERS
 
     reader = READERS[name]
     warnings.simplefilter("error")
@@ -309,14 +309,18 @@ if __name__ == "__main__":
 
 # ---------------------------------------------------------------- tests
 
+
 import pytest  # noqa: E402
-from file_readers import EXCUSED, READERS  # noqa: E402
+
+from tests.helpers.file_readers import EXCUSED, READERS  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_in_process(name, count):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-    command = [sys.executable, __file__, name, str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    command = [sys.executable, "-m", "tests.saving.test_fuzz_files", name, str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=ROOT)
     assert done.returncode == 0, f"{name} ended with {done.returncode}: {done.stderr[-2000:]}"
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -10,13 +10,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from file_readers import READERS
 
 from seqcore import KeyedVectors, datasets, text
 from seqcore.datasets.series import read_column
 from seqcore.text import files
 from seqcore.word_vectors import evaluation as word_tests
 from seqcore.word_vectors import file_formats as vector_files
+from tests.helpers.file_readers import READERS
 
 TEXTS = [name for name, reader in READERS.items() if reader.packed]
 

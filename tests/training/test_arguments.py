@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import callbacks, initializers, language, layers, losses, metrics, ops, optimizers, text
+from seqcore import callbacks, initializers, language_model, layers, losses, metrics, ops, optimizers, text
 from seqcore.language_model.beam_search import beam_search
 from seqcore.language_model.seq2seq import PairBatches, Seq2Seq
 from seqcore.ops import candidate_samplers as sampling
@@ -25,7 +25,7 @@ IDS = np.arange(40) % 5
 WORDS = text.Vocabulary(list("abcde"))
 
 
-MODEL = language.build_model(5, 4, 1)
+MODEL = language_model.build_model(5, 4, 1)
 MODEL.build((None, None))
 PAIRS = Seq2Seq("ab", "xy", 2, 2)
 
@@ -35,7 +35,7 @@ def pairs(**options: Any) -> Any:
 
 
 def build_model(**options: Any) -> Any:
-    return language.build_model(**{"vocabulary_size": 5, "units": 2, "layers": 1, **options})
+    return language_model.build_model(**{"vocabulary_size": 5, "units": 2, "layers": 1, **options})
 
 
 def saving(method: str) -> Callable[..., Any]:
@@ -88,7 +88,7 @@ def sampler(function: Callable[..., Any], **more: Any) -> Callable[..., Any]:
 
 
 def generate(**options: Any) -> Any:
-    return language.generate(MODEL, WORDS, "a", **{"length": 2, **options})
+    return language_model.generate(MODEL, WORDS, "a", **{"length": 2, **options})
 
 
 def recurrent(cls: Any, **more: Any) -> Callable[..., Any]:
@@ -142,13 +142,13 @@ WHOLE: list[tuple[Callable[..., Any], str]] = [
       for name in ("num_sampled", "num_classes", "num_true", "seed")),
     *((sampler(f), name) for f in (sampling.log_uniform_candidate_sampler, sampling.uniform_candidate_sampler)
       for name in ("num_true", "num_sampled", "range_max", "seed")),
-    (lambda **kw: language.Schedule(**kw), "hold"),
+    (lambda **kw: language_model.Schedule(**kw), "hold"),
     (build_model, "vocabulary_size"),
     (build_model, "units"),
     (build_model, "layers"),
-    (lambda **kw: language.word_losses(MODEL, IDS, **kw), "batch_size"),
-    (lambda **kw: language.word_losses(MODEL, IDS, **kw), "steps"),
-    (lambda **kw: language.next_words(MODEL, WORDS, "a", **kw), "top"),
+    (lambda **kw: language_model.word_losses(MODEL, IDS, **kw), "batch_size"),
+    (lambda **kw: language_model.word_losses(MODEL, IDS, **kw), "steps"),
+    (lambda **kw: language_model.next_words(MODEL, WORDS, "a", **kw), "top"),
     (generate, "length"),
     (generate, "top_k"),
     (generate, "seed"),
@@ -188,8 +188,8 @@ FINITE: list[tuple[Callable[..., Any], str]] = [
     (lambda **kw: sampling.UnigramTable([1.0], **kw), "distortion"),
     (lambda **kw: sc.clip_by_norm([1.0], **kw), "clip_norm"),
     (lambda **kw: sc.clip_by_global_norm([[1.0]], **kw), "clip_norm"),
-    (language.Schedule, "learning_rate"),
-    (language.Schedule, "decay"),
+    (language_model.Schedule, "learning_rate"),
+    (language_model.Schedule, "decay"),
     *((build_model, name) for name in ("keep_prob", "init_scale", "clip", "learning_rate")),
     (generate, "temperature"),
     (generate, "top_p"),

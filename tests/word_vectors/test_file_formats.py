@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqcore import KeyedVectors, Word2Vec
-from seqcore import saving as io
+from seqcore import KeyedVectors, Word2Vec, saving
 from seqcore.word_vectors import file_formats as vector_files
 
 WORDS = ["the", "Katze", "été", "数", "a_b", "1.5", "\u00a0"]
@@ -291,10 +290,10 @@ def test_words_that_text_cannot_hold(tmp_path, word):
 def test_bad_safetensors(tmp_path, kv):
     path = tmp_path / "v.safetensors"
     kv.save(path)
-    tensors, texts = io.read_tensors(path)
+    tensors, texts = saving.read_tensors(path)
 
     def changed(**arrays):
-        io.write_tensors(path, {k: v for k, v in (tensors | arrays).items() if v is not None}, texts)
+        saving.write_tensors(path, {k: v for k, v in (tensors | arrays).items() if v is not None}, texts)
 
     for arrays, expected in (
         ({"words": None}, "expected an array 'words'"),
@@ -318,7 +317,7 @@ def test_bad_safetensors(tmp_path, kv):
         KeyedVectors.load(path)
     with pytest.raises(ValueError, match="expected finite rows, got NaN, infinity or too large numbers for '数'"):
         KeyedVectors.load(path, mmap=True).most_similar("the")
-    io.write_tensors(path, tensors, {"format": "seqcore-model", "version": "1"})
+    saving.write_tensors(path, tensors, {"format": "seqcore-model", "version": "1"})
     with pytest.raises(ValueError, match="expected a seqcore-vectors file, got a seqcore-model file"):
         KeyedVectors.load(path)
 

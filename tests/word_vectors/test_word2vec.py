@@ -18,8 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqcore import KeyedVectors, Word2Vec
-from seqcore import saving as io
+from seqcore import KeyedVectors, Word2Vec, saving
 from seqcore.datasets import relations
 from seqcore.word_vectors import word2vec
 from tests.kernels.test_robustness import refused
@@ -670,13 +669,13 @@ def tampered(change):
     """A file of ``save`` with its texts and tensors changed."""
 
     def write(path):
-        tensors, texts = io.read_tensors(path)
+        tensors, texts = saving.read_tensors(path)
         before = texts["state"]
         found = {"state": json.loads(before), "texts": texts, "tensors": tensors}
         change(found)
         if texts["state"] == before:
             texts["state"] = json.dumps(found["state"])
-        io.write_tensors(path, tensors, texts)
+        saving.write_tensors(path, tensors, texts)
 
     return write
 
@@ -704,8 +703,8 @@ DAMAGED = {
     "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "longer": lambda path: path.write_bytes(path.read_bytes() + b"x"),
     "a header of 10^12 bytes": lambda path: path.write_bytes((10**12).to_bytes(8, "little") + path.read_bytes()[8:]),
-    "other safetensors": lambda path: io.write_tensors(path, {"a": np.zeros(3)}, {"seqcore": "other"}),
-    "no metadata": lambda path: io.write_tensors(path, {"a": np.zeros(3)}, {}),
+    "other safetensors": lambda path: saving.write_tensors(path, {"a": np.zeros(3)}, {"seqcore": "other"}),
+    "no metadata": lambda path: saving.write_tensors(path, {"a": np.zeros(3)}, {}),
     "another version": tampered(lambda found: found["texts"].__setitem__("version", "2")),
     "no JSON": tampered(lambda found: found["texts"].__setitem__("state", "{")),
     "deep JSON": tampered(lambda found: found["texts"].__setitem__("state", "[" * 100_000)),

@@ -87,7 +87,7 @@ def _text_file(path: Path) -> Path | None:
 def grammar_corpus(
     train_words: int = 400_000, valid_words: int = 40_000, test_words: int = 40_000, seed: int = 1
 ) -> Corpus:
-    """The built-in corpus: sentences of :func:`seqcore.grammar.english`, whose entropy per word is known exactly.
+    """The built-in corpus: sentences of :func:`.grammar.english`, whose entropy per word is known exactly.
 
     Args:
         train_words, valid_words, test_words: least number of words of each part; each ends with a whole sentence.

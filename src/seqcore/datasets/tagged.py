@@ -182,7 +182,7 @@ class TagPosteriors:
     Args:
         grammar: without recursion, its words ``word/TAG``.
 
-    A kind of sentence k (see :meth:`seqcore.grammar.Grammar.templates`) has the probability p_k and the classes
+    A kind of sentence k (see :meth:`.grammar.Grammar.templates`) has the probability p_k and the classes
     c_k1 ... c_kT; each class draws its words independently. So the probability of kind k and of the words read so far
     is p_k times the product of P(w_t | c_kt), and P(tag | words) sums it over the kinds with that tag in that place,
     divided by the sum over all kinds (Bayes' rule). No tagger that has read the same words can be right more often than

@@ -17,8 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .. import _core, random
-from .. import saving as io
+from .. import _core, random, saving
 from .._validation import MALFORMED, at_least, one_line
 from ..datasets import Corpus, grammar_corpus, load_ptb
 from ..language_model.evaluation import evaluate_perplexity, word_losses
@@ -289,7 +288,7 @@ class _Run:
         finished = (self.folder / "metrics.json").exists()
         if wanted is False or not path.exists() or (wanted is None and finished):
             return
-        position = io.read_position(path)
+        position = saving.read_position(path)
         if position.get("run") != self.identity:
             raise ValueError(
                 f"--out: {str(self.folder)!r} holds a checkpoint of other settings; take another folder or --no-resume"
@@ -331,7 +330,7 @@ class _Run:
         if self.corpus.bound:
             metrics["bound_perplexity"] = self.corpus.bound
             metrics["true_test_perplexity"] = self.corpus.true_perplexity["test"]
-        best: Any = io.load_model(self.folder / BEST) if self.best["epoch"] else self.model
+        best: Any = saving.load_model(self.folder / BEST) if self.best["epoch"] else self.model
         if self.best["epoch"] not in (0, history[-1]["epoch"]):
             losses = word_losses(best, test, check=self._stop_if_asked)
             metrics["best_test_perplexity"] = math.exp(float(losses.mean()))
@@ -373,7 +372,7 @@ class _Run:
                     continue
                 words = generate(model, vocabulary, prompt, 40, **options)
                 lines.append(f"{title}: {format_words(prompt.split() + words)}")
-        io.atomic_write(self.folder / "samples.txt", ["\n".join(lines).encode(), b"\n"])
+        saving.atomic_write(self.folder / "samples.txt", ["\n".join(lines).encode(), b"\n"])
         self.progress.line(lines[min(2, len(lines) - 1)])
 
     def _plot(self, metrics: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """``seqcore run seq2seq``: dates written in English to ISO dates and back, with and without attention.
 
 Many to many with different lengths: an encoder reads the source, a decoder writes the target letter by letter. The
-models and their sources: :class:`seqcore.seq2seq.Seq2Seq`.
+models and their sources: :class:`seqcore.language_model.seq2seq.Seq2Seq`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``--preset book`` is the skip-gram of the TensorFlow books (noise-contrastive estimation, plain SGD), step by step under
 a tape; ``--preset quick`` trains :class:`seqcore.Word2Vec` on the same text. The built-in text holds relations that are
-known (:mod:`seqcore.relations`), so its runs end with the share of analogy questions answered right.
+known (:mod:`seqcore.datasets.relations`), so its runs end with the share of analogy questions answered right.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, initializers, layers, ops, optimizers, random
-from .. import saving as io
+from .. import _core, initializers, layers, ops, optimizers, random, saving
 from ..autograd.tape import GradientTape
 from ..autograd.tensor import Tensor, Variable
 from ..datasets import relations
@@ -222,7 +221,7 @@ class _Run:
         kv.save(self.folder / VECTORS)
         if not self.neighbours:
             self._show_nearest(kv, self._valid_words(kv), "")
-        io.atomic_write(self.folder / "nearest.txt", ["\n".join(self.neighbours).encode(), b"\n"])
+        saving.atomic_write(self.folder / "nearest.txt", ["\n".join(self.neighbours).encode(), b"\n"])
         self._test(kv)
         self._plot_losses()
         self._plot_words(kv)

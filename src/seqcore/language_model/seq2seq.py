@@ -200,7 +200,7 @@ class Seq2Seq(Model):
         Raises:
             ValueError: texts that are empty or have tokens outside the vocabulary, numbers below 1.
 
-        The search is :func:`seqcore.beam.beam_search`.
+        The search is :func:`seqcore.language_model.beam_search.beam_search`.
         """
         integer_in("beam_width", beam_width, 1, WIDEST)
         at_least("batch_size", batch_size, 1)

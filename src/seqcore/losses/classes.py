@@ -209,7 +209,7 @@ class SampledLoss(SparseCategoricalCrossentropy):
     the full softmax too and cost as much as it does: for speed compile without them.
     """
 
-    # The formula in seqcore.sampled.
+    # The formula in seqcore.ops.sampled_losses.
     formula = ""
 
     def __init__(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import saving as io
+from .. import saving
 from .._validation import NUMBERS, as_dtype, at_least, boolean, check_shape, default_only, short_repr
 from ..autograd.tensor import Tensor
 from ..layers.arguments import as_sizes
@@ -217,7 +217,7 @@ class Model(Trainable):
         """Shapes of the layers' first inputs by path; None for a layer built without one, which then has no weights."""
         return {
             path: layer._build_shape
-            for path, layer in io.named_layers(self)
+            for path, layer in saving.named_layers(self)
             if layer.built and (layer._build_shape is not None or not layer._own_weights())
         }
 
@@ -230,7 +230,7 @@ class Model(Trainable):
             weights: those of the file, by name.
         """
         self._build_inside(config)
-        if not self.built or not weights.keys() <= io.named_weights(self).keys():
+        if not self.built or not weights.keys() <= saving.named_weights(self).keys():
             self.built = False
             self._call_for_file(config["inputs"])
         self._inputs = Hidden(config["inputs"])
@@ -241,7 +241,7 @@ class Model(Trainable):
         pending = True
         while pending:
             pending = False
-            for path, layer in io.named_layers(self):
+            for path, layer in saving.named_layers(self):
                 if not layer.built and path in shapes:
                     layer._build_by_shape(as_shape(shapes[path]))
                     pending = True
@@ -352,7 +352,7 @@ class Model(Trainable):
 
     def save(
         self,
-        filepath: io.Path,
+        filepath: saving.Path,
         overwrite: bool = True,
         zipped: None = None,
         *,
@@ -364,7 +364,7 @@ class Model(Trainable):
         text_vectorization: Any = None,
         labels: Any = None,
     ) -> None:
-        """Writes architecture, weights and compile settings, and what belongs to the model; see ``io.save_model``.
+        """Writes architecture, weights and compile settings, and what belongs to the model; see ``saving.save_model``.
 
         Args:
             filepath: the file, such as ``"model.safetensors"``.
@@ -396,10 +396,10 @@ class Model(Trainable):
             raise TypeError(f"extra: expected a dict, got {short_repr(extra)}")
         given = {**(extra or {}), **{name: part for name, part in parts.items() if part is not None}}
         _check_overwrite(filepath, overwrite)
-        io.save_model(self, filepath, {**self.extra, **given}, include_optimizer)
+        saving.save_model(self, filepath, {**self.extra, **given}, include_optimizer)
 
-    def save_weights(self, filepath: io.Path, overwrite: bool = True, max_shard_size: None = None) -> None:
-        """Writes the weights alone; see ``io.save_weights``.
+    def save_weights(self, filepath: saving.Path, overwrite: bool = True, max_shard_size: None = None) -> None:
+        """Writes the weights alone; see ``saving.save_weights``.
 
         Args:
             filepath: the file, such as ``"weights.safetensors"``.
@@ -408,25 +408,25 @@ class Model(Trainable):
         """
         default_only("max_shard_size", max_shard_size, None, "weights are one file")
         _check_overwrite(filepath, overwrite)
-        io.save_weights(self, filepath)
+        saving.save_weights(self, filepath)
 
-    def load_weights(self, filepath: io.Path, skip_mismatch: bool = False) -> None:
-        """Reads weights into the built model; see ``io.load_weights``.
+    def load_weights(self, filepath: saving.Path, skip_mismatch: bool = False) -> None:
+        """Reads weights into the built model; see ``saving.load_weights``.
 
         Args:
             filepath: a file of weights, a model or a checkpoint.
             skip_mismatch: accepted as False alone.
         """
         default_only("skip_mismatch", skip_mismatch, False, "all weights are loaded, or none")
-        io.load_weights(self, filepath)
+        saving.load_weights(self, filepath)
 
-    def save_checkpoint(self, path: io.Path, position: Mapping[str, Any] | None = None) -> None:
-        """Writes all that an exact resume needs; see ``io.save_checkpoint``."""
-        io.save_checkpoint(path, self, position)
+    def save_checkpoint(self, path: saving.Path, position: Mapping[str, Any] | None = None) -> None:
+        """Writes all that an exact resume needs; see ``saving.save_checkpoint``."""
+        saving.save_checkpoint(path, self, position)
 
-    def load_checkpoint(self, path: io.Path) -> dict[str, Any]:
-        """Goes back to a checkpoint and returns its position; see ``io.load_checkpoint``."""
-        return io.load_checkpoint(path, self)
+    def load_checkpoint(self, path: saving.Path) -> dict[str, Any]:
+        """Goes back to a checkpoint and returns its position; see ``saving.load_checkpoint``."""
+        return saving.load_checkpoint(path, self)
 
     # ------------------------------------------------------------ streaming
 
@@ -447,7 +447,7 @@ class Model(Trainable):
 # ---------------------------------------------------------------- helpers
 
 
-def _check_overwrite(path: io.Path, overwrite: bool) -> None:
+def _check_overwrite(path: saving.Path, overwrite: bool) -> None:
     if not boolean("overwrite", overwrite) and os.path.lexists(path):
         raise FileExistsError(f"filepath: expected no file at {path}, got one; pass overwrite=True to replace it")
 

@@ -40,7 +40,7 @@ def kind_of(texts: Mapping[str, str]) -> str:
         return f"a {name} file; use {_READERS[name]}"
     if name:
         return f"a {short_repr(name)[1:-1]} file"
-    return "a safetensors file of another program; seqcore.io.read_tensors gives its arrays"
+    return "a safetensors file of another program; seqcore.saving.read_tensors gives its arrays"
 
 
 def read_file(path: Path, *kinds: str, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, Any]]:

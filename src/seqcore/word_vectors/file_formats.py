@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import saving as io
+from .. import saving
 from .._files import describe_foreign_file
 from .._validation import at_least, short_repr
 from ..saving.safetensors import read_header
@@ -78,7 +78,7 @@ class _Source:
 
 
 @contextmanager
-def _reading(path: io.Path, max_bytes: int | None) -> Iterator[_Source]:
+def _reading(path: saving.Path, max_bytes: int | None) -> Iterator[_Source]:
     with open_plain(path, max_bytes) as file:
         try:
             size: int | None = os.fstat(file.fileno()).st_size
@@ -141,7 +141,7 @@ class _Rows:
 
 
 def read_word2vec(
-    path: io.Path,
+    path: saving.Path,
     binary: bool = False,
     limit: int | None = None,
     encoding: str = "utf-8",
@@ -312,7 +312,7 @@ class _Joined:
 
 
 def read_counts(
-    path: io.Path, encoding: str = "utf-8", errors: str = "strict", max_bytes: int | None = None
+    path: saving.Path, encoding: str = "utf-8", errors: str = "strict", max_bytes: int | None = None
 ) -> dict[str, int]:
     """Words and how often each was seen: lines ``word count``, as word2vec's ``-save-vocab`` writes them.
 
@@ -339,7 +339,7 @@ def read_counts(
 
 
 def write_word2vec(
-    path: io.Path, vectors: Floats, words: Sequence[str], binary: bool = False, header: bool = True
+    path: saving.Path, vectors: Floats, words: Sequence[str], binary: bool = False, header: bool = True
 ) -> None:
     """Writes vectors (V, D) in word2vec's text or binary format; GloVe's without ``header``.
 
@@ -359,17 +359,17 @@ def write_word2vec(
             word.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"words: expected valid Unicode, got {word!r} ({error.reason})") from None
-    io.atomic_write(path, _packed(path, _rows_of(vectors, words, binary, header)))
+    saving.atomic_write(path, _packed(path, _rows_of(vectors, words, binary, header)))
 
 
-def write_counts(path: io.Path, words: Sequence[str], counts: Sequence[int]) -> None:
+def write_counts(path: saving.Path, words: Sequence[str], counts: Sequence[int]) -> None:
     """Writes lines ``word count``; see :func:`read_counts`.
 
     Raises:
         ValueError: a word that such lines cannot hold (empty, with white space, no valid Unicode).
     """
     check_count_words(words)
-    io.atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
+    saving.atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
 
 
 def check_count_words(words: Sequence[str]) -> None:
@@ -390,7 +390,7 @@ def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) 
             yield (word + pattern % tuple(row.tolist())).encode()
 
 
-def _packed(path: io.Path, pieces: Iterable[bytes]) -> Iterable[bytes]:
+def _packed(path: saving.Path, pieces: Iterable[bytes]) -> Iterable[bytes]:
     """The pieces, packed as the end of the file's name says."""
     name = path_of(path)
     packer: Any = None
@@ -413,7 +413,7 @@ def _compressed(packer: Any, pieces: Iterable[bytes]) -> Iterator[bytes]:
 # ---------------------------------------------------------------- safetensors
 
 
-def write_table(path: io.Path, table: VectorTable) -> None:
+def write_table(path: saving.Path, table: VectorTable) -> None:
     """Writes everything as safetensors: vectors, words (UTF-8, joined), bytes of each word, counts, attributes."""
     try:
         texts = [word.encode() for word in table.words]
@@ -427,10 +427,10 @@ def write_table(path: io.Path, table: VectorTable) -> None:
     if table.counts is not None:
         tensors["counts"] = table.counts
     tensors |= {_ATTRIBUTE + name: array for name, array in table.attributes.items()}
-    io.write_tensors(path, tensors, io.format_tags(FORMAT))
+    saving.write_tensors(path, tensors, saving.format_tags(FORMAT))
 
 
-def read_table(path: io.Path, mmap: bool = False) -> VectorTable:
+def read_table(path: saving.Path, mmap: bool = False) -> VectorTable:
     """Reads what :func:`write_table` wrote; with ``mmap`` the vectors stay in the file and are read when used.
 
     Raises:
@@ -438,7 +438,7 @@ def read_table(path: io.Path, mmap: bool = False) -> VectorTable:
     """
     place = path_of(path)
     try:
-        tensors, _ = io.read_file(path, FORMAT, skip=("vectors",) if mmap else ())
+        tensors, _ = saving.read_file(path, FORMAT, skip=("vectors",) if mmap else ())
     except ValueError as error:
         described = _describe_other_vectors(place)
         if described is None:

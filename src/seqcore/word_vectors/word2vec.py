@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
-from .. import saving as io
+from .. import _core, saving
 from .._files import parse_json
 from .._validation import MALFORMED, boolean, default_only, one_line, short_repr
 from ..callbacks.progress_bar import is_terminal, write
@@ -432,7 +431,7 @@ class Word2Vec(WordTables):
             "sampled": self._sampled,
             "running_training_loss": self.running_training_loss,
         }
-        io.write_tensors(
+        saving.write_tensors(
             path_of(fname, "fname"), tensors, {"seqcore": "word2vec", "version": "1", "state": json.dumps(state)}
         )
 
@@ -450,9 +449,9 @@ class Word2Vec(WordTables):
         default_only("mmap", mmap, None, "training writes to the vectors; KeyedVectors.load maps files")
         default_only("rethrow", rethrow, False, "errors are raised")
         fname = path_of(fname, "fname")
-        tensors, texts = io.read_tensors(fname)
+        tensors, texts = saving.read_tensors(fname)
         if texts.get("seqcore") != "word2vec" or texts.get("version") != "1":
-            kind = io.kind_of(texts)
+            kind = saving.kind_of(texts)
             raise ValueError(f"{fname}: expected a file of Word2Vec.save, version 1, got {kind}")
         try:
             state = parse_json(texts["state"])
