@@ -400,7 +400,7 @@ def test_every_operation_with_an_axis_is_in_the_table() -> None:
         if isfunction(function) and not name.startswith("_") and {"axis", "axes"} & set(signature(function).parameters)
     }
     # TensorFlow's axes of clip_by_norm are accepted as None alone.
-    assert with_axis - set(AXES) == {"axes_of", "axis_of", "softmax_backward", "clip_by_norm"}
+    assert with_axis - set(AXES) == {"softmax_backward", "clip_by_norm"}
 
 
 @pytest.mark.parametrize("name", AXES)

@@ -316,7 +316,7 @@ READERS: dict[str, Reader] = {
     "load_checkpoint": Reader(
         lambda f: (sc.saving.read_position(f / "c"), _MODEL.load_checkpoint(f / "c")),
         {"c": _written(lambda p: _MODEL.save_checkpoint(p, {"epoch": 2, "best": 0.5}))},
-        ("load_checkpoint", "Model.load_checkpoint", "read_position"),
+        ("load_checkpoint", "Model.load_checkpoint", "read_position", "read_file"),
         _model_state,
     ),
     # others

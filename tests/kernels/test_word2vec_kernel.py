@@ -235,7 +235,8 @@ def test_a_block_steps_along_the_gradient(nce):
 PROGRAM = """
 import sys
 import numpy as np
-from seqcore import Word2Vec, _core, relations
+from seqcore import Word2Vec, _core
+from seqcore.datasets import relations
 found = []
 for sg in (0, 1):
     for loss in ("negative_sampling", "nce"):

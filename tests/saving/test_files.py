@@ -572,7 +572,7 @@ def test_a_real_limit_of_the_system(tmp_path):
     script = """
 import resource, signal, sys
 import numpy as np
-from seqcore import io
+from seqcore import saving
 saving.write_tensors(sys.argv[1], {"a": np.zeros(1000)}, {})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -592,7 +592,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
     script = """
 import sys
 import numpy as np
-from seqcore import io
+from seqcore import saving
 number = 0
 while True:
     saving.write_tensors(sys.argv[1], {"a": np.full(200_000, number)}, {"n": str(number)})

@@ -13,7 +13,7 @@ import types
 import numpy as np
 import pytest
 
-from seqcore import Sequential, Word2Vec, callbacks, layers, metrics, set_seed
+from seqcore import Sequential, Word2Vec, callbacks, inspection, layers, metrics, set_seed
 from seqcore.optimizers import SGD, schedules
 
 
@@ -84,7 +84,7 @@ def test_every_hook_arrives_once_and_in_order():
     watchers = callbacks.CallbackList([Old(), new, callbacks.Callback()], model="model", steps=1)
     assert watchers.has("on_train_batch_end") and watchers.has("on_epoch_begin")
     assert not watchers.has("on_train_batch_begin") and not watchers.has("on_test_end")
-    for hook in callbacks.base._HOOKS:
+    for hook in callbacks.callback_list._HOOKS:
         if "batch" in hook or "epoch" in hook:
             getattr(watchers, hook)(0)
         else:
@@ -258,7 +258,7 @@ def test_standard_output_of_any_kind(stream, monkeypatch, tmp_path):
 
 
 def test_duration():
-    assert [callbacks.progress.duration(s) for s in (0, 59.4, 59.6, 3599, 3600)] == [
+    assert [callbacks.progress_bar.duration(s) for s in (0, 59.4, 59.6, 3599, 3600)] == [
         "0:00",
         "0:59",
         "1:00",
@@ -592,20 +592,20 @@ class Feed(callbacks.Callback):
 
 def test_gradient_norms_by_batch_and_epoch():
     a, b = FakeLayer("lstm"), FakeLayer("lstm")
-    callback = callbacks.GradientNorms(per="batch")
+    callback = inspection.GradientNorms(per="batch")
     run([1.0, 1.0], Feed(), callback, model=Stack(a, b))
     assert list(callback.norms) == ["lstm", "lstm_1"] and len(callback.norms["lstm"]) == 4
     np.testing.assert_array_equal(callback.norms["lstm"][1], [8.0, 8.0, 8.0])
     assert not a.step_gradients and a.last_step_gradients is None
-    callback = callbacks.GradientNorms(layers=["lstm"])
+    callback = inspection.GradientNorms(layers=["lstm"])
     run([1.0, 1.0], Feed(), callback, model=Stack(a, b))
     assert list(callback.norms) == ["lstm"]
     for found in callback.norms["lstm"]:
         np.testing.assert_array_equal(found, [6.0, 6.0, 8.0])
     with pytest.raises(ValueError, match="layers: .*lstm, lstm_1.*'gru'"):
-        run([1.0], callbacks.GradientNorms(layers=["gru"]), model=Stack(a, b))
+        run([1.0], inspection.GradientNorms(layers=["gru"]), model=Stack(a, b))
     with pytest.raises(ValueError, match="GradientNorms: "):
-        run([1.0], callbacks.GradientNorms(), model=Stack())
+        run([1.0], inspection.GradientNorms(), model=Stack())
 
 
 @pytest.mark.parametrize("make", [layers.SimpleRNN, layers.LSTM, layers.GRU])
@@ -618,7 +618,7 @@ def test_gradient_norms_of_real_layers(make):
     for weights in model.layers[0].weights:
         weights.assign(weights.numpy() * 0.3)
     model.compile("sgd", "mse")
-    callback = callbacks.GradientNorms(per="epoch")
+    callback = inspection.GradientNorms(per="epoch")
     model.fit(x, y, batch_size=3, epochs=2, verbose=0, callbacks=[callback])
     (norms,) = callback.norms.values()
     assert len(norms) == 2 and norms[0].shape == (9,)
@@ -633,21 +633,21 @@ def test_gradient_norms_of_one_batch():
     model = Sequential([layers.Input((9, 3)), layers.ContextRNN(4, 2, name="cf"), layers.Dense(1)])
     model.compile("sgd", "mse")
     before = model.get_weights()
-    measured = callbacks.gradient_norms(model, x, y)
+    measured = inspection.gradient_norms(model, x, y)
     assert not model.layers[0].step_gradients and model.layers[0].last_step_gradients is None
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    callback = callbacks.GradientNorms(per="batch")
+    callback = inspection.GradientNorms(per="batch")
     model.fit(x, y, batch_size=6, epochs=1, shuffle=False, verbose=0, callbacks=[callback])
     assert set(measured) == set(callback.norms) == {"cf", "cf/context"}
     for name, norms in measured.items():
         assert norms.shape == (9,)
         np.testing.assert_allclose(callback.norms[name][0], norms, rtol=1e-5)
-    short = callbacks.gradient_norms(model, x, y, lengths=[4] * 6)["cf"]
+    short = inspection.gradient_norms(model, x, y, lengths=[4] * 6)["cf"]
     assert short[3] > 0 and not short[4:].any()
     with pytest.raises(ValueError, match="layers: .*cf.*'gru'"):
-        callbacks.gradient_norms(model, x, y, ["gru"])
+        inspection.gradient_norms(model, x, y, ["gru"])
     with pytest.raises(RuntimeError, match="compile"):
-        callbacks.gradient_norms(Sequential([layers.Input((9, 3)), layers.GRU(2)]), x, y)
+        inspection.gradient_norms(Sequential([layers.Input((9, 3)), layers.GRU(2)]), x, y)
 
 
 def test_fit_with_the_usual_callbacks(tmp_path):
@@ -695,8 +695,8 @@ def test_fit_with_the_usual_callbacks(tmp_path):
         (lambda: callbacks.EpochDecay(-1, 2, 0.5), ValueError, "learning_rate: "),
         (lambda: callbacks.CSVLogger("f", separator=", "), ValueError, "separator: .*', '"),
         (lambda: callbacks.TensorBoard(update_freq="step"), ValueError, "update_freq: .*'step'"),
-        (lambda: callbacks.GradientNorms(per="step"), ValueError, "per: .*'step'"),
-        (lambda: callbacks.GradientNorms(layers="lstm"), TypeError, "layers: "),
+        (lambda: inspection.GradientNorms(per="step"), ValueError, "per: .*'step'"),
+        (lambda: inspection.GradientNorms(layers="lstm"), TypeError, "layers: "),
         (lambda: callbacks.ProgressBar(width=0), ValueError, "width: "),
     ],
 )

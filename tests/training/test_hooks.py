@@ -419,7 +419,7 @@ def test_nothing_in_between_where_nothing_is_overridden(monkeypatch):
         raise AssertionError("called")
 
     for name in ("train_step", "test_step", "predict_step", "compute_metrics", "_run_step"):
-        monkeypatch.setattr(sc.step_hooks.StepHooks, name, refuse)
+        monkeypatch.setattr(sc.training.step_hooks.StepHooks, name, refuse)
     x, y = data()
     model = LinearSequence()
     model.compile("sgd", "mse", metrics=["mae"])

@@ -830,7 +830,8 @@ def test_interrupt_within_a_sentence():
 FORK = """
 import os, sys
 import seqcore as sc
-from seqcore import Word2Vec, relations
+from seqcore import Word2Vec
+from seqcore.datasets import relations
 text = relations.sentences(20_000)
 settings = dict(min_count=1, vector_size=16, epochs=1, workers=2)
 Word2Vec(text, **settings)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..typing import Array
 from .cases import CELLS, Case
 from .contenders.numpy import REFERENCE
 from .contenders.task import GRADIENT, IMDB_BATCHES, IMDB_WIDTH, LOSS, OUTPUT, UPDATE, load_task, weight_names
+
+Array = NDArray[Any]
 
 # Largest deviation from NumPy by the largest element: an honest result stays a hundred times below it.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-11}

@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..typing import Array
-from .answers import check_answer, make_arrays, reference, task_sizes
+from .answers import Array, check_answer, make_arrays, reference, task_sizes
 from .cases import KINDS, Case
 from .contenders import CONTENDERS
 

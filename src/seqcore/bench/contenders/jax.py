@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
-from .task import Runner, Task, streamed, trained, two_steps
+from .task import Array, Runner, Task, streamed, trained, two_steps
 
 
 def start(threads: int) -> str:

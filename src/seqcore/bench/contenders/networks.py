@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...typing import Array
-
+Array = NDArray[Any]
 Weights = tuple[Array, Array, Array]
 
 # Elements of the gates for which the way back prepares its factors at once: few enough to stay in the cache.

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
 from . import networks
-from .task import Runner, Task, classified, streamed, trained, two_steps
+from .task import Array, Runner, Task, classified, streamed, trained, two_steps
 
 
 def start(threads: int) -> str:

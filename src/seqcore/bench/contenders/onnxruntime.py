@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
-from .task import OUTPUT, Runner, Task, streamed
+from .task import OUTPUT, Array, Runner, Task, streamed
 
 _GATES = {"SimpleRNN": ("RNN", (0,)), "LSTM": ("LSTM", (0, 3, 1, 2)), "GRU": ("GRU", (0, 1, 2))}
 

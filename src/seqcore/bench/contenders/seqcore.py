@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
 from .task import (
     IMDB_BATCHES,
     IMDB_DROPOUT,
     IMDB_RATE,
     IMDB_WIDTH,
+    Array,
     Runner,
     Task,
     classified,
@@ -111,9 +111,9 @@ def stream(task: Task) -> Runner:
 
 def ptb(task: Task) -> Runner:
     """The language model's training step."""
-    language_model: Any = import_module("seqcore.language_model")
+    language: Any = import_module("seqcore.language_model")
     options = {"clip": task.clip, "learning_rate": task.rate, "dtype": task.dtype}
-    model = language_model.build_model(task.inputs, task.units, task.layers, **options)
+    model = language.build_model(task.inputs, task.units, task.layers, **options)
     model.build((None, None))
     model.set_weights(task.weights)
     train = partial(model.train_on_batch, task.arrays["words"], task.arrays["targets"])

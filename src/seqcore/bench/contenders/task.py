@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...typing import Array
 from .networks import Weights
 
+Array = NDArray[Any]
 OUTPUT, INPUT_GRADIENT, GRADIENT, UPDATE, LOSS = "output", "gradient of the input", "gradient of ", "update of ", "loss"
 # Width of a word vector of the IMDB model, its dropout, its learning rate of Adam, and batches of one call of fit.
 IMDB_WIDTH, IMDB_DROPOUT, IMDB_RATE, IMDB_BATCHES = 100, 0.5, 1e-3, 8

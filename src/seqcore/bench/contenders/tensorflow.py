@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
-from .task import IMDB_DROPOUT, IMDB_RATE, IMDB_WIDTH, Runner, Task, classified, trained, two_steps
+from .task import (
+    IMDB_DROPOUT,
+    IMDB_RATE,
+    IMDB_WIDTH,
+    Array,
+    Runner,
+    Task,
+    classified,
+    trained,
+    two_steps,
+)
 
 
 def start(threads: int) -> str:

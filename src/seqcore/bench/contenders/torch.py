@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
-from .task import OUTPUT, Runner, Task, streamed, trained, two_steps
+from .task import OUTPUT, Array, Runner, Task, streamed, trained, two_steps
 
 
 def start(threads: int) -> str:
