@@ -346,7 +346,6 @@ EXCUSED = {
             "Word2Vec.save",
             "atomic_write",
             "save_checkpoint",
-            "save_figure",
             "save_model",
             "save_weights",
             "write_counts",

@@ -59,7 +59,7 @@ def test_proofs(isa):
         pytest.skip(f"this processor runs {found['isas']}")
     if isa == found["isa"]:
         return  # the other test files run it in full
-    files = [f"tests/test_{name}.py" for name in ("kernels", "gradients", "threads")]
+    files = [f"tests/kernels/test_{name}.py" for name in ("recurrent_kernels", "gradients", "threads")]
     command = ["-m", "pytest", "-o", "addopts=", "-x", "-p", "no:cacheprovider", *files, "-k", REDUCED]
     done = run(command, SEQCORE_ISA=isa)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -251,6 +251,7 @@ class Flatten(Layer):
     Args:
         data_format: None or "channels_last".
 
+    >>> import numpy as np
     >>> Flatten()(np.zeros((2, 3, 4))).shape
     (2, 12)
     """

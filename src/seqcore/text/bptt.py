@@ -79,6 +79,7 @@ def bptt_batches(ids: Any, batch_size: int, steps: int, vocabulary_size: int | N
     Raises:
         ValueError: a text too short for one batch, or ids outside.
 
+    >>> import numpy as np
     >>> batches = bptt_batches(np.arange(13), batch_size=2, steps=2)
     >>> len(batches)
     2
