@@ -167,7 +167,7 @@ WordTable::WordTable(std::size_t expected) {
   mask_ = room - 1;
 }
 
-std::size_t WordTable::place_of(const WordKey& word) const {
+std::size_t WordTable::find_slot(const WordKey& word) const {
   for (std::size_t at = word.hash & mask_;; at = (at + 1) & mask_) {
     const Entry& entry = entries_[at];
     if (!entry.data) return at;
@@ -178,38 +178,38 @@ std::size_t WordTable::place_of(const WordKey& word) const {
 }
 
 WordTable::Entry& WordTable::find(const WordKey& word) {
-  std::size_t at = place_of(word);
+  std::size_t at = find_slot(word);
   if (entries_[at].data) return entries_[at];
   if (size_ == UINT32_MAX) throw std::bad_alloc();
   if ((size_ + 1) * 2 > entries_.size()) {
     grow();
-    at = place_of(word);
+    at = find_slot(word);
   }
   Entry& entry = entries_[at];
-  entry.data = keep(word.word);
+  entry.data = store_bytes(word.word);
   entry.key = word.key;
   entry.length = uint32_t(word.word.size());
   entry.order = uint32_t(size_++);
   return entry;
 }
 
-const char* WordTable::keep(std::string_view word) {
+const char* WordTable::store_bytes(std::string_view word) {
   constexpr std::size_t kChunk = std::size_t(1) << 18,
                         kBehind = 8;  // key_of may read a little more than the last word
-  if (word.size() > room_) {
+  if (word.size() > bytes_left_) {
     const std::size_t room = std::max(kChunk, word.size());
     chunks_.push_back(std::make_unique<char[]>(room + kBehind));
-    room_ = room;
+    bytes_left_ = room;
     end_ = chunks_.back().get() + room;
   }
-  char* to = end_ - room_;
+  char* to = end_ - bytes_left_;
   std::memcpy(to, word.data(), word.size());
-  room_ -= word.size();
+  bytes_left_ -= word.size();
   return to;
 }
 
 const WordTable::Entry* WordTable::look_up(const WordKey& word) const {
-  const Entry& entry = entries_[place_of(word)];
+  const Entry& entry = entries_[find_slot(word)];
   return entry.data ? &entry : nullptr;
 }
 
@@ -218,7 +218,7 @@ void WordTable::grow() {
   old.swap(entries_);
   mask_ = entries_.size() - 1;
   for (const Entry& entry : old)
-    if (entry.data) entries_[place_of(key_of(entry.word(), entry.data + entry.length))] = entry;
+    if (entry.data) entries_[find_slot(key_of(entry.word(), entry.data + entry.length))] = entry;
 }
 
 std::vector<WordCount> count_words(const CorpusFile& file, int threads, bool& interrupted) {

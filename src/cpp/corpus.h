@@ -69,15 +69,15 @@ class WordTable {
   }
 
  private:
-  std::size_t place_of(const WordKey& word) const;
+  std::size_t find_slot(const WordKey& word) const;
   void grow();
-  const char* keep(std::string_view word);
+  const char* store_bytes(std::string_view word);
 
   std::vector<Entry> entries_;
   std::size_t size_ = 0, mask_;
   std::vector<std::unique_ptr<char[]>> chunks_;  // the bytes of the words
   char* end_ = nullptr;                          // of the last chunk
-  std::size_t room_ = 0;                         // left in it
+  std::size_t bytes_left_ = 0;                         // left in it
 };
 
 struct WordCount {

@@ -22,7 +22,7 @@ struct Variant {
 #define SEQCORE_ENTRY(name) {#name, &isa_##name::table},
 const Variant kVariants[] = {SEQCORE_VARIANTS(SEQCORE_ENTRY)};
 
-bool runs_here(const std::string& name) {
+bool runs_on_this_cpu(const std::string& name) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -37,7 +37,7 @@ bool runs_here(const std::string& name) {
   return name == "base";
 }
 
-std::string joined(const std::vector<std::string>& names) {
+std::string join(const std::vector<std::string>& names) {
   std::string text;
   for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
   return text;
@@ -50,13 +50,13 @@ const Table& choose() {
   for (const Variant& variant : kVariants) {
     known.push_back(variant.name);
     if (forced && *forced && known.back() != forced) continue;
-    if (runs_here(variant.name)) best = variant.table;
+    if (runs_on_this_cpu(variant.name)) best = variant.table;
     if (forced && *forced && !best)
       throw std::runtime_error("SEQCORE_ISA: this CPU cannot run '" + std::string(forced) +
-                               "'; it can run " + joined(available()));
+                               "'; it can run " + join(available_isas()));
   }
   if (!best)
-    throw std::runtime_error("SEQCORE_ISA: expected one of " + joined(known) + ", got '" +
+    throw std::runtime_error("SEQCORE_ISA: expected one of " + join(known) + ", got '" +
                              std::string(forced) + "'");
   return *best;
 }
@@ -68,10 +68,10 @@ const Table& table() {
   return chosen;
 }
 
-std::vector<std::string> available() {
+std::vector<std::string> available_isas() {
   std::vector<std::string> names;
   for (const Variant& variant : kVariants)
-    if (runs_here(variant.name)) names.push_back(variant.name);
+    if (runs_on_this_cpu(variant.name)) names.push_back(variant.name);
   return names;
 }
 

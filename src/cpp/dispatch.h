@@ -21,6 +21,6 @@ inline const Kernels<double>& kernels<double>() {
   return table().f64;
 }
 // Names of the variants that this build has and this CPU can run, the simplest first.
-std::vector<std::string> available();
+std::vector<std::string> available_isas();
 
 }  // namespace seqcore

@@ -26,8 +26,8 @@
 namespace seqcore {
 namespace {
 
-std::atomic<int> chosen{0};  // by set_num_threads; 0: not chosen
-std::atomic<bool> forked{false};
+std::atomic<int> requested_threads{0};  // by set_num_threads; 0: not chosen
+std::atomic<bool> in_forked_child{false};
 Poll poll_hook = nullptr;
 std::vector<void (*)()>& child_handlers() {
   static std::vector<void (*)()> handlers;
@@ -80,17 +80,17 @@ const Defaults& defaults() {
 
 // Guards every Exclusive for a moment, and wakes those who wait for one. A forked child makes a new
 // one, since nobody may be left to unlock the old one.
-struct Gate {
+struct ExclusiveGate {
   std::mutex mutex;
   std::condition_variable changed;
 };
-Gate* gate = new Gate;
-unsigned process = 1;  // counts forks
+ExclusiveGate* exclusive_gate = new ExclusiveGate;
+unsigned process_generation = 1;  // counts forks
 
 void on_fork_in_child() {
-  forked = true;
-  gate = new Gate;
-  ++process;
+  in_forked_child = true;
+  exclusive_gate = new ExclusiveGate;
+  ++process_generation;
   for (auto handler : child_handlers()) handler();
 }
 
@@ -134,9 +134,9 @@ class Barrier {
 // A thread whose CPU is busy with something else comes back after a time slice, milliseconds: long
 // for a region of 0.1 ms, whose other threads wait for it at the next barrier. After such a region
 // short ones stay on one thread for a while, which doubles as long as it happens again.
-class Crowd {
+class ContentionMonitor {
  public:
-  bool there() const {
+  bool oversubscribed() const {
     return Clock::now().time_since_epoch().count() < until_.load(std::memory_order_relaxed);
   }
   void note(Time region, Time yielded_by_each) {
@@ -155,7 +155,7 @@ class Crowd {
                         kLastPause = std::chrono::seconds(1);
   std::atomic<Time::rep> until_{std::numeric_limits<Time::rep>::min()}, pause_{kFirstPause.count()};
 };
-Crowd crowd;
+ContentionMonitor contention;
 
 // Flush-to-zero and denormals-are-zero for a scope.
 class FlushDenormals {
@@ -178,7 +178,7 @@ struct Region {
   Clock::time_point last = begin;
 
   static void wait(void* region) { static_cast<Region*>(region)->barrier.wait(); }
-  static void rest(void* region) { static_cast<Region*>(region)->barrier.wait(false); }
+  static void wait_uncounted(void* region) { static_cast<Region*>(region)->barrier.wait(false); }
   static bool interrupted(void* context) {
     auto* region = static_cast<Region*>(context);
     const auto now = Clock::now();
@@ -222,7 +222,7 @@ std::size_t stack_size() {
 
 // How many of `wanted` more threads the system would make now: they are made, all at once, and
 // ended.
-int threads_to_be_had(int wanted) {
+int count_creatable_threads(int wanted) {
   std::vector<pthread_t> made(static_cast<std::size_t>(wanted));
   pthread_attr_t attributes;
   if (pthread_attr_init(&attributes) != 0) return 0;
@@ -244,11 +244,11 @@ int threads_to_be_had(int wanted) {
   return count;
 }
 #else
-int threads_to_be_had(int wanted) { return wanted; }
+int count_creatable_threads(int wanted) { return wanted; }
 #endif
 
 // At most `threads`, as many as can be made: OpenMP would end the process for one that cannot.
-int team_that_can_be_had(int threads) {
+int creatable_team_size(int threads) {
   LastTeam& last = last_team;
   // It also makes a few notes for each thread of another team, and ends the process without memory
   // for them.
@@ -258,7 +258,7 @@ int team_that_can_be_had(int threads) {
   if (!notes) return 1;
   if (threads < last.size) return threads;
   if (threads > last.most && Clock::now() < last.again) return std::max(last.size, last.most);
-  const int count = last.size + threads_to_be_had(threads - last.size);
+  const int count = last.size + count_creatable_threads(threads - last.size);
   last.most = count < threads ? count : std::numeric_limits<int>::max();
   last.again = Clock::now() + std::chrono::seconds(1);
   return count;
@@ -275,17 +275,17 @@ bool has_openmp() {
 #endif
 }
 
-bool crowded() { return crowd.there(); }
+bool oversubscribed() { return contention.oversubscribed(); }
 
 int thread_count() {
   const int now = openmp_limit(), usual = defaults().openmp;
-  int count = chosen ? chosen.load() : defaults().count;
+  int count = requested_threads ? requested_threads.load() : defaults().count;
   // Someone (threadpoolctl, omp_set_num_threads) has lowered OpenMP's own limit since the start.
   if (now < usual) count = std::min(count, now);
   return has_openmp() ? count : 1;
 }
 
-void set_thread_count(int count) { chosen = count; }
+void set_thread_count(int count) { requested_threads = count; }
 void set_poll(Poll poll) { poll_hook = poll; }
 
 void at_fork_in_child(void (*handler)()) {
@@ -297,9 +297,9 @@ void at_fork_in_child(void (*handler)()) {
 }
 
 bool Exclusive::try_enter() {
-  const std::lock_guard<std::mutex> lock(gate->mutex);
-  if (process_ == process) return false;
-  process_ = process;
+  const std::lock_guard<std::mutex> lock(exclusive_gate->mutex);
+  if (process_ == process_generation) return false;
+  process_ = process_generation;
   owner_ = std::this_thread::get_id();
   return true;
 }
@@ -307,9 +307,9 @@ bool Exclusive::try_enter() {
 bool Exclusive::enter() {
   while (!try_enter()) {
     {
-      std::unique_lock<std::mutex> lock(gate->mutex);
-      gate->changed.wait_for(lock, std::chrono::milliseconds(50),
-                             [this] { return process_ != process; });
+      std::unique_lock<std::mutex> lock(exclusive_gate->mutex);
+      exclusive_gate->changed.wait_for(lock, std::chrono::milliseconds(50),
+                                       [this] { return process_ != process_generation; });
     }
     if (poll_hook && poll_hook()) return false;
   }
@@ -317,14 +317,14 @@ bool Exclusive::enter() {
 }
 
 void Exclusive::leave() {
-  const std::lock_guard<std::mutex> lock(gate->mutex);
+  const std::lock_guard<std::mutex> lock(exclusive_gate->mutex);
   process_ = 0;
-  gate->changed.notify_all();
+  exclusive_gate->changed.notify_all();
 }
 
 bool Exclusive::is_mine() const {
-  const std::lock_guard<std::mutex> lock(gate->mutex);
-  return process_ == process && owner_ == std::this_thread::get_id();
+  const std::lock_guard<std::mutex> lock(exclusive_gate->mutex);
+  return process_ == process_generation && owner_ == std::this_thread::get_id();
 }
 
 bool run(int threads, const std::function<void(const Team&)>& work) {
@@ -333,12 +333,12 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
   // Held from the look at what can be had until the team is there, so that no two teams count on
   // the same threads.
   std::unique_lock<std::mutex> growing(teams_grow, std::defer_lock);
-  if (threads > 1 && !forked && threads != last_team.size) {
+  if (threads > 1 && !in_forked_child && threads != last_team.size) {
     growing.lock();
-    threads = team_that_can_be_had(threads);
+    threads = creatable_team_size(threads);
     if (threads == 1) growing.unlock();
   }
-  if (threads > 1 && !forked) {
+  if (threads > 1 && !in_forked_child) {
     Region region(threads);
     int size_of_team = 1;
 #pragma omp parallel num_threads(threads)
@@ -348,7 +348,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
       if (omp_get_thread_num() == 0 && growing.owns_lock()) growing.unlock();
       region.barrier.resize(size);
       const FlushDenormals flush;
-      work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::rest,
+      work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::wait_uncounted,
                 Region::interrupted, &region.stop, &region.last_round});
       // The end of the region waits for the last one too, but does not say how long.
       region.barrier.wait();
@@ -356,7 +356,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
     }
     last_team.size = size_of_team;
     if (size_of_team > 1)
-      crowd.note(Clock::now() - region.begin, region.barrier.yielded() / (size_of_team - 1));
+      contention.note(Clock::now() - region.begin, region.barrier.yielded() / (size_of_team - 1));
     return !region.stop;
   }
 #else
@@ -364,7 +364,7 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
 #endif
   Region region(1);
   const FlushDenormals flush;
-  work(Team{0, 1, &region, Region::wait, Region::rest, Region::interrupted, &region.stop,
+  work(Team{0, 1, &region, Region::wait, Region::wait_uncounted, Region::interrupted, &region.stop,
             &region.last_round});
   return !region.stop;
 }

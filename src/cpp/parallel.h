@@ -15,7 +15,7 @@ void set_thread_count(int count);
 bool has_openmp();
 // Whether short work had better stay on one thread for now: the others were lately waited for,
 // since something else had their CPUs. Nobody's results depend on it.
-bool crowded();
+bool oversubscribed();
 
 // Asked about every 50 ms by the thread that called `run`: true ends the work early.
 using Poll = bool (*)();

@@ -23,11 +23,11 @@ std::array<uint32_t, 4> pair_of_draws(const Draws& draws, uint64_t g) {
 }
 
 // The classes seen so far: open addressing, at most half full.
-class Seen {
+class SeenClasses {
  public:
-  explicit Seen(Index count) {
+  explicit SeenClasses(Index count) {
     while (size_ < 2 * size_t(count)) size_ *= 2;
-    places_ = borrow_array<int64_t>(Index(size_));
+    places_ = pool_alloc_array<int64_t>(Index(size_));
     std::fill_n(places_.get(), size_, -1);
   }
   // Whether `id` is new.
@@ -52,19 +52,19 @@ class Seen {
   std::shared_ptr<int64_t> places_;
 };
 
-constexpr Index kBetweenQuestions = Index(1) << 18;
+constexpr Index kDrawsPerPoll = Index(1) << 18;
 
 // The `count` classes that would come next, and the number of draws until the last of them; 0 if
 // the user interrupted. Draws come as a Poisson process of rate 1 brings them: class k first after
 // an exponential time with mean 1 / p(k), whatever the others do, so the earliest times are those
 // of successive draws without replacement (Efraimidis & Spirakis 2006). In logarithms, since p may
 // be smaller than any number.
-double draw_by_waiting_times(const Distribution& from, const Draws& draws, Seen& seen, Index count,
-                             int64_t* out, const Team& team) {
+double draw_by_waiting_times(const Distribution& from, const Draws& draws, SeenClasses& seen,
+                             Index count, int64_t* out, const Team& team) {
   using Arrival = std::pair<double, int64_t>;  // log of the time, class
   std::vector<Arrival> first;                  // a heap of the earliest so far
   for (Index k = 0; k < from.classes(); ++k) {
-    if (k % kBetweenQuestions == 0 && team.interrupted(team.context)) return 0;
+    if (k % kDrawsPerPoll == 0 && team.interrupted(team.context)) return 0;
     const double log_p = from.log_probability(k);
     if (std::isinf(log_p) || seen.holds(k)) continue;
     // Numbers that no draw of this series uses.
@@ -125,17 +125,17 @@ AliasTable::AliasTable(const double* weights, Index n)
 Distribution::Distribution(Kind kind, Index classes) : kind_(kind), classes_(classes) {}
 
 Distribution Distribution::log_uniform(Index classes) {
-  Distribution made(Kind::kLogUniform, classes);
-  made.log_range_ = std::log1p(double(classes));
-  return made;
+  Distribution result(Kind::kLogUniform, classes);
+  result.log_range_ = std::log1p(double(classes));
+  return result;
 }
 
 Distribution Distribution::uniform(Index classes) { return {Kind::kUniform, classes}; }
 
 Distribution Distribution::of(const AliasTable& table) {
-  Distribution made(Kind::kTable, table.size());
-  made.table_ = &table;
-  return made;
+  Distribution result(Kind::kTable, table.size());
+  result.table_ = &table;
+  return result;
 }
 
 Index Distribution::reachable() const {
@@ -170,7 +170,7 @@ int64_t Distribution::draw(uint32_t high, uint32_t low) const {
 
 void draw_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out,
                   const Team& team) {
-  const Range pairs = share((count + 1) / 2, team);
+  const Range pairs = split_range((count + 1) / 2, team);
   for (Index g = pairs.begin; g < pairs.end; ++g) {
     const auto bits = pair_of_draws(draws, uint64_t(g));
     out[2 * g] = from.draw(bits[0], bits[1]);
@@ -178,10 +178,10 @@ void draw_classes(const Distribution& from, const Draws& draws, Index count, int
   }
 }
 
-double draw_different_classes(const Distribution& from, const Draws& draws, Index count,
-                              int64_t* out, const Team& team) {
-  constexpr Index kMostRepetitions = Index(1) << 20;  // one after another: about 20 ms
-  Seen seen(count);
+double draw_unique_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out,
+                           const Team& team) {
+  constexpr Index kMaxRepetitions = Index(1) << 20;  // one after another: about 20 ms
+  SeenClasses seen(count);
   Index filled = 0, tries = 0, last_new = 0;
   while (filled < count) {
     const auto bits = pair_of_draws(draws, uint64_t(tries / 2));
@@ -191,8 +191,8 @@ double draw_different_classes(const Distribution& from, const Draws& draws, Inde
       out[filled++] = id;
       last_new = tries;
     }
-    if (tries % kBetweenQuestions == 0 && team.interrupted(team.context)) return 0;
-    if (tries - last_new > kMostRepetitions) {
+    if (tries % kDrawsPerPoll == 0 && team.interrupted(team.context)) return 0;
+    if (tries - last_new > kMaxRepetitions) {
       const double more =
           draw_by_waiting_times(from, draws, seen, count - filled, out + filled, team);
       return more ? double(tries) + more : 0;

@@ -86,8 +86,8 @@ void draw_classes(const Distribution& from, const Draws& draws, Index count, int
 // number of draws, or 0 if the user interrupted. `count` may not exceed from.reachable(). Where
 // repetitions no longer end, the rest is drawn by its waiting times, and the number of draws is the
 // one that these stand for.
-double draw_different_classes(const Distribution& from, const Draws& draws, Index count,
-                              int64_t* out, const Team& team);
+double draw_unique_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out,
+                           const Team& team);
 
 // How often class k is expected among the `count` classes that took `tries` draws: p · count, or
 // the probability 1 - (1 - p)^tries that it is among different ones.

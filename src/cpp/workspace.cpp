@@ -20,13 +20,13 @@ namespace seqcore {
 namespace {
 
 constexpr std::size_t kSmallest = 256, kHugePage = std::size_t(2) << 20,
-                      kMostHeld = std::size_t(1) << 30;
+                      kMaxHeld = std::size_t(1) << 30;
 
-constexpr std::size_t kMostBytes = std::size_t(1) << 47;  // what a process can address
+constexpr std::size_t kMaxBytes = std::size_t(1) << 47;  // what a process can address
 
 // Bytes of memory and swap that the machine has, or of memory that the container may use.
 std::size_t machine_memory() {
-  std::size_t bytes = kMostBytes;
+  std::size_t bytes = kMaxBytes;
 #if defined(__linux__)
   struct sysinfo info;
   if (!sysinfo(&info))
@@ -82,12 +82,13 @@ class Pool {
       return std::free(block);
     }
     held_ += size;
-    while (held_ > kMostHeld) {
+    while (held_ > kMaxHeld) {
       auto oldest = free_.end();
-      for (auto one = free_.begin(); one != free_.end(); ++one)
-        if (!one->second.empty() &&
-            (oldest == free_.end() || one->second.front().since < oldest->second.front().since))
-          oldest = one;
+      for (auto candidate = free_.begin(); candidate != free_.end(); ++candidate)
+        if (!candidate->second.empty() &&
+            (oldest == free_.end() ||
+             candidate->second.front().since < oldest->second.front().since))
+          oldest = candidate;
       std::free(oldest->second.front().memory);
       oldest->second.pop_front();
       held_ -= oldest->first;
@@ -122,7 +123,7 @@ std::ptrdiff_t product(const std::ptrdiff_t* begin, const std::ptrdiff_t* end, s
   for (const auto* size = begin; size != end && fits; ++size) {
     if (*size)
       fits =
-          !__builtin_mul_overflow(count, *size, &count) && std::size_t(count) <= kMostBytes / item;
+          !__builtin_mul_overflow(count, *size, &count) && std::size_t(count) <= kMaxBytes / item;
     else
       empty = true;
   }
@@ -137,7 +138,7 @@ void require_memory(std::size_t bytes) {
   if (bytes > most) throw OutOfMemory(std::to_string(bytes) + " bytes");
 }
 
-std::shared_ptr<void> borrow(std::size_t bytes) {
+std::shared_ptr<void> pool_alloc(std::size_t bytes) {
   require_memory(bytes);
 #if defined(__SANITIZE_ADDRESS__)
   // Memory of its own, of exactly this size: AddressSanitizer then finds what is read or written
@@ -148,17 +149,17 @@ std::shared_ptr<void> borrow(std::size_t bytes) {
   return std::shared_ptr<void>(own, std::free);
 #endif
   const std::size_t size = size_class(bytes);
-  Pool* home = pool;
-  return std::shared_ptr<void>(home->take(size), [home, size](void* block) {
+  Pool* owner = pool;
+  return std::shared_ptr<void>(owner->take(size), [owner, size](void* block) {
     // In a forked child the parent's pool stays untouched.
-    if (home == pool) home->give(block, size);
+    if (owner == pool) owner->give(block, size);
   });
 }
 
 PoolState pool_state() { return pool->state(); }
 
-void prepare_workspace() {
-  borrow(1);  // what is made once must not be under way when another thread forks
+void init_workspace() {
+  pool_alloc(1);  // what is made once must not be under way when another thread forks
   at_fork_in_child([] { pool = new Pool; });
 }
 

@@ -34,11 +34,11 @@ void require_memory(std::size_t bytes);
 
 // Memory of at least `bytes`, aligned to 64, from the pool; it goes back there when the last owner
 // is gone. Not initialised. Throws OutOfMemory.
-std::shared_ptr<void> borrow(std::size_t bytes);
+std::shared_ptr<void> pool_alloc(std::size_t bytes);
 template <class T>
-std::shared_ptr<T> borrow_array(std::ptrdiff_t count) {
+std::shared_ptr<T> pool_alloc_array(std::ptrdiff_t count) {
   return std::static_pointer_cast<T>(
-      borrow(sizeof(T) * static_cast<std::size_t>(product<T>({count > 0 ? count : 1}))));
+      pool_alloc(sizeof(T) * static_cast<std::size_t>(product<T>({count > 0 ? count : 1}))));
 }
 struct PoolState {
   std::size_t held,
@@ -46,6 +46,6 @@ struct PoolState {
 };
 PoolState pool_state();
 // Registers the handler that makes the pool new in a forked child.
-void prepare_workspace();
+void init_workspace();
 
 }  // namespace seqcore

@@ -135,7 +135,7 @@ void Array::require_features(Index item_size) const {
 
 const void* Array::aligned_copy(Index item_size) const {
   const size_t bytes = size_t(size() * item_size);
-  copy_ = borrow(bytes);
+  copy_ = pool_alloc(bytes);
   std::memcpy(copy_.get(), proxy()->data, bytes);
   return copy_.get();
 }

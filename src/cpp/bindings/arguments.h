@@ -22,7 +22,7 @@ namespace py = pybind11;
 // Sizes of the axes of an array; -1 stands for any size where an array is checked.
 class Shape {
  public:
-  static constexpr int kMostAxes = 64;  // of NumPy 2; NumPy 1 has 32
+  static constexpr int kMaxAxes = 64;  // of NumPy 2; NumPy 1 has 32
 
   Shape() = default;
   Shape(std::initializer_list<Index> sizes) {
@@ -46,7 +46,7 @@ class Shape {
 
  private:
   int rank_ = 0;
-  Index sizes_[kMostAxes];
+  Index sizes_[kMaxAxes];
 };
 
 // The name of an argument, or of one of its items; the text is never freed.

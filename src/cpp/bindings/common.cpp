@@ -37,8 +37,8 @@ Shape bias_shape(Cell cell, Index units) {
 }
 
 void require_rows(Name name, Index batch, Index steps) {
-  if (batch > kMostRows || steps > kMostRows)
-    fail(name, "at most " + std::to_string(kMostRows) + " sequences and steps",
+  if (batch > kMaxRows || steps > kMaxRows)
+    fail(name, "at most " + std::to_string(kMaxRows) + " sequences and steps",
          std::to_string(batch) + " and " + std::to_string(steps));
 }
 
@@ -86,7 +86,7 @@ void Rows::build(Index batch_size, Index step_count, const OptionalArray& length
   }
 }
 
-RowMap Rows::map(int direction) const {
+PackedBatch Rows::map(int direction) const {
   return {batch,
           steps,
           offset[size_t(steps)],

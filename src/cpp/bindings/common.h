@@ -29,7 +29,7 @@ py::object on_memory(const std::shared_ptr<T>& owner, T* data, const Shape& shap
 }
 template <class T>
 py::object new_array(const Shape& shape) {
-  auto memory = borrow_array<T>(product(shape.begin(), shape.end(), sizeof(T)));
+  auto memory = pool_alloc_array<T>(product(shape.begin(), shape.end(), sizeof(T)));
   Shape strides(shape);
   Index count = 1;
   for (int i = shape.rank(); i-- > 0; count *= shape[i]) strides[i] = count;
@@ -38,7 +38,7 @@ py::object new_array(const Shape& shape) {
 // A (B, S, features) view of new time-major memory.
 template <class T>
 py::object new_sequence(Index batch, Index steps, Index features) {
-  auto memory = borrow_array<T>(product<T>({batch, steps, features}));
+  auto memory = pool_alloc_array<T>(product<T>({batch, steps, features}));
   return on_memory<T>(memory, memory.get(), {batch, steps, features},
                       {features, batch * features, 1});
 }
@@ -84,8 +84,8 @@ auto with_type_of(const Array& array, F f) {
   fail_type(array.name(), "an array of float32 or float64", array.object());
 }
 
-constexpr Index kMostRows = INT32_MAX;  // sequences of a batch, steps of a sequence, ids of a call:
-                                        // the kernels count them in int32
+constexpr Index kMaxRows = INT32_MAX;  // sequences of a batch, steps of a sequence, ids of a call:
+                                       // the kernels count them in int32
 
 void require_rows(Name name, Index batch, Index steps);
 
@@ -102,7 +102,7 @@ struct Rows {
   // After require_rows.
   void build(Index batch_size, Index step_count, const OptionalArray& lengths_array,
              const OptionalArray& mask_array, int directions, const bool* reverse);
-  RowMap map(int direction) const;
+  PackedBatch map(int direction) const;
 };
 
 void bind_recurrent(py::module_& m);

@@ -17,7 +17,7 @@ DenseCall<T> dense_call(const Array& x, const Array& kernel, Activation activati
   call.kernel = kernel.read<T>({call.inputs, -1});
   call.outputs = kernel.shape(1);
   call.activation = activation;
-  call.mixed = checked_mixed<T>(mixed);
+  call.use_bf16 = checked_mixed<T>(mixed);
   if (!call.rows || !call.inputs) fail("x", "a matrix that is not empty", describe(x.object()));
   if (!call.outputs) fail("kernel", "a matrix that is not empty", describe(kernel.object()));
   return call;
@@ -49,10 +49,10 @@ py::object dense_forward(const Array& x, const Array& kernel, const OptionalArra
     call.y = data_of<T>(y);
     DenseSizes sizes;
     kernels<T>().dense_sizes(call, sizes);
-    const auto pack = borrow_array<T>(sizes.pack);
+    const auto pack = pool_alloc_array<T>(sizes.pack);
     call.scratch_pack = pack.get();
     const int threads = threads_for(flops_of(call.rows, call.inputs, call.outputs));
-    const auto scratch = borrow_array<T>(mixed ? threads * sizes.thread : 0);
+    const auto scratch = pool_alloc_array<T>(mixed ? threads * sizes.thread : 0);
     call.scratch_thread = scratch.get();
     run_released(threads, [&](const Team& team) { kernels<T>().dense_forward(call, team); });
     return y;
@@ -86,8 +86,8 @@ py::tuple dense_backward(const Array& x, const Array& kernel, const Array& y, co
     DenseSizes sizes;
     kernels<T>().dense_sizes(call, sizes);
     const int threads = threads_for(2 * flops_of(R, K, N));
-    const auto pack = borrow_array<T>(sizes.pack), rows = borrow_array<T>(sizes.rows),
-               scratch = borrow_array<T>(threads * sizes.thread);
+    const auto pack = pool_alloc_array<T>(sizes.pack), rows = pool_alloc_array<T>(sizes.rows),
+               scratch = pool_alloc_array<T>(threads * sizes.thread);
     call.scratch_pack = pack.get();
     call.scratch_rows = rows.get();
     call.scratch_thread = scratch.get();
@@ -103,18 +103,18 @@ py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArra
     using T = decltype(zero);
     if (out) out->require_size(2, "arrays (dkernel, dbias)");
     LinearSoftmaxCall<T> call{};
-    call.mixed = checked_mixed<T>(mixed);
+    call.use_bf16 = checked_mixed<T>(mixed);
     call.x = x.read<T>({-1, -1});
     const Index R = call.rows = x.shape(0), K = call.inputs = x.shape(1);
     call.kernel = kernel.read<T>({K, -1});
     const Index V = call.classes = kernel.shape(1);
     if (!R || !K) fail("x", "a matrix that is not empty", describe(x.object()));
-    if (!V || V > kMostRows)
-      fail("kernel", "1..." + std::to_string(kMostRows) + " columns", describe(kernel.object()));
+    if (!V || V > kMaxRows)
+      fail("kernel", "1..." + std::to_string(kMaxRows) + " columns", describe(kernel.object()));
     call.bias = read<T>(bias, {V});
     // A copy: nobody can change the numbers after they were looked at.
     const int32_t* given = targets.read<int32_t>({R});
-    const auto classes = borrow_array<int32_t>(R);
+    const auto classes = pool_alloc_array<int32_t>(R);
     std::memcpy(classes.get(), given, sizeof(int32_t) * size_t(R));
     call.targets = classes.get();
     for (Index r = 0; r < R; ++r)
@@ -142,9 +142,9 @@ py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArra
     LinearSoftmaxSizes sizes;
     kernels<T>().linear_softmax_sizes(call, sizes);
     const int threads = threads_for(flops_of(R, K, V));
-    const auto pack = borrow_array<T>(sizes.pack), logits = borrow_array<T>(sizes.logits),
-               rows = borrow_array<T>(sizes.rows),
-               scratch = borrow_array<T>(threads * sizes.thread);
+    const auto pack = pool_alloc_array<T>(sizes.pack), logits = pool_alloc_array<T>(sizes.logits),
+               rows = pool_alloc_array<T>(sizes.rows),
+               scratch = pool_alloc_array<T>(threads * sizes.thread);
     call.scratch_pack = pack.get();
     call.scratch_logits = logits.get();
     call.scratch_rows = rows.get();
@@ -186,7 +186,7 @@ py::object embedding_forward(const Array& table, const Array& ids) {
     return with_ids(ids, [&](auto* given) {
       // A copy: nobody can change the numbers after they were looked at.
       const auto kept =
-          borrow_array<std::remove_const_t<std::remove_pointer_t<decltype(given)>>>(N);
+          pool_alloc_array<std::remove_const_t<std::remove_pointer_t<decltype(given)>>>(N);
       const auto* id = kept.get();
       std::copy(given, given + N, kept.get());
       check_ids(id, N, V);
@@ -196,7 +196,7 @@ py::object embedding_forward(const Array& table, const Array& ids) {
                                        : new_array<T>({D});
       T* to = data_of<T>(y);
       run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
-        const Range mine = share(N, team);
+        const Range mine = split_range(N, team);
         const auto row = [&](Index n) { return rows + Index(id[(n % B) * S + n / B]) * D; };
         // A large table lies in no cache: the rows to come are on their way while this one is
         // copied.
@@ -222,7 +222,7 @@ py::tuple sum_by_id(const I* id, const T* from, Index N, Index D, Index rows) {
   T* to = data_of<T>(values);
   int64_t* at = data_of<int64_t>(indices);
   run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
-    const Range mine = share(U, team);
+    const Range mine = split_range(U, team);
     for (Index u = mine.begin; u < mine.end; ++u) {
       const P* position = groups.order.data();
       const Index first = groups.starts[size_t(u)], end = groups.starts[size_t(u) + 1];
@@ -251,8 +251,8 @@ py::tuple embedding_backward(const Array& ids, const Array& dy, Index rows) {
     if (rows < 1) fail("rows", "a number from 1", std::to_string(rows));
     return with_ids(ids, [&](auto* id) {
       check_ids(id, N, rows);
-      return N <= kMostInt32 ? sum_by_id<int32_t>(id, from, N, D, rows)
-                             : sum_by_id<Index>(id, from, N, D, rows);
+      return N <= kMaxInt32 ? sum_by_id<int32_t>(id, from, N, D, rows)
+                            : sum_by_id<Index>(id, from, N, D, rows);
     });
   });
 }

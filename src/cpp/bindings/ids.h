@@ -24,7 +24,7 @@ struct Groups {
   Index count() const { return Index(starts.size()) - 1; }
 };
 
-constexpr Index kMostInt32 = std::numeric_limits<int32_t>::max();
+constexpr Index kMaxInt32 = std::numeric_limits<int32_t>::max();
 
 // ids: n numbers 0...bound-1; Id holds each of them, P each position.
 template <class P, class Id, class I>
@@ -56,7 +56,7 @@ Groups<P> group_ids_as(const I* ids, Index n, Index bound) {
 
 template <class P, class I>
 Groups<P> group_ids(const I* ids, Index n, Index bound) {
-  if (sizeof(I) > sizeof(int32_t) && bound - 1 > kMostInt32)
+  if (sizeof(I) > sizeof(int32_t) && bound - 1 > kMaxInt32)
     return group_ids_as<P, int64_t>(ids, n, bound);
   return group_ids_as<P, int32_t>(ids, n, bound);
 }

@@ -12,7 +12,7 @@ PYBIND11_MODULE(_core, m) {
   } catch (const std::runtime_error& error) {
     throw py::import_error(error.what());
   }
-  prepare_workspace();
+  init_workspace();
   set_poll([] {
     const py::gil_scoped_acquire gil;
     return PyErr_CheckSignals() != 0;

@@ -78,7 +78,7 @@ void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, con
     // Not interruptible: an update is done whole or not at all.
     const py::gil_scoped_release release;
     run(threads_for(10.0 * double(total)), [&](const Team& team) {
-      const Range mine = share(Index(pieces.size()), team);
+      const Range mine = split_range(Index(pieces.size()), team);
       for (Index i = mine.begin; i < mine.end; ++i) kernels<T>().update(rule, pieces[size_t(i)]);
     });
   });
@@ -94,7 +94,7 @@ double sum_squares(const Arrays& arrays) {
       std::vector<double> sums(static_cast<size_t>(chunks));
       const py::gil_scoped_release release;
       run(threads_for(2.0 * double(count)), [&](const Team& team) {
-        const Range mine = share(chunks, team);
+        const Range mine = split_range(chunks, team);
         for (Index n = mine.begin; n < mine.end; ++n)
           sums[size_t(n)] =
               kernels<T>().sum_squares(data + n * kChunk, std::min(kChunk, count - n * kChunk));
@@ -136,7 +136,7 @@ Slices<T> slices_of(const Array& param, const Array& values, const Array& indice
   slices.param = param.write<T>(shape);
   const int64_t* at = indices.read<int64_t>({-1});
   slices.count = indices.size();
-  slices.indices = borrow_array<int64_t>(slices.count);
+  slices.indices = pool_alloc_array<int64_t>(slices.count);
   std::copy(at, at + slices.count, slices.indices.get());
   Shape of_values = shape;
   if (columns) of_values[1] = shape[0];
@@ -204,12 +204,12 @@ void sgd_slices(const Arrays& params, const Arrays& values, const Arrays& indice
     run(threads_for(4.0 * double(total)), [&](const Team& team) {
       for (const Slices<T>& one : all) {
         if (one.columns) {
-          sgd_columns(rule, one, share(one.width, team, kTogether));
+          sgd_columns(rule, one, split_range(one.width, team, kTogether));
           continue;
         }
         UpdatePiece<T> piece{};
         piece.count = one.width;
-        const Range mine = share(one.count, team);
+        const Range mine = split_range(one.count, team);
         for (Index n = mine.begin; n < mine.end; ++n) {
           piece.param = one.param + one.at(n) * one.width;
           piece.grad = one.grad + n * one.width;

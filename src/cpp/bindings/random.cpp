@@ -19,7 +19,7 @@ py::object dropout_mask(const Shape& shape, double rate, uint64_t seed, uint32_t
     const std::array<uint32_t, 2> key{uint32_t(seed), uint32_t(seed >> 32)};
     const Index groups = (count + 3) / 4;
     run_released(threads_for(30.0 * double(count)), [&](const Team& team) {
-      const Range mine = share(groups, team);
+      const Range mine = split_range(groups, team);
       for (Index g = mine.begin; g < mine.end; ++g) {
         const auto drawn = philox({uint32_t(g), uint32_t(uint64_t(g) >> 32), call, stream}, key);
         for (int i = 0; i < 4 && 4 * g + i < count; ++i)

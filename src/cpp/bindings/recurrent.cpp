@@ -95,10 +95,10 @@ class Layer : public Saved {
     c.cell = given.cell;
     c.activation = given.activation;
     c.recurrent_activation = given.recurrent_activation;
-    c.sequences = given.sequences;
-    c.scan_order = given.scan_order;
+    c.return_sequences = given.sequences;
+    c.processing_order = given.scan_order;
     c.zero_masked = given.zero_masked;
-    c.mixed = checked_mixed<T>(given.mixed);
+    c.use_bf16 = checked_mixed<T>(given.mixed);
     if (given.reverse.empty() || given.reverse.size() > kMaxDirections)
       fail("reverse", "one or two directions", std::to_string(given.reverse.size()));
     c.directions = int(given.reverse.size());
@@ -123,14 +123,15 @@ class Layer : public Saved {
     const Index longest_row = product<T>({8, c.units + 64});
     product<T>({c.batch, c.steps, std::max(longest_row, c.features)});
     // The output alone; x may be one element that stands for all.
-    require_memory(sizeof(T) * size_t(product<T>({c.batch, c.sequences ? c.steps : 1, c.units})));
+    require_memory(sizeof(T) *
+                   size_t(product<T>({c.batch, c.return_sequences ? c.steps : 1, c.units})));
     rows_.build(c.batch, c.steps, given.lengths, given.mask, c.directions, backwards);
-    for (int d = 0; d < c.directions; ++d) c.direction[d].map = rows_.map(d);
+    for (int d = 0; d < c.directions; ++d) c.direction[d].batch = rows_.map(d);
     const ThreadPlan plan = thread_plan_for(
         {c.cell, c.directions, c.batch, rows(), c.features, c.units, sizeof(T), given.save});
     threads_ = plan.threads;
     c.partition = plan.partition;
-    c.keep = given.save || c.partition != Partition::kSequences;
+    c.keep_gates = given.save || c.partition != Partition::kSequences;
     allocate();
   }
 
@@ -138,17 +139,17 @@ class Layer : public Saved {
     auto& c = call_;
     const Index B = c.batch, S = c.steps, H = c.units, all = c.directions * H;
     py::object y;
-    c.y_is_h = c.sequences && c.directions == 1 && !rows_.ragged && !rows_.masked;
+    c.y_is_h = c.return_sequences && c.directions == 1 && !rows_.ragged && !rows_.masked;
     if (c.y_is_h) {
       T* h = saved_h_.get() + B * H;
-      const bool turned = c.direction[0].reverse && !c.scan_order;
+      const bool turned = c.direction[0].reverse && !c.processing_order;
       // Shares memory with what the backward pass reads: nobody may write there.
       y = on_memory<T>(saved_h_, turned ? h + (S - 1) * B * H : h, {B, S, H},
                        {H, turned ? -B * H : B * H, 1}, false);
     } else {
-      y = c.sequences ? new_sequence<T>(B, S, all) : new_array<T>({B, all});
+      y = c.return_sequences ? new_sequence<T>(B, S, all) : new_array<T>({B, all});
     }
-    c.y = {data_of<T>(y), all, c.sequences ? B * all : 0};
+    c.y = {data_of<T>(y), all, c.return_sequences ? B * all : 0};
     py::list states;
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
@@ -194,8 +195,8 @@ class Layer : public Saved {
       require_size(homes[d], 3, "arrays (kernel, recurrent, bias)");
     }
     c.dy = {};
-    if (dy && c.sequences) c.dy = dy->sequence<T>({B, S, all});
-    if (dy && !c.sequences) c.dy = {dy->read<T>({B, all}), all, 0};
+    if (dy && c.return_sequences) c.dy = dy->sequence<T>({B, S, all});
+    if (dy && !c.return_sequences) c.dy = {dy->read<T>({B, all}), all, 0};
     py::object dx = py::none();
     c.dx = {};
     if (need_dx) {
@@ -233,18 +234,18 @@ class Layer : public Saved {
         }
         weights.append(py::make_tuple(kernel, recurrent, bias));
       }
-      scratch.push_back(borrow_array<T>(3 * B * sizes_.state_stride));
+      scratch.push_back(pool_alloc_array<T>(3 * B * sizes_.state_stride));
       dir.scratch_state = scratch.back().get();
-      scratch.push_back(borrow_array<T>(sizes_.backward_pack));
+      scratch.push_back(pool_alloc_array<T>(sizes_.backward_pack));
       dir.scratch_pack = scratch.back().get();
       dir.step_gradients = nullptr;
       if (step_gradients) {
-        scratch.push_back(borrow_array<T>(rows() * H));
+        scratch.push_back(pool_alloc_array<T>(rows() * H));
         dir.step_gradients = scratch.back().get();
       }
     }
     const int threads = threads_;
-    scratch.push_back(borrow_array<T>(threads * sizes_.thread_scratch));
+    scratch.push_back(pool_alloc_array<T>(threads * sizes_.thread_scratch));
     c.scratch_thread = scratch.back().get();
     if (out) require_own_memory(homes, reads);
     {
@@ -300,9 +301,9 @@ class Layer : public Saved {
       if (states == 2) dir.c0 = held(initial->optional_array(1, "initial: c"), {c.batch, H});
     }
     if (given.x_scale)
-      dir.x_scale = held(given.x_scale->optional_array(d, "x_scale"), {c.batch, c.features});
+      dir.input_dropout = held(given.x_scale->optional_array(d, "x_scale"), {c.batch, c.features});
     if (given.h_scale)
-      dir.h_scale = held(given.h_scale->optional_array(d, "h_scale"), {c.batch, H});
+      dir.state_dropout = held(given.h_scale->optional_array(d, "h_scale"), {c.batch, H});
   }
 
   // Gradients that are written where the call still reads would be wrong.
@@ -317,7 +318,7 @@ class Layer : public Saved {
   }
 
   std::shared_ptr<T> keep_memory(Index count) {
-    memory_.push_back(borrow_array<T>(count));
+    memory_.push_back(pool_alloc_array<T>(count));
     nbytes_ += count * Index(sizeof(T));
     return memory_.back();
   }
@@ -330,16 +331,16 @@ class Layer : public Saved {
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
       dir.saved_gates =
-          keep_memory(c.keep ? R * columns : threads_ * sizes_.chunk_rows * columns).get();
+          keep_memory(c.keep_gates ? R * columns : threads_ * sizes_.chunk_rows * columns).get();
       if (c.cell == Cell::kGru || c.cell == Cell::kGruResetBefore)
-        dir.saved_recurrent = keep_memory((c.keep ? R : B) * columns).get();
+        dir.saved_recurrent = keep_memory((c.keep_gates ? R : B) * columns).get();
       if (c.cell == Cell::kGruResetBefore)
-        dir.saved_reset_h = keep_memory((c.keep ? R : B) * H).get();
+        dir.saved_reset_h = keep_memory((c.keep_gates ? R : B) * H).get();
       if (c.cell == Cell::kLstm)
-        dir.saved_c = keep_memory((c.keep ? B + R : 2 * B) * sizes_.state_stride).get();
+        dir.saved_c = keep_memory((c.keep_gates ? B + R : 2 * B) * sizes_.state_stride).get();
       saved_h_ = keep_memory((B + R) * H);
       dir.saved_h = saved_h_.get();
-      if (dir.h_scale) dir.saved_used_h = keep_memory(R * H).get();
+      if (dir.state_dropout) dir.saved_dropped_h = keep_memory(R * H).get();
     }
   }
 
@@ -351,8 +352,9 @@ class Layer : public Saved {
     std::memset(to, 0, sizeof(T) * size_t(B * S * H));
     for (Index s = 0; s < S; ++s)
       for (Index j = 0; j < rows_.active[size_t(s)]; ++j) {
-        const Index b = rows_.order[size_t(j)],
-                    t = dir.reverse && !call_.scan_order ? rows_.lengths[size_t(b)] - 1 - s : s;
+        const Index b = rows_.order[size_t(j)], t = dir.reverse && !call_.processing_order
+                                                        ? rows_.lengths[size_t(b)] - 1 - s
+                                                        : s;
         std::memcpy(to + (t * B + b) * H, dir.step_gradients + (rows_.offset[size_t(s)] + j) * H,
                     sizeof(T) * size_t(H));
       }
@@ -362,18 +364,18 @@ class Layer : public Saved {
   void compute(PackedWeights* home = nullptr) {
     auto& c = call_;
     std::vector<std::shared_ptr<void>> packs;
-    const PackedWeights::Layout layout{c.cell,  c.directions, int(sizeof(T)),
-                                       c.mixed, c.features,   c.units};
+    const PackedWeights::Layout layout{c.cell,     c.directions, int(sizeof(T)),
+                                       c.use_bf16, c.features,   c.units};
     c.packed = home && home->holds(layout);
     if (c.packed) packs = home->memory;
     for (int d = 0; d < c.directions; ++d) {
-      if (!c.packed) packs.push_back(borrow_array<T>(sizes_.forward_pack));
+      if (!c.packed) packs.push_back(pool_alloc_array<T>(sizes_.forward_pack));
       c.direction[d].scratch_pack = static_cast<T*>(packs[size_t(d)].get());
     }
     std::vector<std::shared_ptr<T>> scratch;
     c.scratch_thread = nullptr;
-    if (c.mixed || c.scales_x()) {
-      scratch.push_back(borrow_array<T>(threads_ * sizes_.thread_scratch));
+    if (c.use_bf16 || c.drops_inputs()) {
+      scratch.push_back(pool_alloc_array<T>(threads_ * sizes_.thread_scratch));
       c.scratch_thread = scratch.back().get();
     }
     run_released(threads_, [&](const Team& team) { kernels<T>().recurrent_forward(c, team); });
@@ -383,12 +385,12 @@ class Layer : public Saved {
   // The gates were overwritten by their gradients: a second way back (of a persistent tape) needs
   // them again.
   void recompute() {
-    const auto y = borrow_array<T>(call_.batch * call_.steps * call_.directions * call_.units);
+    const auto y = pool_alloc_array<T>(call_.batch * call_.steps * call_.directions * call_.units);
     const bool was_h = call_.y_is_h;
-    if (!was_h && call_.sequences)
+    if (!was_h && call_.return_sequences)
       call_.y = {y.get(), call_.directions * call_.units,
                  call_.batch * call_.directions * call_.units};
-    if (!call_.sequences) call_.y = {y.get(), call_.directions * call_.units, 0};
+    if (!call_.return_sequences) call_.y = {y.get(), call_.directions * call_.units, 0};
     for (int d = 0; d < call_.directions; ++d)
       call_.direction[d].h_last = call_.direction[d].c_last = nullptr;
     compute();
@@ -411,8 +413,8 @@ py::tuple plan_threads_of(Cell cell, Index batch, Index rows, Index features, In
                           bool oversubscribed) {
   constexpr const char* kNames[] = {"sequences", "products", "units"};
   for (const auto& [name, value] : {std::pair("batch", batch), {"rows", rows}, {"units", units}})
-    require_range(name, value, 1, kMostRows);
-  require_range("features", features, 1, kMostRows);
+    require_range(name, value, 1, kMaxRows);
+  require_range("features", features, 1, kMaxRows);
   require_range("directions", directions, 1, kMaxDirections);
   require_range("threads", threads, 1, kMaxThreads);
   const Index item_size = dtype == DType::kFloat32 ? sizeof(float) : sizeof(double);
@@ -479,7 +481,7 @@ py::tuple scan(bool back, const OptionalArray& input, Shape shape, double alpha,
   require_memory(sizeof(T) * size_t(count));
   Rows rows;
   rows.build(B, S, lengths, mask, 1, &reverse);
-  call.map = rows.map(0);
+  call.batch = rows.map(0);
   call.reverse = reverse;
   call.columns = C;
   call.alpha = alpha;

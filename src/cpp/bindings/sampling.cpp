@@ -10,13 +10,13 @@
 namespace seqcore {
 namespace {
 
-constexpr Index kMostClasses = INT32_MAX;
+constexpr Index kMaxClasses = INT32_MAX;
 
 std::shared_ptr<AliasTable> alias_table(const Array& weights) {
   const double* w = weights.read<double>({-1});
   const Index n = weights.size();
-  if (n < 1 || n > kMostClasses)
-    fail("weights", "1..." + std::to_string(kMostClasses) + " numbers", std::to_string(n));
+  if (n < 1 || n > kMaxClasses)
+    fail("weights", "1..." + std::to_string(kMaxClasses) + " numbers", std::to_string(n));
   bool any = false;
   for (Index k = 0; k < n; ++k) {
     if (!(w[k] >= 0) || std::isinf(w[k]))
@@ -28,8 +28,8 @@ std::shared_ptr<AliasTable> alias_table(const Array& weights) {
 }
 
 Distribution distribution_of(const Anything& from, Index classes) {
-  if (classes < 1 || classes > kMostClasses)
-    fail("range_max", "1..." + std::to_string(kMostClasses) + " classes", std::to_string(classes));
+  if (classes < 1 || classes > kMaxClasses)
+    fail("range_max", "1..." + std::to_string(kMaxClasses) + " classes", std::to_string(classes));
   PyObject* value = from.value.ptr();
   if (Py_TYPE(value) == class_of<AliasTable>) {
     const AliasTable& table = *value_of<AliasTable>(value);
@@ -58,7 +58,7 @@ double draw(const Distribution& from, const Draws& draws, Index count, bool uniq
   double tries = double(count);
   run_released(unique ? 1 : threads_for(40.0 * double(count)), [&](const Team& team) {
     if (unique)
-      tries = draw_different_classes(from, draws, count, out, team);
+      tries = draw_unique_classes(from, draws, count, out, team);
     else
       draw_classes(from, draws, count, out, team);
   });
@@ -71,7 +71,7 @@ py::tuple sample_classes(const Anything& distribution, Index classes, const Arra
   const int64_t* given = true_classes.read<int64_t>({-1});
   const Index N = true_classes.size();
   // A copy: nobody can change the numbers after they were looked at.
-  const auto labels = borrow_array<int64_t>(N);
+  const auto labels = pool_alloc_array<int64_t>(N);
   for (Index n = 0; n < N; ++n) {
     const int64_t label = labels.get()[n] = given[n];
     if (label < 0 || label >= classes)
@@ -86,7 +86,7 @@ py::tuple sample_classes(const Anything& distribution, Index classes, const Arra
   const double tries = draw(from, {seed, call}, count, unique, out);
   double *a = data_of<double>(of_labels), *b = data_of<double>(of_sampled);
   run_released(threads_for(100.0 * double(N + count)), [&](const Team& team) {
-    const Range mine = share(N + count, team);
+    const Range mine = split_range(N + count, team);
     for (Index n = mine.begin; n < mine.end; ++n) {
       const int64_t of = n < N ? labels.get()[n] : out[n - N];
       (n < N ? a[n] : b[n - N]) = expected_count(from, of, count, tries, unique);
@@ -149,8 +149,8 @@ struct Candidates {
   // sampled classes, expected counts of the true classes and of the sampled ones.
   void build(const Array& labels, Index R, Index classes, const OptionalItems& sampled,
              Index num_sampled, const Draws& draws, bool correct, bool group) {
-    if (classes > kMostClasses)
-      fail("weights", "at most " + std::to_string(kMostClasses) + " classes",
+    if (classes > kMaxClasses)
+      fail("weights", "at most " + std::to_string(kMaxClasses) + " classes",
            std::to_string(classes));
     if (labels.rank() != 2 || labels.shape(0) != R || labels.shape(1) < 1)
       fail("labels", "shape (" + std::to_string(R) + ", num_true)", describe(labels.object()));
@@ -159,8 +159,8 @@ struct Candidates {
     const Index N = labels.size();
     if (samples < 1) fail("num_sampled", "a number from 1", std::to_string(samples));
     // The kernel counts the places of ids in int32.
-    if (samples > kMostInt32 - N)
-      fail("num_sampled", "at most " + std::to_string(kMostInt32) + " labels and samples together",
+    if (samples > kMaxInt32 - N)
+      fail("num_sampled", "at most " + std::to_string(kMaxInt32) + " labels and samples together",
            std::to_string(N) + " and " + std::to_string(samples));
     if (!sampled) require_reachable(Distribution::log_uniform(classes), samples, true);
     ids.reserve(size_t(N + samples));
@@ -260,8 +260,8 @@ py::tuple sampled_loss(const Array& weights, const OptionalArray& biases, const 
     kernels<T>().sampled_loss_sizes(call, sizes);
     const int threads =
         threads_for(6.0 * double(R) * double(K) * double(num_sampled + call.true_classes));
-    const auto scratch = borrow_array<T>(sizes.all),
-               of_threads = borrow_array<T>(threads * sizes.thread);
+    const auto scratch = pool_alloc_array<T>(sizes.all),
+               of_threads = pool_alloc_array<T>(threads * sizes.thread);
     call.scratch = scratch.get();
     call.scratch_thread = of_threads.get();
     run_released(threads, [&](const Team& team) { kernels<T>().sampled_loss(call, team); });

@@ -54,7 +54,7 @@ class RecurrentStage : public Stage<T> {
     RecurrentSizes sizes;
     kernels<T>().recurrent_sizes(call_, sizes);
     auto& dir = call_.direction[0];
-    dir.map = rows_.map(0);
+    dir.batch = rows_.map(0);
     dir.kernel = kernel;
     dir.recurrent = recurrent;
     dir.bias = bias;
@@ -70,7 +70,7 @@ class RecurrentStage : public Stage<T> {
       c_ = own(batch * units);
       dir.c0 = dir.c_last = c_;
     }
-    this->output_ = borrow_array<T>(product<T>({batch, units}));
+    this->output_ = pool_alloc_array<T>(product<T>({batch, units}));
     call_.y = {this->output_.get(), units, 0};
     kernels<T>().recurrent_pack(call_, kAlone);
     dir.kernel = dir.recurrent = dir.bias = nullptr;
@@ -93,7 +93,7 @@ class RecurrentStage : public Stage<T> {
 
  private:
   T* own(Index count) {
-    memory_.push_back(borrow_array<T>(count));
+    memory_.push_back(pool_alloc_array<T>(count));
     return memory_.back().get();
   }
   RecurrentCall<T> call_{};
@@ -115,14 +115,14 @@ class DenseStage : public Stage<T> {
     call_.activation = softmax_ ? Activation::kLinear : activation;
     DenseSizes sizes;
     kernels<T>().dense_sizes(call_, sizes);
-    pack_ = borrow_array<T>(sizes.pack);
+    pack_ = pool_alloc_array<T>(sizes.pack);
     call_.scratch_pack = pack_.get();
     call_.kernel = kernel;
     call_.bias = bias;
     kernels<T>().dense_pack(call_, kAlone);
     call_.kernel = call_.bias = nullptr;
     call_.packed = 1;
-    this->output_ = borrow_array<T>(product<T>({batch, outputs}));
+    this->output_ = pool_alloc_array<T>(product<T>({batch, outputs}));
     call_.y = this->output_.get();
   }
   void step(const T* x) override {
@@ -143,7 +143,7 @@ class ActivationStage : public Stage<T> {
   ActivationStage(Index batch, Index columns, Activation activation)
       : batch_(batch), activation_(activation) {
     this->columns = columns;
-    this->output_ = borrow_array<T>(product<T>({batch, columns}));
+    this->output_ = pool_alloc_array<T>(product<T>({batch, columns}));
   }
   void step(const T* x) override {
     T* y = this->output_.get();
@@ -171,9 +171,9 @@ class ContextStage : public Stage<T> {
         rnn_(batch, inputs + context, Cell::kRnn, activation, Activation::kSigmoid, joint_kernel,
              recurrent, bias, units) {
     this->columns = units + context;
-    this->output_ = borrow_array<T>(product<T>({batch, this->columns}));
-    joint_ = borrow_array<T>(product<T>({batch, inputs + context}));
-    s_ = borrow_array<T>(product<T>({batch, context}));
+    this->output_ = pool_alloc_array<T>(product<T>({batch, this->columns}));
+    joint_ = pool_alloc_array<T>(product<T>({batch, inputs + context}));
+    s_ = pool_alloc_array<T>(product<T>({batch, context}));
     ContextStage::reset();
   }
   void step(const T* x) override {
@@ -238,7 +238,7 @@ class StreamBase {
 template <class T>
 class Stream : public StreamBase {
  public:
-  explicit Stream(Index batch) : batch_(batch) { require_range("batch_size", batch, 1, kMostRows); }
+  explicit Stream(Index batch) : batch_(batch) { require_range("batch_size", batch, 1, kMaxRows); }
 
   void add_embedding(const Array& table) override {
     if (columns_)
@@ -247,8 +247,8 @@ class Stream : public StreamBase {
     const T* from = table.read<T>({-1, -1});
     const Index columns = table.shape(1);
     if (!table.size()) fail("table", "a matrix that is not empty", describe(table.object()));
-    const auto looked_up = borrow_array<T>(product<T>({batch_, columns}));
-    table_ = borrow_array<T>(table.size());
+    const auto looked_up = pool_alloc_array<T>(product<T>({batch_, columns}));
+    table_ = pool_alloc_array<T>(table.size());
     std::memcpy(table_.get(), from, sizeof(T) * size_t(table.size()));
     looked_up_ = looked_up;
     vocabulary_ = table.shape(0);
@@ -283,7 +283,7 @@ class Stream : public StreamBase {
     if (!(alpha >= 0 && alpha <= 1)) fail("alpha", "a number from 0 to 1", std::to_string(alpha));
     const T* p = context_recurrent.read<T>({C, H});
     const T* r = recurrent.read<T>({H, H});
-    const auto joint = borrow_array<T>(product<T>({D + C, H}));
+    const auto joint = pool_alloc_array<T>(product<T>({D + C, H}));
     std::memcpy(joint.get(), a, sizeof(T) * size_t(D * H));
     std::memcpy(joint.get() + D * H, p, sizeof(T) * size_t(C * H));
     add(std::make_unique<ContextStage<T>>(batch_, D, b, C, joint.get(), r, read<T>(bias, {H}), H,

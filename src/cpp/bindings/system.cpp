@@ -54,7 +54,7 @@ py::dict info() {
   result["version"] = SEQCORE_TEXT(SEQCORE_VERSION);
   result["isa"] = table().name;
   py::list isas;
-  for (const std::string& name : available()) isas.append(name);
+  for (const std::string& name : available_isas()) isas.append(name);
   result["isas"] = isas;
   result["bfloat16"] = bool(table().bfloat16);
   result["compiler"] = compiler();

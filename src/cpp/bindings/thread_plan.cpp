@@ -41,7 +41,7 @@ bool is_small(double flops) { return flops < kWorthWaking; }
 
 // A small call asks neither for the threads nor for the time.
 ThreadSupply supply_for(double flops) {
-  return is_small(flops) ? ThreadSupply{1, false} : ThreadSupply{thread_count(), crowded()};
+  return is_small(flops) ? ThreadSupply{1, false} : ThreadSupply{thread_count(), oversubscribed()};
 }
 
 Partition partition_of(const RecurrentWork& work, int threads) {

@@ -87,11 +87,10 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
   call.stride = input.shape(1);
   call.output = output.write<float>({call.classes, call.stride});
   call.size = size;
-  if (call.classes > kMostRows)
-    fail("input", "at most " + std::to_string(kMostRows) + " rows", describe(input.object()));
-  if (call.stride < 1 || call.stride % 16 || call.stride > kLargestVector)
-    fail("input",
-         "rows of whole vectors of 16 numbers, " + std::to_string(kLargestVector) + " at most",
+  if (call.classes > kMaxRows)
+    fail("input", "at most " + std::to_string(kMaxRows) + " rows", describe(input.object()));
+  if (call.stride < 1 || call.stride % 16 || call.stride > kMaxVector)
+    fail("input", "rows of whole vectors of 16 numbers, " + std::to_string(kMaxVector) + " at most",
          describe(input.object()));
   require_range("size", size, 1, call.stride);
   for (Index s = first; s < last; ++s)
@@ -103,12 +102,12 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
     if (call.words[n] < 0 || call.words[n] >= call.classes)
       fail("words", "ids 0..." + std::to_string(call.classes - 1),
            std::to_string(call.words[n]) + " at " + std::to_string(n));
-  call.keep = read<uint32_t>(keep, {call.classes});
+  call.subsample_threshold = read<uint32_t>(keep, {call.classes});
   if (noise.size() != call.classes)
     fail("noise", std::to_string(call.classes) + " weights, one per word",
          std::to_string(noise.size()));
   call.noise = noise.slots.data();
-  call.shift = read<float>(shift, {call.classes});
+  call.log_noise = read<float>(shift, {call.classes});
   call.lock = read<float>(lock, {call.classes});
   std::vector<Extent> extents{input.extent(true), output.extent(true), words.extent(false),
                               sentences.extent(false)};
@@ -126,18 +125,18 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
   call.seed = seed;
   threads = std::min(threads, kMaxThreads);
   if (call.window < 1) fail("window", "a number from 1", std::to_string(call.window));
-  if (call.negatives < 1 || call.negatives > kMostNegatives)
-    fail("negatives", "a number 1..." + std::to_string(kMostNegatives),
+  if (call.negatives < 1 || call.negatives > kMaxNegatives)
+    fail("negatives", "a number 1..." + std::to_string(kMaxNegatives),
          std::to_string(call.negatives));
   if (threads < 1) fail("threads", "a number from 1", std::to_string(threads));
   std::vector<double> loss(size_t(threads), 0.0);
-  std::vector<int64_t> looked_at(size_t(threads), 0), pairs(size_t(threads), 0);
+  std::vector<int64_t> measured_pairs(size_t(threads), 0), pairs(size_t(threads), 0);
   call.loss = loss.data();
-  call.looked_at = looked_at.data();
+  call.measured_pairs = measured_pairs.data();
   call.pairs = pairs.data();
   run_released(threads, [&](const Team& team) { table().word2vec(call, team); });
   return py::make_tuple(std::accumulate(loss.begin(), loss.end(), 0.0),
-                        std::accumulate(looked_at.begin(), looked_at.end(), int64_t(0)),
+                        std::accumulate(measured_pairs.begin(), measured_pairs.end(), int64_t(0)),
                         std::accumulate(pairs.begin(), pairs.end(), int64_t(0)));
 }
 

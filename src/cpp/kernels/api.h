@@ -25,8 +25,8 @@ constexpr int kMaxDirections = 2;
 // Rows of a batch in the order of the scan: row (s, j) is step s of the j-th longest sequence, so
 // that the rows that are still active at step s are j < active[s], and a padded step has no row at
 // all.
-struct RowMap {
-  Index batch, steps, rows;
+struct PackedBatch {
+  Index sequences, steps, rows;
   const int32_t* order;  // (B) sequence number of the j-th longest
   const int32_t* lengths;  // (B) by sequence number
   const int32_t* active;  // (S + 1) number of active sequences, ending with 0
@@ -38,8 +38,8 @@ struct RowMap {
 
 // Row of saved_h and saved_c (when all steps are kept) that holds the state after step s; s = -1:
 // the initial state.
-SEQCORE_INLINE Index state_row(const RowMap& map, Index s, Index j) {
-  return s < 0 ? j : map.batch + map.offset[s] + j;
+SEQCORE_INLINE Index state_row(const PackedBatch& batch, Index s, Index j) {
+  return s < 0 ? j : batch.sequences + batch.offset[s] + j;
 }
 
 // A (B, S, features) array with contiguous features.
@@ -53,19 +53,20 @@ struct Sequence {
 struct RecurrentSizes {
   Index gate_stride, state_stride;  // from row to row of gates, of c and of what is carried back
   Index forward_pack, backward_pack;  // packed weights of one direction
-  Index thread_scratch;  // for each thread; forward only with `mixed` or x_scale
+  Index thread_scratch;  // for each thread; forward only with `use_bf16` or input_dropout
   Index chunk_rows;  // rows of gates for each thread of a forward call that keeps none
 };
 
 template <class T>
 struct RecurrentDirection {
-  RowMap map;
+  PackedBatch batch;
   int reverse;
   Index y_column;  // first column of this direction in y and dy
-  const T *kernel, *recurrent, *bias, *h0, *c0, *x_scale, *h_scale;
+  const T *kernel, *recurrent, *bias, *h0, *c0, *input_dropout, *state_dropout;
   T *h_last, *c_last;
   T *saved_gates, *saved_recurrent, *saved_c, *saved_h, *saved_reset_h;
-  T* saved_used_h;  // (R, H) with h_scale: h before each row as the products see it; else null
+  T* saved_dropped_h;  // (R, H) with state_dropout: h before each row as the products see it; else
+                       // null
   T* scratch_pack;
   // The way back.
   const T *dh_last, *dc_last;
@@ -80,13 +81,13 @@ struct RecurrentCall {
   Activation activation, recurrent_activation;
   Index batch, steps, features, units;
   int directions;
-  int mixed;  // products of bfloat16 pairs, where the instruction set has them
-  int keep;  // forward: gates of all steps are kept
+  int use_bf16;  // products of bfloat16 pairs, where the instruction set has them
+  int keep_gates;  // forward: gates of all steps are kept
   int packed;  // forward: scratch_pack is filled already
   int y_is_h;  // y is a view of saved_h
-  int sequences, scan_order, zero_masked;
+  int return_sequences, processing_order, zero_masked;
   Sequence<const T> x;
-  Sequence<T> y;  // sequences: (B, S, directions * H); else step_stride 0
+  Sequence<T> y;  // return_sequences: (B, S, directions * H); else step_stride 0
   Sequence<const T> dy;
   Sequence<T> dx;
   Partition partition;
@@ -94,12 +95,12 @@ struct RecurrentCall {
   T* scratch_thread;  // thread_scratch elements for each thread, or null where a forward call needs
                       // none
 
-  bool scales_x() const { return direction[0].x_scale || direction[1].x_scale; }
+  bool drops_inputs() const { return direction[0].input_dropout || direction[1].input_dropout; }
 };
 
 template <class T>
 struct ContextScan {
-  RowMap map;
+  PackedBatch batch;
   int reverse;
   Index columns;
   double alpha;
@@ -113,7 +114,7 @@ template <class T>
 struct DenseCall {
   Index rows, inputs, outputs;
   Activation activation;
-  int mixed;  // as in RecurrentCall
+  int use_bf16;  // as in RecurrentCall
   int packed;  // forward: scratch_pack is filled already
   const T *x, *kernel, *bias;
   T* y;
@@ -128,7 +129,7 @@ struct DenseSizes {
 template <class T>
 struct LinearSoftmaxCall {
   Index rows, inputs, classes;
-  int mixed;  // as in RecurrentCall
+  int use_bf16;  // as in RecurrentCall
   const T *x, *kernel, *bias, *weights;
   const int32_t* targets;
   T* losses;
@@ -214,8 +215,8 @@ struct AliasSlot {
   int32_t alias;
 };
 
-constexpr Index kLargestVector = 4096;  // numbers of a row of Word2VecCall, padding included
-constexpr int kMostNegatives = 64;  // its noise words per centre
+constexpr Index kMaxVector = 4096;  // numbers of a row of Word2VecCall, padding included
+constexpr int kMaxNegatives = 64;  // its noise words per centre
 
 // One pass of word2vec over some sentences. Rows of `input` and `output` are `stride` apart, a
 // multiple of 16, zero past `size`; threads share both without locks.
@@ -225,22 +226,23 @@ struct Word2VecCall {
   Index first, last;  // sentences of this call
   Index size, stride, classes;
   float *input, *output;  // (V, stride)
-  const uint32_t* keep;  // (V) a word stays where a draw of 32 bits is at most this; null: all stay
+  const uint32_t* subsample_threshold;  // (V) a word stays where a draw of 32 bits is at most this;
+                                        // null: all stay
   const AliasSlot* noise;  // (V) the distribution of the noise words
-  const float* shift;  // (V) taken from the logits of a word (NCE), or null
+  const float* log_noise;  // (V) taken from the logits of a word (NCE), or null
   const float*
       lock;  // (V) factors of the steps of the words' vectors, 0 for none; null: whole steps
   int window, negatives, shrink, cbow, mean;
   double rate_begin, rate_end;  // learning rate at the first and after the last word of the call
   uint64_t seed;  // of this pass over the corpus
   double* loss;  // per thread: summed over the pairs that were looked at
-  int64_t *looked_at,
+  int64_t *measured_pairs,
       *pairs;  // per thread: how many those were; how many pairs (centres with CBOW) were learnt
 };
 
 struct Table {
   const char* name;
-  int bfloat16;  // whether calls may be `mixed`
+  int bfloat16;  // whether calls may `use_bf16`
   Kernels<float> f32;
   Kernels<double> f64;
   void (*word2vec)(const Word2VecCall&, const Team&);

@@ -15,37 +15,37 @@
 
 namespace seqcore::SEQCORE_VARIANT {
 
-struct Pair {
+struct Bf16Pair {
   uint32_t bits;
 };
 
 // Whether products of T can be made of pairs.
 #ifdef __AVX512BF16__
 template <class T>
-constexpr bool kMixed = sizeof(T) == sizeof(float);
+constexpr bool kHasBf16 = sizeof(T) == sizeof(float);
 #else
 template <class T>
-constexpr bool kMixed = false;
+constexpr bool kHasBf16 = false;
 #endif
 
 // Pairs of `count` elements; the last may be half empty.
-constexpr Index pairs_of(Index count) { return (count + 1) / 2; }
+constexpr Index pair_count(Index count) { return (count + 1) / 2; }
 
 // Rows of k that a row of E stands for, and how many rows of E K of them are.
 template <class E>
-constexpr int kDepth = std::is_same_v<E, Pair> ? 2 : 1;
+constexpr int kKPerElement = std::is_same_v<E, Bf16Pair> ? 2 : 1;
 template <class E>
-SEQCORE_INLINE Index depth_of(Index K) {
-  return (K + kDepth<E> - 1) / kDepth<E>;
+SEQCORE_INLINE Index packed_depth(Index K) {
+  return (K + kKPerElement<E> - 1) / kKPerElement<E>;
 }
 
 // A parameter whose type the other arguments decide.
 template <class T>
-struct GivenType {
+struct TypeIdentity {
   using Type = T;
 };
 template <class T>
-using Given = typename GivenType<T>::Type;
+using type_identity_t = typename TypeIdentity<T>::Type;
 
 template <class E>
 struct OperandOf {
@@ -59,39 +59,36 @@ SEQCORE_INLINE Operand<T> load_operand(const T* from) {
   return load<Wide<T>>(from);
 }
 template <class T>
-SEQCORE_INLINE Operand<T> fill_operand(T value) {
-  return fill<Wide<T>>(value);
-}
-template <class P>
-SEQCORE_INLINE P multiply_add(const P& a, const P& b, const P& c) {
-  return madd(a, b, c);
+SEQCORE_INLINE Operand<T> set1_operand(T value) {
+  return set1<Wide<T>>(value);
 }
 
 #ifdef __AVX512BF16__
 
-struct PairVector {
+struct Bf16Vector {
   __m512i bits;
 };
 template <>
-struct OperandOf<Pair> {
-  using Type = PairVector;
+struct OperandOf<Bf16Pair> {
+  using Type = Bf16Vector;
 };
-SEQCORE_INLINE PairVector load_operand(const Pair* from) { return {_mm512_loadu_si512(from)}; }
-SEQCORE_INLINE PairVector fill_operand(Pair value) { return {_mm512_set1_epi32(int(value.bits))}; }
-SEQCORE_INLINE Wide<float> multiply_add(const PairVector& a, const PairVector& b,
-                                        const Wide<float>& c) {
+SEQCORE_INLINE Bf16Vector load_operand(const Bf16Pair* from) { return {_mm512_loadu_si512(from)}; }
+SEQCORE_INLINE Bf16Vector set1_operand(Bf16Pair value) {
+  return {_mm512_set1_epi32(int(value.bits))};
+}
+SEQCORE_INLINE Wide<float> mul_add(const Bf16Vector& a, const Bf16Vector& b, const Wide<float>& c) {
   return _mm512_dpbf16_ps(c, (__m512bh)a.bits, (__m512bh)b.bits);
 }
 
 // The pairs (low, high), lane by lane.
-SEQCORE_INLINE void store_pairs(Pair* to, const Wide<float>& low, const Wide<float>& high) {
+SEQCORE_INLINE void store_bf16(Bf16Pair* to, const Wide<float>& low, const Wide<float>& high) {
   const __m512i first = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(low));
   const __m512i second = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(high));
   _mm512_storeu_si512(to, _mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
 }
 
-// A row as pairs of neighbours: pairs_of(count) of them.
-SEQCORE_INLINE void pair_row(const float* from, Index count, Pair* to) {
+// A row as pairs of neighbours: pair_count(count) of them.
+SEQCORE_INLINE void to_bf16_row(const float* from, Index count, Bf16Pair* to) {
   Index k = 0;
   for (; k + 32 <= count; k += 32)
     _mm512_storeu_si512(to + k / 2, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + k + 16),
@@ -99,25 +96,25 @@ SEQCORE_INLINE void pair_row(const float* from, Index count, Pair* to) {
   if (k == count) return;
   alignas(64) float part[32] = {};
   for (Index i = k; i < count; ++i) part[i - k] = from[i];
-  alignas(64) Pair pairs[16];
+  alignas(64) Bf16Pair pairs[16];
   _mm512_store_si512(pairs,
                      (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(part + 16), _mm512_load_ps(part)));
-  for (Index i = k / 2; i < pairs_of(count); ++i) to[i] = pairs[i - k / 2];
+  for (Index i = k / 2; i < pair_count(count); ++i) to[i] = pairs[i - k / 2];
 }
 
 #else
 
-SEQCORE_INLINE void store_pairs(Pair*, const Wide<float>&, const Wide<float>&) {}
-SEQCORE_INLINE void pair_row(const float*, Index, Pair*) {}
+SEQCORE_INLINE void store_bf16(Bf16Pair*, const Wide<float>&, const Wide<float>&) {}
+SEQCORE_INLINE void to_bf16_row(const float*, Index, Bf16Pair*) {}
 
 #endif
 
 // Element k of a packed column, found in the row that holds it.
 template <class T>
-SEQCORE_INLINE T element_of(T value, Index) {
+SEQCORE_INLINE T unpack_element(T value, Index) {
   return value;
 }
-SEQCORE_INLINE float element_of(Pair pair, Index k) {
+SEQCORE_INLINE float unpack_element(Bf16Pair pair, Index k) {
   const uint32_t bits = k % 2 ? pair.bits & 0xffff0000u : pair.bits << 16;
   float value;
   std::memcpy(&value, &bits, sizeof(value));
@@ -128,13 +125,13 @@ SEQCORE_INLINE float element_of(Pair pair, Index k) {
 // vector of T.
 template <class T, class E, class Read>
 SEQCORE_INLINE void pack_lanes(E* to, int n, Index k, Index K, Read read) {
-  if constexpr (kDepth<E> == 1) {
-    store_first(to, read(k), n);
-  } else if constexpr (kMixed<T>) {
-    const Wide<T> low = read(k), high = k + 1 < K ? read(k + 1) : fill<Wide<T>>(0);
-    if (n == kLanes<T>) return store_pairs(to, low, high);
-    alignas(64) Pair part[kLanes<T>];
-    store_pairs(part, low, high);
+  if constexpr (kKPerElement<E> == 1) {
+    store_n(to, read(k), n);
+  } else if constexpr (kHasBf16<T>) {
+    const Wide<T> low = read(k), high = k + 1 < K ? read(k + 1) : set1<Wide<T>>(0);
+    if (n == kLanes<T>) return store_bf16(to, low, high);
+    alignas(64) Bf16Pair part[kLanes<T>];
+    store_bf16(part, low, high);
     for (int i = 0; i < n; ++i) to[i] = part[i];
   }
 }

@@ -10,40 +10,42 @@ void activate_with(A act, T* x, Index count) {
   using P = Wide<T>;
   for (Index i = 0; i < count; i += kLanes<T>) {
     const int n = int(std::min<Index>(kLanes<T>, count - i));
-    store_first(x + i, act.value(load_first<P>(x + i, n)), n);
+    store_n(x + i, act.value(load_n<P>(x + i, n)), n);
   }
 }
 
 template <class T>
 void activate(T* x, Index count, Activation activation) {
-  if (activation != Activation::kLinear) activate_with(Chosen{activation}, x, count);
+  if (activation != Activation::kLinear) activate_with(RuntimeActivation{activation}, x, count);
 }
 
 // Scratch for the pairs of one product of a thread.
 template <class T>
-Index dense_pairs(const DenseCall<T>& call) {
-  return kMixed<T> && call.mixed ? kMostRows * pair_stride(std::max(call.inputs, call.outputs)) : 0;
+Index dense_bf16_elements(const DenseCall<T>& call) {
+  return kHasBf16<T> && call.use_bf16 ? kMaxRows * bf16_stride(std::max(call.inputs, call.outputs))
+                                      : 0;
 }
 
 template <class T>
 void dense_sizes(const DenseCall<T>& call, DenseSizes& sizes) {
-  const Index columns = Blocks<T, 1>::columns(call.outputs);
+  const Index columns = PanelLayout<T, 1>::columns(call.outputs);
   sizes.pack =
-      std::max((call.inputs + 1) * columns, call.outputs * Blocks<T, 1>::columns(call.inputs));
+      std::max((call.inputs + 1) * columns, call.outputs * PanelLayout<T, 1>::columns(call.inputs));
   sizes.rows = call.activation == Activation::kLinear ? 0 : call.rows * columns;
-  sizes.thread = dense_pairs(call) + weight_scratch<T, 1>(call.inputs);
+  sizes.thread = dense_bf16_elements(call) + weight_scratch<T, 1>(call.inputs);
 }
 
 // Packs the kernel and, behind it, the bias.
 template <class T>
-void pack_dense(bool mixed, const T* kernel, const T* bias, Index K, Index N, T* to,
+void pack_dense(bool use_bf16, const T* kernel, const T* bias, Index K, Index N, T* to,
                 const Team& team) {
-  using B = Blocks<T, 1>;
+  using B = PanelLayout<T, 1>;
   constexpr Index kColumns = B::kPanel * kLanes<T>;
-  const Range mine = share(B::panels(N), team);
+  const Range mine = split_range(B::panels(N), team);
   T* packed_bias = to + K * B::columns(N);
-  as_operand(mixed, to,
-             [&](auto* packed) { pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, packed); });
+  dispatch_operand(use_bf16, to, [&](auto* packed) {
+    pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, packed);
+  });
   if (bias) {
     pack_panels<1>(bias, N, 1, N, mine.begin, mine.end, packed_bias);
   } else {
@@ -53,58 +55,61 @@ void pack_dense(bool mixed, const T* kernel, const T* bias, Index K, Index N, T*
 }
 
 template <class T>
-void pack_dense_transposed(bool mixed, const T* kernel, Index K, Index N, T* to, const Team& team) {
-  using B = Blocks<T, 1>;
-  const Range mine = share(B::panels(K), team);
-  as_operand(mixed, to, [&](auto* packed) {
+void pack_dense_transposed(bool use_bf16, const T* kernel, Index K, Index N, T* to,
+                           const Team& team) {
+  using B = PanelLayout<T, 1>;
+  const Range mine = split_range(B::panels(K), team);
+  dispatch_operand(use_bf16, to, [&](auto* packed) {
     for (Index p = mine.begin; p < mine.end; ++p)
       pack_panel_transposed<1>(kernel, N, K, N, p,
-                               packed + p * depth_in(packed, N) * B::kPanel * kLanes<T>);
+                               packed + p * packed_depth_at(packed, N) * B::kPanel * kLanes<T>);
   });
 }
 
-// Calls f(first row, rows) for the rows of this thread, kMostRows at most at a time.
+// Calls f(first row, rows) for the rows of this thread, kMaxRows at most at a time.
 template <class F>
 SEQCORE_INLINE void for_my_rows(Index rows, const Team& team, F f) {
-  const Range mine = share(rows, team);
-  for (Index r = mine.begin; r < mine.end && !stopped(team); r += kMostRows)
-    f(r, int(std::min<Index>(kMostRows, mine.end - r)));
+  const Range mine = split_range(rows, team);
+  for (Index r = mine.begin; r < mine.end && !stopped(team); r += kMaxRows)
+    f(r, int(std::min<Index>(kMaxRows, mine.end - r)));
 }
 
 // Rows of x·B for a packed B (K, N), K elements to a row of x and N to a row of y; pairs: null, or
 // scratch for those of x.
 template <class T>
 void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index K, Index N, T* y,
-                   Start start, const T* bias, Pair* pairs) {
-  const T* a[kMostRows];
-  T* c[kMostRows];
+                   Start start, const T* bias, Bf16Pair* pairs) {
+  const T* a[kMaxRows];
+  T* c[kMaxRows];
   for (int i = 0; i < rows; ++i) {
     a[i] = x + i * x_stride;
     c[i] = y + i * N;
   }
-  LeftRows<T>(a, rows, K, pairs).with(packed, K, [&](auto left, auto right, Index depth) {
-    multiply_exact(left, rows, right, depth, N, c, start, bias);
+  LhsRows<T>(a, rows, K, pairs).dispatch(packed, K, [&](auto left, auto right, Index depth) {
+    multiply_unpadded(left, rows, right, depth, N, c, start, bias);
   });
 }
 
 template <class T>
 T* dense_thread(const DenseCall<T>& call, const Team& team) {
-  return call.scratch_thread + team.rank * (dense_pairs(call) + weight_scratch<T, 1>(call.inputs));
+  return call.scratch_thread +
+         team.rank * (dense_bf16_elements(call) + weight_scratch<T, 1>(call.inputs));
 }
 template <class T>
-Pair* pairs_of_thread(const DenseCall<T>& call, const Team& team) {
-  return dense_pairs(call) ? reinterpret_cast<Pair*>(dense_thread(call, team)) : nullptr;
+Bf16Pair* thread_pairs(const DenseCall<T>& call, const Team& team) {
+  return dense_bf16_elements(call) ? reinterpret_cast<Bf16Pair*>(dense_thread(call, team))
+                                   : nullptr;
 }
 
 template <class T>
 void dense_forward(const DenseCall<T>& call, const Team& team) {
   const Index K = call.inputs, N = call.outputs;
   if (!call.packed) {
-    pack_dense(call.mixed, call.kernel, call.bias, K, N, call.scratch_pack, team);
+    pack_dense(call.use_bf16, call.kernel, call.bias, K, N, call.scratch_pack, team);
     wait(team);
   }
-  const T* bias = call.scratch_pack + K * Blocks<T, 1>::columns(N);
-  Pair* pairs = pairs_of_thread(call, team);
+  const T* bias = call.scratch_pack + K * PanelLayout<T, 1>::columns(N);
+  Bf16Pair* pairs = thread_pairs(call, team);
   for_my_rows(call.rows, team, [&](Index r, int rows) {
     multiply_rows(call.x + r * K, K, rows, call.scratch_pack, K, N, call.y + r * N, Start::kBias,
                   bias, pairs);
@@ -116,18 +121,18 @@ void dense_forward(const DenseCall<T>& call, const Team& team) {
 template <class T>
 void dense_backward(const DenseCall<T>& call, const Team& team) {
   using P = Wide<T>;
-  const Index K = call.inputs, N = call.outputs, columns = Blocks<T, 1>::columns(N);
+  const Index K = call.inputs, N = call.outputs, columns = PanelLayout<T, 1>::columns(N);
   const bool linear = call.activation == Activation::kLinear;
-  const Chosen act{call.activation};
-  if (call.dx) pack_dense_transposed(call.mixed, call.kernel, K, N, call.scratch_pack, team);
+  const RuntimeActivation act{call.activation};
+  if (call.dx) pack_dense_transposed(call.use_bf16, call.kernel, K, N, call.scratch_pack, team);
   if (!linear) {
-    const Range mine = share(call.rows, team);
+    const Range mine = split_range(call.rows, team);
     for (Index r = mine.begin; r < mine.end; ++r)
       for (Index n = 0; n < N; n += kLanes<T>) {
         const int count = int(std::min<Index>(kLanes<T>, N - n));
-        const P y = load_first<P>(call.y + r * N + n, count),
-                dy = load_first<P>(call.dy + r * N + n, count);
-        store(call.scratch_rows + r * columns + n, mul(dy, act.slope(y)));
+        const P y = load_n<P>(call.y + r * N + n, count),
+                dy = load_n<P>(call.dy + r * N + n, count);
+        store(call.scratch_rows + r * columns + n, mul(dy, act.derivative(y)));
       }
   }
   wait(team);
@@ -136,13 +141,13 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
   if (call.dx)
     for_my_rows(call.rows, team, [&](Index r, int rows) {
       multiply_rows(g + r * stride, stride, rows, call.scratch_pack, N, K, call.dx + r * K,
-                    Start::kZero, static_cast<const T*>(nullptr), pairs_of_thread(call, team));
+                    Start::kZero, static_cast<const T*>(nullptr), thread_pairs(call, team));
     });
   if (!call.dkernel) return;
   const Factor<T> by_x{call.x, K, K, 0, 1, call.dkernel};
-  T* scratch = dense_thread(call, team) + dense_pairs(call);
-  share_weight_gradients<T, 1>(team, call.mixed, PlainRows<T>{g, stride}, call.rows, N, &by_x, 1,
-                               call.dbias, false, scratch);
+  T* scratch = dense_thread(call, team) + dense_bf16_elements(call);
+  team_weight_gradients<T, 1>(team, call.use_bf16, MatrixRows<T>{g, stride}, call.rows, N, &by_x, 1,
+                              call.dbias, false, scratch);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -11,10 +11,10 @@ namespace seqcore::SEQCORE_VARIANT {
 constexpr Index kBlockK = 512;
 // In Xᵀ·G, K is cut so that a block of the panel stays in the first-level cache.
 constexpr Index kBlockRows = 64;
-constexpr int kMostRows = 256;  // rows of one call of `multiply`
+constexpr int kMaxRows = 256;  // rows of one call of `multiply`
 
 // A packed matrix of more bytes than this is taken to lie beyond the second-level cache.
-constexpr Index kCached = Index(1) << 20;
+constexpr Index kL2Bytes = Index(1) << 20;
 
 // Elements from row to row: an odd number of vectors, so that the rows of a tile do not fall on the
 // same cache sets.
@@ -28,12 +28,12 @@ SEQCORE_INLINE Index row_stride(Index columns) {
 template <class T, int NV, int NP, class E>
 void multiply_panels(const E* const* a, Index ak, int rows, const E* panel, Index b_row,
                      Index b_panel, Index K, T* const* c, Start start, const T* bias,
-                     const Given<E>* next) {
-  constexpr int kTall = tallest(NV * NP);
+                     const type_identity_t<E>* next) {
+  constexpr int kTall = max_tile_rows(NV * NP);
   const int tiles = (rows + kTall - 1) / kTall;
   for (Index k = 0; k < K || k == 0; k += kBlockK) {
     const Index depth = std::min(kBlockK, K - k);
-    const E* part[kMostRows];
+    const E* part[kMaxRows];
     for (int i = 0; i < rows; ++i) part[i] = a[i] + k * ak;
     // The block after this one: of this panel, or the first of the next.
     const E* ahead = !next ? nullptr : k + kBlockK < K ? panel + (k + kBlockK) * b_row : next;
@@ -60,53 +60,53 @@ void multiply_panels(const E* const* a, Index ak, int rows, const E* panel, Inde
 }
 
 template <class T, int NV, class E>
-void multiply_narrow(int vectors, const E* const* a, Index ak, int rows, const E* panel,
-                     Index b_row, Index K, T* const* c, Start start, const T* bias) {
+void multiply_panel(int vectors, const E* const* a, Index ak, int rows, const E* panel, Index b_row,
+                    Index K, T* const* c, Start start, const T* bias) {
   if (vectors == NV)
     return multiply_panels<T, NV, 1>(a, ak, rows, panel, b_row, 0, K, c, start, bias, nullptr);
   if constexpr (NV > 1)
-    multiply_narrow<T, NV - 1>(vectors, a, ak, rows, panel, b_row, K, c, start, bias);
+    multiply_panel<T, NV - 1>(vectors, a, ak, rows, panel, b_row, K, c, start, bias);
 }
 
 // Full panels that one tile takes at once for few rows, so that enough accumulators are under way
 // to hide the latency.
 template <int PV>
-SEQCORE_INLINE int panels_at_once(int rows) {
+SEQCORE_INLINE int panels_per_tile(int rows) {
   return kRegisters < 32 ? (rows == 1 ? 2 : 1) : rows <= 2 ? 2 : 1;
 }
 
-// c(i, columns of panels [p0, p1)) = start + a(i, :) · B for up to kMostRows rows. B: packed with K
+// c(i, columns of panels [p0, p1)) = start + a(i, :) · B for up to kMaxRows rows. B: packed with K
 // rows, `vectors` in all. c points at the row's first packed column; bias likewise. `down`: the
 // panels from the last to the first.
 template <class T, int PV, class E>
 void multiply(const E* const* a, Index ak, int rows, const E* packed, Index K, Index vectors,
               Index p0, Index p1, T* const* c, Start start, const T* bias = nullptr,
-              bool down = false) {
+              bool descending = false) {
   constexpr Index kColumns = Index(PV) * kLanes<T>;
-  const int group = panels_at_once<PV>(rows);
+  const int group = panels_per_tile<PV>(rows);
   const Index whole = vectors / PV;  // full panels of the matrix
-  const bool beyond = K * vectors * kLanes<T> * Index(sizeof(E)) > kCached;
-  T* at[kMostRows];
+  const bool exceeds_l2 = K * vectors * kLanes<T> * Index(sizeof(E)) > kL2Bytes;
+  T* at[kMaxRows];
   for (Index done = 0; done < p1 - p0;) {
     const Index left = p1 - p0 - done;
     int take = 1;
     while (take * 2 <= group && take * 2 <= left) take *= 2;
-    Index p = down ? p1 - done - take : p0 + done;
+    Index p = descending ? p1 - done - take : p0 + done;
     if (p + take > whole) {
       take = 1;
-      p = down ? p1 - done - 1 : p0 + done;
+      p = descending ? p1 - done - 1 : p0 + done;
     }
     for (int i = 0; i < rows; ++i) at[i] = c[i] + p * kColumns;
     const E* panel = packed + p * K * kColumns;
     const T* shift = bias ? bias + p * kColumns : nullptr;
-    const Index following = down ? p - 1 : p + 1;
-    const E* next = beyond && take == 1 && following >= 0 && following < whole
+    const Index following = descending ? p - 1 : p + 1;
+    const E* next = exceeds_l2 && take == 1 && following >= 0 && following < whole
                         ? packed + following * K * kColumns
                         : nullptr;
     if (p >= whole) {
       const int width = int(vectors - p * PV);
-      multiply_narrow<T, PV>(width, a, ak, rows, panel, Index(width) * kLanes<T>, K, at, start,
-                             shift);
+      multiply_panel<T, PV>(width, a, ak, rows, panel, Index(width) * kLanes<T>, K, at, start,
+                            shift);
     } else if (take == 1) {
       multiply_panels<T, PV, 1>(a, ak, rows, panel, kColumns, 0, K, at, start, shift, next);
     } else if (take == 2) {
@@ -123,11 +123,11 @@ void multiply(const E* const* a, Index ak, int rows, const E* packed, Index K, I
 // The same with K cut outside the panels: for many rows of a long K, whose blocks are then read
 // once for all panels.
 template <class T, int PV, class E>
-void multiply_deep(const E* const* a, int rows, const E* packed, Index K, Index vectors, Index p0,
-                   Index p1, T* const* c, Start start) {
+void multiply_blocked_k(const E* const* a, int rows, const E* packed, Index K, Index vectors,
+                        Index p0, Index p1, T* const* c, Start start) {
   constexpr Index kColumns = Index(PV) * kLanes<T>;
-  const E* part[kMostRows];
-  T* at[kMostRows];
+  const E* part[kMaxRows];
+  T* at[kMaxRows];
   for (Index k = 0; k < K; k += kBlockK) {
     const Index depth = std::min(kBlockK, K - k);
     for (int i = 0; i < rows; ++i) part[i] = a[i] + k;
@@ -141,8 +141,8 @@ void multiply_deep(const E* const* a, int rows, const E* packed, Index K, Index 
         multiply_panels<T, PV, 1>(part, 1, rows, block, kColumns, 0, depth, at, from, nullptr,
                                   next);
       } else {
-        multiply_narrow<T, PV>(width, part, 1, rows, block, Index(width) * kLanes<T>, depth, at,
-                               from, nullptr);
+        multiply_panel<T, PV>(width, part, 1, rows, block, Index(width) * kLanes<T>, depth, at,
+                              from, nullptr);
       }
     }
   }
@@ -151,9 +151,9 @@ void multiply_deep(const E* const* a, int rows, const E* packed, Index K, Index 
 // The same for rows of c that hold exactly `columns` elements: the last vector is not written past
 // its end.
 template <class T, class E>
-void multiply_exact(const E* const* a, int rows, const E* packed, Index K, Index columns,
-                    T* const* c, Start start, const T* bias = nullptr) {
-  using B = Blocks<T, 1>;
+void multiply_unpadded(const E* const* a, int rows, const E* packed, Index K, Index columns,
+                       T* const* c, Start start, const T* bias = nullptr) {
+  using B = PanelLayout<T, 1>;
   constexpr Index kColumns = Index(B::kPanel) * kLanes<T>;
   const Index panels = B::panels(columns), vectors = B::vectors(columns);
   const Index whole = columns % kLanes<T> ? panels - 1 : panels;
@@ -161,15 +161,15 @@ void multiply_exact(const E* const* a, int rows, const E* packed, Index K, Index
   const bool deep = K > kBlockK && rows >= kMany && start != Start::kBias;
   const auto product = [&](Index p0, Index p1, T* const* to) {
     if (deep)
-      multiply_deep<T, B::kPanel>(a, rows, packed, K, vectors, p0, p1, to, start);
+      multiply_blocked_k<T, B::kPanel>(a, rows, packed, K, vectors, p0, p1, to, start);
     else
       multiply<T, B::kPanel>(a, 1, rows, packed, K, vectors, p0, p1, to, start, bias);
   };
   product(0, whole, c);
   if (whole == panels) return;
   const Index from = whole * kColumns, rest = columns - from;
-  alignas(64) T part[kMostRows * kColumns];
-  T* at[kMostRows];
+  alignas(64) T part[kMaxRows * kColumns];
+  T* at[kMaxRows];
   for (int i = 0; i < rows; ++i) {
     at[i] = part + i * kColumns - from;
     if (start == Start::kAccumulate)
@@ -182,33 +182,33 @@ void multiply_exact(const E* const* a, int rows, const E* packed, Index K, Index
 }
 
 // The rows of a product's left factor, K elements each, and, if `scratch` is given, the pairs they
-// become: kMostRows times pair_stride(K) of them.
-SEQCORE_INLINE Index pair_stride(Index K) {
-  return row_stride<float>(pairs_of(K) + kLanes<float> - 1);
+// become: kMaxRows times bf16_stride(K) of them.
+SEQCORE_INLINE Index bf16_stride(Index K) {
+  return row_stride<float>(pair_count(K) + kLanes<float> - 1);
 }
 
 template <class T>
-struct LeftRows {
+struct LhsRows {
   const T* const* rows;
-  const Pair* pairs[kMostRows];
-  bool mixed;
+  const Bf16Pair* pairs[kMaxRows];
+  bool use_bf16;
 
-  LeftRows(const T* const* a, Index count, Index K, Pair* scratch) : rows(a), mixed(scratch) {
-    if constexpr (kMixed<T>) {
-      for (Index i = 0; mixed && i < count; ++i) {
-        pair_row(a[i], K, scratch + i * pair_stride(K));
-        pairs[i] = scratch + i * pair_stride(K);
+  LhsRows(const T* const* a, Index count, Index K, Bf16Pair* scratch) : rows(a), use_bf16(scratch) {
+    if constexpr (kHasBf16<T>) {
+      for (Index i = 0; use_bf16 && i < count; ++i) {
+        to_bf16_row(a[i], K, scratch + i * bf16_stride(K));
+        pairs[i] = scratch + i * bf16_stride(K);
       }
     }
   }
   // Calls f(rows, packed, K) with rows and packed matrix of the same kind; `packed` holds pairs if
   // the rows are to be pairs.
   template <class F>
-  SEQCORE_INLINE void with(const T* packed, Index K, F f) const {
-    if constexpr (kMixed<T>) {
-      if (mixed)
-        return f(static_cast<const Pair* const*>(pairs), reinterpret_cast<const Pair*>(packed),
-                 pairs_of(K));
+  SEQCORE_INLINE void dispatch(const T* packed, Index K, F f) const {
+    if constexpr (kHasBf16<T>) {
+      if (use_bf16)
+        return f(static_cast<const Bf16Pair* const*>(pairs),
+                 reinterpret_cast<const Bf16Pair*>(packed), pair_count(K));
     }
     f(rows, packed, K);
   }
@@ -216,20 +216,20 @@ struct LeftRows {
 
 // Calls f(packed) with the type that products multiply.
 template <class T, class F>
-SEQCORE_INLINE void as_operand(bool mixed, T* packed, F f) {
-  if constexpr (kMixed<T>) {
-    if (mixed) return f(reinterpret_cast<Pair*>(packed));
+SEQCORE_INLINE void dispatch_operand(bool use_bf16, T* packed, F f) {
+  if constexpr (kHasBf16<T>) {
+    if (use_bf16) return f(reinterpret_cast<Bf16Pair*>(packed));
   }
   f(packed);
 }
 // Rows of a packed matrix that K rows take, and the one that holds row k.
 template <class E>
-SEQCORE_INLINE Index depth_in(const E*, Index K) {
-  return depth_of<E>(K);
+SEQCORE_INLINE Index packed_depth_at(const E*, Index K) {
+  return packed_depth<E>(K);
 }
 template <class E>
-SEQCORE_INLINE Index row_in(const E*, Index k) {
-  return k / kDepth<E>;
+SEQCORE_INLINE Index packed_row(const E*, Index k) {
+  return k / kKPerElement<E>;
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -29,12 +29,12 @@ void backward_of(const RecurrentCall<T>& call, const Team& team) {
 template <class T>
 void pack_of(const RecurrentCall<T>& call, const Team& team) {
   with_cell(call, [&](auto cell, auto) {
-    pack_forward(Scan<T, decltype(cell)::value>(call, 0, team), team);
+    pack_forward(Layout<T, decltype(cell)::value>(call, 0, team), team);
   });
 }
 template <class T>
 void pack_dense_of(const DenseCall<T>& call, const Team& team) {
-  pack_dense(call.mixed, call.kernel, call.bias, call.inputs, call.outputs, call.scratch_pack,
+  pack_dense(call.use_bf16, call.kernel, call.bias, call.inputs, call.outputs, call.scratch_pack,
              team);
 }
 
@@ -44,11 +44,11 @@ double peak_flops(Index repeats) {
   using P = Wide<T>;
   constexpr int kChains = 12;
   P sums[kChains];
-  for (int i = 0; i < kChains; ++i) sums[i] = fill<P>(T(0.1) * T(i));
-  const P scale = fill<P>(T(0.999)), shift = fill<P>(T(0.001));
+  for (int i = 0; i < kChains; ++i) sums[i] = set1<P>(T(0.1) * T(i));
+  const P scale = set1<P>(T(0.999)), shift = set1<P>(T(0.001));
   for (Index n = 0; n < repeats; ++n) {
 #pragma GCC unroll 12
-    for (int i = 0; i < kChains; ++i) sums[i] = madd(sums[i], scale, shift);
+    for (int i = 0; i < kChains; ++i) sums[i] = mul_add(sums[i], scale, shift);
     asm volatile("");  // keeps the loop from being simplified away
   }
   P total = sums[0];
@@ -85,7 +85,7 @@ constexpr Kernels<T> kernels() {
 #define SEQCORE_TEXT2(x) #x
 #define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)
 extern const Table table;
-const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kMixed<float>, kernels<float>(), kernels<double>(),
-                     word2vec};
+const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kHasBf16<float>, kernels<float>(),
+                     kernels<double>(), word2vec};
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -18,7 +18,7 @@ namespace seqcore::SEQCORE_VARIANT {
 
 // Classes of a slice: whole panels of every vector width. The last slice has from half as many to
 // half as many more.
-constexpr Index kSliceClasses = 512, kMostClasses = kSliceClasses * 3 / 2;
+constexpr Index kSliceClasses = 512, kMaxClasses = kSliceClasses * 3 / 2;
 // Rows that go through a slice together: their logits stay in the second-level cache.
 constexpr Index kSliceRows = 128;
 // Elements of the exponentials that are kept for the weights' gradient; a block of rows has at
@@ -26,12 +26,12 @@ constexpr Index kSliceRows = 128;
 constexpr Index kLogitsBudget = Index(1) << 23;
 
 template <class P>
-SEQCORE_INLINE Scalar<P> largest(const Scalar<P>* x, Index count) {
+SEQCORE_INLINE Scalar<P> max_element(const Scalar<P>* x, Index count) {
   using T = Scalar<P>;
-  P best = fill<P>(-std::numeric_limits<T>::infinity());
+  P top = set1<P>(-std::numeric_limits<T>::infinity());
   Index i = 0;
-  for (; i + kSize<P> <= count; i += kSize<P>) best = ei::pmax(best, load<P>(x + i));
-  T result = ei::predux_max(best);
+  for (; i + kSize<P> <= count; i += kSize<P>) top = ei::pmax(top, load<P>(x + i));
+  T result = ei::predux_max(top);
   for (; i < count; ++i) result = x[i] > result ? x[i] : result;
   return result;
 }
@@ -41,10 +41,10 @@ SEQCORE_INLINE Scalar<P> largest(const Scalar<P>* x, Index count) {
 template <class P>
 SEQCORE_INLINE Scalar<P> exponentials(Scalar<P>* x, Index count, Scalar<P> shift) {
   using T = Scalar<P>;
-  P sum = fill<P>(0);
+  P sum = set1<P>(0);
   Index i = 0;
   for (; i + kSize<P> <= count; i += kSize<P>) {
-    const P e = exp(sub(load<P>(x + i), fill<P>(shift)));
+    const P e = exp(sub(load<P>(x + i), set1<P>(shift)));
     store(x + i, e);
     sum = add(sum, e);
   }
@@ -52,7 +52,7 @@ SEQCORE_INLINE Scalar<P> exponentials(Scalar<P>* x, Index count, Scalar<P> shift
   if (i < count) {
     alignas(64) T part[kSize<P>];
     const int n = int(count - i);
-    store(part, exp(sub(load_first<P>(x + i, n), fill<P>(shift))));
+    store(part, exp(sub(load_n<P>(x + i, n), set1<P>(shift))));
     for (int k = 0; k < n; ++k) {
       x[i + k] = part[k];
       total += part[k];
@@ -64,7 +64,7 @@ SEQCORE_INLINE Scalar<P> exponentials(Scalar<P>* x, Index count, Scalar<P> shift
 template <class P>
 SEQCORE_INLINE void scale_by(Scalar<P>* x, Index count, Scalar<P> factor) {
   Index i = 0;
-  for (; i + kSize<P> <= count; i += kSize<P>) store(x + i, mul(load<P>(x + i), fill<P>(factor)));
+  for (; i + kSize<P> <= count; i += kSize<P>) store(x + i, mul(load<P>(x + i), set1<P>(factor)));
   for (; i < count; ++i) x[i] *= factor;
 }
 
@@ -73,14 +73,14 @@ void softmax(T* x, Index rows, Index columns, const Team& team) {
   using P = Wide<T>;
   for_my_rows(rows, team, [&](Index r, int n) {
     for (T* row = x + r * columns; row < x + (r + n) * columns; row += columns)
-      scale_by<P>(row, columns, T(1) / exponentials<P>(row, columns, largest<P>(row, columns)));
+      scale_by<P>(row, columns, T(1) / exponentials<P>(row, columns, max_element<P>(row, columns)));
   });
 }
 
 // Scratch of one call: for a block of rows, and two slices in turn.
 template <class T>
 struct SoftmaxScratch {
-  using B = Blocks<T, 1>;
+  using B = PanelLayout<T, 1>;
   Index block, slices, stride;  // rows of a block; slices of all classes; elements from row to row
                                 // of the exponentials
   Index pack;  // elements of one packed slice: W_s, its bias, W_sᵀ
@@ -88,8 +88,8 @@ struct SoftmaxScratch {
   explicit SoftmaxScratch(const LinearSoftmaxCall<T>& call)
       : slices(std::max<Index>(1, (call.classes + kSliceClasses / 2 - 1) / kSliceClasses)),
         stride(row_stride<T>(
-            B::columns(call.dkernel ? call.classes : std::min(call.classes, kMostClasses)))),
-        pack(kMostClasses * (call.inputs + 1 + (call.dx ? B::columns(call.inputs) : 0))) {
+            B::columns(call.dkernel ? call.classes : std::min(call.classes, kMaxClasses)))),
+        pack(kMaxClasses * (call.inputs + 1 + (call.dx ? B::columns(call.inputs) : 0))) {
     block = std::min(call.rows, std::max(kSliceRows, kLogitsBudget / stride));
   }
   // Per row: largest logit so far, sum, target's logit, what the last slice scaled the earlier ones
@@ -102,14 +102,15 @@ struct SoftmaxScratch {
 // Of one thread: pairs of a group's rows; then a group's dx of one slice, or the products of the
 // weights' gradients.
 template <class T>
-Index softmax_pairs(const LinearSoftmaxCall<T>& call) {
-  return kMixed<T> && call.mixed ? kSliceRows * pair_stride(std::max(call.inputs, kMostClasses))
-                                 : 0;
+Index softmax_bf16_elements(const LinearSoftmaxCall<T>& call) {
+  return kHasBf16<T> && call.use_bf16 ? kSliceRows * bf16_stride(std::max(call.inputs, kMaxClasses))
+                                      : 0;
 }
 template <class T>
 Index softmax_thread_scratch(const LinearSoftmaxCall<T>& call) {
-  return softmax_pairs(call) + std::max(kSliceRows * Blocks<T, 1>::columns(call.inputs),
-                                        weight_scratch<T, 1>(call.inputs));
+  return softmax_bf16_elements(call) +
+         std::max(kSliceRows * PanelLayout<T, 1>::columns(call.inputs),
+                  weight_scratch<T, 1>(call.inputs));
 }
 
 template <class T>
@@ -134,8 +135,8 @@ struct SoftmaxRows {
   SEQCORE_INLINE Wide<T> read(Index r, Index column, int n) const {
     using P = Wide<T>;
     const Index slice = std::min(column / kSliceClasses, slices - 1);
-    const P value = mul(load_first<P>(exponentials + r * stride + column, n),
-                        fill<P>(factors[slice * rows + r]));
+    const P value =
+        mul(load_n<P>(exponentials + r * stride + column, n), set1<P>(factors[slice * rows + r]));
     const Index at = targets[r] - column;
     if (at < 0 || at >= kLanes<T>) return value;
     alignas(64) T part[kLanes<T>];
@@ -149,17 +150,18 @@ struct SoftmaxRows {
 template <class T>
 struct SoftmaxBlock {
   using P = Wide<T>;
-  using B = Blocks<T, 1>;
+  using B = PanelLayout<T, 1>;
   static constexpr Index kColumns = Index(B::kPanel) * kLanes<T>;
 
   const LinearSoftmaxCall<T>& call;
   const SoftmaxScratch<T>& scratch;
   Index first, rows;  // of the call's rows
-  T *best, *sum, *mine, *scale, *factors, *target_columns;
+  T *max_logit, *sum_exp, *target_logit, *scale, *factors, *target_columns;
 
   SoftmaxBlock(const LinearSoftmaxCall<T>& c, const SoftmaxScratch<T>& s, Index r0)
-      : call(c), scratch(s), first(r0), rows(std::min(s.block, c.rows - r0)), best(c.scratch_rows),
-        sum(best + rows), mine(sum + rows), scale(mine + rows), factors(scale + rows),
+      : call(c), scratch(s), first(r0), rows(std::min(s.block, c.rows - r0)),
+        max_logit(c.scratch_rows), sum_exp(max_logit + rows), target_logit(sum_exp + rows),
+        scale(target_logit + rows), factors(scale + rows),
         target_columns(factors + s.slices * rows) {}
 
   Index begin(Index slice) const { return slice * kSliceClasses; }
@@ -167,8 +169,8 @@ struct SoftmaxBlock {
     return slice + 1 < scratch.slices ? kSliceClasses : call.classes - begin(slice);
   }
   T* packed(Index slice) const { return call.scratch_pack + (slice & 1) * scratch.pack; }
-  T* packed_bias(Index slice) const { return packed(slice) + call.inputs * kMostClasses; }
-  T* transposed(Index slice) const { return packed_bias(slice) + kMostClasses; }
+  T* packed_bias(Index slice) const { return packed(slice) + call.inputs * kMaxClasses; }
+  T* transposed(Index slice) const { return packed_bias(slice) + kMaxClasses; }
   T* logits(Index slice, Index r) const {
     return call.scratch_logits + r * scratch.stride + (call.dkernel ? begin(slice) : 0);
   }
@@ -179,10 +181,10 @@ struct SoftmaxBlock {
   void pack(Index slice, const Team& team) const {
     const Index K = call.inputs, V = call.classes, count = width(slice);
     const T* from = call.kernel + begin(slice);
-    const Range mine_to_do = share(B::panels(count), team);
-    for (Index p = mine_to_do.begin; p < mine_to_do.end; ++p) {
-      as_operand(call.mixed, packed(slice),
-                 [&](auto* to) { pack_panels<1>(from, V, K, count, p, p + 1, to); });
+    const Range panels = split_range(B::panels(count), team);
+    for (Index p = panels.begin; p < panels.end; ++p) {
+      dispatch_operand(call.use_bf16, packed(slice),
+                       [&](auto* to) { pack_panels<1>(from, V, K, count, p, p + 1, to); });
       T* bias = packed_bias(slice);
       if (call.bias) {
         pack_panels<1>(call.bias + begin(slice), V, 1, count, p, p + 1, bias);
@@ -192,48 +194,50 @@ struct SoftmaxBlock {
       }
       if (!call.dx) continue;
       const Index column = p * kColumns, columns = std::min(kColumns, count - column);
-      as_operand(call.mixed, transposed(slice), [&](auto* to) {
+      dispatch_operand(call.use_bf16, transposed(slice), [&](auto* to) {
         for (Index q = 0; q < B::panels(K); ++q)
-          pack_panel_transposed<1>(from + column, V, K, columns, q,
-                                   to + q * depth_in(to, count) * kColumns +
-                                       depth_in(to, column) * B::panel_vectors(K, q) * kLanes<T>);
+          pack_panel_transposed<1>(
+              from + column, V, K, columns, q,
+              to + q * packed_depth_at(to, count) * kColumns +
+                  packed_depth_at(to, column) * B::panel_vectors(K, q) * kLanes<T>);
       });
     }
   }
 
-  void begin_row(Index r) const {
-    best[r] = -std::numeric_limits<T>::infinity();
-    sum[r] = 0;
-    mine[r] = 0;
+  void init_row(Index r) const {
+    max_logit[r] = -std::numeric_limits<T>::infinity();
+    sum_exp[r] = 0;
+    target_logit[r] = 0;
     call.correct[first + r] = 1;
   }
 
   // The logits of one row and slice become exponentials; what stood for earlier slices is scaled to
   // the new largest logit.
-  void exponentials_of(Index slice, Index r) const {
+  void exponentiate(Index slice, Index r) const {
     T* row = logits(slice, r);
     const Index count = width(slice), target = call.targets[first + r] - begin(slice);
-    const T before = best[r], top = largest<P>(row, count);
+    const T before = max_logit[r], top = max_element<P>(row, count);
     uint8_t& correct = call.correct[first + r];
-    best[r] = top > before ? top : before;
+    max_logit[r] = top > before ? top : before;
     if (target >= 0 && target < count) {
       // Of equal logits the first class counts.
-      mine[r] = row[target];
-      correct = mine[r] == top && mine[r] > before;
+      target_logit[r] = row[target];
+      correct = target_logit[r] == top && target_logit[r] > before;
       for (Index n = 0; correct && n < target; ++n) correct = row[n] != top;
     } else if (target < 0) {
-      correct = correct && !(top > mine[r]);
+      correct = correct && !(top > target_logit[r]);
     }
-    const T shift = shift_of(best[r]);
+    const T shift = shift_of(max_logit[r]);
     factors[slice * rows + r] = shift;
     scale[r] = exp_of(shift_of(before) - shift);
-    sum[r] = sum[r] * scale[r] + exponentials<P>(row, count, shift);
+    sum_exp[r] = sum_exp[r] * scale[r] + exponentials<P>(row, count, shift);
   }
 
   // Rows [r0, r0 + n) through one slice.
   void forward(Index slice, Index r0, int n, T* scratch_thread) const {
-    T* scratch_dx = scratch_thread + softmax_pairs(call);
-    Pair* pairs = softmax_pairs(call) ? reinterpret_cast<Pair*>(scratch_thread) : nullptr;
+    T* scratch_dx = scratch_thread + softmax_bf16_elements(call);
+    Bf16Pair* pairs =
+        softmax_bf16_elements(call) ? reinterpret_cast<Bf16Pair*>(scratch_thread) : nullptr;
     const Index K = call.inputs, count = width(slice);
     const T* a[kSliceRows];
     T* c[kSliceRows];
@@ -241,19 +245,19 @@ struct SoftmaxBlock {
       a[i] = call.x + (first + r0 + i) * K;
       c[i] = logits(slice, r0 + i);
     }
-    LeftRows<T>(a, n, K, pairs).with(packed(slice), K, [&](auto left, auto right, Index depth) {
+    LhsRows<T>(a, n, K, pairs).dispatch(packed(slice), K, [&](auto left, auto right, Index depth) {
       multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(count), 0, B::panels(count), c,
                              Start::kBias, packed_bias(slice));
     });
-    for (int i = 0; i < n; ++i) exponentials_of(slice, r0 + i);
+    for (int i = 0; i < n; ++i) exponentiate(slice, r0 + i);
     if (!call.dx) return;
     const Index columns = B::columns(K);
     for (int i = 0; i < n; ++i) {
       a[i] = c[i];
       c[i] = scratch_dx + i * columns;
     }
-    LeftRows<T>(a, n, count, pairs)
-        .with(transposed(slice), count, [&](auto left, auto right, Index depth) {
+    LhsRows<T>(a, n, count, pairs)
+        .dispatch(transposed(slice), count, [&](auto left, auto right, Index depth) {
           multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(K), 0, B::panels(K), c,
                                  Start::kZero);
         });
@@ -266,31 +270,31 @@ struct SoftmaxBlock {
         for (Index k = 0; k < K; ++k) dx[k] = dx[k] * factor + part[k];
       else
         std::memcpy(dx, part, sizeof(T) * size_t(K));
-      if (target >= 0 && target < count) keep_column(slice, r, target);
+      if (target >= 0 && target < count) save_target_column(slice, r, target);
     }
   }
 
-  void keep_column(Index slice, Index r, Index target) const {
+  void save_target_column(Index slice, Index r, Index target) const {
     const Index K = call.inputs;
     for (Index q = 0; q < B::panels(K); ++q) {
       const Index lanes = Index(B::panel_vectors(K, q)) * kLanes<T>,
                   used = std::min(lanes, K - q * kColumns);
       T* to = target_columns + r * K + q * kColumns;
-      as_operand(call.mixed, transposed(slice), [&](auto* from) {
-        const auto* row =
-            from + q * depth_in(from, width(slice)) * kColumns + row_in(from, target) * lanes;
-        for (Index k = 0; k < used; ++k) to[k] = element_of(row[k], target);
+      dispatch_operand(call.use_bf16, transposed(slice), [&](auto* from) {
+        const auto* row = from + q * packed_depth_at(from, width(slice)) * kColumns +
+                          packed_row(from, target) * lanes;
+        for (Index k = 0; k < used; ++k) to[k] = unpack_element(row[k], target);
       });
     }
   }
 
   // Loss, factors of the slices, and dx of a row that has seen all of them.
-  void end_row(Index r) const {
-    const T w = weight(r), over_sum = w / sum[r];
-    call.losses[first + r] = std::log(sum[r]) + (best[r] - mine[r]);
+  void finish_row(Index r) const {
+    const T w = weight(r), over_sum = w / sum_exp[r];
+    call.losses[first + r] = std::log(sum_exp[r]) + (max_logit[r] - target_logit[r]);
     for (Index slice = 0; slice < scratch.slices; ++slice) {
       T& factor = factors[slice * rows + r];
-      factor = over_sum * exp_of(factor - best[r]);
+      factor = over_sum * exp_of(factor - max_logit[r]);
     }
     if (!call.dx) return;
     T* dx = call.dx + (first + r) * call.inputs;
@@ -299,7 +303,7 @@ struct SoftmaxBlock {
   }
 
   static T shift_of(T top) { return top == -std::numeric_limits<T>::infinity() ? T(0) : top; }
-  static T exp_of(T x) { return ei::pfirst(exp(fill<P>(x))); }
+  static T exp_of(T x) { return ei::pfirst(exp(set1<P>(x))); }
 };
 
 // loss_r = log sum_v exp(x_r·W_v + b_v) - (x_r·W_t + b_t)
@@ -307,21 +311,21 @@ template <class T>
 void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
   const SoftmaxScratch<T> sizes(call);
   T* scratch = call.scratch_thread + team.rank * softmax_thread_scratch(call);
-  T* scratch_weights = scratch + softmax_pairs(call);
+  T* scratch_weights = scratch + softmax_bf16_elements(call);
   for (Index r0 = 0; r0 < call.rows; r0 += sizes.block) {
     const SoftmaxBlock<T> block(call, sizes, r0);
-    const Range mine = share(block.rows, team);
-    for (Index r = mine.begin; r < mine.end; ++r) block.begin_row(r);
+    const Range mine = split_range(block.rows, team);
+    for (Index r = mine.begin; r < mine.end; ++r) block.init_row(r);
     const int groups = int((mine.end - mine.begin + kSliceRows - 1) / kSliceRows);
     for (Index slice = 0; slice < sizes.slices; ++slice) {
       block.pack(slice, team);
       wait(team);
       for (int g = 0; g < groups && !stopped(team); ++g) {
-        const Range part = share(mine.end - mine.begin, g, groups);
+        const Range part = split_range(mine.end - mine.begin, g, groups);
         block.forward(slice, mine.begin + part.begin, int(part.end - part.begin), scratch);
       }
     }
-    for (Index r = mine.begin; r < mine.end; ++r) block.end_row(r);
+    for (Index r = mine.begin; r < mine.end; ++r) block.finish_row(r);
     wait(team);
     if (call.dkernel) {
       const Factor<T> by_x{call.x + r0 * call.inputs, call.inputs, call.inputs, 0, 1, call.dkernel};
@@ -332,8 +336,8 @@ void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
                                     sizes.slices,
                                     call.targets + r0,
                                     call.weights ? call.weights + r0 : nullptr};
-      share_weight_gradients<T, 1>(team, call.mixed, gradient, block.rows, call.classes, &by_x, 1,
-                                   call.dbias, r0 > 0, scratch_weights);
+      team_weight_gradients<T, 1>(team, call.use_bf16, gradient, block.rows, call.classes, &by_x, 1,
+                                  call.dbias, r0 > 0, scratch_weights);
     }
     wait(team);
   }

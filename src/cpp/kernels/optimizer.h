@@ -20,7 +20,7 @@ double sum_squares(const T* x, Index count) {
 }
 
 template <bool kClip, class T>
-SEQCORE_INLINE T prepared(T gradient, T scale, T limit) {
+SEQCORE_INLINE T clip_scaled(T gradient, T scale, T limit) {
   const T g = gradient * scale;
   if (!kClip) return g;
   return g > limit ? limit : g < -limit ? -limit : g;
@@ -32,18 +32,19 @@ void sgd(const UpdateRule& rule, const UpdatePiece<T>& piece) {
   T* __restrict m = piece.slot0;
   const T* __restrict grad = piece.grad;
   const T scale = T(rule.scale), limit = T(rule.clipvalue), rate = T(rule.learning_rate),
-          keep = T(rule.momentum);
+          momentum = T(rule.momentum);
   if (!m) {
-    for (Index i = 0; i < piece.count; ++i) p[i] -= rate * prepared<kClip>(grad[i], scale, limit);
+    for (Index i = 0; i < piece.count; ++i)
+      p[i] -= rate * clip_scaled<kClip>(grad[i], scale, limit);
   } else if (rule.nesterov) {
     for (Index i = 0; i < piece.count; ++i) {
-      const T step = rate * prepared<kClip>(grad[i], scale, limit);
-      m[i] = keep * m[i] - step;
-      p[i] += keep * m[i] - step;
+      const T step = rate * clip_scaled<kClip>(grad[i], scale, limit);
+      m[i] = momentum * m[i] - step;
+      p[i] += momentum * m[i] - step;
     }
   } else {
     for (Index i = 0; i < piece.count; ++i) {
-      m[i] = keep * m[i] - rate * prepared<kClip>(grad[i], scale, limit);
+      m[i] = momentum * m[i] - rate * clip_scaled<kClip>(grad[i], scale, limit);
       p[i] += m[i];
     }
   }
@@ -55,19 +56,19 @@ void adam(const UpdateRule& rule, const UpdatePiece<T>& piece) {
   T* __restrict p = piece.param;
   T* __restrict m = piece.slot0;
   T* __restrict v = piece.slot1;
-  T* __restrict top = piece.slot2;
+  T* __restrict v_max = piece.slot2;
   const T* __restrict grad = piece.grad;
   const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon);
-  const T take1 = T(1 - rule.beta_1), take2 = T(1 - rule.beta_2);
+  const T one_minus_beta_1 = T(1 - rule.beta_1), one_minus_beta_2 = T(1 - rule.beta_2);
   const T rate = T(rule.learning_rate * std::sqrt(rule.bias_2) / rule.bias_1);
   for (Index i = 0; i < piece.count; ++i) {
-    const T g = prepared<kClip>(grad[i], scale, limit);
-    m[i] += (g - m[i]) * take1;
-    v[i] += (g * g - v[i]) * take2;
+    const T g = clip_scaled<kClip>(grad[i], scale, limit);
+    m[i] += (g - m[i]) * one_minus_beta_1;
+    v[i] += (g * g - v[i]) * one_minus_beta_2;
   }
-  if (top) {
-    for (Index i = 0; i < piece.count; ++i) top[i] = top[i] > v[i] ? top[i] : v[i];
-    v = top;
+  if (v_max) {
+    for (Index i = 0; i < piece.count; ++i) v_max[i] = v_max[i] > v[i] ? v_max[i] : v[i];
+    v = v_max;
   }
   for (Index i = 0; i < piece.count; ++i) p[i] -= rate * m[i] / (std::sqrt(v[i]) + epsilon);
 }
@@ -81,17 +82,17 @@ void rmsprop(const UpdateRule& rule, const UpdatePiece<T>& piece) {
   const T* __restrict grad = piece.grad;
   const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon),
           rate = T(rule.learning_rate);
-  const T rho = T(rule.rho), take = T(1 - rule.rho), keep = T(rule.momentum);
+  const T rho = T(rule.rho), one_minus_rho = T(1 - rule.rho), momentum = T(rule.momentum);
   for (Index i = 0; i < piece.count; ++i) {
-    const T g = prepared<kClip>(grad[i], scale, limit);
-    v[i] = rho * v[i] + take * g * g;
+    const T g = clip_scaled<kClip>(grad[i], scale, limit);
+    v[i] = rho * v[i] + one_minus_rho * g * g;
     T spread = v[i];
     if (mean) {
-      mean[i] = rho * mean[i] + take * g;
+      mean[i] = rho * mean[i] + one_minus_rho * g;
       spread -= mean[i] * mean[i];
     }
     const T step = rate * g / std::sqrt(spread + epsilon);
-    if (m) m[i] = keep * m[i] + step;
+    if (m) m[i] = momentum * m[i] + step;
     p[i] -= m ? m[i] : step;
   }
 }
@@ -104,7 +105,7 @@ void adagrad(const UpdateRule& rule, const UpdatePiece<T>& piece) {
   const T scale = T(rule.scale), limit = T(rule.clipvalue), epsilon = T(rule.epsilon),
           rate = T(rule.learning_rate);
   for (Index i = 0; i < piece.count; ++i) {
-    const T g = prepared<kClip>(grad[i], scale, limit);
+    const T g = clip_scaled<kClip>(grad[i], scale, limit);
     sum[i] += g * g;
     p[i] -= rate * g / std::sqrt(sum[i] + epsilon);
   }

@@ -8,162 +8,167 @@ namespace seqcore::SEQCORE_VARIANT {
 
 // Packs what `team` needs of one direction; a barrier must follow.
 template <class T, Cell kCell>
-void pack_forward(const Scan<T, kCell>& scan, const Team& team) {
-  using Gates = typename Scan<T, kCell>::Gates;
-  constexpr int G = Scan<T, kCell>::G;
+void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
+  using Gates = typename Layout<T, kCell>::Gates;
+  constexpr int G = Layout<T, kCell>::G;
   constexpr Index kColumns = Gates::kPanel * kLanes<T>;
-  const auto& dir = scan.dir;
-  const Index panels = Gates::panels(scan.H), stride = G * scan.H;
-  const Range mine = share(panels, team);
-  as_operand(scan.call.mixed, scan.packed_kernel(), [&](auto* to) {
-    pack_panels<G>(dir.kernel, stride, scan.D, scan.H, mine.begin, mine.end, to);
+  const auto& dir = layout.dir;
+  const Index panels = Gates::panels(layout.H), stride = G * layout.H;
+  const Range mine = split_range(panels, team);
+  dispatch_operand(layout.call.use_bf16, layout.packed_kernel(), [&](auto* to) {
+    pack_panels<G>(dir.kernel, stride, layout.D, layout.H, mine.begin, mine.end, to);
   });
-  as_operand(scan.call.mixed, scan.packed_recurrent(), [&](auto* to) {
-    pack_panels<G>(dir.recurrent, stride, scan.H, scan.H, mine.begin, mine.end, to);
+  dispatch_operand(layout.call.use_bf16, layout.packed_recurrent(), [&](auto* to) {
+    pack_panels<G>(dir.recurrent, stride, layout.H, layout.H, mine.begin, mine.end, to);
   });
-  T* bias = scan.packed_bias();
+  T* bias = layout.packed_bias();
   if (dir.bias) {
-    pack_panels<G>(dir.bias, stride, 1, scan.H, mine.begin, mine.end, bias);
+    pack_panels<G>(dir.bias, stride, 1, layout.H, mine.begin, mine.end, bias);
     if (kCell == Cell::kGru)
-      pack_panels<G>(dir.bias + stride, stride, 1, scan.H, mine.begin, mine.end,
-                     bias + scan.gate_columns);
+      pack_panels<G>(dir.bias + stride, stride, 1, layout.H, mine.begin, mine.end,
+                     bias + layout.gate_columns);
   } else {
-    for (Index n = mine.begin * kColumns; n < std::min(mine.end * kColumns, scan.gate_columns); ++n)
-      bias[n] = bias[scan.gate_columns + n] = 0;
+    for (Index n = mine.begin * kColumns; n < std::min(mine.end * kColumns, layout.gate_columns);
+         ++n)
+      bias[n] = bias[layout.gate_columns + n] = 0;
   }
 }
 
 // x_t·W + b for rows j0...j0+n-1 of steps [s0, s1), into gates(s, j).
 template <class T, Cell kCell, class GatesOf>
-void input_product(const Scan<T, kCell>& scan, Index s0, Index s1, Index j0, Index j1,
+void input_product(const Layout<T, kCell>& layout, Index s0, Index s1, Index j0, Index j1,
                    GatesOf gates) {
-  using Gates = typename Scan<T, kCell>::Gates;
-  const T* a[kMostRows];
-  T* c[kMostRows];
+  using Gates = typename Layout<T, kCell>::Gates;
+  const T* a[kMaxRows];
+  T* c[kMaxRows];
   int rows = 0;
-  const auto& dir = scan.dir;
+  const auto& dir = layout.dir;
   for (Index s = s0; s < s1; ++s) {
-    const Index n = scan.active_in(s, j0, j1);
+    const Index n = layout.active_in(s, j0, j1);
     for (Index j = j0; j < j0 + n; ++j, ++rows) {
-      a[rows] = scan.x_row(s, j);
-      if (dir.x_scale) {
-        const T* scale = dir.x_scale + scan.map.order[j] * scan.D;
-        T* to = scan.scaled_x + rows * scan.D;
-        for (Index d = 0; d < scan.D; ++d) to[d] = a[rows][d] * scale[d];
+      a[rows] = layout.x_row(s, j);
+      if (dir.input_dropout) {
+        const T* scale = dir.input_dropout + layout.batch.order[j] * layout.D;
+        T* to = layout.scaled_x + rows * layout.D;
+        for (Index d = 0; d < layout.D; ++d) to[d] = a[rows][d] * scale[d];
         a[rows] = to;
       }
       c[rows] = gates(s, j);
     }
   }
-  LeftRows<T>(a, rows, scan.D, scan.pairs)
-      .with(scan.packed_kernel(), scan.D, [&](auto left, auto packed, Index depth) {
-        multiply<T, Gates::kPanel>(left, 1, rows, packed, depth, Gates::vectors(scan.H), 0,
-                                   Gates::panels(scan.H), c, Start::kBias, scan.packed_bias());
+  LhsRows<T>(a, rows, layout.D, layout.pairs)
+      .dispatch(layout.packed_kernel(), layout.D, [&](auto left, auto packed, Index depth) {
+        multiply<T, Gates::kPanel>(left, 1, rows, packed, depth, Gates::vectors(layout.H), 0,
+                                   Gates::panels(layout.H), c, Start::kBias, layout.packed_bias());
       });
 }
 
 // What one row shows after a step, and what the next step sees of it.
 template <class P, class T, Cell kCell>
-SEQCORE_INLINE void emit(const Scan<T, kCell>& scan, Index s, Index j, Index unit, int count, P h) {
-  const auto& call = scan.call;
-  const auto& dir = scan.dir;
-  if (scan.masked(s, j)) {
-    h = load_first<P>(scan.h_row(s - 1, j) + unit, count);
-    if constexpr (Scan<T, kCell>::Maths::kHasC)
-      store(scan.c_row(s, j) + unit, load<P>(scan.c_row(s - 1, j) + unit));
+SEQCORE_INLINE void write_output(const Layout<T, kCell>& layout, Index s, Index j, Index unit,
+                                 int count, P h) {
+  const auto& call = layout.call;
+  const auto& dir = layout.dir;
+  if (layout.masked(s, j)) {
+    h = load_n<P>(layout.h_row(s - 1, j) + unit, count);
+    if constexpr (Layout<T, kCell>::Math::kHasC)
+      store(layout.c_row(s, j) + unit, load<P>(layout.c_row(s - 1, j) + unit));
   }
-  store_first(scan.h_row(s, j) + unit, h, count);
-  if (dir.saved_used_h && s + 1 < scan.S && j < scan.map.active[s + 1]) {
-    const T* scale = dir.h_scale ? dir.h_scale + scan.map.order[j] * scan.H + unit : nullptr;
-    store_first(dir.saved_used_h + scan.row(s + 1, j) * scan.H + unit,
-                scale ? mul(h, load_first<P>(scale, count)) : h, count);
+  store_n(layout.h_row(s, j) + unit, h, count);
+  if (dir.saved_dropped_h && s + 1 < layout.S && j < layout.batch.active[s + 1]) {
+    const T* scale =
+        dir.state_dropout ? dir.state_dropout + layout.batch.order[j] * layout.H + unit : nullptr;
+    store_n(dir.saved_dropped_h + layout.row(s + 1, j) * layout.H + unit,
+            scale ? mul(h, load_n<P>(scale, count)) : h, count);
   }
-  if (call.sequences && !call.y_is_h) {
-    T* y = call.y.data + scan.y_offset(call.y.batch_stride, call.y.step_stride, s, j) + unit;
-    store_first(y, scan.shows_zero(s, j) ? fill<P>(0) : h, count);
+  if (call.return_sequences && !call.y_is_h) {
+    T* y = call.y.data + layout.y_offset(call.y.batch_stride, call.y.step_stride, s, j) + unit;
+    store_n(y, layout.output_is_zero(s, j) ? set1<P>(0) : h, count);
   }
 }
 
-// One step for rows j0...j0+n-1 (n <= kMostRows) and the units of panels [p0, p1).
+// One step for rows j0...j0+n-1 (n <= kMaxRows) and the units of panels [p0, p1).
 template <class T, Cell kCell, class A, class GatesOf>
-void forward_step(const Scan<T, kCell>& scan, const A& act, Index s, Index j0, Index n, Index p0,
-                  Index p1, GatesOf gates) {
-  using Gates = typename Scan<T, kCell>::Gates;
-  using Maths = typename Scan<T, kCell>::Maths;
-  constexpr int G = Maths::kGates, PV = Gates::kPanel;
-  const Index vectors = Gates::vectors(scan.H);
-  const T* a[kMostRows];
-  T *c[kMostRows], *g[kMostRows];
+void forward_step(const Layout<T, kCell>& layout, const A& act, Index s, Index j0, Index n,
+                  Index p0, Index p1, GatesOf gates) {
+  using Gates = typename Layout<T, kCell>::Gates;
+  using Math = typename Layout<T, kCell>::Math;
+  constexpr int G = Math::kGates, PV = Gates::kPanel;
+  const Index vectors = Gates::vectors(layout.H);
+  const T* a[kMaxRows];
+  T *c[kMaxRows], *g[kMaxRows];
   for (Index i = 0; i < n; ++i) {
-    a[i] = scan.used_h(s, j0 + i);
+    a[i] = layout.dropped_h(s, j0 + i);
     g[i] = gates(s, j0 + i);
-    c[i] = kCell == Cell::kGru ? scan.recurrent_row(s, j0 + i) : g[i];
+    c[i] = kCell == Cell::kGru ? layout.recurrent_row(s, j0 + i) : g[i];
   }
   const auto block = [&](Index i, Index at, Index unit, int count) {
     const Index j = j0 + i;
     Block<T> b{};
     b.gates = g[i] + at;
     if constexpr (kCell == Cell::kGru) b.recurrent = c[i] + at;
-    b.h_before = scan.h_row(s - 1, j) + unit;
-    b.h_used = a[i] + unit;
-    if constexpr (Maths::kHasC) {
-      b.c_before = scan.c_row(s - 1, j) + unit;
-      b.c = scan.c_row(s, j) + unit;
+    b.h_before = layout.h_row(s - 1, j) + unit;
+    b.h_dropped = a[i] + unit;
+    if constexpr (Math::kHasC) {
+      b.c_before = layout.c_row(s - 1, j) + unit;
+      b.c = layout.c_row(s, j) + unit;
     }
     b.count = count;
     return b;
   };
   const auto finish = [&](Index first, Index last) {
     for (Index i = 0; i < n; ++i)
-      for_each_block<T, G>(scan.H, first, last, [&](auto tag, Index at, Index unit, int count) {
+      for_each_block<T, G>(layout.H, first, last, [&](auto tag, Index at, Index unit, int count) {
         using P = decltype(tag);
-        emit(scan, s, j0 + i, unit, count,
-             Maths::template forward<P>(act, block(i, at, unit, count)));
+        write_output(layout, s, j0 + i, unit, count,
+                     Math::template forward<P>(act, block(i, at, unit, count)));
       });
   };
-  const LeftRows<T> left(a, n, scan.H, scan.pairs);
+  const LhsRows<T> left(a, n, layout.H, layout.pairs);
   if constexpr (kCell == Cell::kGruResetBefore) {
     // Two products: the gates z and r are the first two vectors of each panel, the candidate the
     // third.
     constexpr Index kColumns = PV * kLanes<T>;
-    T* reset[kMostRows];
+    T* reset[kMaxRows];
     for (Index i = 0; i < n; ++i)
-      reset[i] = scan.dir.saved_reset_h + (scan.call.keep ? scan.row(s, j0 + i) : j0 + i) * scan.H;
-    T* at[kMostRows];
+      reset[i] = layout.dir.saved_reset_h +
+                 (layout.call.keep_gates ? layout.row(s, j0 + i) : j0 + i) * layout.H;
+    T* at[kMaxRows];
     for (Index p = p0; p < p1; ++p) {
       for (Index i = 0; i < n; ++i) at[i] = g[i] + p * kColumns;
-      left.with(scan.packed_recurrent(), scan.H, [&](auto rows, auto packed, Index depth) {
+      left.dispatch(layout.packed_recurrent(), layout.H, [&](auto rows, auto packed, Index depth) {
         multiply_panels<T, 2, 1>(rows, 1, int(n), packed + p * depth * kColumns, kColumns, 0, depth,
                                  at, Start::kAccumulate, nullptr, nullptr);
       });
       for (Index i = 0; i < n; ++i)
-        for_each_block<T, G>(scan.H, p, p + 1, [&](auto tag, Index offset, Index unit, int count) {
-          using P = decltype(tag);
-          store_first(reset[i] + unit,
-                      Maths::template forward_reset<P>(act, block(i, offset, unit, count)), count);
-        });
+        for_each_block<T, G>(
+            layout.H, p, p + 1, [&](auto tag, Index offset, Index unit, int count) {
+              using P = decltype(tag);
+              store_n(reset[i] + unit,
+                      Math::template forward_reset<P>(act, block(i, offset, unit, count)), count);
+            });
     }
-    const LeftRows<T> after(reset, n, scan.H, scan.pairs);
+    const LhsRows<T> after(reset, n, layout.H, layout.pairs);
     for (Index p = p0; p < p1; ++p) {
       for (Index i = 0; i < n; ++i) at[i] = g[i] + p * kColumns + 2 * kLanes<T>;
-      after.with(scan.packed_recurrent(), scan.H, [&](auto rows, auto packed, Index depth) {
+      after.dispatch(layout.packed_recurrent(), layout.H, [&](auto rows, auto packed, Index depth) {
         multiply_panels<T, 1, 1>(rows, 1, int(n), packed + p * depth * kColumns + 2 * kLanes<T>,
                                  kColumns, 0, depth, at, Start::kAccumulate, nullptr, nullptr);
       });
       finish(p, p + 1);
     }
   } else {
-    const int group = panels_at_once<PV>(int(n));
+    const int group = panels_per_tile<PV>(int(n));
     const Start start = kCell == Cell::kGru ? Start::kBias : Start::kAccumulate;
     // Every other step takes the panels from the last to the first: what the caches still hold of U
     // comes first.
-    const bool down = s & 1;
+    const bool descending = s & 1;
     for (Index done = 0; done < p1 - p0; done += group) {
       const Index some = std::min<Index>(group, p1 - p0 - done),
-                  p = down ? p1 - done - some : p0 + done;
-      left.with(scan.packed_recurrent(), scan.H, [&](auto rows, auto packed, Index depth) {
+                  p = descending ? p1 - done - some : p0 + done;
+      left.dispatch(layout.packed_recurrent(), layout.H, [&](auto rows, auto packed, Index depth) {
         multiply<T, PV>(rows, 1, int(n), packed, depth, vectors, p, p + some, c, start,
-                        scan.packed_recurrent_bias(), down);
+                        layout.packed_recurrent_bias(), descending);
       });
       finish(p, p + some);
     }
@@ -172,43 +177,43 @@ void forward_step(const Scan<T, kCell>& scan, const A& act, Index s, Index j0, I
 
 // Initial states of rows j0...j1-1.
 template <class T, Cell kCell>
-void begin_rows(const Scan<T, kCell>& scan, Index j0, Index j1) {
-  const auto& dir = scan.dir;
+void init_state(const Layout<T, kCell>& layout, Index j0, Index j1) {
+  const auto& dir = layout.dir;
   for (Index j = j0; j < j1; ++j) {
-    const Index b = scan.map.order[j];
-    T* h = scan.h_row(-1, j);
-    for (Index u = 0; u < scan.H; ++u) h[u] = dir.h0 ? dir.h0[b * scan.H + u] : T(0);
-    if (dir.saved_used_h && j < scan.map.active[0]) {
-      T* used = dir.saved_used_h + j * scan.H;
-      for (Index u = 0; u < scan.H; ++u)
-        used[u] = dir.h_scale ? h[u] * dir.h_scale[b * scan.H + u] : h[u];
+    const Index b = layout.batch.order[j];
+    T* h = layout.h_row(-1, j);
+    for (Index u = 0; u < layout.H; ++u) h[u] = dir.h0 ? dir.h0[b * layout.H + u] : T(0);
+    if (dir.saved_dropped_h && j < layout.batch.active[0]) {
+      T* used = dir.saved_dropped_h + j * layout.H;
+      for (Index u = 0; u < layout.H; ++u)
+        used[u] = dir.state_dropout ? h[u] * dir.state_dropout[b * layout.H + u] : h[u];
     }
-    if constexpr (Scan<T, kCell>::Maths::kHasC) {
-      T* c = scan.c_row(-1, j);
-      for (Index u = 0; u < scan.padded_units; ++u)
-        c[u] = dir.c0 && u < scan.H ? dir.c0[b * scan.H + u] : T(0);
+    if constexpr (Layout<T, kCell>::Math::kHasC) {
+      T* c = layout.c_row(-1, j);
+      for (Index u = 0; u < layout.padded_units; ++u)
+        c[u] = dir.c0 && u < layout.H ? dir.c0[b * layout.H + u] : T(0);
     }
   }
 }
 
 // Final states, outputs past a length, and the last output, of rows j0...j1-1.
 template <class T, Cell kCell>
-void end_rows(const Scan<T, kCell>& scan, Index j0, Index j1) {
-  const auto& call = scan.call;
-  const auto& dir = scan.dir;
+void write_final_state(const Layout<T, kCell>& layout, Index j0, Index j1) {
+  const auto& call = layout.call;
+  const auto& dir = layout.dir;
   for (Index j = j0; j < j1; ++j) {
-    const Index b = scan.map.order[j], length = scan.map.lengths[b], H = scan.H;
-    const T* h = scan.h_row(length - 1, j);
+    const Index b = layout.batch.order[j], length = layout.batch.lengths[b], H = layout.H;
+    const T* h = layout.h_row(length - 1, j);
     if (dir.h_last) {
       std::memcpy(dir.h_last + b * H, h, sizeof(T) * H);
-      if constexpr (Scan<T, kCell>::Maths::kHasC)
-        std::memcpy(dir.c_last + b * H, scan.c_row(length - 1, j), sizeof(T) * H);
+      if constexpr (Layout<T, kCell>::Math::kHasC)
+        std::memcpy(dir.c_last + b * H, layout.c_row(length - 1, j), sizeof(T) * H);
     }
     T* y = call.y.data + b * call.y.batch_stride + dir.y_column;
-    if (call.sequences) {
-      for (Index s = length; s < scan.S; ++s)
+    if (call.return_sequences) {
+      for (Index s = length; s < layout.S; ++s)
         std::memset(y + s * call.y.step_stride, 0, sizeof(T) * H);
-    } else if (length && scan.shows_zero(length - 1, j)) {
+    } else if (length && layout.output_is_zero(length - 1, j)) {
       std::memset(y, 0, sizeof(T) * H);
     } else {
       std::memcpy(y, h, sizeof(T) * H);
@@ -218,82 +223,84 @@ void end_rows(const Scan<T, kCell>& scan, Index j0, Index j1) {
 
 // Sequences j0...j1-1 through all of time, by one thread.
 template <class T, Cell kCell, class A>
-void forward_rows(const Scan<T, kCell>& scan, const A& act, const Team& team, Index j0, Index j1) {
-  using Gates = typename Scan<T, kCell>::Gates;
-  const Index panels = Gates::panels(scan.H);
-  begin_rows(scan, j0, j1);
-  for (Index s0 = 0, s1; s0 < scan.S; s0 = s1) {
-    s1 = std::min(scan.S, s0 + std::max<Index>(1, kMostRows / (j1 - j0)));
-    if (!scan.active_in(s0, j0, j1) || stopped(team)) break;
+void forward_sequences(const Layout<T, kCell>& layout, const A& act, const Team& team, Index j0,
+                       Index j1) {
+  using Gates = typename Layout<T, kCell>::Gates;
+  const Index panels = Gates::panels(layout.H);
+  init_state(layout, j0, j1);
+  for (Index s0 = 0, s1; s0 < layout.S; s0 = s1) {
+    s1 = std::min(layout.S, s0 + std::max<Index>(1, kMaxRows / (j1 - j0)));
+    if (!layout.active_in(s0, j0, j1) || stopped(team)) break;
     const auto gates = [&](Index s, Index j) {
-      if (scan.call.keep) return scan.gates_row(s, j);
-      return scan.local_gates + ((s - s0) * (j1 - j0) + j - j0) * scan.gate_stride;
+      if (layout.call.keep_gates) return layout.gates_row(s, j);
+      return layout.local_gates + ((s - s0) * (j1 - j0) + j - j0) * layout.gate_stride;
     };
-    if (scan.call.partition == Partition::kSequences) input_product(scan, s0, s1, j0, j1, gates);
+    if (layout.call.partition == Partition::kSequences)
+      input_product(layout, s0, s1, j0, j1, gates);
     for (Index s = s0; s < s1; ++s) {
-      const Index n = scan.active_in(s, j0, j1);
-      if (n) forward_step(scan, act, s, j0, n, 0, panels, gates);
+      const Index n = layout.active_in(s, j0, j1);
+      if (n) forward_step(layout, act, s, j0, n, 0, panels, gates);
     }
   }
-  end_rows(scan, j0, j1);
+  write_final_state(layout, j0, j1);
 }
 
 // The input products of all rows, shared by steps; a barrier must follow.
 template <class T, Cell kCell>
-void input_products(const Scan<T, kCell>& scan, const Team& team) {
-  const Range steps = share(scan.S, team);
-  const Index some = std::max<Index>(1, kMostRows / scan.B);  // steps of one product
+void input_products(const Layout<T, kCell>& layout, const Team& team) {
+  const Range steps = split_range(layout.S, team);
+  const Index some = std::max<Index>(1, kMaxRows / layout.B);  // steps of one product
   for (Index s = steps.begin; s < steps.end && !stopped(team); s += some)
-    for (Index j = 0; j < scan.map.active[s]; j += kMostRows)
-      input_product(scan, s, std::min(s + some, steps.end), j, std::min(j + kMostRows, scan.B),
-                    [&](Index step, Index row) { return scan.gates_row(step, row); });
+    for (Index j = 0; j < layout.batch.active[s]; j += kMaxRows)
+      input_product(layout, s, std::min(s + some, steps.end), j, std::min(j + kMaxRows, layout.B),
+                    [&](Index step, Index row) { return layout.gates_row(step, row); });
 }
 
 // All sequences, the units of each step shared by the team.
 template <class T, Cell kCell, class A>
-void forward_units(const Scan<T, kCell>& scan, const A& act, const Team& team) {
-  constexpr Index kUnits = 4 * kLanes<T>, kPerPanel = Scan<T, kCell>::G == 1 ? kUnits : kLanes<T>;
-  const auto gates = [&](Index s, Index j) { return scan.gates_row(s, j); };
-  const Range rows = share(scan.B, team);
-  begin_rows(scan, rows.begin, rows.end);
-  input_products(scan, team);
+void forward_units(const Layout<T, kCell>& layout, const A& act, const Team& team) {
+  constexpr Index kUnits = 4 * kLanes<T>, kPerPanel = Layout<T, kCell>::G == 1 ? kUnits : kLanes<T>;
+  const auto gates = [&](Index s, Index j) { return layout.gates_row(s, j); };
+  const Range rows = split_range(layout.B, team);
+  init_state(layout, rows.begin, rows.end);
+  input_products(layout, team);
   wait(team);
-  const Range mine = share(scan.H, team, kUnits);
+  const Range mine = split_range(layout.H, team, kUnits);
   const Index p0 = mine.begin / kPerPanel,
               p1 = mine.begin < mine.end ? (mine.end + kPerPanel - 1) / kPerPanel : p0;
-  for (Index s = 0; s < scan.S; ++s) {
+  for (Index s = 0; s < layout.S; ++s) {
     if (!stopped(team)) {
-      for (Index j = 0; j < scan.map.active[s]; j += kMostRows)
-        forward_step(scan, act, s, j, scan.active_in(s, j, j + kMostRows), p0, p1, gates);
+      for (Index j = 0; j < layout.batch.active[s]; j += kMaxRows)
+        forward_step(layout, act, s, j, layout.active_in(s, j, j + kMaxRows), p0, p1, gates);
     }
     if (!end_round(team, s)) break;
   }
-  end_rows(scan, rows.begin, rows.end);
+  write_final_state(layout, rows.begin, rows.end);
 }
 
 template <class T, Cell kCell, class A>
 void recurrent_forward(const RecurrentCall<T>& call, const A& act, const Team& team) {
   if (!call.packed) {
-    for (int d = 0; d < call.directions; ++d) pack_forward(Scan<T, kCell>(call, d, team), team);
+    for (int d = 0; d < call.directions; ++d) pack_forward(Layout<T, kCell>(call, d, team), team);
     wait(team);
   }
   if (call.partition == Partition::kProducts) {
-    for (int d = 0; d < call.directions; ++d) input_products(Scan<T, kCell>(call, d, team), team);
+    for (int d = 0; d < call.directions; ++d) input_products(Layout<T, kCell>(call, d, team), team);
     wait(team);
   }
   for (int d = 0; d < call.directions; ++d) {
-    const Scan<T, kCell> scan(call, d, team);
+    const Layout<T, kCell> layout(call, d, team);
     if (call.partition == Partition::kUnits) {
-      forward_units(scan, act, team);
+      forward_units(layout, act, team);
       continue;
     }
-    const Team part = team_of(team, d, call.directions);
+    const Team part = direction_team(team, d, call.directions);
     if (!part.size) continue;
-    const Range mine = share_rows(scan.map, part);
-    for (Index j = mine.begin; j < mine.end; j += kMostRows)
-      forward_rows(scan, act, team, j, std::min(j + kMostRows, mine.end));
+    const Range mine = split_sequences(layout.batch, part);
+    for (Index j = mine.begin; j < mine.end; j += kMaxRows)
+      forward_sequences(layout, act, team, j, std::min(j + kMaxRows, mine.end));
   }
-  if (call.partition == Partition::kProducts) rest(team);
+  if (call.partition == Partition::kProducts) wait_uncounted(team);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

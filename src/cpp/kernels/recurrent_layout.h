@@ -39,9 +39,9 @@ void with_cell(const RecurrentCall<T>& call, F f) {
   const auto with_activations = [&](auto cell) {
     if (call.activation == Activation::kTanh &&
         (call.recurrent_activation == Activation::kSigmoid || call.cell == Cell::kRnn))
-      f(cell, StandardGates());
+      f(cell, StaticActivations());
     else
-      f(cell, ChosenGates{{call.activation}, {call.recurrent_activation}});
+      f(cell, RuntimeActivations{{call.activation}, {call.recurrent_activation}});
   };
   switch (call.cell) {
     case Cell::kRnn: return with_activations(std::integral_constant<Cell, Cell::kRnn>());
@@ -52,47 +52,48 @@ void with_cell(const RecurrentCall<T>& call, F f) {
   }
 }
 
-constexpr int kApartRows = 16;  // rows of dx that go through scratch memory
+constexpr int kScratchRows = 16;  // rows of dx that go through scratch memory
 
 // One direction of a call with the sizes and addresses that follow from it.
 template <class T, Cell kCell>
-struct Scan {
-  using Maths = CellOf<T, kCell>;
-  static constexpr int G = Maths::kGates;
-  using Gates = Blocks<T, G>;
-  using Plain = Blocks<T, 1>;
+struct Layout {
+  using Math = CellOf<T, kCell>;
+  static constexpr int G = Math::kGates;
+  using Gates = PanelLayout<T, G>;
+  using Plain = PanelLayout<T, 1>;
   static constexpr int W = kLanes<T>;
 
   const RecurrentCall<T>& call;
   const RecurrentDirection<T>& dir;
-  const RowMap& map;
+  const PackedBatch& batch;
   Index B, S, D, H, gate_columns, padded_units;
   Index gate_stride, state_stride;  // from row to row of gates, and of c and what is carried back
-  Index back_columns;  // columns of a row of gate gradients that multiply Uᵀ and Wᵀ
+  Index gradient_columns;  // columns of a row of gate gradients that multiply Uᵀ and Wᵀ
   T* local_gates;  // where gates of a chunk go if they are not kept
-  Pair* pairs;  // with `mixed`: the rows of a product as pairs
+  Bf16Pair* pairs;  // with `use_bf16`: the rows of a product as pairs
   T* scaled_x;  // forward, with dropout of the inputs: rows of x times their mask
 
-  Scan(const RecurrentCall<T>& c, int direction, const Team& team)
-      : call(c), dir(c.direction[direction]), map(dir.map), B(c.batch), S(c.steps), D(c.features),
-        H(c.units), gate_columns(Gates::columns(c.units)), padded_units(Plain::columns(c.units)),
-        gate_stride(row_stride<T>(gate_columns)), state_stride(row_stride<T>(padded_units)),
-        back_columns(G == 1 ? c.units : gate_columns),
-        local_gates(dir.saved_gates ? dir.saved_gates + team.rank * Index(kMostRows) * gate_stride
+  Layout(const RecurrentCall<T>& c, int direction, const Team& team)
+      : call(c), dir(c.direction[direction]), batch(dir.batch), B(c.batch), S(c.steps),
+        D(c.features), H(c.units), gate_columns(Gates::columns(c.units)),
+        padded_units(Plain::columns(c.units)), gate_stride(row_stride<T>(gate_columns)),
+        state_stride(row_stride<T>(padded_units)),
+        gradient_columns(G == 1 ? c.units : gate_columns),
+        local_gates(dir.saved_gates ? dir.saved_gates + team.rank * Index(kMaxRows) * gate_stride
                                     : nullptr),
-        pairs(c.mixed && c.scratch_thread ? reinterpret_cast<Pair*>(thread_scratch(c, team))
-                                          : nullptr),
-        scaled_x(c.scratch_thread ? thread_scratch(c, team) + pair_elements(c) : nullptr) {}
+        pairs(c.use_bf16 && c.scratch_thread ? reinterpret_cast<Bf16Pair*>(thread_scratch(c, team))
+                                             : nullptr),
+        scaled_x(c.scratch_thread ? thread_scratch(c, team) + bf16_elements(c) : nullptr) {}
   // Scratch of a thread: pairs, then whatever else. The largest left factor has the columns of
   // gates, inputs or units.
-  static Index pair_elements(const RecurrentCall<T>& call) {
-    if (!kMixed<T> || !call.mixed) return 0;
-    return kMostRows *
-           pair_stride(std::max({Gates::columns(call.units), call.features, call.units}));
+  static Index bf16_elements(const RecurrentCall<T>& call) {
+    if (!kHasBf16<T> || !call.use_bf16) return 0;
+    return kMaxRows *
+           bf16_stride(std::max({Gates::columns(call.units), call.features, call.units}));
   }
   static Index thread_elements(const RecurrentCall<T>& call) {
-    const Index rows_of_x = (call.scales_x() ? kMostRows : kApartRows) * call.features;
-    return pair_elements(call) +
+    const Index rows_of_x = (call.drops_inputs() ? kMaxRows : kScratchRows) * call.features;
+    return bf16_elements(call) +
            std::max(weight_scratch<T, G>(call.features + 2 * call.units), rows_of_x);
   }
   static T* thread_scratch(const RecurrentCall<T>& call, const Team& team) {
@@ -105,38 +106,43 @@ struct Scan {
   T* packed_bias() const { return packed_recurrent() + H * gate_columns; }
   T* packed_recurrent_bias() const { return packed_bias() + gate_columns; }
   T* transposed_recurrent() const { return dir.scratch_pack; }
-  T* transposed_kernel() const { return dir.scratch_pack + back_columns * padded_units; }
+  T* transposed_kernel() const { return dir.scratch_pack + gradient_columns * padded_units; }
 
-  Index row(Index s, Index j) const { return map.offset[s] + j; }
-  Index time(Index s, Index j) const { return dir.reverse ? map.lengths[map.order[j]] - 1 - s : s; }
+  Index row(Index s, Index j) const { return batch.offset[s] + j; }
+  Index time(Index s, Index j) const {
+    return dir.reverse ? batch.lengths[batch.order[j]] - 1 - s : s;
+  }
   const T* x_row(Index s, Index j) const {
-    return call.x.data + map.order[j] * call.x.batch_stride + time(s, j) * call.x.step_stride;
+    return call.x.data + batch.order[j] * call.x.batch_stride + time(s, j) * call.x.step_stride;
   }
   bool masked(Index s, Index j) const {
-    return map.mask && !map.mask[map.order[j] * S + time(s, j)];
+    return batch.mask && !batch.mask[batch.order[j] * S + time(s, j)];
   }
   // Keras shows zeros until the first step that is not masked.
-  bool silent(Index s, Index j) const { return map.mask && s < map.first_valid[map.order[j]]; }
-  bool shows_zero(Index s, Index j) const {
-    return silent(s, j) || (call.zero_masked && masked(s, j));
+  bool before_first_valid(Index s, Index j) const {
+    return batch.mask && s < batch.first_valid[batch.order[j]];
+  }
+  bool output_is_zero(Index s, Index j) const {
+    return before_first_valid(s, j) || (call.zero_masked && masked(s, j));
   }
   Index y_offset(Index batch_stride, Index step_stride, Index s, Index j) const {
-    return map.order[j] * batch_stride + (call.scan_order ? s : time(s, j)) * step_stride +
+    return batch.order[j] * batch_stride + (call.processing_order ? s : time(s, j)) * step_stride +
            dir.y_column;
   }
-  T* h_row(Index s, Index j) const { return dir.saved_h + state_row(map, s, j) * H; }
+  T* h_row(Index s, Index j) const { return dir.saved_h + state_row(batch, s, j) * H; }
   T* c_row(Index s, Index j) const {
-    return dir.saved_c + (call.keep ? state_row(map, s, j) : ((s + 1) & 1) * B + j) * state_stride;
+    return dir.saved_c +
+           (call.keep_gates ? state_row(batch, s, j) : ((s + 1) & 1) * B + j) * state_stride;
   }
-  const T* used_h(Index s, Index j) const {
-    return dir.saved_used_h ? dir.saved_used_h + row(s, j) * H : h_row(s - 1, j);
+  const T* dropped_h(Index s, Index j) const {
+    return dir.saved_dropped_h ? dir.saved_dropped_h + row(s, j) * H : h_row(s - 1, j);
   }
   T* recurrent_row(Index s, Index j) const {
-    return dir.saved_recurrent + (call.keep ? row(s, j) : j) * gate_stride;
+    return dir.saved_recurrent + (call.keep_gates ? row(s, j) : j) * gate_stride;
   }
   T* gates_row(Index s, Index j) const { return dir.saved_gates + row(s, j) * gate_stride; }
   Index active_in(Index s, Index j0, Index j1) const {
-    const Index n = std::min<Index>(map.active[s], j1) - j0;
+    const Index n = std::min<Index>(batch.active[s], j1) - j0;
     return n > 0 ? n : 0;
   }
 };
@@ -145,7 +151,7 @@ struct Scan {
 // units of panels [p0, p1).
 template <class T, int G, class F>
 SEQCORE_INLINE void for_each_block(Index units, Index p0, Index p1, F f) {
-  using B = Blocks<T, G>;
+  using B = PanelLayout<T, G>;
   constexpr int W = kLanes<T>;
   constexpr int per_panel = G == 1 ? B::kPanel : 1;
   for (Index p = p0; p < p1; ++p) {
@@ -156,10 +162,10 @@ SEQCORE_INLINE void for_each_block(Index units, Index p0, Index p1, F f) {
       const Index at = p * B::kPanel * W + n * W;
       const int width = count == W ? W : B::last_width(units);
       if (width == W) f(Wide<T>(), at, unit, count);
-      if constexpr (G == 4 && W / 2 >= B::kNarrowest) {
+      if constexpr (G == 4 && W / 2 >= B::kMinWidth) {
         if (width == W / 2) f(Vec<T, W / 2>(), at, unit, count);
       }
-      if constexpr (G == 4 && W / 4 >= B::kNarrowest) {
+      if constexpr (G == 4 && W / 4 >= B::kMinWidth) {
         if (width == W / 4) f(Vec<T, W / 4>(), at, unit, count);
       }
     }
@@ -168,19 +174,19 @@ SEQCORE_INLINE void for_each_block(Index units, Index p0, Index p1, F f) {
 
 // The sequences of this thread, so that each gets the same number of real steps. A single one is
 // rank 0's, which looks out for interruptions.
-inline Range share_rows(const RowMap& map, const Team& team) {
+inline Range split_sequences(const PackedBatch& batch, const Team& team) {
   const auto edge = [&](int part) {
-    const Index wanted = map.rows * part / team.size;
+    const Index wanted = batch.rows * part / team.size;
     Index j = 0, steps = 0;
-    for (; j < map.batch && steps + map.lengths[map.order[j]] / 2 <= wanted; ++j)
-      steps += map.lengths[map.order[j]];
-    return part == team.size ? map.batch : j;
+    for (; j < batch.sequences && steps + batch.lengths[batch.order[j]] / 2 <= wanted; ++j)
+      steps += batch.lengths[batch.order[j]];
+    return part == team.size ? batch.sequences : j;
   };
   return {team.rank ? edge(team.rank) : 0, edge(team.rank + 1)};
 }
 
 // The team that works on direction d, as this thread sees it; size 0 where it has no part in it.
-inline Team team_of(const Team& team, int d, int directions) {
+inline Team direction_team(const Team& team, int d, int directions) {
   Team part = team;
   if (directions == 1 || team.size == 1) return part;
   const int first = team.size / 2;
@@ -194,15 +200,15 @@ inline Team team_of(const Team& team, int d, int directions) {
 
 template <class T, Cell kCell>
 void recurrent_sizes(const RecurrentCall<T>& call, RecurrentSizes& sizes) {
-  using Gates = Blocks<T, CellOf<T, kCell>::kGates>;
+  using Gates = PanelLayout<T, CellOf<T, kCell>::kGates>;
   const Index H = call.units, D = call.features;
-  const Index gate_columns = Gates::columns(H), padded_units = Blocks<T, 1>::columns(H);
+  const Index gate_columns = Gates::columns(H), padded_units = PanelLayout<T, 1>::columns(H);
   sizes.gate_stride = row_stride<T>(gate_columns);
   sizes.state_stride = row_stride<T>(padded_units);
   sizes.forward_pack = (D + H + 2) * gate_columns;
-  sizes.backward_pack = gate_columns * (padded_units + Blocks<T, 1>::columns(D));
-  sizes.thread_scratch = Scan<T, kCell>::thread_elements(call);
-  sizes.chunk_rows = kMostRows;
+  sizes.backward_pack = gate_columns * (padded_units + PanelLayout<T, 1>::columns(D));
+  sizes.thread_scratch = Layout<T, kCell>::thread_elements(call);
+  sizes.chunk_rows = kMaxRows;
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -22,7 +22,7 @@ namespace seqcore::SEQCORE_VARIANT {
 // Where the parts of the scratch stand.
 template <class T>
 struct SampledScratch {
-  using B = Blocks<T, 1>;
+  using B = PanelLayout<T, 1>;
   Index row, logits_row;  // elements from row to row: of w, of logits
   Index used, sampled, packed, bias, trues, logits, products, sums,
       all;  // first elements, and their number
@@ -52,7 +52,7 @@ template <class T>
 void sampled_loss_sizes(const SampledLossCall<T>& call, SampledLossSizes& sizes) {
   sizes.all = SampledScratch<T>(call).all + call.rows * call.true_classes + call.samples;
   sizes.thread = std::max(weight_scratch<T, 1>(call.samples),
-                          kMostRows * row_stride<T>(Blocks<T, 1>::columns(call.inputs)));
+                          kMaxRows * row_stride<T>(PanelLayout<T, 1>::columns(call.inputs)));
 }
 
 // log(1 + e) for e in [0, 1]: 2 artanh(s) with s = e / (2 + e) <= 1/3, by its series; no digits are
@@ -62,26 +62,26 @@ SEQCORE_INLINE P log1p_of(const P& e, const P& over) {
   using T = Scalar<P>;
   constexpr int kTerms = sizeof(T) == 4 ? 8 : 17;
   const P s = mul(e, over), square = mul(s, s);
-  P sum = fill<P>(T(1) / T(2 * kTerms - 1));
+  P sum = set1<P>(T(1) / T(2 * kTerms - 1));
 #pragma GCC unroll 17
-  for (int i = kTerms - 2; i >= 0; --i) sum = madd(sum, square, fill<P>(T(1) / T(2 * i + 1)));
+  for (int i = kTerms - 2; i >= 0; --i) sum = mul_add(sum, square, set1<P>(T(1) / T(2 * i + 1)));
   return mul(add(s, s), sum);
 }
 
 // log(1 + exp(x)) - z x, and sigmoid(x) - z.
 template <class P>
-SEQCORE_INLINE void logistic(const P& x, const P& z, P& loss, P& slope) {
+SEQCORE_INLINE void logistic(const P& x, const P& z, P& loss, P& derivative) {
   using B = typename Bits<P>::Vector;
-  const P zero = fill<P>(0), one = fill<P>(1);
+  const P zero = set1<P>(0), one = set1<P>(1);
   const P e = exp(sub(zero, ei::pabs(x)));
   P over_one, over_two;  // 1 / (1 + e), 1 / (2 + e)
-  reciprocals(add(one, e), add(fill<P>(2), e), over_one, over_two);
+  reciprocals(add(one, e), add(set1<P>(2), e), over_one, over_two);
   // max(x, 0) with NaN kept.
   const B positive = (B)(x > zero);
   const P above = (P)((B)x & ~(B)(x < zero));
-  loss = add(madd(sub(zero, z), x, above), log1p_of(e, over_two));
+  loss = add(mul_add(sub(zero, z), x, above), log1p_of(e, over_two));
   const P top = (P)(((B)one & positive) | ((B)e & ~positive));
-  slope = sub(mul(top, over_one), z);
+  derivative = sub(mul(top, over_one), z);
 }
 
 // log(1 - (1 - p)^tries), the logarithm of the expected count of each class among different
@@ -91,7 +91,7 @@ template <class T>
 void log_uniform_corrections(const int32_t* ids, Index count, Index classes, double tries, T* to) {
   using P = Wide<double>;
   constexpr int W = kLanes<double>;
-  const P one = fill<P>(1), two = fill<P>(2), over_range = fill<P>(1 / std::log1p(double(classes)));
+  const P one = set1<P>(1), two = set1<P>(2), over_range = set1<P>(1 / std::log1p(double(classes)));
   for (Index i = 0; i < count; i += W) {
     const int n = int(std::min<Index>(W, count - i));
     alignas(64) double part[W] = {};
@@ -102,7 +102,7 @@ void log_uniform_corrections(const int32_t* ids, Index count, Index classes, dou
     // log(1 - p) = -log1p_of(p / (1 - p)) = -2 artanh(p / (2 - p))
     const P left = ei::pnegate(log1p_of(p, div(one, sub(two, p))));
     P power, rest;
-    exp2_parts(ei::pmax(mul(left, fill<P>(tries)), fill<P>(ExpConstants<double>::kLow)), kLog2E<P>,
+    exp2_parts(ei::pmax(mul(left, set1<P>(tries)), set1<P>(ExpConstants<double>::kLow)), kLog2E<P>,
                power, rest);
     store(part, ei::plog(sub(sub(one, power), mul(power, rest))));
     for (int j = 0; j < n; ++j) to[i + j] = T(part[j]);
@@ -112,10 +112,12 @@ void log_uniform_corrections(const int32_t* ids, Index count, Index classes, dou
 template <class T>
 struct SampledLoss {
   using P = Wide<T>;
-  using B = Blocks<T, 1>;
+  using B = PanelLayout<T, 1>;
   static constexpr int W = kLanes<T>;
-  static constexpr T kOut = -std::numeric_limits<T>::max() / 4;  // a logit that does not count
-  static constexpr Index kAhead = 6;  // rows whose true classes are fetched before their turn
+  static constexpr T kMaskedLogit =
+      -std::numeric_limits<T>::max() / 4;  // a logit that does not count
+  static constexpr Index kPrefetchDistance =
+      6;  // rows whose true classes are fetched before their turn
 
   const SampledLossCall<T>& call;
   const Team& team;
@@ -133,7 +135,7 @@ struct SampledLoss {
         products(c.scratch + at.products), sums(c.scratch + at.sums),
         group(reinterpret_cast<int32_t*>(c.scratch + at.all)) {}
 
-  Range my_rows() const { return share(R, team); }
+  Range my_rows() const { return split_range(R, team); }
   T* logits_of(Index r) const { return logits + r * at.logits_row; }
   T weight(Index r) const { return call.row_weights ? call.row_weights[r] : call.weight; }
   T bias_of(Index position) const {
@@ -149,13 +151,13 @@ struct SampledLoss {
   // The used columns of (K, V) weights as rows, K elements of a few rows at a time: along a row
   // their ids ascend.
   void gather_columns() const {
-    constexpr Index kTogether = 16;
-    const Range groups = share(call.used, team);
+    constexpr Index kBlock = 16;
+    const Range groups = split_range(call.used, team);
     for (Index u = groups.begin; u < groups.end; ++u)
       for (Index n = call.starts[u]; n < call.starts[u + 1]; ++n) group[call.order[n]] = int32_t(u);
-    const Range mine = share(K, team, kTogether);
-    for (Index k0 = mine.begin; k0 < mine.end && !stopped(team); k0 += kTogether) {
-      const Index count = std::min(kTogether, mine.end - k0);
+    const Range mine = split_range(K, team, kBlock);
+    for (Index k0 = mine.begin; k0 < mine.end && !stopped(team); k0 += kBlock) {
+      const Index count = std::min(kBlock, mine.end - k0);
       for (Index u = 0; u < call.used; ++u) {
         const T* from = call.weights + k0 * call.stride + call.ids[call.order[call.starts[u]]];
         for (Index k = 0; k < count; ++k) used[u * at.row + k0 + k] = from[k * call.stride];
@@ -166,7 +168,7 @@ struct SampledLoss {
   // Gathers and packs columns [k0, k1) of the samples' weights: each thread some columns of all
   // samples.
   void pack_samples() const {
-    const Range mine = share(K, team, W);
+    const Range mine = split_range(K, team, W);
     const Index count = mine.end - mine.begin;
     if (count) {
       for (Index s = 0; s < S; ++s) {
@@ -181,35 +183,35 @@ struct SampledLoss {
             sampled + mine.begin, at.row, S, count, p,
             packed + p * K * B::kPanel * W + mine.begin * B::panel_vectors(S, p) * W);
     }
-    const Range mine_too = share(B::columns(S), team);
+    const Range mine_too = split_range(B::columns(S), team);
     for (Index s = mine_too.begin; s < mine_too.end; ++s)
-      bias[s] = s < S ? bias_of(trues + s) : kOut;
+      bias[s] = s < S ? bias_of(trues + s) : kMaskedLogit;
   }
 
   T dot(const T* a, const T* b) const {
-    P even = fill<P>(0), odd = fill<P>(0);
+    P even = set1<P>(0), odd = set1<P>(0);
     Index k = 0;
     for (; k + 2 * W <= K; k += 2 * W) {
-      even = madd(load<P>(a + k), load<P>(b + k), even);
-      odd = madd(load<P>(a + k + W), load<P>(b + k + W), odd);
+      even = mul_add(load<P>(a + k), load<P>(b + k), even);
+      odd = mul_add(load<P>(a + k + W), load<P>(b + k + W), odd);
     }
     for (; k < K; k += W) {
       const int n = int(std::min<Index>(W, K - k));
-      even = madd(load_first<P>(a + k, n), load_first<P>(b + k, n), even);
+      even = mul_add(load_n<P>(a + k, n), load_n<P>(b + k, n), even);
     }
     return ei::predux(add(even, odd));
   }
 
-  void fetch(Index position) const {
+  void prefetch(Index position) const {
     const T* w = weights_of(position);
     for (Index k = 0; k < K; k += 64 / Index(sizeof(T))) __builtin_prefetch(w + k);
   }
 
-  void true_logits_of_my_rows() const {
+  void compute_true_logits() const {
     const Range mine = my_rows();
     const Index n = call.true_classes, end = mine.end * n;
     for (Index i = mine.begin * n; i < end; ++i) {
-      if (i + kAhead < end) fetch(i + kAhead);
+      if (i + kPrefetchDistance < end) prefetch(i + kPrefetchDistance);
       true_logits[i] = dot(call.x + i / n * K, weights_of(i)) + bias_of(i);
     }
   }
@@ -219,37 +221,37 @@ struct SampledLoss {
     T* row = logits_of(r);
     for (Index i = r * call.true_classes; i < (r + 1) * call.true_classes; ++i) {
       const int32_t id = call.ids[i];
-      for (Index s = 0; s < S; ++s) row[s] = sampled_ids[s] == id ? kOut : row[s];
+      for (Index s = 0; s < S; ++s) row[s] = sampled_ids[s] == id ? kMaskedLogit : row[s];
     }
   }
 
   // Logits become gradients; losses are written.
   void logistic_rows(Index r0, Index rows) const {
     const Index n = call.true_classes, end = (r0 + rows) * n;
-    const P target = fill<P>(call.target), zero = fill<P>(0);
+    const P target = set1<P>(call.target), zero = set1<P>(0);
     for (Index r = r0; r < r0 + rows; ++r) {
       T* row = logits_of(r);
-      const P w = fill<P>(weight(r));
+      const P w = set1<P>(weight(r));
       P total = zero;
       for (Index s = 0; s < S; s += W) {
-        P loss, slope;
-        logistic(load<P>(row + s), zero, loss, slope);
+        P loss, derivative;
+        logistic(load<P>(row + s), zero, loss, derivative);
         total = add(total, loss);
-        store(row + s, mul(slope, w));
+        store(row + s, mul(derivative, w));
       }
       call.losses[r] = ei::predux(total);
     }
-    alignas(64) T losses[W], slopes[W];
+    alignas(64) T losses[W], derivatives[W];
     for (Index i = r0 * n; i < end; i += W) {
       const int count = int(std::min<Index>(W, end - i));
-      P loss, slope;
-      logistic(load_first<P>(true_logits + i, count), target, loss, slope);
+      P loss, derivative;
+      logistic(load_n<P>(true_logits + i, count), target, loss, derivative);
       store(losses, loss);
-      store(slopes, slope);
+      store(derivatives, derivative);
       for (int j = 0; j < count; ++j) {
         const Index r = (i + j) / n;
         call.losses[r] += losses[j];
-        true_logits[i + j] = slopes[j] * weight(r);
+        true_logits[i + j] = derivatives[j] * weight(r);
       }
     }
   }
@@ -257,7 +259,7 @@ struct SampledLoss {
   void softmax_row(Index r) const {
     T *row = logits_of(r), *mine = true_logits + r * call.true_classes;
     const Index n = call.true_classes;
-    const T sampled_top = largest<P>(row, S), true_top = largest<P>(mine, n);
+    const T sampled_top = max_element<P>(row, S), true_top = max_element<P>(mine, n);
     const T top = true_top > sampled_top ? true_top : sampled_top;
     T expected = 0;
     for (Index i = 0; i < n; ++i) expected += call.target * (mine[i] - top);
@@ -270,18 +272,17 @@ struct SampledLoss {
 
   // to += factor · from, K elements.
   void add_scaled(T* to, T factor, const T* from) const {
-    const P f = fill<P>(factor);
+    const P f = set1<P>(factor);
     Index k = 0;
-    for (; k + W <= K; k += W) store(to + k, madd(f, load<P>(from + k), load<P>(to + k)));
+    for (; k + W <= K; k += W) store(to + k, mul_add(f, load<P>(from + k), load<P>(to + k)));
     if (k < K)
-      store_first(to + k,
-                  madd(f, load_first<P>(from + k, int(K - k)), load_first<P>(to + k, int(K - k))),
-                  int(K - k));
+      store_n(to + k, mul_add(f, load_n<P>(from + k, int(K - k)), load_n<P>(to + k, int(K - k))),
+              int(K - k));
   }
 
   void dx_of_rows(Index r0, int rows, T* scratch) const {
-    const T* a[kMostRows];
-    T* c[kMostRows];
+    const T* a[kMaxRows];
+    T* c[kMaxRows];
     // Where rows end with a whole vector the product writes them in place.
     const bool in_place = K % W == 0;
     for (int i = 0; i < rows; ++i) {
@@ -289,11 +290,11 @@ struct SampledLoss {
       c[i] = in_place ? call.dx + (r0 + i) * K : scratch + i * at.row;
     }
     for (Index k = 0; k < K; k += B::kPanel * W) {
-      T* part[kMostRows];
+      T* part[kMaxRows];
       for (int i = 0; i < rows; ++i) part[i] = c[i] + k;
       const int vectors = int(std::min<Index>(B::kPanel, (K - k + W - 1) / W));
-      multiply_narrow<T, B::kPanel>(vectors, a, 1, rows, sampled + k, at.row, S, part, Start::kZero,
-                                    static_cast<const T*>(nullptr));
+      multiply_panel<T, B::kPanel>(vectors, a, 1, rows, sampled + k, at.row, S, part, Start::kZero,
+                                   static_cast<const T*>(nullptr));
     }
     for (int i = 0; i < rows; ++i) {
       const Index r = r0 + i;
@@ -303,12 +304,12 @@ struct SampledLoss {
     }
   }
 
-  void rows_through(T* scratch) const {
+  void forward_rows(T* scratch) const {
     const Range mine = my_rows();
-    for (Index r0 = mine.begin; r0 < mine.end && !stopped(team); r0 += kMostRows) {
-      const int rows = int(std::min<Index>(kMostRows, mine.end - r0));
-      const T* a[kMostRows];
-      T* c[kMostRows];
+    for (Index r0 = mine.begin; r0 < mine.end && !stopped(team); r0 += kMaxRows) {
+      const int rows = int(std::min<Index>(kMaxRows, mine.end - r0));
+      const T* a[kMaxRows];
+      T* c[kMaxRows];
       for (int i = 0; i < rows; ++i) {
         a[i] = call.x + (r0 + i) * K;
         c[i] = logits_of(r0 + i);
@@ -327,16 +328,16 @@ struct SampledLoss {
 
   // Sums of the gradients of the samples' logits over all rows.
   void sum_samples() const {
-    const Range mine = share(B::columns(S), team, W);
+    const Range mine = split_range(B::columns(S), team, W);
     for (Index s = mine.begin; s < mine.end; s += W) {
-      P total = fill<P>(0);
+      P total = set1<P>(0);
       for (Index r = 0; r < R; ++r) total = add(total, load<P>(logits_of(r) + s));
       store(sums + s, total);
     }
   }
 
   // What the positions of one class add to its gradient, in their order.
-  void gradient_of(Index u) const {
+  void write_gradient(Index u) const {
     T* to = call.dweights + u * K;
     T total = 0;
     for (Index n = call.starts[u]; n < call.starts[u + 1]; ++n) {
@@ -359,19 +360,19 @@ struct SampledLoss {
       wait(team);
     }
     pack_samples();
-    true_logits_of_my_rows();
+    compute_true_logits();
     wait(team);
-    rows_through(scratch);
+    forward_rows(scratch);
     if (!call.gradients || !call.dweights) return;
     wait(team);
     const Factor<T> by_logits{logits, at.logits_row, S, 0, 1, products};
-    share_weight_gradients<T, 1>(team, false, PlainRows<T>{call.x, K}, R, K, &by_logits, 1, nullptr,
-                                 false, scratch);
+    team_weight_gradients<T, 1>(team, false, MatrixRows<T>{call.x, K}, R, K, &by_logits, 1, nullptr,
+                                false, scratch);
     sum_samples();
     wait(team);
-    const Range mine = share(call.used, team);
-    for (Index u = mine.begin; u < mine.end && !(u % kMostRows == 0 && stopped(team)); ++u)
-      gradient_of(u);
+    const Range mine = split_range(call.used, team);
+    for (Index u = mine.begin; u < mine.end && !(u % kMaxRows == 0 && stopped(team)); ++u)
+      write_gradient(u);
   }
 };
 

@@ -38,11 +38,11 @@ SEQCORE_INLINE void store(Scalar<P>* to, const P& value) {
   ei::pstoreu(to, value);
 }
 template <class P>
-SEQCORE_INLINE P fill(Scalar<P> value) {
+SEQCORE_INLINE P set1(Scalar<P> value) {
   return ei::pset1<P>(value);
 }
 template <class P>
-SEQCORE_INLINE P madd(const P& a, const P& b, const P& c) {
+SEQCORE_INLINE P mul_add(const P& a, const P& b, const P& c) {
   return ei::pmadd(a, b, c);
 }
 template <class P>
@@ -64,28 +64,28 @@ SEQCORE_INLINE P div(const P& a, const P& b) {
 // a where a is NaN, so that NaN passes through a clamp.
 template <class P>
 SEQCORE_INLINE P clamp(const P& a, Scalar<P> low, Scalar<P> high) {
-  return ei::pmin(ei::pmax(a, fill<P>(low)), fill<P>(high));
+  return ei::pmin(ei::pmax(a, set1<P>(low)), set1<P>(high));
 }
 
 template <class P>
-SEQCORE_INLINE auto first_lanes(int n) {
+SEQCORE_INLINE auto lane_mask(int n) {
   return std::conditional_t<kSize<P> == 16, uint16_t, uint8_t>((1u << n) - 1);
 }
 // The first n elements; the others are 0.
 template <class P>
-SEQCORE_INLINE P load_first(const Scalar<P>* from, int n) {
+SEQCORE_INLINE P load_n(const Scalar<P>* from, int n) {
   if (n == kSize<P>) return load<P>(from);
   if constexpr (ei::unpacket_traits<P>::masked_load_available)
-    return ei::ploadu<P>(from, first_lanes<P>(n));
+    return ei::ploadu<P>(from, lane_mask<P>(n));
   alignas(64) Scalar<P> part[kSize<P>] = {};
   for (int i = 0; i < n; ++i) part[i] = from[i];
   return load<P>(part);
 }
 template <class P>
-SEQCORE_INLINE void store_first(Scalar<P>* to, const P& value, int n) {
+SEQCORE_INLINE void store_n(Scalar<P>* to, const P& value, int n) {
   if (n == kSize<P>) return store(to, value);
   if constexpr (ei::unpacket_traits<P>::masked_store_available)
-    return ei::pstoreu(to, value, first_lanes<P>(n));
+    return ei::pstoreu(to, value, lane_mask<P>(n));
   alignas(64) Scalar<P> part[kSize<P>];
   store(part, value);
   for (int i = 0; i < n; ++i) to[i] = part[i];
@@ -95,11 +95,11 @@ SEQCORE_INLINE void store_first(Scalar<P>* to, const P& value, int n) {
 // they wait in the second-level cache. For rows that lie too far apart for the processor to see
 // what comes.
 template <class T>
-SEQCORE_INLINE void fetch(const T* from, Index n) {
+SEQCORE_INLINE void prefetch_l1(const T* from, Index n) {
   for (Index i = 0; i < n; i += Index(64 / sizeof(T))) __builtin_prefetch(from + i, 0, 3);
 }
 template <class T>
-SEQCORE_INLINE void fetch_far(const T* from, Index n) {
+SEQCORE_INLINE void prefetch_l2(const T* from, Index n) {
   for (Index i = 0; i < n; i += Index(64 / sizeof(T))) __builtin_prefetch(from + i, 0, 2);
 }
 
@@ -118,18 +118,19 @@ struct ExpConstants;
 // bracket 1.2e-8 and 2e-17.
 template <>
 struct ExpConstants<float> {
-  static constexpr float kLow = -87.0f, kHigh = 88.0f, kRound = 12582912.0f + 127, kTanhEnd = 10.0f;
+  static constexpr float kLow = -87.0f, kHigh = 88.0f, kRound = 12582912.0f + 127,
+                         kTanhSaturation = 10.0f;
   static constexpr int kMantissa = 23, kTerms = 6;
-  static constexpr float kTerm[kTerms] = {0.69314718802622878106f,   0.24022650760568126945f,
-                                          0.055503571142190778186f,  0.0096180825572778514913f,
-                                          0.0013390863364671234381f, 0.00015453162945120690177f};
+  static constexpr float kCoefficients[kTerms] = {
+      0.69314718802622878106f,   0.24022650760568126945f,   0.055503571142190778186f,
+      0.0096180825572778514913f, 0.0013390863364671234381f, 0.00015453162945120690177f};
 };
 template <>
 struct ExpConstants<double> {
   static constexpr double kLow = -708.0, kHigh = 709.0, kRound = 6755399441055744.0 + 1023,
-                          kTanhEnd = 20.0;
+                          kTanhSaturation = 20.0;
   static constexpr int kMantissa = 52, kTerms = 11;
-  static constexpr double kTerm[kTerms] = {
+  static constexpr double kCoefficients[kTerms] = {
       0.69314718055994530942,     0.2402265069591009822,    0.055504108664821594339,
       0.0096181291076068885273,   0.001333355814641693531,  0.00015403530441736050155,
       0.000015252733829836118394, 1.3215442587921689653e-6, 1.0178062445845773521e-7,
@@ -146,10 +147,10 @@ template <class P>
 SEQCORE_INLINE void exp2_parts(const P& x, Scalar<P> factor, P& power, P& rest) {
   using C = ExpConstants<Scalar<P>>;
   using B = typename Bits<P>::Vector;
-  const P shifted = madd(x, fill<P>(factor), fill<P>(C::kRound));
-  const P f = madd(x, fill<P>(factor), sub(fill<P>(C::kRound), shifted));
-  P sum = fill<P>(C::kTerm[C::kTerms - 1]);
-  for (int i = C::kTerms - 2; i >= 0; --i) sum = madd(sum, f, fill<P>(C::kTerm[i]));
+  const P shifted = mul_add(x, set1<P>(factor), set1<P>(C::kRound));
+  const P f = mul_add(x, set1<P>(factor), sub(set1<P>(C::kRound), shifted));
+  P sum = set1<P>(C::kCoefficients[C::kTerms - 1]);
+  for (int i = C::kTerms - 2; i >= 0; --i) sum = mul_add(sum, f, set1<P>(C::kCoefficients[i]));
   rest = mul(f, sum);
   power = (P)((B)shifted << C::kMantissa);
 }
@@ -161,8 +162,8 @@ SEQCORE_INLINE P exp(const P& x) {
   using B = typename Bits<P>::Vector;
   P power, rest;
   exp2_parts(clamp(x, C::kLow, C::kHigh), kLog2E<P>, power, rest);
-  const B small = (B)(x < fill<P>(C::kLow));
-  return (P)((B)madd(power, rest, power) & ~small);
+  const B small = (B)(x < set1<P>(C::kLow));
+  return (P)((B)mul_add(power, rest, power) & ~small);
 }
 
 // 1 + e^{-x}, with e^{-x} at most e^{end}.
@@ -170,11 +171,11 @@ template <class P>
 SEQCORE_INLINE P sigmoid_denominator(const P& x, Scalar<P> end) {
   P power, rest;
   exp2_parts(clamp(x, -end, end), -kLog2E<P>, power, rest);
-  return add(fill<P>(1), madd(power, rest, power));
+  return add(set1<P>(1), mul_add(power, rest, power));
 }
 template <class P>
 SEQCORE_INLINE P sigmoid(const P& x) {
-  return div(fill<P>(1), sigmoid_denominator(x, -ExpConstants<Scalar<P>>::kLow));
+  return div(set1<P>(1), sigmoid_denominator(x, -ExpConstants<Scalar<P>>::kLow));
 }
 
 // e^{2x} - 1, free of cancellation near 0; tanh x = that / (that + 2).
@@ -182,13 +183,13 @@ template <class P>
 SEQCORE_INLINE P tanh_numerator(const P& x) {
   using C = ExpConstants<Scalar<P>>;
   P power, rest;
-  exp2_parts(clamp(x, -C::kTanhEnd, C::kTanhEnd), 2 * kLog2E<P>, power, rest);
-  return madd(power, rest, sub(power, fill<P>(1)));
+  exp2_parts(clamp(x, -C::kTanhSaturation, C::kTanhSaturation), 2 * kLog2E<P>, power, rest);
+  return mul_add(power, rest, sub(power, set1<P>(1)));
 }
 template <class P>
 SEQCORE_INLINE P tanh(const P& x) {
   const P top = tanh_numerator(x);
-  return div(top, add(top, fill<P>(2)));
+  return div(top, add(top, set1<P>(2)));
 }
 
 // Division is the slowest step of the gates: two of them share one, 1/a = b · 1/(ab). So that the
@@ -199,7 +200,7 @@ constexpr Scalar<P> kHalf = -ExpConstants<Scalar<P>>::kLow / 2 - Scalar<P>(0.5);
 
 template <class P>
 SEQCORE_INLINE void reciprocals(const P& a, const P& b, P& one_over_a, P& one_over_b) {
-  const P both = div(fill<P>(1), mul(a, b));
+  const P both = div(set1<P>(1), mul(a, b));
   one_over_a = mul(both, b);
   one_over_b = mul(both, a);
 }
@@ -211,18 +212,18 @@ SEQCORE_INLINE void two_sigmoids(P& x, P& y) {
 template <class P>
 SEQCORE_INLINE void tanh_and_sigmoid(P& x, P& y) {
   const P top = tanh_numerator(x), b = sigmoid_denominator(y, kHalf<P>);
-  reciprocals(add(top, fill<P>(2)), b, x, y);
+  reciprocals(add(top, set1<P>(2)), b, x, y);
   x = mul(top, x);
 }
 
 template <class P>
 SEQCORE_INLINE P relu(const P& x) {
-  return ei::pmax(x, fill<P>(0));
+  return ei::pmax(x, set1<P>(0));
 }
 
 // An activation known when compiling.
 template <Activation A>
-struct Fixed {
+struct StaticActivation {
   template <class P>
   SEQCORE_INLINE P value(const P& x) const {
     using S = Scalar<P>;
@@ -230,71 +231,72 @@ struct Fixed {
     if constexpr (A == Activation::kSigmoid) return sigmoid(x);
     if constexpr (A == Activation::kRelu) return relu(x);
     if constexpr (A == Activation::kHardSigmoid)
-      return clamp(madd(x, fill<P>(S(1.0 / 6.0)), fill<P>(S(0.5))), S(0), S(1));
+      return clamp(mul_add(x, set1<P>(S(1.0 / 6.0)), set1<P>(S(0.5))), S(0), S(1));
     return x;
   }
   // The derivative, from the value y.
   template <class P>
-  SEQCORE_INLINE P slope(const P& y) const {
+  SEQCORE_INLINE P derivative(const P& y) const {
     using S = Scalar<P>;
     using B = typename Bits<P>::Vector;
-    const P one = fill<P>(1);
-    if constexpr (A == Activation::kTanh) return madd(ei::pnegate(y), y, one);
-    if constexpr (A == Activation::kSigmoid) return madd(ei::pnegate(y), y, y);
-    if constexpr (A == Activation::kRelu) return (P)((B)one & (B)(y > fill<P>(0)));
+    const P one = set1<P>(1);
+    if constexpr (A == Activation::kTanh) return mul_add(ei::pnegate(y), y, one);
+    if constexpr (A == Activation::kSigmoid) return mul_add(ei::pnegate(y), y, y);
+    if constexpr (A == Activation::kRelu) return (P)((B)one & (B)(y > set1<P>(0)));
     if constexpr (A == Activation::kHardSigmoid)
-      return (P)((B)fill<P>(S(1.0 / 6.0)) & (B)(y > fill<P>(0)) & (B)(y < one));
+      return (P)((B)set1<P>(S(1.0 / 6.0)) & (B)(y > set1<P>(0)) & (B)(y < one));
     return one;
   }
 };
 
 // An activation known when running.
-struct Chosen {
+struct RuntimeActivation {
   Activation which;
   template <class P>
   SEQCORE_INLINE P value(const P& x) const {
     switch (which) {
-      case Activation::kTanh: return Fixed<Activation::kTanh>().value(x);
-      case Activation::kSigmoid: return Fixed<Activation::kSigmoid>().value(x);
-      case Activation::kRelu: return Fixed<Activation::kRelu>().value(x);
-      case Activation::kHardSigmoid: return Fixed<Activation::kHardSigmoid>().value(x);
+      case Activation::kTanh: return StaticActivation<Activation::kTanh>().value(x);
+      case Activation::kSigmoid: return StaticActivation<Activation::kSigmoid>().value(x);
+      case Activation::kRelu: return StaticActivation<Activation::kRelu>().value(x);
+      case Activation::kHardSigmoid: return StaticActivation<Activation::kHardSigmoid>().value(x);
       default: return x;
     }
   }
   template <class P>
-  SEQCORE_INLINE P slope(const P& y) const {
+  SEQCORE_INLINE P derivative(const P& y) const {
     switch (which) {
-      case Activation::kTanh: return Fixed<Activation::kTanh>().slope(y);
-      case Activation::kSigmoid: return Fixed<Activation::kSigmoid>().slope(y);
-      case Activation::kRelu: return Fixed<Activation::kRelu>().slope(y);
-      case Activation::kHardSigmoid: return Fixed<Activation::kHardSigmoid>().slope(y);
-      default: return fill<P>(1);
+      case Activation::kTanh: return StaticActivation<Activation::kTanh>().derivative(y);
+      case Activation::kSigmoid: return StaticActivation<Activation::kSigmoid>().derivative(y);
+      case Activation::kRelu: return StaticActivation<Activation::kRelu>().derivative(y);
+      case Activation::kHardSigmoid:
+        return StaticActivation<Activation::kHardSigmoid>().derivative(y);
+      default: return set1<P>(1);
     }
   }
 };
 
 // The two activations of a cell: of the state, and of the gates.
-struct StandardGates {
-  static constexpr Fixed<Activation::kTanh> state{};
-  static constexpr Fixed<Activation::kSigmoid> gate{};
+struct StaticActivations {
+  static constexpr StaticActivation<Activation::kTanh> state{};
+  static constexpr StaticActivation<Activation::kSigmoid> gate{};
   template <class P>
-  SEQCORE_INLINE void two_gates(P& x, P& y) const {
+  SEQCORE_INLINE void apply_gates(P& x, P& y) const {
     two_sigmoids(x, y);
   }
   template <class P>
-  SEQCORE_INLINE void state_and_gate(P& x, P& y) const {
+  SEQCORE_INLINE void apply_state_and_gate(P& x, P& y) const {
     tanh_and_sigmoid(x, y);
   }
 };
-struct ChosenGates {
-  Chosen state, gate;
+struct RuntimeActivations {
+  RuntimeActivation state, gate;
   template <class P>
-  SEQCORE_INLINE void two_gates(P& x, P& y) const {
+  SEQCORE_INLINE void apply_gates(P& x, P& y) const {
     x = gate.value(x);
     y = gate.value(y);
   }
   template <class P>
-  SEQCORE_INLINE void state_and_gate(P& x, P& y) const {
+  SEQCORE_INLINE void apply_state_and_gate(P& x, P& y) const {
     x = state.value(x);
     y = gate.value(y);
   }

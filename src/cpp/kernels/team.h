@@ -12,8 +12,8 @@ struct Team {
   int rank, size;
   void* context;
   void (*wait)(void* context);         // barrier of the region
-  void (*rest)(void* context);  // the same where some had nothing to do: their waiting is no sign
-                                // of a busy CPU
+  void (*wait_uncounted)(void* context);  // the same where some had nothing to do: their waiting is
+                                          // no sign of a busy CPU
   bool (*interrupted)(void* context);  // has the user pressed Ctrl-C? For the thread that called
                                        // `run` alone, or null
   // Read and written by several threads: with __atomic builtins alone.
@@ -34,13 +34,13 @@ SEQCORE_INLINE bool stop_wanted(const Team& team) {
 struct Range {
   Index begin, end;
 };
-SEQCORE_INLINE Range share(Index count, int rank, int size, Index grain = 1) {
+SEQCORE_INLINE Range split_range(Index count, int rank, int size, Index grain = 1) {
   const Index blocks = (count + grain - 1) / grain;
   const Index begin = blocks * rank / size * grain, end = blocks * (rank + 1) / size * grain;
   return {begin < count ? begin : count, end < count ? end : count};
 }
-SEQCORE_INLINE Range share(Index count, const Team& team, Index grain = 1) {
-  return share(count, team.rank, team.size, grain);
+SEQCORE_INLINE Range split_range(Index count, const Team& team, Index grain = 1) {
+  return split_range(count, team.rank, team.size, grain);
 }
 
 // Whether a long call should end early. Only rank 0 asks; the others read its answer.
@@ -51,8 +51,8 @@ SEQCORE_INLINE bool stopped(const Team& team) {
 SEQCORE_INLINE void wait(const Team& team) {
   if (team.size > 1) team.wait(team.context);
 }
-SEQCORE_INLINE void rest(const Team& team) {
-  if (team.size > 1) team.rest(team.context);
+SEQCORE_INLINE void wait_uncounted(const Team& team) {
+  if (team.size > 1) team.wait_uncounted(team.context);
 }
 
 // The barrier that ends round n of a loop; false if the loop ends there for all. A value that rank

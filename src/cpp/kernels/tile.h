@@ -26,16 +26,16 @@ namespace seqcore::SEQCORE_VARIANT {
 
 // Columns of a packed matrix of G gates with `units` units each.
 template <class T, int G>
-struct Blocks {
+struct PanelLayout {
   static constexpr int kWidth = kLanes<T>;
   static constexpr int kPanel = G == 3 ? 3 : 4;  // vectors of a full panel
-  static constexpr int kNarrowest = G == 4 ? std::max(kWidth / 4, int(16 / sizeof(T))) : kWidth;
+  static constexpr int kMinWidth = G == 4 ? std::max(kWidth / 4, int(16 / sizeof(T))) : kWidth;
 
   // Units in the last block, padded.
   static SEQCORE_INLINE int last_width(Index units) {
     const int rest = int(units % kWidth);
     int width = kWidth;
-    while (rest > 0 && width / 2 >= rest && width / 2 >= kNarrowest) width /= 2;
+    while (rest > 0 && width / 2 >= rest && width / 2 >= kMinWidth) width /= 2;
     return width;
   }
   static SEQCORE_INLINE Index vectors(Index units) {
@@ -52,7 +52,7 @@ struct Blocks {
   // Calls f(packed column within the panel, Keras column, count, padded count) for each gate of
   // each block of a panel.
   template <class F>
-  static SEQCORE_INLINE void segments(Index units, Index panel, F f) {
+  static SEQCORE_INLINE void for_each_segment(Index units, Index panel, F f) {
     if constexpr (G == 1) {
       for (int v = 0; v < panel_vectors(units, panel); ++v) {
         const Index unit = (panel * kPanel + v) * kWidth;
@@ -71,48 +71,49 @@ struct Blocks {
 // Whether every block of a panel has all its units, so that its gates stand in whole vectors.
 template <class T, int G>
 SEQCORE_INLINE bool is_full(Index units, Index panel) {
-  return (panel + 1) * (G == 1 ? Blocks<T, 1>::kPanel : 1) * kLanes<T> <= units;
+  return (panel + 1) * (G == 1 ? PanelLayout<T, 1>::kPanel : 1) * kLanes<T> <= units;
 }
 
 // Calls f(packed column, Keras column) for each vector of a full panel.
 template <class T, int G, class F>
-SEQCORE_INLINE void full_vectors(Index units, Index panel, F f) {
+SEQCORE_INLINE void for_each_full_vector(Index units, Index panel, F f) {
   constexpr int W = kLanes<T>;
-  for (int v = 0; v < Blocks<T, G>::kPanel; ++v)
+  for (int v = 0; v < PanelLayout<T, G>::kPanel; ++v)
     f(Index(v) * W, G == 1 ? (panel * 4 + v) * W : v * units + panel * W);
 }
 
 // Panels that are packed or unpacked side by side, so that whole lines and pages of the Keras
 // matrix are used at a time.
-constexpr Index kPanelsAbreast = 8;
+constexpr Index kPanelsPerPass = 8;
 
 // Packs panels [p0, p1) of a (K, G·units) matrix with rows `stride` apart to their places in `to`,
 // as T or as pairs.
 template <int G, class T, class E>
 void pack_panels(const T* from, Index stride, Index K, Index units, Index p0, Index p1, E* to) {
   using P = Wide<T>;
-  const Index depth = depth_of<E>(K);
-  constexpr Index kColumns = Blocks<T, G>::kPanel * kLanes<T>;
-  for (Index first = p0; first < p1; first += kPanelsAbreast) {
-    const Index last = std::min(first + kPanelsAbreast, p1),
+  const Index depth = packed_depth<E>(K);
+  constexpr Index kColumns = PanelLayout<T, G>::kPanel * kLanes<T>;
+  for (Index first = p0; first < p1; first += kPanelsPerPass) {
+    const Index last = std::min(first + kPanelsPerPass, p1),
                 full = last - (is_full<T, G>(units, last - 1) ? 0 : 1);
-    for (Index k = 0; k < K; k += kDepth<E>)
+    for (Index k = 0; k < K; k += kKPerElement<E>)
       for (Index p = first; p < full; ++p) {
-        E* row = to + (p * depth + k / kDepth<E>)*kColumns;
-        full_vectors<T, G>(units, p, [&](Index column, Index keras) {
+        E* row = to + (p * depth + k / kKPerElement<E>)*kColumns;
+        for_each_full_vector<T, G>(units, p, [&](Index column, Index keras) {
           pack_lanes<T>(row + column, kLanes<T>, k, K,
                         [&](Index i) { return load<P>(from + i * stride + keras); });
         });
       }
     if (full == last) continue;
     // The last panel of the matrix is narrower or has lanes to spare.
-    const Index width = Blocks<T, G>::panel_vectors(units, full) * kLanes<T>;
-    Blocks<T, G>::segments(units, full, [&](Index column, Index keras, int count, int padded) {
-      E* out = to + full * depth * kColumns + column;
-      for (Index k = 0; k < K; k += kDepth<E>)
-        pack_lanes<T>(out + k / kDepth<E> * width, padded, k, K,
-                      [&](Index i) { return load_first<P>(from + i * stride + keras, count); });
-    });
+    const Index width = PanelLayout<T, G>::panel_vectors(units, full) * kLanes<T>;
+    PanelLayout<T, G>::for_each_segment(
+        units, full, [&](Index column, Index keras, int count, int padded) {
+          E* out = to + full * depth * kColumns + column;
+          for (Index k = 0; k < K; k += kKPerElement<E>)
+            pack_lanes<T>(out + k / kKPerElement<E> * width, padded, k, K,
+                          [&](Index i) { return load_n<P>(from + i * stride + keras, count); });
+        });
   }
 }
 
@@ -123,29 +124,30 @@ template <int G, class T, class E>
 void pack_panel_transposed(const T* from, Index stride, Index N, Index units, Index panel, E* to) {
   using P = Wide<T>;
   constexpr int kWidth = kLanes<T>;
-  const int vectors = Blocks<T, 1>::panel_vectors(N, panel);
+  const int vectors = PanelLayout<T, 1>::panel_vectors(N, panel);
   const Index width = Index(vectors) * kWidth;
   Index k0 = 0;
-  for (Index gates = 0; gates < Blocks<T, G>::panels(units); ++gates) {
-    Blocks<T, G>::segments(units, gates, [&](Index column, Index source, int count, int padded) {
-      for (int v = 0; v < vectors; ++v) {
-        const Index n0 = (panel * Blocks<T, 1>::kPanel + v) * kWidth;
-        E* out = to + (k0 + column) / kDepth<E> * width + v * kWidth;
-        const T* in = from + n0 * stride + source;
-        const int rows = int(std::min<Index>(kWidth, N - n0)), lines = G == 1 ? count : padded;
-        ei::PacketBlock<P, kWidth> block;
-        if (count == kWidth && rows == kWidth)
-          for (int i = 0; i < kWidth; ++i) block.packet[i] = load<P>(in + i * stride);
-        else
-          for (int i = 0; i < kWidth; ++i)
-            block.packet[i] = i < rows ? load_first<P>(in + i * stride, count) : fill<P>(0);
-        ei::ptranspose(block);
-        for (int i = 0; i < lines; i += kDepth<E>)
-          pack_lanes<T>(out + i / kDepth<E> * width, kWidth, i, lines,
-                        [&](Index k) { return block.packet[k]; });
-      }
-    });
-    k0 += Blocks<T, G>::panel_vectors(units, gates) * kWidth;
+  for (Index gates = 0; gates < PanelLayout<T, G>::panels(units); ++gates) {
+    PanelLayout<T, G>::for_each_segment(
+        units, gates, [&](Index column, Index source, int count, int padded) {
+          for (int v = 0; v < vectors; ++v) {
+            const Index n0 = (panel * PanelLayout<T, 1>::kPanel + v) * kWidth;
+            E* out = to + (k0 + column) / kKPerElement<E> * width + v * kWidth;
+            const T* in = from + n0 * stride + source;
+            const int rows = int(std::min<Index>(kWidth, N - n0)), lines = G == 1 ? count : padded;
+            ei::PacketBlock<P, kWidth> block;
+            if (count == kWidth && rows == kWidth)
+              for (int i = 0; i < kWidth; ++i) block.packet[i] = load<P>(in + i * stride);
+            else
+              for (int i = 0; i < kWidth; ++i)
+                block.packet[i] = i < rows ? load_n<P>(in + i * stride, count) : set1<P>(0);
+            ei::ptranspose(block);
+            for (int i = 0; i < lines; i += kKPerElement<E>)
+              pack_lanes<T>(out + i / kKPerElement<E> * width, kWidth, i, lines,
+                            [&](Index k) { return block.packet[k]; });
+          }
+        });
+    k0 += PanelLayout<T, G>::panel_vectors(units, gates) * kWidth;
   }
 }
 
@@ -157,12 +159,13 @@ enum class Start { kZero, kBias, kAccumulate };
 // E is T, or Pair: then K counts pairs of k, and everything else is as it was, for both are one
 // lane of a vector of floats. a, c: one pointer per row; a's elements are ak apart (1: A·B; the row
 // stride of X: Xᵀ·B). b: rows of NV vectors, `b_row` elements apart, panels `b_panel` apart. bias:
-// the packed vector of the panels' columns. ahead: null, or what the next tiles will read: kAhead
-// cache lines of it are fetched at each k, so that a matrix that lies beyond the second-level cache
-// streams in while the tile computes.
-template <class T, int MR, int NV, int NP, int kAhead, class E>
+// the packed vector of the panels' columns. ahead: null, or what the next tiles will read:
+// kPrefetchLines cache lines of it are fetched at each k, so that a matrix that lies beyond the
+// second-level cache streams in while the tile computes.
+template <class T, int MR, int NV, int NP, int kPrefetchLines, class E>
 SEQCORE_INLINE void tile(const E* const* a, Index ak, const E* b, Index b_row, Index b_panel,
-                         Index K, T* const* c, Start start, const T* bias, const Given<E>* ahead) {
+                         Index K, T* const* c, Start start, const T* bias,
+                         const type_identity_t<E>* ahead) {
   using P = Wide<T>;
   constexpr int kVectors = NV * NP;
   P acc[MR][kVectors];
@@ -171,7 +174,7 @@ SEQCORE_INLINE void tile(const E* const* a, Index ak, const E* b, Index b_row, I
       for (int v = 0; v < kVectors; ++v) acc[i][v] = load<P>(c[i] + v * kLanes<T>);
   } else {
     for (int v = 0; v < kVectors; ++v) {
-      const P first = start == Start::kBias ? load<P>(bias + v * kLanes<T>) : fill<P>(0);
+      const P first = start == Start::kBias ? load<P>(bias + v * kLanes<T>) : set1<P>(0);
       for (int i = 0; i < MR; ++i) acc[i][v] = first;
     }
   }
@@ -181,25 +184,25 @@ SEQCORE_INLINE void tile(const E* const* a, Index ak, const E* b, Index b_row, I
     const auto column = [&](int v) {
       return load_operand(b + (v / NV) * b_panel + (v % NV) * kLanes<T>);
     };
-    if constexpr (kAhead > 0) {
-      for (int line = 0; line < kAhead; ++line, ahead += 64 / sizeof(T))
+    if constexpr (kPrefetchLines > 0) {
+      for (int line = 0; line < kPrefetchLines; ++line, ahead += 64 / sizeof(T))
         __builtin_prefetch(ahead, 0, 2);
     }
     // The side with fewer vectors waits in registers, the other passes one by one: 3 x 4 and 4 x 3
     // take 12 + 3 + 1 of 16.
     if constexpr (MR < kVectors) {
       Operand<E> scalars[MR];
-      for (int i = 0; i < MR; ++i) scalars[i] = fill_operand(row[i][at]);
+      for (int i = 0; i < MR; ++i) scalars[i] = set1_operand(row[i][at]);
       for (int v = 0; v < kVectors; ++v) {
         const Operand<E> one = column(v);
-        for (int i = 0; i < MR; ++i) acc[i][v] = multiply_add(scalars[i], one, acc[i][v]);
+        for (int i = 0; i < MR; ++i) acc[i][v] = mul_add(scalars[i], one, acc[i][v]);
       }
     } else {
       Operand<E> columns[kVectors];
       for (int v = 0; v < kVectors; ++v) columns[v] = column(v);
       for (int i = 0; i < MR; ++i) {
-        const Operand<E> scalar = fill_operand(row[i][at]);
-        for (int v = 0; v < kVectors; ++v) acc[i][v] = multiply_add(scalar, columns[v], acc[i][v]);
+        const Operand<E> scalar = set1_operand(row[i][at]);
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = mul_add(scalar, columns[v], acc[i][v]);
       }
     }
     b += b_row;
@@ -214,20 +217,21 @@ constexpr int kRegisters = 32;
 #else
 constexpr int kRegisters = 16;
 #endif
-constexpr int tallest(int vectors) {
+constexpr int max_tile_rows(int vectors) {
   if (kRegisters == 32) return vectors >= 16 ? 1 : vectors >= 8 ? 2 : vectors == 4 ? 6 : 8;
   return vectors >= 8 ? 1 : vectors == 4 ? 3 : vectors == 3 ? 4 : 6;
 }
 
-template <class T, int NV, int NP, int MR, int kAhead, class E>
+template <class T, int NV, int NP, int MR, int kPrefetchLines, class E>
 SEQCORE_INLINE void tile_of_height(int height, const E* const* a, Index ak, const E* b, Index b_row,
                                    Index b_panel, Index K, T* const* c, Start start, const T* bias,
-                                   const Given<E>* ahead) {
+                                   const type_identity_t<E>* ahead) {
   if (height == MR)
-    return tile<T, MR, NV, NP, kAhead, E>(a, ak, b, b_row, b_panel, K, c, start, bias, ahead);
+    return tile<T, MR, NV, NP, kPrefetchLines, E>(a, ak, b, b_row, b_panel, K, c, start, bias,
+                                                  ahead);
   if constexpr (MR > 1)
-    tile_of_height<T, NV, NP, MR - 1, kAhead, E>(height, a, ak, b, b_row, b_panel, K, c, start,
-                                                 bias, ahead);
+    tile_of_height<T, NV, NP, MR - 1, kPrefetchLines, E>(height, a, ak, b, b_row, b_panel, K, c,
+                                                         start, bias, ahead);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

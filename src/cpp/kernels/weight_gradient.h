@@ -10,23 +10,23 @@ namespace seqcore::SEQCORE_VARIANT {
 template <class T, int PV, class E>
 void accumulate_transposed(const E* x, Index x_stride, Index columns, const E* panel, int vectors,
                            Index panel_stride, Index depth, T* out, Index out_stride, Start start) {
-  const E* a[kMostRows];
-  T* c[kMostRows];
-  for (Index i = 0; i < columns; i += kMostRows) {
-    const int rows = int(std::min<Index>(kMostRows, columns - i));
+  const E* a[kMaxRows];
+  T* c[kMaxRows];
+  for (Index i = 0; i < columns; i += kMaxRows) {
+    const int rows = int(std::min<Index>(kMaxRows, columns - i));
     for (int n = 0; n < rows; ++n) {
       a[n] = x + i + n;
       c[n] = out + (i + n) * out_stride;
     }
-    multiply_narrow<T, PV>(vectors, a, x_stride, rows, panel, panel_stride, depth, c, start,
-                           static_cast<const T*>(nullptr));
+    multiply_panel<T, PV>(vectors, a, x_stride, rows, panel, panel_stride, depth, c, start,
+                          static_cast<const T*>(nullptr));
   }
 }
 
 // Where the rows of a left factor stand, in the order of a scan: row r is step s of the j-th
 // longest sequence.
-struct ScanOrder {
-  const RowMap* map;
+struct SequenceRows {
+  const PackedBatch* batch;
   Index batch_stride, step_stride;  // of a sequence that the user gave
   int reverse;
   Index state_stride = 0;  // instead: of saved states, the row before each step
@@ -35,13 +35,13 @@ struct ScanOrder {
   template <class F>
   SEQCORE_INLINE void rows(Index r0, Index depth, F f) const {
     Index s = 0;
-    while (depth && map->offset[s + 1] <= r0) ++s;
-    for (Index i = 0, j = r0 - map->offset[s]; i < depth; ++i) {
-      const Index b = map->order[j], t = reverse ? map->lengths[b] - 1 - s : s;
+    while (depth && batch->offset[s + 1] <= r0) ++s;
+    for (Index i = 0, j = r0 - batch->offset[s]; i < depth; ++i) {
+      const Index b = batch->order[j], t = reverse ? batch->lengths[b] - 1 - s : s;
       f(i, b,
-        state_stride ? state_row(*map, s - 1, j) * state_stride
+        state_stride ? state_row(*batch, s - 1, j) * state_stride
                      : b * batch_stride + t * step_stride);
-      if (++j == map->active[s]) ++s, j = 0;
+      if (++j == batch->active[s]) ++s, j = 0;
     }
   }
 };
@@ -56,21 +56,21 @@ struct Factor {
   Index stride, columns;
   int first, count;
   T* out;
-  const ScanOrder* order = nullptr;
+  const SequenceRows* order = nullptr;
   const T* scale = nullptr;
   Index scale_stride = 0;
 };
 
 // Columns that a factor takes in a block of left factors: whole vectors.
 template <class T>
-SEQCORE_INLINE Index left_columns(Index columns) {
+SEQCORE_INLINE Index lhs_columns(Index columns) {
   return (columns + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
 
 // Copies a block of rows of a factor from r0 on, as T or as pairs of rows, `to_stride` apart, and
 // asks for the block after it.
 template <class T, class E>
-void copy_left(const Factor<T>& factor, Index r0, Index R, E* to, Index to_stride) {
+void copy_lhs(const Factor<T>& factor, Index r0, Index R, E* to, Index to_stride) {
   using P = Wide<T>;
   const Index depth = std::min(kBlockRows, R - r0), seen = std::min(2 * kBlockRows, R - r0);
   const T *rows[2 * kBlockRows], *scales[2 * kBlockRows];
@@ -86,19 +86,19 @@ void copy_left(const Factor<T>& factor, Index r0, Index R, E* to, Index to_strid
   for (Index i = std::max(seen, kBlockRows); i < depth + kBlockRows; ++i)
     rows[i] = rows[i - kBlockRows];
   const auto copy = [&](auto read) {
-    for (Index k = 0; k < depth; k += kDepth<E>)
+    for (Index k = 0; k < depth; k += kKPerElement<E>)
       for (Index n = 0; n < factor.columns; n += kLanes<T>)
-        pack_lanes<T>(to + k / kDepth<E> * to_stride + n, kLanes<T>, k, depth, [&](Index i) {
-          fetch_far(rows[i + kBlockRows] + n, 1);
+        pack_lanes<T>(to + k / kKPerElement<E> * to_stride + n, kLanes<T>, k, depth, [&](Index i) {
+          prefetch_l2(rows[i + kBlockRows] + n, 1);
           return read(i, n, int(std::min<Index>(kLanes<T>, factor.columns - n)));
         });
   };
   if (factor.scale)
     copy([&](Index i, Index n, int count) {
-      return mul(load_first<P>(rows[i] + n, count), load_first<P>(scales[i] + n, count));
+      return mul(load_n<P>(rows[i] + n, count), load_n<P>(scales[i] + n, count));
     });
   else
-    copy([&](Index i, Index n, int count) { return load_first<P>(rows[i] + n, count); });
+    copy([&](Index i, Index n, int count) { return load_n<P>(rows[i] + n, count); });
 }
 
 // Where the products of panel p for a row of a weight stand: sums of the bias first, then a row for
@@ -112,16 +112,17 @@ struct Products {
 
 // Moves n products to `to`, row `row` of a gradient in Keras's order (row -1: the bias).
 template <class T, int G>
-SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<T>& products,
-                            Index row, int first_gate, int gates, bool add, T* to) {
+SEQCORE_INLINE void store_gradient_row(Index units, Index begin, Index end,
+                                       const Products<T>& products, Index row, int first_gate,
+                                       int gates, bool add, T* to) {
   using P = Wide<T>;
   constexpr int W = kLanes<T>;
-  constexpr Index kWidest = Index(Blocks<T, G>::kPanel) * W;
+  constexpr Index kWidest = Index(PanelLayout<T, G>::kPanel) * W;
   for (Index p = begin; p < end; ++p) {
     const T* sums = products.sums(p);
     if (is_full<T, G>(units, p)) {
       const T* product = row < 0 ? sums : sums + (row + 1) * kWidest;
-      full_vectors<T, G>(units, p, [&](Index column, Index keras) {
+      for_each_full_vector<T, G>(units, p, [&](Index column, Index keras) {
         if (G == 3 && (column < first_gate * W || column >= (first_gate + gates) * W)) return;
         const P value = load<P>(product + column);
         store(to + keras, add ? ei::padd(load<P>(to + keras), value) : value);
@@ -129,9 +130,9 @@ SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<
       continue;
     }
     const T* product =
-        row < 0 ? sums : sums + kWidest + row * Blocks<T, G>::panel_vectors(units, p) * W;
+        row < 0 ? sums : sums + kWidest + row * PanelLayout<T, G>::panel_vectors(units, p) * W;
     int gate = 0;
-    Blocks<T, G>::segments(units, p, [&](Index column, Index keras, int n, int) {
+    PanelLayout<T, G>::for_each_segment(units, p, [&](Index column, Index keras, int n, int) {
       if (G != 3 || (gate >= first_gate && gate < first_gate + gates))
         for (int i = 0; i < n; ++i)
           to[keras + i] = add ? to[keras + i] + product[column + i] : product[column + i];
@@ -140,10 +141,10 @@ SEQCORE_INLINE void put_row(Index units, Index begin, Index end, const Products<
   }
 }
 
-constexpr int kMostFactors = 3;
+constexpr int kMaxFactors = 3;
 // Columns of x in one pass: their products for a few panels stay in the second-level cache, beside
 // a block of x.
-constexpr Index kColumnsTogether = 768;
+constexpr Index kColumnsPerPass = 768;
 
 // Elements of the products of some panels that fit the second-level cache together.
 template <class T>
@@ -151,33 +152,33 @@ constexpr Index kProductsBudget = 768 * 1024 / sizeof(T);
 
 // Panels whose products fit there for `columns` columns of x: x is read once for all of them.
 template <class T, int G>
-SEQCORE_INLINE Index panels_together(Index columns) {
-  return std::max<Index>(
-      1, kProductsBudget<T> / (std::max<Index>(1, columns) * Blocks<T, G>::kPanel * kLanes<T>));
+SEQCORE_INLINE Index panels_per_pass(Index columns) {
+  return std::max<Index>(1, kProductsBudget<T> / (std::max<Index>(1, columns) *
+                                                  PanelLayout<T, G>::kPanel * kLanes<T>));
 }
 
 // From row to row of a block of left factors with `columns` columns in all.
 template <class T>
-SEQCORE_INLINE Index left_stride(Index columns) {
-  return row_stride<T>(std::min(columns, kColumnsTogether) + kMostFactors * kLanes<T>);
+SEQCORE_INLINE Index lhs_stride(Index columns) {
+  return row_stride<T>(std::min(columns, kColumnsPerPass) + kMaxFactors * kLanes<T>);
 }
 
 // Scratch of weight_gradients for factors of `columns` columns in all.
 template <class T, int G>
 Index weight_scratch(Index columns) {
-  return kBlockRows * Blocks<T, G>::kPanel * kLanes<T> + 2 * kProductsBudget<T> +
-         kBlockRows * left_stride<T>(columns);
+  return kBlockRows * PanelLayout<T, G>::kPanel * kLanes<T> + 2 * kProductsBudget<T> +
+         kBlockRows * lhs_stride<T>(columns);
 }
 
 // The rows of a product's second factor g, as they stand.
 template <class T>
-struct PlainRows {
+struct MatrixRows {
   const T* g;
   Index stride;
   // n elements of row r from `column` on.
   SEQCORE_INLINE Wide<T> read(Index r, Index column, int n) const {
-    fetch_far(g + (r + kBlockRows) * stride + column, 1);
-    return load_first<Wide<T>>(g + r * stride + column, n);
+    prefetch_l2(g + (r + kBlockRows) * stride + column, 1);
+    return load_n<Wide<T>>(g + r * stride + column, n);
   }
 };
 
@@ -185,7 +186,7 @@ struct PlainRows {
 // `sums`.
 template <class T, int G, class Rows, class E>
 void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, E* copy, T* sums) {
-  using B = Blocks<T, G>;
+  using B = PanelLayout<T, G>;
   using P = Wide<T>;
   constexpr int W = kLanes<T>;
   const int vectors = B::panel_vectors(units, panel);
@@ -195,8 +196,8 @@ void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, 
     // The rows of a plain matrix end with its last column.
     const int n = G == 1 ? int(std::min<Index>(W, units - column)) : W;
     P sum = load<P>(sums + v * W);
-    for (Index i = 0; i < depth; i += kDepth<E>)
-      pack_lanes<T>(copy + i / kDepth<E> * width + v * W, W, i, depth, [&](Index k) {
+    for (Index i = 0; i < depth; i += kKPerElement<E>)
+      pack_lanes<T>(copy + i / kKPerElement<E> * width + v * W, W, i, depth, [&](Index k) {
         const P value = g.read(r0 + k, column, n);
         sum = add(sum, value);
         return value;
@@ -207,18 +208,18 @@ void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, 
 
 // The gradients of the columns of panels [p0, p1): blocks of x and g (in packed order) are copied
 // so that the tile reads straight on, and the bias's gradient is summed on the way. `add` adds to
-// what stands at `out`. scratch: weight_scratch of all factors' columns, kColumnsTogether at most.
+// what stands at `out`. scratch: weight_scratch of all factors' columns, kColumnsPerPass at most.
 // E: T, or Pair for products of pairs.
 template <class T, int G, class E, class Rows>
 void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1,
                          const Factor<T>* factors, int count, T* bias, bool add, T* scratch) {
-  using B = Blocks<T, G>;
+  using B = PanelLayout<T, G>;
   constexpr int W = kLanes<T>;
   constexpr Index kWidest = Index(B::kPanel) * W;
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
-  const Index together = panels_together<T, G>(columns), step = (columns + 1) * kWidest,
-              stride = left_stride<T>(columns);
+  const Index together = panels_per_pass<T, G>(columns), step = (columns + 1) * kWidest,
+              stride = lhs_stride<T>(columns);
   E* copy = reinterpret_cast<E*>(scratch);
   T* first = scratch + kBlockRows * kWidest;
   E* left = reinterpret_cast<E*>(first + 2 * kProductsBudget<T>);
@@ -229,8 +230,8 @@ void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1
     for (Index r = 0; r < R || r == 0; r += kBlockRows) {
       const Index depth = std::min(kBlockRows, R - r);
       E* x = left;
-      for (int f = 0; f < count; x += left_columns<T>(factors[f++].columns))
-        copy_left(factors[f], r, R, x, stride);
+      for (int f = 0; f < count; x += lhs_columns<T>(factors[f++].columns))
+        copy_lhs(factors[f], r, R, x, stride);
       for (Index p = begin; p < end; ++p) {
         const int vectors = B::panel_vectors(units, p);
         const Index width = Index(vectors) * W;
@@ -242,9 +243,9 @@ void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1
           const Factor<T>& factor = factors[f];
           accumulate_transposed<T, B::kPanel>(x, stride, factor.columns, copy + factor.first * W,
                                               G == 3 ? factor.count : vectors, width,
-                                              depth_of<E>(depth), out + factor.first * W, width,
+                                              packed_depth<E>(depth), out + factor.first * W, width,
                                               r ? Start::kAccumulate : Start::kZero);
-          x += left_columns<T>(factor.columns);
+          x += lhs_columns<T>(factor.columns);
           out += factor.columns * width;
         }
       }
@@ -253,19 +254,19 @@ void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1
     Index row = 0;
     for (int f = 0; f < count; ++f)
       for (Index i = 0; i < factors[f].columns; ++i, ++row)
-        put_row<T, G>(units, begin, end, products, row, factors[f].first, factors[f].count, add,
-                      factors[f].out + i * G * units);
-    if (bias) put_row<T, G>(units, begin, end, products, -1, 0, G, add, bias);
+        store_gradient_row<T, G>(units, begin, end, products, row, factors[f].first,
+                                 factors[f].count, add, factors[f].out + i * G * units);
+    if (bias) store_gradient_row<T, G>(units, begin, end, products, -1, 0, G, add, bias);
   }
 }
 
 template <class T, int G, class Rows>
-void weight_gradients(bool mixed, const Rows& g, Index R, Index units, Index p0, Index p1,
+void weight_gradients(bool use_bf16, const Rows& g, Index R, Index units, Index p0, Index p1,
                       const Factor<T>* factors, int count, T* bias, bool add, T* scratch) {
-  if constexpr (kMixed<T>) {
-    if (mixed)
-      return weight_gradients_of<T, G, Pair>(g, R, units, p0, p1, factors, count, bias, add,
-                                             scratch);
+  if constexpr (kHasBf16<T>) {
+    if (use_bf16)
+      return weight_gradients_of<T, G, Bf16Pair>(g, R, units, p0, p1, factors, count, bias, add,
+                                                 scratch);
   }
   weight_gradients_of<T, G, T>(g, R, units, p0, p1, factors, count, bias, add, scratch);
 }
@@ -273,8 +274,8 @@ void weight_gradients(bool mixed, const Rows& g, Index R, Index units, Index p0,
 // The parts of the factors that columns [begin, end) of all of them together fall on; returns their
 // number.
 template <class T>
-int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Index out_stride,
-               Factor<T>* parts) {
+int slice_factors(const Factor<T>* factors, int count, Index begin, Index end, Index out_stride,
+                  Factor<T>* parts) {
   int some = 0;
   Index before = 0;
   for (int f = 0; f < count; before += factors[f++].columns) {
@@ -292,27 +293,27 @@ int factors_of(const Factor<T>* factors, int count, Index begin, Index end, Inde
 
 // weight_gradients shared by a team: its panels, or, where there are few, the columns of x.
 template <class T, int G, class Rows>
-void share_weight_gradients(const Team& team, bool mixed, const Rows& g, Index R, Index units,
-                            const Factor<T>* factors, int count, T* bias, bool add, T* scratch) {
+void team_weight_gradients(const Team& team, bool use_bf16, const Rows& g, Index R, Index units,
+                           const Factor<T>* factors, int count, T* bias, bool add, T* scratch) {
   constexpr Index kFewPanels = 8;
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += factors[f].columns;
-  Range panels{0, Blocks<T, G>::panels(units)}, mine{0, columns};
+  Range panels{0, PanelLayout<T, G>::panels(units)}, mine{0, columns};
   if (panels.end >= kFewPanels * team.size)
-    panels = share(panels.end, team);
+    panels = split_range(panels.end, team);
   else
-    mine = share(columns, team);
-  const Index passes = (mine.end - mine.begin + kColumnsTogether - 1) / kColumnsTogether;
+    mine = split_range(columns, team);
+  const Index passes = (mine.end - mine.begin + kColumnsPerPass - 1) / kColumnsPerPass;
   for (Index pass = 0; pass < passes; ++pass) {
-    const Range part = share(mine.end - mine.begin, int(pass), int(passes));
+    const Range part = split_range(mine.end - mine.begin, int(pass), int(passes));
     const Index begin = mine.begin + part.begin, end = mine.begin + part.end;
-    Factor<T> parts[kMostFactors];
-    const int some = factors_of(factors, count, begin, end, G * units, parts);
+    Factor<T> parts[kMaxFactors];
+    const int some = slice_factors(factors, count, begin, end, G * units, parts);
     // A few panels at a time, so that an interruption is noticed.
-    const Index together = panels_together<T, G>(end - begin);
+    const Index together = panels_per_pass<T, G>(end - begin);
     for (Index p = panels.begin; p < panels.end && !stopped(team); p += together)
-      weight_gradients<T, G>(mixed, g, R, units, p, std::min(p + together, panels.end), parts, some,
-                             begin == 0 ? bias : nullptr, add, scratch);
+      weight_gradients<T, G>(use_bf16, g, R, units, p, std::min(p + together, panels.end), parts,
+                             some, begin == 0 ? bias : nullptr, add, scratch);
   }
 }
 

@@ -16,16 +16,16 @@
 
 namespace seqcore::SEQCORE_VARIANT {
 
-constexpr int kMostTargets = 6;  // rows y of one block; more noise words make more blocks
+constexpr int kMaxTargets = 6;  // rows y of one block; more noise words make more blocks
 constexpr int kTargetLanes = 8;  // logits of one context, padded
-constexpr int kMostContexts = 32;  // rows x of one block; wider windows make more blocks
-constexpr Index kMostKept = 10000;  // words of a sentence that are looked at together
-constexpr int64_t kLossEvery = 64;  // blocks whose loss is measured: one in so many
-constexpr Index kStopEvery =
+constexpr int kMaxContexts = 32;  // rows x of one block; wider windows make more blocks
+constexpr Index kMaxWords = 10000;  // words of a sentence that are looked at together
+constexpr int64_t kBlocksPerMeasurement = 64;  // blocks whose loss is measured: one in so many
+constexpr Index kCentresPerPoll =
     64;  // centres of a sentence between two questions whether the user wants it to end
 
 // SplitMix64 (Steele, Lea & Flood 2014).
-struct SplitMix {
+struct SplitMix64 {
   uint64_t state;
 
   static SEQCORE_INLINE uint64_t mix(uint64_t z) {
@@ -39,16 +39,16 @@ struct SplitMix {
 // What all rows x of a block meet.
 struct Targets {
   int count;
-  float* row[kMostTargets];
+  float* row[kMaxTargets];
   // By target, twice over so that a vector of any width finds its part: label, 1 or 0 for "counts",
   // what is taken off.
-  alignas(64) float label[2 * kTargetLanes], weight[2 * kTargetLanes], shift[2 * kTargetLanes];
+  alignas(64) float label[2 * kTargetLanes], weight[2 * kTargetLanes], log_noise[2 * kTargetLanes];
 
   SEQCORE_INLINE void set(int j, float* at, float is, float counts, float off) {
     row[j] = at;
     label[j] = label[j + kTargetLanes] = is;
     weight[j] = weight[j + kTargetLanes] = counts;
-    shift[j] = shift[j + kTargetLanes] = off;
+    log_noise[j] = log_noise[j + kTargetLanes] = off;
   }
 };
 
@@ -58,13 +58,13 @@ SEQCORE_INLINE void dots(const float* const* x, const float* const* y, Index str
   using P = Wide<float>;
   P sum[M][J];
   for (int m = 0; m < M; ++m)
-    for (int j = 0; j < J; ++j) sum[m][j] = fill<P>(0);
+    for (int j = 0; j < J; ++j) sum[m][j] = set1<P>(0);
   for (Index d = 0; d < stride; d += kLanes<float>) {
     P row[M];
     for (int m = 0; m < M; ++m) row[m] = load<P>(x[m] + d);
     for (int j = 0; j < J; ++j) {
       const P target = load<P>(y[j] + d);
-      for (int m = 0; m < M; ++m) sum[m][j] = madd(row[m], target, sum[m][j]);
+      for (int m = 0; m < M; ++m) sum[m][j] = mul_add(row[m], target, sum[m][j]);
     }
   }
   for (int m = 0; m < M; ++m)
@@ -74,24 +74,24 @@ SEQCORE_INLINE void dots(const float* const* x, const float* const* y, Index str
 // x_c += sum_j g(c, j) y_j and y_j += sum_c g(c, j) x_c with the rows as they were (a row that
 // stands twice among the x sees its first change). Locked: x_c moves by lock[c] of its step.
 template <int J, bool Locked>
-SEQCORE_INLINE void move_rows(float* const* x, int count, float* const* y, Index stride,
-                              const float* g, const float* lock) {
+SEQCORE_INLINE void update_rows(float* const* x, int count, float* const* y, Index stride,
+                                const float* g, const float* lock) {
   using P = Wide<float>;
   for (Index d = 0; d < stride; d += kLanes<float>) {
     P target[J], change[J];
     for (int j = 0; j < J; ++j) {
       target[j] = load<P>(y[j] + d);
-      change[j] = fill<P>(0);
+      change[j] = set1<P>(0);
     }
     for (int c = 0; c < count; ++c) {
       const P before = load<P>(x[c] + d);
       P after = before;
       for (int j = 0; j < J; ++j) {
-        const P weight = fill<P>(g[c * kTargetLanes + j]);
-        after = madd(weight, target[j], after);
-        change[j] = madd(weight, before, change[j]);
+        const P weight = set1<P>(g[c * kTargetLanes + j]);
+        after = mul_add(weight, target[j], after);
+        change[j] = mul_add(weight, before, change[j]);
       }
-      if constexpr (Locked) after = madd(fill<P>(lock[c]), sub(after, before), before);
+      if constexpr (Locked) after = mul_add(set1<P>(lock[c]), sub(after, before), before);
       store(x[c] + d, after);
     }
     // Loaded anew: a word may stand twice among the targets.
@@ -104,7 +104,7 @@ inline double loss_of(const float* l, int count, const Targets& targets) {
   double loss = 0;
   for (int c = 0; c < count; ++c)
     for (int j = 0; j < targets.count; ++j) {
-      const double logit = double(l[c * kTargetLanes + j]) - double(targets.shift[j]);
+      const double logit = double(l[c * kTargetLanes + j]) - double(targets.log_noise[j]);
       const double wrong = targets.label[j] > 0 ? -logit : logit;  // loss = log(1 + e^wrong)
       if (targets.weight[j] > 0)
         loss += wrong > 0 ? wrong + std::log1p(std::exp(-wrong)) : std::log1p(std::exp(wrong));
@@ -113,119 +113,123 @@ inline double loss_of(const float* l, int count, const Targets& targets) {
 }
 
 template <int J>
-void learn_targets(float* const* x, int count, const Targets& targets, Index stride, float rate,
+void train_targets(float* const* x, int count, const Targets& targets, Index stride, float rate,
                    double* loss, const float* lock) {
   using P = Wide<float>;
-  alignas(64) float g[kMostContexts * kTargetLanes + kLanes<float>];
+  alignas(64) float g[kMaxContexts * kTargetLanes + kLanes<float>];
   int c = 0;
   for (; c + 2 <= count; c += 2) dots<2, J>(x + c, targets.row, stride, g + c * kTargetLanes);
   if (c < count) dots<1, J>(x + c, targets.row, stride, g + c * kTargetLanes);
   if (loss) *loss += loss_of(g, count, targets);
   for (int n = 0; n < count * kTargetLanes; n += kLanes<float>) {
     const int at = n % kTargetLanes;
-    const P chance = sigmoid(sub(load<P>(g + n), load<P>(targets.shift + at)));
-    store(g + n, mul(mul(sub(load<P>(targets.label + at), chance), load<P>(targets.weight + at)),
-                     fill<P>(rate)));
+    const P probability = sigmoid(sub(load<P>(g + n), load<P>(targets.log_noise + at)));
+    store(g + n,
+          mul(mul(sub(load<P>(targets.label + at), probability), load<P>(targets.weight + at)),
+              set1<P>(rate)));
   }
-  if (lock) return move_rows<J, true>(x, count, targets.row, stride, g, lock);
-  move_rows<J, false>(x, count, targets.row, stride, g, lock);
+  if (lock) return update_rows<J, true>(x, count, targets.row, stride, g, lock);
+  update_rows<J, false>(x, count, targets.row, stride, g, lock);
 }
 
-// One block: `count` rows x, at most kMostContexts, and 1...kMostTargets targets; `lock`: a factor
+// One block: `count` rows x, at most kMaxContexts, and 1...kMaxTargets targets; `lock`: a factor
 // for each row x, or null.
-template <int J = kMostTargets>
-void learn(float* const* x, int count, const Targets& targets, Index stride, float rate,
+template <int J = kMaxTargets>
+void train(float* const* x, int count, const Targets& targets, Index stride, float rate,
            double* loss, const float* lock) {
-  if (targets.count == J) return learn_targets<J>(x, count, targets, stride, rate, loss, lock);
-  if constexpr (J > 1) learn<J - 1>(x, count, targets, stride, rate, loss, lock);
+  if (targets.count == J) return train_targets<J>(x, count, targets, stride, rate, loss, lock);
+  if constexpr (J > 1) train<J - 1>(x, count, targets, stride, rate, loss, lock);
 }
 
 // The centre word's noise and window, drawn one centre ahead so that their rows are on their way
 // when they are needed.
 struct Centre {
   int reach;
-  int32_t noise[kMostNegatives];
+  int32_t noise[kMaxNegatives];
 };
 
 // One thread's work on one sentence after another.
 struct Word2Vec {
   const Word2VecCall& call;
-  SplitMix random{};
-  int32_t kept[kMostKept];
+  SplitMix64 random{};
+  int32_t words[kMaxWords];
   Index count = 0;
-  int64_t blocks = 0, pairs = 0, looked_at = 0;
+  int64_t blocks = 0, pairs = 0, measured_pairs = 0;
   double loss = 0;
   float* sum;  // CBOW: the mean or sum of the contexts, and what it was before the block
 
   Word2Vec(const Word2VecCall& c, float* scratch) : call(c), sum(scratch) {}
 
-  float* input(Index i) const { return call.input + kept[i] * call.stride; }
+  float* input(Index i) const { return call.input + words[i] * call.stride; }
   float* output(int32_t word) const { return call.output + word * call.stride; }
 
-  SEQCORE_INLINE void fetch(const float* row) const {
+  SEQCORE_INLINE void prefetch(const float* row) const {
     for (Index d = 0; d < call.stride; d += 16) __builtin_prefetch(row + d, 1, 3);
   }
 
   // Rare words stay, frequent ones by chance.
-  void choose(Index begin, Index end) {
+  void subsample(Index begin, Index end) {
     count = 0;
     for (Index n = begin; n < end; ++n) {
       const int32_t word = call.words[n];
-      if (!call.keep || uint32_t(random.next() >> 32) <= call.keep[word]) kept[count++] = word;
+      if (!call.subsample_threshold ||
+          uint32_t(random.next() >> 32) <= call.subsample_threshold[word])
+        words[count++] = word;
     }
   }
 
-  void draw(Centre& centre, Index i) {
+  void draw_centre(Centre& centre, Index i) {
     if (i >= count) return;
     centre.reach = call.window;
     if (call.shrink) centre.reach -= int((random.next() >> 32) * uint64_t(call.window) >> 32);
-    fetch(output(kept[i]));
-    if (i + call.window < count) fetch(input(i + call.window));
+    prefetch(output(words[i]));
+    if (i + call.window < count) prefetch(input(i + call.window));
     for (int k = 0; k < call.negatives; ++k) {
       const uint64_t drawn = random.next();
       const Index at = Index((drawn >> 32) * uint64_t(call.classes) >> 32);
       const AliasSlot slot = call.noise[at];
       const int32_t word = uint32_t(drawn) < slot.threshold ? int32_t(at) : slot.alias;
       centre.noise[k] = word;
-      fetch(output(word));
+      prefetch(output(word));
     }
   }
 
   // Rows x against the centre's word and its noise.
-  void learn_block(float* const* x, int rows, int32_t word, const Centre& centre, float rate,
+  void train_block(float* const* x, int rows, int32_t word, const Centre& centre, float rate,
                    const float* lock) {
     Targets targets;
-    const bool look = blocks++ % kLossEvery == 0;
+    const bool measure = blocks++ % kBlocksPerMeasurement == 0;
     for (int k = -1; k < call.negatives;) {
       targets.count = 0;
-      for (; k < call.negatives && targets.count < kMostTargets; ++k) {
+      for (; k < call.negatives && targets.count < kMaxTargets; ++k) {
         const int32_t target = k < 0 ? word : centre.noise[k];
         // Noise that happens to be the centre's word teaches nothing.
         targets.set(targets.count++, output(target), k < 0 ? 1.0f : 0.0f,
-                    k >= 0 && target == word ? 0.0f : 1.0f, call.shift ? call.shift[target] : 0.0f);
+                    k >= 0 && target == word ? 0.0f : 1.0f,
+                    call.log_noise ? call.log_noise[target] : 0.0f);
       }
-      learn(x, rows, targets, call.stride, rate, look ? &loss : nullptr, lock);
+      train(x, rows, targets, call.stride, rate, measure ? &loss : nullptr, lock);
     }
     pairs += rows;
-    if (look) looked_at += rows;
+    if (measure) measured_pairs += rows;
   }
 
   void skipgram(Index i, const Centre& centre, float rate) {
     const Index begin = std::max<Index>(0, i - centre.reach),
                 end = std::min(count, i + centre.reach + 1);
-    float* x[kMostContexts];
-    float factors[kMostContexts];
+    float* x[kMaxContexts];
+    float factors[kMaxContexts];
     const float* lock = call.lock ? factors : nullptr;
     int rows = 0;
     for (Index n = begin; n < end; ++n) {
       if (n == i) continue;
-      if (lock) factors[rows] = call.lock[kept[n]];
+      if (lock) factors[rows] = call.lock[words[n]];
       x[rows++] = input(n);
-      if (rows < kMostContexts) continue;
-      learn_block(x, rows, kept[i], centre, rate, lock);
+      if (rows < kMaxContexts) continue;
+      train_block(x, rows, words[i], centre, rate, lock);
       rows = 0;
     }
-    if (rows) learn_block(x, rows, kept[i], centre, rate, lock);
+    if (rows) train_block(x, rows, words[i], centre, rate, lock);
   }
 
   void cbow(Index i, const Centre& centre, float rate) {
@@ -236,33 +240,33 @@ struct Word2Vec {
     if (end - begin < 2) return;
     float* before = sum + call.stride;
     for (Index d = 0; d < call.stride; d += kLanes<float>) {
-      P all = fill<P>(0);
+      P all = set1<P>(0);
       for (Index n = begin; n < end; ++n)
         if (n != i) all = add(all, load<P>(input(n) + d));
-      if (call.mean) all = div(all, fill<P>(size));
+      if (call.mean) all = div(all, set1<P>(size));
       store(sum + d, all);
       store(before + d, all);
     }
     float* x[1] = {sum};
-    learn_block(x, 1, kept[i], centre, rate, nullptr);
-    call.lock ? spread<true>(i, begin, end) : spread<false>(i, begin, end);
+    train_block(x, 1, words[i], centre, rate, nullptr);
+    call.lock ? update_contexts<true>(i, begin, end) : update_contexts<false>(i, begin, end);
   }
 
   // CBOW: the step of the mean or sum goes to the words it was made of.
   template <bool Locked>
-  void spread(Index i, Index begin, Index end) {
+  void update_contexts(Index i, Index begin, Index end) {
     using P = Wide<float>;
     const float* before = sum + call.stride;
     for (Index d = 0; d < call.stride; d += kLanes<float>) {
       P change = sub(load<P>(sum + d), load<P>(before + d));
       // The sum's error is divided among its words; each word of a mean takes all of it, as
       // word2vec has always done.
-      if (!call.mean) change = div(change, fill<P>(float(end - begin - 1)));
+      if (!call.mean) change = div(change, set1<P>(float(end - begin - 1)));
       for (Index n = begin; n < end; ++n) {
         if (n == i) continue;
         const P row = load<P>(input(n) + d);
         if constexpr (Locked)
-          store(input(n) + d, madd(fill<P>(call.lock[kept[n]]), change, row));
+          store(input(n) + d, mul_add(set1<P>(call.lock[words[n]]), change, row));
         else
           store(input(n) + d, add(row, change));
       }
@@ -270,15 +274,16 @@ struct Word2Vec {
   }
 
   void sentence(Index number, Index begin, Index end, float rate, const Team& team) {
-    random.state = SplitMix::mix(call.seed ^ SplitMix::mix(uint64_t(number) + 0x9E3779B97F4A7C15u));
-    for (Index from = begin; from < end; from += kMostKept) {
-      choose(from, std::min(end, from + kMostKept));
-      for (Index i = 0; i < count && i <= call.window; ++i) fetch(input(i));
+    random.state =
+        SplitMix64::mix(call.seed ^ SplitMix64::mix(uint64_t(number) + 0x9E3779B97F4A7C15u));
+    for (Index from = begin; from < end; from += kMaxWords) {
+      subsample(from, std::min(end, from + kMaxWords));
+      for (Index i = 0; i < count && i <= call.window; ++i) prefetch(input(i));
       Centre centres[2];
-      draw(centres[0], 0);
+      draw_centre(centres[0], 0);
       for (Index i = 0; i < count; ++i) {
-        if (i % kStopEvery == kStopEvery - 1 && stopped(team)) return;
-        draw(centres[(i + 1) & 1], i + 1);
+        if (i % kCentresPerPoll == kCentresPerPoll - 1 && stopped(team)) return;
+        draw_centre(centres[(i + 1) & 1], i + 1);
         const Centre& centre = centres[i & 1];
         call.cbow ? cbow(i, centre, rate) : skipgram(i, centre, rate);
       }
@@ -305,7 +310,7 @@ inline void word2vec(const Word2VecCall& call, const Team& team) {
   const Index end = team.rank + 1 == team.size
                         ? call.last
                         : sentence_at(start + words * (team.rank + 1) / team.size);
-  alignas(64) float scratch[2 * kLargestVector];
+  alignas(64) float scratch[2 * kMaxVector];
   Word2Vec work(call, scratch);
   const double mine = double(std::max<Index>(1, offset[end] - offset[begin]));
   for (Index s = begin; s < end && !stopped(team); ++s) {
@@ -314,7 +319,7 @@ inline void word2vec(const Word2VecCall& call, const Team& team) {
                   float(call.rate_begin + (call.rate_end - call.rate_begin) * done), team);
   }
   call.loss[team.rank] = work.loss;
-  call.looked_at[team.rank] = work.looked_at;
+  call.measured_pairs[team.rank] = work.measured_pairs;
   call.pairs[team.rank] = work.pairs;
 }
 

@@ -11,10 +11,10 @@ namespace seqcore::SEQCORE_VARIANT {
 // The steps of sequence b in the order of the scan: f(time, masked).
 template <class T, class F>
 SEQCORE_INLINE void for_each_step(const ContextScan<T>& call, Index b, bool backwards, F f) {
-  const Index length = call.map.lengths[b];
+  const Index length = call.batch.lengths[b];
   for (Index n = 0; n < length; ++n) {
     const Index s = backwards ? length - 1 - n : n, t = call.reverse ? length - 1 - s : s;
-    f(t, call.map.mask && !call.map.mask[b * call.map.steps + t]);
+    f(t, call.batch.mask && !call.batch.mask[b * call.batch.steps + t]);
   }
 }
 
@@ -22,7 +22,7 @@ template <class T>
 void context_forward(const ContextScan<T>& call, const Team& team) {
   const Index C = call.columns;
   const T keep = T(call.alpha), take = T(1 - call.alpha);
-  const Range mine = share(call.map.batch, team);
+  const Range mine = split_range(call.batch.sequences, team);
   for (Index b = mine.begin; b < mine.end && !stopped(team); ++b) {
     T* state = call.last + b * C;
     for (Index n = 0; n < C; ++n) state[n] = call.initial ? call.initial[b * C + n] : T(0);
@@ -34,7 +34,7 @@ void context_forward(const ContextScan<T>& call, const Team& team) {
         s[n] = state[n];
       }
     });
-    for (Index t = call.map.lengths[b]; t < call.map.steps; ++t)
+    for (Index t = call.batch.lengths[b]; t < call.batch.steps; ++t)
       std::memset(call.s.data + b * call.s.batch_stride + t * call.s.step_stride, 0, sizeof(T) * C);
   }
 }
@@ -45,7 +45,7 @@ template <class T>
 void context_backward(const ContextScan<T>& call, const Team& team) {
   const Index C = call.columns;
   const T keep = T(call.alpha), take = T(1 - call.alpha);
-  const Range mine = share(call.map.batch, team);
+  const Range mine = split_range(call.batch.sequences, team);
   for (Index b = mine.begin; b < mine.end && !stopped(team); ++b) {
     T* carried = call.last + b * C;
     for (Index n = 0; n < C; ++n) carried[n] = call.initial ? call.initial[b * C + n] : T(0);
@@ -59,7 +59,7 @@ void context_backward(const ContextScan<T>& call, const Team& team) {
         carried[n] = masked ? total : keep * total;
       }
     });
-    for (Index t = call.map.lengths[b]; t < call.map.steps; ++t)
+    for (Index t = call.batch.lengths[b]; t < call.batch.steps; ++t)
       std::memset(call.s.data + b * call.s.batch_stride + t * call.s.step_stride, 0, sizeof(T) * C);
   }
 }

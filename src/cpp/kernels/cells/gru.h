@@ -12,19 +12,20 @@ namespace seqcore::SEQCORE_VARIANT {
 template <class T>
 struct GruCell {
   static constexpr int kGates = 3;
-  static constexpr bool kCarries = true, kSeparate = true, kHasC = false;
+  static constexpr bool kHasDirectPath = true, kSeparateGradients = true, kHasC = false;
 
   template <class P, class A>
   static SEQCORE_INLINE P forward(const A& act, const Block<T>& at) {
     constexpr int w = kSize<P>;
     P z = add(load<P>(at.gates), load<P>(at.recurrent)),
       r = add(load<P>(at.gates + w), load<P>(at.recurrent + w));
-    act.two_gates(z, r);
-    const P n = act.state.value(madd(r, load<P>(at.recurrent + 2 * w), load<P>(at.gates + 2 * w)));
+    act.apply_gates(z, r);
+    const P n =
+        act.state.value(mul_add(r, load<P>(at.recurrent + 2 * w), load<P>(at.gates + 2 * w)));
     store(at.gates, z);
     store(at.gates + w, r);
     store(at.gates + 2 * w, n);
-    return madd(z, sub(load_first<P>(at.h_before, at.count), n), n);
+    return mul_add(z, sub(load_n<P>(at.h_before, at.count), n), n);
   }
 
   // With q = h·U_n + b_rec, saved: dz = dh (h_{t-1} - n) z', dn = dh (1 - z) n', dr = dn q r'; for
@@ -33,9 +34,9 @@ struct GruCell {
   static SEQCORE_INLINE void backward(const A& act, const Block<T>& at, const P& dh) {
     constexpr int w = kSize<P>;
     const P z = load<P>(at.gates), r = load<P>(at.gates + w), n = load<P>(at.gates + 2 * w);
-    const P dz = mul(mul(dh, sub(load_first<P>(at.h_before, at.count), n)), act.gate.slope(z));
-    const P dn = mul(mul(dh, sub(fill<P>(1), z)), act.state.slope(n));
-    const P dr = mul(mul(dn, load<P>(at.recurrent + 2 * w)), act.gate.slope(r));
+    const P dz = mul(mul(dh, sub(load_n<P>(at.h_before, at.count), n)), act.gate.derivative(z));
+    const P dn = mul(mul(dh, sub(set1<P>(1), z)), act.state.derivative(n));
+    const P dr = mul(mul(dn, load<P>(at.recurrent + 2 * w)), act.gate.derivative(r));
     store(at.gates, dz);
     store(at.gates + w, dr);
     store(at.gates + 2 * w, dn);
@@ -49,17 +50,17 @@ struct GruCell {
 template <class T>
 struct GruResetBeforeCell {
   static constexpr int kGates = 3;
-  static constexpr bool kCarries = true, kSeparate = true, kHasC = false;
+  static constexpr bool kHasDirectPath = true, kSeparateGradients = true, kHasC = false;
 
   // First stage: z and r; returns r ∘ h_{t-1}.
   template <class P, class A>
   static SEQCORE_INLINE P forward_reset(const A& act, const Block<T>& at) {
     constexpr int w = kSize<P>;
     P z = load<P>(at.gates), r = load<P>(at.gates + w);
-    act.two_gates(z, r);
+    act.apply_gates(z, r);
     store(at.gates, z);
     store(at.gates + w, r);
-    return mul(r, load_first<P>(at.h_used, at.count));
+    return mul(r, load_n<P>(at.h_dropped, at.count));
   }
   // Second stage, once (r∘h)·U_n has been added to the candidate.
   template <class P, class A>
@@ -67,7 +68,7 @@ struct GruResetBeforeCell {
     constexpr int w = kSize<P>;
     const P z = load<P>(at.gates), n = act.state.value(load<P>(at.gates + 2 * w));
     store(at.gates + 2 * w, n);
-    return madd(z, sub(load_first<P>(at.h_before, at.count), n), n);
+    return mul_add(z, sub(load_n<P>(at.h_before, at.count), n), n);
   }
 
   // First stage: dz and dn; `recurrent` gets (0, 0, dn), whose product with Uᵀ is the gradient of r
@@ -75,9 +76,9 @@ struct GruResetBeforeCell {
   template <class P, class A>
   static SEQCORE_INLINE void backward_candidate(const A& act, const Block<T>& at, const P& dh) {
     constexpr int w = kSize<P>;
-    const P z = load<P>(at.gates), n = load<P>(at.gates + 2 * w), zero = fill<P>(0);
-    const P dz = mul(mul(dh, sub(load_first<P>(at.h_before, at.count), n)), act.gate.slope(z));
-    const P dn = mul(mul(dh, sub(fill<P>(1), z)), act.state.slope(n));
+    const P z = load<P>(at.gates), n = load<P>(at.gates + 2 * w), zero = set1<P>(0);
+    const P dz = mul(mul(dh, sub(load_n<P>(at.h_before, at.count), n)), act.gate.derivative(z));
+    const P dn = mul(mul(dh, sub(set1<P>(1), z)), act.state.derivative(n));
     store(at.gates, dz);
     store(at.gates + 2 * w, dn);
     store(at.recurrent, zero);
@@ -90,13 +91,13 @@ struct GruResetBeforeCell {
   static SEQCORE_INLINE void backward(const A& act, const Block<T>& at, const P& reset) {
     constexpr int w = kSize<P>;
     const P r = load<P>(at.gates + w);
-    const P dr = mul(mul(reset, load_first<P>(at.h_used, at.count)), act.gate.slope(r));
-    const P through = at.scale ? mul(reset, load_first<P>(at.scale, at.count)) : reset;
+    const P dr = mul(mul(reset, load_n<P>(at.h_dropped, at.count)), act.gate.derivative(r));
+    const P through = at.dropout ? mul(reset, load_n<P>(at.dropout, at.count)) : reset;
     store(at.gates + w, dr);
     store(at.recurrent, load<P>(at.gates));
     store(at.recurrent + w, dr);
-    store(at.recurrent + 2 * w, fill<P>(0));
-    store(at.dh, madd(through, r, load<P>(at.dh)));
+    store(at.recurrent + 2 * w, set1<P>(0));
+    store(at.dh, mul_add(through, r, load<P>(at.dh)));
   }
 };
 

@@ -9,7 +9,7 @@ namespace seqcore::SEQCORE_VARIANT {
 template <class T>
 struct LstmCell {
   static constexpr int kGates = 4;
-  static constexpr bool kCarries = false, kSeparate = false, kHasC = true;
+  static constexpr bool kHasDirectPath = false, kSeparateGradients = false, kHasC = true;
 
   // i, f, o = σ(·), g = tanh(·), c_t = f c_{t-1} + i g, h_t = o tanh(c_t)
   template <class P, class A>
@@ -17,9 +17,9 @@ struct LstmCell {
     constexpr int w = kSize<P>;
     P i = load<P>(at.gates), f = load<P>(at.gates + w), g = load<P>(at.gates + 2 * w),
       o = load<P>(at.gates + 3 * w);
-    act.two_gates(i, f);
-    act.state_and_gate(g, o);
-    const P c = madd(f, load<P>(at.c_before), mul(i, g));
+    act.apply_gates(i, f);
+    act.apply_state_and_gate(g, o);
+    const P c = mul_add(f, load<P>(at.c_before), mul(i, g));
     store(at.gates, i);
     store(at.gates + w, f);
     store(at.gates + 2 * w, g);
@@ -36,11 +36,11 @@ struct LstmCell {
     const P i = load<P>(at.gates), f = load<P>(at.gates + w), g = load<P>(at.gates + 2 * w),
             o = load<P>(at.gates + 3 * w);
     const P shown = act.state.value(load<P>(at.c));
-    const P dc = madd(mul(dh, o), act.state.slope(shown), load<P>(at.dc));
-    store(at.gates, mul(mul(dc, g), act.gate.slope(i)));
-    store(at.gates + w, mul(mul(dc, load<P>(at.c_before)), act.gate.slope(f)));
-    store(at.gates + 2 * w, mul(mul(dc, i), act.state.slope(g)));
-    store(at.gates + 3 * w, mul(mul(dh, shown), act.gate.slope(o)));
+    const P dc = mul_add(mul(dh, o), act.state.derivative(shown), load<P>(at.dc));
+    store(at.gates, mul(mul(dc, g), act.gate.derivative(i)));
+    store(at.gates + w, mul(mul(dc, load<P>(at.c_before)), act.gate.derivative(f)));
+    store(at.gates + 2 * w, mul(mul(dc, i), act.state.derivative(g)));
+    store(at.gates + 3 * w, mul(mul(dh, shown), act.gate.derivative(o)));
     store(at.dc, mul(dc, f));
   }
 };

@@ -8,7 +8,7 @@ namespace seqcore::SEQCORE_VARIANT {
 template <class T>
 struct RnnCell {
   static constexpr int kGates = 1;
-  static constexpr bool kCarries = false, kSeparate = false, kHasC = false;
+  static constexpr bool kHasDirectPath = false, kSeparateGradients = false, kHasC = false;
 
   template <class P, class A>
   static SEQCORE_INLINE P forward(const A& act, const Block<T>& at) {
@@ -17,7 +17,7 @@ struct RnnCell {
   // dg = dh f'(h)
   template <class P, class A>
   static SEQCORE_INLINE void backward(const A& act, const Block<T>& at, const P& dh) {
-    store(at.gates, mul(dh, act.state.slope(load_first<P>(at.h, at.count))));
+    store(at.gates, mul(dh, act.state.derivative(load_n<P>(at.h, at.count))));
   }
 };
 
