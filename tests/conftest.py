@@ -14,6 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that `from
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A program for version 0.1.
+collect_ignore = ["files_0.1"]
+
 # SEQCORE_THIN=N, for a build with sanitizers: each Nth case of a parametrized test, few examples of a property test,
 # nothing that is slow or needs a native build.
 THIN = int(os.environ.get("SEQCORE_THIN", "1"))
