@@ -1,4 +1,4 @@
-"""The tape: what it follows, nesting, persistence, refusals, shared variables, sparse gradients, homes."""
+"""The tape: what it follows, nesting, persistence, refusals, shared variables, sparse gradients, gradient buffers."""
 
 from __future__ import annotations
 
@@ -165,21 +165,21 @@ def test_sparse_gradients_add_up_and_become_dense() -> None:
     np.testing.assert_array_equal(dense, np.asarray(grad) + 1)
 
 
-def test_gradient_into_fills_homes() -> None:
+def test_gradients_into_buffers_fills_them() -> None:
     layer, unused = Dense(2), Variable([1.0])
     layer(np.ones((1, 3)))
     variables = [*layer.trainable_variables, unused]
-    homes = [np.full(v.shape, 7, np.float32) for v in variables]
+    buffers = [np.full(v.shape, 7, np.float32) for v in variables]
     with GradientTape() as tape:
         y = ops.reduce_sum(layer(layer.kernel[:, :1].numpy().T)) + ops.reduce_sum(layer(np.ones((2, 3))))
-    found = tape.gradient_into(y, list(zip(variables, homes, strict=True)))
-    assert all(a is b for a, b in zip(found, homes, strict=True))
-    np.testing.assert_array_equal(homes[1], [3, 3])
-    np.testing.assert_allclose(homes[0], layer.kernel.numpy()[:, :1] + [[2, 2]], rtol=1e-6)
-    np.testing.assert_array_equal(homes[2], [0])
+    gradients = tape.gradients_into_buffers(y, variables, buffers)
+    assert all(a is b for a, b in zip(gradients, buffers, strict=True))
+    np.testing.assert_array_equal(buffers[1], [3, 3])
+    np.testing.assert_allclose(buffers[0], layer.kernel.numpy()[:, :1] + [[2, 2]], rtol=1e-6)
+    np.testing.assert_array_equal(buffers[2], [0])
 
 
-def test_recurrent_layer_writes_into_homes() -> None:
+def test_recurrent_layer_writes_into_buffers() -> None:
     layer = LSTM(3)
     x = np.ones((2, 4, 5), np.float32)
     layer(x)
@@ -187,15 +187,15 @@ def test_recurrent_layer_writes_into_homes() -> None:
         y = ops.reduce_sum(layer(x))
     wanted = [g.numpy() for g in tape.gradient(y, layer.trainable_variables)]
     for shared in (1, 2):
-        homes = [np.full(v.shape, np.nan, np.float32) for v in layer.trainable_variables]
+        buffers = [np.full(v.shape, np.nan, np.float32) for v in layer.trainable_variables]
         with GradientTape() as tape:
             y = ops.reduce_sum(layer(x))
             if shared == 2:
                 y = y + ops.reduce_sum(layer(x))
-        found = tape.gradient_into(y, list(zip(layer.trainable_variables, homes, strict=True)))
-        for one, home, dense in zip(found, homes, wanted, strict=True):
-            assert one is home
-            np.testing.assert_allclose(home, shared * dense, rtol=1e-5)
+        gradients = tape.gradients_into_buffers(y, layer.trainable_variables, buffers)
+        for gradient, buffer, dense in zip(gradients, buffers, wanted, strict=True):
+            assert gradient is buffer
+            np.testing.assert_allclose(buffer, shared * dense, rtol=1e-5)
 
 
 def test_floatx() -> None:

@@ -252,15 +252,15 @@ def test_fused_loss_equals_dense_and_softmax(reduction: str, major: bool) -> Non
 def test_fused_loss_writes_into_given_arrays_and_takes_lengths() -> None:
     x, k, b = Tensor(normal(2, 3, 4)), Variable(normal(4, 5)), Variable(normal(5))
     x.lengths = np.array([3, 1], np.int32)
-    homes = [np.zeros((4, 5)), np.zeros(5)]
+    buffers = [np.zeros((4, 5)), np.zeros(5)]
     with GradientTape() as tape:
-        loss = ops.linear_softmax_cross_entropy(x, k, b, np.zeros((2, 3), int), out=homes)
-    found = tape.gradient_into(loss, [(k, homes[0]), (b, homes[1])])
-    assert found[0] is homes[0] and found[1] is homes[1]
+        loss = ops.linear_softmax_cross_entropy(x, k, b, np.zeros((2, 3), int), out=buffers)
+    gradients = tape.gradients_into_buffers(loss, [k, b], buffers)
+    assert gradients[0] is buffers[0] and gradients[1] is buffers[1]
     with GradientTape() as tape:
         mask = np.array([[1, 1, 1], [1, 0, 0]], bool)
         loss = ops.linear_softmax_cross_entropy(Tensor(x.numpy()), k, b, np.zeros((2, 3), int), mask=mask)
-    for ours, theirs in zip(homes, tape.gradient(loss, [k, b]), strict=True):
+    for ours, theirs in zip(buffers, tape.gradient(loss, [k, b]), strict=True):
         np.testing.assert_array_equal(ours, theirs.numpy())
 
 

@@ -158,11 +158,11 @@ def test_arena_layout_and_views(rng):
         np.testing.assert_array_equal(one, other)
     assert len(arena.parameters) == 1 and arena.parameters[0].shape == arena.gradients[0].shape
     table = model.layers[0].embeddings
-    for variable, home in arena.homes:
-        assert (home is None) is (variable is table)
-        if home is not None:
+    for variable, buffer in zip(arena.variables, arena.buffers, strict=True):
+        assert (buffer is None) is (variable is table)
+        if buffer is not None:
             assert np.shares_memory(variable._array, arena.parameters[0]) and variable._array.ctypes.data % 64 == 0
-            assert np.shares_memory(home, arena.gradients[0]) and home.ctypes.data % 64 == 0
+            assert np.shares_memory(buffer, arena.gradients[0]) and buffer.ctypes.data % 64 == 0
     model.train_on_batch(ids(rng, 2, 3), ids(rng, 2, 3))
     assert model.arena is arena
 
@@ -179,7 +179,7 @@ def test_frozen_layers_added_layers_and_shared_layers(rng):
     model.train_on_batch(x, y)
     np.testing.assert_array_equal(lstm.kernel.numpy(), kernel)
     assert not np.array_equal(model.layers[0].embeddings.numpy(), table)
-    assert all(v is not lstm.kernel for v, _ in model.arena.homes)
+    assert all(v is not lstm.kernel for v in model.arena.variables)
     lstm.trainable = True
     model.train_on_batch(x, y)
     assert not np.array_equal(lstm.kernel.numpy(), kernel)
@@ -199,7 +199,7 @@ def test_frozen_layers_added_layers_and_shared_layers(rng):
     count = len(model.weights)
     model.train_on_batch(x, y)
     assert len(model.trainable_variables) == len(model.weights) == count
-    assert any(v is inner.layers[-1].kernel for v, _ in model.arena.homes)
+    assert any(v is inner.layers[-1].kernel for v in model.arena.variables)
 
 
 def test_optimizer_slots_follow_through_a_new_arena(rng):

@@ -3,10 +3,9 @@
 from .dtypes import MIXED, dtype_policy, float_dtype, floatx, products_of, set_dtype_policy, set_floatx, types_of
 from .tape import (
     Backward,
+    GradientBuffers,
     GradientTape,
     add_gradients,
-    gradient_home,
-    has_gradient_homes,
     is_recording,
     record,
     stop_recording,
@@ -17,6 +16,7 @@ from .tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slices_
 __all__ = [
     "Backward",
     "Gradient",
+    "GradientBuffers",
     "GradientTape",
     "IndexedSlices",
     "MIXED",
@@ -27,8 +27,6 @@ __all__ = [
     "dtype_policy",
     "float_dtype",
     "floatx",
-    "gradient_home",
-    "has_gradient_homes",
     "is_recording",
     "products_of",
     "record",

@@ -8,7 +8,7 @@ of its outputs to the gradients of its inputs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,17 +24,44 @@ from .tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, tensor_
 Backward = Callable[..., Sequence[Gradient]]
 
 
-# One recorded operation: its outputs, its inputs, the function for its way back, and the versions of those inputs that
-# are variables (None for the others). A plain tuple, since one is made at every call of a layer.
-_Node = tuple[Sequence[Tensor], Sequence[Any], Backward, list[int | None]]
+# One recorded operation: its outputs, its inputs, its backward function, whether that takes the gradient buffers, and
+# the versions of the inputs that are variables (None for the others). A plain tuple, since one is made at every call
+# of a layer.
+_Node = tuple[Sequence[Tensor], Sequence[Any], Backward, bool, list[int | None]]
+
+
+class GradientBuffers:
+    """Arrays into which a backward pass writes the gradients of variables.
+
+    Args:
+        arrays: the buffer of each variable, by the ``id`` of the variable.
+    """
+
+    __slots__ = ("_left",)
+
+    def __init__(self, arrays: Mapping[int, Array]) -> None:
+        self._left = dict(arrays)
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    def take(self, variable: Any) -> Array | None:
+        """The buffer of ``variable``, or None for a new array.
+
+        Each buffer is used at most once per backward pass: a variable that is used twice gets a new array the second
+        time, and the tape writes the sum into the buffer at the end.
+        """
+        return self._left.pop(id(variable), None)
+
+
+_NO_BUFFERS = GradientBuffers({})
 
 
 class _Local(threading.local):
-    """Tapes that record in this thread, and where the gradients of a model's variables shall be written."""
+    """The tapes that record in this thread."""
 
     def __init__(self) -> None:
         self.tapes: list[GradientTape] = []
-        self.homes: dict[int, Array] = {}
 
 
 _local = _Local()
@@ -51,7 +78,7 @@ def is_recording(inputs: Iterable[Any]) -> bool:
     return False
 
 
-def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward) -> None:
+def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward, takes_buffers: bool = False) -> None:
     """Notes an operation on every active tape that follows one of its inputs.
 
     Args:
@@ -59,7 +86,9 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward)
         inputs: what it was made from; the gradients come back in this order. Entries that are no tensors are allowed
             and get no gradient.
         backward: called with one gradient (array or None) per output, returns one gradient (array, IndexedSlices or
-            None) per input. It may write the gradient of a variable into :func:`gradient_home`.
+            None) per input.
+        takes_buffers: call ``backward(*gradients, buffers=...)`` with :class:`GradientBuffers`, from which it may take
+            the array to write the gradient of a variable into.
 
     ``outputs`` and ``inputs`` are kept as they are.
     """
@@ -70,7 +99,7 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward)
             if id(x) in tracked or (type(x) is Variable and x.trainable):
                 if node is None:
                     versions = [one.version if type(one) is Variable else None for one in inputs]
-                    node = outputs, inputs, backward, versions
+                    node = outputs, inputs, backward, takes_buffers, versions
                 tape._add(node)
                 break
 
@@ -83,20 +112,6 @@ def stop_recording() -> Iterator[None]:
         yield
     finally:
         _local.tapes = tapes
-
-
-def has_gradient_homes() -> bool:
-    """Whether some variable has a :func:`gradient_home` now."""
-    return bool(_local.homes)
-
-
-def gradient_home(variable: Any) -> Array | None:
-    """Where the gradient of ``variable`` should be written, or None for a new array.
-
-    Each home is handed out once per way back: a variable used twice gets a new array the second time, and the sum is
-    moved into the home at the end.
-    """
-    return _local.homes.pop(id(variable), None)
 
 
 def taken(fresh: list[Any]) -> Any:
@@ -197,34 +212,42 @@ class GradientTape:
             given = (given,) * len(targets)
         if len(given) != len(targets):
             raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
-        found = self._run(targets, given, flat)
+        found = self._run(targets, given, flat, _NO_BUFFERS)
         results = [tensor_of(g) if isinstance(g, np.ndarray) else g for g in found]
         if unconnected_gradients == "zero":
             results = [Tensor(np.zeros_like(x._array)) if g is None else g for g, x in zip(results, flat, strict=True)]
         for tape in _local.tapes:
             if tape is not self and any(map(tape._follows, targets)):
                 dense = tuple(g for g in results if isinstance(g, Tensor))
-                tape._add((dense, tuple(flat), _refuse_second_order, [None] * len(flat)))
+                tape._add((dense, tuple(flat), _refuse_second_order, False, [None] * len(flat)))
         return results if flat_already else _unflatten(sources, iter(results))
 
-    def gradient_into(self, target: Tensor, homes: Sequence[tuple[Variable, Array | None]]) -> list[Gradient]:
-        """Like :meth:`gradient` for a model's variables, each written into its home (part of a gradient arena).
+    def gradients_into_buffers(
+        self, target: Tensor, variables: Sequence[Variable], buffers: Sequence[Array | None]
+    ) -> list[Gradient]:
+        """Like :meth:`gradient` for the variables of a model, each gradient written into its buffer.
 
-        A variable that the target does not depend on leaves its home zero. The home None, and a gradient that touches
-        few rows, give what :meth:`gradient` would give as an array.
+        Args:
+            target: the loss.
+            variables: the variables to differentiate by.
+            buffers: an array of the shape and type of each variable. It is zero afterwards where the target does not
+                depend on the variable. None leaves the gradient as it comes, an array, ``IndexedSlices`` or None.
+
+        Returns:
+            The gradients: the buffers, and what came for the variables without one.
         """
-        _local.homes = {id(v): home for v, home in homes if home is not None}
-        try:
-            found = self._run([target], [None], [v for v, _ in homes])
-        finally:
-            _local.homes = {}
-        for i, (_, home) in enumerate(homes):
-            if home is not None and found[i] is not home:
-                home[...] = 0 if found[i] is None else np.asarray(found[i])
-                found[i] = home
-        return found
+        arrays = {id(v): buffer for v, buffer in zip(variables, buffers) if buffer is not None}
+        gradients = self._run([target], [None], variables, GradientBuffers(arrays))
+        for i, buffer in enumerate(buffers):
+            gradient = gradients[i]
+            if buffer is not None and gradient is not buffer:
+                buffer[...] = 0 if gradient is None else np.asarray(gradient)
+                gradients[i] = buffer
+        return gradients
 
-    def _run(self, targets: Sequence[Any], given: Sequence[Any], sources: Sequence[Tensor]) -> list[Gradient]:
+    def _run(
+        self, targets: Sequence[Any], given: Sequence[Any], sources: Sequence[Tensor], buffers: GradientBuffers
+    ) -> list[Gradient]:
         if not self._unused and not self._persistent:
             raise _used_up()
         gradients: dict[int, Gradient] = {}
@@ -246,7 +269,7 @@ class GradientTape:
         tracked = self._tracked
         if not taken(self._unused) and not self._persistent:
             raise _used_up()
-        for outputs, inputs, backward, versions in reversed(self._nodes):
+        for outputs, inputs, backward, takes_buffers, versions in reversed(self._nodes):
             dys = []
             reached = False
             for out in outputs:
@@ -262,7 +285,7 @@ class GradientTape:
                         f"GradientTape: variable {variable.name!r} was changed after the operation that used it; "
                         "call gradient before assigning to it"
                     )
-            for x, dx in zip(inputs, backward(*dys)):
+            for x, dx in zip(inputs, backward(*dys, buffers=buffers) if takes_buffers else backward(*dys)):
                 if dx is None:
                     continue
                 key = id(x)

@@ -13,7 +13,7 @@ import numpy as np
 from .. import _core, ops
 from .. import initializers as _initializers
 from .._validation import at_least, real
-from ..autograd.tape import gradient_home, is_recording, record
+from ..autograd.tape import GradientBuffers, is_recording, record
 from ..autograd.tensor import Gradient, Tensor, Variable
 from ..typing import Array
 from .parameters import RecurrentWeights
@@ -169,7 +169,7 @@ def run_context(
     need_dx = is_recording((x,))
     need_weights = is_recording(variables)
 
-    def backward(dy: Array | None, *dstates: Array | None) -> list[Gradient]:
+    def backward(dy: Array | None, *dstates: Array | None, buffers: GradientBuffers) -> list[Gradient]:
         dh_last, ds_last = dstates if dstates else (None, None)
         dh, ds_out = None, None
         if dy is not None:
@@ -200,7 +200,7 @@ def run_context(
         if layer.step_gradients and alpha < 1:
             # dz_t = (1 - alpha) dL/ds_t; with alpha = 1 the context never changes, and dz says nothing about it.
             layer.last_context_gradients = np.asarray(dz) / (1 - alpha)  # type: ignore[attr-defined]
-        home = (gradient_home(variables[0]), None) if need_weights else None
+        buffer = (buffers.take(variables[0]), None) if need_weights else None
         dflat, dcontext, _ = _core.dense_backward(
             flat,
             context_kernel,
@@ -209,7 +209,7 @@ def run_context(
             use_bias=False,
             need_dx=need_dx,
             need_weights=need_weights,
-            out=home,
+            out=buffer,
             mixed=layer._mixed,
         )
         gradients: list[Gradient] = [None, dcontext, None, None, None, None]
@@ -222,7 +222,7 @@ def run_context(
             gradients[2:] = [dkernel[:features], dkernel[features:], drecurrent, dbias]
         return gradients if initial is None else [*gradients, dh0, ds0]
 
-    record((out, *tensors), inputs, backward)
+    record((out, *tensors), inputs, backward, takes_buffers=True)
     return out, [h_last, s_last], tensors
 
 

@@ -21,7 +21,7 @@ from .._validation import (
     check_shape,
     default_only,
 )
-from ..autograd.tape import gradient_home, is_recording, record
+from ..autograd.tape import GradientBuffers, is_recording, record
 from ..autograd.tensor import Gradient, Tensor, Variable
 from ..typing import Array
 from .activations import ACTIVATIONS
@@ -199,11 +199,11 @@ class Dense(Layer):
             return out
         need_dx, need_weights = is_recording((inputs,)), is_recording((kernel, bias))
 
-        def backward(dy: Array) -> tuple[Gradient, ...]:
+        def backward(dy: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
             flat_dy = ops.rows_like(dy, x)
             if soft:
                 flat_dy = ops.softmax_backward(y, flat_dy)
-            homes = (gradient_home(kernel), gradient_home(bias)) if need_weights else None
+            out = (buffers.take(kernel), buffers.take(bias)) if need_weights else None
             dx, dkernel, dbias = _core.dense_backward(
                 flat,
                 k,
@@ -213,12 +213,12 @@ class Dense(Layer):
                 use_bias=bias is not None,
                 need_dx=need_dx,
                 need_weights=need_weights,
-                out=homes,
+                out=out,
                 mixed=self._mixed,
             )
             return None if dx is None else restore(dx), dkernel, dbias
 
-        record((out,), tensors, backward)
+        record((out,), tensors, backward, takes_buffers=True)
         return out
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from .. import _core
 from .. import random as _random
 from .._validation import boolean, default_only, real
-from ..autograd.tape import gradient_home, has_gradient_homes, is_recording, record
+from ..autograd.tape import GradientBuffers, is_recording, record
 from ..autograd.tensor import Gradient, Tensor, Variable, tensor_of
 from ..typing import Array
 from .arguments import Shape, as_lengths, as_mask
@@ -103,7 +103,7 @@ def run(
     if saved is None:
         return out, finals, tensors
 
-    def backward(dy: Array | None, *dstates: Array | None) -> list[Gradient]:
+    def backward(dy: Array | None, *dstates: Array | None, buffers: GradientBuffers) -> list[Gradient]:
         dfinals = None
         if dstates and any([one is not None for one in dstates]):
             each = iter([None if one is None else np.ascontiguousarray(one) for one in dstates])
@@ -111,13 +111,12 @@ def run(
         steps = False
         for part in parts:
             steps = steps or part.step_gradients
-        homes: Any = None
-        if need_weights and has_gradient_homes():
-            homes = [
-                tuple([None if one is None else gradient_home(one) for one in part._variables()]) for part in parts
-            ]
+        dy = None if dy is None else with_features(dy)
+        out: Any = None
+        if need_weights and buffers:
+            out = [tuple([buffers.take(variable) for variable in part._variables()]) for part in parts]
         dx, dweights, dstarts, dsteps = _core.recurrent_backward(
-            saved, None if dy is None else with_features(dy), dfinals, need_dx, need_weights, need_initial, steps, homes
+            saved, dy, dfinals, need_dx, need_weights, need_initial, steps, out
         )
         if dsteps is not None:
             for part, steps_of_part in zip(parts, dsteps, strict=True):
@@ -131,7 +130,7 @@ def run(
                     gradients += dstart
         return gradients
 
-    record((out, *tensors), inputs, backward)
+    record((out, *tensors), inputs, backward, takes_buffers=True)
     return out, finals, tensors
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..autograd.tape import gradient_home, is_recording, record, taken
+from ..autograd.tape import GradientBuffers, is_recording, record, taken
 from ..autograd.tensor import Gradient, Tensor
 from ..typing import Array
 from ._broadcast import float_tensor, rows, rows_like
@@ -86,30 +86,30 @@ def linear_softmax_cross_entropy(
     weighted = np.where(flat_weights == 0, 0, per_row * flat_weights)
     value: Any = restore(weighted[:, None])[..., 0] if by_row else t.dtype.type(weighted.sum(dtype=np.float64))
 
-    def backward_scalar(g: Array) -> tuple[Gradient, ...]:
+    def backward_scalar(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
         dx, dkernel, dbias = taken(fresh) or _core.linear_softmax(*core, flat_weights, need_dx=need_dx, mixed=mixed)[2:]
         return (
             None if dx is None else _scaled(restore(dx), g, None),
-            _scaled(dkernel, g, gradient_home(k)),
-            None if b is None else _scaled(dbias, g, gradient_home(b)),
+            _scaled(dkernel, g, buffers.take(k)),
+            None if b is None else _scaled(dbias, g, buffers.take(b)),
         )
 
-    def backward_rows(g: Array) -> tuple[Gradient, ...]:
+    def backward_rows(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
         each = rows_like(np.broadcast_to(g, lead), t._array) * flat_weights
         _, _, dx, dkernel, dbias = _core.linear_softmax(*core, each, need_dx=need_dx, mixed=mixed)
         return None if dx is None else restore(dx), dkernel, dbias
 
     loss = Tensor(np.asarray(value))
-    record((loss,), inputs, backward_rows if by_row else backward_scalar)
+    record((loss,), inputs, backward_rows if by_row else backward_scalar, takes_buffers=True)
     if not return_correct:
         return loss
     return loss, Tensor(restore(correct[:, None])[..., 0])
 
 
-def _scaled(gradient: Array | None, factor: Array, home: Array | None) -> Array | None:
+def _scaled(gradient: Array | None, factor: Array, buffer: Array | None) -> Array | None:
     """gradient * factor without a needless copy."""
     if gradient is None:
         return None
-    if home is not None and home is not gradient:
-        return np.multiply(gradient, factor, out=home)
+    if buffer is not None and buffer is not gradient:
+        return np.multiply(gradient, factor, out=buffer)
     return gradient if factor == 1 else gradient * factor

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..autograd.tape import gradient_home, is_recording
+from ..autograd.tape import GradientBuffers, is_recording, record
 from ..autograd.tensor import Gradient, Tensor
 from ..typing import Array
 from ._broadcast import fit, pair, rows, rows_like, wrap
@@ -54,11 +54,11 @@ def _matrix_product(a: Tensor, b: Tensor) -> Tensor:
     kernel = np.ascontiguousarray(b._array)
     y = _core.dense_forward(flat, kernel)
 
-    def backward(g: Array) -> tuple[Gradient, ...]:
+    def backward(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
         need = is_needed(a), is_needed(b)
-        home = gradient_home(b)
+        out = (buffers.take(b), None)
         dx, dk, _ = _core.dense_backward(
-            flat, kernel, y, rows_like(g, x), use_bias=False, need_dx=need[0], need_weights=need[1], out=(home, None)
+            flat, kernel, y, rows_like(g, x), use_bias=False, need_dx=need[0], need_weights=need[1], out=out
         )
         return None if dx is None else restore(dx), dk
 
@@ -67,4 +67,6 @@ def _matrix_product(a: Tensor, b: Tensor) -> Tensor:
     def is_needed(t: Tensor) -> bool:
         return followed[0] if t is a else followed[1]
 
-    return wrap(restore(y), (a, b), backward)
+    product = Tensor(restore(y))
+    record((product,), (a, b), backward, takes_buffers=True)
+    return product

@@ -60,7 +60,7 @@ class Arena:
         for kind in sorted({v.dtype for v in dense}, key=str):
             self._lay_out([v for v in dense if v.dtype == kind], kind)
         self._places = [v._array for v in self.variables]
-        self.homes: list[tuple[Variable, Array | None]] = [(v, self._homes.get(id(v))) for v in self.variables]
+        self.buffers: list[Array | None] = [self._homes.get(id(v)) for v in self.variables]
         self._beside = [(i, v) for i, v in enumerate(self.variables) if id(v) not in self._homes]
 
     def _lay_out(self, variables: list[Variable], kind: np.dtype[Any]) -> None:
@@ -86,7 +86,7 @@ class Arena:
         return self._homes.get(id(variable))
 
     def apply(self, optimizer: Optimizer, gradients: Sequence[Gradient]) -> None:
-        """One update; ``gradients`` in the order of ``homes``."""
+        """One update; ``gradients`` in the order of ``variables``."""
         if optimizer._own_apply is not None:
             given = [Tensor(g) if isinstance(g, np.ndarray) else g for g in gradients]
             if optimizer._own_apply == "apply":
@@ -391,7 +391,7 @@ class Step:
                     "loss: expected a loss that depends on the weights, got one that does not; functions of NumPy "
                     "leave the tape, those of seqcore.ops stay on it"
                 )
-            gradients = tape.gradient_into(loss, arena.homes)
+            gradients = tape.gradients_into_buffers(loss, arena.variables, arena.buffers)
         except BaseException:
             for layer, state in before:
                 layer._set_own_state(state)
