@@ -1,22 +1,31 @@
-"""The ``seqcore`` command: argument parsing; the work is done by the modules it imports when they are needed."""
+"""The ``seqcore`` command line."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    from .models import Model
-    from .text.tokenizer import Tokenizer
-    from .text.vocabulary import Vocabulary
+import numpy as np
 
-# What a model file or a run's folder may be called on the command line, the first that exists.
+from . import _core
+from ._validation import one_line
+from .datasets import SOURCES, cache_folder, download, load_sources
+from .datasets.numpy_files import read_array
+from .experiments import EXPERIMENTS
+from .experiments._run import add_common_arguments, apply_common_arguments
+from .language_model import encode_text, evaluate_perplexity, generate, next_words
+from .models import Model, load_model
+from .text import Tokenizer, Vocabulary, read_lines, read_words
+from .text.vectorization import classify_texts
+
+# The model in the folder of a run: the first of these that exists.
 _MODELS_OF_A_RUN = ("best.safetensors", "last.safetensors", "model.safetensors")
 
 # Data sets that need no file.
@@ -74,7 +83,6 @@ def _one_line(error: BaseException) -> str:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    from .experiments import EXPERIMENTS
 
     parser = _Parser(prog="seqcore", description="Recurrent sequence models on the CPU.")
     parser.set_defaults(command=_help)
@@ -89,31 +97,32 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run an experiment and write its results")
     names = run.add_subparsers(metavar="NAME", required=True, parser_class=_Parser)
     for experiment in EXPERIMENTS.values():
-        one = names.add_parser(experiment.name, help=experiment.summary, description=experiment.summary)
+        summary = experiment.summary
+        command = names.add_parser(experiment.name, help=summary, description=summary)
         if experiment.name in words[1:2]:
-            from .experiments._run import add_common_arguments
-
             module = experiment.load()
-            add_common_arguments(one, bool(experiment.data), getattr(module, "PRESETS", ("quick", "book")))
-            module.add_arguments(one)
-            one.set_defaults(command=partial(_run, module))
+            add_common_arguments(command, bool(experiment.data), getattr(module, "PRESETS", ("quick", "book")))
+            module.add_arguments(command)
+            command.set_defaults(command=partial(_run, module))
 
-    generate = commands.add_parser("generate", help="text from a language model")
-    generate.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
-    generate.add_argument("--prompt", default="", help="words, or text, to go on from")
-    generate.add_argument("--length", type=int, default=40, metavar="N", help="words, or bigrams, to add (default 40)")
-    way = generate.add_mutually_exclusive_group()
-    way.add_argument("--greedy", action="store_true", help="the likeliest word each time")
-    way.add_argument("--beam", type=int, metavar="N", help="beam search of width N")
-    generate.add_argument("--temperature", type=float, metavar="X", help="below 1 safer, above 1 wilder (default 1)")
-    generate.add_argument("--top-k", type=int, metavar="K", help="draw among the K likeliest words")
-    generate.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest words of probability P")
-    generate.add_argument("--seed", type=int, metavar="N", help="same seed, same text")
-    generate.add_argument(
+    generation = commands.add_parser("generate", help="text from a language model")
+    generation.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
+    generation.add_argument("--prompt", default="", help="words, or text, to go on from")
+    generation.add_argument(
+        "--length", type=int, default=40, metavar="N", help="words, or bigrams, to add (default 40)"
+    )
+    search = generation.add_mutually_exclusive_group()
+    search.add_argument("--greedy", action="store_true", help="the likeliest word each time")
+    search.add_argument("--beam", type=int, metavar="N", help="beam search of width N")
+    generation.add_argument("--temperature", type=float, metavar="X", help="below 1 safer, above 1 wilder (default 1)")
+    generation.add_argument("--top-k", type=int, metavar="K", help="draw among the K likeliest words")
+    generation.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest words of probability P")
+    generation.add_argument("--seed", type=int, metavar="N", help="same seed, same text")
+    generation.add_argument(
         "--noise", type=float, default=0.0, metavar="X", help="standard deviation of the state's start (default 0)"
     )
-    generate.add_argument("--stop", metavar="WORD", help="end at this word, such as '<eos>'")
-    generate.set_defaults(command=partial(_with_model, _generate))
+    generation.add_argument("--stop", metavar="WORD", help="end at this word, such as '<eos>'")
+    generation.set_defaults(command=partial(_with_model, _generate))
 
     predict = commands.add_parser("predict", help="labels of texts, perplexity of a text, or class probabilities")
     predict.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
@@ -141,7 +150,6 @@ def _help(_: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from .experiments import EXPERIMENTS
 
     for experiment in EXPERIMENTS.values():
         data = f"built-in data or {experiment.data}" if experiment.data else "makes its own data"
@@ -150,12 +158,6 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    import platform
-
-    import numpy as np
-
-    from . import _core
-
     facts = {**_core.info(), "python": platform.python_version(), "numpy": np.__version__}
     if arguments.json:
         print(json.dumps(facts))
@@ -168,40 +170,34 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _run(experiment: Any, arguments: argparse.Namespace) -> int:
-    from .experiments._run import apply_common_arguments
 
     apply_common_arguments(arguments)
     return int(experiment.run(arguments))
 
 
 def _with_model(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """Runs a command on a model file, whose vocabulary, labels and experiment may be anything."""
+    """Runs a command on a model file; vocabulary, labels or experiment that do not fit are one error."""
     try:
         return command(arguments)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError) as error:
-        from ._validation import one_line
-
         raise ValueError(
             f"MODEL: expected a model whose parts fit together, got {arguments.model!r} ({one_line(error)})"
         ) from error
 
 
 def _load(path: str) -> Model:
-    from .saving.models import load_model
 
     place = Path(path)
     if place.is_dir():
-        found = [place / name for name in _MODELS_OF_A_RUN if (place / name).is_file()]
-        if not found:
+        models = [place / name for name in _MODELS_OF_A_RUN if (place / name).is_file()]
+        if not models:
             raise ValueError(f"MODEL: expected {', '.join(_MODELS_OF_A_RUN)} in folder {path!r}, got none of them")
-        place = found[0]
+        place = models[0]
     return load_model(place)
 
 
 def _language_parts(model: Any, path: str) -> tuple[Vocabulary, Tokenizer]:
-    """The vocabulary that a language model was saved with, and how a text is cut into its words."""
-    from .text.tokenizer import Tokenizer
-    from .text.vocabulary import Vocabulary
+    """The vocabulary and the tokenizer that a language model was saved with."""
 
     if "vocabulary" not in model.extra:
         raise ValueError(f"MODEL: expected a language model with its vocabulary, got {path!r} without one")
@@ -209,7 +205,6 @@ def _language_parts(model: Any, path: str) -> tuple[Vocabulary, Tokenizer]:
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-    from .language_model.generation import generate
 
     model: Any = _load(arguments.model)
     vocabulary, tokenizer = _language_parts(model, arguments.model)
@@ -238,7 +233,7 @@ def _generate(arguments: argparse.Namespace) -> int:
 
 def _predict(arguments: argparse.Namespace) -> int:
     texts = [*([] if arguments.words is None else [arguments.words]), *(arguments.text or [])]
-    given = [one for one in (texts or None, arguments.file, arguments.input) if one is not None]
+    given = [source for source in (texts or None, arguments.file, arguments.input) if source is not None]
     if len(given) != 1:
         raise ValueError(f"predict: expected one of TEXT or --text, --file and --input, got {len(given)}")
     if arguments.input is not None:
@@ -252,32 +247,27 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _predict_labels(arguments: argparse.Namespace, model: Any, texts: list[str]) -> int:
-    """What a model makes of texts, a line each: by its own ``predict_text``, or by the preprocessing saved with it."""
-    from .text import read_lines
-    from .text.vectorization import classify_texts
+    """Prints the labels of texts, by the model's own ``predict_text`` or by the preprocessing saved with it."""
 
     if arguments.file is not None:
         texts = [line for line in read_lines(arguments.file) if line.strip()]
         if not texts:
             raise ValueError(f"--file: expected a text in each line, got the empty {arguments.file!r}")
     if hasattr(model, "predict_text"):
-        found = model.predict_text(texts)
+        predictions = model.predict_text(texts)
     else:
-        found = [one.to_dict() for one in classify_texts(model, texts)]
+        predictions = [prediction.to_dict() for prediction in classify_texts(model, texts)]
     if arguments.json:
-        print(json.dumps(found))
+        print(json.dumps(predictions))
         return 0
-    width = max(len(one["prediction"]) for one in found)
-    for one in found:
-        print(f"{one['prediction']:<{width}}  {one['probability']:.4f}  {' '.join(one['text'].split())}")
+    width = max(len(prediction["prediction"]) for prediction in predictions)
+    for prediction in predictions:
+        text = " ".join(prediction["text"].split())
+        print(f"{prediction['prediction']:<{width}}  {prediction['probability']:.4f}  {text}")
     return 0
 
 
 def _predict_language(arguments: argparse.Namespace, model: Any, texts: list[str]) -> int:
-    from .language_model.evaluation import evaluate_perplexity
-    from .language_model.generation import next_words
-    from .language_model.model import encode_text
-    from .text import read_lines, read_words
 
     vocabulary, tokenizer = _language_parts(model, arguments.model)
     if tokenizer.characters:
@@ -301,10 +291,6 @@ def _predict_language(arguments: argparse.Namespace, model: Any, texts: list[str
 
 
 def _predict_array(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    from .saving.numpy_files import read_array
-
     model = _load(arguments.model)
     try:
         x = read_array(arguments.input)
@@ -312,23 +298,21 @@ def _predict_array(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--input: {error}") from None
     describe = _describe_of(model)
     if describe is not None:
-        found = describe(model, x)
-        print(json.dumps(found) if arguments.json else "\n".join(f"{i}: {one}" for i, one in enumerate(found)))
+        rows = describe(model, x)
+        print(json.dumps(rows) if arguments.json else "\n".join(f"{i}: {row}" for i, row in enumerate(rows)))
         return 0
     y = np.asarray(model.predict(x, verbose=0))
     if arguments.json:
         print(json.dumps(y.tolist()))
         return 0
-    rows = y.reshape(len(y), -1)
-    for number, row in enumerate(rows):
+    for number, row in enumerate(y.reshape(len(y), -1)):
         best = np.argsort(-row, kind="stable")[: arguments.top]
         print(f"{number}: " + "  ".join(f"{label} {row[label]:.4f}" for label in best))
     return 0
 
 
 def _describe_of(model: Model) -> Callable[[Model, Any], list[Any]] | None:
-    """What the experiment that saved a model makes of its outputs, if they are more than probabilities of classes."""
-    from .experiments import EXPERIMENTS
+    """The function by which the experiment that saved a model describes its outputs, where it has one."""
 
     name = model.extra.get("experiment")
     experiment = EXPERIMENTS.get(name) if isinstance(name, str) else None
@@ -336,7 +320,6 @@ def _describe_of(model: Model) -> Callable[[Model, Any], list[Any]] | None:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    from .datasets import SOURCES, cache_folder, download, load_sources
 
     sources = SOURCES if arguments.sources is None else load_sources(arguments.sources)
     folder = cache_folder() if arguments.dir is None else Path(arguments.dir)
@@ -347,7 +330,7 @@ def _data(arguments: argparse.Namespace) -> int:
     for name, description in _BUILT_IN.items():
         print(f"{name:<{width}}built in: {description}")
     for name, files in sources.items():
-        missing = [one.file for one in files if not (folder / name / one.file).is_file()]
+        missing = [source.file for source in files if not (folder / name / source.file).is_file()]
         state = f"missing {', '.join(missing)}: seqcore data {name}" if missing else "there"
         print(f"{name:<{width}}{folder / name}: {state}")
     return 0

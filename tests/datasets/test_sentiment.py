@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from seqcore.datasets import load_airline, load_imdb, sentiment_corpus
+from seqcore.datasets.numpy_files import read_npy
 from seqcore.datasets.sentiment import REVIEWS, TWEETS, LabelledTexts, contrast_pair
-from seqcore.saving.numpy_files import read_npy
 
 REVIEW_ROWS = {
     "train": [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import cli, saving
+from seqcore import cli
 from seqcore.experiments import memory
 from tests.helpers import runs
 
@@ -47,7 +47,7 @@ def test_simple_rnn_fails_first(tmp_path, capsys):
         assert metrics[f"{cell}_reach"] == 39
         assert metrics[f"{cell}_recall_accuracy"]["39"] > 0.9 > 0.7 > metrics["rnn_recall_accuracy"]["39"]
     assert (tmp_path / "recall.png").read_bytes()[:8] == runs.PNG
-    model = saving.load_model(tmp_path / "model.safetensors")
+    model = sc.load_model(tmp_path / "model.safetensors")
     assert model.extra["steps"] == 40 and memory.accuracy(model, 40, 39) > 0.9
     x, y = memory.sequences(np.random.default_rng(5), 30, 40, 39)
     np.save(tmp_path / "x.npy", x)

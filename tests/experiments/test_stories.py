@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import cli, saving
+from seqcore import cli
 from seqcore.datasets import BIGRAMS, builtin_stories, load_stories, load_text, make_stories, stories, tell
 from seqcore.experiments import stories as experiment
 from tests.helpers import runs
@@ -284,9 +284,9 @@ def test_runs_repeat_themselves_alone_and_beside_others(tmp_path):
     assert [row for row in everything["history"] if row["model"] == "context"] == a["history"]
     assert everything["metrics"]["context_valid_perplexity"] == a["metrics"]["valid_perplexity"]
     best = min(experiment.MODELS, key=lambda name: everything["metrics"][f"{name}_valid_perplexity"])
-    assert saving.load_model(tmp_path / "all" / "model.safetensors").extra["network"] == best
+    assert sc.load_model(tmp_path / "all" / "model.safetensors").extra["network"] == best
     for name in experiment.MODELS:
-        assert saving.load_model(tmp_path / "all" / f"{name}.safetensors").extra["tokens"]["characters"] == 2
+        assert sc.load_model(tmp_path / "all" / f"{name}.safetensors").extra["tokens"]["characters"] == 2
 
 
 def test_stream_of_any_text_and_a_folder(tmp_path, capsys):

@@ -14,8 +14,9 @@ import numpy as np
 
 import seqcore as sc
 from seqcore import callbacks, datasets, layers, models, text
+from seqcore.datasets import numpy_files
 from seqcore.datasets.series import read_column
-from seqcore.saving import describe_foreign_file, numpy_files, safetensors
+from seqcore.saving import describe_foreign_file, safetensors
 
 
 @dataclass

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import MALFORMED, at_least, short_repr
-from ..saving.numpy_files import open_archive, read_member, read_npy
 from ..text.files import PathLike, read_json, read_lines, read_text, unpacked_limit
+from .numpy_files import open_archive, read_member, read_npy
 
 LABELS = ("negative", "positive")
 

@@ -25,6 +25,7 @@ from ..language_model.generation import generate
 from ..language_model.model import build_model
 from ..language_model.trainer import Interrupted, Schedule, Trainer
 from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
+from ..models import load_model
 from ._plots import new_figure, save_figure
 from ._run import Progress, StopSignals, data_folder, open_folder, override, record, write_results
 
@@ -330,7 +331,7 @@ class _Run:
         if self.corpus.bound:
             metrics["bound_perplexity"] = self.corpus.bound
             metrics["true_test_perplexity"] = self.corpus.true_perplexity["test"]
-        best: Any = saving.load_model(self.folder / BEST) if self.best["epoch"] else self.model
+        best: Any = load_model(self.folder / BEST) if self.best["epoch"] else self.model
         if self.best["epoch"] not in (0, history[-1]["epoch"]):
             losses = word_losses(best, test, check=self._stop_if_asked)
             metrics["best_test_perplexity"] = math.exp(float(losses.mean()))

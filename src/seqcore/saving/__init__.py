@@ -2,8 +2,8 @@
 
 from .._files import Path, atomic_write, describe_foreign_file, parse_json, refuse_foreign_suffix
 from .checkpoints import load_checkpoint, read_position, save_checkpoint
-from .format import VERSION, format_tags, kind_of, read_file
-from .models import load_model, load_weights, named_layers, named_weights, save_model, save_weights
+from .format import VERSION, describe_format, format_tags, read_file
+from .models import load_weights, named_layers, named_weights, save_model, save_weights
 from .safetensors import read_header, read_tensors, write_tensors
 from .torch_weights import from_torch, to_torch
 
@@ -14,9 +14,8 @@ __all__ = [
     "describe_foreign_file",
     "format_tags",
     "from_torch",
-    "kind_of",
+    "describe_format",
     "load_checkpoint",
-    "load_model",
     "load_weights",
     "named_layers",
     "named_weights",

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import random
 from .._files import Path
 from .._validation import MALFORMED, as_path, one_line, short_repr
-from .safetensors import write_tensors
-
-if TYPE_CHECKING:
-    from ..models import Model
+from ..training.train_step import uninterrupted
 from ..typing import Array
-from .format import _build_part, _for_file, _pack, _part, _unpack, _weights_of, format_tags, read_file
-from .models import _matched, _weights, named_weights
+from .format import build_field, format_tags, header_field, pack, read_file, unpack, weights_in, within_file_limits
+from .models import match_weights, named_weights, weight_tensors
+from .safetensors import write_tensors
 
 # ---------------------------------------------------------------- checkpoints
 
 
-def save_checkpoint(path: Path, model: Model, position: Mapping[str, Any] | None = None) -> None:
+def save_checkpoint(path: Path, model: Any, position: Mapping[str, Any] | None = None) -> None:
     """Writes all that a training run needs to go on as if it had never stopped, bit by bit.
 
     Args:
@@ -33,22 +31,22 @@ def save_checkpoint(path: Path, model: Model, position: Mapping[str, Any] | None
     Held: the weights, the optimizer's slots and settings, the state of the global random generator, the layers' own
     states (the counters of dropout, the carried states of stateful layers) and the position.
     """
-    tensors = _weights(model)
+    tensors = weight_tensors(model)
     optimizer = None
     if model.optimizer is not None:
         names = {id(variable): name for name, variable in named_weights(model).items()}
         optimizer = {
             "class": type(model.optimizer).__name__,
             "variables": [names.get(id(variable)) for variable in model.optimizer.variables],
-            "state": _pack(model.optimizer.get_state(), "optimizer", tensors),
+            "state": pack(model.optimizer.get_state(), "optimizer", tensors),
         }
     texts = format_tags(
         "seqcore-checkpoint",
         build=model._build_config(),
         optimizer=optimizer,
-        layers=_pack(model.get_layer_state(), "layers", tensors),
-        random=_pack(random.get_state(), "random", tensors),
-        position=_pack(dict(position or {}), "position", tensors),
+        layers=pack(model.get_layer_state(), "layers", tensors),
+        random=pack(random.get_state(), "random", tensors),
+        position=pack(dict(position or {}), "position", tensors),
     )
     write_tensors(path, tensors, texts)
 
@@ -59,12 +57,12 @@ def read_position(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
-    return _position(os.fspath(path), *read_file(path, "seqcore-checkpoint"))
+    return position_in(os.fspath(path), *read_file(path, "seqcore-checkpoint"))
 
 
-def _position(place: str, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> dict[str, Any]:
+def position_in(place: str, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        position = _unpack(_part(metadata, "position"), tensors)
+        position = unpack(header_field(metadata, "position"), tensors)
     except MALFORMED as error:
         raise ValueError(f"{place}: expected a position, got one that fails: {one_line(error)}") from error
     if not isinstance(position, dict):
@@ -72,7 +70,7 @@ def _position(place: str, tensors: Mapping[str, Array], metadata: Mapping[str, A
     return position
 
 
-def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
+def load_checkpoint(path: Path, model: Any) -> dict[str, Any]:
     """Puts ``model`` and the random generator into the state of a checkpoint and returns its position.
 
     Args:
@@ -82,14 +80,12 @@ def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
     Raises:
         ValueError: naming the file and what is wrong with it; the model is then unchanged.
     """
-    from ..training.train_step import uninterrupted
-
     place = as_path(path)
     tensors, metadata = read_file(path, "seqcore-checkpoint")
-    position = _position(place, tensors, metadata)
+    position = position_in(place, tensors, metadata)
     optimizer = model.optimizer
-    with _for_file(place, tensors, metadata, f"the state of model {model.name!r}"), model._build_undone():
-        saved = _part(metadata, "optimizer")
+    with within_file_limits(place, tensors, metadata, f"the state of model {model.name!r}"), model._build_undone():
+        saved = header_field(metadata, "optimizer")
         if saved is not None:
             if not isinstance(saved, dict) or saved.keys() != {"class", "variables", "state"}:
                 raise ValueError(f"optimizer: expected its class, variables and state, got {short_repr(saved)}")
@@ -98,10 +94,10 @@ def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
                 wanted = short_repr(saved["class"])[1:-1]
                 raise ValueError(f"{place}: expected a model compiled with {wanted}, got {have}")
         if not model.built:
-            model._build_from_config(_build_part(metadata), _weights_of(tensors))
-        pairs = _matched(place, model, tensors)
-        generator, states = (_unpack(_part(metadata, name), tensors) for name in ("random", "layers"))
-        slots = None if saved is None else _unpack(saved["state"], tensors)
+            model._build_from_config(build_field(metadata), weights_in(tensors))
+        pairs = match_weights(place, model, tensors)
+        generator, states = (unpack(header_field(metadata, name), tensors) for name in ("random", "layers"))
+        slots = None if saved is None else unpack(saved["state"], tensors)
         before = model.get_layer_state()
         with uninterrupted():
             random.set_state(generator)
@@ -110,7 +106,7 @@ def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
                 try:
                     with optimizer.build_undone():
                         model._prepare_training()
-                        optimizer.set_state(_in_order(slots, saved["variables"], model))
+                        optimizer.set_state(reordered_slots(slots, saved["variables"], model))
                 except BaseException:
                     model.set_layer_state(before)
                     raise
@@ -120,7 +116,7 @@ def load_checkpoint(path: Path, model: Model) -> dict[str, Any]:
     return position
 
 
-def _in_order(slots: Any, names: Any, model: Model) -> dict[str, Any]:
+def reordered_slots(slots: Any, names: Any, model: Any) -> dict[str, Any]:
     """The optimizer's state, saved for variables in the order of ``names``, in the order in which it knows them now."""
     optimizer = model.optimizer
     assert optimizer is not None

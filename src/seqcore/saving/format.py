@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,16 +14,13 @@ from .._files import Path, parse_json
 from .._validation import MALFORMED, as_path, one_line, short_repr
 from ..autograd.tensor import Tensor
 from ..layers.building import FileLimits, within
-from .safetensors import read_tensors
-
-if TYPE_CHECKING:
-    pass
 from ..typing import Array
+from .safetensors import read_tensors
 
 VERSION = 1
 
 
-# What reads each kind of our files.
+# The reader of each format of ours.
 _READERS = {
     "seqcore-model": "load_model",
     "seqcore-weights": "load_weights of a model",
@@ -33,8 +30,8 @@ _READERS = {
 }
 
 
-def kind_of(texts: Mapping[str, str]) -> str:
-    """What a safetensors file is by its header, and what reads it, for messages."""
+def describe_format(texts: Mapping[str, str]) -> str:
+    """A description of a safetensors file by its header, with the name of its reader, for messages."""
     name = texts.get("format") or texts.get("seqcore") or ""
     if name in _READERS:
         return f"a {name} file; use {_READERS[name]}"
@@ -43,12 +40,12 @@ def kind_of(texts: Mapping[str, str]) -> str:
     return "a safetensors file of another program; seqcore.saving.read_tensors gives its arrays"
 
 
-def read_file(path: Path, *kinds: str, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Like :func:`read_tensors` for one of our files; the header's JSON texts come decoded."""
+def read_file(path: Path, *formats: str, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays and the decoded header of a file in one of these formats of ours."""
     tensors, texts = read_tensors(path, skip)
     place = as_path(path)
-    if texts.get("format") not in kinds:
-        raise ValueError(f"{place}: expected a {kinds[0]} file, got {kind_of(texts)}")
+    if texts.get("format") not in formats:
+        raise ValueError(f"{place}: expected a {formats[0]} file, got {describe_format(texts)}")
     try:
         metadata: dict[str, Any] = {key: text if key == "format" else parse_json(text) for key, text in texts.items()}
     except ValueError as error:
@@ -59,28 +56,30 @@ def read_file(path: Path, *kinds: str, skip: Collection[str] = ()) -> tuple[dict
     return tensors, metadata
 
 
-def _part(metadata: Mapping[str, Any], name: str) -> Any:
-    """One of the header's texts, decoded."""
+def header_field(metadata: Mapping[str, Any], name: str) -> Any:
+    """A field of the header. Raises ValueError where it is missing."""
     if name not in metadata:
         raise ValueError(f"expected {name!r} in the header, which is missing")
     return metadata[name]
 
 
-def _build_part(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    build = _part(metadata, "build")
+def build_field(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The field with the shapes by which a model is built, checked."""
+    build = header_field(metadata, "build")
     if not isinstance(build, dict) or not isinstance(build.get("layers", {}), dict):
         raise ValueError(f"build: expected a dict of shapes, got {short_repr(build)}")
     return build
 
 
-def format_tags(kind: str, **values: Any) -> dict[str, str]:
-    return {"format": kind, **{key: json.dumps(value) for key, value in {"version": VERSION, **values}.items()}}
+def format_tags(format: str, **values: Any) -> dict[str, str]:
+    """The header of a file: its format, the version, and further values as JSON."""
+    return {"format": format, **{key: json.dumps(value) for key, value in {"version": VERSION, **values}.items()}}
 
 
-# ---------------------------------------------------------------- nested values: JSON, arrays beside it
+# ---------------------------------------------------------------- nested values: JSON, with the arrays apart
 
 
-def _pack(value: Any, name: str, tensors: dict[str, Array]) -> Any:
+def pack(value: Any, name: str, tensors: dict[str, Array]) -> Any:
     """``value`` as JSON; arrays inside it go into ``tensors`` and leave a reference."""
     if isinstance(value, (Tensor, np.ndarray)):
         tensors[name] = np.asarray(value)
@@ -91,42 +90,49 @@ def _pack(value: Any, name: str, tensors: dict[str, Array]) -> Any:
         strange = [key for key in value if not isinstance(key, str)]
         if strange:
             raise TypeError(f"{name}: expected string keys, which JSON keeps, got {strange[0]!r}")
-        return {key: _pack(one, f"{name}/{key}", tensors) for key, one in value.items()}
+        return {key: pack(item, f"{name}/{key}", tensors) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_pack(one, f"{name}/{i}", tensors) for i, one in enumerate(value)]
+        return [pack(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"{name}: expected numbers, texts, arrays, lists or dicts of them, got {type(value).__name__}")
 
 
-def _unpack(value: Any, tensors: Mapping[str, Array]) -> Any:
+def unpack(value: Any, tensors: Mapping[str, Array]) -> Any:
+    """The value that :func:`pack` was given."""
     if isinstance(value, dict):
         if set(value) == {"__array__"}:
             name = value["__array__"]
             if not isinstance(name, str) or name not in tensors:
                 raise ValueError(f"expected an array {short_repr(name)}, which is missing")
             return tensors[name]
-        return {key: _unpack(one, tensors) for key, one in value.items()}
+        return {key: unpack(item, tensors) for key, item in value.items()}
     if isinstance(value, list):
-        return [_unpack(one, tensors) for one in value]
+        return [unpack(item, tensors) for item in value]
     return value
 
 
-def _weights_of(tensors: Mapping[str, Array]) -> dict[str, Array]:
+def weights_in(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """The weights among the arrays of a file, by name."""
     return {name[len("weights/") :]: array for name, array in tensors.items() if name.startswith("weights/")}
 
 
 @contextmanager
-def _for_file(place: str, tensors: Mapping[str, Array], metadata: Mapping[str, Any], what: str) -> Iterator[None]:
-    """Context in which a model is made or built for a file: within its limits; a failure is one line that names it,
-    and leaves the random numbers as they were.
+def within_file_limits(
+    place: str, tensors: Mapping[str, Array], metadata: Mapping[str, Any], content: str
+) -> Iterator[None]:
+    """Context in which a model is made or built for a file, within its limits.
+
+    A failure is one line that names the file, and leaves the random numbers as they were.
 
     Args:
-        what: the file's description is said to be that of.
+        place: the file.
+        tensors, metadata: its arrays and its header.
+        content: description of the content for messages.
     """
     before = random.get_state()
     # A weight may be made twice, and what a class makes by itself is little; a layer's description takes a line.
-    weight_bytes = 2 * sum(array.nbytes for array in _weights_of(tensors).values()) + (1 << 20)
+    weight_bytes = 2 * sum(array.nbytes for array in weights_in(tensors).values()) + (1 << 20)
     layers = 1000 + 4 * len(tensors) + len(str(metadata)) // 16
     try:
         with within(FileLimits(weight_bytes, layers)):
@@ -134,5 +140,5 @@ def _for_file(place: str, tensors: Mapping[str, Array], metadata: Mapping[str, A
     except BaseException as error:
         random.set_state(before)
         if isinstance(error, MALFORMED) and not str(error).startswith(place):
-            raise ValueError(f"{place}: expected {what}, got one that fails: {one_line(error)}") from error
+            raise ValueError(f"{place}: expected {content}, got one that fails: {one_line(error)}") from error
         raise

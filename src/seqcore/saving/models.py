@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._files import Path
-from .._validation import as_path, boolean, default_only, short_repr
+from .._validation import boolean, short_repr
 from ..autograd.tensor import Variable
-from .safetensors import write_tensors
-
-if TYPE_CHECKING:
-    from ..layers.base import Layer
-    from ..models import Model
+from ..layers.base import Layer
+from ..layers.registry import serialize
+from ..training.train_step import uninterrupted
 from ..typing import Array
-from .format import _build_part, _for_file, _pack, _part, _unpack, _weights_of, format_tags, read_file
+from .format import format_tags, pack, read_file, weights_in
+from .safetensors import write_tensors
 
 # ---------------------------------------------------------------- weights
 
@@ -45,7 +44,7 @@ def named_weights(model: Layer) -> dict[str, Variable]:
     >>> {name: weight.shape for name, weight in named_weights(model).items()}
     {'layers.0/kernel': (4, 2), 'layers.0/bias': (2,)}
     """
-    found: dict[str, Variable] = {}
+    named: dict[str, Variable] = {}
     seen: set[int] = set()
     for path, layer in named_layers(model):
         for variable in layer._own_weights():
@@ -54,19 +53,19 @@ def named_weights(model: Layer) -> dict[str, Variable]:
             seen.add(id(variable))
             stem = name = f"{path}/{variable.name.rsplit('/', 1)[-1]}".lstrip("/")
             count = 1
-            while name in found:
+            while name in named:
                 name, count = f"{stem}_{count}", count + 1
-            found[name] = variable
-    return found
+            named[name] = variable
+    return named
 
 
-def _matched(place: str, model: Model, tensors: Mapping[str, Array]) -> list[tuple[Variable, Array]]:
+def match_weights(place: str, model: Layer, tensors: Mapping[str, Array]) -> list[tuple[Variable, Array]]:
     """Pairs of a variable and its new values, all checked."""
     if not model.built:
         raise ValueError(
             f"model: expected {model.name!r} to be built before its weights are loaded; call it or build it"
         )
-    arrays = _weights_of(tensors)
+    arrays = weights_in(tensors)
     variables = named_weights(model)
     for name in variables:
         if name not in arrays:
@@ -84,27 +83,25 @@ def _matched(place: str, model: Model, tensors: Mapping[str, Array]) -> list[tup
     return [(variable, arrays[name]) for name, variable in variables.items()]
 
 
-def _weights(model: Model) -> dict[str, Array]:
+def weight_tensors(model: Layer) -> dict[str, Array]:
     if not model.built:
         raise ValueError(f"model: expected {model.name!r} to be built before it is saved; call it or build it")
     return {f"weights/{name}": variable._array for name, variable in named_weights(model).items()}
 
 
-def save_weights(model: Model, path: Path) -> None:
+def save_weights(model: Layer, path: Path) -> None:
     """Writes the weights alone. Raises ValueError for a model that is not built, OSError for a full disk."""
-    write_tensors(path, _weights(model), format_tags("seqcore-weights"))
+    write_tensors(path, weight_tensors(model), format_tags("seqcore-weights"))
 
 
-def load_weights(model: Model, path: Path) -> None:
+def load_weights(model: Layer, path: Path) -> None:
     """Reads the weights of a file of weights, a model or a checkpoint into ``model`` (built, same architecture).
 
     Raises:
         ValueError: naming the file and what is wrong with it; the model is then unchanged.
     """
-    from ..training.train_step import uninterrupted
-
     tensors, _ = read_file(path, "seqcore-weights", "seqcore-model", "seqcore-checkpoint")
-    pairs = _matched(os.fspath(path), model, tensors)
+    pairs = match_weights(os.fspath(path), model, tensors)
     with uninterrupted():
         for variable, values in pairs:
             variable.assign(values)
@@ -113,9 +110,7 @@ def load_weights(model: Model, path: Path) -> None:
 # ---------------------------------------------------------------- whole models
 
 
-def save_model(
-    model: Model, path: Path, extra: Mapping[str, Any] | None = None, include_optimizer: bool = True
-) -> None:
+def save_model(model: Any, path: Path, extra: Mapping[str, Any] | None = None, include_optimizer: bool = True) -> None:
     """Writes one file with the architecture, the weights, how the model was compiled, and ``extra``.
 
     Args:
@@ -133,61 +128,13 @@ def save_model(
     >>> load_model(path).extra
     {'words': ['the', 'cat']}
     """
-    from ..layers.registry import serialize
-
     compiled = model.get_compile_config() if boolean("include_optimizer", include_optimizer) else None
-    tensors = _weights(model)
+    tensors = weight_tensors(model)
     texts = format_tags(
         "seqcore-model",
-        architecture=_pack(serialize(model), "architecture", tensors),
+        architecture=pack(serialize(model), "architecture", tensors),
         build=model._build_config(),
-        compiled=_pack(compiled, "compiled", tensors),
-        extra=_pack(dict(extra or {}), "extra", tensors),
+        compiled=pack(compiled, "compiled", tensors),
+        extra=pack(dict(extra or {}), "extra", tensors),
     )
     write_tensors(path, tensors, texts)
-
-
-def load_model(
-    filepath: Path,
-    custom_objects: Mapping[str, Any] | None = None,
-    compile: bool = True,
-    safe_mode: bool = True,
-) -> Model:
-    """Reads a model that :func:`save_model` wrote, built, with its weights, and compiled as it was.
-
-    The optimizer starts with its settings and fresh slots; a checkpoint keeps the slots too.
-
-    Args:
-        filepath: the file.
-        custom_objects: classes by the names that the file has for them, beside those that are registered: layers,
-            models, optimizers, schedules, losses, metrics.
-        compile: compile the model as it was.
-        safe_mode: accepted as True alone: no file can run code.
-
-    Raises:
-        ValueError: naming the file, if it is truncated, of another format, or needs a class that is not registered.
-    """
-    from ..layers.registry import custom_classes, deserialize
-    from ..models import Model
-
-    compile = boolean("compile", compile)
-    default_only("safe_mode", safe_mode, True, "no file can run code")
-    if custom_objects is not None and not isinstance(custom_objects, Mapping):
-        raise TypeError(f"custom_objects: expected a dict of classes by name, got {short_repr(custom_objects)}")
-    place = as_path(filepath, "filepath")
-    tensors, metadata = read_file(filepath, "seqcore-model")
-    with _for_file(place, tensors, metadata, "the description of a model"), custom_classes(custom_objects):
-        model = deserialize(_unpack(_part(metadata, "architecture"), tensors))
-        if not isinstance(model, Model):
-            raise ValueError(f"expected a model, got {type(model).__name__}")
-        model._build_from_config(_build_part(metadata), _weights_of(tensors))
-        extra = _unpack(_part(metadata, "extra"), tensors)
-        if not isinstance(extra, dict):
-            raise ValueError(f"extra: expected a dict, got {short_repr(extra)}")
-        model.extra = extra
-        if compile:
-            model._compile_from_file(_unpack(_part(metadata, "compiled"), tensors), dict(custom_objects or {}))
-        pairs = _matched(place, model, tensors)
-    for variable, values in pairs:
-        variable.assign(values)
-    return model

@@ -451,7 +451,7 @@ class Word2Vec(WordTables):
         fname = path_of(fname, "fname")
         tensors, texts = saving.read_tensors(fname)
         if texts.get("seqcore") != "word2vec" or texts.get("version") != "1":
-            kind = saving.kind_of(texts)
+            kind = saving.describe_format(texts)
             raise ValueError(f"{fname}: expected a file of Word2Vec.save, version 1, got {kind}")
         try:
             state = parse_json(texts["state"])

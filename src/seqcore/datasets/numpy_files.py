@@ -1,4 +1,4 @@
-"""NumPy's files without pickle: ``.npy`` arrays of numbers, and the lists of integers that ``imdb.npz`` holds.
+"""NumPy's files read without pickle, object arrays of lists of integers included.
 
 A pickle is a program that may call anything. The reader here follows the few steps that NumPy writes for an object
 array of lists of integers and makes lists, integers and nothing else: names stay names, and nothing is called.
