@@ -1,9 +1,14 @@
-"""Types of arrays, as the annotations of the package name them."""
+"""Types of arrays and arguments, as the annotations of the package name them."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
+PathLike = str | os.PathLike[str]
