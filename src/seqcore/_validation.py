@@ -261,48 +261,6 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def class_and_config(name: str, described: Any) -> tuple[str, dict[str, Any]]:
-    """Class name and arguments out of ``{"class_name": ..., "config": ...}``, which may come from a file.
-
-    Raises:
-        ValueError: for what is no such dict; the message names the argument.
-    """
-    class_name = described.get("class_name") if isinstance(described, dict) else None
-    config = described.get("config", {}) if isinstance(described, dict) else None
-    if not isinstance(class_name, str) or not isinstance(config, dict):
-        raise ValueError(f"{name}: expected a dict with class_name and config, got {short_repr(described)}")
-    return class_name, dict(config)
-
-
-def class_named(argument: str, name: str, classes: Mapping[str, Any], custom_objects: Mapping[str, Any] | None) -> Any:
-    """The class of that name, out of ``custom_objects`` or of ``classes``, whose names may be in lower case.
-
-    Raises:
-        ValueError: neither has it; the message names the argument.
-    """
-    cls = (custom_objects or {}).get(name) or classes.get(name) or classes.get(name.lower())
-    if cls is None:
-        raise ValueError(f"{argument}: expected one of {', '.join(classes)}, got {short_repr(name)}")
-    return cls
-
-
-def from_config(cls: Any, config: dict[str, Any], *more: Any) -> Any:
-    """``cls.from_config(config, *more)``.
-
-    Raises:
-        ValueError: where the class misses something in the config, or finds something else.
-        TypeError: for arguments that the class does not take.
-    """
-    try:
-        return cls.from_config(config, *more)
-    except RecursionError:
-        raise ValueError("config: expected objects inside each other to a moderate depth, got too many") from None
-    except (ArithmeticError, AssertionError, AttributeError, LookupError) as error:
-        raise ValueError(
-            f"config: expected the arguments of a {cls.__name__}, got {short_repr(config)} ({one_line(error)})"
-        ) from error
-
-
 def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
     """The NumPy type of a ``dtype=`` argument; None is no type, callers put their default in its place.
 
@@ -413,18 +371,3 @@ class FixedAttributes:
         close = difflib.get_close_matches(name, sorted(public), 1)
         advice = self._elsewhere.get(name, f"did you mean {close[0]}?" if close else "")
         return f"{name}: expected an attribute of {type(self).__name__}, got another{f' ({advice})' if advice else ''}"
-
-
-def made_from_class(name: str, cls: type) -> Any:
-    """An object of ``cls`` with its default arguments, where a class was given in the place of an object.
-
-    Raises:
-        TypeError: if it cannot be made without arguments.
-    """
-    try:
-        return cls()
-    except TypeError as error:
-        raise TypeError(
-            f"{name}: expected an object, got the class {cls.__name__}, which takes arguments; make it: "
-            f"{cls.__name__}(...) ({error})"
-        ) from None

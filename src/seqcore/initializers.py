@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import random as _random
+from ._registry import Registry
 from ._validation import (
     NUMBERS,
     at_least,
-    class_and_config,
     default_only,
-    from_config,
     positive,
     real,
     refuse_masked,
@@ -56,6 +55,9 @@ class Initializer:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
 
 
+INITIALIZERS = Registry("initializer", Initializer)
+
+
 def _sizes(shape: Any) -> tuple[int, ...]:
     """A shape as a tuple; a number alone is that of a vector."""
     return tuple(at_least("shape", n, 0) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
@@ -71,6 +73,7 @@ class _Drawn(Initializer):
         return _random.generator() if self.seed is None else np.random.Generator(np.random.Philox(self.seed))
 
 
+@INITIALIZERS.register("zeros")
 class Zeros(Initializer):
     """All zeros."""
 
@@ -78,6 +81,7 @@ class Zeros(Initializer):
         return np.zeros(shape)
 
 
+@INITIALIZERS.register("ones")
 class Ones(Initializer):
     """All ones."""
 
@@ -85,6 +89,7 @@ class Ones(Initializer):
         return np.ones(shape)
 
 
+@INITIALIZERS.register("constant")
 class Constant(Initializer):
     """One value everywhere, or an array of the weight's shape."""
 
@@ -104,6 +109,7 @@ class Constant(Initializer):
         return np.full(shape, value)
 
 
+@INITIALIZERS.register("random_normal", "normal")
 class RandomNormal(_Drawn):
     """Normal values."""
 
@@ -117,6 +123,7 @@ class RandomNormal(_Drawn):
         return self._generator().normal(self.mean, self.stddev, shape)
 
 
+@INITIALIZERS.register("random_uniform", "uniform")
 class RandomUniform(_Drawn):
     """Values with equal chances between ``minval`` and ``maxval``."""
 
@@ -132,6 +139,7 @@ class RandomUniform(_Drawn):
         return self._generator().uniform(self.minval, self.maxval, shape)
 
 
+@INITIALIZERS.register("truncated_normal")
 class TruncatedNormal(_Drawn):
     """Normal values; those more than two standard deviations from the mean are drawn again."""
 
@@ -161,6 +169,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
     return float(shape[-2] * field), float(shape[-1] * field)
 
 
+@INITIALIZERS.register("variance_scaling")
 class VarianceScaling(_Drawn):
     """Variance ``scale / n`` with n the inputs, the outputs or their mean (``mode``).
 
@@ -223,6 +232,7 @@ class _Scaled(VarianceScaling):
         super().__init__(*self._scaling, seed=seed, input_axes=input_axes, output_axes=output_axes)
 
 
+@INITIALIZERS.register("glorot_uniform")
 class GlorotUniform(_Scaled):
     """Uniform in +-sqrt(6 / (inputs + outputs)).
 
@@ -236,36 +246,42 @@ class GlorotUniform(_Scaled):
     _scaling = (1.0, "fan_avg", "uniform")
 
 
+@INITIALIZERS.register("glorot_normal")
 class GlorotNormal(_Scaled):
     """Truncated normal with variance 2 / (inputs + outputs). Source: Glorot and Bengio, 2010."""
 
     _scaling = (1.0, "fan_avg", "truncated_normal")
 
 
+@INITIALIZERS.register("he_uniform")
 class HeUniform(_Scaled):
     """Uniform in +-sqrt(6 / inputs). Source: He et al., Delving deep into rectifiers, 2015."""
 
     _scaling = (2.0, "fan_in", "uniform")
 
 
+@INITIALIZERS.register("he_normal")
 class HeNormal(_Scaled):
     """Truncated normal with variance 2 / inputs. Source: He et al., Delving deep into rectifiers, 2015."""
 
     _scaling = (2.0, "fan_in", "truncated_normal")
 
 
+@INITIALIZERS.register("lecun_uniform")
 class LecunUniform(_Scaled):
     """Uniform in +-sqrt(3 / inputs). Source: LeCun et al., Efficient backprop, 1998."""
 
     _scaling = (1.0, "fan_in", "uniform")
 
 
+@INITIALIZERS.register("lecun_normal")
 class LecunNormal(_Scaled):
     """Truncated normal with variance 1 / inputs. Source: LeCun et al., Efficient backprop, 1998."""
 
     _scaling = (1.0, "fan_in", "truncated_normal")
 
 
+@INITIALIZERS.register("orthogonal")
 class Orthogonal(_Drawn):
     """A matrix with orthonormal rows or columns (whichever are fewer), times ``gain``; QR of a normal matrix.
 
@@ -291,6 +307,7 @@ class Orthogonal(_Drawn):
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
+@INITIALIZERS.register("identity")
 class Identity(Initializer):
     """The identity matrix times ``gain``; for 2 axes only."""
 
@@ -323,35 +340,6 @@ class _Function(Initializer):
         raise ValueError(f"initializer: the function {self.function!r} cannot be saved; use a class of initializers")
 
 
-_CLASSES: dict[str, type[Initializer]] = {
-    one.__name__: one
-    for one in (
-        Zeros, Ones, Constant, RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling, GlorotUniform,
-        GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal, Identity,
-    )
-}  # fmt: skip
-_NAMES: dict[str, type[Initializer]] = {
-    "zeros": Zeros,
-    "ones": Ones,
-    "constant": Constant,
-    "random_normal": RandomNormal,
-    "normal": RandomNormal,
-    "random_uniform": RandomUniform,
-    "uniform": RandomUniform,
-    "truncated_normal": TruncatedNormal,
-    "variance_scaling": VarianceScaling,
-    "glorot_uniform": GlorotUniform,
-    "glorot_normal": GlorotNormal,
-    "he_uniform": HeUniform,
-    "he_normal": HeNormal,
-    "lecun_uniform": LecunUniform,
-    "lecun_normal": LecunNormal,
-    "orthogonal": Orthogonal,
-    "identity": Identity,
-    **_CLASSES,
-}
-
-
 def get(identifier: Any, argument: str = "initializer") -> Initializer:
     """The initializer behind a name, a class, a function, a config dict or an initializer.
 
@@ -365,21 +353,12 @@ def get(identifier: Any, argument: str = "initializer") -> Initializer:
     >>> get("ones")((2,))
     array([1., 1.], dtype=float32)
     """
-    if isinstance(identifier, Initializer):
-        return identifier
-    if isinstance(identifier, str) and identifier in _NAMES:
-        return _NAMES[identifier]()
-    if isinstance(identifier, dict):
-        class_name, arguments = class_and_config(argument, identifier)
-        if class_name in _CLASSES:
-            made: Initializer = from_config(_CLASSES[class_name], arguments)
-            return made
-    if isinstance(identifier, type) and issubclass(identifier, Initializer):
-        return identifier()
+    initializer = INITIALIZERS.get(identifier, argument)
+    if initializer is not None:
+        return initializer
     if callable(identifier):
         return _Function(identifier)
-    names = ", ".join(name for name in _NAMES if name.islower())
-    raise ValueError(f"{argument}: expected one of {names}, an Initializer or a function, got {identifier!r}")
+    raise ValueError(f"{argument}: expected a name, an Initializer or a function, got {short_repr(identifier)}")
 
 
 def serialize(initializer: Initializer) -> dict[str, Any]:
@@ -388,4 +367,4 @@ def serialize(initializer: Initializer) -> dict[str, Any]:
     >>> serialize(Zeros())
     {'class_name': 'Zeros', 'config': {}}
     """
-    return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
+    return INITIALIZERS.serialize(initializer)

@@ -542,7 +542,7 @@ def test_first_call(name, fast_switches):
 
 def test_first_calls_are_of_every_layer_with_weights():
     """A layer that is added later is added above, too."""
-    own = {name: cls for name, cls in registry._registry.items() if cls.__module__.startswith("seqcore.layers.")}
+    own = {name: cls for name, cls in registry.LAYERS.classes.items() if cls.__module__.startswith("seqcore.layers.")}
     missing = {n for n, cls in own.items() if cls.build is not layers.Layer.build} - set(FIRST_CALLS)
     assert not missing
 

@@ -287,7 +287,7 @@ def test_use_before_compile(rng):
         ({"metrics": [None]}, "metric: expected a name, a Metric or a function, got NoneType"),
         ({"metrics": ["mean"]}, "metrics: expected metrics of targets and predictions, got 'mean', which takes values"),
         ({"metrics": [metrics.Mean()]}, "metrics: expected metrics of targets and predictions, got 'mean'"),
-        ({"optimizer": "adamm"}, "optimizer: expected one of sgd, .*, got 'adamm'"),
+        ({"optimizer": "adamm"}, "optimizer: expected one of adagrad, .*sgd, got 'adamm'"),
         ({"optimizer": 0.1}, "optimizer: expected a name or an Optimizer, got float"),
         ({"optimizer": None}, "optimizer: expected a name or an Optimizer, got NoneType"),
         ({"optimizer": optimizers.Optimizer}, "optimizer: expected a name or an Optimizer"),

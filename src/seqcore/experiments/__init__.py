@@ -13,6 +13,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from .._registry import register_loader
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -45,3 +47,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         Experiment("seq2seq", "dates in words to ISO dates, with attention", ""),
     )
 }
+
+
+def _load_class(name: str) -> None:
+    """Import the experiment of a class that a model file names ``EXPERIMENT/Class``."""
+    experiment = EXPERIMENTS.get(name.partition("/")[0])
+    if experiment is not None:
+        experiment.load()
+
+
+register_loader(f"{__name__}.", _load_class)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from .._validation import class_and_config, from_config, short_repr
+from .._registry import Registry, class_and_config, from_config
+from .._validation import short_repr
 from .base import Layer
 
 LayerClass = TypeVar("LayerClass", bound="type[Layer]")
 
-_EXPERIMENTS = "seqcore.experiments."
-_registry: dict[str, type[Layer]] = {}
+LAYERS = Registry("class_name", Layer)
 
 
 def register(name: Any = None) -> Any:
@@ -34,30 +31,9 @@ def register(name: Any = None) -> Any:
 def _enter(name: str, cls: LayerClass) -> LayerClass:
     if not (isinstance(cls, type) and issubclass(cls, Layer)):
         raise TypeError(f"register: expected a subclass of Layer, got {cls!r}")
-    _registry[name] = cls
+    LAYERS.enter(name, cls)
     cls._registered_name = name  # type: ignore[attr-defined]
     return cls
-
-
-class _Given(threading.local):
-    """Classes by name for the file that this thread is reading."""
-
-    classes: Mapping[str, type[Layer]] = {}
-
-
-_given = _Given()
-
-
-@contextmanager
-def custom_classes(classes: Mapping[str, Any] | None) -> Iterator[None]:
-    """Inside, :func:`get_class` knows these layers too, under the names given."""
-    before = _given.classes
-    layers = {name: cls for name, cls in (classes or {}).items() if isinstance(cls, type) and issubclass(cls, Layer)}
-    _given.classes = {**before, **layers}
-    try:
-        yield
-    finally:
-        _given.classes = before
 
 
 def get_class(name: str) -> type[Layer]:
@@ -69,20 +45,12 @@ def get_class(name: str) -> type[Layer]:
     Raises:
         ValueError: if there is none.
     """
-    given = _given.classes.get(name)
-    if given is not None:
-        return given
-    if name not in _registry and name.startswith(_EXPERIMENTS):
-        from ..experiments import EXPERIMENTS
-
-        experiment = EXPERIMENTS.get(name[len(_EXPERIMENTS) :].partition("/")[0])
-        if experiment is not None:
-            experiment.load()
-    if name not in _registry:
+    cls = LAYERS.find(name)
+    if cls is None:
         raise ValueError(
             f"class_name: expected a registered layer, got {short_repr(name)}; decorate the class with @register()"
         )
-    return _registry[name]
+    return cls
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
@@ -92,7 +60,7 @@ def serialize(layer: Layer) -> dict[str, Any]:
         ValueError: if its class is not registered.
     """
     name = type(layer).__dict__.get("_registered_name")
-    if name is None or _registry.get(name) is not type(layer):
+    if name is None or LAYERS.find(name) is not type(layer):
         raise ValueError(
             f"layer {layer.name!r}: class {type(layer).__name__} is not registered; decorate it with @register()"
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from .._registry import custom_object_scope
 from .._validation import NUMBERS, check_shape, default_only, real, refuse_masked
 from ..autograd.tensor import Tensor, Variable
 from ..typing import Array
@@ -19,7 +20,7 @@ from .base import Layer
 from .building import output_shape
 from .context import ContextRNN
 from .recurrent import RecurrentLayer, run
-from .registry import custom_classes, deserialize, register, serialize
+from .registry import deserialize, register, serialize
 
 _MERGES = ("sum", "mul", "concat", "ave", None)
 
@@ -277,7 +278,7 @@ class Bidirectional(Layer):
         # The pattern's own name, from which those of both layers are made again.
         layer = {**config["layer"], "config": dict(config["layer"]["config"])}
         layer["config"]["name"] = layer["config"]["name"].removeprefix("forward_")
-        with custom_classes(custom_objects):
+        with custom_object_scope(custom_objects):
             config["layer"] = deserialize(layer)
             if config.get("backward_layer") is not None:
                 config["backward_layer"] = deserialize(config["backward_layer"])
@@ -372,7 +373,7 @@ class TimeDistributed(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> TimeDistributed:
         """A new layer from a config; ``custom_objects`` holds further classes of layers by name."""
-        with custom_classes(custom_objects):
+        with custom_object_scope(custom_objects):
             return cls(**{**config, "layer": deserialize(config["layer"])})
 
 

@@ -6,14 +6,13 @@ or (B, T). Names, formulas and defaults are those of Keras 3.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import at_least, boolean, class_and_config, class_named, from_config, integer, made_from_class, real
+from .._validation import at_least, boolean, integer, real
 from ..autograd.tape import is_recording
 from ..autograd.tensor import Gradient, Tensor, as_array
 from ..ops._targets import class_ids, same_shape, wrong_shape
@@ -34,7 +33,7 @@ from .formulas import (
     squared_backward,
     squared_forward,
 )
-from .loss import BuiltIn, Loss, OverAxis, Singles
+from .loss import LOSSES, BuiltIn, Loss, OverAxis, Singles
 
 
 class _Smoothed(OverAxis):
@@ -58,6 +57,7 @@ class _Smoothed(OverAxis):
         return super().get_config() | own
 
 
+@LOSSES.register("binary_crossentropy", "bce")
 class BinaryCrossentropy(_Smoothed):
     """Cross-entropy of independent yes/no targets, averaged over ``axis``.
 
@@ -101,6 +101,7 @@ class BinaryCrossentropy(_Smoothed):
         return y_pred.shape if y_pred.ndim == 1 else super()._shape(y_pred)
 
 
+@LOSSES.register("categorical_crossentropy", "cce")
 class CategoricalCrossentropy(_Smoothed):
     """Cross-entropy of one-hot (or any) class distributions.
 
@@ -145,6 +146,7 @@ class CategoricalCrossentropy(_Smoothed):
         return losses, lambda weights: (None, self._from_last(backward(saved, weights))), None
 
 
+@LOSSES.register("sparse_categorical_crossentropy")
 class SparseCategoricalCrossentropy(OverAxis):
     """Cross-entropy of class ids.
 
@@ -234,6 +236,7 @@ class SampledLoss(SparseCategoricalCrossentropy):
         }
 
 
+@LOSSES.register("nce_loss")
 class NCELoss(SampledLoss):
     """Noise-contrastive estimation in training, the full softmax elsewhere; see :class:`SampledLoss`.
 
@@ -254,6 +257,7 @@ class NCELoss(SampledLoss):
         super().__init__(num_sampled, remove_accidental_hits, ignore_class, reduction, name)
 
 
+@LOSSES.register("sampled_softmax_loss")
 class SampledSoftmaxLoss(SampledLoss):
     """Sampled softmax in training, the full softmax elsewhere; see :class:`SampledLoss`.
 
@@ -274,6 +278,7 @@ class SampledSoftmaxLoss(SampledLoss):
         super().__init__(num_sampled, remove_accidental_hits, ignore_class, reduction, name)
 
 
+@LOSSES.register("mean_squared_error", "mse")
 class MeanSquaredError(BuiltIn):
     """Squared differences, averaged over the last axis.
 
@@ -378,18 +383,11 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Tensor:
     return MeanSquaredError().call(y_true, y_pred)
 
 
-_CLASSES: dict[str, type[Loss]] = {
-    "binary_crossentropy": BinaryCrossentropy,
-    "categorical_crossentropy": CategoricalCrossentropy,
-    "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
-    "mean_squared_error": MeanSquaredError,
-}
-_ALIASES = {"bce": "binary_crossentropy", "cce": "categorical_crossentropy", "mse": "mean_squared_error"}
-_FUNCTIONS: dict[Any, str] = {
-    binary_crossentropy: "binary_crossentropy",
-    categorical_crossentropy: "categorical_crossentropy",
-    sparse_categorical_crossentropy: "sparse_categorical_crossentropy",
-    mean_squared_error: "mean_squared_error",
+_CLASS_OF: dict[Any, type[Loss]] = {
+    binary_crossentropy: BinaryCrossentropy,
+    categorical_crossentropy: CategoricalCrossentropy,
+    sparse_categorical_crossentropy: SparseCategoricalCrossentropy,
+    mean_squared_error: MeanSquaredError,
 }
 
 
@@ -403,27 +401,17 @@ def get(identifier: Any) -> Loss:
     >>> get("mse").name
     'mean_squared_error'
     """
-    if isinstance(identifier, Loss):
-        return identifier
     if isinstance(identifier, (list, tuple)) and len(identifier) == 1:
         return get(identifier[0])
     if isinstance(identifier, (list, tuple)) or (isinstance(identifier, dict) and "class_name" not in identifier):
         got = f"a {type(identifier).__name__} of {len(identifier)}"
         raise ValueError(f"loss: expected one loss, got {got}; a model has one output here, so pass the loss itself")
-    if isinstance(identifier, dict):
-        return deserialize(identifier)
-    if isinstance(identifier, str):
-        name = _ALIASES.get(identifier.lower(), identifier)
-        by_class = {cls.__name__: cls for cls in _CLASSES.values()}
-        found = _CLASSES.get(name) or by_class.get(name)
-        if found is None:
-            raise ValueError(f"loss: expected one of {', '.join(sorted(_CLASSES))}, got {identifier!r}")
-        return found()
-    if inspect.isclass(identifier) and issubclass(identifier, Loss):
-        return cast(Loss, made_from_class("loss", identifier))
+    loss = LOSSES.get(identifier)
+    if loss is not None:
+        return loss
     if callable(identifier):
-        known = _FUNCTIONS.get(identifier) if getattr(identifier, "__hash__", None) else None
-        return _CLASSES[known]() if known else LossFunctionWrapper(identifier)
+        cls = _CLASS_OF.get(identifier) if getattr(identifier, "__hash__", None) else None
+        return cls() if cls else LossFunctionWrapper(identifier)
     raise TypeError(f"loss: expected a name, a Loss or a function, got {type(identifier).__name__}")
 
 
@@ -433,7 +421,7 @@ def serialize(loss: Loss) -> dict[str, Any]:
     >>> serialize(MeanSquaredError())["class_name"]
     'MeanSquaredError'
     """
-    return {"class_name": type(loss).__name__, "config": loss.get_config()}
+    return LOSSES.serialize(loss)
 
 
 def deserialize(name: dict[str, Any], custom_objects: dict[str, type[Loss]] | None = None) -> Loss:
@@ -446,7 +434,4 @@ def deserialize(name: dict[str, Any], custom_objects: dict[str, type[Loss]] | No
     Raises:
         ValueError: for a class that neither has.
     """
-    by_class: dict[str, type[Loss]] = {cls.__name__: cls for cls in (*_CLASSES.values(), NCELoss, SampledSoftmaxLoss)}
-    class_name, arguments = class_and_config("loss", name)
-    loss: Loss = from_config(class_named("loss", class_name, by_class, custom_objects), arguments)
-    return loss
+    return LOSSES.deserialize(name, custom_objects)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .._registry import Registry
 from .._validation import as_dtype
 from ..autograd.tape import is_recording, record
 from ..autograd.tensor import Gradient, Tensor, as_array
@@ -144,6 +145,9 @@ class Loss:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {', '.join(f'{k}={v!r}' for k, v in self.get_config().items())}>"
+
+
+LOSSES = Registry("loss", Loss)
 
 
 def _weigh(weights: Array, dy: Gradient) -> Array:

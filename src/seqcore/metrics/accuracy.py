@@ -14,9 +14,10 @@ from .._validation import at_least, boolean, real
 from ..autograd.tensor import as_array
 from ..losses import mask_of, same_shape, whole_ids
 from ..typing import Array
-from .metric import Average, PairMean
+from .metric import METRICS, Average, PairMean
 
 
+@METRICS.register()
 class Accuracy(PairMean):
     """How often y_pred equals y_true, element by element.
 
@@ -34,6 +35,7 @@ class Accuracy(PairMean):
         return np.asarray(t == x)
 
 
+@METRICS.register("binary_accuracy")
 class BinaryAccuracy(PairMean):
     """How often ``y_pred > threshold`` equals y_true.
 
@@ -63,6 +65,7 @@ class BinaryAccuracy(PairMean):
         return super().get_config() | {"threshold": self.threshold}
 
 
+@METRICS.register("categorical_accuracy")
 class CategoricalAccuracy(PairMean):
     """How often the largest prediction stands where the largest (one-hot) target does.
 
@@ -81,6 +84,7 @@ class CategoricalAccuracy(PairMean):
         return np.asarray(_largest(y_true, y_pred) == y_pred.argmax(axis=-1))
 
 
+@METRICS.register("sparse_categorical_accuracy")
 class SparseCategoricalAccuracy(PairMean):
     """How often the largest prediction stands at the class id.
 
@@ -103,6 +107,7 @@ class SparseCategoricalAccuracy(PairMean):
         self.update_values(correct, weights)
 
 
+@METRICS.register("sequence_accuracy")
 class SequenceAccuracy(Average):
     """How often the largest predictions stand at the class ids in all steps of a sequence.
 
@@ -143,6 +148,7 @@ def _among_top(ids: Array, y_pred: Array, k: int) -> Array:
     return np.asarray(inside & np.isfinite(score[..., 0]) & ((y_pred > score).sum(axis=-1) < k))
 
 
+@METRICS.register("sparse_top_k_categorical_accuracy")
 class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
     """How often the class id is among the k largest predictions.
 
@@ -180,6 +186,7 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
         return super().get_config() | {"k": self.k, "from_sorted_ids": self.from_sorted_ids}
 
 
+@METRICS.register("top_k_categorical_accuracy")
 class TopKCategoricalAccuracy(CategoricalAccuracy):
     """How often the class of the (one-hot) target is among the k largest predictions.
 
@@ -224,3 +231,6 @@ class AccuracyByShape(Average):
         super().reset_state()
         if self._form is not None:
             self._form.reset_state()
+
+
+METRICS.enter("accuracy", AccuracyByShape)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .._registry import Registry
 from .._validation import as_dtype
 from ..autograd.tensor import Tensor, as_array
 from ..losses import expand_to, mask_of, same_rank
@@ -66,6 +67,9 @@ class Metric:
         return f"<{type(self).__name__} {self.name}={self.result():.6g}>"
 
 
+METRICS = Registry("metric", Metric)
+
+
 class Average(Metric):
     """Weighted sum and sum of weights."""
 
@@ -103,6 +107,7 @@ class Average(Metric):
         self.total, self.count = self.total + total, self.count + count
 
 
+@METRICS.register("mean")
 class Mean(Average):
     """The weighted mean of the values given.
 

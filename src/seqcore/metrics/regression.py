@@ -12,7 +12,7 @@ from .. import losses
 from ..autograd.tensor import as_array
 from ..losses import ids_of, mask_of, same_shape
 from ..typing import Array
-from .metric import PairMean
+from .metric import METRICS, PairMean
 
 
 class LossMean(PairMean):
@@ -46,6 +46,7 @@ class Crossentropy(LossMean):
         return config
 
 
+@METRICS.register("binary_crossentropy", "bce")
 class BinaryCrossentropy(Crossentropy):
     """Mean of :class:`seqcore.losses.BinaryCrossentropy`.
 
@@ -65,6 +66,7 @@ class BinaryCrossentropy(Crossentropy):
         self.loss = losses.BinaryCrossentropy(from_logits, label_smoothing, axis)
 
 
+@METRICS.register("categorical_crossentropy", "cce")
 class CategoricalCrossentropy(Crossentropy):
     """Mean of :class:`seqcore.losses.CategoricalCrossentropy`.
 
@@ -101,6 +103,7 @@ class _SparseMean(Crossentropy):
         super().update_state(y_true, y_pred, sample_weight, mask)
 
 
+@METRICS.register("sparse_categorical_crossentropy")
 class SparseCategoricalCrossentropy(_SparseMean):
     """Mean of :class:`seqcore.losses.SparseCategoricalCrossentropy`.
 
@@ -121,6 +124,7 @@ class SparseCategoricalCrossentropy(_SparseMean):
         super().__init__(name, dtype, from_logits, ignore_class, axis)
 
 
+@METRICS.register("perplexity")
 class Perplexity(_SparseMean):
     """exp of the mean cross-entropy of class ids: among how many classes the model hesitates.
 
@@ -155,6 +159,7 @@ class Perplexity(_SparseMean):
             return math.inf
 
 
+@METRICS.register("mean_squared_error", "mse")
 class MeanSquaredError(LossMean):
     """Mean of the squared differences.
 
@@ -170,6 +175,7 @@ class MeanSquaredError(LossMean):
         return PairMean.get_config(self)
 
 
+@METRICS.register("root_mean_squared_error", "rmse")
 class RootMeanSquaredError(MeanSquaredError):
     """Square root of the mean of the squared differences.
 
@@ -184,6 +190,7 @@ class RootMeanSquaredError(MeanSquaredError):
         return self._rounded(math.sqrt(super().result()))
 
 
+@METRICS.register("mean_absolute_error", "mae")
 class MeanAbsoluteError(PairMean):
     """Mean of the absolute differences.
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._files import Path
+from .._registry import custom_object_scope
 from .._validation import as_path, boolean, default_only, short_repr
-from ..layers.registry import custom_classes, deserialize
+from ..layers.registry import deserialize
 from ..saving.format import build_field, header_field, read_file, unpack, weights_in, within_file_limits
 from ..saving.models import match_weights
 from .model import Model
@@ -39,7 +40,10 @@ def load_model(
         raise TypeError(f"custom_objects: expected a dict of classes by name, got {short_repr(custom_objects)}")
     place = as_path(filepath, "filepath")
     tensors, metadata = read_file(filepath, "seqcore-model")
-    with within_file_limits(place, tensors, metadata, "the description of a model"), custom_classes(custom_objects):
+    with (
+        within_file_limits(place, tensors, metadata, "the description of a model"),
+        custom_object_scope(custom_objects),
+    ):
         model = deserialize(unpack(header_field(metadata, "architecture"), tensors))
         if not isinstance(model, Model):
             raise ValueError(f"expected a model, got {type(model).__name__}")
@@ -49,7 +53,7 @@ def load_model(
             raise ValueError(f"extra: expected a dict, got {short_repr(extra)}")
         model.extra = extra
         if compile:
-            model._compile_from_file(unpack(header_field(metadata, "compiled"), tensors), dict(custom_objects or {}))
+            model.compile_from_config(unpack(header_field(metadata, "compiled"), tensors))
         pairs = match_weights(place, model, tensors)
     for variable, values in pairs:
         variable.assign(values)

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import saving
+from .._registry import custom_object_scope
 from .._validation import NUMBERS, as_dtype, at_least, boolean, check_shape, default_only, short_repr
 from ..autograd.tensor import Tensor
 from ..layers.arguments import as_sizes
 from ..layers.base import Layer
 from ..layers.building import MOST_ZEROS, Build, check_free_sizes, not_built, plain_zeros, unbuild, zeros
-from ..layers.registry import custom_classes
 from ..training.train_step import structure
 from ..training.trainer import Trainable
 
@@ -347,7 +347,7 @@ class Model(Trainable):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """A new model from a config; ``custom_objects`` holds further classes of layers by name."""
-        with custom_classes(custom_objects):
+        with custom_object_scope(custom_objects):
             return cls(**config)
 
     def save(

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from .._registry import custom_object_scope
 from .._validation import check_shape, default_only
 from ..autograd.tensor import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.arguments import not_a_layer
 from ..layers.base import Layer
 from ..layers.building import build_layer, not_built, output_shape, unbuild
-from ..layers.registry import custom_classes, deserialize, register, serialize
+from ..layers.registry import deserialize, register, serialize
 from ..training.train_step import structure
 from ..training.trainer import single_input
 from .model import Hidden, Model, as_shape, depth
@@ -275,7 +276,7 @@ class Sequential(Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """A new model from a config; ``custom_objects`` holds further classes of layers by name."""
-        with custom_classes(custom_objects):
+        with custom_object_scope(custom_objects):
             return cls([deserialize(one) for one in config["layers"]], name=config.get("name"))
 
     # ------------------------------------------------------------ streaming

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
+from .._registry import Registry
 from .._validation import at_least, default_only, integer_in, real, short_repr
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
 from ..typing import Array
@@ -490,6 +491,9 @@ class Optimizer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} learning_rate={self._rate!r} iterations={self._iterations}>"
+
+
+OPTIMIZERS = Registry("optimizer", Optimizer)
 
 
 def _checked_slices(gradient: IndexedSlices, variable: Variable) -> IndexedSlices:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from .. import _core
-from .._validation import boolean, class_and_config, class_named, from_config, made_from_class, real
+from .._validation import boolean, real
 from ..typing import Array
-from .optimizer import Optimizer, Rate, Rows, Work
+from .optimizer import OPTIMIZERS, Optimizer, Rate, Rows, Work
 
 
 def _columns(work: list[Work], count: int) -> list[list[Array]]:
@@ -18,6 +17,7 @@ def _columns(work: list[Work], count: int) -> list[list[Array]]:
     return [[w.slots[k] for w in work] for k in range(count)]
 
 
+@OPTIMIZERS.register("sgd")
 class SGD(Optimizer):
     """Gradient descent, with momentum and Nesterov's form.
 
@@ -111,6 +111,7 @@ class SGD(Optimizer):
         return super().get_config() | {"momentum": self.momentum, "nesterov": self.nesterov, "lazy": self.lazy}
 
 
+@OPTIMIZERS.register("adam")
 class Adam(Optimizer):
     """Steps scaled by running means of the gradient and of its square.
 
@@ -198,6 +199,7 @@ class Adam(Optimizer):
         return super().get_config() | own | {"amsgrad": self.amsgrad, "lazy": self.lazy}
 
 
+@OPTIMIZERS.register("rmsprop")
 class RMSprop(Optimizer):
     """Steps scaled by a running mean of the squared gradient.
 
@@ -287,6 +289,7 @@ class RMSprop(Optimizer):
         return super().get_config() | own | {"centered": self.centered, "lazy": self.lazy}
 
 
+@OPTIMIZERS.register("adagrad")
 class Adagrad(Optimizer):
     """Steps scaled by the sum of all squared gradients so far.
 
@@ -362,9 +365,6 @@ class Adagrad(Optimizer):
         return super().get_config() | own
 
 
-_CLASSES: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop, "adagrad": Adagrad}
-
-
 def get(identifier: Any) -> Optimizer:
     """The optimizer meant by a name, a class, a configuration or an optimizer.
 
@@ -375,18 +375,10 @@ def get(identifier: Any) -> Optimizer:
     >>> get("adam").learning_rate
     0.001
     """
-    if isinstance(identifier, Optimizer):
-        return identifier
-    if isinstance(identifier, dict):
-        return deserialize(identifier)
-    if isinstance(identifier, str):
-        found = _CLASSES.get(identifier.lower())
-        if found is None:
-            raise ValueError(f"optimizer: expected one of {', '.join(_CLASSES)}, got {identifier!r}")
-        return found()
-    if inspect.isclass(identifier) and issubclass(identifier, Optimizer) and identifier is not Optimizer:
-        return cast(Optimizer, made_from_class("optimizer", identifier))
-    raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}")
+    optimizer = None if identifier is Optimizer else OPTIMIZERS.get(identifier)
+    if optimizer is None:
+        raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}")
+    return optimizer
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
@@ -395,7 +387,7 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
     >>> serialize(SGD(0.5))["config"]["learning_rate"]
     0.5
     """
-    return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}
+    return OPTIMIZERS.serialize(optimizer)
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Optimizer]] | None = None) -> Optimizer:
@@ -408,7 +400,4 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Optimizer
     Raises:
         ValueError: for a class that neither has.
     """
-    name, arguments = class_and_config("optimizer", config)
-    cls = class_named("optimizer", name, _CLASSES, custom_objects)
-    optimizer: Optimizer = from_config(cls, arguments, custom_objects)
-    return optimizer
+    return OPTIMIZERS.deserialize(config, custom_objects)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .._validation import boolean, class_and_config, class_named, from_config, real
+from .._registry import Registry
+from .._validation import boolean, real
 
 
 def _positive(name: str, value: Any) -> float:
@@ -41,6 +42,9 @@ class LearningRateSchedule:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
 
 
+SCHEDULES = Registry("learning_rate", LearningRateSchedule)
+
+
 class _PeriodicDecay(LearningRateSchedule):
     """A rate that falls by so much in each period of ``decay_steps``."""
 
@@ -62,6 +66,7 @@ class _PeriodicDecay(LearningRateSchedule):
         return math.floor(periods) if self.staircase else periods
 
 
+@SCHEDULES.register()
 class ExponentialDecay(_PeriodicDecay):
     """initial_learning_rate * decay_rate ** (step / decay_steps); with ``staircase`` the exponent is rounded down.
 
@@ -74,6 +79,7 @@ class ExponentialDecay(_PeriodicDecay):
         return rate
 
 
+@SCHEDULES.register()
 class InverseTimeDecay(_PeriodicDecay):
     """initial_learning_rate / (1 + decay_rate * step / decay_steps); with ``staircase`` the quotient is rounded down.
 
@@ -85,6 +91,7 @@ class InverseTimeDecay(_PeriodicDecay):
         return self.initial_learning_rate / (1.0 + self.decay_rate * self._periods(step))
 
 
+@SCHEDULES.register()
 class PiecewiseConstantDecay(LearningRateSchedule):
     """values[i] for the first step <= boundaries[i], the last value after all boundaries.
 
@@ -108,6 +115,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         return self.values[-1]
 
 
+@SCHEDULES.register()
 class PolynomialDecay(LearningRateSchedule):
     """(initial - end) * (1 - step / decay_steps) ** power + end, then ``end_learning_rate`` for ever.
 
@@ -138,6 +146,7 @@ class PolynomialDecay(LearningRateSchedule):
         return (self.initial_learning_rate - self.end_learning_rate) * left + self.end_learning_rate
 
 
+@SCHEDULES.register()
 class CosineDecay(LearningRateSchedule):
     """Half a cosine from the initial rate to ``alpha`` times it over decay_steps, after an optional linear warm-up.
 
@@ -174,22 +183,13 @@ class CosineDecay(LearningRateSchedule):
         return start * ((1.0 - self.alpha) * cosine + self.alpha)
 
 
-_CLASSES: dict[str, type[LearningRateSchedule]] = {
-    "ExponentialDecay": ExponentialDecay,
-    "InverseTimeDecay": InverseTimeDecay,
-    "PiecewiseConstantDecay": PiecewiseConstantDecay,
-    "PolynomialDecay": PolynomialDecay,
-    "CosineDecay": CosineDecay,
-}
-
-
 def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any]:
     """``{"class_name", "config"}`` of a schedule; JSON-able.
 
     >>> serialize(CosineDecay(0.1, 100))["class_name"]
     'CosineDecay'
     """
-    return {"class_name": type(learning_rate_schedule).__name__, "config": learning_rate_schedule.get_config()}
+    return SCHEDULES.serialize(learning_rate_schedule)
 
 
 def deserialize(
@@ -204,8 +204,4 @@ def deserialize(
     Raises:
         ValueError: for a class that neither has.
     """
-    name, arguments = class_and_config("learning_rate", config)
-    schedule: LearningRateSchedule = from_config(
-        class_named("learning_rate", name, _CLASSES, custom_objects), arguments
-    )
-    return schedule
+    return SCHEDULES.deserialize(config, custom_objects)

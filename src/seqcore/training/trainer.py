@@ -205,20 +205,6 @@ class Trainable(StepHooks):
                 weighted_metrics=config["weighted_metrics"],
             )
 
-    def _compile_from_file(self, config: Any, custom_objects: dict[str, Any]) -> None:
-        """:meth:`compile_from_config`, with further classes by name."""
-        if config is not None and type(self).compile_from_config is Trainable.compile_from_config:
-            loss = config["loss"]
-            config = {
-                "optimizer": _optimizers.deserialize(config["optimizer"], custom_objects),
-                "loss": None if loss is None else _losses.deserialize(loss, custom_objects),
-                **{
-                    name: [_metrics.deserialize(metric, custom_objects) for metric in config[name]]
-                    for name in ("metrics", "weighted_metrics")
-                },
-            }
-        self.compile_from_config(config)
-
     # ------------------------------------------------------------ one batch
 
     def train_on_batch(

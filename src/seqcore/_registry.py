@@ -1,0 +1,175 @@
+"""Registry of classes by name, one per family (losses, metrics, optimizers, schedules, initializers, layers).
+
+A file or a user names a class; nothing outside the registries and the custom objects of the running call is ever made.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from ._validation import one_line, short_repr
+
+T = TypeVar("T")
+Class = TypeVar("Class", bound="type[Any]")
+
+
+class _CustomObjects(threading.local):
+    """Custom classes by name, of the file that this thread is reading."""
+
+    classes: Mapping[str, Any] = {}
+
+
+_custom = _CustomObjects()
+# Prefix of names -> function that imports the module of such a name, so that its classes register themselves.
+_loaders: dict[str, Callable[[str], Any]] = {}
+
+
+@contextmanager
+def custom_object_scope(custom_objects: Mapping[str, Any] | None) -> Iterator[None]:
+    """Inside, every registry knows these classes too, under the names given; other threads do not see them."""
+    before = _custom.classes
+    _custom.classes = {**before, **(custom_objects or {})}
+    try:
+        yield
+    finally:
+        _custom.classes = before
+
+
+def register_loader(prefix: str, load: Callable[[str], Any]) -> None:
+    """Have ``load(rest of the name)`` called before an unknown name that begins with ``prefix`` is refused."""
+    _loaders[prefix] = load
+
+
+class Registry(Generic[T]):
+    """Classes of one family by name.
+
+    Args:
+        argument: name of the family in error messages, such as "loss".
+        base: the class from which all of them derive.
+
+    >>> shapes = Registry("shape", object)
+    >>> @shapes.register("square")
+    ... class Square:
+    ...     pass
+    >>> type(shapes.get("square")).__name__, shapes.find("Square") is Square
+    ('Square', True)
+    """
+
+    def __init__(self, argument: str, base: type[T]) -> None:
+        self.argument, self.base = argument, base
+        self.classes: dict[str, type[T]] = {}
+        self._listed: list[str] = []
+
+    def register(self, *names: str) -> Callable[[Class], Class]:
+        """Class decorator: the class is known by its own name and by ``names``; error messages list the first one."""
+
+        def enter(cls: Class) -> Class:
+            for name in (cls.__name__, *names[1:]):
+                self.classes[name] = cls
+            if names:
+                self.enter(names[0], cls)
+            return cls
+
+        return enter
+
+    def enter(self, name: str, cls: type[T]) -> None:
+        """Know ``cls`` by ``name`` alone, which error messages list."""
+        self.classes[name] = cls
+        self._listed.append(name)
+
+    def find(self, name: str) -> type[T] | None:
+        """The class of that name, also where the name is given in capitals; None if there is none."""
+        cls = _custom.classes.get(name)
+        if isinstance(cls, type) and issubclass(cls, self.base):
+            return cls
+        if name not in self.classes:
+            for prefix, load in _loaders.items():
+                if name.startswith(prefix):
+                    load(name.removeprefix(prefix))
+        return self.classes.get(name) or self.classes.get(name.lower())
+
+    def named(self, name: str, argument: str | None = None) -> type[T]:
+        """The class of that name.
+
+        Raises:
+            ValueError: there is none; the message names the argument and lists the family.
+        """
+        cls = self.find(name)
+        if cls is None:
+            known = ", ".join(sorted(self._listed or self.classes))
+            raise ValueError(f"{argument or self.argument}: expected one of {known}, got {short_repr(name)}")
+        return cls
+
+    def get(self, identifier: Any, argument: str | None = None) -> T | None:
+        """The object of the family behind an object, a name, a class or a config; None for anything else.
+
+        Raises:
+            ValueError: for an unknown name and a dict that is no config.
+            TypeError: for a class that cannot be made without arguments.
+        """
+        argument = argument or self.argument
+        if isinstance(identifier, self.base):
+            return identifier
+        if isinstance(identifier, dict):
+            return self.deserialize(identifier, argument=argument)
+        if isinstance(identifier, str):
+            identifier = self.named(identifier, argument)
+        if not (isinstance(identifier, type) and issubclass(identifier, self.base)):
+            return None
+        try:
+            return identifier()
+        except TypeError as error:
+            raise TypeError(
+                f"{argument}: expected an object, got the class {identifier.__name__}, which takes arguments; make it: "
+                f"{identifier.__name__}(...) ({error})"
+            ) from None
+
+    def serialize(self, value: Any) -> dict[str, Any]:
+        """``{"class_name": ..., "config": ...}`` of an object of the family; JSON-able."""
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+
+    def deserialize(
+        self, described: Any, custom_objects: Mapping[str, Any] | None = None, argument: str | None = None
+    ) -> T:
+        """The object that :meth:`serialize` described.
+
+        Raises:
+            ValueError: for what is no such dict, an unknown class, or a config that does not fit it.
+        """
+        name, config = class_and_config(argument or self.argument, described)
+        with custom_object_scope(custom_objects):
+            made: T = from_config(self.named(name, argument), config)
+        return made
+
+
+def class_and_config(name: str, described: Any) -> tuple[str, dict[str, Any]]:
+    """Class name and arguments out of ``{"class_name": ..., "config": ...}``, which may come from a file.
+
+    Raises:
+        ValueError: for what is no such dict; the message names the argument.
+    """
+    class_name = described.get("class_name") if isinstance(described, dict) else None
+    config = described.get("config", {}) if isinstance(described, dict) else None
+    if not isinstance(class_name, str) or not isinstance(config, dict):
+        raise ValueError(f"{name}: expected a dict with class_name and config, got {short_repr(described)}")
+    return class_name, dict(config)
+
+
+def from_config(cls: Any, config: dict[str, Any]) -> Any:
+    """``cls.from_config(config)``.
+
+    Raises:
+        ValueError: where the class misses something in the config, or finds something else.
+        TypeError: for arguments that the class does not take.
+    """
+    try:
+        return cls.from_config(config)
+    except RecursionError:
+        raise ValueError("config: expected objects inside each other to a moderate depth, got too many") from None
+    except (ArithmeticError, AssertionError, AttributeError, LookupError) as error:
+        raise ValueError(
+            f"config: expected the arguments of a {cls.__name__}, got {short_repr(config)} ({one_line(error)})"
+        ) from error
