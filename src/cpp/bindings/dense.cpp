@@ -1,9 +1,7 @@
-// Dense layers, softmax with its loss, embeddings.
-#include <algorithm>
+// Dense layers, and softmax with its loss.
 #include <cstring>
 
-#include "common.h"
-#include "ids.h"
+#include "bindings.h"
 
 namespace seqcore {
 namespace {
@@ -22,18 +20,6 @@ DenseCall<T> dense_call(const Array& x, const Array& kernel, Activation activati
   if (!call.outputs) fail("kernel", "a matrix that is not empty", describe(kernel.object()));
   return call;
 }
-
-// Arrays that are written share no memory with each other or with those that are read.
-void require_out_apart(const OptionalItems& out, std::initializer_list<const Array*> reads) {
-  if (!out) return;
-  std::vector<Extent> extents;
-  for (const Array* array : reads)
-    if (array) extents.push_back(array->extent(false));
-  for (Index i = 0; i < out->size(); ++i)
-    if (const auto array = out->optional_array(i)) extents.push_back(array->extent(true));
-  require_apart(std::move(extents));
-}
-const Array* pointer(const OptionalArray& array) { return array ? &*array : nullptr; }
 
 double flops_of(Index rows, Index inputs, Index outputs) {
   return 2.0 * double(rows) * double(inputs) * double(outputs);
@@ -69,20 +55,21 @@ py::tuple dense_backward(const Array& x, const Array& kernel, const Array& y, co
     const Index R = call.rows, K = call.inputs, N = call.outputs;
     call.y = const_cast<T*>(y.read<T>({R, N}));
     call.dy = dy.read<T>({R, N});
-    require_out_apart(out, {&x, &kernel, &y, &dy});
+    Outputs outputs;
     py::object dx = py::none(), dkernel = py::none(), dbias = py::none();
     if (need_dx) {
       dx = new_array<T>({R, K});
       call.dx = data_of<T>(dx);
     }
     if (need_weights) {
-      dkernel = place<T>(out, 0, {K, N});
+      dkernel = outputs.array<T>(out, 0, {K, N});
       call.dkernel = data_of<T>(dkernel);
       if (use_bias) {
-        dbias = place<T>(out, 1, {N});
+        dbias = outputs.array<T>(out, 1, {N});
         call.dbias = data_of<T>(dbias);
       }
     }
+    outputs.require_apart(x, kernel, y, dy);
     DenseSizes sizes;
     kernels<T>().dense_sizes(call, sizes);
     const int threads = threads_for(2 * flops_of(R, K, N));
@@ -113,32 +100,33 @@ py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArra
       fail("kernel", "1..." + std::to_string(kMaxRows) + " columns", describe(kernel.object()));
     call.bias = read<T>(bias, {V});
     // A copy: nobody can change the numbers after they were looked at.
-    const int32_t* given = targets.read<int32_t>({R});
+    const int32_t* class_ids = targets.read<int32_t>({R});
     const auto classes = pool_alloc_array<int32_t>(R);
-    std::memcpy(classes.get(), given, sizeof(int32_t) * size_t(R));
+    std::memcpy(classes.get(), class_ids, sizeof(int32_t) * size_t(R));
     call.targets = classes.get();
     for (Index r = 0; r < R; ++r)
       if (call.targets[r] < 0 || call.targets[r] >= V)
         fail("targets", "class numbers 0..." + std::to_string(V - 1),
              std::to_string(call.targets[r]) + " at row " + std::to_string(r));
     call.weights = read<T>(weights, {R});
-    require_out_apart(out, {&x, &kernel, pointer(bias), &targets, pointer(weights)});
     const py::object losses = new_array<T>({R}), correct = new_array<bool>({R});
     call.losses = data_of<T>(losses);
     call.correct = data_of<uint8_t>(correct);
+    Outputs outputs;
     py::object dx = py::none(), dkernel = py::none(), dbias = py::none();
     if (gradients) {
       if (need_dx) {
         dx = new_array<T>({R, K});
         call.dx = data_of<T>(dx);
       }
-      dkernel = place<T>(out, 0, {K, V});
+      dkernel = outputs.array<T>(out, 0, {K, V});
       call.dkernel = data_of<T>(dkernel);
       if (call.bias) {
-        dbias = place<T>(out, 1, {V});
+        dbias = outputs.array<T>(out, 1, {V});
         call.dbias = data_of<T>(dbias);
       }
     }
+    outputs.require_apart(x, kernel, bias, targets, weights);
     LinearSoftmaxSizes sizes;
     kernels<T>().linear_softmax_sizes(call, sizes);
     const int threads = threads_for(flops_of(R, K, V));
@@ -169,94 +157,6 @@ py::object softmax(const Array& x) {
   });
 }
 
-template <class I>
-void check_ids(const I* ids, Index count, Index rows) {
-  for (Index n = 0; n < count; ++n)
-    if (ids[n] < 0 || ids[n] >= rows)
-      fail("ids", "whole numbers 0..." + std::to_string(rows - 1),
-           std::to_string(ids[n]) + " at " + std::to_string(n));
-}
-
-py::object embedding_forward(const Array& table, const Array& ids) {
-  return with_type_of(table, [&](auto zero) {
-    using T = decltype(zero);
-    const T* rows = table.read<T>({-1, -1});
-    const Index V = table.shape(0), D = table.shape(1), N = ids.size();
-    if (ids.rank() > 2) fail("ids", "two axes at most", describe(ids.object()));
-    return with_ids(ids, [&](auto* given) {
-      // A copy: nobody can change the numbers after they were looked at.
-      const auto kept =
-          pool_alloc_array<std::remove_const_t<std::remove_pointer_t<decltype(given)>>>(N);
-      const auto* id = kept.get();
-      std::copy(given, given + N, kept.get());
-      check_ids(id, N, V);
-      const Index B = ids.rank() == 2 ? ids.shape(0) : N, S = ids.rank() == 2 ? ids.shape(1) : 1;
-      py::object y = ids.rank() == 2   ? new_sequence<T>(B, S, D)
-                     : ids.rank() == 1 ? new_array<T>({N, D})
-                                       : new_array<T>({D});
-      T* to = data_of<T>(y);
-      run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
-        const Range mine = split_range(N, team);
-        const auto row = [&](Index n) { return rows + Index(id[(n % B) * S + n / B]) * D; };
-        // A large table lies in no cache: the rows to come are on their way while this one is
-        // copied.
-        constexpr Index kAhead = 8, kLine = 64 / sizeof(T);
-        for (Index n = mine.begin; n < mine.end; ++n) {
-          if (n + kAhead < mine.end)
-            for (Index d = 0; d < D; d += kLine) __builtin_prefetch(row(n + kAhead) + d);
-          std::memcpy(to + n * D, row(n), sizeof(T) * size_t(D));
-        }
-      });
-      return y;
-    });
-  });
-}
-
-// The sums of the rows of dy with equal ids; P holds their positions.
-template <class P, class T, class I>
-py::tuple sum_by_id(const I* id, const T* from, Index N, Index D, Index rows) {
-  const Groups<P> groups = group_ids<P>(id, N, rows);
-  const Index U = groups.count();
-  const py::object values = new_array<T>({U, D});
-  const py::object indices = new_array<int64_t>({U});
-  T* to = data_of<T>(values);
-  int64_t* at = data_of<int64_t>(indices);
-  run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
-    const Range mine = split_range(U, team);
-    for (Index u = mine.begin; u < mine.end; ++u) {
-      const P* position = groups.order.data();
-      const Index first = groups.starts[size_t(u)], end = groups.starts[size_t(u) + 1];
-      at[u] = id[position[first]];
-      T* sum = to + u * D;
-      for (Index n = first; n < end; ++n) {
-        const T* row = from + Index(position[n]) * D;
-        if (n == first) {
-          std::memcpy(sum, row, sizeof(T) * size_t(D));
-        } else {
-          for (Index d = 0; d < D; ++d) sum[d] += row[d];
-        }
-      }
-    }
-  });
-  return py::make_tuple(values, indices);
-}
-
-py::tuple embedding_backward(const Array& ids, const Array& dy, Index rows) {
-  return with_type_of(dy, [&](auto zero) {
-    using T = decltype(zero);
-    const Index N = ids.size();
-    if (ids.rank() != 1) fail("ids", "one axis", describe(ids.object()));
-    const T* from = dy.read<T>({N, -1});
-    const Index D = dy.shape(1);
-    if (rows < 1) fail("rows", "a number from 1", std::to_string(rows));
-    return with_ids(ids, [&](auto* id) {
-      check_ids(id, N, rows);
-      return N <= kMaxInt32 ? sum_by_id<int32_t>(id, from, N, D, rows)
-                            : sum_by_id<Index>(id, from, N, D, rows);
-    });
-  });
-}
-
 }  // namespace
 
 void bind_dense(py::module_& m) {
@@ -271,8 +171,6 @@ void bind_dense(py::module_& m) {
                           "gradients=True, need_dx=True, out=None, "
                           "mixed=False)");
   define<&softmax>(m, "softmax(x)");
-  define<&embedding_forward>(m, "embedding_forward(table, ids)");
-  define<&embedding_backward>(m, "embedding_backward(ids, dy, rows)");
 }
 
 }  // namespace seqcore

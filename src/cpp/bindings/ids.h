@@ -4,7 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "common.h"
+#include "bindings.h"
 
 namespace seqcore {
 

@@ -1,5 +1,5 @@
 // The module: registers each topic.
-#include "common.h"
+#include "bindings.h"
 
 PYBIND11_MODULE(_core, m) {
   using namespace seqcore;
@@ -18,12 +18,15 @@ PYBIND11_MODULE(_core, m) {
     return PyErr_CheckSignals() != 0;
   });
   Class<Memory>(m, "_Memory");
-  bind_system(m);
-  bind_recurrent(m);
+  bind_context(m);
+  bind_corpus(m);
   bind_dense(m);
+  bind_embedding(m);
   bind_optimizer(m);
   bind_random(m);
+  bind_recurrent(m);
   bind_sampling(m);
   bind_stream(m);
+  bind_system(m);
   bind_word2vec(m);
 }

@@ -1,7 +1,7 @@
 // Optimizer steps over lists of arrays, each cut into chunks that the threads share.
 #include <algorithm>
 
-#include "common.h"
+#include "bindings.h"
 
 namespace seqcore {
 namespace {

@@ -1,6 +1,6 @@
 // Dropout masks by counter-based random numbers.
 #include "../sampling.h"
-#include "common.h"
+#include "bindings.h"
 
 namespace seqcore {
 namespace {

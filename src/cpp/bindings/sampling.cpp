@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "common.h"
+#include "bindings.h"
 #include "ids.h"
 
 namespace seqcore {

@@ -2,7 +2,7 @@
 #include <Eigen/Core>
 #include <chrono>
 
-#include "common.h"
+#include "bindings.h"
 
 #define SEQCORE_TEXT2(x) #x
 #define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)

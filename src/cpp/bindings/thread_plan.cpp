@@ -3,6 +3,7 @@
 #include "thread_plan.h"
 
 #include "../parallel.h"
+#include "cell_shapes.h"
 
 namespace seqcore {
 namespace {
@@ -66,8 +67,6 @@ double flops_of(const RecurrentWork& work) {
 }
 
 }  // namespace
-
-Index gates_of(Cell cell) { return cell == Cell::kRnn ? 1 : cell == Cell::kLstm ? 4 : 3; }
 
 int plan_threads(double flops, const ThreadSupply& supply) {
   if (is_small(flops) || (supply.oversubscribed && flops < kShorterThanTimeSlice)) return 1;

@@ -38,6 +38,4 @@ ThreadPlan plan_threads(const RecurrentWork& work, const ThreadSupply& supply);
 int threads_for(double flops);
 ThreadPlan thread_plan_for(const RecurrentWork& work);
 
-Index gates_of(Cell cell);
-
 }  // namespace seqcore

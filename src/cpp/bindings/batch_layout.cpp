@@ -1,40 +1,12 @@
-// New arrays, threads, the rows of a batch.
-#include "common.h"
+// The order of the rows of a batch.
+#include "batch_layout.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 
+#include "../workspace.h"
+
 namespace seqcore {
-
-py::object array_on(std::shared_ptr<void> owner, PyObject* descriptor, void* data,
-                    const Shape& shape, const Shape& strides, Index item_size, bool writeable) {
-  const auto& api = py::detail::npy_api::get();
-  Shape bytes;
-  for (const Index stride : strides) bytes.push_back(stride * item_size);
-  py::object base = make_object(std::static_pointer_cast<Memory>(std::move(owner)));
-  Py_INCREF(descriptor);  // NewFromDescr takes it over
-  const auto array = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(
-      api.PyArray_Type_, descriptor, shape.rank(), shape.begin(), bytes.begin(), data,
-      writeable ? py::detail::npy_api::NPY_ARRAY_WRITEABLE_ : 0, nullptr));
-  if (!array || api.PyArray_SetBaseObject_(array.ptr(), base.release().ptr()))
-    throw py::error_already_set();
-  return array;
-}
-
-void run_released(int threads, const std::function<void(const Team&)>& work) {
-  bool finished;
-  {
-    const py::gil_scoped_release release;
-    finished = run(threads, work);
-  }
-  if (!finished) throw py::error_already_set();
-}
-
-Shape bias_shape(Cell cell, Index units) {
-  if (cell == Cell::kGru) return {2, 3 * units};
-  return {gates_of(cell) * units};
-}
 
 void require_rows(Name name, Index batch, Index steps) {
   if (batch > kMaxRows || steps > kMaxRows)
@@ -42,8 +14,8 @@ void require_rows(Name name, Index batch, Index steps) {
          std::to_string(batch) + " and " + std::to_string(steps));
 }
 
-void Rows::build(Index batch_size, Index step_count, const OptionalArray& lengths_array,
-                 const OptionalArray& mask_array, int directions, const bool* reverse) {
+void BatchLayout::build(Index batch_size, Index step_count, const OptionalArray& lengths_array,
+                        const OptionalArray& mask_array, int directions, const bool* reverse) {
   batch = batch_size;
   steps = step_count;
   require_memory(size_t(2 * batch) * sizeof(int32_t) +
@@ -86,7 +58,7 @@ void Rows::build(Index batch_size, Index step_count, const OptionalArray& length
   }
 }
 
-PackedBatch Rows::map(int direction) const {
+PackedBatch BatchLayout::packed(int direction) const {
   return {batch,
           steps,
           offset[size_t(steps)],

@@ -1,5 +1,5 @@
 // Signatures: reading them, and arranging the arguments of a call.
-#include "binder.h"
+#include "signature.h"
 
 #include <pybind11/eval.h>
 
