@@ -22,8 +22,7 @@ from .experiments import EXPERIMENTS
 from .experiments._run import add_common_arguments, apply_common_arguments
 from .language_model import encode_text, evaluate_perplexity, generate, next_words
 from .models import Model, load_model
-from .text import Tokenizer, Vocabulary, read_lines, read_words
-from .text.vectorization import classify_texts
+from .text import Tokenizer, Vocabulary, classify_texts, read_lines, read_words
 
 # The model in the folder of a run: the first of these that exists.
 _MODELS_OF_A_RUN = ("best.safetensors", "last.safetensors", "model.safetensors")

@@ -57,7 +57,7 @@ def test_learns_word_order(tmp_path, model):
     assert metrics["test_accuracy"] > 0.9 and metrics["tfidf_accuracy"] < 0.56 and found["model"] == model
     for picture in ("accuracy.png", "reading.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
-    found = sc.text.vectorization.classify_texts(sc.load_model(tmp_path / "model.safetensors"), airline.SAME_WORDS)
+    found = sc.text.classify_texts(sc.load_model(tmp_path / "model.safetensors"), airline.SAME_WORDS)
     assert [one.prediction for one in found] == ["positive", "negative"]
 
 

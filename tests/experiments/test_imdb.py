@@ -109,7 +109,7 @@ def test_learns_word_order(tmp_path):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     model = sc.load_model(tmp_path / "model.safetensors")
     texts = ["the plot was great but the cast was awful", "the plot was awful but the cast was great"]
-    assert [one.prediction for one in sc.text.vectorization.classify_texts(model, texts)] == ["negative", "positive"]
+    assert [one.prediction for one in sc.text.classify_texts(model, texts)] == ["negative", "positive"]
 
 
 def test_cells_run_and_load(tmp_path, capsys):
@@ -138,7 +138,7 @@ def test_cells_run_and_load(tmp_path, capsys):
     ]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
-    (mine,) = sc.text.vectorization.classify_texts(model, ["the plot was good"])
+    (mine,) = sc.text.classify_texts(model, ["the plot was good"])
     assert json.loads(done.stdout) == [mine.to_dict()]
 
 

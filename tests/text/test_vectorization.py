@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import seqcore as sc
 from seqcore import cli
-from seqcore.text.vectorization import STANDARDIZE, TextVectorization, classify_texts
+from seqcore.text import TextVectorization, classify_texts
+from seqcore.text.vectorization import STANDARDIZE
 
 TEXTS = ["The cat, the dog!", "A cat isn't a dog.", "Cats & dogs\tcost 10% more"]
 

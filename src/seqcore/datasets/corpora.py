@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._validation import at_least
-from ..text import PathLike, read_words
-from ..text.vocabulary import Ids, Vocabulary
+from ..text import read_words
+from ..text.vocabulary import Vocabulary
+from ..typing import Ids, PathLike
 from .grammar import END, Grammar, english
 
 UNKNOWN = "<unk>"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .._validation import one_line, plain_name, short_repr
-from ..text.files import PathLike, path_of, read_json
+from ..text.files import path_of, read_json
+from ..typing import PathLike
 
 _ADDRESSES = ("https://", "http://", "ftp://")
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from .. import random
 from .._validation import at_least
-from ..text.files import PathLike, open_plain, path_of
+from ..text.files import open_plain, path_of
+from ..typing import PathLike
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int32]

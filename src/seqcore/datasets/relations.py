@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .._files import atomic_write
 from .._validation import at_least
-from ..text import PathLike
+from ..typing import PathLike
 
 Question = tuple[str, str, str, str]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import MALFORMED, at_least, short_repr
-from ..text.files import PathLike, read_json, read_lines, read_text, unpacked_limit
+from ..text.files import read_csv, read_json, read_lines, read_text, unpacked_limit
+from ..typing import PathLike
 from .numpy_files import open_archive, read_member, read_npy
 
 LABELS = ("negative", "positive")
@@ -227,26 +226,21 @@ def load_airline(folder: PathLike, *, max_bytes: int | None = None) -> LabelledT
         raise ValueError(f"folder: expected {' or '.join(names)} in {str(folder)!r} or its folder airline, got neither")
     known = {"positive": 1, "1": 1, "negative": 0, "0": 0, "neutral": None}
     texts, labels = [], []
-    rows = csv.reader(io.StringIO(read_text(path, max_bytes=max_bytes), newline=""), strict=True)
-    try:
-        header = next(rows, [])
-        for column in ("airline_sentiment", "text"):
-            if header.count(column) != 1:
-                raise ValueError(f"{path}: expected columns airline_sentiment and text, got no {column!r} or two")
-        places = header.index("airline_sentiment"), header.index("text")
-        for row in filter(None, rows):
-            label, text = (row[place] if place < len(row) else None for place in places)
-            label = (label or "").strip().lower()
-            if label not in known or text is None or len(row) > len(header):
-                got = f"{len(row)} cells for {len(header)} columns" if len(row) > len(header) else short_repr(label)
-                raise ValueError(
-                    f"{path}, line {rows.line_num}: expected positive, negative, neutral, 1 or 0 and a text, got {got}"
-                )
-            if known[label] is not None:
-                texts.append(text)
-                labels.append(int(known[label] or 0))
-    except csv.Error as error:
-        raise ValueError(f"{path}: expected a CSV file, got one that is not ({error})") from None
+    rows = read_csv(path, max_bytes=max_bytes)
+    _, header = next(rows, (0, []))
+    for column in ("airline_sentiment", "text"):
+        if header.count(column) != 1:
+            raise ValueError(f"{path}: expected columns airline_sentiment and text, got no {column!r} or two")
+    places = header.index("airline_sentiment"), header.index("text")
+    for line, row in rows:
+        label, text = (row[place] if place < len(row) else None for place in places)
+        label = (label or "").strip().lower()
+        if label not in known or text is None or len(row) > len(header):
+            got = f"{len(row)} cells for {len(header)} columns" if len(row) > len(header) else short_repr(label)
+            raise ValueError(f"{path}, line {line}: expected positive, negative, neutral, 1 or 0 and a text, got {got}")
+        if known[label] is not None:
+            texts.append(text)
+            labels.append(int(known[label] or 0))
     return _labelled(str(path), texts, labels)
 
 

@@ -5,7 +5,6 @@ N: values, T: time steps of a window.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import at_least, short_repr
-from ..text.files import PathLike, path_of, read_lines
+from ..text.files import path_of, read_csv
+from ..typing import PathLike
 
 Values = NDArray[np.float64]
 
@@ -103,22 +103,15 @@ def read_column(path: PathLike, column: str, *, max_bytes: int | None = None) ->
         ValueError: naming the file and the line: no such column, text or nothing where a number belongs, no rows.
         OSError: it cannot be read.
     """
-    name = path_of(path)
-    lines = read_lines(path, max_bytes=max_bytes)
-    if not lines:
+    name, rows = path_of(path), read_csv(path, None, max_bytes=max_bytes)
+    names = [cell.strip() for cell in next(rows, (0, []))[1]]
+    if not names:
         raise ValueError(f"{name}: expected a CSV file, got an empty one")
-    separator = max(",;\t", key=lines[0].count)
-    reader = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
-    try:
-        names = [one.strip() for one in next(reader)]
-        if names.count(column) != 1:
-            listed = short_repr(", ".join(names), 200)[1:-1]
-            raise ValueError(f"{name}: expected one column {column!r}, got the columns {listed}")
-        place = names.index(column)
-        rows = (_number(name, reader.line_num, column, row, place, len(names)) for row in reader if row)
-        values = np.fromiter(rows, np.float64)
-    except csv.Error as error:
-        raise ValueError(f"{name}: expected a CSV file, got one that is not ({error})") from None
+    if names.count(column) != 1:
+        listed = short_repr(", ".join(names), 200)[1:-1]
+        raise ValueError(f"{name}: expected one column {column!r}, got the columns {listed}")
+    place = names.index(column)
+    values = np.fromiter((_number(name, line, column, row, place, len(names)) for line, row in rows), np.float64)
     if not len(values):
         raise ValueError(f"{name}: expected rows below the names of the columns, got none")
     return Series(column, f"column {column!r} of {name}, {len(values):,} values", values)

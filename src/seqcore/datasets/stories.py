@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import at_least
-from ..text import PathLike, read_lines
+from ..text import read_lines
 from ..text.tokenizer import Tokenizer
-from ..text.vocabulary import Ids, Vocabulary
+from ..text.vocabulary import Vocabulary
+from ..typing import Ids, PathLike
 from .corpora import UNKNOWN
 from .grammar import END, Grammar, Rule
 

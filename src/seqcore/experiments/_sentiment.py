@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..datasets.sentiment import LabelledTexts
 from ..models import Model
-from ..text.vectorization import TextVectorization, classify_texts
+from ..text import TextVectorization, classify_texts
 from ._run import Run
 
 Ids = Sequence[NDArray[np.int32]]

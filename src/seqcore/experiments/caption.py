@@ -24,8 +24,8 @@ from ..models import Model
 from ..optimizers import Adam
 from ..optimizers.schedules import CosineDecay
 from ..text.sequences import pad_sequences
-from ..text.vocabulary import Ids, Vocabulary
-from ..typing import Array
+from ..text.vocabulary import Vocabulary
+from ..typing import Array, Ids
 from ._run import Run, check_at_least, override
 from .mnist import baselines, load_data
 

@@ -20,7 +20,7 @@ from ..layers import GRU, LSTM, ContextRNN, Dense, Embedding, Layer, LSTMCell, S
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
-from ..text.vocabulary import Ids
+from ..typing import Ids
 from ._run import Run, check_at_least, data_folder, override
 
 CELLS = {"rnn": "SimpleRNN", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}

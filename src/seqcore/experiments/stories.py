@@ -30,7 +30,7 @@ from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..optimizers import Adam
 from ..text.bptt import bptt_batches
-from ..text.vocabulary import Ids
+from ..typing import Ids
 from ._run import Progress, Run, check_at_least, data_folder, override
 
 MODELS = {

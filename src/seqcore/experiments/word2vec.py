@@ -25,7 +25,8 @@ from ..autograd.tensor import Tensor, Variable
 from ..datasets import relations
 from ..ops.sampled_losses import nce_loss
 from ..text import iterate_words
-from ..text.vocabulary import Ids, Vocabulary
+from ..text.vocabulary import Vocabulary
+from ..typing import Ids
 from ..word_vectors import word2vec as estimator
 from ..word_vectors.corpus import LONGEST
 from ..word_vectors.evaluation import Questions, read_questions

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from .._validation import at_least, integer_in, short_repr
-from ..text.vocabulary import Ids
-from ..typing import Array
+from ..typing import Array, Ids
 
 State = TypeVar("State")
 

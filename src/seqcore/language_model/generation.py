@@ -10,12 +10,12 @@ import numpy as np
 
 from .. import random
 from .._validation import at_least, integer_in, positive, real
-from ..text.vocabulary import Ids, Vocabulary
+from ..text.vocabulary import Vocabulary
 from .beam_search import WIDEST, beam_search
 
 if TYPE_CHECKING:
     from ..models import Sequential
-from ..typing import Array
+from ..typing import Array, Ids
 from .model import _known, _log_probabilities, _share, _start
 
 

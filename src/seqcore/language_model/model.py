@@ -13,13 +13,13 @@ import numpy as np
 
 from .. import random
 from .._validation import at_least, positive, short_repr
-from ..text.vocabulary import Ids, Vocabulary
+from ..text.vocabulary import Vocabulary
 from .beam_search import log_softmax
 
 if TYPE_CHECKING:
     from ..losses import Loss
     from ..models import Sequential
-from ..typing import Array
+from ..typing import Array, Ids
 
 # Rows of a window times words: enough for the products to be fast, few enough to keep memory small.
 _WINDOW = 1000

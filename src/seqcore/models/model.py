@@ -376,7 +376,7 @@ class Model(Trainable):
                 comes back with the model: numbers, texts, arrays, lists and dicts of them.
             vocabulary, tokens: ``to_dict()`` of a ``Vocabulary`` and a ``Tokenizer``, which ``seqcore generate`` uses.
             text_vectorization, labels: ``to_dict()`` of a ``TextVectorization`` and the classes' names, which
-                ``vectorization.classify_texts`` and ``seqcore predict`` use.
+                :func:`seqcore.text.classify_texts` and ``seqcore predict`` use.
 
         Raises:
             FileExistsError: without ``overwrite``, if the file is there.

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .._validation import at_least, integer
-from .vocabulary import Ids, check_ids
+from ..typing import Ids
+from .vocabulary import check_ids
 
 
 class BPTTBatches(Sequence[tuple[Ids, Ids]]):

@@ -1,4 +1,4 @@
-"""Text files, plain or packed by gzip or bzip2: lines, words, words of files of any length, JSON.
+"""Text files, plain or packed by gzip or bzip2: lines, words, words of files of any length, CSV, JSON.
 
 One mechanism for all readers of the package: :func:`open_plain`. A file costs memory in proportion to its own size,
 whatever it unpacks to, unless the caller raises the limit.
@@ -7,6 +7,7 @@ whatever it unpacks to, unless the caller raises the limit.
 from __future__ import annotations
 
 import codecs
+import csv
 import gzip
 import io
 import os
@@ -18,8 +19,7 @@ from typing import IO, Any, cast
 
 from .._files import describe_foreign_file, parse_json
 from .._validation import as_path, at_least, one_line, short_repr
-
-PathLike = str | os.PathLike[str]
+from ..typing import PathLike
 
 # What a packed file may unpack to where the caller does not say: text rarely shrinks to less than a tenth.
 _UNPACKED, _RATIO = 16 << 20, 16
@@ -49,7 +49,7 @@ def path_of(path: Any, name: str = "path") -> str:
 
 
 class _Unpacked(io.RawIOBase):
-    """What a packed file or a pipe holds, up to ``limit`` bytes; its errors are ValueErrors that name the file."""
+    """The content of a packed file or a pipe, up to ``limit`` bytes; its errors are ValueErrors that name the file."""
 
     def __init__(self, file: IO[bytes], place: str, packer: str, limit: int) -> None:
         self._file, self._place, self._packer, self._left, self._limit = file, place, packer, limit, limit
@@ -81,7 +81,7 @@ class _Unpacked(io.RawIOBase):
 
 
 def unpacked_limit(size: int, max_bytes: int | None = None) -> int:
-    """How many bytes a packed file of ``size`` bytes may unpack to; ``max_bytes`` if given.
+    """Most bytes that a packed file of ``size`` bytes may unpack to: ``max_bytes`` if given.
 
     >>> unpacked_limit(10), unpacked_limit(10 << 20)
     (16777216, 167772160)
@@ -132,31 +132,40 @@ def _no_text(place: str, encoding: str, start: bytes, error: UnicodeError) -> Va
     foreign = describe_foreign_file(place)
     if foreign is not None and not foreign.startswith(("a gzip", "a bzip2")):  # what is inside is no text either
         reason = f"it is {foreign}"
-    for mark, kind in _WIDE.items():
+    for mark, name in _WIDE.items():
         if start.startswith(mark):
-            reason = f"it is in {kind}: save it as UTF-8"
+            reason = f"it is in {name}: save it as UTF-8"
     name = "UTF-8" if encoding == "utf-8" else encoding
     return ValueError(f"{place}: expected {name} text, plain or gzip, got other bytes ({reason})")
 
 
+def encoding_name(encoding: Any) -> str:
+    """Python's name of the encoding of a text.
+
+    Raises:
+        ValueError: there is none of that name, or it does not encode text.
+
+    >>> encoding_name("UTF8"), encoding_name("latin-1")
+    ('utf-8', 'iso8859-1')
+    """
+    try:
+        name = codecs.lookup(encoding).name
+        "".encode(name)
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(f"encoding: expected that of a text, such as 'utf-8', got {short_repr(encoding)}") from None
+    return name
+
+
 def _texts(path: PathLike, size: int, max_bytes: int | None, encoding: str = "utf-8") -> Iterator[str]:
     """The text of a file in pieces, each of about ``size`` bytes, without the byte order mark at its start."""
-    try:
-        encoding = codecs.lookup(encoding).name
-        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
-        if not isinstance(decoder.decode(b""), str):
-            raise LookupError
-    except (LookupError, TypeError, UnicodeError):
-        raise ValueError(f"encoding: expected that of a text, such as 'utf-8', got {short_repr(encoding)}") from None
+    encoding = encoding_name(encoding)
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
     start = b""
     with open_plain(path, max_bytes) as file:
-        while piece := file.read(size):
-            start = start or piece[:8]
-            try:
-                yield decoder.decode(piece)
-            except UnicodeError as error:
-                raise _no_text(path_of(path), encoding, start, error) from None
         try:
+            while piece := file.read(size):
+                start = start or piece[:8]
+                yield decoder.decode(piece)
             yield decoder.decode(b"", final=True)
         except UnicodeError as error:
             raise _no_text(path_of(path), encoding, start, error) from None
@@ -196,10 +205,15 @@ def read_words(path: PathLike, end_of_line: str | None = None, *, max_bytes: int
         ValueError: the file is no UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
+    # Read to its end first: a file that unpacks to too much is refused before its words take any memory.
+    pieces = [piece for piece in _texts(path, _PIECE, max_bytes) if piece]
+    if end_of_line is not None:
+        if pieces and not pieces[-1].endswith("\n"):
+            pieces.append("\n")
+        pieces = [piece.replace("\n", f" {end_of_line} ") for piece in pieces]
     words: list[str] = []
     known: dict[str, str] = {}  # equal words are one string: a text is mostly words that came before
-    # Read to its end first: a file that unpacks to too much is refused before its words take any memory.
-    for piece in _words_of(list(_texts(path, _PIECE, max_bytes)), path_of(path), end_of_line):
+    for piece in _words_of(pieces, path_of(path)):
         words += map(known.setdefault, piece, piece)
     return words
 
@@ -216,39 +230,51 @@ def iterate_words(path: PathLike, size: int = _PIECE, *, max_bytes: int | None =
         ValueError: the file is no UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
-    return _words_of(_texts(path, at_least("size", size, 1), max_bytes), path_of(path), None)
+    return _words_of(_texts(path, at_least("size", size, 1), max_bytes), path_of(path))
 
 
-def _words_of(pieces: Iterable[str], place: str, end_of_line: str | None) -> Iterator[list[str]]:
+def _words_of(pieces: Iterable[str], place: str) -> Iterator[list[str]]:
     """The words of each piece of a text."""
-    rest, last = "", "\n"
-    for piece in pieces:
-        if not piece:
-            continue
-        text, last = rest + piece, piece[-1]
-        if end_of_line is None:
-            words = text.split()
-        else:
-            first, *others = text.split("\n")
-            words = first.split()
-            for line in others:
-                words.append(end_of_line)
-                words += line.split()
-        # A word goes on in the next piece unless white space ends this one.
-        rest = "" if last.isspace() else words.pop()
+    rest = ""
+    for piece in filter(None, pieces):
+        words = (rest + piece).split()
+        # A word continues in the next piece unless white space ends this one.
+        rest = "" if piece[-1].isspace() else words.pop()
         if len(rest) > _LONGEST_WORD:
             raise ValueError(f"{place}: expected words of at most {_LONGEST_WORD:,} characters, got a longer one")
         if words:
             yield words
-    end = [rest] if rest else []
-    if end_of_line is not None and last != "\n":
-        end.append(end_of_line)
-    if end:
-        yield end
+    if rest:
+        yield [rest]
+
+
+def read_csv(
+    path: PathLike, delimiter: str | None = ",", *, max_bytes: int | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file that have cells, each with the number of the line that it ends in.
+
+    Args:
+        path: the file, plain or packed.
+        delimiter: character between the cells; None takes the comma, semicolon or tab, whichever the first line has
+            most of.
+        max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
+
+    Raises:
+        ValueError: naming the file: it is no text, or its quotes do not fit.
+        OSError: it cannot be read.
+    """
+    text = read_text(path, max_bytes=max_bytes)
+    if delimiter is None:
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        yield from ((reader.line_num, row) for row in reader if row)
+    except csv.Error as error:
+        raise ValueError(f"{path_of(path)}: expected a CSV file, got one that is not ({error})") from None
 
 
 def read_json(path: PathLike, *, max_bytes: int | None = None) -> Any:
-    """What a JSON file holds.
+    """The value in a JSON file.
 
     Args:
         path: the file, plain or packed.

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .._validation import NUMBERS, as_dtype, at_least, check_fits, integer, refuse_masked, short_repr
 from ..typing import Array
-from .vocabulary import _check_range, _integers
+from .vocabulary import as_integers, check_range
 
 
 def pad_sequences(
@@ -46,26 +46,26 @@ def pad_sequences(
     for name, choice in (("padding", padding), ("truncating", truncating)):
         if choice not in ("pre", "post"):
             raise ValueError(f"{name}: expected 'pre' or 'post', got {choice!r}")
-    kind = as_dtype("dtype", dtype, NUMBERS + "OSU")
+    dtype = as_dtype("dtype", dtype, NUMBERS + "OSU")
     length = None if maxlen is None else integer("maxlen", maxlen)
     if length is not None and length < 0:
         raise ValueError(f"maxlen: expected an integer >= 0 or None, got {maxlen}")
-    numbers = kind.kind in NUMBERS
+    numbers = dtype.kind in NUMBERS
     rows = [_as_row(i, sequence, length, truncating, numbers) for i, sequence in enumerate(_iterate(sequences))]
     if length is None:
         length = max(map(len, rows), default=0)
     shapes = {row.shape[1:] for row in rows if len(row)}
     if len(shapes) > 1:
         raise ValueError(f"sequences: expected elements of one shape, got {' and '.join(map(str, sorted(shapes)))}")
-    filling = _padding_value(value, kind)
-    if kind.kind in "SU" and not kind.itemsize:
+    filling = _padding_value(value, dtype)
+    if dtype.kind in "SU" and not dtype.itemsize:
         # "str" names no length: that of the longest word.
-        kind = np.result_type(filling.astype(kind), *(row.astype(kind) for row in rows if len(row)))
+        dtype = np.result_type(filling.astype(dtype), *(row.astype(dtype) for row in rows if len(row)))
     for number, row in enumerate(rows):
-        if row.dtype != kind and len(row):
-            _check_fits(f"sequences[{number}]", row, kind)
+        if row.dtype != dtype and len(row):
+            _check_fits(f"sequences[{number}]", row, dtype)
     tail = shapes.pop() if shapes else ()
-    result = np.full((len(rows), length, *tail), filling, kind)
+    result = np.full((len(rows), length, *tail), filling, dtype)
     for out, row in zip(result, rows, strict=True):
         if padding == "post":
             out[: len(row)] = row
@@ -99,35 +99,35 @@ def _as_row(number: int, sequence: Any, length: int | None, truncating: str, num
     return row[:length] if truncating == "post" else row[max(len(row) - length, 0) :]
 
 
-def _padding_value(value: Any, kind: np.dtype[Any]) -> Array:
+def _padding_value(value: Any, dtype: np.dtype[Any]) -> Array:
     """The value that fills up, as an array; it must fit the type."""
     filling = np.asarray(value)
-    if filling.dtype.kind in "SU" and kind.kind in NUMBERS:
+    if filling.dtype.kind in "SU" and dtype.kind in NUMBERS:
         raise ValueError(
-            f"value: expected a number for dtype {kind}, got {short_repr(value)}; use dtype=object for words"
+            f"value: expected a number for dtype {dtype}, got {short_repr(value)}; use dtype=object for words"
         )
-    _check_fits("value", filling, kind)
+    _check_fits("value", filling, dtype)
     return filling
 
 
-def _check_fits(name: str, values: Array, kind: np.dtype[Any]) -> None:
+def _check_fits(name: str, values: Array, dtype: np.dtype[Any]) -> None:
     """Refuses values that the type would change: integers out of its range, fractions and NaN as integers, words."""
-    if kind.kind == "O" or np.can_cast(values.dtype, kind) or not values.size:
+    if dtype.kind == "O" or np.can_cast(values.dtype, dtype) or not values.size:
         return
-    if kind.kind in "SU":
-        longest = max((str(one) for one in values.ravel().tolist()), key=len)
-        if values.dtype.kind in "SU" and len(longest) > kind.itemsize // (4 if kind.kind == "U" else 1):
-            raise ValueError(f"{name}: expected words that fit dtype {kind}, got {short_repr(longest)}")
+    if dtype.kind in "SU":
+        longest = max(map(str, values.ravel().tolist()), key=len)
+        if values.dtype.kind in "SU" and len(longest) > dtype.itemsize // (4 if dtype.kind == "U" else 1):
+            raise ValueError(f"{name}: expected words that fit dtype {dtype}, got {short_repr(longest)}")
         return
     if values.dtype.kind not in NUMBERS:
         example = short_repr(values.flat[0].item() if hasattr(values.flat[0], "item") else values.flat[0])
-        raise ValueError(f"{name}: expected numbers for dtype {kind}, got {example}; use dtype=object for words")
-    if kind.kind == "f":
+        raise ValueError(f"{name}: expected numbers for dtype {dtype}, got {example}; use dtype=object for words")
+    if dtype.kind == "f":
         with np.errstate(over="ignore"):
-            lost = np.isfinite(values) & ~np.isfinite(values.astype(kind))
+            lost = np.isfinite(values) & ~np.isfinite(values.astype(dtype))
         if lost.any():
-            raise ValueError(f"{name}: expected numbers that fit dtype {kind}, got {values[lost][0]}")
-    check_fits(name, values, kind)
+            raise ValueError(f"{name}: expected numbers that fit dtype {dtype}, got {values[lost][0]}")
+    check_fits(name, values, dtype)
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32]:
@@ -147,7 +147,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32
     array([[1., 0., 0.],
            [0., 0., 1.]], dtype=float32)
     """
-    labels = _integers("x", x, whole=True)
+    labels = as_integers("x", x, whole=True)
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
     if num_classes is None:
@@ -156,7 +156,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32
         classes = int(labels.max()) + 1
     else:
         classes = at_least("num_classes", num_classes, 1)
-    _check_range("x", labels, classes)
+    check_range("x", labels, classes)
     if 4 * labels.size * classes > np.iinfo(np.intp).max:
         raise ValueError(f"num_classes: expected a table that memory can hold, got {classes} classes")
     result = np.zeros((labels.size, classes), np.float32)

@@ -1,4 +1,4 @@
-"""How a text becomes tokens and tokens become a text: words, or runs of characters such as bigrams."""
+"""Tokenizer: texts as words or as runs of characters such as bigrams, and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Words parted by white space, or runs of ``characters`` characters that do not overlap.
+    """Words separated by white space, or runs of ``characters`` characters that do not overlap.
 
     Args:
         characters: length of a run: 2 for bigrams, 1 for single characters; 0 for words.
@@ -51,21 +51,21 @@ class Tokenizer:
         return ("" if self.characters else " ").join(tokens)
 
     def known(self, text: str, vocabulary: Vocabulary, name: str = "prompt") -> list[str]:
-        """The tokens of a text that a model is to go on from or to judge.
+        """The tokens of a text that a model is to continue or to evaluate.
 
         Raises:
             ValueError: runs of characters outside the vocabulary. Words outside are left to the vocabulary, which may
                 have a word for them.
         """
         tokens = self.split(text)
-        missing = [one for one in tokens if one not in vocabulary] if self.characters else []
+        missing = [token for token in tokens if token not in vocabulary] if self.characters else []
         if missing:
-            kind = "bigrams" if self.characters == 2 else f"runs of {self.characters} characters"
-            raise ValueError(f"{name}: expected {kind} that the model knows, got {', '.join(map(repr, missing[:5]))}")
+            units = "bigrams" if self.characters == 2 else f"runs of {self.characters} characters"
+            raise ValueError(f"{name}: expected {units} that the model knows, got {', '.join(map(repr, missing[:5]))}")
         return tokens
 
     def to_dict(self) -> dict[str, Any]:
-        """What :meth:`from_dict` needs, as JSON can hold it."""
+        """A description for :meth:`from_dict`, of values that JSON can hold."""
         return {"characters": self.characters, "lower": self.lower}
 
     @classmethod

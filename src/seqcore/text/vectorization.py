@@ -1,34 +1,30 @@
-"""Texts as rows of ids: TextVectorization, and a saved model that reads texts.
+"""Texts as rows of ids.
 
 N: texts, T: time steps.
 """
 
 from __future__ import annotations
 
-import codecs
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._validation import at_least, boolean, default_only, ordered, refuse_masked, short_repr
-from . import PathLike, read_lines
+from ..typing import Ids, PathLike
+from .files import encoding_name, read_lines
 from .sequences import pad_sequences
-from .vocabulary import Ids, Vocabulary
-
-if TYPE_CHECKING:
-    from ..models import Model
+from .vocabulary import Vocabulary, check_format
 
 _FORMAT = "seqcore text vectorization"
 _PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 _DELETED = str.maketrans("", "", _PUNCTUATION)
 _SPACED = str.maketrans({character: " " for character in _PUNCTUATION.replace("'", "") + "\t\n"})
 
-#: What ``standardize`` may be. "lower_and_split_punctuation" is what Keras's Tokenizer does: an apostrophe stays.
+#: Ways of cleaning a text, the values of ``standardize``.
+#: "lower_and_split_punctuation" is what Keras's Tokenizer does: an apostrophe stays.
 STANDARDIZE: dict[str | None, Callable[[str], str]] = {
     None: lambda text: text,
     "lower": str.lower,
@@ -113,20 +109,14 @@ class TextVectorization:
         _check_choice("split", split, _SPLIT)
         _check_choice("padding", padding, ("pre", "post"))
         _check_choice("truncating", truncating, ("pre", "post"))
-        self.name, self.encoding = str(name) if name else "text_vectorization", _known_encoding(encoding)
-        for argument, value in (("max_tokens", max_tokens), ("output_sequence_length", output_sequence_length)):
-            try:
-                if value is not None:
-                    at_least(argument, value, 1)
-            except ValueError:
-                raise ValueError(f"{argument}: expected an integer >= 1 or None, got {value!r}") from None
+        self.name, self.encoding = str(name) if name else "text_vectorization", encoding_name(encoding)
         if isinstance(stop_words, str):
             raise TypeError("stop_words: expected a sequence of words, got one string")
         for argument, token in (("oov_token", oov_token), ("start_token", start_token)):
             if token is not None and not isinstance(token, str):
                 raise ValueError(f"{argument}: expected a string or None, got {short_repr(token)}")
-        self.max_tokens = None if max_tokens is None else int(max_tokens)
-        self.output_sequence_length = None if output_sequence_length is None else int(output_sequence_length)
+        self.max_tokens = _size_or_none("max_tokens", max_tokens)
+        self.output_sequence_length = _size_or_none("output_sequence_length", output_sequence_length)
         self.standardize, self.split, self.stop_words = standardize, split, frozenset(stop_words)
         self.oov_token, self.start_token = oov_token, start_token
         self.padding, self.truncating = padding, truncating
@@ -161,9 +151,8 @@ class TextVectorization:
         """
         default_only("batch_size", batch_size, None, "all texts are read, one by one")
         default_only("steps", steps, None, "all texts are read, one by one")
-        if self.max_tokens is not None and self.max_tokens < max(1, len(self._specials)):
-            least = max(1, len(self._specials))
-            raise ValueError(f"max_tokens: expected at least {least}, got {self.max_tokens}")
+        if self.max_tokens is not None and self.max_tokens < len(self._specials):
+            raise ValueError(f"max_tokens: expected at least {len(self._specials)}, got {self.max_tokens}")
         words = (word for text in as_texts(data, self.encoding) for word in self.tokens(text))
         self._vocabulary = Vocabulary.from_tokens(
             words, max_size=self.max_tokens, specials=self._specials, unknown=self.oov_token, ties="z to a"
@@ -213,12 +202,12 @@ class TextVectorization:
             words = [word for word in words if word in vocabulary]
         return vocabulary.encode(words if self.start_token is None else [self.start_token, *words])
 
-    def __call__(self, texts: Iterable[str]) -> NDArray[np.int32]:
+    def __call__(self, texts: Iterable[str]) -> Ids:
         """(N, T) int32 ids of N texts."""
         return self.pad([self.encode(text) for text in as_texts(texts, self.encoding)])
 
-    def pad(self, sequences: Sequence[Any]) -> NDArray[np.int32]:
-        """(N, T) int32: what :meth:`encode` gave for N texts, filled up and cut."""
+    def pad(self, sequences: Sequence[Any]) -> Ids:
+        """(N, T) int32: the ids of N texts from :meth:`encode`, padded and truncated."""
         return pad_sequences(sequences, self.output_sequence_length, "int32", self.padding, self.truncating)
 
     def decode(self, ids: Any) -> list[str]:
@@ -230,7 +219,7 @@ class TextVectorization:
         return [word for word in self.vocabulary.decode(ids) if word != ""]
 
     def to_dict(self) -> dict[str, Any]:
-        """What :meth:`from_dict` needs, as JSON can hold it."""
+        """A description for :meth:`from_dict`, of values that JSON can hold."""
         return {
             "format": _FORMAT,
             "version": 1,
@@ -241,13 +230,12 @@ class TextVectorization:
 
     @classmethod
     def from_dict(cls, config: Any) -> TextVectorization:
-        """What :meth:`to_dict` described.
+        """The preprocessing that :meth:`to_dict` described.
 
         Raises:
             ValueError: not such a description.
         """
-        if not isinstance(config, dict) or config.get("format") != _FORMAT or config.get("version") != 1:
-            raise ValueError(f"config: expected a {_FORMAT} of version 1, got {str(config)[:60]!r}")
+        check_format(config, _FORMAT)
         given = {key: value for key, value in config.items() if key not in ("format", "version")}
         # A path would make a model file read another one.
         if not (given.get("vocabulary") is None or isinstance(given["vocabulary"], list)):
@@ -270,6 +258,13 @@ _OPTIONS = (
 )  # fmt: skip
 
 
+def _size_or_none(name: str, value: Any) -> int | None:
+    try:
+        return None if value is None else at_least(name, value, 1)
+    except ValueError:
+        raise ValueError(f"{name}: expected an integer >= 1 or None, got {value!r}") from None
+
+
 def _check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     listed = list(choices)
     if not (value is None or isinstance(value, str)) or value not in listed:
@@ -285,13 +280,6 @@ def _read_vocabulary(path: PathLike | bytes, encoding: str) -> list[str]:
             "which is no file"
         )
     return [line.removesuffix("\r") for line in read_lines(place, encoding=encoding)]
-
-
-def _known_encoding(encoding: Any) -> str:
-    try:
-        return codecs.lookup(encoding).name
-    except (LookupError, TypeError):
-        raise ValueError(f"encoding: expected an encoding such as 'utf-8', got {short_repr(encoding)}") from None
 
 
 def as_text(name: str, text: Any, encoding: str = "utf-8") -> str:
@@ -328,56 +316,5 @@ def as_texts(texts: Any, encoding: str = "utf-8") -> list[str]:
         if array.ndim == 0 or array.ndim > 2 or (array.ndim == 2 and array.shape[1] != 1):
             raise ValueError(f"texts: expected shape (N,) or (N, 1), got {array.shape}")
         texts = array.reshape(-1)
-    found = []
-    for number, text in enumerate(texts):
-        if isinstance(text, (list, tuple, np.ndarray)) and len(text) == 1:
-            text = text[0]
-        found.append(as_text(f"texts[{number}]", text, encoding))
-    return found
-
-
-@dataclass(frozen=True)
-class TextPrediction:
-    """What a model says of one text: its label and the probability; its words, and how many of them are unknown."""
-
-    text: str
-    prediction: str
-    probability: float
-    words: int
-    unknown: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields, for JSON."""
-        return asdict(self)
-
-
-def classify_texts(model: Model, texts: Sequence[str]) -> list[TextPrediction]:
-    """Labels of texts by a model that was saved with its preprocessing.
-
-    Args:
-        model: its ``extra`` holds "text_vectorization" (:meth:`TextVectorization.to_dict`) and "labels", a name for
-            each class; it gives the probability of the second class (N, 1), or one for each class (N, C).
-        texts: N of them.
-
-    Raises:
-        ValueError: a model without these, or a text without words.
-    """
-    if "text_vectorization" not in model.extra or "labels" not in model.extra:
-        raise ValueError(f"model: expected one saved with text_vectorization and labels, got {model.name!r} without")
-    vectorize = TextVectorization.from_dict(model.extra["text_vectorization"])
-    labels = [str(label) for label in model.extra["labels"]]
-    texts = as_texts(texts)
-    words = [vectorize.tokens(text) for text in texts]
-    for text, found in zip(texts, words):
-        if not found:
-            raise ValueError(f"text: expected words after the cleaning, got none in {text!r}")
-    y = np.asarray(model.predict(vectorize(texts), verbose=0), np.float64)
-    if y.ndim == 2 and y.shape[1] == 1 and len(labels) == 2:
-        y = np.concatenate([1 - y, y], axis=1)
-    if y.shape != (len(words), len(labels)) or not ((y >= 0) & (y <= 1)).all():
-        raise ValueError(f"model: expected probabilities of {len(labels)} labels, got an output of shape {y.shape[1:]}")
-    known = vectorize.vocabulary
-    return [
-        TextPrediction(text, labels[best], float(row[best]), len(found), sum(word not in known for word in found))
-        for text, found, row, best in zip(texts, words, y, y.argmax(axis=1))
-    ]
+    single = (text[0] if isinstance(text, (list, tuple, np.ndarray)) and len(text) == 1 else text for text in texts)
+    return [as_text(f"texts[{number}]", text, encoding) for number, text in enumerate(single)]

@@ -1,11 +1,12 @@
-"""Vocabulary: words and their ids."""
+"""The numbering of words: a vocabulary, and the words of a text numbered in the order of their appearance."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,8 @@ from numpy.typing import NDArray
 
 from .._files import atomic_write
 from .._validation import at_least, integer, ordered, refuse_masked, short_repr
-from ..typing import Array
-from .files import PathLike, read_json, read_words
-
-Ids = NDArray[np.int32]
-
+from ..typing import Array, Ids, PathLike
+from .files import read_json, read_words
 
 _FORMAT = "seqcore vocabulary"
 
@@ -44,19 +42,14 @@ class Vocabulary:
 
     def __init__(self, words: Iterable[str], unknown: str | None = None, counts: Iterable[int] | None = None) -> None:
         ordered("words", words)
-        self._words = tuple(words)
+        self._ids = index_words("words", words)
+        self._words = tuple(self._ids)
         if not self._words:
             raise ValueError("words: expected at least one word, got none")
-        self._ids: dict[str, int] = {}
-        for number, word in enumerate(self._words):
-            if not isinstance(word, str):
-                raise TypeError(f"words: expected strings, got {word!r} at position {number}")
-            if self._ids.setdefault(word, number) != number:
-                raise ValueError(f"words: expected each word once, got {word!r} at {self._ids[word]} and {number}")
         if unknown is not None and unknown not in self._ids:
             raise ValueError(f"unknown: expected one of the words, got {unknown!r}")
         self._unknown = unknown
-        self._counts = None if counts is None else _word_counts(list(counts), len(self._words))
+        self._counts = None if counts is None else _word_counts(counts, len(self._words))
 
     @classmethod
     def from_tokens(
@@ -161,23 +154,31 @@ class Vocabulary:
         Raises:
             ValueError: the word is outside the vocabulary and no unknown word is set.
         """
-        found = self._ids.get(word)
-        if found is not None:
-            return found
+        number = self._ids.get(word)
+        if number is not None:
+            return number
         if self._unknown is None:
             raise ValueError(f"word: expected one of the {self.size} words of the vocabulary, got {word!r}")
         return self._ids[self._unknown]
 
-    def encode(self, tokens: str | Iterable[str]) -> Ids:
-        """Ids (N,) int32 of words; a string is split at white space.
+    def encode(self, tokens: str | Iterable[str], default: int | None = None) -> Ids:
+        """Ids (N,) int32 of words.
+
+        Args:
+            tokens: N words, or a string, which is split at white space.
+            default: the id of words outside the vocabulary; None takes that of ``unknown``.
 
         Raises:
-            ValueError: a word outside the vocabulary where no unknown word is set.
+            ValueError: a word outside the vocabulary where there is neither.
+
+        >>> Vocabulary(["cat", "dog"]).encode("cat saw dog", default=-1).tolist()
+        [0, -1, 1]
         """
         listed = _tokens(tokens)
-        if self._unknown is not None:
-            other = repeat(self._ids[self._unknown])
-            return np.fromiter(map(self._ids.get, listed, other), np.int32, len(listed))
+        if default is None and self._unknown is not None:
+            default = self._ids[self._unknown]
+        if default is not None:
+            return np.fromiter(map(self._ids.get, listed, repeat(default)), np.int32, len(listed))
         try:
             return np.fromiter(map(self._ids.__getitem__, listed), np.int32, len(listed))
         except KeyError:
@@ -189,14 +190,10 @@ class Vocabulary:
         Raises:
             ValueError: an id outside 0 ... size - 1.
         """
-        array = _integers("ids", ids)
-        if array.ndim != 1:
-            raise ValueError(f"ids: expected one axis, got shape {array.shape}")
-        _check_range("ids", array, self.size)
-        return [self._words[i] for i in array.tolist()]
+        return [self._words[i] for i in check_ids(ids, self.size).tolist()]
 
     def to_dict(self) -> dict[str, Any]:
-        """What :meth:`from_dict` needs, as JSON can hold it."""
+        """A description for :meth:`from_dict`, of values that JSON can hold."""
         counts = None if self._counts is None else self._counts.tolist()
         return {"format": _FORMAT, "version": 1, "words": list(self._words), "unknown": self._unknown, "counts": counts}
 
@@ -207,8 +204,7 @@ class Vocabulary:
         Raises:
             ValueError: not such a description.
         """
-        if not isinstance(config, dict) or config.get("format") != _FORMAT or config.get("version") != 1:
-            raise ValueError(f"config: expected a {_FORMAT} of version 1, got {str(config)[:60]!r}")
+        check_format(config, _FORMAT)
         words, unknown, counts = config.get("words"), config.get("unknown"), config.get("counts")
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError("config: expected a list of strings as words")
@@ -236,13 +232,66 @@ class Vocabulary:
             raise ValueError(f"path: expected a vocabulary file, got {str(path)!r} ({error})") from None
 
 
-def _word_counts(counts: list[int], words: int) -> NDArray[np.int64]:
-    array = np.asarray(counts)
-    if array.shape != (words,):
-        raise ValueError(f"counts: expected {words} integers, one per word, got {len(counts)}")
-    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > np.iinfo(np.int64).max:
+def check_format(config: Any, tag: str) -> None:
+    """Raises ValueError unless a description from a file is of version 1 of that format."""
+    if not isinstance(config, dict) or config.get("format") != tag or config.get("version") != 1:
+        raise ValueError(f"config: expected a {tag} of version 1, got {str(config)[:60]!r}")
+
+
+def index_words(name: str, words: Iterable[str]) -> dict[str, int]:
+    """The position of each word in a list.
+
+    Args:
+        name: of the argument, for messages.
+        words: different strings.
+
+    Raises:
+        TypeError: something other than a string.
+        ValueError: a word twice.
+    """
+    ids: dict[str, int] = {}
+    for number, word in enumerate(words):
+        if not isinstance(word, str):
+            raise TypeError(f"{name}: expected strings, got {short_repr(word)} at position {number}")
+        if ids.setdefault(word, number) != number:
+            raise ValueError(f"{name}: expected each word once, got {word!r} at {ids[word]} and {number}")
+    return ids
+
+
+def number_words(pieces: Iterable[Iterable[str]]) -> tuple[Vocabulary, Ids, NDArray[np.int64]]:
+    """Numbers the words of a text in the order of their first appearance.
+
+    Args:
+        pieces: P lists of words, such as sentences; each is read once.
+
+    Returns:
+        The vocabulary with the counts of its words; the text as ids (N,) int32; and offsets (P + 1,) int64, where each
+        piece starts and the last one ends.
+
+    Raises:
+        ValueError: a text without words.
+
+    >>> vocabulary, ids, offsets = number_words([["to", "be"], [], ["or", "not", "to", "be"]])
+    >>> vocabulary.words, vocabulary.counts.tolist(), ids.tolist(), offsets.tolist()
+    (('to', 'be', 'or', 'not'), [2, 2, 1, 1], [0, 1, 2, 3, 0, 1], [0, 2, 2, 6])
+    """
+    numbers: defaultdict[str, int] = defaultdict(count().__next__)
+    text, offsets = array("i"), array("q", [0])
+    for piece in pieces:
+        text.extend(map(numbers.__getitem__, piece))
+        offsets.append(len(text))
+    ids = np.array(text, np.int32)
+    counts = np.bincount(ids, minlength=len(numbers))
+    return Vocabulary(list(numbers), counts=counts), ids, np.array(offsets, np.int64)
+
+
+def _word_counts(counts: Iterable[int], words: int) -> NDArray[np.int64]:
+    result = counts if isinstance(counts, np.ndarray) else np.asarray(list(counts))
+    if result.shape != (words,):
+        raise ValueError(f"counts: expected {words} integers, one per word, got {len(result)}")
+    if result.dtype.kind not in "iu" or result.min() < 0 or result.max() > np.iinfo(np.int64).max:
         raise ValueError(f"counts: expected integers 0...{np.iinfo(np.int64).max}, got {short_repr(counts)}")
-    return array.astype(np.int64)
+    return result.astype(np.int64)
 
 
 def _tokens(tokens: Any) -> list[Any]:
@@ -261,35 +310,36 @@ def check_ids(ids: Any, vocabulary_size: int | None = None) -> Ids:
         TypeError: not integers.
         ValueError: more than one axis, or an id outside 0 ... vocabulary_size - 1.
     """
-    array = _integers("ids", ids)
-    if array.ndim != 1:
-        raise ValueError(f"ids: expected one axis, got shape {array.shape}")
-    _check_range("ids", array, 2**31 - 1 if vocabulary_size is None else vocabulary_size)
-    return np.ascontiguousarray(array, np.int32)
+    values = as_integers("ids", ids)
+    if values.ndim != 1:
+        raise ValueError(f"ids: expected one axis, got shape {values.shape}")
+    check_range("ids", values, 2**31 - 1 if vocabulary_size is None else vocabulary_size)
+    return np.ascontiguousarray(values, np.int32)
 
 
-def _integers(name: str, values: Any, whole: bool = False) -> Array:
+def as_integers(name: str, values: Any, whole: bool = False) -> Array:
     """An array of integers; ``whole`` takes floats without fractions and booleans too."""
     refuse_masked(name, values)
     try:
-        array = np.asarray(values)
+        result = np.asarray(values)
     except ValueError:
         raise ValueError(f"{name}: expected rows of one length, got ragged ones") from None
-    if whole and array.dtype.kind == "b":
-        return array.astype(np.int32)
-    if whole and array.dtype.kind == "f" and array.size:
-        wrong = ~(np.abs(array.astype(np.float64)) < 2.0**63) | (array != np.floor(array))
+    if whole and result.dtype.kind == "b":
+        return result.astype(np.int32)
+    if whole and result.dtype.kind == "f" and result.size:
+        wrong = ~(np.abs(result.astype(np.float64)) < 2.0**63) | (result != np.floor(result))
         if wrong.any():
-            raise ValueError(f"{name}: expected whole numbers, got {array[wrong][0]}")
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        if array.size:
-            raise TypeError(f"{name}: expected integers, got {array.dtype}")
-        array = array.astype(np.int32)
-    return array
+            raise ValueError(f"{name}: expected whole numbers, got {result[wrong][0]}")
+        return result.astype(np.int64)
+    if result.dtype.kind not in "iu":
+        if result.size:
+            raise TypeError(f"{name}: expected integers, got {result.dtype}")
+        result = result.astype(np.int32)
+    return result
 
 
-def _check_range(name: str, array: Array, size: int) -> None:
-    if array.size and (int(array.min()) < 0 or int(array.max()) >= size):
-        outside = int(array.min()) if int(array.min()) < 0 else int(array.max())
+def check_range(name: str, values: Array, size: int) -> None:
+    """Raises ValueError unless all of ``values`` are in 0 ... size - 1."""
+    if values.size and (int(values.min()) < 0 or int(values.max()) >= size):
+        outside = int(values.min()) if int(values.min()) < 0 else int(values.max())
         raise ValueError(f"{name}: expected integers 0...{size - 1}, got {outside}")

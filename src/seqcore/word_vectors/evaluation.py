@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import at_least, boolean, short_repr
-from ..text.files import PathLike, path_of, read_lines
+from ..text.files import path_of, read_lines
+from ..typing import PathLike
 
 if TYPE_CHECKING:
     from .keyed_vectors import KeyedVectors

@@ -10,9 +10,9 @@ import numpy as np
 from .. import layers
 from .. import random as _random
 from .._validation import at_least, boolean, default_only, real, short_repr
-from ..text import PathLike
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary
+from ..typing import PathLike
 from . import evaluation as word_tests
 from . import file_formats as vector_files
 from .file_formats import VectorTable

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import at_least, boolean
-from ..text.vocabulary import Ids, check_ids
+from ..text.vocabulary import check_ids
+from ..typing import Ids
 
 Batch = tuple[Ids, Ids]
 
