@@ -173,17 +173,17 @@ def test_rows_of_a_batch() -> None:
     odd = normal(3, 2, 4).transpose(0, 2, 1)
     ids = np.arange(12).reshape(3, 4)
     for x, shared in [(plain, True), (major, True), (odd, False)]:
-        flat, restore = ops.rows(x)
+        flat, restore = ops.flatten_steps(x)
         assert flat.flags.c_contiguous and flat.shape == (12, 2) and np.shares_memory(flat, x) is shared
         np.testing.assert_array_equal(restore(flat), x)
-        order = ops.rows_like(ids, x)
+        order = ops.flatten_like(ids, x)
         np.testing.assert_array_equal(flat, x.reshape(12, 2)[order])
-        np.testing.assert_array_equal(ops.rows_like(x, x), flat)
+        np.testing.assert_array_equal(ops.flatten_like(x, x), flat)
         assert restore(np.zeros((12, 5))).shape == (3, 4, 5)
     with pytest.raises(ValueError, match="values: expected leading axes"):
-        ops.rows_like(ids[:2], plain)
+        ops.flatten_like(ids[:2], plain)
     with pytest.raises(ValueError, match="array: expected at least 2 axes"):
-        ops.rows(np.zeros(3))
+        ops.flatten_steps(np.zeros(3))
 
 
 def test_gather_gives_a_variable_few_rows() -> None:

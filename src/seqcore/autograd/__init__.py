@@ -1,6 +1,6 @@
 """Tensors, and the tape that records what is computed from them."""
 
-from .dtypes import MIXED, dtype_policy, float_dtype, floatx, products_of, set_dtype_policy, set_floatx, types_of
+from .dtypes import MIXED, dtype_policy, float_dtype, floatx, resolve_dtype, set_dtype_policy, set_floatx, use_bfloat16
 from .tape import (
     Backward,
     GradientBuffers,
@@ -11,7 +11,7 @@ from .tape import (
     stop_recording,
     taken,
 )
-from .tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of, tensor_of
+from .tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slice_view, unchecked_tensor
 
 __all__ = [
     "Backward",
@@ -28,13 +28,13 @@ __all__ = [
     "float_dtype",
     "floatx",
     "is_recording",
-    "products_of",
+    "use_bfloat16",
     "record",
     "set_dtype_policy",
     "set_floatx",
-    "slices_of",
+    "slice_view",
     "stop_recording",
     "taken",
-    "tensor_of",
-    "types_of",
+    "unchecked_tensor",
+    "resolve_dtype",
 ]

@@ -79,13 +79,13 @@ def set_dtype_policy(policy: str) -> None:
     _policy["mixed"] = False
 
 
-def types_of(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
+def resolve_dtype(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
     """The type of the weights, and whether products shall be of bfloat16, for a ``dtype=`` argument of a layer.
 
     Raises:
         ValueError: for anything but None, a floating-point type and "mixed_bfloat16".
 
-    >>> types_of("float64")
+    >>> resolve_dtype("float64")
     (dtype('float64'), False)
     """
     if dtype is None:
@@ -98,7 +98,7 @@ def types_of(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
         raise ValueError(f"dtype: expected 'float32', 'float64' or '{MIXED}', got {dtype!r:.80}") from None
 
 
-def products_of(dtype: np.dtype[Any], mixed: bool) -> bool:
+def use_bfloat16(dtype: np.dtype[Any], mixed: bool) -> bool:
     """Whether a layer of these types asks the core for products of bfloat16."""
     if not mixed or dtype != np.float32:
         return False

@@ -19,7 +19,7 @@ from .._validation import (
     default_only,
 )
 from ..typing import Array
-from .tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, tensor_of
+from .tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, unchecked_tensor
 
 Backward = Callable[..., Sequence[Gradient]]
 
@@ -213,7 +213,7 @@ class GradientTape:
         if len(given) != len(targets):
             raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
         found = self._run(targets, given, flat, _NO_BUFFERS)
-        results = [tensor_of(g) if isinstance(g, np.ndarray) else g for g in found]
+        results = [unchecked_tensor(g) if isinstance(g, np.ndarray) else g for g in found]
         if unconnected_gradients == "zero":
             results = [Tensor(np.zeros_like(x._array)) if g is None else g for g, x in zip(results, flat, strict=True)]
         for tape in _local.tapes:

@@ -181,8 +181,8 @@ class IndexedSlices:
     ``np.asarray`` makes it dense.
     """
 
-    # `_rising`: the indices if they are known to rise, so that what a kernel made need not be looked at again.
-    __slots__ = ("values", "indices", "shape", "axis", "_rising")
+    # `_sorted_indices`: the indices if they are known to be sorted and unique; the kernels' are, and need no check.
+    __slots__ = ("values", "indices", "shape", "axis", "_sorted_indices")
 
     def __init__(self, values: Array, indices: Array, shape: Sequence[int], axis: int = 0) -> None:
         shape = tuple(shape)
@@ -190,25 +190,25 @@ class IndexedSlices:
             raise ValueError(f"axis: expected 0, or 1 for a matrix, got {axis!r} for shape {shape}")
         self.values, self.indices = np.asarray(values), np.asarray(indices, np.int64)
         self.shape, self.axis = shape, axis
-        self._rising: Array | None = None
+        self._sorted_indices: Array | None = None
         expected = (len(self.indices), *(shape[:1] if axis else shape[1:]))
         if self.values.shape != expected:
             raise ValueError(f"values: expected shape {expected}, got {self.values.shape}")
 
     @classmethod
-    def of_kernel(cls, values: Array, indices: Array, shape: tuple[int, ...], axis: int = 0) -> IndexedSlices:
-        """What a kernel made: contiguous values, different int64 indices in rising order; nothing is checked."""
+    def from_sorted(cls, values: Array, indices: Array, shape: tuple[int, ...], axis: int = 0) -> IndexedSlices:
+        """Slices from contiguous values and unique, ascending int64 indices, as the kernels make them; unchecked."""
         self = cls.__new__(cls)
         self.values, self.indices, self.shape, self.axis = values, indices, shape, axis
-        # Nobody writes other numbers into the array that is known to rise.
+        # Nobody shall write into an array that is known to be sorted.
         indices.flags.writeable = False
-        self._rising = indices
+        self._sorted_indices = indices
         return self
 
     @property
-    def rises(self) -> bool:
-        """Whether the indices are known to be different and in rising order."""
-        return self._rising is self.indices
+    def is_sorted_unique(self) -> bool:
+        """True where the indices are known to be unique and ascending."""
+        return self._sorted_indices is self.indices
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -219,12 +219,12 @@ class IndexedSlices:
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         dense = np.zeros(self.shape, dtype or self.values.dtype)
-        np.add.at(slices_of(dense, self.axis), self.indices, self.values)
+        np.add.at(slice_view(dense, self.axis), self.indices, self.values)
         return dense
 
     def unique(self) -> IndexedSlices:
         """The same gradient with ascending indices and duplicates summed in order of appearance."""
-        if self.rises:
+        if self.is_sorted_unique:
             return self
         indices, inverse = np.unique(self.indices, return_inverse=True)
         if len(indices) == len(self.indices) and np.array_equal(indices, self.indices):
@@ -238,12 +238,12 @@ class IndexedSlices:
         return f"<IndexedSlices {lines}={len(self.indices)} shape={self.shape} dtype={self.dtype.name}>"
 
 
-def slices_of(array: Array, axis: int) -> Array:
+def slice_view(array: Array, axis: int) -> Array:
     """A view of ``array`` whose rows are the slices that an :class:`IndexedSlices` of that axis names."""
     return array.T if axis else array
 
 
-def tensor_of(array: Array) -> Tensor:
+def unchecked_tensor(array: Array) -> Tensor:
     """``Tensor(array)`` for what is known to be an array of numbers; nothing is checked."""
     self = Tensor.__new__(Tensor)
     self._array = array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,23 +16,10 @@ from .._validation import (
 )
 from ..autograd.tape import record
 from ..autograd.tensor import Gradient, Tensor
+from ..ops.activations import ACTIVATIONS, activation_name
 from ..typing import Array
-from .arguments import activation_name
 from .base import Layer
 from .registry import register
-
-ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "hard_sigmoid")
-
-
-_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "linear": ops.linear,
-    "tanh": ops.tanh,
-    "relu": ops.relu,
-    "sigmoid": ops.sigmoid,
-    "hard_sigmoid": ops.hard_sigmoid,
-    "softmax": ops.softmax,
-    "log_softmax": ops.log_softmax,
-}
 
 
 @register()
@@ -52,10 +39,10 @@ class Activation(Layer):
 
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.activation = activation_name("activation", activation, tuple(_FUNCTIONS))
+        self.activation = activation_name("activation", activation, tuple(ACTIVATIONS))
 
     def call(self, inputs: Tensor) -> Tensor:
-        return _FUNCTIONS[self.activation](inputs)
+        return ACTIVATIONS[self.activation](inputs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": self.activation}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import ops
 from .._validation import default_only, integer, real, refuse_masked
 from ..autograd.tensor import Tensor
 from ..typing import Array
@@ -37,21 +35,6 @@ def no_regularizers(**given: Any) -> None:
 def channels_last(data_format: Any) -> None:
     """Accepts Keras's ``data_format`` where it means features along the last axis."""
     default_only("data_format", data_format, (None, "channels_last"), "features lie along the last axis")
-
-
-def activation_name(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """An activation given as a name, as None (linear) or as a function of ``ops``.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if value is None:
-        return "linear"
-    found = value if isinstance(value, str) else str(getattr(value, "__name__", None))
-    known = isinstance(value, str) or value is getattr(ops, found, None)
-    if not known or found not in allowed:
-        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
-    return found
 
 
 def not_a_layer(value: Any) -> str:

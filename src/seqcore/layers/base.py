@@ -35,7 +35,7 @@ from .._validation import (
     seed_or_none,
     short_repr,
 )
-from ..autograd.dtypes import MIXED, products_of, types_of
+from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor, Variable, as_array
 from ..typing import Array
@@ -185,10 +185,10 @@ class Layer:
             self._input_kinds = ""
         self._autocast = boolean("autocast", autocast)
         self.name = str(name) if name else _automatic_name(type(self))
-        self._dtype, mixed = types_of(dtype)
+        self._dtype, mixed = resolve_dtype(dtype)
         self._policy = MIXED if mixed else str(self._dtype.name)
         # Whether the core is asked for products of bfloat16.
-        self._mixed = products_of(self._dtype, mixed)
+        self._mixed = use_bfloat16(self._dtype, mixed)
         self._trainable = boolean("trainable", trainable)
         self._own: list[tuple[Variable, bool]] = []
         self.built = False

@@ -129,7 +129,7 @@ def run_context(
     start = None if initial is None else [np.ascontiguousarray(one._array) for one in initial]
     shown = _shown(mask, reverse, zero_masked, start is not None)
 
-    flat, restore = ops.rows(array)
+    flat, restore = ops.flatten_steps(array)
     z = _core.dense_forward(flat, context_kernel, mixed=layer._mixed)
     s, s_last = _core.context_scan_forward(
         restore(z), alpha, None if start is None else start[1], lengths, mask, reverse
@@ -205,7 +205,7 @@ def run_context(
             flat,
             context_kernel,
             z,
-            ops.rows_like(dz, array),
+            ops.flatten_like(dz, array),
             use_bias=False,
             need_dx=need_dx,
             need_weights=need_weights,

@@ -23,9 +23,9 @@ from .._validation import (
 )
 from ..autograd.tape import GradientBuffers, is_recording, record
 from ..autograd.tensor import Gradient, Tensor, Variable
+from ..ops.activations import FUSED_ACTIVATIONS, activation_name
 from ..typing import Array
-from .activations import ACTIVATIONS
-from .arguments import Shape, activation_name, as_sizes, channels_last, no_regularizers
+from .arguments import Shape, as_sizes, channels_last, no_regularizers
 from .base import Layer
 from .registry import register
 
@@ -164,7 +164,7 @@ class Dense(Layer):
         )
         _no_adapters(lora_rank, lora_alpha, quantization_config)
         self.units = at_least("units", units, 1)
-        self.activation = activation_name("activation", activation, (*ACTIVATIONS, "softmax"))
+        self.activation = activation_name("activation", activation, (*FUSED_ACTIVATIONS, "softmax"))
         self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
         self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")
@@ -186,7 +186,7 @@ class Dense(Layer):
             raise ValueError(
                 f"inputs: expected shape (batch, ..., {k.shape[0]}) for layer {self.name!r}, got {x.shape}"
             )
-        flat, restore = ops.rows(x)
+        flat, restore = ops.flatten_steps(x)
         # A softmax runs over the logits; its way back makes the gradient of the logits, and the rest is linear.
         soft = self.activation == "softmax"
         fused = "linear" if soft else self.activation
@@ -200,7 +200,7 @@ class Dense(Layer):
         need_dx, need_weights = is_recording((inputs,)), is_recording((kernel, bias))
 
         def backward(dy: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
-            flat_dy = ops.rows_like(dy, x)
+            flat_dy = ops.flatten_like(dy, x)
             if soft:
                 flat_dy = ops.softmax_backward(y, flat_dy)
             out = (buffers.take(kernel), buffers.take(bias)) if need_weights else None

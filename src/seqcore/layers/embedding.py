@@ -129,10 +129,10 @@ class Embedding(Layer):
                     flat_ids = np.ascontiguousarray(ids).reshape(-1)
                     flat_dy = np.ascontiguousarray(dy).reshape(len(flat_ids), -1)
                 else:
-                    flat_dy, _ = ops.rows(dy)
-                    flat_ids = ops.rows_like(ids, dy)
+                    flat_dy, _ = ops.flatten_steps(dy)
+                    flat_ids = ops.flatten_like(ids, dy)
                 values, indices = _core.embedding_backward(flat_ids, flat_dy, self.input_dim)
-                return (IndexedSlices.of_kernel(values, indices, table._array.shape),)
+                return (IndexedSlices.from_sorted(values, indices, table._array.shape),)
 
             record((out,), (table,), backward)
         return out

@@ -13,9 +13,9 @@ from .. import _core, ops
 from .. import initializers as _initializers
 from .._validation import at_least, boolean, default_only, seed_or_none
 from ..autograd.tensor import Tensor, Variable
+from ..ops.activations import FUSED_ACTIVATIONS, activation_name
 from ..typing import Array
-from .activations import ACTIVATIONS
-from .arguments import activation_name, check_rate, no_regularizers
+from .arguments import check_rate, no_regularizers
 from .base import DropoutSource, Layer
 
 
@@ -84,9 +84,9 @@ class RecurrentWeights(Layer):
         # Keras's choice between two ways of computing the same.
         default_only("implementation", implementation, (2, 1, 0), "there is one implementation")
         self.units = at_least("units", units, 1)
-        self.activation = activation_name("activation", activation, ACTIVATIONS)
+        self.activation = activation_name("activation", activation, FUSED_ACTIVATIONS)
         if self._gated:
-            self.recurrent_activation = activation_name("recurrent_activation", recurrent_activation, ACTIVATIONS)
+            self.recurrent_activation = activation_name("recurrent_activation", recurrent_activation, FUSED_ACTIVATIONS)
         self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
         self.recurrent_initializer = _initializers.get(recurrent_initializer, "recurrent_initializer")

@@ -14,7 +14,7 @@ from .. import _core
 from .. import random as _random
 from .._validation import boolean, default_only, real
 from ..autograd.tape import GradientBuffers, is_recording, record
-from ..autograd.tensor import Gradient, Tensor, Variable, tensor_of
+from ..autograd.tensor import Gradient, Tensor, Variable, unchecked_tensor
 from ..typing import Array
 from .arguments import Shape, as_lengths, as_mask
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
@@ -97,9 +97,9 @@ def run(
         None if save else first._packed_weights(weights),
         **options,
     )
-    out = tensor_of(y)
+    out = unchecked_tensor(y)
     skipped = 1 if states == 2 else 0
-    tensors = [tensor_of(one) for final in finals for one in final[skipped:]] if states else []
+    tensors = [unchecked_tensor(one) for final in finals for one in final[skipped:]] if states else []
     if saved is None:
         return out, finals, tensors
 

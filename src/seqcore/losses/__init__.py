@@ -1,16 +1,6 @@
 """Losses: cross-entropies and mean squared error, with sample weights, masks and four reductions."""
 
-from ..ops._targets import (
-    class_ids,
-    expand_to,
-    ids_of,
-    mask_of,
-    same_rank,
-    same_shape,
-    standard_reduction,
-    step_weights,
-    whole_ids,
-)
+from ..ops._targets import step_weights
 from .classes import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -42,18 +32,10 @@ __all__ = [
     "SparseCategoricalCrossentropy",
     "binary_crossentropy",
     "categorical_crossentropy",
-    "class_ids",
     "deserialize",
-    "expand_to",
     "get",
-    "ids_of",
-    "mask_of",
     "mean_squared_error",
-    "same_rank",
-    "same_shape",
     "serialize",
     "sparse_categorical_crossentropy",
-    "standard_reduction",
     "step_weights",
-    "whole_ids",
 ]

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from .._validation import at_least, boolean, real
 from ..autograd.tensor import as_array
-from ..losses import mask_of, same_shape, whole_ids
+from ..ops._targets import mask_of, same_shape, whole_ids
 from ..typing import Array
 from .metric import METRICS, Average, PairMean
 

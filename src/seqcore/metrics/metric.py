@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from .._registry import Registry
 from .._validation import as_dtype
 from ..autograd.tensor import Tensor, as_array
-from ..losses import expand_to, mask_of, same_rank
+from ..ops._targets import expand_to, mask_of, same_rank
 from ..typing import Array
 
 

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from .. import losses
 from ..autograd.tensor import as_array
-from ..losses import ids_of, mask_of, same_shape
+from ..ops._targets import ids_of, mask_of, same_shape
 from ..typing import Array
 from .metric import METRICS, PairMean
 

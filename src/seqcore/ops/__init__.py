@@ -5,7 +5,7 @@ tensor's float type wins; of two tensors the wider type does. Masks and lengths 
 """
 
 from . import _operators as _operators
-from ._broadcast import as_ids, as_tensor, rows, rows_like
+from ._broadcast import as_ids, as_tensor, flatten_like, flatten_steps
 from .activations import hard_sigmoid, linear, log_softmax, relu, sigmoid, softmax, softmax_backward, tanh
 from .clipping import clip, clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from .cross_entropy import linear_softmax_cross_entropy
@@ -95,8 +95,8 @@ __all__ = [
     "reduce_sum",
     "relu",
     "reshape",
-    "rows",
-    "rows_like",
+    "flatten_steps",
+    "flatten_like",
     "sampled_softmax_loss",
     "sigmoid",
     "slice",

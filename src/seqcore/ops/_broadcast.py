@@ -27,7 +27,7 @@ def float_tensor(x: Any) -> Tensor:
     return t if t._array.dtype.kind == "f" else Tensor(t._array, floatx())
 
 
-def wrap(array: Any, inputs: Sequence[Any], backward: Backward) -> Tensor:
+def recorded(array: Any, inputs: Sequence[Any], backward: Backward) -> Tensor:
     out = Tensor(array)
     for one in inputs:
         if not one._array.ndim:
@@ -44,7 +44,7 @@ def with_arrays(backward: Backward) -> Backward:
     ]
 
 
-def fit(gradient: Array, x: Tensor) -> Array:
+def unbroadcast(gradient: Array, x: Tensor) -> Array:
     """The gradient of a broadcast ``x``: summed over the axes that were stretched, in the type of ``x``."""
     shape, g = x.shape, gradient
     if g.shape != shape:
@@ -56,7 +56,7 @@ def fit(gradient: Array, x: Tensor) -> Array:
     return g if g.dtype == x.dtype else g.astype(x.dtype)
 
 
-def pair(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+def promote(a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Two operands with types that agree."""
     x, y = isinstance(a, Tensor), isinstance(b, Tensor)
     s, t = as_tensor(a), as_tensor(b)
@@ -75,7 +75,7 @@ def _is_time_major(array: Array) -> bool:
     return array.ndim == 3 and not array.flags.c_contiguous and array.transpose(1, 0, 2).flags.c_contiguous
 
 
-def rows(array: Array) -> tuple[Array, Callable[[Array], Array]]:
+def flatten_steps(array: Array) -> tuple[Array, Callable[[Array], Array]]:
     """All steps of a batch as the rows of a matrix, without a copy where memory allows.
 
     Args:
@@ -89,7 +89,7 @@ def rows(array: Array) -> tuple[Array, Callable[[Array], Array]]:
         ValueError: for an array without axes or with one axis.
 
     >>> x = np.zeros((5, 3, 2)).transpose(1, 0, 2)
-    >>> flat, restore = rows(x)
+    >>> flat, restore = flatten_steps(x)
     >>> flat.shape, np.shares_memory(flat, x), restore(flat).shape
     ((15, 2), True, (3, 5, 2))
     """
@@ -104,18 +104,18 @@ def rows(array: Array) -> tuple[Array, Callable[[Array], Array]]:
     return np.ascontiguousarray(array).reshape(-1, array.shape[-1]), lambda m: m.reshape(*lead, m.shape[1])
 
 
-def rows_like(values: Array, array: Array) -> Array:
-    """``values`` (targets, weights, gradients) flattened in the row order of ``rows(array)``.
+def flatten_like(values: Array, array: Array) -> Array:
+    """``values`` (targets, weights, gradients) flattened in the row order of ``flatten_steps(array)``.
 
     Args:
         values: (...) or (..., N) with the leading axes of ``array``.
-        array: (..., K), what :func:`rows` was given.
+        array: (..., K), what :func:`flatten_steps` was given.
 
     Returns:
         (R,) or C-contiguous (R, N).
 
     >>> x = np.zeros((2, 2, 1)).transpose(1, 0, 2)
-    >>> rows_like(np.array([[0, 1], [2, 3]]), x)
+    >>> flatten_like(np.array([[0, 1], [2, 3]]), x)
     array([0, 2, 1, 3])
     """
     lead = array.shape[:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,21 +11,21 @@ from .. import _core
 from .._validation import axes_of
 from ..autograd.tensor import Tensor
 from ..typing import Array
-from ._broadcast import Axis, as_tensor, float_tensor, rows, wrap
+from ._broadcast import Axis, as_tensor, flatten_steps, float_tensor, recorded
 
 
 def relu(x: Any) -> Tensor:
     """max(x, 0)."""
     a = as_tensor(x)
     y = np.maximum(a._array, 0)
-    return wrap(y, (a,), lambda g: (g * (y > 0),))
+    return recorded(y, (a,), lambda g: (g * (y > 0),))
 
 
 def tanh(x: Any) -> Tensor:
     """Hyperbolic tangent."""
     a = float_tensor(x)
     y = np.tanh(a._array)
-    return wrap(y, (a,), lambda g: (g * (1 - y * y),))
+    return recorded(y, (a,), lambda g: (g * (1 - y * y),))
 
 
 def sigmoid(x: Any) -> Tensor:
@@ -33,7 +34,7 @@ def sigmoid(x: Any) -> Tensor:
     e = np.exp(-np.abs(a._array))
     y = np.where(a._array >= 0, 1, e) / (1 + e)
     y = y.astype(a.dtype, copy=False)
-    return wrap(y, (a,), lambda g: (g * y * (1 - y),))
+    return recorded(y, (a,), lambda g: (g * y * (1 - y),))
 
 
 def hard_sigmoid(x: Any) -> Tensor:
@@ -41,7 +42,7 @@ def hard_sigmoid(x: Any) -> Tensor:
     a = float_tensor(x)
     p = a._array
     y = np.clip(p / 6 + a.dtype.type(0.5), 0, 1)
-    return wrap(y, (a,), lambda g: (g * ((p > -3) & (p < 3)) / 6,))
+    return recorded(y, (a,), lambda g: (g * ((p > -3) & (p < 3)) / 6,))
 
 
 def linear(x: Any) -> Tensor:
@@ -58,12 +59,12 @@ def softmax(x: Any, axis: Axis = -1) -> Tensor:
     a = float_tensor(x)
     axes = axes_of(axis, a.ndim)
     if a.ndim >= 2 and axes == (a.ndim - 1,) and a.size:
-        flat, restore = rows(a._array)
+        flat, restore = flatten_steps(a._array)
         y = restore(_core.softmax(flat))
     else:
         e = np.exp(a._array - a._array.max(axes, keepdims=True, initial=-np.inf))
         y = e / e.sum(axes, keepdims=True)
-    return wrap(y, (a,), lambda g: (softmax_backward(y, g, axes),))
+    return recorded(y, (a,), lambda g: (softmax_backward(y, g, axes),))
 
 
 def softmax_backward(y: Array, dy: Array, axis: int | tuple[int, ...] = -1) -> Array:
@@ -80,4 +81,33 @@ def log_softmax(x: Any, axis: Axis = -1) -> Tensor:
     axes = axes_of(axis, a.ndim)
     shifted = a._array - a._array.max(axes, keepdims=True, initial=-np.inf)
     y = shifted - np.log(np.exp(shifted).sum(axes, keepdims=True))
-    return wrap(y, (a,), lambda g: (g - np.exp(y) * g.sum(axes, keepdims=True),))
+    return recorded(y, (a,), lambda g: (g - np.exp(y) * g.sum(axes, keepdims=True),))
+
+
+ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
+    "linear": linear,
+    "tanh": tanh,
+    "relu": relu,
+    "sigmoid": sigmoid,
+    "hard_sigmoid": hard_sigmoid,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+}
+
+# Those that the kernels compute within a layer.
+FUSED_ACTIVATIONS = ("linear", "tanh", "relu", "sigmoid", "hard_sigmoid")
+
+
+def activation_name(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """The name of an activation given as a name, as None (linear) or as a function of ``ops``.
+
+    Raises:
+        ValueError: for one that is not among ``allowed``; the message names the argument ``name``.
+    """
+    if value is None:
+        return "linear"
+    activation = value if isinstance(value, str) else str(getattr(value, "__name__", None))
+    known = isinstance(value, str) or value is ACTIVATIONS.get(activation)
+    if not known or activation not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+    return activation

@@ -12,7 +12,7 @@ from .._validation import default_only, no_name, positive
 from ..autograd.dtypes import floatx
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, as_array
 from ..typing import Array
-from ._broadcast import as_tensor, fit, float_tensor, wrap
+from ._broadcast import as_tensor, float_tensor, recorded, unbroadcast
 
 
 def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
@@ -29,7 +29,7 @@ def _clip(a: Tensor, low: Array, high: Array) -> Tensor:
         low, high = low.astype(p.dtype, copy=False), high.astype(p.dtype, copy=False)
     inside = (p >= low) & (p <= high)
     clipped = np.minimum(np.maximum(p, low), high).astype(p.dtype, copy=False)
-    return wrap(clipped, (a,), lambda g: (fit(np.where(inside, g, 0), a),))
+    return recorded(clipped, (a,), lambda g: (unbroadcast(np.where(inside, g, 0), a),))
 
 
 def _bound(name: str, value: Any) -> Array:
@@ -85,7 +85,7 @@ def clip_by_norm(t: Any, clip_norm: float, axes: None = None, name: None = None)
             dx -= p * a.dtype.type(clip_norm * float((p * g).sum()) / norm**3)
         return (dx,)
 
-    return wrap(p * scale, (a,), backward)
+    return recorded(p * scale, (a,), backward)
 
 
 def global_norm(t_list: Iterable[Any], name: None = None) -> Tensor:

@@ -11,7 +11,8 @@ from .. import _core
 from ..autograd.tape import GradientBuffers, is_recording, record, taken
 from ..autograd.tensor import Gradient, Tensor
 from ..typing import Array
-from ._broadcast import float_tensor, rows, rows_like
+from ._broadcast import flatten_like, flatten_steps, float_tensor
+from ._targets import class_ids, mask_of, standard_reduction, step_weights
 
 
 def linear_softmax_cross_entropy(
@@ -52,8 +53,6 @@ def linear_softmax_cross_entropy(
     >>> f"{loss:.4f}"
     '1.3863'
     """
-    from .. import losses as _losses
-
     t = float_tensor(x)
     k = kernel if isinstance(kernel, Tensor) else Tensor(kernel, t.dtype)
     b = bias if bias is None or isinstance(bias, Tensor) else Tensor(bias, t.dtype)
@@ -62,16 +61,16 @@ def linear_softmax_cross_entropy(
             f"kernel: expected shape ({t.shape[-1] if t.ndim else 'K'}, V) for x of shape {t.shape}, got {k.shape}"
         )
     lead = t.shape[:-1]
-    mask = _losses.mask_of(t, lead, mask)
-    by_row = _losses.standard_reduction(reduction) == "none"
-    weights = _losses.step_weights(reduction, lead, sample_weight, mask, t.dtype)
+    mask = mask_of(t, lead, mask)
+    by_row = standard_reduction(reduction) == "none"
+    weights = step_weights(reduction, lead, sample_weight, mask, t.dtype)
     try:
-        ids = _losses.class_ids(targets, k.shape[1], lead, mask)
+        ids = class_ids(targets, k.shape[1], lead, mask)
     except ValueError as error:
         raise ValueError(str(error).replace("y_true", "targets", 1)) from None
-    flat, restore = rows(t._array)
-    flat_weights = rows_like(weights, t._array)
-    flat_ids = rows_like(ids, t._array).astype(np.int32, copy=False)
+    flat, restore = flatten_steps(t._array)
+    flat_weights = flatten_like(weights, t._array)
+    flat_ids = flatten_like(ids, t._array).astype(np.int32, copy=False)
     inputs = (t, k, b)
     recording = is_recording(inputs)
     need_dx = recording and is_recording((t,))
@@ -95,7 +94,7 @@ def linear_softmax_cross_entropy(
         )
 
     def backward_rows(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
-        each = rows_like(np.broadcast_to(g, lead), t._array) * flat_weights
+        each = flatten_like(np.broadcast_to(g, lead), t._array) * flat_weights
         _, _, dx, dkernel, dbias = _core.linear_softmax(*core, each, need_dx=need_dx, mixed=mixed)
         return None if dx is None else restore(dx), dkernel, dbias
 

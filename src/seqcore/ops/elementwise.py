@@ -12,7 +12,7 @@ from .._validation import NUMBERS, as_dtype
 from ..autograd.dtypes import floatx
 from ..autograd.tensor import Gradient, Tensor, as_array
 from ..typing import Array
-from ._broadcast import as_tensor, fit, float_tensor, pair, wrap
+from ._broadcast import as_tensor, float_tensor, promote, recorded, unbroadcast
 
 
 def _elementwise(function: Callable[[Array, Array], Any], a: Tensor, b: Tensor) -> Any:
@@ -28,14 +28,14 @@ def _elementwise(function: Callable[[Array, Array], Any], a: Tensor, b: Tensor) 
 
 def add(x: Any, y: Any) -> Tensor:
     """x + y with broadcasting."""
-    a, b = pair(x, y)
-    return wrap(_elementwise(np.add, a, b), (a, b), lambda g: (fit(g, a), fit(g, b)))
+    a, b = promote(x, y)
+    return recorded(_elementwise(np.add, a, b), (a, b), lambda g: (unbroadcast(g, a), unbroadcast(g, b)))
 
 
 def subtract(x: Any, y: Any) -> Tensor:
     """x - y with broadcasting."""
-    a, b = pair(x, y)
-    return wrap(_elementwise(np.subtract, a, b), (a, b), lambda g: (fit(g, a), fit(-g, b)))
+    a, b = promote(x, y)
+    return recorded(_elementwise(np.subtract, a, b), (a, b), lambda g: (unbroadcast(g, a), unbroadcast(-g, b)))
 
 
 def multiply(x: Any, y: Any) -> Tensor:
@@ -44,39 +44,41 @@ def multiply(x: Any, y: Any) -> Tensor:
     >>> multiply([1.0, 2.0], 3).numpy()
     array([3., 6.], dtype=float32)
     """
-    a, b = pair(x, y)
+    a, b = promote(x, y)
     p, q = a._array, b._array
-    return wrap(_elementwise(np.multiply, a, b), (a, b), lambda g: (fit(g * q, a), fit(g * p, b)))
+    return recorded(_elementwise(np.multiply, a, b), (a, b), lambda g: (unbroadcast(g * q, a), unbroadcast(g * p, b)))
 
 
 def divide(x: Any, y: Any) -> Tensor:
     """x / y with broadcasting; a quotient of integers has the type ``floatx``."""
-    a, b = pair(x, y)
+    a, b = promote(x, y)
     if a.dtype.kind != "f" and b.dtype.kind != "f":
         a, b = Tensor(a._array, floatx()), Tensor(b._array, floatx())
     p, q = a._array, b._array
-    return wrap(_elementwise(np.divide, a, b), (a, b), lambda g: (fit(g / q, a), fit(-g * p / (q * q), b)))
+    return recorded(
+        _elementwise(np.divide, a, b), (a, b), lambda g: (unbroadcast(g / q, a), unbroadcast(-g * p / (q * q), b))
+    )
 
 
 def negative(x: Any) -> Tensor:
     """-x."""
     a = as_tensor(x)
-    return wrap(-a._array, (a,), lambda g: (-g,))
+    return recorded(-a._array, (a,), lambda g: (-g,))
 
 
 def power(x: Any, y: Any) -> Tensor:
     """x ** y; the gradient of the exponent counts bases above 0 alone."""
-    a, b = pair(x, y)
+    a, b = promote(x, y)
     p, q = a._array, b._array
     z = _elementwise(np.power, a, b)
 
     def backward(g: Array) -> tuple[Gradient, ...]:
-        dx = fit(g * q * p ** np.where(q == 0, np.ones_like(q), q - 1), a)
+        dx = unbroadcast(g * q * p ** np.where(q == 0, np.ones_like(q), q - 1), a)
         if not isinstance(y, Tensor):
             return dx, None
-        return dx, fit(g * z * np.log(np.where(p > 0, p, np.ones_like(p))), b)
+        return dx, unbroadcast(g * z * np.log(np.where(p > 0, p, np.ones_like(p))), b)
 
-    return wrap(z, (a, b), backward)
+    return recorded(z, (a, b), backward)
 
 
 # --- elementwise functions -------------------------------------------------------------------------------------------
@@ -86,70 +88,70 @@ def square(x: Any) -> Tensor:
     """x * x."""
     a = as_tensor(x)
     p = a._array
-    return wrap(p * p, (a,), lambda g: (2 * g * p,))
+    return recorded(p * p, (a,), lambda g: (2 * g * p,))
 
 
 def sqrt(x: Any) -> Tensor:
     """Square root."""
     a = float_tensor(x)
     y = np.sqrt(a._array)
-    return wrap(y, (a,), lambda g: (g / (2 * y),))
+    return recorded(y, (a,), lambda g: (g / (2 * y),))
 
 
 def exp(x: Any) -> Tensor:
     """e ** x."""
     a = float_tensor(x)
     y = np.exp(a._array)
-    return wrap(y, (a,), lambda g: (g * y,))
+    return recorded(y, (a,), lambda g: (g * y,))
 
 
 def log(x: Any) -> Tensor:
     """Natural logarithm."""
     a = float_tensor(x)
     p = a._array
-    return wrap(np.log(p), (a,), lambda g: (g / p,))
+    return recorded(np.log(p), (a,), lambda g: (g / p,))
 
 
 def abs(x: Any) -> Tensor:
     """Absolute value; its gradient at 0 is 0."""
     a = as_tensor(x)
     p = a._array
-    return wrap(np.abs(p), (a,), lambda g: (g * np.sign(p),))
+    return recorded(np.abs(p), (a,), lambda g: (g * np.sign(p),))
 
 
 def maximum(x: Any, y: Any) -> Tensor:
     """The larger of two; where they are equal the gradient goes to x."""
-    a, b = pair(x, y)
+    a, b = promote(x, y)
     first = _elementwise(np.greater_equal, a, b)
-    return wrap(
+    return recorded(
         np.maximum(a._array, b._array),
         (a, b),
-        lambda g: (fit(np.where(first, g, 0), a), fit(np.where(first, 0, g), b)),
+        lambda g: (unbroadcast(np.where(first, g, 0), a), unbroadcast(np.where(first, 0, g), b)),
     )
 
 
 def minimum(x: Any, y: Any) -> Tensor:
     """The smaller of two; where they are equal the gradient goes to x."""
-    a, b = pair(x, y)
+    a, b = promote(x, y)
     first = _elementwise(np.less_equal, a, b)
-    return wrap(
+    return recorded(
         np.minimum(a._array, b._array),
         (a, b),
-        lambda g: (fit(np.where(first, g, 0), a), fit(np.where(first, 0, g), b)),
+        lambda g: (unbroadcast(np.where(first, g, 0), a), unbroadcast(np.where(first, 0, g), b)),
     )
 
 
 def where(condition: Any, x: Any, y: Any) -> Tensor:
     """x where ``condition`` holds, else y."""
     c = as_array(condition, name="condition").astype(bool, copy=False)
-    a, b = pair(x, y)
+    a, b = promote(x, y)
     try:
         chosen = np.where(c, a._array, b._array)
     except ValueError:
         raise ValueError(
             f"x, y: expected shapes that broadcast with condition {c.shape}, got {a.shape} and {b.shape}"
         ) from None
-    return wrap(chosen, (a, b), lambda g: (fit(np.where(c, g, 0), a), fit(np.where(c, 0, g), b)))
+    return recorded(chosen, (a, b), lambda g: (unbroadcast(np.where(c, g, 0), a), unbroadcast(np.where(c, 0, g), b)))
 
 
 def cast(x: Any, dtype: DTypeLike) -> Tensor:
@@ -163,7 +165,7 @@ def cast(x: Any, dtype: DTypeLike) -> Tensor:
     y = a._array.astype(new)
     if new.kind != "f" or a.dtype.kind != "f":
         return Tensor(y)
-    return wrap(y, (a,), lambda g: (g.astype(a.dtype),))
+    return recorded(y, (a,), lambda g: (g.astype(a.dtype),))
 
 
 def _comparison(name: str, function: Callable[[Array, Array], Any], text: str) -> Callable[[Any, Any], Tensor]:

@@ -10,7 +10,7 @@ from .. import _core
 from ..autograd.tape import GradientBuffers, is_recording, record
 from ..autograd.tensor import Gradient, Tensor
 from ..typing import Array
-from ._broadcast import fit, pair, rows, rows_like, wrap
+from ._broadcast import flatten_like, flatten_steps, promote, recorded, unbroadcast
 
 
 def matmul(x: Any, y: Any) -> Tensor:
@@ -26,7 +26,7 @@ def matmul(x: Any, y: Any) -> Tensor:
     >>> matmul([[1.0, 2.0]], [[3.0], [4.0]]).numpy()
     array([[11.]], dtype=float32)
     """
-    a, b = pair(x, y)
+    a, b = promote(x, y)
     p, q = a._array, b._array
     if not p.ndim or not q.ndim or p.shape[-1] != q.shape[max(q.ndim - 2, 0)]:
         raise ValueError(
@@ -42,15 +42,15 @@ def matmul(x: Any, y: Any) -> Tensor:
         g = np.expand_dims(g, squeezed)
         dp, dq = np.matmul(g, q2.swapaxes(-1, -2)), np.matmul(p2.swapaxes(-1, -2), g)
         dp = dp[..., 0, :] if p.ndim == 1 else dp
-        return fit(dp, a), fit(dq[..., 0] if q.ndim == 1 else dq, b)
+        return unbroadcast(dp, a), unbroadcast(dq[..., 0] if q.ndim == 1 else dq, b)
 
-    return wrap(np.matmul(p, q), (a, b), backward)
+    return recorded(np.matmul(p, q), (a, b), backward)
 
 
 def _matrix_product(a: Tensor, b: Tensor) -> Tensor:
     """(..., K) times (K, N), by the core: the same result whatever the number of threads."""
     x = a._array
-    flat, restore = rows(x)
+    flat, restore = flatten_steps(x)
     kernel = np.ascontiguousarray(b._array)
     y = _core.dense_forward(flat, kernel)
 
@@ -58,7 +58,7 @@ def _matrix_product(a: Tensor, b: Tensor) -> Tensor:
         need = is_needed(a), is_needed(b)
         out = (buffers.take(b), None)
         dx, dk, _ = _core.dense_backward(
-            flat, kernel, y, rows_like(g, x), use_bias=False, need_dx=need[0], need_weights=need[1], out=out
+            flat, kernel, y, flatten_like(g, x), use_bias=False, need_dx=need[0], need_weights=need[1], out=out
         )
         return None if dx is None else restore(dx), dk
 

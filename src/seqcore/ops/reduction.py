@@ -9,7 +9,7 @@ import numpy as np
 from .._validation import axes_of, axis_of, boolean
 from ..autograd.tensor import Gradient, Tensor, as_array
 from ..typing import Array
-from ._broadcast import Axis, as_tensor, float_tensor, wrap
+from ._broadcast import Axis, as_tensor, float_tensor, recorded
 
 # --- reductions ------------------------------------------------------------------------------------------------------
 
@@ -35,7 +35,7 @@ def reduce_sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     shape = a._array.shape
     axes = axes_of(axis, len(shape))
     total = a._array.sum(axes, keepdims=keepdims)
-    return wrap(total, (a,), lambda g: (_spread(g, axes, shape, keepdims),))
+    return recorded(total, (a,), lambda g: (_spread(g, axes, shape, keepdims),))
 
 
 def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -50,7 +50,7 @@ def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     if not count:
         raise ValueError(f"x: expected at least one element to average, got shape {shape}")
     mean = a._array.sum(axes, keepdims=keepdims) / count
-    return wrap(mean, (a,), lambda g: (_spread(np.asarray(g / count), axes, shape, keepdims),))
+    return recorded(mean, (a,), lambda g: (_spread(np.asarray(g / count), axes, shape, keepdims),))
 
 
 def reduce_max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -65,7 +65,7 @@ def reduce_max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
         g = g if keepdims else np.expand_dims(g, axes)
         return (g * chosen / chosen.sum(axis=axes, keepdims=True),)
 
-    return wrap(top if keepdims else top.squeeze(axes), (a,), backward)
+    return recorded(top if keepdims else top.squeeze(axes), (a,), backward)
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:

@@ -297,7 +297,7 @@ def _way_back(
 
 def _slices(values: Array, rows: Array, of: Tensor, by_columns: bool = False) -> Gradient:
     """The gradient of a variable as its slices; that of what an operation made is dense, as operations expect."""
-    slices = IndexedSlices.of_kernel(values, rows, of._array.shape, 1 if by_columns else 0)
+    slices = IndexedSlices.from_sorted(values, rows, of._array.shape, 1 if by_columns else 0)
     return slices if isinstance(of, Variable) else np.asarray(slices)
 
 

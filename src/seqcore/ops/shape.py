@@ -14,7 +14,7 @@ from ..autograd.dtypes import floatx
 from ..autograd.tape import record
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array
 from ..typing import Array
-from ._broadcast import Axis, as_ids, as_tensor, fit, wrap
+from ._broadcast import Axis, as_ids, as_tensor, recorded, unbroadcast
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
         y = a._array.reshape(sizes)
     except ValueError:
         raise ValueError(f"shape: expected {a.size} elements for x of shape {before}, got {sizes}") from None
-    return wrap(y, (a,), lambda g: (g.reshape(before),))
+    return recorded(y, (a,), lambda g: (g.reshape(before),))
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
@@ -54,7 +54,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
         if len(order) != a.ndim or len(set(order)) < a.ndim:
             raise ValueError(f"axes: expected an order of {a.ndim} axes, got {tuple(axes)}")
     back = tuple(np.argsort(order))
-    return wrap(a._array.transpose(order), (a,), lambda g: (g.transpose(back),))
+    return recorded(a._array.transpose(order), (a,), lambda g: (g.transpose(back),))
 
 
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
@@ -63,7 +63,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
     before = a.shape
     chosen = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     axes = axes_of(chosen, a.ndim + len(chosen))
-    return wrap(np.expand_dims(a._array, axes), (a,), lambda g: (g.reshape(before),))
+    return recorded(np.expand_dims(a._array, axes), (a,), lambda g: (g.reshape(before),))
 
 
 def squeeze(x: Any, axis: Axis = None) -> Tensor:
@@ -73,7 +73,7 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
     axes = tuple(i for i, n in enumerate(before) if n == 1) if axis is None else axes_of(axis, a.ndim)
     if any(before[i] != 1 for i in axes):
         raise ValueError(f"axis: expected axes of size 1 for x of shape {before}, got {axis!r}")
-    return wrap(a._array.squeeze(axes), (a,), lambda g: (g.reshape(before),))
+    return recorded(a._array.squeeze(axes), (a,), lambda g: (g.reshape(before),))
 
 
 def _tensors(values: Any) -> list[Tensor]:
@@ -100,9 +100,9 @@ def concat(values: Sequence[Any], axis: int = -1) -> Tensor:
     cuts = np.cumsum([one.shape[axis] for one in parts])[:-1]
 
     def backward(g: Array) -> Sequence[Gradient]:
-        return [fit(piece, one) for piece, one in zip(np.split(g, cuts, axis), parts, strict=True)]
+        return [unbroadcast(piece, one) for piece, one in zip(np.split(g, cuts, axis), parts, strict=True)]
 
-    return wrap(y, parts, backward)
+    return recorded(y, parts, backward)
 
 
 def stack(values: Sequence[Any], axis: int = 0) -> Tensor:
@@ -114,9 +114,9 @@ def stack(values: Sequence[Any], axis: int = 0) -> Tensor:
     y = np.stack([one._array for one in parts], axis)
 
     def backward(g: Array) -> Sequence[Gradient]:
-        return [fit(piece, one) for piece, one in zip(np.moveaxis(g, axis, 0), parts, strict=True)]
+        return [unbroadcast(piece, one) for piece, one in zip(np.moveaxis(g, axis, 0), parts, strict=True)]
 
-    return wrap(y, parts, backward)
+    return recorded(y, parts, backward)
 
 
 def _pieces(a: Tensor, arrays: list[Array], join: Callable[[list[Array]], Array]) -> list[Tensor]:
@@ -181,7 +181,7 @@ def gather(params: Any, indices: Any, axis: int = 0) -> Tensor:
         np.add.at(dx, place, g)
         return (dx,)
 
-    return wrap(np.take(a._array, ids, axis), (a,), backward)
+    return recorded(np.take(a._array, ids, axis), (a,), backward)
 
 
 def slice(x: Any, key: Any) -> Tensor:
@@ -201,7 +201,7 @@ def slice(x: Any, key: Any) -> Tensor:
             np.add.at(dx, key, g)
         return (dx,)
 
-    return wrap(a._array[key], (a,), backward)
+    return recorded(a._array[key], (a,), backward)
 
 
 def _index(one: Any) -> Any:

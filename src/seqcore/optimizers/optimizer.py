@@ -14,7 +14,7 @@ import numpy as np
 from .. import _core
 from .._registry import Registry
 from .._validation import at_least, default_only, integer_in, real, short_repr
-from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slices_of
+from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slice_view
 from ..typing import Array
 from . import schedules
 from .schedules import LearningRateSchedule
@@ -139,7 +139,7 @@ class Optimizer:
         """The same update for some rows of tables of one type: gathered, updated, scattered back."""
         for rows in tables:
             where, axis = rows.gradient.indices, rows.gradient.axis
-            arrays = [slices_of(one, axis) for one in (rows.param, *rows.slots)]
+            arrays = [slice_view(one, axis) for one in (rows.param, *rows.slots)]
             param, *slots = (one[where] for one in arrays)
             self._update([Work(param, rows.gradient.values, slots)], learning_rate, scale)
             for array, part in zip(arrays, (param, *slots), strict=True):
@@ -372,7 +372,7 @@ class Optimizer:
                     dense = self._scratch.get(id(v))
                     if dense is None:
                         dense = self._scratch[id(v)] = np.zeros(v.shape, v.dtype)
-                    lines = slices_of(dense, g.axis)
+                    lines = slice_view(dense, g.axis)
                     spread.append((lines, g.indices))
                     lines[g.indices] = g.values
                     work.append(Work(v._array, dense, slots))
@@ -503,7 +503,7 @@ def _checked_slices(gradient: IndexedSlices, variable: Variable) -> IndexedSlice
         )
     if gradient.dtype.kind != "f":
         raise TypeError(f"gradients: expected {variable.dtype} for variable {variable.name!r}, got {gradient.dtype}")
-    if gradient.rises and gradient.values.dtype == variable._array.dtype:
+    if gradient.is_sorted_unique and gradient.values.dtype == variable._array.dtype:
         return gradient
     rows, bound = gradient.indices, variable.shape[gradient.axis]
     if rows.ndim != 1:

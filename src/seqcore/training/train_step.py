@@ -17,8 +17,9 @@ from ..autograd.tensor import Gradient, Tensor, Variable, as_array
 from ..layers import Activation, Dense, Softmax
 from ..layers.base import Layer
 from ..metrics import Mean, Metric, Perplexity, SparseCategoricalAccuracy
+from ..ops import _targets
 from ..ops import sampled_losses as sampled
-from ..ops._broadcast import rows, rows_like
+from ..ops._broadcast import flatten_like, flatten_steps
 from ..optimizers import Optimizer
 from ..typing import Array
 from .data_adapters import Batch
@@ -189,8 +190,8 @@ def _is_built_in(metric: Metric) -> bool:
 
 
 def _pair(y: Any, y_pred: Any) -> tuple[Any, Any]:
-    """:func:`losses.same_rank` with the mask or lengths of ``y_pred`` on what comes out."""
-    targets, outputs = losses.same_rank(y, y_pred)
+    """:func:`_targets.same_rank` with the mask or lengths of ``y_pred`` on what comes out."""
+    targets, outputs = _targets.same_rank(y, y_pred)
     if outputs is not y_pred and isinstance(outputs, Tensor):
         outputs.mask, outputs.lengths = y_pred.mask, y_pred.lengths
     return targets, outputs
@@ -221,7 +222,7 @@ def as_logs(hook: str, logs: Any) -> dict[str, float]:
 def _counted(loss: losses.Loss, y: Any, y_pred: Tensor) -> Array | None:
     """Which single losses count: those that neither a mask nor lengths nor the loss itself leave out; None for all."""
     shape = y_pred.shape[:-1]
-    mask = None if y_pred.mask is None and y_pred.lengths is None else losses.mask_of(y_pred, shape)
+    mask = None if y_pred.mask is None and y_pred.lengths is None else _targets.mask_of(y_pred, shape)
     ignored = getattr(loss, "ignore_class", None)
     ids = None if ignored is None else _plain_targets(y, shape)
     if ids is None:
@@ -469,7 +470,7 @@ class Step:
         tracker, function = self._model._tracker, self._model.loss
         assert isinstance(function, losses.SparseCategoricalCrossentropy)
         sampled = function if training and isinstance(function, losses.SampledLoss) else None
-        steps = mask = losses.mask_of(hidden, targets.shape)
+        steps = mask = _targets.mask_of(hidden, targets.shape)
         ignored = function.ignore_class
         # The class at steps that do not count, where padding may be any number.
         filling = ignored if ignored is not None and 0 <= ignored < dense.units else 0
@@ -490,7 +491,7 @@ class Step:
         weighting = (batch.weight, mask, function.reduction)
         if ignored is not None:
             # An accuracy counts the steps that the loss ignores: their class must reach the kernel, with weight 0.
-            weights = losses.step_weights(function.reduction, targets.shape, batch.weight, mask, hidden.dtype)
+            weights = _targets.step_weights(function.reduction, targets.shape, batch.weight, mask, hidden.dtype)
             weighting = (weights, None, "sum")
         loss, correct = ops.linear_softmax_cross_entropy(
             values(hidden),
@@ -539,9 +540,9 @@ def _sampled_loss(
 ) -> Tensor:
     """The scalar loss over sampled classes; gradients touch the columns of the kernel that were used."""
     array = hidden._array
-    weights = losses.step_weights(function.reduction, targets.shape, weight, mask, hidden.dtype)
-    ids = losses.class_ids(targets, dense.units, targets.shape, mask)
-    flat, restore = rows(array)
+    weights = _targets.step_weights(function.reduction, targets.shape, weight, mask, hidden.dtype)
+    ids = _targets.class_ids(targets, dense.units, targets.shape, mask)
+    flat, restore = flatten_steps(array)
     x = Tensor(flat)
     record((x,), (hidden,), lambda g: (restore(g),))
     return sampled.rows_loss(
@@ -549,14 +550,14 @@ def _sampled_loss(
         x,
         dense.kernel,
         dense.bias,
-        rows_like(ids, array)[:, None],
+        flatten_like(ids, array)[:, None],
         function.num_sampled,
         1,
         None,
         function.remove_accidental_hits,
         None,
         by_columns=True,
-        row_weights=rows_like(weights, array),
+        row_weights=flatten_like(weights, array),
     )
 
 
@@ -564,5 +565,5 @@ def _fused_weight(mask: Array | None, weight: Array | None, shape: tuple[int, ..
     """Weight of each step (shape) in a metric, or None for ones."""
     if weight is None:
         return mask
-    full = np.broadcast_to(losses.expand_to("sample_weight", weight, shape), shape)
+    full = np.broadcast_to(_targets.expand_to("sample_weight", weight, shape), shape)
     return full if mask is None else full * mask
