@@ -73,7 +73,7 @@ def is_recording(inputs: Iterable[Any]) -> bool:
         tracked = tape._tracked
         for x in inputs:
             # Tape._follows, without the call.
-            if id(x) in tracked or (type(x) is Variable and x.trainable):
+            if id(x) in tracked or (type(x) is Variable and x._trainable):
                 return True
     return False
 
@@ -96,7 +96,7 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
     for tape in _local.tapes:
         tracked = tape._tracked
         for x in inputs:
-            if id(x) in tracked or (type(x) is Variable and x.trainable):
+            if id(x) in tracked or (type(x) is Variable and x._trainable):
                 if node is None:
                     versions = [one.version if type(one) is Variable else None for one in inputs]
                     node = outputs, inputs, backward, takes_buffers, versions
@@ -169,7 +169,7 @@ class GradientTape:
             self._tracked.add(id(one))
 
     def _follows(self, x: Tensor) -> bool:
-        return id(x) in self._tracked or (type(x) is Variable and x.trainable)
+        return id(x) in self._tracked or (type(x) is Variable and x._trainable)
 
     def _add(self, node: _Node) -> None:
         # The node holds its outputs, so an id in the set stays theirs as long as the tape lives.
@@ -289,7 +289,7 @@ class GradientTape:
                 if dx is None:
                     continue
                 key = id(x)
-                if key in tracked or (type(x) is Variable and x.trainable):
+                if key in tracked or (type(x) is Variable and x._trainable):
                     before = gradients.get(key)
                     gradients[key] = dx if before is None else add_gradients(before, dx)
         if not self._persistent:

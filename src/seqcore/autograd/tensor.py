@@ -20,6 +20,7 @@ from .._validation import (
 )
 from ..typing import Array
 from .dtypes import float_dtype
+from .staleness import Derived, mark_stale
 
 
 class Tensor:
@@ -119,7 +120,9 @@ class Variable(Tensor):
     array([2., 3.], dtype=float32)
     """
 
-    __slots__ = ("name", "trainable", "version", "sparse")
+    __slots__ = ("name", "_trainable", "version", "sparse", "_dependents")
+
+    _dependents: tuple[Derived, ...]
 
     def __init__(
         self, value: Any, trainable: bool = True, name: str = "variable", dtype: DTypeLike | None = None
@@ -127,10 +130,23 @@ class Variable(Tensor):
         super().__init__(value, dtype)
         self._array = np.array(self._array, order="C")
         self.name = name
-        self.trainable = boolean("trainable", trainable)
+        self._trainable = boolean("trainable", trainable)
+        self._dependents = ()
         self.version = 0
         # Tables whose gradients touch few rows stand beside the arena of a model, not in it.
         self.sparse = False
+
+    @property
+    def trainable(self) -> bool:
+        """Whether tapes follow the variable without ``watch``."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        trainable = boolean("trainable", value)
+        if trainable is not self._trainable:
+            self._trainable = trainable
+            mark_stale(self)
 
     def numpy(self) -> Array:
         return np.array(self._array)

@@ -36,11 +36,13 @@ from .._validation import (
     short_repr,
 )
 from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
+from ..autograd.staleness import Derived, mark_stale
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor, Variable, as_array
 from ..typing import Array
 from .arguments import Shape, as_lengths, as_mask, as_sizes, no_regularizers
 from .building import Build, build_inside, file_limits, not_built, unbuild
+from .calling import context
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -54,13 +56,6 @@ class _CallSpec(NamedTuple):
     first: str = "inputs"
 
 
-class _Context(threading.local):
-    """``training`` of the call that is running in this thread; inner layers take it over."""
-
-    training: bool | None = None
-
-
-_context = _Context()
 _counters: dict[str, Iterator[int]] = {}
 
 
@@ -124,6 +119,10 @@ class Layer:
     _spec = _CallSpec(None, None, None)
     # The build or first call that a thread is at work on, which the others then wait for.
     _building: Build | None = None
+    # What was computed from the weights and the layers inside, and must learn that they changed.
+    _dependents: tuple[Derived, ...] = ()
+    # Attributes in which nobody looks for layers and variables.
+    _unscanned = frozenset(("_own", "_dependents"))
 
     # Whether a class of the user computes the mask of its output, also where the input has none.
     _own_mask = False
@@ -270,6 +269,7 @@ class Layer:
         short = name or f"weight_{len(self._own)}"
         variable = Variable(values, trainable and self._trainable, f"{self.name}/{short}")
         self._own.append((variable, trainable))
+        mark_stale(self)
         return variable
 
     def _members(self) -> tuple[dict[int, Variable], dict[int, tuple[str, Layer]]]:
@@ -278,7 +278,7 @@ class Layer:
         layers: dict[int, tuple[str, Layer]] = {}
         # A copy, since another thread may be building.
         for key, value in self.__dict__.copy().items():
-            if type(value) not in _PLAIN and key != "_own":
+            if type(value) not in _PLAIN and key not in self._unscanned:
                 _collect(value, key, variables, layers)
         layers.pop(id(self), None)
         return variables, layers
@@ -413,7 +413,7 @@ class Layer:
         if type(x) is not Tensor or x._array.dtype is not self._dtype:
             x = self._prepare(x)
         spec, kept = self._spec, False
-        outer = _context.training
+        outer = context.training
         training = kwargs.pop("training", None) if kwargs else None
         if isinstance(x, Tensor):
             if not x._array.size:
@@ -433,11 +433,11 @@ class Layer:
             kwargs["training"] = training
         if not self.built or self._building is not None:
             self._build_once(x)
-        _context.training = training
+        context.training = training
         try:
             y = self.call(x, *args[1:], **kwargs)
         finally:
-            _context.training = outer
+            context.training = outer
         if self._own_mask and self.supports_masking:
             return self._with_own_mask(x, y)
         if kept and self.supports_masking and self._keeps_time():
@@ -565,6 +565,7 @@ class Layer:
                     build_inside(self, shape)
                 self._build_shape = shape
                 self.built = True
+                mark_stale(self)
             except BaseException:
                 unbuild(unbuilt)
                 raise
@@ -606,7 +607,7 @@ class Layer:
         self.reset_states()
 
     def reset_dropout_masks(self) -> None:
-        """Lets cells inside draw new dropout masks at their next step; a model calls it when its call begins."""
+        """Lets cells inside draw new dropout masks at their next step, as the call of a model does."""
         for layer in self._sublayers:
             layer.reset_dropout_masks()
 

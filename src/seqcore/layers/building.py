@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import random as _random
 from .._validation import short_repr
+from ..autograd.staleness import mark_stale
 from ..autograd.tape import stop_recording
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ class Build(NamedTuple):
 
     def undo(self, layer: Layer) -> None:
         layer.built = False
+        mark_stale(layer)
         del layer._own[self.weights :]
         for name in layer.__dict__.keys() - self.attributes:
             delattr(layer, name)

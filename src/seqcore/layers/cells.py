@@ -13,6 +13,7 @@ from .._validation import boolean
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor
 from ..typing import Array
+from .calling import CallScope, context
 from .context import ContextWeights, run_context
 from .parameters import GRUWeights, LSTMWeights, RecurrentWeights
 from .recurrent import _arguments, _text, run
@@ -25,6 +26,8 @@ class Cell(RecurrentWeights):
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self._masks: tuple[Array | None, Array | None] | None = None
+        # The call of a model in which they were drawn.
+        self._masks_call: CallScope | None = None
 
     def _features(self, input_shape: Any) -> int:
         if isinstance(input_shape, list) or len(input_shape) != 2 or input_shape[1] is None:
@@ -48,10 +51,13 @@ class Cell(RecurrentWeights):
         """The masks of this call of the model, drawn at its first step."""
         if self._source is None:
             return None, None
-        if self._masks is None or any(one is not None and one.shape[0] != batch for one in self._masks):
-            self._masks = self._draw(batch, features)
+        call, masks = context.call, self._masks
+        new_call = call is not None and call is not self._masks_call
+        if new_call or masks is None or any(mask is not None and mask.shape[0] != batch for mask in masks):
+            masks = self._masks = self._draw(batch, features)
+            self._masks_call = call
             self._drawn()
-        return self._masks
+        return masks
 
     def _step(
         self, x: Tensor, states: list[Tensor], scales: tuple[Array | None, Array | None]

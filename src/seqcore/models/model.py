@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,52 +14,16 @@ from numpy.typing import DTypeLike
 from .. import saving
 from .._registry import custom_object_scope
 from .._validation import NUMBERS, as_dtype, at_least, boolean, check_shape, default_only, short_repr
+from ..autograd.staleness import mark_stale
 from ..autograd.tensor import Tensor
 from ..layers.arguments import as_sizes
 from ..layers.base import Layer
 from ..layers.building import MOST_ZEROS, Build, check_free_sizes, not_built, plain_zeros, unbuild, zeros
-from ..training.train_step import structure
+from ..layers.calling import CallScope
 from ..training.trainer import Trainable
 
 if TYPE_CHECKING:
     from .stream import Stream
-
-
-class _Depth(threading.local):
-    """How many calls of models are running inside each other in this thread."""
-
-    value = 0
-
-
-depth = _Depth()
-
-
-class Outermost:
-    """Context of a model's call; the outermost one lets cells inside draw new dropout masks."""
-
-    __slots__ = ("_model",)
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def __enter__(self) -> None:
-        if not depth.value:
-            self._model.reset_dropout_masks()
-        depth.value += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        depth.value -= 1
-
-
-class Hidden:
-    """Holds what must not be searched for layers and variables."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
 
 
 class Model(Trainable):
@@ -85,9 +47,11 @@ class Model(Trainable):
     (2, 1)
     """
 
+    _unscanned = Trainable._unscanned | {"_arguments", "_inputs", "_extra"}
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
-        object.__setattr__(self, "_arguments", Hidden((args, kwargs)))
+        object.__setattr__(self, "_arguments", (args, kwargs))
         object.__setattr__(self, "_step", None)
         return self
 
@@ -105,9 +69,10 @@ class Model(Trainable):
                 "use Sequential([...]) or a subclass with call"
             )
         super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
-        self._arguments: Hidden
-        self._inputs = Hidden(None)
-        self._extra = Hidden({})
+        self._arguments: tuple[tuple[Any, ...], dict[str, Any]]
+        # Descriptions of the arguments of the first call, by which a file builds the model.
+        self._inputs: Any = None
+        self._extra: dict[str, Any] = {}
 
     # ------------------------------------------------------------ structure
 
@@ -138,17 +103,13 @@ class Model(Trainable):
     @property
     def extra(self) -> dict[str, Any]:
         """What was saved with the model by ``save(path, extra={...})``: a vocabulary, preprocessing, ..."""
-        found: dict[str, Any] = self._extra.value
-        return found
+        return self._extra
 
     @extra.setter
     def extra(self, value: dict[str, Any]) -> None:
-        self._extra = Hidden(dict(value))
+        self._extra = dict(value)
 
     # ------------------------------------------------------------ building and calling
-
-    def _outermost(self) -> Outermost:
-        return Outermost(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs ``call``; see ``Layer``. A failing first call leaves the model unbuilt."""
@@ -157,22 +118,22 @@ class Model(Trainable):
                 # Other threads wait here for the first call; a call from inside it goes on.
                 if not self.built:
                     return self._build_by_call(args, kwargs)
-        with self._outermost():
+        with CallScope():
             return super().__call__(*args, **kwargs)
 
     def _build_by_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         unbuilt = not_built([self, *self.layers_inside()])
         outside, self._building = self._building, Build.of(self)
         try:
-            with self._outermost():
+            with CallScope():
                 y = super().__call__(*args, **kwargs)
         except BaseException:
             unbuild(unbuilt)
-            self._inputs = Hidden(None)
+            self._inputs = None
             raise
         finally:
             self._building = outside
-        self._inputs = Hidden([_describe(one) for one in args])
+        self._inputs = [_describe(argument) for argument in args]
         return y
 
     def _build(self, x: Any) -> None:
@@ -180,14 +141,14 @@ class Model(Trainable):
             # The layers came after the argument trainable=False.
             self.trainable = False
         if type(self).build is not Model.build:
-            self._inputs = Hidden("building")
+            self._inputs = "building"
             super()._build(x)
         self.built = True
 
     def build(self, input_shape: Any) -> None:
         """Makes the weights for inputs of ``input_shape`` (B, ...), None standing for any size, by a call on zeros."""
         with self._build_lock:
-            if self.built or self._inputs.value == "building":
+            if self.built or self._inputs == "building":
                 self.built = True
                 return
             check_shape("input_shape", input_shape)
@@ -197,7 +158,7 @@ class Model(Trainable):
                 check_free_sizes(self, input_shape)
             except ValueError:
                 unbuild(unbuilt)
-                self._inputs = Hidden(None)
+                self._inputs = None
                 raise
 
     def _call_with_own_states(self, inputs: Sequence[Any]) -> None:
@@ -211,7 +172,7 @@ class Model(Trainable):
 
     def _build_config(self) -> Any:
         """What :meth:`_build_from_config` needs to build an equal model; JSON-able."""
-        return {"inputs": self._inputs.value, "layers": self._shapes_inside()}
+        return {"inputs": self._inputs, "layers": self._shapes_inside()}
 
     def _shapes_inside(self) -> dict[str, Any]:
         """Shapes of the layers' first inputs by path; None for a layer built without one, which then has no weights."""
@@ -233,7 +194,7 @@ class Model(Trainable):
         if not self.built or not weights.keys() <= saving.named_weights(self).keys():
             self.built = False
             self._call_for_file(config["inputs"])
-        self._inputs = Hidden(config["inputs"])
+        self._inputs = config["inputs"]
 
     def _build_inside(self, config: Any) -> None:
         """Builds what is not built, outer layers first, since building one may make and build others."""
@@ -247,7 +208,7 @@ class Model(Trainable):
                     pending = True
 
     def _build_by_shape(self, shape: Any) -> None:
-        self._inputs = Hidden("building")
+        self._inputs = "building"
         super()._build_by_shape(shape)
 
     def _call_for_file(self, descriptions: Any) -> None:
@@ -269,10 +230,10 @@ class Model(Trainable):
             yield
         except BaseException:
             for layer, attributes, count in before:
+                mark_stale(layer)
                 del layer._own[count:]
                 layer.__dict__.clear()
                 layer.__dict__.update(attributes)
-            structure.changes = object()
             raise
 
     # ------------------------------------------------------------ summary
@@ -338,7 +299,7 @@ class Model(Trainable):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments the model was made with, by name."""
-        args, kwargs = self._arguments.value
+        args, kwargs = self._arguments
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
         if len(args) > len(names):
             raise ValueError(f"get_config: {type(self).__name__} takes *args; give it a get_config of its own")

@@ -9,16 +9,24 @@ import numpy as np
 
 from .._registry import custom_object_scope
 from .._validation import check_shape, default_only
+from ..autograd.staleness import Derived, mark_stale
 from ..autograd.tensor import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.arguments import not_a_layer
 from ..layers.base import Layer
 from ..layers.building import build_layer, not_built, output_shape, unbuild
+from ..layers.calling import CallScope, call_in_order, single_input
 from ..layers.registry import deserialize, register, serialize
-from ..training.train_step import structure
-from ..training.trainer import single_input
-from .model import Hidden, Model, as_shape, depth
+from .model import Model, as_shape
 from .stream import Stream
+
+
+class _Weights(Derived):
+    """All weights of a model as long as no layer inside changes."""
+
+    def __init__(self, layers: list[Layer], weights: list[Variable]) -> None:
+        self.weights = weights
+        self.depend_on(layers)
 
 
 @register()
@@ -42,15 +50,16 @@ class Sequential(Model):
     """
 
     supports_masking = True
+    _unscanned = Model._unscanned | {"_input_layer", "_known_weights"}
 
     def __init__(
         self, layers: Iterable[Layer] | Layer | None = None, trainable: bool = True, name: str | None = None
     ) -> None:
         super().__init__(name=name)
         self._stack: list[Layer] = []
-        self._input_layer = Hidden(None)
+        self._input_layer: InputLayer | None = None
         self._shape: Any = None
-        self._known = Hidden(None)
+        self._known_weights: _Weights | None = None
         for layer in [layers] if isinstance(layers, Layer) else layers or []:
             self.add(layer)
         if not trainable:
@@ -69,11 +78,11 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise TypeError(f"layer: expected a Layer, got {not_a_layer(layer)}")
         if isinstance(layer, InputLayer):
-            if self._stack or self._input_layer.value is not None:
+            if self._stack or self._input_layer is not None:
                 raise ValueError(f"layer: expected the Input {layer.name!r} at the front of model {self.name!r}")
-            self._input_layer, self._shape = Hidden(layer), layer.batch_shape
+            self._input_layer, self._shape = layer, layer.batch_shape
             return
-        if layer is self or any(layer is one or layer.name == one.name for one in self._stack):
+        if layer is self or any(layer is other or layer.name == other.name for other in self._stack):
             raise ValueError(
                 f"layer: expected a layer with a new name in model {self.name!r}, got {layer.name!r} again"
             )
@@ -93,7 +102,6 @@ class Sequential(Model):
         self._shape = after
         if after is not None:
             self.built = True
-        self._changed()
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Takes the last layer away and returns it; ``rebuild`` is accepted as True alone."""
@@ -104,15 +112,10 @@ class Sequential(Model):
         self._stack = self._stack[:-1]
         shape = self._build_shape
         if shape is not None:
-            for one in self._stack:
-                shape = output_shape(one, shape)
+            for rest in self._stack:
+                shape = output_shape(rest, shape)
         self._shape = shape
-        self._changed()
         return layer
-
-    def _changed(self) -> None:
-        self._known = Hidden(None)
-        structure.changes = object()
 
     @property
     def layers(self) -> list[Layer]:
@@ -128,38 +131,25 @@ class Sequential(Model):
         own = type(self).call is not Sequential.call or type(self).__call__ is not Sequential.__call__
         if own or self._own_mask:
             return []
-        found: list[Layer] = []
+        chain: list[Layer] = []
         for layer in self._stack:
             inner = layer._chain() if isinstance(layer, Sequential) else []
-            found += inner or [layer]
-        return found
-
-    # What a step asks for again and again is noted once all layers are built; adding a layer forgets it.
-
-    def _noted(self) -> tuple[list[Variable], list[Layer]] | None:
-        """All weights, and the layers that keep dropout masks; None while it may still change."""
-        now = structure.changes
-        changes, found = self._known.value or (None, None)
-        if changes is not now:
-            found = None
-        if found is None and type(self) is Sequential and self.built:
-            inside = self.layers_inside()
-            if all(layer.built and (not isinstance(layer, Model) or type(layer) is Sequential) for layer in inside):
-                cells = [layer for layer in inside if type(layer).reset_dropout_masks is not Layer.reset_dropout_masks]
-                found = super().weights, [one for one in cells if not isinstance(one, Sequential)]
-                self._known = Hidden((now, found))
-        return found
+            chain += inner or [layer]
+        return chain
 
     @property
     def weights(self) -> list[Variable]:
         """All variables, layer by layer."""
-        noted = self._noted()
-        return super().weights if noted is None else list(noted[0])
-
-    def reset_dropout_masks(self) -> None:
-        noted = self._noted()
-        for layer in self._stack if noted is None else noted[1]:
-            layer.reset_dropout_masks()
+        known = self._known_weights
+        if known is None or known.stale:
+            weights = super().weights
+            inside = self.layers_inside()
+            # A model inside that has a call of its own may hold layers in a list that grows.
+            fixed = all(layer.built and (not isinstance(layer, Model) or type(layer) is Sequential) for layer in inside)
+            if not fixed or type(self) is not Sequential:
+                return weights
+            known = self._known_weights = _Weights([self, *inside], weights)
+        return list(known.weights)
 
     # ------------------------------------------------------------ building and calling
 
@@ -174,22 +164,14 @@ class Sequential(Model):
         """
         if type(self).call is not Sequential.call or self._own_mask:
             return super().__call__(inputs, training=training, mask=mask, lengths=lengths)
-        outside = depth.value
-        if not outside:
-            self.reset_dropout_masks()
-        depth.value = outside + 1
-        try:
+        with CallScope():
             if self.built:
-                y = self._run(self._stack, inputs, training, mask, lengths)
-            else:
-                y = self._first_call(inputs, training, mask, lengths)
-        finally:
-            depth.value = outside
-        return y
+                return call_in_order(self._stack, inputs, training, mask, lengths)
+            return self._first_call(inputs, training, mask, lengths)
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None, lengths: Any = None) -> Any:
         """The layers in order; see :meth:`__call__`."""
-        return self._run(self._stack, inputs, training, mask, lengths)
+        return call_in_order(self._stack, inputs, training, mask, lengths)
 
     def _first_call(self, inputs: Any, training: bool | None, mask: Any, lengths: Any) -> Any:
         """Calls and builds layer by layer while other threads wait; a failure leaves unbuilt what was unbuilt."""
@@ -199,18 +181,18 @@ class Sequential(Model):
             if not self.built:
                 unbuilt = not_built(self.layers_inside())
                 try:
-                    y = self._run(self._stack, inputs, training, mask, lengths)
+                    y = call_in_order(self._stack, inputs, training, mask, lengths)
                 except BaseException:
                     unbuild(unbuilt)
                     raise
                 shape = tuple(np.shape(single_input(inputs)))
                 self._set_built((None, *shape[1:]), (None, *y.shape[1:]) if isinstance(y, Tensor) else None)
                 return y
-        return self._run(self._stack, inputs, training, mask, lengths)
+        return call_in_order(self._stack, inputs, training, mask, lengths)
 
     def _set_built(self, shape: Any, after: Any) -> None:
         self._build_shape, self._shape, self.built = shape, after, True
-        self._changed()
+        mark_stale(self)
 
     def build(self, input_shape: Any = None) -> None:
         """Makes the weights of all layers for inputs of ``input_shape`` (B, ...); None stands for any size.
@@ -262,22 +244,22 @@ class Sequential(Model):
         return input_shape
 
     def _layer_shapes(self) -> list[tuple[Layer, Any]]:
-        found: list[tuple[Layer, Any]] = []
+        shapes: list[tuple[Layer, Any]] = []
         shape = self._build_shape
         for layer in self._stack:
             shape = None if shape is None else output_shape(layer, shape)
-            found.append((layer, shape))
-        return found
+            shapes.append((layer, shape))
+        return shapes
 
     def get_config(self) -> dict[str, Any]:
-        front = [] if self._input_layer.value is None else [self._input_layer.value]
+        front = [] if self._input_layer is None else [self._input_layer]
         return {"name": self.name, "layers": [serialize(layer) for layer in [*front, *self._stack]]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """A new model from a config; ``custom_objects`` holds further classes of layers by name."""
         with custom_object_scope(custom_objects):
-            return cls([deserialize(one) for one in config["layers"]], name=config.get("name"))
+            return cls([deserialize(layer) for layer in config["layers"]], name=config.get("name"))
 
     # ------------------------------------------------------------ streaming
 

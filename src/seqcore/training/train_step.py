@@ -16,6 +16,7 @@ from ..autograd.tape import GradientTape, record
 from ..autograd.tensor import Gradient, Tensor, Variable, as_array
 from ..layers import Activation, Dense, Softmax
 from ..layers.base import Layer
+from ..layers.calling import CallScope, call_in_order
 from ..metrics import Mean, Metric, Perplexity, SparseCategoricalAccuracy
 from ..ops import _targets
 from ..ops import sampled_losses as sampled
@@ -420,12 +421,12 @@ class Step:
             self._refuse_sampled(training)
             return self._eager(batch, self._model(batch.x, training=training), training)
         layers, dense, after = self._tail
-        with self._model._outermost():
-            hidden = self._model._run(layers, batch.x, training)
+        with CallScope():
+            hidden = call_in_order(layers, batch.x, training)
             targets = _plain_targets(batch.y, hidden.shape[:-1])
             if targets is None or not self._metrics_can_follow(batch):
                 self._refuse_sampled(training)
-                return self._eager(batch, self._model._run([dense, *after], hidden, training), training)
+                return self._eager(batch, call_in_order([dense, *after], hidden, training), training)
         return self._fused(batch, hidden, dense, targets, arena, training)
 
     def _refuse_sampled(self, training: bool) -> None:

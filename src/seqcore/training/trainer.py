@@ -6,8 +6,8 @@ B: batch, T: time steps, N: rows of the whole data.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from .. import losses as _losses
 from .. import metrics as _metrics
 from .. import optimizers as _optimizers
 from .._validation import at_least, boolean, default_only, is_array, real
+from ..autograd.staleness import mark_stale
 from ..autograd.tensor import Variable
 from ..callbacks import CallbackList, History, ProgressBar
 from ..layers.base import Layer
@@ -48,30 +49,16 @@ class Trainable(StepHooks):
 
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
-        if isinstance(value, (Layer, Variable, list, tuple, dict, _metrics.Metric)) or key in _HOOKS:
-            structure.changes = object()
+        if key not in self._unscanned:
+            if isinstance(value, (Layer, Variable, list, tuple, dict, _metrics.Metric)) or key in _HOOKS:
+                mark_stale(self)
+                structure.changes = object()
 
     # ------------------------------------------------------------ what a step asks of the model
 
     def _chain(self) -> list[Layer]:
         """The layers in order, where calling the model means calling them one after the other; else nothing."""
         return []
-
-    def _run(
-        self, layers: Iterable[Layer], x: Any, training: bool | None = None, mask: Any = None, lengths: Any = None
-    ) -> Any:
-        """Calls ``layers`` one after the other."""
-        if isinstance(x, (list, tuple)):
-            x = single_input(x)
-        given = {key: value for key, value in (("mask", mask), ("lengths", lengths)) if value is not None}
-        for layer in layers:
-            x = layer(x, training=training, **given)
-            given = {}
-        return x
-
-    def _outermost(self) -> AbstractContextManager[None]:
-        """Context of a call of the model."""
-        raise TypeError(f"{type(self).__name__}: a trainable layer must define _outermost")
 
     def _build_for(self, x: Any) -> None:
         """Builds for one step's data, without a trace in the states."""
@@ -579,11 +566,6 @@ class Trainable(StepHooks):
 
 
 # ---------------------------------------------------------------- helpers
-
-
-def single_input(x: Any) -> Any:
-    """The array of a list of one array, which Keras takes too; anything else as it is."""
-    return x[0] if isinstance(x, (list, tuple)) and len(x) == 1 and is_array(x[0]) else x
 
 
 def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:

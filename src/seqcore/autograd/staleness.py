@@ -1,0 +1,45 @@
+"""Staleness: what was computed from variables and layers learns that one of them has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .._locks import ForkSafeLock
+
+_lock = ForkSafeLock()
+
+
+class Derived:
+    """Base of what is computed from variables and layers, and computed anew when one of them changes.
+
+    >>> from seqcore import Variable
+    >>> weights, derived = Variable([1.0, 2.0]), Derived()
+    >>> derived.depend_on([weights])
+    >>> weights.trainable = False
+    >>> derived.stale
+    True
+    """
+
+    stale = True
+
+    def depend_on(self, items: Iterable[Any]) -> None:
+        """Is up to date from now on, until one of ``items`` (variables and layers) changes."""
+        with _lock:
+            self.stale = False
+            for item in items:
+                others = (other for other in item._dependents if not other.stale and other is not self)
+                object.__setattr__(item, "_dependents", (*others, self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of a variable or layer belongs to nothing that was computed from the original.
+        return Derived, ()
+
+
+def mark_stale(item: Any) -> None:
+    """Marks all that was computed from ``item``, a variable or a layer, as stale."""
+    if item._dependents:
+        with _lock:
+            for derived in item._dependents:
+                derived.stale = True
+            object.__setattr__(item, "_dependents", ())
