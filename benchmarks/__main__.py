@@ -1,8 +1,8 @@
-"""``python -m benchmarks --out DIR``: all tables and plots of docs/performance.md."""
+"""``python -m benchmarks``: the compiled core against NumPy, and against the peers that are named."""
 
 import sys
 
-from seqcore.bench.everything import main
+from .command_line import main
 
 if __name__ == "__main__":
     sys.exit(main())

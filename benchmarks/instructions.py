@@ -41,6 +41,7 @@ def recurrent(cell: str, batch: int, steps: int, features: int, units: int) -> C
 
     def call() -> None:
         _, _, saved = _core.recurrent_forward(cell, x, weights)
+        assert saved is not None
         _core.recurrent_backward(saved, dy)
 
     return call

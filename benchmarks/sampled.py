@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def tensorflow_step(start: list[Any], threads: int) -> Callable[[Any, Any], Any]
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     table, weights, biases = variables = [tf.Variable(one) for one in start]
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def step(words: Any, contexts: Any) -> Any:
         with tf.GradientTape() as tape:
             inputs = tf.nn.embedding_lookup(table, words)
@@ -61,7 +61,7 @@ def tensorflow_step(start: list[Any], threads: int) -> Callable[[Any, Any], Any]
             variable.scatter_sub(tf.IndexedSlices(RATE * gradient.values, gradient.indices))
         return loss
 
-    return step
+    return cast(Callable[[Any, Any], Any], step)
 
 
 def turn(contender: str, steps: int, threads: int) -> float:

@@ -55,9 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words[:1] == ["bench"]:
-            from .bench import main as bench
-
-            return int(bench(words[1:]) or 0)
+            raise ValueError("bench: no part of the package any more; run python -m benchmarks in a checkout of it")
         arguments = _parser(words).parse_args(words)
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
@@ -133,7 +131,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true", help="as JSON")
     predict.set_defaults(command=partial(_with_model, _predict))
 
-    commands.add_parser("bench", help="measure the kernels against NumPy and the peers")
+    commands.add_parser("bench", help="moved: python -m benchmarks, from a checkout")
 
     data = commands.add_parser("data", help="list the data sets, or fetch one")
     data.add_argument("fetch", nargs="?", metavar="NAME", help="data set to fetch")

@@ -47,14 +47,9 @@ def commands():
 
 
 @pytest.mark.parametrize("words", list(commands()))
-def test_commands(words, capsys):
+def test_commands(words):
     """Every seqcore command in the documents is one that the parser knows."""
-    if words[0] == "bench":
-        assert cli.main(["bench", "--help"]) == 0
-        known = capsys.readouterr().out
-        assert all(word in known for word in words if word.startswith("--"))
-    else:
-        cli._parser(words).parse_args(words)
+    cli._parser(words).parse_args(words)
 
 
 def anchors(path):

@@ -142,14 +142,9 @@ def test_sources_that_lead_out(capsys, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_bench_is_passed_on(monkeypatch):
-    seen = []
-    bench = type(sys)("seqcore.bench")
-    bench.main = seen.append
-    monkeypatch.setitem(sys.modules, "seqcore.bench", bench)
-    monkeypatch.setattr(seqcore, "bench", bench, raising=False)
-    assert run("bench", "--quick", "x") == 0
-    assert seen == [["--quick", "x"]]
+@pytest.mark.parametrize("words", [[], ["--quick", "x"]])
+def test_bench_says_where_it_went(capsys, words):
+    assert "python -m benchmarks" in error_line(capsys, "bench", *words)
 
 
 # ---------------------------------------------------------------- the experiment

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from seqcore import _core
+
 from .answers import Array, check_answer, make_arrays, reference, task_sizes
 from .cases import KINDS, Case
 from .contenders import CONTENDERS

@@ -1,4 +1,4 @@
-"""``seqcore bench``: options, one run, what it prints and writes."""
+"""``python -m benchmarks``: its options, one run, its table and files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import _core
-from ..experiments._plots import new_figure
+from seqcore import _core
+from seqcore.experiments._plots import new_figure
+from seqcore.experiments._run import Progress, write_json
+
 from .cases import DTYPES, KINDS, Case, select_cases
 from .figures import draw
 from .report import closing, heading, left_out_lines, summary, table_lines
@@ -33,7 +36,7 @@ def words(text: str) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="seqcore bench",
+        prog="python -m benchmarks",
         description="Measures the compiled core against NumPy and the peers that are installed, in one run.",
     )
     parser.add_argument(
@@ -122,8 +125,6 @@ def measure(
         cases: of its kind.
         save: called with the report so far after each case.
     """
-    from ..experiments._run import Progress
-
     shown, begin = Progress(), time.perf_counter()
 
     def progress(done: int, total: int, text: str) -> None:
@@ -160,35 +161,34 @@ def measure(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs ``seqcore bench``.
+    """Runs ``python -m benchmarks``.
 
     Args:
-        argv: the words after ``bench``; None takes those of the process.
+        argv: the words behind it; None takes those of the process.
 
     Returns:
-        0.
-
-    Raises:
-        ValueError, OSError, ImportError: with one line that says what is wrong; ``seqcore.cli`` prints it.
+        0, or 2 after one line on standard error that says what is wrong.
     """
-    from ..experiments._run import write_json
-
     arguments = _parser().parse_args(argv)
-    interpreters = _check(arguments)
-    cases = select_cases(arguments.what, arguments.cases, arguments.cells, arguments.dtype)
-    bench = Bench(
-        arguments.what,
-        arguments.peers,
-        arguments.threads,
-        arguments.seconds,
-        arguments.rounds,
-        interpreters,
-        dtype=arguments.dtype,
-        isa=arguments.isa,
-    )
-    report = measure(bench, cases)
-    if arguments.json:
-        write_json(arguments.json, report)
-    if arguments.plot:
-        draw(report, arguments.plot)
+    try:
+        interpreters = _check(arguments)
+        cases = select_cases(arguments.what, arguments.cases, arguments.cells, arguments.dtype)
+        bench = Bench(
+            arguments.what,
+            arguments.peers,
+            arguments.threads,
+            arguments.seconds,
+            arguments.rounds,
+            interpreters,
+            dtype=arguments.dtype,
+            isa=arguments.isa,
+        )
+        report = measure(bench, cases)
+        if arguments.json:
+            write_json(arguments.json, report)
+        if arguments.plot:
+            draw(report, arguments.plot)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
     return 0

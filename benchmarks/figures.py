@@ -1,4 +1,4 @@
-"""The plots of ``seqcore bench``, one function for each kind of measurement."""
+"""The plots of ``python -m benchmarks``, one function for each kind of measurement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..experiments._plots import new_figure, save_figure
+from seqcore.experiments._plots import new_figure, save_figure
+
 from .report import machine, predicted_bytes, row_of, share_of_real_steps, step_row_ns
 
 # A contender has the same colour in every plot.

@@ -17,17 +17,17 @@ from statistics import median
 import numpy as np
 import pytest
 
+import benchmarks as bench
 import seqcore as sc
-from seqcore import _core, bench
-from seqcore.bench import command_line, everything, memory, report, tables
-from seqcore.bench.contenders import CONTENDERS, networks, task, worker
-from seqcore.cli import main
+from benchmarks import command_line, everything, memory, report, tables
+from benchmarks.command_line import main
+from benchmarks.contenders import CONTENDERS, networks, task, worker
+from seqcore import _core
 from tests.helpers import reference
 
 CELLS = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}
 GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
 FAST = ["--seconds", "0.0005", "--rounds", "1", "--threads", "1"]
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def is_running(process):
@@ -191,10 +191,10 @@ def test_a_wrong_answer_ends_the_run(monkeypatch, capsys, tmp_path, what, name, 
 
     monkeypatch.setattr(networks, part, wrong)
     place = tmp_path / "result.json"
-    status = main(["bench", "--what", what, "--cases", f"{name}/LSTM", "--peers", "none", "--json", str(place), *FAST])
+    status = main(["--what", what, "--cases", f"{name}/LSTM", "--peers", "none", "--json", str(place), *FAST])
     error = capsys.readouterr().err
     assert status == 2 and error.count("\n") == 1
-    assert error.startswith(f"seqcore: seqcore at {name}/LSTM: wrong answer: ")
+    assert error.startswith(f"benchmarks: seqcore at {name}/LSTM: wrong answer: ")
     assert not place.exists()
 
 
@@ -212,7 +212,7 @@ def test_a_wrong_answer_ends_the_run(monkeypatch, capsys, tmp_path, what, name, 
 )
 def test_a_run_and_its_report(capsys, tmp_path, what, name, measures):
     place, plot = tmp_path / "result.json", tmp_path / "result.png"
-    words = ["bench", "--what", what, "--cases", name, "--json", str(place), *FAST]
+    words = ["--what", what, "--cases", name, "--json", str(place), *FAST]
     if find_spec("matplotlib"):
         words += ["--plot", str(plot)]
     assert main(words) == 0
@@ -287,7 +287,7 @@ def test_peers_that_cannot_be_measured_are_left_out(tmp_path, capsys):
     dead = interpreter(tmp_path, "dead", "echo no such luck >&2; exit 3")
     silent = interpreter(tmp_path, "silent", "exit 3")
     pairs = (f"torch={bare}", f"jax,tensorflow={dead}", f"onnxruntime={silent}")
-    words = ["bench", "--cases", "2x3x4x5x1/GRU", "--peers", "torch,jax,tensorflow,onnxruntime", *FAST]
+    words = ["--cases", "2x3x4x5x1/GRU", "--peers", "torch,jax,tensorflow,onnxruntime", *FAST]
     assert main([*words, *(word for pair in pairs for word in ("--python", pair))]) == 0
     out = capsys.readouterr().out
     assert "left out: torch: not installed: " in out
@@ -361,7 +361,11 @@ def test_the_books_shapes():
     ],
 )
 def test_bad_options_are_one_line(capsys, words, expected):
-    assert main(["bench", *words]) == 2
+    try:
+        status = main([*words])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and expected in err
 
@@ -369,26 +373,18 @@ def test_bad_options_are_one_line(capsys, words, expected):
 def test_plots_need_matplotlib(capsys, monkeypatch, tmp_path):
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert main(["bench", "--plot", str(tmp_path / "x.png")]) == 2
+    assert main(["--plot", str(tmp_path / "x.png")]) == 2
     assert "pip install 'seqcore[experiments]'" in capsys.readouterr().err
 
 
 def test_help_and_all_peers(capsys):
-    assert main(["bench", "--help"]) == 0
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
     assert "--peers" in capsys.readouterr().out
     arguments = command_line._parser().parse_args(["--peers", "all"])
     command_line._check(arguments)
     assert arguments.peers == list(bench.PEERS) and "numpy" in bench.PEERS
-
-
-@pytest.mark.parametrize(
-    "script, name", [("recurrent", "2x3x4x5x1/GRU"), ("stream", "1x1x4x5x1/GRU"), ("ptb", "2x3x9x4x1")]
-)
-def test_the_scripts(capsys, monkeypatch, script, name):
-    monkeypatch.setattr(sys, "argv", [script, "--cases", name, *FAST])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(BENCHMARKS / f"{script}.py"), run_name="__main__")
-    assert stop.value.code == 0 and name in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- kinds with columns of their own
@@ -397,7 +393,7 @@ def test_the_scripts(capsys, monkeypatch, script, name):
 def run_report(tmp_path, *words):
     place, plot = tmp_path / "result.json", tmp_path / "result.png"
     drawn = ["--plot", str(plot)] if find_spec("matplotlib") else []
-    assert main(["bench", *words, "--json", str(place), *drawn, *FAST]) == 0
+    assert main([*words, "--json", str(place), *drawn, *FAST]) == 0
     assert not drawn or plot.read_bytes().startswith(b"\x89PNG")
     return json.loads(place.read_text())
 
@@ -584,7 +580,7 @@ def test_contenders_end_with_the_benchmark(tmp_path):
     """Also in the midst of a call, and when the benchmark had no time to tidy up."""
     text = """
         from pathlib import Path
-        from seqcore.bench.runner import _Contender
+        from benchmarks.runner import _Contender
         one = _Contender("seqcore", None, 1, Path(sys.argv[1]))
         one.ask("hello", threads=1)
         one._process.stdin.write('{"do": "peak", "seconds": 60}\\n')
@@ -611,7 +607,7 @@ def test_contenders_end_with_the_benchmark(tmp_path):
         (["--peers", "theano"], "--peers: expected numpy, torch, "),
         (["--rounds", "0"], "--rounds: expected an integer >= 1, got 0"),
         (["--seconds", "-1"], "--seconds: expected a positive number, got -1"),
-        ([], "--out: expected a report.json of python -m benchmarks"),
+        ([], "--out: expected a report.json of python -m benchmarks.everything"),
     ],
 )
 def test_bad_options_of_everything(tmp_path, capsys, words, expected):
@@ -631,8 +627,10 @@ def test_the_best_peer():
     assert tables.best_peer(rows[:2], "a", "train") is rows[1] and tables.best_peer(rows[:1], "a", "train") is None
 
 
-def test_python_m_benchmarks(monkeypatch, capsys):
+@pytest.mark.parametrize("module, option", [("benchmarks", "--what"), ("benchmarks.everything", "--parts")])
+def test_python_m_benchmarks(monkeypatch, capsys, module, option):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--help"])
+    monkeypatch.delitem(sys.modules, "benchmarks.everything", raising=False)
     with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(BENCHMARKS / "__main__.py"), run_name="__main__")
-    assert stop.value.code == 0 and "--parts" in capsys.readouterr().out
+        runpy.run_module(module, run_name="__main__")
+    assert stop.value.code == 0 and option in capsys.readouterr().out

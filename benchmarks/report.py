@@ -1,4 +1,4 @@
-"""What ``seqcore bench`` prints: the lines of its table, the comparison with the fastest peers."""
+"""What ``python -m benchmarks`` prints: the lines of its table, the comparison with the fastest peers."""
 
 from __future__ import annotations
 

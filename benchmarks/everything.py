@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: every kind of measurement one after the other, as JSON, Markdown tables and plots.
+"""``python -m benchmarks.everything``: every kind of measurement, as JSON, Markdown tables and plots.
 
 After each case what is there is written, so that a run that is killed keeps it; a later run into the same folder
 replaces only the parts that it measures again.
@@ -16,9 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import _core
-from .._files import atomic_write
-from ..experiments._plots import new_figure
+from seqcore import _core
+from seqcore._files import atomic_write
+from seqcore.experiments._plots import new_figure
+from seqcore.experiments._run import write_json
+
 from .cases import select_cases
 from .command_line import Parser, check_peers, measure, words
 from .figures import draw
@@ -66,7 +68,7 @@ PARTS = {
     "stream": Part("One step of a stream", "stream", ("1x1x4x5x1/LSTM",)),
     "small": Part("Small work, one thread", "small", ("least/LSTM",), threads=1),
     "growth": Part("Growth of time and memory", "growth", ("batch-16", "steps-25"), alone=True),
-    # The large one takes minutes and much memory for each contender: `seqcore bench --what ptb --cases large`.
+    # The large one takes minutes and much memory for each contender: `python -m benchmarks --what ptb --cases large`.
     "ptb": Part("Whole training steps of the Penn Treebank model", "ptb", ("2x3x9x4x2",), names=("small", "medium")),
     "imdb": Part("The IMDB model", "imdb", ("4x3x30x5x2/LSTM",)),
     "curve": Part("Curves of a training step", "curve", ("units-7", "units-16", "batch-1", "steps-1", "steps-2")),
@@ -74,13 +76,15 @@ PARTS = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m benchmarks", description="Measures everything that docs/performance.md shows.")
+    parser = Parser(prog="python -m benchmarks.everything", description="Measures all of docs/performance.md.")
     parser.add_argument("--out", required=True, metavar="DIR", help="report.json, tables.md and the plots go there")
     parser.add_argument("--parts", type=words, default=list(PARTS), metavar="LIST", help=f"of {','.join(PARTS)}")
     parser.add_argument(
-        "--peers", type=words, default=["all"], metavar="LIST", help="as of seqcore bench (default all)"
+        "--peers", type=words, default=["all"], metavar="LIST", help="as of python -m benchmarks (default all)"
     )
-    parser.add_argument("--python", action="append", default=[], metavar="NAME=INTERPRETER", help="as of seqcore bench")
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="NAME=INTERPRETER", help="as of python -m benchmarks"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of each contender where a part names none")
     parser.add_argument("--seconds", type=float, metavar="X", help="for one measurement (default 0.3, quick 0.01)")
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contender (default 5, quick 1)")
@@ -111,7 +115,7 @@ def command_of(arguments: argparse.Namespace) -> str:
     """The command line without what belongs to one machine: folder and interpreters.
 
     >>> command_of(_parser().parse_args(["--out", "x", "--quick", "--peers", "torch,jax"]))
-    'python -m benchmarks --out DIR --peers torch,jax --quick'
+    'python -m benchmarks.everything --out DIR --peers torch,jax --quick'
     """
     parts = [] if set(arguments.parts) == set(PARTS) else ["--parts", ",".join(arguments.parts)]
     peers = "all" if set(arguments.peers) == set(PEERS) else ",".join(arguments.peers) or "none"
@@ -119,7 +123,7 @@ def command_of(arguments: argparse.Namespace) -> str:
     for name in ("threads", "seconds", "rounds"):
         value = getattr(arguments, name)
         options += [] if value is None else [f"--{name}", f"{value:g}"]
-    return " ".join(["python -m benchmarks --out DIR", *options, *(["--quick"] if arguments.quick else [])])
+    return " ".join(["python -m benchmarks.everything --out DIR", *options, *(["--quick"] if arguments.quick else [])])
 
 
 class _Folder:
@@ -134,12 +138,12 @@ class _Folder:
                 runs = json.loads(old.read_text(encoding="utf-8"))["runs"]
                 self.reports = {name: runs[name] for name in PARTS if name in runs}
             except (ValueError, KeyError, TypeError):
-                raise ValueError(f"--out: expected a report.json of python -m benchmarks, got {str(old)!r}") from None
+                raise ValueError(
+                    f"--out: expected a report.json of python -m benchmarks.everything, got {str(old)!r}"
+                ) from None
 
     def save(self, name: str, report: Mapping[str, Any], *, complete: bool) -> None:
         """Puts one part's report into the folder; the plots only when it is complete."""
-        from ..experiments._run import write_json
-
         self.reports[name] = {**report, "command": self.command, "complete": complete}
         in_order = {part: self.reports[part] for part in PARTS if part in self.reports}
         write_json(self.path / "report.json", {"runs": in_order})
@@ -167,7 +171,7 @@ def _run(part: Part, arguments: argparse.Namespace, interpreters: Mapping[str, s
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs ``python -m benchmarks``.
+    """Runs ``python -m benchmarks.everything``.
 
     Returns:
         0, or 2 after one line that says what is wrong; a part that fails does not stop the others.
@@ -194,3 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = 2
     print(os.linesep + f"written: {Path(arguments.out) / 'tables.md'}")
     return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The benchmark harness behind ``seqcore bench``: the compiled core against NumPy and the peers that are installed.
+"""The benchmark harness: the compiled core against NumPy and the peers that are installed.
 
 Each contender lives in a process of its own, its library imported once. For each case all of them get the same arrays;
 their results are held against NumPy's first, and a wrong one ends the run. Then they are timed in turn, round after
