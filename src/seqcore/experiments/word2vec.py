@@ -26,11 +26,10 @@ from ..datasets import relations
 from ..ops.sampled_losses import nce_loss
 from ..text import iterate_words
 from ..text.vocabulary import Vocabulary
-from ..typing import Ids
+from ..typing import Floats, Ids
 from ..word_vectors import word2vec as estimator
 from ..word_vectors.corpus import LONGEST
 from ..word_vectors.evaluation import Questions, read_questions
-from ..word_vectors.keyed_table import Floats
 from ..word_vectors.keyed_vectors import KeyedVectors
 from ..word_vectors.window_batches import WindowBatches, cbow_batches, skipgram_batches
 from ..word_vectors.word2vec import Word2Vec

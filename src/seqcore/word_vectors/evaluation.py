@@ -1,24 +1,38 @@
-"""Tests of word vectors: analogy questions, word pairs with human scores, and correlations in NumPy."""
+"""Evaluation of word vectors: analogy questions, word pairs with human scores, and correlations in NumPy.
+
+Q: questions, D: dimensions of a vector.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import at_least, boolean, short_repr
 from ..text.files import path_of, read_lines
-from ..typing import PathLike
-
-if TYPE_CHECKING:
-    from .keyed_vectors import KeyedVectors
+from ..typing import Array, Floats, PathLike
 
 Question = tuple[str, str, str, str]
 Questions = Mapping[str, Sequence[Question]]
 _TRIED = 5
+
+
+class WordIndex(Protocol):
+    """Word vectors as the evaluation needs them; :class:`seqcore.KeyedVectors` is one."""
+
+    @property
+    def index_to_key(self) -> list[str]:
+        """The words by their rows."""
+
+    def unit_vectors(self, rows: Any) -> Floats:
+        """(N, D) the vectors of some rows, scaled to length 1."""
+
+    def nearest_rows(self, queries: Any, topn: int, restrict_vocab: int | None = None) -> tuple[Any, Floats]:
+        """Rows and cosines (Q, topn) of the vectors nearest to each query (Q, D)."""
 
 
 def read_questions(path: PathLike, *, max_bytes: int | None = None) -> dict[str, list[Question]]:
@@ -49,9 +63,8 @@ def read_questions(path: PathLike, *, max_bytes: int | None = None) -> dict[str,
     return sections
 
 
-def _folded(kv: KeyedVectors, restrict_vocab: int | None, fold: bool) -> tuple[dict[str, int], NDArray[np.intp]]:
+def _folded(kv: WordIndex, restrict_vocab: int | None, fold: bool) -> tuple[dict[str, int], NDArray[np.intp]]:
     """Row of each word among the first ones, and for each row the row of its first spelling."""
-    fold = boolean("case_insensitive", fold)
     words = kv.index_to_key[: None if restrict_vocab is None else at_least("restrict_vocab", restrict_vocab, 0)]
     names = [word.upper() for word in words] if fold else words
     rows: dict[str, int] = {}
@@ -61,7 +74,7 @@ def _folded(kv: KeyedVectors, restrict_vocab: int | None, fold: bool) -> tuple[d
 
 
 def evaluate_analogies(
-    kv: KeyedVectors,
+    kv: WordIndex,
     analogies: PathLike | Questions,
     restrict_vocab: int | None = 300_000,
     case_insensitive: bool = True,
@@ -69,7 +82,7 @@ def evaluate_analogies(
     *,
     max_bytes: int | None = None,
 ) -> tuple[float, list[dict[str, Any]]]:
-    """See :meth:`seqcore.KeyedVectors.evaluate_word_analogies`."""
+    """Share of analogy questions answered right; see :meth:`seqcore.KeyedVectors.evaluate_word_analogies`."""
     questions = analogies if isinstance(analogies, Mapping) else read_questions(analogies, max_bytes=max_bytes)
     dummy4unknown = boolean("dummy4unknown", dummy4unknown)
     case_insensitive = boolean("case_insensitive", case_insensitive)
@@ -94,32 +107,31 @@ def evaluate_analogies(
     for section, words, known in counted:
         section["correct" if known and next(answers) else "incorrect"].append(words)
     total: dict[str, Any] = {"section": "Total accuracy"}
-    for kind in ("correct", "incorrect"):
-        total[kind] = [words for section in sections for words in section[kind]]
-    asked_in_all = len(total["correct"]) + len(total["incorrect"])
-    return (len(total["correct"]) / asked_in_all if asked_in_all else 0.0), [*sections, total]
+    for outcome in ("correct", "incorrect"):
+        total[outcome] = [words for section in sections for words in section[outcome]]
+    return len(total["correct"]) / (len(counted) or 1), [*sections, total]
 
 
-def _answers(kv: KeyedVectors, asked: NDArray[np.intp], first: NDArray[np.intp]) -> list[bool]:
-    """Whether b - a + c leads to d for each row (a, b, c, d) of ``asked`` (Q, 4)."""
+def _answers(kv: WordIndex, asked: NDArray[np.intp], first: NDArray[np.intp]) -> list[bool]:
+    """For each row (a, b, c, d) of ``asked`` (Q, 4), True where b - a + c leads to d."""
     if not len(asked):
         return []
     used, where = np.unique(asked[:, :3], return_inverse=True)
     unit = kv.unit_vectors(used)
     a, b, c = (unit[where.reshape(-1, 3)[:, i]] for i in range(3))
-    found = kv.nearest_rows(b - a + c, _TRIED + 3, len(first))[0]
+    nearest = kv.nearest_rows(b - a + c, _TRIED + 3, len(first))[0]
     # Of the rows but a, b, c themselves, the first of the best ones that is no other spelling of them.
-    same = (first[found][:, :, None] == asked[:, None, :3]).any(axis=2)
-    exact = (found[:, :, None] == asked[:, None, :3]).any(axis=2)
+    same = (first[nearest][:, :, None] == asked[:, None, :3]).any(axis=2)
+    exact = (nearest[:, :, None] == asked[:, None, :3]).any(axis=2)
     tried = np.cumsum(~exact, axis=1) <= _TRIED
     free = ~same & tried
-    answer = first[found[np.arange(len(found)), free.argmax(axis=1)]]
+    answer = first[nearest[np.arange(len(nearest)), free.argmax(axis=1)]]
     right: list[bool] = (free.any(axis=1) & (answer == asked[:, 3])).tolist()
     return right
 
 
 def evaluate_pairs(
-    kv: KeyedVectors,
+    kv: WordIndex,
     pairs: PathLike,
     delimiter: str = "\t",
     encoding: str = "utf8",
@@ -129,15 +141,14 @@ def evaluate_pairs(
     *,
     max_bytes: int | None = None,
 ) -> tuple[tuple[float, float], tuple[float, float], float]:
-    """See :meth:`seqcore.KeyedVectors.evaluate_word_pairs`."""
+    """Correlation of cosines with human scores; see :meth:`seqcore.KeyedVectors.evaluate_word_pairs`."""
     if not isinstance(delimiter, str) or not delimiter:
         raise ValueError(f"delimiter: expected what stands between words, such as a tab, got {short_repr(delimiter)}")
     dummy4unknown = boolean("dummy4unknown", dummy4unknown)
     case_insensitive = boolean("case_insensitive", case_insensitive)
-    rows, _ = _folded(kv, restrict_vocab, case_insensitive)
+    index, _ = _folded(kv, restrict_vocab, case_insensitive)
     gold: list[float] = []
-    left: list[int] = []
-    right: list[int] = []
+    rows: list[list[int]] = []
     unknown = 0
     for number, line in enumerate(read_lines(pairs, max_bytes=max_bytes, encoding=encoding), 1):
         parts = line.split(delimiter)
@@ -149,26 +160,23 @@ def evaluate_pairs(
             continue
         if not math.isfinite(score):
             raise ValueError(f"{path_of(pairs)}, line {number}: expected a finite score, got {short_repr(parts[2])}")
-        one, other = (rows.get(part.upper() if case_insensitive else part, -1) for part in parts[:2])
-        if min(one, other) < 0:
-            unknown += 1
-            if not dummy4unknown:
-                continue
-        gold.append(score)
-        left.append(one)
-        right.append(other)
+        pair = [index.get(part.upper() if case_insensitive else part, -1) for part in parts[:2]]
+        unknown += min(pair) < 0
+        if min(pair) >= 0 or dummy4unknown:
+            gold.append(score)
+            rows.append(pair)
     if not gold:
         raise ValueError(
             f"{pairs}: expected lines of two known words and a score, got none ({unknown} with unknown words)"
         )
-    one_rows, other_rows = np.array(left), np.array(right)
-    cosines = np.einsum("ij,ij->i", kv.unit_vectors(one_rows), kv.unit_vectors(other_rows))
-    model = np.where(np.minimum(one_rows, other_rows) < 0, 0.0, cosines)
+    table = np.array(rows)
+    cosines = np.einsum("ij,ij->i", kv.unit_vectors(table[:, 0]), kv.unit_vectors(table[:, 1]))
+    model = np.where(table.min(axis=1) < 0, 0.0, cosines)
     share = 100.0 * unknown / (len(gold) if dummy4unknown else len(gold) + unknown)
     return pearson(gold, model), spearman(gold, model), share
 
 
-def ranks(values: Any) -> NDArray[np.float64]:
+def ranks(values: Any) -> Array:
     """Ranks 1 ... N of numbers (N,), ties sharing their mean rank.
 
     >>> ranks([10, 30, 10, 20]).tolist()
@@ -176,7 +184,7 @@ def ranks(values: Any) -> NDArray[np.float64]:
     """
     _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    result: NDArray[np.float64] = (ends - (counts - 1) / 2)[inverse]
+    result: Array = (ends - (counts - 1) / 2)[inverse]
     return result
 
 

@@ -1,7 +1,8 @@
-"""Files of word vectors: word2vec text and binary, GloVe text, each plain or gzip, and safetensors.
+"""Files of word vectors in the formats of word2vec (text and binary) and GloVe (text), plain or packed.
 
-Shapes: V words, D numbers each. Readers take nothing on trust: memory grows with the rows that are really there, a line
-or a word that does not end is given up, and every error is one ValueError that names the file and the line or byte.
+V: words, D: dimensions of a vector. Readers take nothing on trust: memory grows with the rows that are really there, a
+line or a word that does not end is given up, and every error is one ValueError that names the file and the line or
+byte.
 """
 
 from __future__ import annotations
@@ -11,23 +12,21 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import saving
-from .._files import describe_foreign_file
+from .._files import atomic_write, describe_foreign_file
 from .._validation import at_least, short_repr
+from ..saving.format import describe_format
 from ..saving.safetensors import read_header
-from ..text.files import open_plain, path_of
+from ..text.files import encoding_name, open_plain, path_of
+from ..typing import Array, Floats, PathLike
 
-Floats = NDArray[np.float32]
-
-FORMAT = "seqcore-vectors"
-_ATTRIBUTE = "attribute."
 _MAX_COLUMNS = 100_000
 _MAX_WORD = 1 << 16
 _NUMBER_BYTES = 32  # no way of writing a float needs more
@@ -36,7 +35,7 @@ _CHUNK = 1 << 20
 
 @dataclass
 class VectorTable:
-    """What a file holds: vectors (V, D) float32, V words, counts (V,) int64 if known.
+    """The content of a file: vectors (V, D) float32, V words, counts (V,) int64 if known.
 
     ``duplicates`` rows were left out because their word had come before; ``attributes``: other numbers (V,) of words.
     """
@@ -45,40 +44,70 @@ class VectorTable:
     words: list[str]
     counts: NDArray[np.int64] | None = None
     duplicates: int = 0
-    attributes: dict[str, NDArray[Any]] = field(default_factory=dict)
+    attributes: dict[str, Array] = field(default_factory=dict)
+
+
+def describe_file(place: str, text: bool) -> str | None:
+    """A description of a file that was read as one of word vectors in vain, for the message.
+
+    Args:
+        place: the file.
+        text: the caller reads the formats of word2vec and GloVe; otherwise the safetensors of KeyedVectors.
+
+    Returns:
+        Its kind and the method that reads it; None where the error of the reader says more.
+    """
+    if not os.path.isfile(place):  # a FIFO may have nobody who writes
+        return None
+    with open_plain(place) as file:
+        start = file.read(300)
+    if start[8:9] == b"{":
+        with suppress(ValueError):
+            tags = read_header(place)[1]
+            if tags.get("seqcore") == "word2vec":
+                return "one of Word2Vec.save; Word2Vec.load(path).wv has its vectors"
+            return describe_format(tags) if text else None
+    if not text:
+        if re.match(rb"\d+ \d+ ?\r?\n", start):
+            return "one of word2vec; read it by load_word2vec_format, with binary=True if it is no text"
+        if re.match(rb"\S+( -?\d+(\.\d+)?(e-?\d+)?){3}", start):
+            return "one of GloVe; read it by load_glove"
+    return describe_foreign_file(place)
 
 
 # ---------------------------------------------------------------- reading
 
 
 class _Source:
-    """A file that is read once, from start to end; ``size`` is its length in bytes, None where it is unpacked."""
+    """A file that is read once, from start to end.
+
+    ``size`` is its length in bytes, None where it is unpacked; ``pending`` are bytes read from it but not used yet.
+    """
 
     def __init__(self, place: str, file: IO[bytes], size: int | None) -> None:
-        self.place, self.file, self.size = place, file, size
+        self.place, self.file, self.size, self.pending = place, file, size, b""
 
     def refuse(self, where: str, expected: str, got: str) -> ValueError:
         return ValueError(f"{self.place}, {where}: expected {expected}, got {got}")
 
     def line(self, number: int, most: int) -> bytes:
         """The next line without its end; b"" only at the end of the file or for an empty line."""
-        found = self.file.readline(most + 1)
+        line = self.file.readline(most + 1)
         if number == 1:
-            found = found.removeprefix(codecs.BOM_UTF8)
-        if len(found) > most:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if len(line) > most:
             raise self.refuse(f"line {number}", f"at most {most} bytes", "a longer line")
-        return found
+        return line
 
     def check_end(self, where: str, rows: int, promised: int | None) -> None:
         """Refuses anything but white space after the last row."""
         hint = "" if promised is None else f" than the first line says; limit={rows} reads only these"
-        while piece := self.file.read(_CHUNK):
-            if piece.strip():
-                raise self.refuse(where, f"the end of the file after {rows} rows", f"more{hint}")
+        if any(piece.strip() for piece in chain([self.pending], iter(lambda: self.file.read(_CHUNK), b""))):
+            raise self.refuse(where, f"the end of the file after {rows} rows", f"more{hint}")
 
 
 @contextmanager
-def _reading(path: saving.Path, max_bytes: int | None) -> Iterator[_Source]:
+def _reading(path: PathLike, max_bytes: int | None) -> Iterator[_Source]:
     with open_plain(path, max_bytes) as file:
         try:
             size: int | None = os.fstat(file.fileno()).st_size
@@ -87,44 +116,35 @@ def _reading(path: saving.Path, max_bytes: int | None) -> Iterator[_Source]:
         try:
             yield _Source(path_of(path), file, size)
         except ValueError as error:
-            described = None if size is None else _describe_file(path_of(path))
+            described = None if size is None else describe_file(path_of(path), text=True)
             if described is None:
                 raise
             raise ValueError(f"{path_of(path)}: expected a file of word vectors, got {described}") from error
 
 
-def _describe_file(place: str) -> str | None:
-    """What a file without word vectors in text or binary form is."""
-    with open(place, "rb") as file:
-        start = file.read(16)
-    if start[8:9] == b"{":
-        return "a safetensors file; KeyedVectors.load reads those of KeyedVectors.save"
-    return describe_foreign_file(place)
-
-
 class _Rows:
     """Rows as they come, each word once; room grows by half, never by what a header promises."""
 
-    def __init__(self, source: _Source, columns: int, encoding: str, errors: str) -> None:
-        self.source, self.columns, self.encoding, self.errors = source, columns, encoding, errors
-        self.array = np.empty((max(1, _CHUNK // (4 * columns)), columns), np.float32)
+    def __init__(self, source: _Source, encoding: str, errors: str) -> None:
+        self.source, self.encoding, self.errors = source, encoding, errors
+        self.array: Floats = np.empty((0, 0), np.float32)
         self.index: dict[str, int] = {}
         self.duplicates = 0
 
     def __len__(self) -> int:
         return len(self.index) + self.duplicates
 
-    def add(self, raw: bytes, values: NDArray[Any], where: str) -> None:
+    def add(self, raw: bytes, values: Array, where: str) -> None:
         try:
             word = raw.decode(self.encoding, self.errors)
         except UnicodeError as error:
             reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
-            raise self.source.refuse(
-                where, f"a word in {codecs.lookup(self.encoding).name}", f"{raw[:40]!r} ({reason})"
-            ) from None
+            raise self.source.refuse(where, f"a word in {self.encoding}", f"{raw[:40]!r} ({reason})") from None
         row = len(self.index)
         if row == len(self.array):
-            self.array = np.concatenate([self.array, np.empty((row // 2 + 1, self.columns), np.float32)])
+            more = row // 2 + 1 if row else max(1, _CHUNK // (4 * len(values)))
+            room = np.empty((more, len(values)), np.float32)
+            self.array = np.concatenate([self.array, room]) if row else room
         with np.errstate(over="ignore"):
             self.array[row] = values
         if not np.isfinite(self.array[row]).all():
@@ -141,7 +161,7 @@ class _Rows:
 
 
 def read_word2vec(
-    path: saving.Path,
+    path: PathLike,
     binary: bool = False,
     limit: int | None = None,
     encoding: str = "utf-8",
@@ -170,15 +190,16 @@ def read_word2vec(
         limit = at_least("limit", limit, 1)
     if binary and not header:
         raise ValueError("no_header: expected False for a binary file, got True")
-    _check_encoding(encoding, errors)
+    encoding = _encoding_of_words(encoding, errors)
     with _reading(path, max_bytes) as source:
         promised, columns = _read_header(source, binary) if header else (None, None)
         wanted = promised if limit is None or promised is None else min(promised, limit)
+        rows = _Rows(source, encoding, errors)
         if binary:
             assert wanted is not None and columns is not None
-            rows, end = _read_binary(source, wanted, columns, encoding, errors)
+            end = _read_binary(rows, wanted, columns)
         else:
-            rows, end = _read_text(source, limit if wanted is None else wanted, columns, encoding, errors)
+            end = _read_text(rows, limit if wanted is None else wanted, columns)
         if wanted is not None and len(rows) < wanted:
             raise source.refuse(end, f"{promised} rows as the first line says", f"the end after {len(rows)}")
         if limit is None or len(rows) < limit:
@@ -186,8 +207,8 @@ def read_word2vec(
     return rows.table()
 
 
-def _check_encoding(encoding: Any, errors: Any) -> None:
-    """Raises ValueError unless words of this encoding can stand between spaces and line ends."""
+def _encoding_of_words(encoding: Any, errors: Any) -> str:
+    """The name of an encoding whose words can stand between spaces and line ends."""
     for name, value in (("encoding", encoding), ("unicode_errors", errors)):
         if not isinstance(value, str):
             raise ValueError(f"{name}: expected a name, got {short_repr(value)}")
@@ -195,12 +216,10 @@ def _check_encoding(encoding: Any, errors: Any) -> None:
         codecs.lookup_error(errors)
     except LookupError:
         raise ValueError(f"unicode_errors: expected a known handler such as 'replace', got {errors!r}") from None
-    try:
-        known = b"a 1\n".decode(encoding) == "a 1\n"
-    except (LookupError, ValueError):
-        known = False
-    if not known:
+    name = encoding_name(encoding)
+    if "a 1\n".encode(name) != b"a 1\n":
         raise ValueError(f"encoding: expected a known one that has ASCII in it, such as 'latin-1', got {encoding!r}")
+    return name
 
 
 def _read_header(source: _Source, binary: bool) -> tuple[int, int]:
@@ -221,13 +240,10 @@ def _read_header(source: _Source, binary: bool) -> tuple[int, int]:
     return rows, columns
 
 
-def _read_text(
-    source: _Source, wanted: int | None, columns: int | None, encoding: str, errors: str
-) -> tuple[_Rows, str]:
-    """Up to ``wanted`` rows, and the name of the line after them; ``columns`` None: as many as the first line has."""
-    number = 1 if columns is None else 2
-    rows: _Rows | None = None
-    while wanted is None or rows is None or len(rows) < wanted:
+def _read_text(rows: _Rows, wanted: int | None, columns: int | None) -> str:
+    """Reads up to ``wanted`` rows and names the line after them; ``columns`` None: as many as the first line has."""
+    source, number = rows.source, 1 if columns is None else 2
+    while wanted is None or len(rows) < wanted:
         where = f"line {number}"
         line = source.line(number, _MAX_WORD + _NUMBER_BYTES * (columns or _MAX_COLUMNS)).rstrip()
         if not line:
@@ -236,17 +252,13 @@ def _read_text(
             columns = line.count(b" ")
             if not 1 <= columns <= _MAX_COLUMNS:
                 raise source.refuse(where, f"a word and 1...{_MAX_COLUMNS} numbers", f"{columns} numbers")
-        if rows is None:
-            rows = _Rows(source, columns, encoding, errors)
         word, values = _split_row(source, line, columns, where)
         rows.add(word, values, where)
         number += 1
-    if rows is None:
-        rows = _Rows(source, columns or 1, encoding, errors)
-    return rows, f"line {number}"
+    return f"line {number}"
 
 
-def _split_row(source: _Source, line: bytes, columns: int, where: str) -> tuple[bytes, NDArray[Any]]:
+def _split_row(source: _Source, line: bytes, columns: int, where: str) -> tuple[bytes, Array]:
     parts = line.rsplit(b" ", columns)
     expected = f"a word and {columns} numbers"
     if len(parts) != columns + 1:
@@ -276,14 +288,15 @@ def _is_number(text: bytes) -> bool:
     return True
 
 
-def _read_binary(source: _Source, wanted: int, columns: int, encoding: str, errors: str) -> tuple[_Rows, str]:
-    rows = _Rows(source, columns, encoding, errors)
-    width = 4 * columns
+def _read_binary(rows: _Rows, wanted: int, columns: int) -> str:
+    """Reads up to ``wanted`` rows and names the byte after them."""
+    source, width = rows.source, 4 * columns
     held, at, base = b"", 0, 0  # bytes in hand, position in them, position of their first in the file after line 1
     while len(rows) < wanted:
+        where = f"byte {base + at} after line 1"
         space = held.find(b" ", at, at + _MAX_WORD + 1)
         if space < 0 and len(held) - at > _MAX_WORD:
-            raise source.refuse(f"byte {base + at} after line 1", f"a word of at most {_MAX_WORD} bytes", "no space")
+            raise source.refuse(where, f"a word of at most {_MAX_WORD} bytes", "no space")
         if space < 0 or len(held) < space + 1 + width:
             more = source.file.read(max(_CHUNK, width))
             if not more:
@@ -291,28 +304,14 @@ def _read_binary(source: _Source, wanted: int, columns: int, encoding: str, erro
             held, base, at = held[at:] + more, base + at, 0
             continue
         values = np.frombuffer(held, "<f4", columns, space + 1)
-        rows.add(held[at:space].lstrip(b"\n"), values, f"byte {base + at} after line 1")
+        rows.add(held[at:space].lstrip(b"\n"), values, where)
         at = space + 1 + width
-    end = f"byte {base + at} after line 1"
-    if len(rows) == wanted and held[at:].strip():
-        # What is left belongs to rows that were not asked for, or to no row at all; the caller knows which.
-        source.file = _Joined(held[at:], source.file)  # type: ignore[assignment]
-    return rows, end
-
-
-class _Joined:
-    """Bytes in hand before the rest of a file."""
-
-    def __init__(self, held: bytes, file: IO[bytes]) -> None:
-        self.held, self.file = held, file
-
-    def read(self, size: int) -> bytes:
-        held, self.held = self.held, b""
-        return held or self.file.read(size)
+    source.pending = held[at:]
+    return f"byte {base + at} after line 1"
 
 
 def read_counts(
-    path: saving.Path, encoding: str = "utf-8", errors: str = "strict", max_bytes: int | None = None
+    path: PathLike, encoding: str = "utf-8", errors: str = "strict", max_bytes: int | None = None
 ) -> dict[str, int]:
     """Words and how often each was seen: lines ``word count``, as word2vec's ``-save-vocab`` writes them.
 
@@ -320,7 +319,7 @@ def read_counts(
         ValueError: naming file and line.
     """
     counts: dict[str, int] = {}
-    _check_encoding(encoding, errors)
+    encoding = _encoding_of_words(encoding, errors)
     with _reading(path, max_bytes) as source:
         number = 1
         while line := source.line(number, _MAX_WORD):
@@ -339,7 +338,7 @@ def read_counts(
 
 
 def write_word2vec(
-    path: saving.Path, vectors: Floats, words: Sequence[str], binary: bool = False, header: bool = True
+    path: PathLike, vectors: Floats, words: Sequence[str], binary: bool = False, header: bool = True
 ) -> None:
     """Writes vectors (V, D) in word2vec's text or binary format; GloVe's without ``header``.
 
@@ -359,17 +358,17 @@ def write_word2vec(
             word.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"words: expected valid Unicode, got {word!r} ({error.reason})") from None
-    saving.atomic_write(path, _packed(path, _rows_of(vectors, words, binary, header)))
+    atomic_write(path, _packed(path, _rows_of(vectors, words, binary, header)))
 
 
-def write_counts(path: saving.Path, words: Sequence[str], counts: Sequence[int]) -> None:
+def write_counts(path: PathLike, words: Sequence[str], counts: Sequence[int]) -> None:
     """Writes lines ``word count``; see :func:`read_counts`.
 
     Raises:
         ValueError: a word that such lines cannot hold (empty, with white space, no valid Unicode).
     """
     check_count_words(words)
-    saving.atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
+    atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
 
 
 def check_count_words(words: Sequence[str]) -> None:
@@ -390,7 +389,7 @@ def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) 
             yield (word + pattern % tuple(row.tolist())).encode()
 
 
-def _packed(path: saving.Path, pieces: Iterable[bytes]) -> Iterable[bytes]:
+def _packed(path: PathLike, pieces: Iterable[bytes]) -> Iterable[bytes]:
     """The pieces, packed as the end of the file's name says."""
     name = path_of(path)
     packer: Any = None
@@ -408,110 +407,3 @@ def _compressed(packer: Any, pieces: Iterable[bytes]) -> Iterator[bytes]:
         if packed := packer.compress(piece):
             yield packed
     yield packer.flush()
-
-
-# ---------------------------------------------------------------- safetensors
-
-
-def write_table(path: saving.Path, table: VectorTable) -> None:
-    """Writes everything as safetensors: vectors, words (UTF-8, joined), bytes of each word, counts, attributes."""
-    try:
-        texts = [word.encode() for word in table.words]
-    except UnicodeEncodeError as error:
-        raise ValueError(f"words: expected valid Unicode, got {error.object!r} ({error.reason})") from None
-    tensors: dict[str, NDArray[Any]] = {
-        "vectors": table.vectors,
-        "words": np.frombuffer(b"".join(texts), np.uint8),
-        "word_bytes": np.array([len(text) for text in texts], np.uint32),
-    }
-    if table.counts is not None:
-        tensors["counts"] = table.counts
-    tensors |= {_ATTRIBUTE + name: array for name, array in table.attributes.items()}
-    saving.write_tensors(path, tensors, saving.format_tags(FORMAT))
-
-
-def read_table(path: saving.Path, mmap: bool = False) -> VectorTable:
-    """Reads what :func:`write_table` wrote; with ``mmap`` the vectors stay in the file and are read when used.
-
-    Raises:
-        ValueError: naming the file, if it is truncated, of another format, or does not fit together.
-    """
-    place = path_of(path)
-    try:
-        tensors, _ = saving.read_file(path, FORMAT, skip=("vectors",) if mmap else ())
-    except ValueError as error:
-        described = _describe_other_vectors(place)
-        if described is None:
-            raise
-        raise ValueError(f"{place}: expected a file of KeyedVectors.save, got {described}") from error
-    if mmap:
-        tensors["vectors"] = _mapped(place)
-    try:
-        vectors, text, lengths = (tensors[name] for name in ("vectors", "words", "word_bytes"))
-    except KeyError as error:
-        raise ValueError(f"{place}: expected an array {error}, got a file without it") from None
-    counts = tensors.get("counts")
-    for name, array, kind, rank in (
-        ("vectors", vectors, np.float32, 2),
-        ("words", text, np.uint8, 1),
-        ("word_bytes", lengths, np.uint32, 1),
-        *([("counts", counts, np.int64, 1)] if counts is not None else []),
-    ):
-        if array.dtype != kind or array.ndim != rank:
-            raise ValueError(
-                f"{place}: expected {np.dtype(kind)} with {rank} axes as {name!r}, "
-                f"got {array.dtype} of shape {array.shape}"
-            )
-    ends = np.cumsum(lengths, dtype=np.int64)
-    if len(lengths) != len(vectors) or not len(lengths) or ends[-1] != len(text):
-        raise ValueError(f"{place}: expected {len(vectors)} words in {len(text)} bytes, got other lengths")
-    attributes = {name[len(_ATTRIBUTE) :]: tensors[name] for name in tensors if name.startswith(_ATTRIBUTE)}
-    for name, array in (*([("counts", counts)] if counts is not None else []), *attributes.items()):
-        if array.shape != (len(vectors),):
-            raise ValueError(f"{place}: expected {len(vectors)} numbers as {name!r}, got shape {array.shape}")
-    raw, starts = text.tobytes(), [0, *ends[:-1].tolist()]
-    try:
-        words = [raw[start:end].decode() for start, end in zip(starts, ends.tolist())]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{place}: expected words in UTF-8, got bytes that are not ({error.reason})") from None
-    if not mmap:
-        _check_finite(place, vectors, words)
-    return VectorTable(vectors, words, counts, attributes=attributes)
-
-
-def _describe_other_vectors(place: str) -> str | None:
-    """What holds word vectors and is read by another method, and which."""
-    try:
-        if read_header(place)[1].get("seqcore") == "word2vec":
-            return "one of Word2Vec.save; Word2Vec.load(path).wv has its vectors"
-        return None
-    except ValueError:
-        # Nothing is read from a FIFO, which may have nobody who writes.
-        if not os.path.isfile(place):
-            return None
-        with open_plain(place) as file:
-            start = file.read(300)
-    if re.match(rb"\d+ \d+ ?\r?\n", start):
-        return "one of word2vec; read it by load_word2vec_format, with binary=True if it is no text"
-    if re.match(rb"\S+( -?\d+(\.\d+)?(e-?\d+)?){3}", start):
-        return "one of GloVe; read it by load_glove"
-    return None
-
-
-def _mapped(place: str) -> NDArray[Any]:
-    """The array ``vectors`` of a safetensors file that the library has found whole."""
-    entry = read_header(place)[0].get("vectors")
-    if entry is None:
-        raise ValueError(f"{place}: expected an array 'vectors', got a file without it")
-    if entry.dtype != "F32" or not all(entry.shape):
-        raise ValueError(f"{place}: expected float32 vectors to map, got {entry.dtype} of shape {entry.shape}")
-    return np.memmap(place, "<f4", "r", entry.start, entry.shape)
-
-
-def _check_finite(place: str, vectors: Floats, words: Sequence[str]) -> None:
-    step = max(1, _CHUNK // max(1, vectors.shape[1]))
-    for start in range(0, len(vectors), step):
-        fine = np.isfinite(vectors[start : start + step]).all(axis=1)
-        if not fine.all():
-            row = start + int(np.argmin(fine))
-            raise ValueError(f"{place}, row {row}: expected finite numbers for {words[row]!r}, got NaN or infinity")

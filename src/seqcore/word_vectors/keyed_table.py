@@ -1,6 +1,6 @@
 """The table under KeyedVectors: words, the vector of each, and attributes such as counts.
 
-Shapes: V words, D numbers per vector.
+V: words, D: dimensions of a vector.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import NUMBERS, FixedAttributes, as_dtype, at_least, boolean, default_only, refuse_masked, short_repr
+from ..text.vocabulary import index_words
+from ..typing import Array, Floats
 from .nearest import norms_of, unit_rows
-
-Floats = NDArray[np.float32]
 
 
 class KeyedTable(FixedAttributes):
@@ -74,19 +74,13 @@ class KeyedTable(FixedAttributes):
         table = as_floats("vectors", vectors)
         if table.ndim != 2 or len(table) != len(words) or table.shape[1] < 1 or (vector_size is None and not words):
             raise ValueError(f"vectors: expected shape ({len(words)}, D), a row for each word, got {table.shape}")
-        rows: dict[str, int] = {}
-        for row, word in enumerate(words):
-            if not isinstance(word, str):
-                raise TypeError(f"index_to_key: expected strings, got {short_repr(word)} at position {row}")
-            if rows.setdefault(word, row) != row:
-                raise ValueError(f"index_to_key: expected each word once, got {word!r} at {rows[word]} and {row}")
         self._vectors: Floats = table
-        self._words, self._rows = words, rows
+        self._words, self._rows = words, index_words("index_to_key", words)
         self._norms: Floats | None = None
         self._lockf: Floats | None = None
-        self.expandos: dict[str, NDArray[Any]] = {}
+        self.expandos: dict[str, Array] = {}
         self.duplicates = 0
-        """How many rows of the file were left out because their word had come before."""
+        """Number of rows of the file that were left out because their word had come before."""
         if counts is not None:
             self.counts = counts
 
@@ -127,7 +121,7 @@ class KeyedTable(FixedAttributes):
 
     @property
     def vector_size(self) -> int:
-        """D, numbers per vector."""
+        """D, the dimensions of a vector."""
         return int(self._vectors.shape[1])
 
     @property
@@ -153,7 +147,7 @@ class KeyedTable(FixedAttributes):
         return f"<{type(self).__name__} {len(self)} words, vector_size={self.vector_size}>"
 
     def has_index_for(self, key: object) -> bool:
-        """Whether there is a vector for this word or row number."""
+        """True if there is a vector for this word or row number."""
         if isinstance(key, str):
             return key in self._rows
         return isinstance(key, (int, np.integer)) and bool(0 <= key < len(self))
@@ -276,7 +270,7 @@ class KeyedTable(FixedAttributes):
 
     # --- attributes of words ---
 
-    def numeric_attributes(self) -> dict[str, NDArray[Any]]:
+    def numeric_attributes(self) -> dict[str, Array]:
         """The attributes of words that a file keeps beside the counts.
 
         Raises:
@@ -398,12 +392,12 @@ def one_file(separately: Any, sep_limit: Any, ignore: Any, pickle_protocol: Any)
     default_only("pickle_protocol", pickle_protocol, 4, "the file holds no pickle")
 
 
-def _blank(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _blank(size: int, dtype: np.dtype[Any]) -> Array:
     """Values of an attribute that was not set: zeros, None for objects."""
     return np.full(size, None) if dtype.kind == "O" else np.zeros(size, dtype)
 
 
-def _attribute(name: str, attr: str, values: Any, present: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+def _attribute(name: str, attr: str, values: Any, present: Mapping[str, Array]) -> Array:
     """Values for an attribute, of the type that it has or will have."""
     if not isinstance(attr, str):
         raise TypeError(f"attr: expected a name, got {short_repr(attr)}")

@@ -1,26 +1,27 @@
-"""KeyedVectors: word vectors with the queries, tests and files that gensim's users know, and as an Embedding."""
+"""Word vectors with gensim's queries, evaluation and files, and as an Embedding layer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from .. import layers
 from .. import random as _random
-from .._validation import at_least, boolean, default_only, real, short_repr
+from .._validation import boolean, default_only, real, short_repr
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary
-from ..typing import PathLike
-from . import evaluation as word_tests
-from . import file_formats as vector_files
+from ..typing import Floats, PathLike
+from . import file_formats
+from .evaluation import Questions, evaluate_analogies, evaluate_pairs
 from .file_formats import VectorTable
-from .keyed_table import Floats, KeyedTable, as_float32, as_floats, as_list, one_file
-from .nearest import nearest, norms_of, top_columns, unit_rows
+from .keyed_table import as_float32, as_list, one_file
+from .safetensors_format import read_table, write_table
+from .similarity import SimilarityQueries
 
 
-class KeyedVectors(KeyedTable):
+class KeyedVectors(SimilarityQueries):
     """A vector for each word; names and meaning as in gensim 4.
 
     Args:
@@ -50,329 +51,16 @@ class KeyedVectors(KeyedTable):
 
     @classmethod
     def _from_table(cls, table: VectorTable) -> KeyedVectors:
-        found = cls(table.vectors, table.words, table.counts)
-        found.expandos |= table.attributes
-        found.duplicates = table.duplicates
-        return found
+        kv = cls(table.vectors, table.words, table.counts)
+        kv.expandos |= table.attributes
+        kv.duplicates = table.duplicates
+        return kv
 
-    # --- words and their vectors ---
-
-    def __getitem__(self, key_or_keys: str | int | Sequence[str | int]) -> Floats:
-        """The vector (D,) of a word, or (N, D) of a list of words.
-
-        Raises:
-            KeyError: naming the word that is not there.
-        """
-        if isinstance(key_or_keys, (str, int, np.integer)):
-            return self.get_vector(key_or_keys)
-        rows = [self.get_index(key) for key in as_list("key_or_keys", key_or_keys)]
-        return np.asarray(self.vectors[rows]) if rows else np.empty((0, self.vector_size), np.float32)
-
-    def get_vector(self, key: str | int | np.integer[Any], norm: bool = False) -> Floats:
-        """(D,) the vector of a word, read-only; with ``norm`` scaled to length 1."""
-        row = self.get_index(key)
-        vector: Floats = self.unit_vectors([row])[0] if boolean("norm", norm) else np.asarray(self.vectors[row])
-        vector.flags.writeable = False
-        return vector
-
-    def unit_vectors(self, rows: Any) -> Floats:
-        """(N, D) the vectors of some rows scaled to length 1."""
-        chosen = np.asarray(rows, np.intp)
-        return unit_rows(self.vectors[chosen], self.norms[chosen])
-
-    def get_mean_vector(
-        self,
-        keys: Sequence[str | int | Floats],
-        weights: Any = None,
-        pre_normalize: bool = True,
-        post_normalize: bool = False,
-        ignore_missing: bool = True,
-    ) -> Floats:
-        """(D,) weighted mean of vectors, divided by the sum of the absolute weights.
-
-        Args:
-            keys: words, row numbers or vectors (D,).
-            weights: (len(keys),), 1 without it.
-            pre_normalize: scales the vectors of words to length 1 before.
-            post_normalize: scales the mean to length 1.
-            ignore_missing: leaves out unknown words instead of raising.
-
-        Raises:
-            KeyError: an unknown word, unless they are ignored.
-            ValueError: no keys, other weights, or a vector of another size.
-        """
-        items: list[Any] = as_list("keys", keys)
-        if not items:
-            raise ValueError("keys: expected at least one, got none")
-        pre_normalize, post_normalize = (
-            boolean("pre_normalize", pre_normalize),
-            boolean("post_normalize", post_normalize),
-        )
-        ignore_missing = boolean("ignore_missing", ignore_missing)
-        scales = np.ones(len(items)) if weights is None else np.asarray(weights)
-        if scales.dtype.kind not in "fiu" or not np.isfinite(scales).all():
-            raise ValueError(f"weights: expected finite numbers, got {short_repr(weights)}")
-        if scales.shape != (len(items),):
-            raise ValueError(f"weights: expected {len(items)}, one for each key, got shape {scales.shape}")
-        total, size = np.zeros(self.vector_size), 0.0
-        for key, scale in zip(items, scales.tolist()):
-            if isinstance(key, (str, int, np.integer)):
-                if ignore_missing and self.get_index(key, -1) < 0:
-                    continue
-                total += scale * self.get_vector(key, norm=pre_normalize)
-            else:
-                total += scale * self._check_vector("keys", key)
-            size += abs(scale)
-        if size:
-            total /= size
-        if boolean("post_normalize", post_normalize):
-            total /= float(np.linalg.norm(total)) or 1.0
-        return total.astype(np.float32)
-
-    def _check_vector(self, name: str, vector: Any) -> Floats:
-        array = np.asarray(vector)
-        if array.dtype.kind not in "fiu" or array.shape != (self.vector_size,) or not np.isfinite(array).all():
-            raise ValueError(
-                f"{name}: expected words or vectors of {self.vector_size} finite numbers, "
-                f"got {array.dtype} of shape {array.shape}"
-            )
-        return array.astype(np.float32)
-
-    # --- neighbours ---
-
-    def most_similar(
-        self,
-        positive: Any = None,
-        negative: Any = None,
-        topn: int | None = 10,
-        clip_start: int = 0,
-        clip_end: int | None = None,
-        restrict_vocab: int | None = None,
-        indexer: Any = None,
-    ) -> Any:
-        """The words nearest to the sum of some vectors minus others, the words asked for left out.
-
-        Args:
-            positive, negative: a word, a vector (D,), or a list of words, vectors and pairs (word or vector, weight).
-            topn: how many; None gives the cosines of all rows instead.
-            clip_start, clip_end: rows to search.
-            restrict_vocab: searches the first rows only.
-            indexer: an index of other vectors or an approximate one: what its ``most_similar(vector, topn)`` gives
-                is returned.
-
-        Returns:
-            ``topn`` pairs (word, cosine), the nearest first; or (rows,) float32 cosines.
-
-        Raises:
-            KeyError: naming a word that is not there.
-            ValueError: nothing asked for, or numbers out of range.
-        """
-        items = [(item, 1.0) for item in _asked("positive", positive)] + [
-            (item, -1.0) for item in _asked("negative", negative)
-        ]
-        keys = [item[0] if isinstance(item, tuple) else item for item, _ in items]
-        weights = [item[1] if isinstance(item, tuple) else sign for item, sign in items]
-        if not keys:
-            raise ValueError("positive: expected words or vectors, got none")
-        mean = self.get_mean_vector(keys, weights, post_normalize=True, ignore_missing=False)
-        if indexer is not None and not callable(getattr(indexer, "most_similar", None)):
-            raise TypeError(f"indexer: expected an object with most_similar, got {short_repr(indexer)}")
-        if indexer is not None and topn is not None:
-            return indexer.most_similar(mean, topn)
-        asked = {self.get_index(cast(str, key)) for key in keys if isinstance(key, (str, int, np.integer))}
-        return self._similar(mean, topn, asked, clip_start, clip_end, restrict_vocab)
-
-    def similar_by_word(self, word: str | int, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
-        """:meth:`most_similar` of one word."""
-        return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
-
-    def similar_by_key(self, key: str | int, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
-        """:meth:`most_similar` of one word."""
-        return self.most_similar([key], topn=topn, restrict_vocab=restrict_vocab)
-
-    def similar_by_vector(self, vector: Any, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
-        """:meth:`most_similar` of a vector (D,)."""
-        return self.most_similar([self._check_vector("vector", vector)], topn=topn, restrict_vocab=restrict_vocab)
-
-    def _similar(
-        self, unit: Floats, topn: int | None, left_out: set[int], begin: int, end: int | None, restrict: int | None
-    ) -> Any:
-        begin, end = self._range(begin, end, restrict)
-        if topn is None:
-            part = slice(begin, end)
-            return unit_rows(self.vectors[part], self.norms[part]) @ unit
-        if not isinstance(topn, (int, np.integer)):
-            raise TypeError(f"topn: expected an integer or None, got {short_repr(topn)}")
-        if topn < 1 or begin >= end:
-            return []
-        rows, cosines = nearest(self.vectors, self.norms, unit[None], int(topn) + len(left_out), begin, end)
-        found = zip(rows[0].tolist(), cosines[0].tolist())
-        return [(self.index_to_key[row], cosine) for row, cosine in found if row not in left_out][:topn]
-
-    def _range(self, begin: int, end: int | None, restrict: int | None) -> tuple[int, int]:
-        """First and last row to search."""
-        if restrict is not None:
-            begin, end = 0, restrict
-        if end is not None:
-            end = at_least("clip_end" if restrict is None else "restrict_vocab", end, 0)
-        return at_least("clip_start", begin, 0), len(self) if end is None else min(end, len(self))
-
-    def most_similar_cosmul(
-        self, positive: Any = None, negative: Any = None, topn: int | None = 10, restrict_vocab: int | None = None
-    ) -> Any:
-        """The words for which the product of the cosines with ``positive``, over that with ``negative``, is largest.
-
-        Cosines are moved to 0...1 before ("3CosMul", Levy & Goldberg 2014, equation 4), 1e-6 is added to the divisor.
-
-        Args:
-            positive, negative: a word, a vector (D,) of length 1, or a list of these.
-            topn: how many; None gives the numbers of all rows instead.
-            restrict_vocab: searches the first rows only.
-
-        Raises:
-            KeyError: naming a word that is not there.
-            ValueError: nothing asked for.
-
-        >>> kv = KeyedVectors([[1, 0], [0.9, 0.1], [0, 1]], ["cat", "dog", "car"])
-        >>> kv.most_similar_cosmul("cat", topn=1)[0][0]
-        'dog'
-        """
-        _, end = self._range(0, None, restrict_vocab)
-        if topn is not None and not isinstance(topn, (int, np.integer)):
-            raise TypeError(f"topn: expected an integer or None, got {short_repr(topn)}")
-        terms, asked = [], set()
-        for name, items in (("positive", _asked("positive", positive)), ("negative", _asked("negative", negative))):
-            if name == "positive" and not items:
-                raise ValueError("positive: expected words or vectors, got none")
-            product = np.ones(end, np.float32)
-            for item in items:
-                if isinstance(item, (str, int, np.integer)):
-                    asked.add(row := self.get_index(cast(str, item)))
-                    vector = self.unit_vectors([row])[0]
-                else:
-                    vector = self._check_vector(name, item)
-                norms = np.where(self.norms[:end] > 0, self.norms[:end], np.float32(1))
-                product *= (1 + self.vectors[:end] @ vector / norms) / 2
-            terms.append(product)
-        scores: Floats = terms[0] / (terms[1] + np.float32(1e-6))
-        if topn is None:
-            return scores
-        best = top_columns(scores[None], min(max(int(topn), 0) + len(asked), end))[0] if topn > 0 and end else []
-        order = sorted((row for row in best if row not in asked), key=lambda row: (-scores[row], row))
-        return [(self.index_to_key[row], float(scores[row])) for row in order[:topn]]
-
-    def nearest_rows(self, queries: Any, topn: int, restrict_vocab: int | None = None) -> tuple[Any, Floats]:
-        """Rows and cosines (Q, topn) of the vectors nearest to each of many queries (Q, D), the nearest first."""
-        wanted = np.ascontiguousarray(as_floats("queries", queries))
-        if wanted.ndim != 2 or wanted.shape[1] != self.vector_size:
-            raise ValueError(f"queries: expected shape (Q, {self.vector_size}), got {wanted.shape}")
-        topn, (_, end) = at_least("topn", topn, 1), self._range(0, None, restrict_vocab)
-        unit = unit_rows(wanted, norms_of(wanted, [f"query {number}" for number in range(len(wanted))]))
-        return nearest(self.vectors, self.norms, unit, topn, 0, end)
-
-    # --- single numbers ---
-
-    def similarity(self, w1: str | int, w2: str | int) -> float:
-        """The cosine between two words."""
-        return float(self.get_vector(w1, norm=True) @ self.get_vector(w2, norm=True))
-
-    def distance(self, w1: str | int, w2: str | int) -> float:
-        """1 - :meth:`similarity`."""
-        return 1.0 - self.similarity(w1, w2)
-
-    @staticmethod
-    def cosine_similarities(vector_1: Any, vectors_all: Any) -> Floats:
-        """(N,) cosines between a vector (D,) and rows (N, D); 0 for rows of zeros."""
-        vector, rows = as_floats("vector_1", vector_1), as_floats("vectors_all", vectors_all)
-        if vector.ndim != 1:
-            raise ValueError(f"vector_1: expected shape (D,), got {vector.shape}")
-        if rows.ndim != 2 or rows.shape[1] != len(vector):
-            raise ValueError(f"vectors_all: expected rows of {vector.size} numbers as vector_1, got shape {rows.shape}")
-        unit = unit_rows(vector[None], np.linalg.norm(vector[None], axis=1))[0]
-        cosines: Floats = unit_rows(rows, np.linalg.norm(rows, axis=1)) @ unit
-        return cosines
-
-    def relative_cosine_similarity(self, wa: str | int, wb: str | int, topn: int = 10) -> float:
-        """The cosine of two words over the sum of those of the ``topn`` words nearest to ``wa``.
-
-        After Leeuwenberg et al. 2016, equation 1.
-        """
-        nearest_words = self.similar_by_key(wa, at_least("topn", topn, 1))
-        return self.similarity(wa, wb) / float(sum(cosine for _, cosine in nearest_words))
-
-    def distances(self, word_or_vector: Any, other_words: Iterable[str | int] | None = ()) -> Floats:
-        """1 - cosine from a word or vector to ``other_words``, or to all words."""
-        known = isinstance(word_or_vector, (str, int, np.integer))
-        vector = self.get_vector(word_or_vector) if known else self._check_vector("word_or_vector", word_or_vector)
-        unit = unit_rows(vector[None], np.linalg.norm(vector[None], axis=1))[0]
-        rows = [self.get_index(word) for word in ([] if other_words is None else as_list("other_words", other_words))]
-        others = self.unit_vectors(rows) if rows else self.get_normed_vectors()
-        result: Floats = 1 - others @ unit
-        return result
-
-    def n_similarity(self, ws1: Sequence[str | int], ws2: Sequence[str | int]) -> float:
-        """The cosine between the means of two lists of words; unknown words are left out, 0 where none is known.
-
-        Raises:
-            ValueError: an empty list.
-        """
-        means = []
-        for name, words in (("ws1", as_list("ws1", ws1)), ("ws2", as_list("ws2", ws2))):
-            if not words:
-                raise ValueError(f"{name}: expected at least one word, got none")
-            means.append(self.get_mean_vector(words, pre_normalize=False, post_normalize=True))
-        return float(means[0] @ means[1])
-
-    def rank_by_centrality(self, words: Sequence[str | int], use_norm: bool = True) -> list[tuple[float, str]]:
-        """Pairs (cosine to the mean of all, word), the nearest first; unknown words are left out.
-
-        Args:
-            words: words to rank.
-            use_norm: scales their vectors to length 1 before; otherwise the numbers are dot products with the mean
-                scaled to length 1.
-
-        Raises:
-            ValueError: no known word.
-        """
-        known = [word for word in as_list("words", words) if word in self]
-        if not known:
-            raise ValueError(f"words: expected words of the vocabulary, got {short_repr(list(words))}")
-        rows = [self.get_index(word) for word in known]
-        vectors = self.unit_vectors(rows) if boolean("use_norm", use_norm) else np.asarray(self.vectors[rows])
-        mean = self.get_mean_vector(list(vectors), post_normalize=True)
-        return sorted(zip((vectors @ mean).tolist(), cast("list[str]", known)), reverse=True)
-
-    def doesnt_match(self, words: Sequence[str | int]) -> str:
-        """The word furthest from the mean of all; unknown ones are left out.
-
-        Raises:
-            ValueError: no known word.
-        """
-        return self.rank_by_centrality(words)[-1][1]
-
-    def closer_than(self, key1: str, key2: str) -> list[str]:
-        """Words closer to ``key1`` than ``key2`` is."""
-        distances = self.distances(key1)
-        row = self.get_index(key1)
-        closer = np.flatnonzero(distances < distances[self.get_index(key2)]).tolist()
-        return [self.index_to_key[one] for one in closer if one != row]
-
-    def rank(self, key1: str, key2: str) -> int:
-        """1 for the word nearest to ``key1``, 2 for the next, ...: where ``key2`` stands."""
-        return len(self.closer_than(key1, key2)) + 1
-
-    def most_similar_to_given(self, key1: str, keys_list: Sequence[str]) -> str:
-        """The one of ``keys_list`` nearest to ``key1``."""
-        words: list[str] = as_list("keys_list", keys_list)
-        if not words:
-            raise ValueError("keys_list: expected at least one word, got none")
-        return words[int(np.argmin(self.distances(key1, words)))]
-
-    # --- tests ---
+    # --- evaluation ---
 
     def evaluate_word_analogies(
         self,
-        analogies: PathLike | word_tests.Questions,
+        analogies: PathLike | Questions,
         restrict_vocab: int | None = 300_000,
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
@@ -397,9 +85,7 @@ class KeyedVectors(KeyedTable):
             ValueError: no such file of questions.
         """
         default_only("similarity_function", similarity_function, "most_similar", "questions are answered by cosines")
-        return word_tests.evaluate_analogies(
-            self, analogies, restrict_vocab, case_insensitive, dummy4unknown, max_bytes=max_bytes
-        )
+        return evaluate_analogies(self, analogies, restrict_vocab, case_insensitive, dummy4unknown, max_bytes=max_bytes)
 
     def evaluate_word_pairs(
         self,
@@ -429,7 +115,7 @@ class KeyedVectors(KeyedTable):
         Raises:
             ValueError: no pair left, or a score that is not finite.
         """
-        return word_tests.evaluate_pairs(
+        return evaluate_pairs(
             self, pairs, delimiter, encoding, restrict_vocab, case_insensitive, dummy4unknown, max_bytes=max_bytes
         )
 
@@ -458,7 +144,7 @@ class KeyedVectors(KeyedTable):
             raise ValueError("vectors: expected at least one word, got none")
         table = VectorTable(np.asarray(self.vectors), self.index_to_key, self.counts)
         table.attributes = self.numeric_attributes()
-        vector_files.write_table(path_of(fname, "fname"), table)
+        write_table(path_of(fname, "fname"), table)
 
     @classmethod
     def load(cls, fname: PathLike, mmap: bool | str | None = None) -> KeyedVectors:
@@ -474,7 +160,7 @@ class KeyedVectors(KeyedTable):
         """
         if not (mmap is None or isinstance(mmap, (bool, str))) or mmap not in (None, False, True, "r"):
             raise ValueError(f"mmap: expected None or 'r' (a mapped file is only read), got {short_repr(mmap)}")
-        return cls._from_table(vector_files.read_table(path_of(fname, "fname"), bool(mmap)))
+        return cls._from_table(read_table(path_of(fname, "fname"), bool(mmap)))
 
     def save_word2vec_format(
         self,
@@ -518,12 +204,12 @@ class KeyedVectors(KeyedTable):
             order = np.argsort(-values.astype(np.float64), kind="stable")
             words, vectors, values = [words[row] for row in order], vectors[order], values[order]
         if fvocab is not None:
-            vector_files.check_count_words(words)
+            file_formats.check_count_words(words)
         fname, binary = path_of(fname, "fname"), boolean("binary", binary)
         fvocab = None if fvocab is None else path_of(fvocab, "fvocab")
-        vector_files.write_word2vec(fname, vectors, words, binary, boolean("write_header", write_header))
+        file_formats.write_word2vec(fname, vectors, words, binary, boolean("write_header", write_header))
         if fvocab is not None and values is not None:
-            vector_files.write_counts(fvocab, words, values.tolist())
+            file_formats.write_counts(fvocab, words, values.tolist())
 
     @classmethod
     def load_word2vec_format(
@@ -560,8 +246,8 @@ class KeyedVectors(KeyedTable):
         as_float32("datatype", datatype)
         fname, binary, no_header = path_of(fname, "fname"), boolean("binary", binary), boolean("no_header", no_header)
         fvocab = None if fvocab is None else path_of(fvocab, "fvocab")
-        counts = None if fvocab is None else vector_files.read_counts(fvocab, encoding, unicode_errors, max_bytes)
-        table = vector_files.read_word2vec(fname, binary, limit, encoding, unicode_errors, not no_header, max_bytes)
+        counts = None if fvocab is None else file_formats.read_counts(fvocab, encoding, unicode_errors, max_bytes)
+        table = file_formats.read_word2vec(fname, binary, limit, encoding, unicode_errors, not no_header, max_bytes)
         if counts is not None:
             missing = next((word for word in table.words if word not in counts), None)
             if missing is not None:
@@ -600,7 +286,7 @@ class KeyedVectors(KeyedTable):
         factor = real("lockf", lockf)
         binary = boolean("binary", binary)
         place = path_of(fname, "fname")
-        table = vector_files.read_word2vec(place, binary, None, encoding, unicode_errors, max_bytes=max_bytes)
+        table = file_formats.read_word2vec(place, binary, None, encoding, unicode_errors, max_bytes=max_bytes)
         if table.vectors.shape[1] != self.vector_size:
             size = table.vectors.shape[1]
             raise ValueError(f"fname: expected vectors of {self.vector_size} numbers, got {size} in {fname!s}")
@@ -684,13 +370,3 @@ class KeyedVectors(KeyedTable):
         """
         shape = len(self), self.vector_size
         return layers.Embedding(*shape, weights=np.asarray(self.vectors), trainable=trainable, **options)
-
-
-def _asked(name: str, items: Any) -> list[Any]:
-    """One word, number, vector or weighted pair as a list of one; None as an empty one."""
-    if items is None:
-        return []
-    single = isinstance(items, (str, int, np.integer)) or (isinstance(items, np.ndarray) and items.ndim == 1)
-    if single or (isinstance(items, tuple) and len(items) == 2 and isinstance(items[1], (float, int))):
-        return [items]
-    return as_list(name, items)

@@ -1,6 +1,6 @@
 """Nearest rows by cosine: blocks of one product, and a partial sort in two steps.
 
-Shapes: V rows of D numbers, Q queries, n wanted.
+Shapes: V rows of D dimensions, Q queries, n wanted.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Ids = NDArray[np.intp]
+from ..typing import Floats
+
+Rows = NDArray[np.intp]
 
 _BLOCK = 1 << 22  # numbers in one block of scores: 16 MB
 _GROUP = 32  # columns that one maximum stands for
@@ -42,7 +43,7 @@ def unit_rows(vectors: Any, norms: Floats) -> Floats:
     return result
 
 
-def top_columns(scores: Floats, n: int) -> Ids:
+def top_columns(scores: Floats, n: int) -> Rows:
     """Columns (Q, min(n, N)) of the largest scores (Q, N) of each row, in no order.
 
     The largest n numbers lie in the n groups of columns with the largest maxima, so only these are searched.
@@ -68,7 +69,7 @@ def top_columns(scores: Floats, n: int) -> Ids:
     return np.take_along_axis(candidates, chosen, axis=1)
 
 
-def nearest(vectors: Floats, norms: Floats, queries: Floats, n: int, begin: int, end: int) -> tuple[Ids, Floats]:
+def nearest(vectors: Floats, norms: Floats, queries: Floats, n: int, begin: int, end: int) -> tuple[Rows, Floats]:
     """The n rows of ``vectors[begin:end]`` with the largest cosine to each query.
 
     Args:
@@ -89,9 +90,9 @@ def nearest(vectors: Floats, norms: Floats, queries: Floats, n: int, begin: int,
         new_rows, new_values = [], []
         for first in range(0, count, many):
             scores = queries[first : first + many] @ block
-            found = top_columns(scores, n)
-            new_rows.append(found + start)
-            new_values.append(np.take_along_axis(scores, found, axis=1))
+            best = top_columns(scores, n)
+            new_rows.append(best + start)
+            new_values.append(np.take_along_axis(scores, best, axis=1))
         rows = np.concatenate([rows, np.concatenate(new_rows)], axis=1)
         values = np.concatenate([values, np.concatenate(new_values)], axis=1)
         order = np.lexsort((rows, -values), axis=1)[:, :n]

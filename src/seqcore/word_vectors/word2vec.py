@@ -31,13 +31,13 @@ from ..text.files import path_of
 from ..typing import Array
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
 from .keyed_table import one_file
+from .safetensors_format import ATTRIBUTE
 from .settings import CONSTANTS, Schedule, Settings, integer, keep_limits, number
 from .tables import WordTables, same_memory
 
 _PIECE = 400_000
 """Words between two looks at the learning rate, the progress and Ctrl-C."""
 _MASK = 2**64 - 1
-_ATTRIBUTE = "attribute."
 
 
 @dataclass
@@ -419,7 +419,7 @@ class Word2Vec(WordTables):
             "counts": self.counts,
             "words": np.frombuffer(words, np.uint8),
             "lockf": self._wv.vectors_lockf,
-            **{_ATTRIBUTE + name: array for name, array in self._wv.numeric_attributes().items()},
+            **{ATTRIBUTE + name: array for name, array in self._wv.numeric_attributes().items()},
         }
         state = {
             "settings": asdict(self.settings),
@@ -482,7 +482,7 @@ class Word2Vec(WordTables):
         self.effective_min_count = integer("effective_min_count", state.get("effective_min_count", self.min_count), 0)
         self.running_training_loss = number("running_training_loss", state.get("running_training_loss", 0.0), 0)
         self._sampled = number("sampled", state.get("sampled", self.sample), 0)
-        extras = {name[len(_ATTRIBUTE) :]: tensors[name] for name in tensors if name.startswith(_ATTRIBUTE)}
+        extras = {name[len(ATTRIBUTE) :]: tensors[name] for name in tensors if name.startswith(ATTRIBUTE)}
         if extras.get("sample_int", np.zeros(0, np.uint32)).dtype != np.uint32:
             raise ValueError("sample_int: expected uint32, got another type")
         self._wv.add_vectors(words, tensors["input"][:, : self.vector_size], {"count": counts, **extras})
