@@ -31,6 +31,8 @@ class GradientNorms(Callback):
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
 
+    _state = ("norms", "_sums")
+
     def __init__(self, per: str = "epoch", layers: Sequence[str] | None = None) -> None:
         if per not in ("epoch", "batch"):
             raise ValueError(f"per: expected 'epoch' or 'batch', got {per!r}")

@@ -2,7 +2,7 @@
 
 from .callback import Callback, Logs
 from .callback_list import CallbackList
-from .checkpoint import ModelCheckpoint
+from .checkpoint import BackupAndRestore, ModelCheckpoint
 from .csv_logger import CSVLogger
 from .early_stopping import EarlyStopping
 from .history import History
@@ -11,6 +11,7 @@ from .progress_bar import ProgressBar
 from .tensorboard import TensorBoard
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

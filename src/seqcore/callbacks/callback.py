@@ -16,6 +16,26 @@ class Callback:
 
     model: Any = None
     params: dict[str, Any] = {}
+    # Whether it is called behind all callbacks without this mark.
+    runs_last = False
+    # Names of the attributes that :meth:`get_state` returns.
+    _state: tuple[str, ...] = ()
+
+    def get_state(self) -> dict[str, Any]:
+        """State that changes during training, for a :class:`BackupAndRestore`: names and numbers, texts, arrays, lists
+        and dicts of them. Override it together with :meth:`set_state`."""
+        return {name: getattr(self, name) for name in self._state}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`get_state`; called after :meth:`on_train_begin`.
+
+        Raises:
+            ValueError: for the state of another callback.
+        """
+        if state.keys() != set(self._state):
+            raise ValueError(f"state: expected {', '.join(self._state)}, got {', '.join(state)}")
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def set_model(self, model: Any) -> None:
         self.model = model

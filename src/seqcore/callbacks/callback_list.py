@@ -47,7 +47,7 @@ class CallbackList:
         self.callbacks: list[Callback] = []
         self.model, self.params = model, params
         self._hooks: dict[str, list[Callable[..., None]]] = {}
-        for callback in callbacks or ():
+        for callback in sorted(callbacks or (), key=lambda callback: getattr(callback, "runs_last", False)):
             self.append(callback)
         if boolean("add_history", add_history) and not any(
             isinstance(callback, History) for callback in self.callbacks
@@ -77,6 +77,24 @@ class CallbackList:
         self.model = model
         for callback in self.callbacks:
             callback.set_model(model)
+
+    def get_state(self) -> list[Any]:
+        """Class and state of each callback that has a state."""
+        return [[type(callback).__name__, state] for callback in self.callbacks if (state := callback.get_state())]
+
+    def set_state(self, states: list[Any]) -> None:
+        """Continue from a :meth:`get_state` of callbacks of the same classes.
+
+        Raises:
+            ValueError: a state belongs to a callback that is not in the list.
+        """
+        waiting = list(self.callbacks)
+        for name, state in states:
+            callback = next((callback for callback in waiting if type(callback).__name__ == name), None)
+            if callback is None:
+                raise ValueError(f"callbacks: expected a {name}, as in the fit that is resumed, got none")
+            waiting.remove(callback)
+            callback.set_state(state)
 
     def __iter__(self) -> Any:
         return iter(self.callbacks)

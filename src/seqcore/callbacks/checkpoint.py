@@ -1,14 +1,25 @@
-"""ModelCheckpoint."""
+"""ModelCheckpoint, which saves models, and BackupAndRestore, which resumes an interrupted training."""
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Mapping
+from typing import Any
 
 from .._files import refuse_foreign_suffix
-from .._validation import as_path, boolean, real, verbosity
+from .._validation import MALFORMED, as_path, boolean, default_only, one_line, positive, real, verbosity
 from ._monitor import _Monitor
-from .callback import Logs
+from .callback import Callback, Logs
 from .progress_bar import write
+
+
+def _save_freq(value: Any) -> str | int:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if value != "epoch" and not whole:
+        raise ValueError(f"save_freq: expected 'epoch' or a number of batches > 0, got {value!r}")
+    frequency: str | int = value
+    return frequency
 
 
 class ModelCheckpoint(_Monitor):
@@ -29,6 +40,8 @@ class ModelCheckpoint(_Monitor):
         ValueError: a path that ends like another program's files, such as ``.keras``.
     """
 
+    _state = ("best", "_batches")
+
     def __init__(
         self,
         filepath: str | os.PathLike[str],
@@ -42,14 +55,11 @@ class ModelCheckpoint(_Monitor):
     ) -> None:
         best = None if initial_value_threshold is None else real("initial_value_threshold", initial_value_threshold)
         super().__init__(monitor, mode, 0.0, best)
-        whole = isinstance(save_freq, int) and not isinstance(save_freq, bool) and save_freq > 0
-        if save_freq != "epoch" and not whole:
-            raise ValueError(f"save_freq: expected 'epoch' or a number of batches > 0, got {save_freq!r}")
+        self.save_freq = _save_freq(save_freq)
         self.filepath, self.verbose = as_path(filepath, "filepath"), verbosity(verbose)
         refuse_foreign_suffix(self.filepath, "filepath")
         self.save_best_only = boolean("save_best_only", save_best_only)
         self.save_weights_only = boolean("save_weights_only", save_weights_only)
-        self.save_freq = save_freq
         self._epoch = self._batches = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -85,3 +95,114 @@ class ModelCheckpoint(_Monitor):
         self.best = self.best if current is None else current
         if self.verbose:
             write(f"Epoch {place['epoch']}: saved {path}\n")
+
+
+class BackupAndRestore(Callback):
+    """Resume an interrupted ``fit`` as if it had never stopped, bit by bit.
+
+    The same ``fit`` in a new process, with the same data and callbacks, continues from the last backup: weights,
+    optimizer, random state, carried states of stateful layers, the place in the epoch and in the order of its batches,
+    the sums of its metrics, and the state of the other callbacks (:meth:`Callback.get_state`). A kill at any moment
+    leaves the old backup or the new one. It runs behind all other callbacks, wherever it stands in the list.
+
+    Batches that come from an iterator or a generator are read again up to that place; data that shuffle by themselves
+    must do so in the same order in each process.
+
+    Args:
+        backup_dir: folder of the backup, ``checkpoint.safetensors``; it is made if need be.
+        save_freq: "epoch" saves after each epoch, an integer after so many batches.
+        double_checkpoint: accepted as False alone, since a backup is replaced as a whole.
+        delete_checkpoint: delete the backup when the training has ended. If it is kept, the same ``fit`` with more
+            epochs continues from it.
+        save_every: minutes; also save after each epoch, and inside an epoch at the end of a batch when so much time has
+            passed since the last backup. None saves as ``save_freq`` says alone.
+        extra: further values for the backup: numbers, texts, arrays, lists and dicts; ``saving.read_position`` returns
+            them.
+
+    Raises:
+        ValueError: naming the argument; at the start of the training, naming the file, for a backup of another model or
+            of another fit.
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from seqcore import Sequential, layers
+    >>> model = Sequential([layers.Input((2,)), layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> folder = tempfile.mkdtemp()
+    >>> backup = BackupAndRestore(folder, save_every=5, delete_checkpoint=False)
+    >>> model.fit(x, y, epochs=2, verbose=0, callbacks=[backup]).epoch
+    [0, 1]
+    >>> model.fit(x, y, epochs=3, verbose=0, callbacks=[backup]).epoch
+    [0, 1, 2]
+    """
+
+    runs_last = True
+
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike[str],
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+        *,
+        save_every: float | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        default_only("double_checkpoint", double_checkpoint, False, "a backup is replaced as a whole")
+        self.backup_dir, self.save_freq = as_path(backup_dir, "backup_dir"), _save_freq(save_freq)
+        if not self.backup_dir or (os.path.exists(self.backup_dir) and not os.path.isdir(self.backup_dir)):
+            raise ValueError(f"backup_dir: expected a folder, got {self.backup_dir!r}")
+        self.delete_checkpoint = boolean("delete_checkpoint", delete_checkpoint)
+        self.save_every = None if save_every is None else positive("save_every", save_every)
+        if extra is not None and not isinstance(extra, Mapping):
+            raise TypeError(f"extra: expected a dict, got {type(extra).__name__}")
+        self.extra = dict(extra or {})
+        self.path = os.path.join(self.backup_dir, "checkpoint.safetensors")
+        self._fit: Any = None
+        self._batches, self._saved = 0, 0.0
+
+    def save(self) -> None:
+        """Save a backup now: during ``fit``, or after an error or a signal has ended it early."""
+        if self._fit is None:
+            raise RuntimeError("save: expected a fit with this callback that has begun and not come to its end")
+        self._save()
+
+    def _save(self, after_epoch: bool = False) -> None:
+        os.makedirs(self.backup_dir, exist_ok=True)
+        self.model.save_checkpoint(self.path, {**self.extra, "fit": self._fit.get_state(after_epoch)})
+        self._batches, self._saved = 0, time.monotonic()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._fit, self._batches, self._saved = self.model.fit_state, 0, time.monotonic()
+        if os.path.exists(self.path):
+            self._load()
+
+    def _load(self, **options: bool) -> None:
+        """Loads the backup into the model and the running fit."""
+        position = self.model.load_checkpoint(self.path)
+        try:
+            self._fit.set_state(position["fit"], **options)
+        except MALFORMED as error:
+            reason = one_line(error)
+            raise ValueError(f"{self.path}: expected a backup of a fit like this one, got another ({reason})") from None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        # An epoch that is resumed begins for the second time: what other callbacks then change is undone.
+        if self._fit.batch:
+            self._load(data=False)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._batches += 1
+        late = self.save_every is not None and time.monotonic() - self._saved > 60 * self.save_every
+        if late or (isinstance(self.save_freq, int) and self._batches >= self.save_freq):
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.save_freq == "epoch" or self.save_every is not None:
+            self._save(after_epoch=True)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self._fit = None
+        if self.delete_checkpoint and os.path.exists(self.path):
+            os.remove(self.path)

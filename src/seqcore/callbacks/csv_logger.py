@@ -30,6 +30,8 @@ class CSVLogger(Callback):
     turn up later become new columns; where a value is missing stands NA.
     """
 
+    _state = ("_columns", "_rows")
+
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"separator: expected one character, got {separator!r}")

@@ -25,6 +25,8 @@ class EarlyStopping(_Monitor):
     NaN is no improvement. ``stopped_epoch`` is the epoch training stopped at (0: it did not), ``best_epoch`` the best.
     """
 
+    _state = ("best", "best_weights", "wait", "stopped_epoch", "best_epoch")
+
     def __init__(
         self,
         monitor: str = "val_loss",

@@ -10,6 +10,8 @@ from .callback import Callback, Logs
 class History(Callback):
     """Keeps the logs of each epoch: ``history`` maps names to lists, ``epoch`` holds the epochs' numbers from 0."""
 
+    _state = ("history", "epoch")
+
     def __init__(self) -> None:
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []

@@ -26,6 +26,8 @@ class ReduceLROnPlateau(_Monitor):
         min_lr: the learning rate does not go below this.
     """
 
+    _state = ("best", "wait", "_cooling")
+
     def __init__(
         self,
         monitor: str = "val_loss",

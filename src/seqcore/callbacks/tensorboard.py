@@ -70,6 +70,8 @@ class TensorBoard(Callback):
         ImportError: at the start of training, where neither is installed.
     """
 
+    _state = ("_batches",)
+
     def __init__(
         self,
         log_dir: str | os.PathLike[str] = "logs",

@@ -224,13 +224,9 @@ class AccuracyByShape(Average):
             else:
                 sparse = len(t) < len(x) or t[-1] == 1
                 self._form = (SparseCategoricalAccuracy if sparse else CategoricalAccuracy)(dtype=self.dtype)
+        self._form.total, self._form.count = self.total, self.count
         self._form.update_state(y_true, y_pred, sample_weight, mask)
         self.total, self.count = self._form.total, self._form.count
-
-    def reset_state(self) -> None:
-        super().reset_state()
-        if self._form is not None:
-            self._form.reset_state()
 
 
 METRICS.enter("accuracy", AccuracyByShape)

@@ -14,9 +14,15 @@ from numpy.typing import DTypeLike
 
 from .._registry import Registry
 from .._validation import as_dtype
-from ..autograd.tensor import Tensor, as_array
+from ..autograd.tensor import Tensor, Variable, as_array
 from ..ops._targets import expand_to, mask_of, same_rank
 from ..typing import Array
+
+_STATE = (int, float, str, np.ndarray, np.generic, list, Variable)
+
+
+def _plain(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Variable) else value
 
 
 class Metric:
@@ -54,6 +60,24 @@ class Metric:
     def __call__(self, *args: Any, **kwargs: Any) -> float:
         self.update_state(*args, **kwargs)
         return self.result()
+
+    def get_state(self) -> dict[str, Any]:
+        """Sums over the batches so far: the attributes that hold numbers and arrays, by name."""
+        return {name: _plain(value) for name, value in vars(self).items() if isinstance(value, _STATE)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`get_state`.
+
+        Raises:
+            ValueError: for the state of another metric; nothing is changed then.
+        """
+        if not state.keys() <= vars(self).keys():
+            raise ValueError(f"state: expected {', '.join(vars(self))} of {self.name!r}, got {', '.join(state)}")
+        for name, value in state.items():
+            if isinstance(vars(self)[name], Variable):
+                vars(self)[name].assign(value)
+            else:
+                setattr(self, name, np.array(value) if isinstance(value, np.ndarray) else value)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same metric again; JSON-able."""

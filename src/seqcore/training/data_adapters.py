@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import operator
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from itertools import count
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -198,11 +199,16 @@ class Source:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._running: Iterator[Any] | None = None
+        # Batches trained on since the running pass over the data began, and the random state that it began with.
+        self.taken = 0
+        self._random: dict[str, Any] = {}
+        # Batches of the next epoch that an interrupted fit has trained on.
+        self._skipped = 0
         self.exhausted = False
         self.steps: int | None = limit
 
-    def _walk(self) -> Iterator[Any]:
-        """All data once, batch by batch."""
+    def _walk(self, start: int = 0) -> Iterator[Any]:
+        """All data once, batch by batch, from number ``start`` on; random numbers are drawn at once."""
         raise TypeError(f"{type(self).__name__}: a source must define _walk")
 
     def _batch(self, item: Any) -> Batch:
@@ -214,24 +220,48 @@ class Source:
         if not self.once:
             self._running = None
 
+    def get_state(self) -> dict[str, Any]:
+        """Place in the data, for :meth:`set_state` in another process: numbers, texts, lists and dicts."""
+        return {"taken": self.taken, "random": self._random, "exhausted": self.exhausted}
+
+    def set_state(self, state: dict[str, Any], batch: int) -> None:
+        """Lets the next epoch continue from a :meth:`get_state`, at its batch number ``batch``."""
+        taken = state["taken"] if self._limit is not None else batch
+        if taken:
+            now = random.get_state()
+            random.set_state(state["random"])
+            try:
+                self._start(taken)
+            finally:
+                random.set_state(now)
+        self.taken, self._skipped, self.exhausted = taken, batch, state["exhausted"]
+
+    def _start(self, start: int = 0) -> Iterator[Any]:
+        """Begins a pass over the data at batch number ``start``."""
+        self.taken, self._random = start, random.get_state()
+        self._running = self._walk(start)
+        return self._running
+
     def _hook(self, name: str) -> None:
         """Calls a hook of the caller's data, where it has one."""
 
     def __iter__(self) -> Iterator[Batch]:
         self._hook("on_epoch_begin")
-        yield from map(self._batch, self._walk()) if self._limit is None else self._limited(self._limit)
+        skipped, self._skipped = self._skipped, 0
+        if self._limit is not None:
+            yield from self._limited(skipped, self._limit)
+        else:
+            running = self._running if skipped and self._running is not None else self._start()
+            yield from map(self._batch, running)
         self._hook("on_epoch_end")
 
-    def _limited(self, limit: int) -> Iterator[Batch]:
-        for done in range(limit):
+    def _limited(self, skipped: int, limit: int) -> Iterator[Batch]:
+        for done in range(skipped, limit):
             fresh = self._running is None
-            if self._running is None:
-                self._running = self._walk()
-            item = next(self._running, _END)
+            item = next(self._start() if self._running is None else self._running, _END)
             if item is _END and not (done or fresh or self.once):
                 # The last epoch ended with the last batch.
-                self._running = self._walk()
-                item = next(self._running, _END)
+                item = next(self._start(), _END)
             if item is _END:
                 self.exhausted = self.once
                 self.restart()
@@ -311,11 +341,10 @@ class ArraySource(Source):
         weight = None if self._weight is None else self._weight[rows]
         return Batch(parts if self._several else parts[0], y, weight)
 
-    def _walk(self) -> Iterator[Any]:
+    def _walk(self, start: int = 0) -> Iterator[Any]:
         order = random.generator().permutation(self.rows) if self._shuffle else None
-        for start in range(0, self.rows, self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            yield rows if order is None else order[rows]
+        parts = (slice(row, row + self.batch_size) for row in range(0, self.rows, self.batch_size))
+        return (rows if order is None else order[rows] for rows in islice(parts, start, None))
 
     def _batch(self, item: Any) -> Batch:
         return self._cut(item)
@@ -363,19 +392,21 @@ class IterableSource(Source):
         except TypeError:
             return None
 
-    def _walk(self) -> Iterator[Any]:
-        return self._numbered() if self._by_index else iter(self._data)
+    def _walk(self, start: int = 0) -> Iterator[Any]:
+        length = self._length() if self._by_index else None
+        if length is not None:
+            order = random.generator().permutation(length) if self._shuffle else range(length)
+            return (self._data[int(number)] for number in order[start:])
+        data = self._numbered(start) if self._by_index else iter(self._data)
+        if not self._by_index:
+            deque(islice(data, start), maxlen=0)
+        return data
 
-    def _numbered(self) -> Iterator[Any]:
-        length = self._length()
-        if length is None:
-            # As for loops do.
-            with suppress(IndexError):
-                for number in count():
-                    yield self._data[number]
-        else:
-            for number in random.generator().permutation(length) if self._shuffle else range(length):
-                yield self._data[int(number)]
+    def _numbered(self, start: int) -> Iterator[Any]:
+        """Batches by their number until there is none, as for loops do."""
+        with suppress(IndexError):
+            for number in count(start):
+                yield self._data[number]
 
     def _batch(self, item: Any) -> Batch:
         return make_batch(*parts_of(item), self._class_weight, sparse=self._sparse)

@@ -23,6 +23,7 @@ from ..autograd.tensor import Variable
 from ..callbacks import CallbackList, History, ProgressBar
 from ..layers.base import Layer
 from .data_adapters import ArraySource, Batch, Source, data_of, is_list_of_batches, make_batch, make_source
+from .fit_state import FitState
 from .step_hooks import StepHooks
 from .train_step import Arena, Step, Tracker, structure
 
@@ -46,6 +47,8 @@ class Trainable(StepHooks):
         self.loss: _losses.Loss | None = None
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.history: History | None = None
+        # Where a running ``fit`` stands, for callbacks that save and resume it.
+        self.fit_state: FitState | None = None
 
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
@@ -406,38 +409,51 @@ class Trainable(StepHooks):
         verbose: int | str,
         callbacks: Any,
     ) -> History:
-        watchers = self._callback_list(callbacks, verbose, epochs=epochs, steps=source.steps, history=True)
+        all_callbacks = self._callback_list(callbacks, verbose, epochs=epochs, steps=source.steps, history=True)
         self.stop_training = False
-        run = self._runner("train_step")
         if self.built:
             step.arena(thorough=True)
-        watchers.on_train_begin()
-        logs: dict[str, float] = {}
-        for epoch in range(initial_epoch, epochs):
-            watchers.on_epoch_begin(epoch)
-            self._reset_metrics()
-            number, returned = -1, None
-            for number, batch in enumerate(source):
-                watchers.on_train_batch_begin(number)
-                returned = run(batch)
-                if watchers.has("on_train_batch_end"):
-                    watchers.on_train_batch_end(number, dict(self._logs(returned)))
-                if self.stop_training:
+        state = self.fit_state = FitState(self, source, validation, all_callbacks, initial_epoch)
+        try:
+            all_callbacks.on_train_begin()
+            logs: dict[str, float] = {}
+            while state.epoch < epochs and not (state.stopped or source.exhausted):
+                trained = self._fit_epoch(state, validation_epochs)
+                if trained is None:
                     break
-            if number < 0:
-                if source.exhausted and epoch > initial_epoch:
-                    break
-                raise ValueError("x: expected at least one batch per epoch, got none")
-            logs = dict(self._logs(returned))
-            if validation is not None and validation_epochs(epoch + 1) and not validation.exhausted:
-                validated = self._evaluate(validation, watchers)
-                logs.update((f"val_{name}", value) for name, value in validated.items())
-            watchers.on_epoch_end(epoch, logs)
-            if self.stop_training or source.exhausted:
-                break
-        watchers.on_train_end(logs)
+                logs = trained
+                state.next_epoch()
+            all_callbacks.on_train_end(logs)
+        finally:
+            self.fit_state = None
         assert self.history is not None
         return self.history
+
+    def _fit_epoch(self, state: FitState, validation_epochs: Callable[[int], bool]) -> dict[str, float] | None:
+        """Trains for one epoch, or for the rest of one; its logs, or None where the data had ended before it."""
+        epoch, callbacks, run = state.epoch, state.callbacks, self._runner("train_step")
+        callbacks.on_epoch_begin(epoch)
+        if not state.batch:
+            self._reset_metrics()
+        for number, batch in enumerate(() if state.stopped else state.data, state.batch):
+            callbacks.on_train_batch_begin(number)
+            state.count_batch(run(batch))
+            if callbacks.has("on_train_batch_end"):
+                callbacks.on_train_batch_end(number, dict(self._logs(state.logs)))
+            if self.stop_training:
+                break
+        if not state.batch:
+            if state.data.exhausted and epoch > state.initial_epoch:
+                return None
+            raise ValueError("x: expected at least one batch per epoch, got none")
+        state.logs = dict(self._logs(state.logs))
+        logs = dict(state.logs)
+        validation = state.validation
+        if validation is not None and validation_epochs(epoch + 1) and not validation.exhausted:
+            validated = self._evaluate(validation, callbacks)
+            logs.update((f"val_{name}", value) for name, value in validated.items())
+        callbacks.on_epoch_end(epoch, logs)
+        return logs
 
     def evaluate(
         self,
@@ -478,6 +494,7 @@ class Trainable(StepHooks):
             for number, batch in enumerate(source):
                 watchers.on_test_batch_begin(number)
                 returned = run(batch)
+                source.taken += 1
                 if watchers.has("on_test_batch_end"):
                     watchers.on_test_batch_end(number, dict(self._logs(returned)))
                 if self.stop_evaluating:
