@@ -1,4 +1,4 @@
-"""Checks of numbers and types that many functions take: the value itself, or one line that names the argument."""
+"""Checks of arguments: the value in its type, or one line "name: expected ..., got ..." that names the argument."""
 
 from __future__ import annotations
 
@@ -11,56 +11,62 @@ from typing import Any, ClassVar, SupportsFloat
 
 import numpy as np
 
+from .typing import Array
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Kinds of types that hold real numbers: floats, integers, booleans.
 NUMBERS = "fiub"
 _EXPECTED_DTYPES = {"f": "'float32' or 'float64'", NUMBERS: "a type of real numbers such as 'float32' or 'int32'"}
+MAX_SEED = 2**63 - 1
+# Errors of reading a value of unknown structure where the structure is another one.
+MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def integer(name: str, value: Any, low: int | None = None, high: int | None = None, alternative: str = "") -> int:
+    """``value`` as an int in low...high; no fraction and no boolean.
+
+    Args:
+        name: of the argument.
+        value: an integer of Python or NumPy.
+        low, high: bounds, both inclusive; None for no bound.
+        alternative: another value that the caller accepts, for the message.
+
+    Raises:
+        ValueError: anything else; the message names the argument.
+
+    >>> integer("seed", -1, 0, 9)
+    Traceback (most recent call last):
+    ValueError: seed: expected an integer 0...9, got -1
+    """
+    try:
+        number = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or (low is not None and number < low) or (high is not None and number > high):
+        end = "2**63-1" if high == MAX_SEED else high
+        reach = "" if low is None else f" >= {low}" if high is None else f" {low}...{end}"
+        raise ValueError(
+            f"{name}: expected {alternative and alternative + ' or '}an integer{reach}, got {short_repr(value)}"
+        )
+    return number
 
 
 def at_least(name: str, value: Any, least: int) -> int:
-    """``value`` as an int.
-
-    Raises:
-        ValueError: it is smaller, or no integer.
-
-    >>> at_least("steps", 0, 1)
-    Traceback (most recent call last):
-    ValueError: steps: expected an integer >= 1, got 0
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ValueError(f"{name}: expected an integer >= {least}, got {short_repr(value)}")
-    return number
+    """``value`` as an int that is not smaller than ``least``; see :func:`integer`."""
+    return integer(name, value, least)
 
 
 def seed_or_none(seed: Any) -> int | None:
-    """A seed as an int, or None.
-
-    Raises:
-        ValueError: anything but None or an integer 0...2**63-1.
-    """
-    if seed is None:
-        return None
-    try:
-        number = at_least("seed", seed, 0)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 2**63:
-        raise ValueError(f"seed: expected None or an integer 0...2**63-1, got {short_repr(seed)}")
-    return number
+    """A seed as an int in 0...2**63-1, or None."""
+    return None if seed is None else integer("seed", seed, 0, MAX_SEED, "None")
 
 
-def integer(name: str, value: Any) -> int:
-    """``value`` as an int, or a ValueError that names the argument: no fraction, no boolean."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name}: expected an integer, got {short_repr(value)}") from None
+def verbosity(value: Any) -> int:
+    """A callback's ``verbose``: 0 is silence, 1 a line (True and False too)."""
+    return int(value) if isinstance(value, (bool, np.bool_)) else integer("verbose", value, 0)
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -68,113 +74,6 @@ def boolean(name: str, value: Any) -> bool:
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1)):
         return bool(value)
     raise ValueError(f"{name}: expected True or False, got {short_repr(value)}")
-
-
-def check_shape(name: str, shape: Any) -> None:
-    """Refuses what is no shape (B, ...), with None for any size, nor a list of them.
-
-    Raises:
-        ValueError: that names the argument.
-    """
-    sizes = shape if isinstance(shape, (tuple, list)) else (shape, "")
-    if sizes and all(isinstance(item, (tuple, list)) for item in sizes):
-        for item in sizes:
-            check_shape(name, item)
-    elif not all(n is None or (isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0) for n in sizes):
-        raise ValueError(f"{name}: expected a shape such as (None, 3), got {short_repr(shape)}")
-
-
-def as_path(path: Any, name: str = "path") -> str:
-    """A path as text.
-
-    Raises:
-        TypeError: for anything else; a number would be taken for an open file.
-
-    >>> as_path(3, "filepath")
-    Traceback (most recent call last):
-    TypeError: filepath: expected a path, got 3
-    """
-    if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"{name}: expected a path, got {short_repr(path)}")
-    return os.fsdecode(path)
-
-
-def ordered(name: str, words: Any) -> None:
-    """Refuses sets and dicts where the order of words makes their ids.
-
-    Raises:
-        TypeError: naming the argument.
-    """
-    if isinstance(words, (Set, Mapping)):
-        raise TypeError(
-            f"{name}: expected words in the order of their ids, got a {type(words).__name__}; make it a list"
-        )
-
-
-def verbosity(value: Any) -> int:
-    """A callback's ``verbose``: 0 is silence, 1 a line (True and False too)."""
-    if isinstance(value, (bool, np.bool_)):
-        return int(value)
-    return at_least("verbose", value, 0)
-
-
-def integer_in(name: str, value: Any, low: int, high: int) -> int:
-    """``value`` as an int in low...high, or a ValueError that names the argument.
-
-    >>> integer_in("seed", -1, 0, 9)
-    Traceback (most recent call last):
-    ValueError: seed: expected an integer 0...9, got -1
-    """
-    try:
-        number = integer(name, value)
-    except ValueError:
-        number = low - 1
-    if not low <= number <= high:
-        raise ValueError(f"{name}: expected an integer {low}...{high}, got {short_repr(value)}")
-    return number
-
-
-def positive(name: str, value: Any) -> float:
-    """``value`` as a finite float above 0, or a ValueError that names the argument."""
-    try:
-        number = real(name, value)
-    except ValueError:
-        number = 0.0
-    if number <= 0:
-        raise ValueError(f"{name}: expected a positive number, got {short_repr(value)}")
-    return number
-
-
-def axes_of(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:
-    """Axes as a sorted tuple of numbers 0...ndim-1; None is all.
-
-    Raises:
-        ValueError: for what is no integer or sequence of integers, out of range, or twice there.
-
-    >>> axes_of((-1, 0), 3)
-    (0, 2)
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    if isinstance(axis, (tuple, list)):
-        axes = sorted(axis_of(item, ndim, name) for item in axis)
-        if len(set(axes)) < len(axes):
-            raise ValueError(f"{name}: expected each axis once, got {axis!r}")
-        return tuple(axes)
-    return (axis_of(axis, ndim, name),)
-
-
-def axis_of(axis: Any, ndim: int, name: str = "axis") -> int:
-    """One axis as a number 0...ndim-1.
-
-    Raises:
-        ValueError: for anything but an integer in -ndim...ndim-1.
-    """
-    number = integer(name, axis)
-    if not -ndim <= number < ndim:
-        expected = f"{-ndim}...{ndim - 1}" if ndim else "none for a tensor without axes"
-        raise ValueError(f"{name}: expected {expected}, got {number}")
-    return number % ndim
 
 
 def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf, open_high: bool = False) -> float:
@@ -193,72 +92,18 @@ def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf, 
     return number
 
 
-def default_only(name: str, value: Any, default: Any, reason: str) -> None:
-    """Accepts an argument of Keras or gensim at the one value that it can have here.
-
-    ``default`` may be a tuple: then each of its elements is accepted, and the first is named in the message. Type and
-    value must be the default's; only numbers are compared across types (True is 1, as both libraries have it).
-
-    Raises:
-        ValueError: any other value; the message names the argument and the reason.
-
-    >>> default_only("jit_compile", True, (False, "auto"), "nothing is compiled")
-    Traceback (most recent call last):
-    ValueError: jit_compile: expected False (nothing is compiled), got True
-    """
-    accepted = default if isinstance(default, tuple) else (default,)
-    for allowed in accepted:
-        if value is allowed:
-            return
-        numbers = isinstance(value, (int, float, np.number, np.bool_)) and isinstance(allowed, (int, float))
-        if (numbers or type(value) is type(allowed)) and value == allowed:
-            return
-    raise ValueError(f"{name}: expected {accepted[0]!r} ({reason}), got {short_repr(value)}")
+def positive(name: str, value: Any) -> float:
+    """``value`` as a finite float above 0, or a ValueError that names the argument."""
+    try:
+        number = real(name, value)
+    except ValueError:
+        number = 0.0
+    if number <= 0:
+        raise ValueError(f"{name}: expected a positive number, got {short_repr(value)}")
+    return number
 
 
-def no_name(name: Any, default: str | None = None) -> None:
-    """Accepts TensorFlow's ``name=`` of an operation as None or its default."""
-    default_only("name", name, (None, default), "operations have no names")
-
-
-def short_repr(value: Any, limit: int = 80) -> str:
-    """``repr(value)`` in one line of at most ``limit`` characters, for messages."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def plain_name(name: str, value: Any) -> str:
-    """The name of a file or folder that comes from a file or a user and is joined to a folder.
-
-    Raises:
-        ValueError: anything that leads elsewhere, on any system: an empty name, ``.`` and ``..``, separators, drives,
-            control characters.
-
-    >>> plain_name("file", "ptb.train.txt")
-    'ptb.train.txt'
-    >>> plain_name("file", "../ptb.train.txt")
-    Traceback (most recent call last):
-    ValueError: file: expected a name without folders, got '../ptb.train.txt'
-    """
-    if not isinstance(value, str) or value in ("", ".", "..") or not value.isprintable() or set(value) & set("/\\:"):
-        raise ValueError(f"{name}: expected a name without folders, got {short_repr(value)}")
-    return value
-
-
-# What reading a value of unknown structure raises where the structure is another one.
-MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
-
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """The message of an error in one line, with its type where the message alone would be a riddle.
-
-    >>> one_line(KeyError("units"))
-    "KeyError: 'units'"
-    """
-    text = " ".join(str(error).split())
-    if not isinstance(error, (ValueError, TypeError)) or not text:
-        text = f"{type(error).__name__}: {text}".rstrip(": ")
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+# --- arrays -----------------------------------------------------------------------------------------------------------
 
 
 def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
@@ -289,46 +134,15 @@ def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
     raise ValueError(f"{name}: expected {expected}, got {short_repr(value)}")
 
 
-def check_fits(name: str, values: Any, dtype: np.dtype[Any]) -> None:
-    """Refuses an array of numbers that a type of integers or booleans would change: fractions, NaN, out of its range.
-
-    Raises:
-        ValueError: naming the argument and the first such number.
-    """
-    if dtype.kind == "f" or not values.size or np.can_cast(values.dtype, dtype):
-        return
-    low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
-    if values.dtype.kind == "f":
-        wrong = ~((values == np.floor(values)) & (values >= low) & (values < float(high) + 1))
-        bad = values[wrong][0] if wrong.any() else None
-    else:
-        least, most = int(values.min()), int(values.max())
-        bad = least if least < low else most if most > high else None
-    if bad is not None:
-        raise ValueError(f"{name}: expected whole numbers {low}...{high} for dtype {dtype}, got {bad}")
-
-
 def first_element(value: Any) -> Any:
-    """What a nested list begins with: something with a type, which is meant, or a Python number."""
+    """The first element of a nested list, at any depth; the value itself if it is no list."""
     while isinstance(value, (list, tuple)) and value:
         value = value[0]
     return value
 
 
-def refuse_masked(name: str, value: Any) -> None:
-    """Refuses a masked array, or a list of them: ``np.asarray`` would take what they hide for valid numbers.
-
-    Raises:
-        TypeError: for a masked array.
-    """
-    # NumPy loads the module when it is first used: without it there is no such array.
-    module = sys.modules.get("numpy.ma")
-    if module is not None and isinstance(first_element(value), module.MaskedArray):
-        raise TypeError(f"{name}: expected an array without a mask, got a MaskedArray; fill it (x.filled(0)) first")
-
-
 def is_array(value: Any) -> bool:
-    """Whether ``value`` is an array or tensor of any library, or a data frame: it has a shape and gives its numbers.
+    """True for an array or tensor of any library and for a data frame: it has a shape and gives its numbers.
 
     >>> is_array(np.zeros(2)), is_array([0.0, 0.0]), is_array(np.float32(0))
     (True, False, False)
@@ -339,10 +153,207 @@ def is_array(value: Any) -> bool:
     return has_numbers and hasattr(value, "shape") and not isinstance(value, np.generic)
 
 
+def refuse_masked(name: str, value: Any) -> None:
+    """Refuse a masked array, or a list of them: ``np.asarray`` would take the hidden numbers for valid ones.
+
+    Raises:
+        TypeError: for a masked array.
+    """
+    # NumPy loads the module when it is first used: without it there is no such array.
+    module = sys.modules.get("numpy.ma")
+    if module is not None and isinstance(first_element(value), module.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a MaskedArray; fill it (x.filled(0)) first")
+
+
+def plain_array(name: str, value: Any) -> Array:
+    """``value`` (an array, a tensor, numbers in lists) as an array of the type that NumPy gives it.
+
+    Raises:
+        TypeError: for a masked array.
+        ValueError: for rows of different lengths.
+    """
+    if type(value) is np.ndarray:
+        return value
+    refuse_masked(name, value)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
+
+
+def check_whole(name: str, values: Array, expected: str = "whole numbers", mask: Array | None = None) -> None:
+    """Refuse an array of floats with fractions, NaN or infinities, unless ``mask`` is False there.
+
+    Raises:
+        ValueError: naming the argument and the first such number.
+    """
+    if values.dtype.kind == "f":
+        whole = np.isfinite(values) & (values == np.floor(values))
+        if mask is not None:
+            whole |= ~mask
+        if not whole.all():
+            raise ValueError(f"{name}: expected {expected}, got {values[~whole].flat[0]}")
+
+
+def check_range(name: str, values: Array, size: int, expected: str = "whole numbers") -> None:
+    """Refuse an array of ids outside 0...size-1.
+
+    Raises:
+        ValueError: naming the argument and the first such id.
+    """
+    if values.size and (values.min() < 0 or values.max() >= size):
+        outside = values[(values < 0) | (values >= size)].flat[0]
+        raise ValueError(f"{name}: expected {expected} 0...{size - 1}, got {int(outside)}")
+
+
+def check_fits(name: str, values: Any, dtype: np.dtype[Any]) -> None:
+    """Refuse an array of numbers that a type of integers or booleans would change: fractions, NaN, out of its range.
+
+    Raises:
+        ValueError: naming the argument and the first such number.
+    """
+    if dtype.kind == "f" or not values.size or np.can_cast(values.dtype, dtype):
+        return
+    low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    if values.dtype.kind == "f":
+        wrong = ~((values == np.floor(values)) & (values >= np.float64(low)) & (values < np.float64(high) + 1))
+        bad = values[wrong][0] if wrong.any() else None
+    else:
+        least, most = int(values.min()), int(values.max())
+        bad = least if least < low else most if most > high else None
+    if bad is not None:
+        raise ValueError(f"{name}: expected whole numbers {low}...{high} for dtype {dtype}, got {bad}")
+
+
+def check_shape(name: str, shape: Any) -> None:
+    """Refuse anything but a shape (B, ...), with None for any size, or a list of shapes.
+
+    Raises:
+        ValueError: that names the argument.
+    """
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape, "")
+    if sizes and all(isinstance(item, (tuple, list)) for item in sizes):
+        for item in sizes:
+            check_shape(name, item)
+    elif not all(n is None or (isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0) for n in sizes):
+        raise ValueError(f"{name}: expected a shape such as (None, 3), got {short_repr(shape)}")
+
+
+def axis_of(axis: Any, ndim: int, name: str = "axis") -> int:
+    """One axis as a number 0...ndim-1.
+
+    Raises:
+        ValueError: for anything but an integer in -ndim...ndim-1.
+    """
+    number = integer(name, axis)
+    if not -ndim <= number < ndim:
+        expected = f"{-ndim}...{ndim - 1}" if ndim else "none for a tensor without axes"
+        raise ValueError(f"{name}: expected {expected}, got {number}")
+    return number % ndim
+
+
+def axes_of(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:
+    """Axes as a sorted tuple of numbers 0...ndim-1; None stands for all axes.
+
+    Raises:
+        ValueError: for anything but integers, and for an axis that is out of range or named twice.
+
+    >>> axes_of((-1, 0), 3)
+    (0, 2)
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, (tuple, list)):
+        axes = sorted(axis_of(item, ndim, name) for item in axis)
+        if len(set(axes)) < len(axes):
+            raise ValueError(f"{name}: expected each axis once, got {axis!r}")
+        return tuple(axes)
+    return (axis_of(axis, ndim, name),)
+
+
+# --- texts and paths --------------------------------------------------------------------------------------------------
+
+
+def as_path(path: Any, name: str = "path") -> str:
+    """A path as text.
+
+    Raises:
+        TypeError: for anything else; a number would be taken for an open file.
+
+    >>> as_path(3, "filepath")
+    Traceback (most recent call last):
+    TypeError: filepath: expected a path, got 3
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name}: expected a path, got {short_repr(path)}")
+    return os.fsdecode(path)
+
+
+def plain_name(name: str, value: Any) -> str:
+    """The name of a file or folder that comes from a file or a user and is joined to a folder.
+
+    Raises:
+        ValueError: anything that leads elsewhere, on any system: an empty name, ``.`` and ``..``, separators, drives,
+            control characters.
+
+    >>> plain_name("file", "ptb.train.txt")
+    'ptb.train.txt'
+    >>> plain_name("file", "../ptb.train.txt")
+    Traceback (most recent call last):
+    ValueError: file: expected a name without folders, got '../ptb.train.txt'
+    """
+    if not isinstance(value, str) or value in ("", ".", "..") or not value.isprintable() or set(value) & set("/\\:"):
+        raise ValueError(f"{name}: expected a name without folders, got {short_repr(value)}")
+    return value
+
+
+def ordered(name: str, words: Any) -> None:
+    """Refuse sets and dicts where the order of words makes their ids.
+
+    Raises:
+        TypeError: naming the argument.
+    """
+    if isinstance(words, (Set, Mapping)):
+        raise TypeError(
+            f"{name}: expected words in the order of their ids, got a {type(words).__name__}; make it a list"
+        )
+
+
+# --- arguments of other libraries -------------------------------------------------------------------------------------
+
+
+def default_only(name: str, value: Any, default: Any, reason: str) -> None:
+    """Accept an argument of Keras or gensim at the one value that it can have here.
+
+    ``default`` may be a tuple: then each of its elements is accepted, and the first is named in the message. Type and
+    value must be the default's; only numbers are compared across types (True is 1, as both libraries have it).
+
+    Raises:
+        ValueError: any other value; the message names the argument and the reason.
+
+    >>> default_only("jit_compile", True, (False, "auto"), "nothing is compiled")
+    Traceback (most recent call last):
+    ValueError: jit_compile: expected False (nothing is compiled), got True
+    """
+    accepted = default if isinstance(default, tuple) else (default,)
+    for allowed in accepted:
+        if value is allowed:
+            return
+        numbers = isinstance(value, (int, float, np.number, np.bool_)) and isinstance(allowed, (int, float))
+        if (numbers or type(value) is type(allowed)) and value == allowed:
+            return
+    raise ValueError(f"{name}: expected {accepted[0]!r} ({reason}), got {short_repr(value)}")
+
+
+def no_name(name: Any, default: str | None = None) -> None:
+    """Accept TensorFlow's ``name=`` of an operation as None or its default."""
+    default_only("name", name, (None, default), "operations have no names")
+
+
 class FixedAttributes:
     """Base of classes whose public attributes are known.
 
-    Setting or reading any other one is an AttributeError that says what there is, so that no setting with a typo, or
+    Setting or reading any other one is an AttributeError that names the nearest, so that no setting with a typo, or
     one that only another library knows, is taken and ignored. A class names its plain attributes in ``_attributes``
     (properties are known anyway) and may name in ``_elsewhere`` what to use for attributes of other libraries.
     Subclasses without ``_attributes`` may have any.
@@ -365,9 +376,30 @@ class FixedAttributes:
         raise AttributeError(name if name.startswith("_") else self._unknown(name))
 
     def _unknown(self, name: str) -> str:
-        import difflib
+        import difflib  # rarely needed
 
         public = self._attributes | {other for other in dir(type(self)) if not other.startswith("_")}
         close = difflib.get_close_matches(name, sorted(public), 1)
         advice = self._elsewhere.get(name, f"did you mean {close[0]}?" if close else "")
         return f"{name}: expected an attribute of {type(self).__name__}, got another{f' ({advice})' if advice else ''}"
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def short_repr(value: Any, limit: int = 80) -> str:
+    """``repr(value)`` in one line of at most ``limit`` characters, for messages."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """The message of an error in one line, with its type where the message alone would be a riddle.
+
+    >>> one_line(KeyError("units"))
+    "KeyError: 'units'"
+    """
+    text = " ".join(str(error).split())
+    if not isinstance(error, (ValueError, TypeError)) or not text:
+        text = f"{type(error).__name__}: {text}".rstrip(": ")
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -19,9 +19,9 @@ from ._validation import (
     NUMBERS,
     at_least,
     default_only,
+    plain_array,
     positive,
     real,
-    refuse_masked,
     seed_or_none,
     short_repr,
 )
@@ -96,8 +96,7 @@ class Constant(Initializer):
     _fields = ("value",)
 
     def __init__(self, value: Any = 0.0) -> None:
-        refuse_masked("value", value)
-        array = np.asarray(value)
+        array = plain_array("value", value)
         if array.dtype.kind not in NUMBERS:
             raise ValueError(f"value: expected a number or an array of numbers, got {short_repr(value)}")
         self.value = array.tolist()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._locks import ForkSafeLock
-from ._validation import MALFORMED, integer_in, one_line, short_repr
+from ._validation import MALFORMED, MAX_SEED, integer, one_line, short_repr
 
 
 class _State:
@@ -42,9 +42,7 @@ def set_seed(seed: int) -> None:
     True
     """
     global _state
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed: expected an integer 0...2**63-1, got {seed!r}")
-    _state = _State(int(seed))
+    _state = _State(integer("seed", seed, 0, MAX_SEED))
 
 
 def seed() -> int:
@@ -101,10 +99,10 @@ def set_state(state: dict[str, Any]) -> None:
 def _checked(state: Any) -> _State:
     """A new state as :func:`get_state` described it. NumPy looks at no number of a generator's state."""
     try:
-        new = _State(integer_in("seed", state["seed"], 0, 2**63 - 1))
-        new.stream = integer_in("stream", state["stream"], 0, 2**63 - 1)
+        new = _State(integer("seed", state["seed"], 0, MAX_SEED))
+        new.stream = integer("stream", state["stream"], 0, MAX_SEED)
         # States written before there were samplers have no draws.
-        new.draw = integer_in("draw", state.get("draw", 0), 0, 2**63 - 1)
+        new.draw = integer("draw", state.get("draw", 0), 0, MAX_SEED)
         parts = state["generator"]
         if parts["bit_generator"] != "Philox":
             raise ValueError(f"bit_generator: expected 'Philox', got {short_repr(parts['bit_generator'])}")
@@ -112,9 +110,9 @@ def _checked(state: Any) -> _State:
             "bit_generator": "Philox",
             "state": {name: _words(name, parts["state"][name], count) for name, count in (("counter", 4), ("key", 2))},
             "buffer": _words("buffer", parts["buffer"], 4),
-            "buffer_pos": integer_in("buffer_pos", parts["buffer_pos"], 0, 4),
-            "has_uint32": integer_in("has_uint32", parts["has_uint32"], 0, 1),
-            "uinteger": integer_in("uinteger", parts["uinteger"], 0, 2**32 - 1),
+            "buffer_pos": integer("buffer_pos", parts["buffer_pos"], 0, 4),
+            "has_uint32": integer("has_uint32", parts["has_uint32"], 0, 1),
+            "uinteger": integer("uinteger", parts["uinteger"], 0, 2**32 - 1),
         }
     except MALFORMED as error:
         raise ValueError(
@@ -127,7 +125,7 @@ def _words(name: str, values: Any, count: int) -> NDArray[np.uint64]:
     """A list of ``count`` numbers of 64 bits."""
     if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != count:
         raise ValueError(f"{name}: expected {count} integers, got {short_repr(values)}")
-    return np.array([integer_in(name, value, 0, 2**64 - 1) for value in values], np.uint64)
+    return np.array([integer(name, value, 0, 2**64 - 1) for value in values], np.uint64)
 
 
 def _plain(value: Any) -> Any:

@@ -388,7 +388,7 @@ def test_names_and_configurations():
         (lambda: losses.get({"class_name": "os"}), ValueError, "loss: "),
         (lambda: losses.MeanSquaredError("average"), ValueError, "reduction: .*'average'"),
         (lambda: losses.BinaryCrossentropy(label_smoothing=1.5), ValueError, "label_smoothing: .*1.5"),
-        (lambda: losses.CategoricalCrossentropy(axis=1.5), TypeError, "axis: "),
+        (lambda: losses.CategoricalCrossentropy(axis=1.5), ValueError, "axis: "),
         (lambda: losses.CategoricalCrossentropy(axis=3)(np.eye(2), np.eye(2)), ValueError, "axis: .*3"),
         (lambda: losses.mean_squared_error(np.zeros((2, 3)), np.zeros((2, 4))), ValueError, r"y_true: .*\(2, 4\)"),
         (lambda: losses.mean_squared_error(np.zeros(()), np.zeros(())), ValueError, "y_pred: "),

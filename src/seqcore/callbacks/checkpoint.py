@@ -8,18 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._files import refuse_foreign_suffix
-from .._validation import MALFORMED, as_path, boolean, default_only, one_line, positive, real, verbosity
+from .._validation import MALFORMED, as_path, boolean, default_only, integer, one_line, positive, real, verbosity
 from ._monitor import _Monitor
 from .callback import Callback, Logs
 from .progress_bar import write
 
 
 def _save_freq(value: Any) -> str | int:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    if value != "epoch" and not whole:
-        raise ValueError(f"save_freq: expected 'epoch' or a number of batches > 0, got {value!r}")
-    frequency: str | int = value
-    return frequency
+    return "epoch" if value == "epoch" else integer("save_freq", value, 1, alternative="'epoch'")
 
 
 class ModelCheckpoint(_Monitor):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import as_path, default_only
+from .._validation import as_path, default_only, integer
 from .callback import Callback, Logs
 
 if TYPE_CHECKING:
@@ -96,9 +96,8 @@ class TensorBoard(Callback):
             default_only(name, value, default, reason)
         if update_freq == "batch":
             update_freq = 1
-        whole = isinstance(update_freq, int) and not isinstance(update_freq, bool) and update_freq > 0
-        if update_freq != "epoch" and not whole:
-            raise ValueError(f"update_freq: expected 'epoch', 'batch' or a number of batches > 0, got {update_freq!r}")
+        if update_freq != "epoch":
+            update_freq = integer("update_freq", update_freq, 1, alternative="'epoch', 'batch'")
         self.log_dir, self.update_freq = as_path(log_dir, "log_dir"), update_freq
         self._files: dict[str, _EventFile] = {}
         self._batches = 0

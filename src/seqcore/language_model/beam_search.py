@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .._validation import at_least, integer_in, short_repr
+from .._validation import at_least, integer, short_repr
 from ..typing import Array, Ids
 
 State = TypeVar("State")
@@ -70,10 +70,10 @@ def beam_search(
     """
     if not isinstance(log_p, np.ndarray) or log_p.ndim != 2 or not log_p.shape[1]:
         raise ValueError(f"log_p: expected an array (searches, tokens), got {short_repr(log_p)}")
-    width, length = integer_in("width", width, 1, WIDEST), at_least("length", length, 0)
+    width, length = integer("width", width, 1, WIDEST), at_least("length", length, 0)
     count, size = log_p.shape
     if end is not None:
-        end = integer_in("end", end, 0, size - 1)
+        end = integer("end", end, 0, size - 1)
     groups = np.arange(count)[:, None]
     done = [Beam([], -np.inf, False)] * count
     # All beams of a search begin alike: only the first one counts, until it has branched.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import random
-from .._validation import at_least, integer_in, positive, real
+from .._validation import at_least, integer, positive, real
 from ..text.vocabulary import Vocabulary
 from .beam_search import WIDEST, beam_search
 
@@ -93,7 +93,7 @@ def generate(
         generator = random.generator()
     else:
         generator = np.random.Generator(np.random.Philox(at_least("seed", seed, 0)))
-    width = 4 if beam_width is None else integer_in("beam_width", beam_width, 1, WIDEST)
+    width = 4 if beam_width is None else integer("beam_width", beam_width, 1, WIDEST)
     choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, generator)
     stream, log_p = _start(model, vocabulary, prompt, noise, generator)
     if method == "beam":

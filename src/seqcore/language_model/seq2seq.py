@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops, random
-from .._validation import at_least, boolean, integer_in
+from .._validation import at_least, boolean, integer
 from ..autograd.tensor import Tensor
 from ..layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
 from ..layers.arguments import check_rate
@@ -202,7 +202,7 @@ class Seq2Seq(Model):
 
         The search is :func:`seqcore.language_model.beam_search.beam_search`.
         """
-        integer_in("beam_width", beam_width, 1, WIDEST)
+        integer("beam_width", beam_width, 1, WIDEST)
         at_least("batch_size", batch_size, 1)
         source = self.encode_sources(texts)
         assert source.lengths is not None

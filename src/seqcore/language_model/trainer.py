@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .._validation import MALFORMED, at_least, integer_in, one_line, positive
+from .._validation import MALFORMED, at_least, integer, one_line, positive
 from ..text.bptt import bptt_batches
 from ..text.vocabulary import check_ids
 
@@ -142,8 +142,8 @@ class Trainer:
         """
         try:
             history = [self._entry(number, entry) for number, entry in enumerate(position["history"])]
-            epoch = integer_in("epoch", position["epoch"], len(history), len(history))
-            batch = integer_in("batch", position["batch"], 0, len(self.batches))
+            epoch = integer("epoch", position["epoch"], len(history), len(history))
+            batch = integer("batch", position["batch"], 0, len(self.batches))
             costs = _number("costs", position["costs"])
         except MALFORMED as error:
             reason = one_line(error)
@@ -155,7 +155,7 @@ class Trainer:
         train = "train_loss" if self.sampled else "train_perplexity"
         for key in ("learning_rate", train, "valid_perplexity", "words_per_second", "seconds"):
             _number(key, entry[key])
-        integer_in("epoch", entry["epoch"], number + 1, number + 1)
+        integer("epoch", entry["epoch"], number + 1, number + 1)
         return dict(entry)
 
     def run(self) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from .. import ops
 from .._validation import (
     NUMBERS,
     integer,
+    plain_array,
     real,
-    refuse_masked,
 )
 from ..autograd.tape import record
 from ..autograd.tensor import Gradient, Tensor
@@ -150,8 +150,7 @@ class Softmax(Layer):
         return ops.where(mask, ops.softmax(ops.where(mask, inputs, never), self.axis), np.zeros((), inputs.dtype))
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
-        refuse_masked("mask", mask)
-        array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+        array = plain_array("mask", mask)
         fits = array.ndim <= len(shape) and all(n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1]))
         if array.dtype.kind not in NUMBERS or not (fits or array.shape == shape[:2]):
             expected = f"booleans that broadcast to {shape}"

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import default_only, integer, real, refuse_masked
-from ..autograd.tensor import Tensor
+from .._validation import default_only, integer, plain_array, real
 from ..typing import Array
 
 Shape = tuple[int | None, ...]
@@ -47,8 +46,7 @@ def not_a_layer(value: Any) -> str:
 
 def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:
     """A mask as (B, T) booleans for a sequence (or ids) of ``shape`` (B, T, ...)."""
-    refuse_masked("mask", mask)
-    array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+    array = plain_array("mask", mask)
     if array.shape != shape[:2] or len(shape) < 2 or array.dtype.kind not in "buif":
         raise ValueError(f"mask: expected booleans of shape {shape[:2]}, got {array.dtype} of shape {array.shape}")
     if array.dtype.kind == "f" and np.isnan(array).any():
@@ -58,8 +56,7 @@ def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:
 
 def as_lengths(lengths: Any, shape: tuple[int, ...]) -> Array:
     """Lengths as (B,) int32 for a sequence (or ids) of ``shape`` (B, T, ...)."""
-    refuse_masked("lengths", lengths)
-    array = lengths._array if isinstance(lengths, Tensor) else np.asarray(lengths)
+    array = plain_array("lengths", lengths)
     steps = shape[1] if len(shape) > 1 else 0
     expected = f"lengths: expected integers 0...{steps} of shape {shape[:1]}, got"
     if array.shape != shape[:1] or array.dtype.kind not in "iuf":

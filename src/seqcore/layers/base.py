@@ -20,6 +20,7 @@ from .. import random as _random
 from .._locks import ForkSafeLock
 from .._validation import (
     MALFORMED,
+    MAX_SEED,
     NUMBERS,
     as_dtype,
     at_least,
@@ -28,7 +29,7 @@ from .._validation import (
     check_shape,
     default_only,
     first_element,
-    integer_in,
+    integer,
     is_array,
     one_line,
     real,
@@ -718,7 +719,7 @@ class DropoutSource:
         return {"stream": self.stream, "call": self.call}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        stream, call = (integer_in(name, state[name], 0, 2**63 - 1) for name in ("stream", "call"))
+        stream, call = (integer(name, state[name], 0, MAX_SEED) for name in ("stream", "call"))
         self.stream, self.call = stream, call
 
 

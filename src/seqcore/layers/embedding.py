@@ -14,7 +14,7 @@ from .. import initializers as _initializers
 from .._validation import (
     at_least,
     boolean,
-    refuse_masked,
+    plain_array,
 )
 from ..autograd.tape import is_recording, record
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array
@@ -154,8 +154,7 @@ class Embedding(Layer):
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
         """One boolean for each id, or for each time step of ids with more axes."""
-        refuse_masked("mask", mask)
-        array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+        array = plain_array("mask", mask)
         return np.ascontiguousarray(array, bool) if array.shape == shape else as_mask(array, shape)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import ops
 from .._registry import custom_object_scope
-from .._validation import NUMBERS, check_shape, default_only, real, refuse_masked
+from .._validation import NUMBERS, check_shape, default_only, plain_array, real
 from ..autograd.tensor import Tensor, Variable
 from ..typing import Array
 from .arguments import as_mask, not_a_layer
@@ -353,8 +353,7 @@ class TimeDistributed(Layer):
         return _with_steps(self.layer(x, training=training), inputs.shape[:2], mask)
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
-        refuse_masked("mask", mask)
-        array: Array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+        array = plain_array("mask", mask)
         if array.ndim < 3 or array.dtype.kind not in NUMBERS:
             return as_mask(array, shape)
         if array.shape != shape[: array.ndim]:

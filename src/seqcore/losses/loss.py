@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._registry import Registry
-from .._validation import as_dtype
+from .._validation import as_dtype, integer
 from ..autograd.tape import is_recording, record
 from ..autograd.tensor import Gradient, Tensor, as_array
 from ..ops._targets import expand_to, float_array, mask_of, same_rank, standard_reduction, step_weights
@@ -208,9 +208,7 @@ class OverAxis(BuiltIn):
 
     def __init__(self, axis: int, name: str | None, reduction: str | None, dtype: DTypeLike | None) -> None:
         super().__init__(name, reduction, dtype)
-        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-            raise TypeError(f"axis: expected an int, got {axis!r}")
-        self.axis = int(axis)
+        self.axis = integer("axis", axis)
 
     def _to_last(self, y_pred: Array) -> Array:
         if not -y_pred.ndim <= self.axis < y_pred.ndim:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from .._validation import NUMBERS, at_least, refuse_masked, short_repr
+from .._validation import NUMBERS, at_least, plain_array, short_repr
 from ..typing import Array
 
 if TYPE_CHECKING:
@@ -69,11 +69,7 @@ class Stream:
 
 def _like(name: str, value: Any, other: Array) -> Array:
     """Numbers as an array of the shape and type of ``other``."""
-    refuse_masked(name, value)
-    try:
-        array = np.asarray(value)
-    except ValueError:  # a ragged list
-        array = np.empty(0, object)
+    array = plain_array(name, value)
     if array.dtype.kind not in NUMBERS or array.shape != other.shape:
         got = short_repr(value) if array.dtype.kind not in NUMBERS else f"shape {array.shape}"
         raise ValueError(f"{name}: expected numbers of shape {other.shape}, got {got}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import refuse_masked
+from .._validation import check_range, check_whole, plain_array
 from ..autograd.dtypes import floatx
 from ..autograd.tape import Backward, record
 from ..autograd.tensor import IndexedSlices, Tensor
@@ -141,24 +141,12 @@ def as_ids(value: Any, name: str, bound: int) -> Array:
         TypeError: for what is no number.
     """
     # Not as_array: float32 holds no large ids.
-    refuse_masked(name, value)
-    try:
-        ids = value._array if isinstance(value, Tensor) else np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
+    ids = plain_array(name, value)
     if ids.dtype != np.int64 and ids.dtype != np.int32:
-        if ids.dtype.kind == "f" or not ids.size:
-            if not np.isfinite(ids).all() or (ids != np.floor(ids)).any():
-                bad = ids[~np.isfinite(ids) | (ids != np.floor(ids))].flat[0]
-                raise ValueError(f"{name}: expected whole numbers 0...{bound - 1}, got {bad}")
-        elif ids.dtype.kind not in "iu":
+        if ids.size and ids.dtype.kind not in "iuf":
             raise TypeError(f"{name}: expected whole numbers 0...{bound - 1}, got type {ids.dtype}")
-        outside = (ids < 0) | (ids >= bound)
-        if outside.any():
-            raise ValueError(f"{name}: expected whole numbers 0...{bound - 1}, got {ids[outside].flat[0]}")
+        check_whole(name, ids, f"whole numbers 0...{bound - 1}")
+        check_range(name, ids, bound)
         return ids.astype(np.int64)
-    if ids.size and (ids.min() < 0 or ids.max() >= bound):
-        raise ValueError(
-            f"{name}: expected whole numbers 0...{bound - 1}, got {ids[(ids < 0) | (ids >= bound)].flat[0]}"
-        )
+    check_range(name, ids, bound)
     return ids

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .._validation import check_range, check_whole
 from ..autograd.dtypes import float_dtype
 from ..autograd.tensor import Tensor, as_array
 from ..typing import Array
@@ -121,12 +122,7 @@ def whole_ids(y_true: Any, shape: tuple[int, ...], mask: Array | None = None) ->
         ValueError: for fractions and NaN.
     """
     ids = ids_of(y_true, shape)
-    if ids.dtype.kind == "f":
-        whole = np.isfinite(ids) & (ids == np.floor(ids))
-        if mask is not None:
-            whole |= ~mask
-        if not whole.all():
-            raise ValueError(f"y_true: expected whole numbers as class ids, got {ids[~whole].flat[0]}")
+    check_whole("y_true", ids, "whole numbers as class ids", mask)
     return ids
 
 
@@ -146,11 +142,7 @@ def class_ids(y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | N
     ids = whole_ids(y_true, shape, mask)
     if mask is not None:
         ids = np.where(mask, ids, 0)
-    if ids.size:
-        low, high = ids.min(), ids.max()
-        if low < 0 or high >= classes:
-            bad = low if low < 0 else high
-            raise ValueError(f"y_true: expected class ids 0...{classes - 1}, got {int(bad)}")
+    check_range("y_true", ids, classes, "class ids")
     return ids.astype(np.int32, copy=False)
 
 

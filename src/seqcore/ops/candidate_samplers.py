@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _core
 from .. import random as _random
-from .._validation import boolean, default_only, no_name, real, refuse_masked
+from .._validation import MAX_SEED, boolean, default_only, integer, no_name, plain_array, real
 from ..autograd.dtypes import float_dtype
 from ..autograd.tensor import Tensor
 from ..typing import Array
@@ -28,7 +28,7 @@ __all__ = [
     "uniform_candidate_sampler",
 ]
 
-MOST_CLASSES = 2**31 - 1
+MAX_CLASSES = 2**31 - 1
 
 
 class SampledValues(NamedTuple):
@@ -71,8 +71,7 @@ class UnigramTable:
     """
 
     def __init__(self, unigrams: Any, distortion: float = 1.0) -> None:
-        refuse_masked("unigrams", unigrams)
-        counts = unigrams._array if isinstance(unigrams, Tensor) else np.asarray(unigrams)
+        counts = plain_array("unigrams", unigrams)
         if counts.ndim != 1 or not counts.size or counts.dtype.kind not in "iuf":
             raise ValueError(
                 f"unigrams: expected at least one number along one axis, got {counts.dtype} of shape {counts.shape}"
@@ -202,8 +201,8 @@ def compute_accidental_hits(
     ([1, 1], [0, 2])
     """
     no_name(name)
-    labels = true_ids(true_classes, num_true, MOST_CLASSES)
-    sampled = as_ids(sampled_candidates, "sampled_candidates", MOST_CLASSES)
+    labels = true_ids(true_classes, num_true, MAX_CLASSES)
+    sampled = as_ids(sampled_candidates, "sampled_candidates", MAX_CLASSES)
     if sampled.ndim != 1:
         raise ValueError(f"sampled_candidates: expected one axis, got shape {sampled.shape}")
     rows, places = _core.accidental_hits(labels.astype(np.int64), np.ascontiguousarray(sampled, np.int64))
@@ -213,31 +212,24 @@ def compute_accidental_hits(
 
 def true_ids(true_classes: Any, num_true: int, bound: int, name: str = "true_classes") -> Array:
     """(B, num_true) checked ids, C-contiguous."""
-    whole_number("num_true", num_true)
+    integer("num_true", num_true, 1, MAX_CLASSES)
     ids = as_ids(true_classes, name, bound)
     if ids.ndim != 2 or ids.shape[1] != num_true:
         raise ValueError(f"{name}: expected shape (batch, {num_true}), got {ids.shape}")
     return np.ascontiguousarray(ids)
 
 
-def whole_number(name: str, value: Any, low: int = 1, high: int = MOST_CLASSES) -> int:
-    """``value`` as an int within [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}: expected an integer, got {type(value).__name__}")
-    if not low <= value <= high:
-        raise ValueError(f"{name}: expected an integer {low}...{high}, got {value}")
-    return int(value)
-
-
-def series(seed: Any) -> tuple[int, int]:
+def resolve_seed(seed: Any) -> tuple[int, int]:
     """Seed and call number of the next draws."""
     if seed is None:
         return _random.next_draw()
-    parts = tuple(seed) if isinstance(seed, (tuple, list)) else (seed, 0)
-    whole = all(isinstance(one, (int, np.integer)) and not isinstance(one, bool) for one in parts)
-    if len(parts) != 2 or not whole or not all(0 <= one < 2**63 for one in parts):
-        raise ValueError(f"seed: expected None, an integer 0...2**63-1 or a pair (seed, call) of them, got {seed!r}")
-    return int(parts[0]), int(parts[1])
+    try:
+        number, call = seed if isinstance(seed, (tuple, list)) else (seed, 0)
+        return integer("seed", number, 0, MAX_SEED), integer("seed", call, 0, MAX_SEED)
+    except ValueError:
+        raise ValueError(
+            f"seed: expected None, an integer 0...2**63-1 or a pair (seed, call) of them, got {seed!r}"
+        ) from None
 
 
 def checked_values(values: Any, batch: int, num_true: int, num_sampled: int) -> tuple[Array, Array, Array]:
@@ -251,7 +243,7 @@ def checked_values(values: Any, batch: int, num_true: int, num_sampled: int) -> 
             "sampled_values: expected (sampled_candidates, true_expected_count, sampled_expected_count), got "
             f"{type(values).__name__}"
         )
-    sampled = as_ids(parts[0], "sampled_candidates", MOST_CLASSES)
+    sampled = as_ids(parts[0], "sampled_candidates", MAX_CLASSES)
     shapes = {"true_expected_count": (batch, num_true), "sampled_expected_count": (num_sampled,)}
     if sampled.shape != (num_sampled,):
         raise ValueError(f"sampled_candidates: expected shape ({num_sampled},), got {sampled.shape}")
@@ -267,14 +259,14 @@ def checked_values(values: Any, batch: int, num_true: int, num_sampled: int) -> 
 def _sample(
     distribution: Any, true_classes: Any, num_true: int, num_sampled: int, unique: bool, range_max: int, seed: Any
 ) -> SampledValues:
-    classes = whole_number("range_max", range_max)
-    count = whole_number("num_sampled", num_sampled)
+    classes = integer("range_max", range_max, 1, MAX_CLASSES)
+    count = integer("num_sampled", num_sampled, 1, MAX_CLASSES)
     labels = true_ids(true_classes, num_true, classes)
     if unique and count > classes:
         raise ValueError(f"num_sampled: expected at most {classes}, the number of classes, when unique, got {count}")
     flat = labels.reshape(-1).astype(np.int64, copy=False)
     sampled, of_labels, of_sampled = _core.sample_classes(
-        distribution, classes, flat, count, boolean("unique", unique), *series(seed)
+        distribution, classes, flat, count, boolean("unique", unique), *resolve_seed(seed)
     )
     kind = float_dtype(None)
     return SampledValues(sampled, of_labels.reshape(labels.shape).astype(kind), of_sampled.astype(kind))

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
-from .._validation import boolean, no_name
+from .._validation import boolean, integer, no_name
 from ..autograd.tape import is_recording, record, taken
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable
 from ..typing import Array
 from ._broadcast import float_tensor
-from .candidate_samplers import checked_values, series, true_ids, whole_number
+from .candidate_samplers import MAX_CLASSES, checked_values, resolve_seed, true_ids
 
 __all__ = ["negative_sampling_loss", "nce_loss", "sampled_softmax_loss"]
 
@@ -177,7 +177,7 @@ def _sampled_loss(
 
 
 def _check_classes(name: str, given: Any, classes: int) -> None:
-    if whole_number(name, given) != classes:
+    if integer(name, given, 1, MAX_CLASSES) != classes:
         raise ValueError(f"{name}: expected {classes}, the number of classes that weights have, got {given}")
 
 
@@ -202,11 +202,11 @@ def rows_loss(
     """
     x_array, w_array = x._array, w._array
     batch, classes = x_array.shape[0], w_array.shape[1 if by_columns else 0]
-    count = num_sampled if type(num_sampled) is int else whole_number("num_sampled", num_sampled)
+    count = num_sampled if type(num_sampled) is int else integer("num_sampled", num_sampled, 1, MAX_CLASSES)
     if not 1 <= count <= classes and (count < 1 or sampled_values is None):
         raise ValueError(f"num_sampled: expected an integer 1...{classes}, got {num_sampled}")
     if type(num_true) is not int:
-        num_true = whole_number("num_true", num_true)
+        num_true = integer("num_true", num_true, 1, MAX_CLASSES)
     ids = labels._array if isinstance(labels, Tensor) else labels
     # The core checks the ids of an array that is what it takes; anything else is looked at here.
     plain = type(ids) is np.ndarray and ids.dtype.char in "ilq" and ids.shape == (batch, num_true)
@@ -223,7 +223,7 @@ def rows_loss(
     need_dx, need_weights = is_recording((x,)), is_recording(inputs[1:])
     gradients = need_dx or need_weights
     samples = None if sampled_values is None else checked_values(sampled_values, batch, num_true, count)
-    seed, call = series(seed) if samples is None else (0, 0)
+    seed, call = resolve_seed(seed) if samples is None else (0, 0)
     shared = 1.0 / num_true if kind.shared_label else 1.0
     bias = None if b is None else np.ascontiguousarray(b._array)
     core = (np.ascontiguousarray(w_array), bias, ids, np.ascontiguousarray(x_array), samples, count)

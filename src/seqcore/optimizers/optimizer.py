@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _core
 from .._registry import Registry
-from .._validation import at_least, default_only, integer_in, real, short_repr
+from .._validation import MAX_SEED, at_least, default_only, integer, real, short_repr
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slice_view
 from ..typing import Array
 from . import schedules
@@ -448,7 +448,7 @@ class Optimizer:
             if arrays[key].size != 1:
                 raise ValueError(f"state: expected one number for {key!r}, got shape {arrays[key].shape}")
             numbers[key] = arrays[key].item()
-        iterations = integer_in("iterations", numbers["iterations"], 0, 2**63 - 1)
+        iterations = integer("iterations", numbers["iterations"], 0, MAX_SEED)
         if "learning_rate" in numbers:
             self._rate = real("learning_rate", numbers["learning_rate"], 0.0)
         self._iterations = iterations

@@ -7,14 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._registry import Registry
-from .._validation import boolean, real
-
-
-def _positive(name: str, value: Any) -> float:
-    number = real(name, value)
-    if number <= 0:
-        raise ValueError(f"{name}: expected a number > 0, got {value!r}")
-    return number
+from .._validation import boolean, positive, real
 
 
 class LearningRateSchedule:
@@ -57,7 +50,7 @@ class _PeriodicDecay(LearningRateSchedule):
         name: str | None = None,
     ) -> None:
         self.initial_learning_rate = real("initial_learning_rate", initial_learning_rate, 0.0)
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = positive("decay_steps", decay_steps)
         self.decay_rate = real("decay_rate", decay_rate, 0.0)
         self.staircase, self.name = boolean("staircase", staircase), name or type(self).__name__
 
@@ -135,7 +128,7 @@ class PolynomialDecay(LearningRateSchedule):
         name: str = "PolynomialDecay",
     ) -> None:
         self.initial_learning_rate = real("initial_learning_rate", initial_learning_rate, 0.0)
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = positive("decay_steps", decay_steps)
         self.end_learning_rate = real("end_learning_rate", end_learning_rate, 0.0)
         self.power = real("power", power, 0.0)
         self.cycle, self.name = boolean("cycle", cycle), name
@@ -167,7 +160,7 @@ class CosineDecay(LearningRateSchedule):
         warmup_steps: float = 0,
     ) -> None:
         self.initial_learning_rate = real("initial_learning_rate", initial_learning_rate, 0.0)
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = positive("decay_steps", decay_steps)
         self.alpha = real("alpha", alpha, 0.0)
         self.name = name
         self.warmup_target = None if warmup_target is None else real("warmup_target", warmup_target, 0.0)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .._validation import NUMBERS, as_dtype, at_least, check_fits, integer, refuse_masked, short_repr
+from .._validation import NUMBERS, as_dtype, at_least, check_fits, check_range, integer, refuse_masked, short_repr
 from ..typing import Array
-from .vocabulary import as_integers, check_range
+from .vocabulary import as_integers
 
 
 def pad_sequences(
@@ -156,7 +156,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32
         classes = int(labels.max()) + 1
     else:
         classes = at_least("num_classes", num_classes, 1)
-    check_range("x", labels, classes)
+    check_range("x", labels, classes, "integers")
     if 4 * labels.size * classes > np.iinfo(np.intp).max:
         raise ValueError(f"num_classes: expected a table that memory can hold, got {classes} classes")
     result = np.zeros((labels.size, classes), np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files import atomic_write
-from .._validation import at_least, integer, ordered, refuse_masked, short_repr
+from .._validation import at_least, check_fits, check_range, integer, ordered, plain_array, short_repr
 from ..typing import Array, Ids, PathLike
 from .files import read_json, read_words
 
@@ -313,33 +313,20 @@ def check_ids(ids: Any, vocabulary_size: int | None = None) -> Ids:
     values = as_integers("ids", ids)
     if values.ndim != 1:
         raise ValueError(f"ids: expected one axis, got shape {values.shape}")
-    check_range("ids", values, 2**31 - 1 if vocabulary_size is None else vocabulary_size)
+    check_range("ids", values, 2**31 - 1 if vocabulary_size is None else vocabulary_size, "integers")
     return np.ascontiguousarray(values, np.int32)
 
 
 def as_integers(name: str, values: Any, whole: bool = False) -> Array:
     """An array of integers; ``whole`` takes floats without fractions and booleans too."""
-    refuse_masked(name, values)
-    try:
-        result = np.asarray(values)
-    except ValueError:
-        raise ValueError(f"{name}: expected rows of one length, got ragged ones") from None
+    result = plain_array(name, values)
     if whole and result.dtype.kind == "b":
         return result.astype(np.int32)
     if whole and result.dtype.kind == "f" and result.size:
-        wrong = ~(np.abs(result.astype(np.float64)) < 2.0**63) | (result != np.floor(result))
-        if wrong.any():
-            raise ValueError(f"{name}: expected whole numbers, got {result[wrong][0]}")
+        check_fits(name, result, np.dtype(np.int64))
         return result.astype(np.int64)
     if result.dtype.kind not in "iu":
         if result.size:
             raise TypeError(f"{name}: expected integers, got {result.dtype}")
         result = result.astype(np.int32)
     return result
-
-
-def check_range(name: str, values: Array, size: int) -> None:
-    """Raises ValueError unless all of ``values`` are in 0 ... size - 1."""
-    if values.size and (int(values.min()) < 0 or int(values.max()) >= size):
-        outside = int(values.min()) if int(values.min()) < 0 else int(values.max())
-        raise ValueError(f"{name}: expected integers 0...{size - 1}, got {outside}")

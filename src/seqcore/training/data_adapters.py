@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import random
-from .._validation import NUMBERS, at_least, is_array, real
+from .._validation import NUMBERS, at_least, check_whole, is_array, real
 from ..autograd.tensor import Tensor, Variable, as_array
 from ..layers.arguments import as_lengths
 from ..typing import Array
@@ -174,10 +174,7 @@ def _classes(y: Array, sparse: bool | None) -> Array:
         # Targets that are no whole numbers are probabilities of the classes.
         if sparse is False or zeros_and_ones or (y.dtype.kind == "f" and (y % 1 != 0).any()):
             return np.asarray(y.argmax(-1))
-    if y.dtype.kind == "f":
-        whole = np.isfinite(y) & (y == np.floor(y))
-        if not whole.all():
-            raise ValueError(f"y: expected class numbers that class_weight can name, got {y[~whole].flat[0]}")
+    check_whole("y", y, "class numbers that class_weight can name")
     return y
 
 

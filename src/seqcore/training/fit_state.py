@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from .._validation import boolean, integer_in
+from .._validation import boolean, integer
 from ..callbacks import CallbackList
 from ..metrics import Metric
 from .data_adapters import Source
@@ -86,7 +86,7 @@ class FitState:
         Raises:
             ValueError, TypeError, LookupError, AttributeError: for the state of another fit.
         """
-        epoch, batch = (integer_in(name, state[name], 0, 2**63 - 1) for name in ("epoch", "batch"))
+        epoch, batch = (integer(name, state[name], 0, 2**63 - 1) for name in ("epoch", "batch"))
         stopped = boolean("stop", state["stop"])
         logs = None if state["logs"] is None else {name: float(value) for name, value in state["logs"].items()}
         for metric, saved in zip(self._model.metrics, state["metrics"], strict=True):

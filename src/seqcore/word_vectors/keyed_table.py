@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import NUMBERS, FixedAttributes, as_dtype, at_least, boolean, default_only, refuse_masked, short_repr
+from .._validation import NUMBERS, FixedAttributes, as_dtype, at_least, boolean, default_only, plain_array, short_repr
 from ..text.vocabulary import index_words
 from ..typing import Array, Floats
 from .nearest import norms_of, unit_rows
@@ -357,11 +357,7 @@ class KeyedTable(FixedAttributes):
 
 def as_floats(name: str, values: Any) -> Floats:
     """``values`` as a float32 array, without a copy where it is one."""
-    refuse_masked(name, values)
-    try:
-        array = np.asanyarray(values)
-    except ValueError:
-        raise ValueError(f"{name}: expected rows of equal length, got others") from None
+    array = values if isinstance(values, np.memmap) else plain_array(name, values)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected numbers, got {array.dtype}")
     table: Floats = array if array.dtype == np.float32 else array.astype(np.float32)

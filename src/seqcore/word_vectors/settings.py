@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import boolean, default_only, short_repr
+from .._validation import boolean, default_only, integer, real, short_repr
 
 CONSTANTS: dict[str, tuple[Any, str]] = {
     "max_vocab_size": (None, "all words are counted; min_count and max_final_vocab leave out the rare ones"),
@@ -58,8 +58,8 @@ class Settings:
         ):
             setattr(self, name, integer(name, getattr(self, name), low, high))
         for name in ("alpha", "min_alpha", "sample"):
-            setattr(self, name, number(name, getattr(self, name), 0))
-        self.ns_exponent = number("ns_exponent", self.ns_exponent, -100, 100)
+            setattr(self, name, real(name, getattr(self, name), 0))
+        self.ns_exponent = real("ns_exponent", self.ns_exponent, -100, 100)
         for name in ("sg", "cbow_mean"):
             setattr(self, name, int(boolean(name, getattr(self, name))))
         for name in ("shrink_windows", "deterministic"):
@@ -114,9 +114,9 @@ class Schedule:
         """Raises ValueError or TypeError for what makes no sense."""
         self.epochs = integer("epochs", self.epochs, 1)
         self.done = integer("done", self.done, 0)
-        self.start_alpha = number("start_alpha", self.start_alpha, 0)
-        self.end_alpha = number("end_alpha", self.end_alpha, 0)
-        self.scale = number("scale", self.scale, 0)
+        self.start_alpha = real("start_alpha", self.start_alpha, 0)
+        self.end_alpha = real("end_alpha", self.end_alpha, 0)
+        self.scale = real("scale", self.scale, 0)
 
     def rate(self, epoch: int, share: float) -> float:
         """The learning rate when so much of a pass is done."""
@@ -137,26 +137,3 @@ def keep_limits(counts: Any, sample: float) -> Any:
     limit = sample * total if 0 < sample < 1 else int(sample * (3 + np.sqrt(5)) / 2) if sample else total
     chance = (np.sqrt(counts / limit) + 1) * (limit / counts)
     return (np.minimum(chance, 1.0) * (2**32 - 1)).astype(np.uint32)
-
-
-def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """``value`` as an int in low...high; TypeError for what is none, ValueError outside."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name}: expected an integer, got {short_repr(value)}")
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name}: expected an integer {f'{low}...{high}' if high else f'>= {low}'}, got {value}")
-    return int(value)
-
-
-def number(name: str, value: Any, low: float, high: float | None = None) -> float:
-    """``value`` as a finite float in low...high; TypeError for what is none, ValueError outside."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name}: expected a number, got {short_repr(value)}")
-    try:
-        found = float(value)
-    except OverflowError:
-        found = float("inf")
-    if not np.isfinite(found) or found < low or (high is not None and found > high):
-        reach = f"number {low}...{high}" if high is not None else f"finite number >= {low}"
-        raise ValueError(f"{name}: expected a {reach}, got {found}")
-    return found

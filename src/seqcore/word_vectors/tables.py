@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._validation import FixedAttributes, at_least, boolean, default_only, short_repr
+from .._validation import FixedAttributes, at_least, boolean, default_only, integer, short_repr
 from ..text.files import path_of
 from ..typing import Array
 from .corpus import Corpus, Sentences, Text, TrimRule, check_one, encode_file, kept, read
 from .keyed_table import as_list
 from .keyed_vectors import KeyedVectors
-from .settings import Constant, Setting, Settings, integer, keep_limits
+from .settings import Constant, Setting, Settings, keep_limits
 
 _LANES = 16
 

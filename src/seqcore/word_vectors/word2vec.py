@@ -25,14 +25,14 @@ import numpy as np
 
 from .. import _core, saving
 from .._files import parse_json
-from .._validation import MALFORMED, boolean, default_only, one_line, short_repr
+from .._validation import MALFORMED, boolean, default_only, integer, one_line, real, short_repr
 from ..callbacks.progress_bar import is_terminal, write
 from ..text.files import path_of
 from ..typing import Array
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
 from .keyed_table import one_file
 from .safetensors_format import ATTRIBUTE
-from .settings import CONSTANTS, Schedule, Settings, integer, keep_limits, number
+from .settings import CONSTANTS, Schedule, Settings, keep_limits
 from .tables import WordTables, same_memory
 
 _PIECE = 400_000
@@ -480,8 +480,8 @@ class Word2Vec(WordTables):
             self._schedule = Schedule(**state["schedule"])
             self._schedule.check()
         self.effective_min_count = integer("effective_min_count", state.get("effective_min_count", self.min_count), 0)
-        self.running_training_loss = number("running_training_loss", state.get("running_training_loss", 0.0), 0)
-        self._sampled = number("sampled", state.get("sampled", self.sample), 0)
+        self.running_training_loss = real("running_training_loss", state.get("running_training_loss", 0.0), 0)
+        self._sampled = real("sampled", state.get("sampled", self.sample), 0)
         extras = {name[len(ATTRIBUTE) :]: tensors[name] for name in tensors if name.startswith(ATTRIBUTE)}
         if extras.get("sample_int", np.zeros(0, np.uint32)).dtype != np.uint32:
             raise ValueError("sample_int: expected uint32, got another type")
