@@ -7,7 +7,6 @@ replaces only the parts that it measures again.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -19,11 +18,11 @@ from typing import Any, NamedTuple
 from seqcore import _core
 from seqcore._files import atomic_write
 from seqcore.experiments._plots import new_figure
-from seqcore.experiments._run import write_json
 
 from .cases import select_cases
 from .command_line import Parser, check_peers, measure, words
 from .figures import draw
+from .records import read_records, write_record
 from .runner import PEERS, Bench
 from .tables import SHARES, tables
 
@@ -77,7 +76,7 @@ PARTS = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m benchmarks.everything", description="Measures all of docs/performance.md.")
-    parser.add_argument("--out", required=True, metavar="DIR", help="report.json, tables.md and the plots go there")
+    parser.add_argument("--out", required=True, metavar="DIR", help="records, tables.md and plots go there")
     parser.add_argument("--parts", type=words, default=list(PARTS), metavar="LIST", help=f"of {','.join(PARTS)}")
     parser.add_argument(
         "--peers", type=words, default=["all"], metavar="LIST", help="as of python -m benchmarks (default all)"
@@ -127,28 +126,18 @@ def command_of(arguments: argparse.Namespace) -> str:
 
 
 class _Folder:
-    """The folder of the reports: read at the start, written after each case."""
+    """The folder of the records: read at the start, written after each case."""
 
     def __init__(self, path: str, command: str) -> None:
         self.path, self.command = Path(path), command
-        self.reports: dict[str, dict[str, Any]] = {}
-        old = self.path / "report.json"
-        if old.exists():
-            try:
-                runs = json.loads(old.read_text(encoding="utf-8"))["runs"]
-                self.reports = {name: runs[name] for name in PARTS if name in runs}
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(
-                    f"--out: expected a report.json of python -m benchmarks.everything, got {str(old)!r}"
-                ) from None
+        self.records = {name: record for name, record in read_records(self.path).items() if name in PARTS}
 
     def save(self, name: str, report: Mapping[str, Any], *, complete: bool) -> None:
-        """Puts one part's report into the folder; the plots only when it is complete."""
-        self.reports[name] = {**report, "command": self.command, "complete": complete}
-        in_order = {part: self.reports[part] for part in PARTS if part in self.reports}
-        write_json(self.path / "report.json", {"runs": in_order})
-        titles = {part: PARTS[part].title for part in PARTS}
-        page = tables(in_order, titles)
+        """Puts one part's record into the folder; the plot only when it is complete."""
+        write_record(self.path / f"{name}.json", self.command, {**report, "complete": complete})
+        self.records[name] = read_records(self.path)[name]
+        in_order = {part: self.records[part] for part in PARTS if part in self.records}
+        page = tables(in_order, {part: PARTS[part].title for part in PARTS})
         atomic_write(self.path / "tables.md", [page.encode()])
         if complete and report["rows"]:
             draw(report, self.path / f"{name}.png")

@@ -346,29 +346,37 @@ class Bench:
 
     def facts(self) -> dict[str, Any]:
         """The machine and the versions that the figures belong to."""
-        info = _core.info()
         return {
             "what": self.what,
-            "date": time.strftime("%Y-%m-%d %H:%M:%S%z"),
-            "cpu": cpu_name(),
-            "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-            "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-            "system": platform.platform(),
-            "isa": self.isa or info["isa"],
+            **machine_facts(self.threads),
+            "isa": self.isa or _core.info()["isa"],
             "isa_forced": self.isa_forced,
-            "compiler": info["compiler"],
-            "threads": self.threads,
             "seconds": self.seconds,
             "rounds": self.rounds,
-            "python": platform.python_version(),
             "versions": self.versions,
             "left_out": self.left_out,
             "dtype": self.dtype,
         }
 
 
+def machine_facts(threads: int) -> dict[str, Any]:
+    """Date, processor, load, system, compiler, instruction set, threads and Python of a measurement."""
+    info = _core.info()
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S%z"),
+        "cpu": cpu_name(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "isa": info["isa"],
+        "compiler": info["compiler"],
+        "threads": threads,
+        "python": platform.python_version(),
+    }
+
+
 def cpu_name() -> str:
-    """What the processor calls itself."""
+    """The model name of the processor."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
         for line in file:
             if line.startswith("model name"):

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
@@ -94,6 +95,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (default 3)")
     parser.add_argument("--threads", type=int, default=2, help="default 2")
     parser.add_argument("--python", action="append", default=[], metavar="NAME=INTERPRETER")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
     interpreters = dict(pair.split("=", 1) for pair in arguments.python)
     names = list(CONTENDERS)
@@ -111,6 +113,14 @@ def main() -> int:
     if len(names) == 2:
         best, middle = (f(rates["seqcore"]) / f(rates["tensorflow"]) for f in (max, median))
         print(f"seqcore makes {best:.2f} times TensorFlow's steps (best turns; medians {middle:.2f})")
+    if arguments.json:
+        # Here, since this file also runs in a peer's interpreter, which lacks the package.
+        from benchmarks.records import write_record
+        from benchmarks.runner import machine_facts
+
+        command = f"python -m benchmarks.sampled --rounds {arguments.rounds} --steps {arguments.steps}"
+        rows = [{"contender": name, "steps_per_second": rate} for name in names for rate in rates[name]]
+        write_record(arguments.json, command, {**machine_facts(arguments.threads), "rows": rows})
     return 0
 
 

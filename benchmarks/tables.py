@@ -237,6 +237,11 @@ _SECTIONS = {
 }
 
 
+def section(report: Report) -> list[str]:
+    """The tables of one report, without its heading."""
+    return _SECTIONS[report["what"]](report)
+
+
 def tables(reports: Mapping[str, Report], titles: Mapping[str, str]) -> str:
     """All tables as one Markdown page.
 
@@ -247,6 +252,6 @@ def tables(reports: Mapping[str, Report], titles: Mapping[str, str]) -> str:
     lines = ["# Measured", "", *_shares(reports)]
     for name, report in reports.items():
         if report["rows"]:
-            lines += [*_heading(titles[name], report), *_SECTIONS[report["what"]](report)]
+            lines += [*_heading(titles[name], report), *section(report)]
             lines += [f"![{titles[name]}]({name}.png)", ""]
     return "\n".join(lines)

@@ -145,7 +145,13 @@ def main() -> int:
         ratios = max(rates[0]) / max(rates[1]), median(rates[0]) / median(rates[1])
         print(f"{names[0]} trains {ratios[0]:.2f} times as fast as {names[1]} (best turns; medians {ratios[1]:.2f})")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        # Here, since this file also runs in a peer's interpreter, which lacks the package.
+        from benchmarks.records import write_record
+        from benchmarks.runner import machine_facts
+
+        epochs = f"--architecture {arguments.architecture} --epochs {arguments.epochs} --seeds {arguments.seeds}"
+        command = f"python -m benchmarks.word2vec CORPUS{' --tests DIR' if arguments.tests else ''} {epochs}"
+        write_record(arguments.json, command, {**machine_facts(arguments.threads), "rows": rows})
     return 0
 
 

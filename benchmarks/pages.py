@@ -1,0 +1,160 @@
+"""``python -m benchmarks.pages``: writes the tables of README.md and docs/ from the records in benchmarks/results.
+
+A table stands between ``<!-- record: NAME -->`` and ``<!-- end -->``; NAME is a record, whose table is that of
+``benchmarks.tables``, or one of BLOCKS, which take from several. ``--check`` writes nothing and ends with status 1
+where a page and its records differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .records import read_records
+from .report import machine, row_of, time_of
+from .tables import NAMES, best_peer, geometric_mean, markdown, ratio, section
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "docs/performance.md")
+_BLOCK = re.compile(r"(<!-- record: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+Record = Mapping[str, Any]
+Records = Mapping[str, Record]
+
+
+def _source(record: Record) -> str:
+    """Machine and command of a record in a line."""
+    where = f"{record['cpu']}, {record['isa']}, {record['threads']} threads, {str(record['date'])[:10]}"
+    return f"{where}, commit {record['commit']}: `{record['command']}`"
+
+
+def networks(records: Records) -> list[str]:
+    """The core against the same networks in NumPy."""
+    record = records["recurrent"]
+    rows, lines = record["rows"], []
+    for case in dict.fromkeys(row["case"] for row in rows):
+        ours, numpy = (row_of(rows, case=case, measure="train", contender=name) for name in ("seqcore", "numpy"))
+        if ours is not None and numpy is not None:
+            lines.append([case, time_of(ours["min_us"]), time_of(numpy["min_us"]), ratio(numpy, ours)])
+    return [*markdown(["training step", "seqcore", "NumPy", "ratio"], lines), "", _source(record)]
+
+
+def _rates(record: Record, contender: str, key: str) -> list[float]:
+    return [row[key] for row in record["rows"] if row["contender"] == contender]
+
+
+def words(records: Records) -> list[str]:
+    """Rates of Word2Vec against gensim and of the NCE step against TensorFlow, best turns."""
+    lines = []
+    for name, peer, key, unit in (
+        ("word2vec-skipgram", "gensim", "words_per_second", "words/s"),
+        ("word2vec-cbow", "gensim", "words_per_second", "words/s"),
+        ("sampled", "tensorflow", "steps_per_second", "steps/s"),
+    ):
+        ours, theirs = (max(_rates(records[name], contender, key)) for contender in ("seqcore", peer))
+        other = f"{theirs:,.0f} {unit} ({NAMES.get(peer, peer)})"
+        lines.append([name, f"{ours:,.0f} {unit}", other, f"{ours / theirs:.2f}"])
+    sources = [
+        line for name in ("word2vec-skipgram", "word2vec-cbow", "sampled") for line in (_source(records[name]), "")
+    ]
+    return [*markdown(["", "seqcore", "peer", "ratio"], lines), "", *sources]
+
+
+def readme(records: Records) -> list[str]:
+    """Six rows for the README."""
+    rows = records["recurrent"]["rows"]
+    train = [row for row in rows if row["measure"] == "train"]
+    ours = row_of(train, case="imdb/LSTM", contender="seqcore")
+    numpy = row_of(train, case="imdb/LSTM", contender="numpy")
+    peer = best_peer(train, "imdb/LSTM", "train")
+    assert ours is not None and numpy is not None and peer is not None
+    ratios = []
+    for row in train:
+        other = best_peer(train, row["case"], "train")
+        if row["contender"] == "seqcore" and other is not None:
+            ratios.append(other["min_us"] / row["min_us"])
+    ptb = records["ptb"]["rows"]
+    small, torch = (row_of(ptb, case="small/LSTM", contender=name) for name in ("seqcore", "torch"))
+    stream = records["stream"]["rows"]
+    step, onnx = (row_of(stream, case="stream-64/LSTM", contender=name) for name in ("seqcore", "onnxruntime"))
+    assert small is not None and torch is not None and step is not None and onnx is not None
+    vectors = [max(_rates(records["word2vec-skipgram"], name, "words_per_second")) for name in ("seqcore", "gensim")]
+    size = "LSTM of two layers, batch 128, 80 steps, 100 inputs, 64 units: one training step"
+    lines = [
+        [size, time_of(ours["min_us"]), f"NumPy {time_of(numpy['min_us'])}", ratio(numpy, ours)],
+        ["the same", time_of(ours["min_us"]), f"{NAMES[peer['library']]} {time_of(peer['min_us'])}", ratio(peer, ours)],
+        [
+            f"training steps of {len(ratios)} networks of the books (geometric mean; least)",
+            "",
+            "fastest of four libraries",
+            f"{geometric_mean(ratios):.2f}; {min(ratios):.2f}",
+        ],
+        [
+            "small Penn Treebank model, words/s",
+            f"{small['words_per_second']:,.0f}",
+            f"PyTorch {torch['words_per_second']:,.0f}",
+            ratio(torch, small),
+        ],
+        [
+            "Word2Vec, skip-gram, words/s",
+            f"{vectors[0]:,.0f}",
+            f"gensim {vectors[1]:,.0f}",
+            f"{vectors[0] / vectors[1]:.1f}",
+        ],
+        [
+            "one step of a streaming LSTM, p50",
+            f"{step['median_us']:.2f} us",
+            f"ONNX Runtime {onnx['median_us']:.2f} us",
+            f"{onnx['median_us'] / step['median_us']:.1f}",
+        ],
+    ]
+    return [*markdown(["what", "seqcore", "compared with", "ratio"], lines), "", f"{machine(records['recurrent'])}."]
+
+
+BLOCKS: dict[str, Callable[[Records], list[str]]] = {
+    "readme": readme,
+    "networks": networks,
+    "words": words,
+}
+
+
+def filled(text: str, records: Records) -> str:
+    """A page with every table written anew.
+
+    >>> filled("no table", {})
+    'no table'
+    """
+
+    def block(match: re.Match[str]) -> str:
+        name = match[2]
+        if name not in {**BLOCKS, **records}:
+            raise ValueError(f"record: expected {', '.join({**BLOCKS, **records})}, got {name!r}")
+        lines = BLOCKS[name](records) if name in BLOCKS else [*section(records[name]), _source(records[name])]
+        return match[1] + "\n" + "\n".join(lines).strip() + "\n\n" + match[3]
+
+    return _BLOCK.sub(block, text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs ``python -m benchmarks.pages``. Returns 0, or 1 where ``--check`` finds a difference."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description="Tables of the pages from records.")
+    parser.add_argument("--check", action="store_true", help="compare only")
+    arguments = parser.parse_args(argv)
+    records, status = read_records(), 0
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        new = filled(text, records)
+        if new != text and arguments.check:
+            print(f"{page}: differs from benchmarks/results; python -m benchmarks.pages writes it", file=sys.stderr)
+            status = 1
+        elif new != text:
+            (ROOT / page).write_text(new, encoding="utf-8")
+            print(f"written: {page}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Records of measurements: the command, the commit, the machine and the numbers, as JSON in benchmarks/results."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seqcore.experiments._run import write_json
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def commit() -> str:
+    """The commit of the checkout, with a plus sign where files differ from it."""
+    words = ["git", "describe", "--always", "--abbrev=10", "--dirty=+", "--match="]
+    try:
+        done = subprocess.run(words, cwd=RESULTS.parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def write_record(path: str | Path, command: str, report: Mapping[str, Any]) -> None:
+    """Writes one record.
+
+    Args:
+        path: the file.
+        command: the command line that measures the same again, without what belongs to one machine.
+        report: the machine, the versions and the rows.
+    """
+    write_json(path, {"command": command, "commit": commit(), **report})
+
+
+def read_records(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """All records of a folder by name.
+
+    Raises:
+        ValueError: naming a file that is no record.
+    """
+    records = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            records[path.stem] = {**record, "rows": list(record["rows"]), "command": str(record["command"])}
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path}: expected a record of a measurement, got something else") from None
+    return records

@@ -1,0 +1,36 @@
+"""The tables of README.md and docs/ are those of the records."""
+
+import pytest
+
+from benchmarks import pages, records
+
+
+def test_pages_are_those_of_the_records():
+    """Each table equals what its record gives."""
+    known = records.read_records()
+    for page in pages.PAGES:
+        text = (pages.ROOT / page).read_text(encoding="utf-8")
+        assert pages.filled(text, known) == text, f"{page}: run python -m benchmarks.pages"
+
+
+def test_a_table_is_written_between_its_marks():
+    rows = [{"contender": name, "words_per_second": rate} for name, rate in (("seqcore", 9e6), ("gensim", 1e6))]
+    steps = [{"contender": name, "steps_per_second": rate} for name, rate in (("seqcore", 9e3), ("tensorflow", 1e3))]
+    facts = {"cpu": "X", "isa": "avx2", "threads": 2, "date": "2026-01-01 00:00:00", "commit": "c", "command": "run"}
+    known = {
+        "word2vec-skipgram": {**facts, "rows": rows},
+        "word2vec-cbow": {**facts, "rows": rows},
+        "sampled": {**facts, "rows": steps},
+    }
+    page = pages.filled("before\n<!-- record: words -->\nold\n<!-- end -->\nafter\n", known)
+    assert page.startswith("before\n<!-- record: words -->\n") and page.endswith("<!-- end -->\nafter\n")
+    assert "old" not in page and "9,000,000 words/s" in page and "| 9.00 |" in page and "`run`" in page
+    assert pages.filled(page, known) == page
+    with pytest.raises(ValueError, match="record: expected .*words.*, got 'nothing'"):
+        pages.filled("<!-- record: nothing -->\n<!-- end -->", known)
+
+
+def test_a_file_that_is_no_record(tmp_path):
+    (tmp_path / "a.json").write_text('{"rows": 3, "command": "x"}')
+    with pytest.raises(ValueError, match="a.json: expected a record"):
+        records.read_records(tmp_path)
