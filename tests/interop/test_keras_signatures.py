@@ -194,7 +194,7 @@ def see_layer(row: str, arguments: dict[str, Any]) -> Any:
         return [layer.name, layer.batch_shape, layer.data_type]
     try:
         for training in (False, False, True, True):
-            states = [np.full((3, n), 0.5) for n in layer._state_sizes()] if row.endswith("Cell") else []
+            states = [np.full((3, n), 0.5) for n in np.atleast_1d(layer.state_size)] if row.endswith("Cell") else []
             seen.append(frozen(layer(x, *[states] * bool(states), training=training)))
     except TypeError as error:
         # float64 reaches the kernels where nothing is cast.

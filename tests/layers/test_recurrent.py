@@ -387,8 +387,8 @@ def test_bad_states_masks_and_lengths(cell: Any) -> None:
     layer = cell()
     x = data(SEQUENCE, "", "float64")
     layer(x)
-    count = len(layer._state_sizes())
-    good = [np.zeros((BATCH, n)) for n in layer._state_sizes()]
+    sizes = np.atleast_1d(layer.state_size)
+    count, good = len(sizes), [np.zeros((BATCH, n)) for n in sizes]
     for text, arguments in [
         (f"initial_state: expected {count} states", {"initial_state": good + good}),
         ("initial_state: expected states of shape", {"initial_state": [one[:2] for one in good]}),

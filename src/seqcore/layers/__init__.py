@@ -3,15 +3,23 @@
 from .activations import Activation, ReLU, Softmax
 from .attention import AdditiveAttention
 from .base import Layer
-from .cells import ContextRNNCell, GRUCell, LSTMCell, SimpleRNNCell
-from .context import ContextRNN
 from .core import Dense, Flatten, Input, InputLayer
 from .dropout import Dropout
 from .embedding import Embedding
 from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, GlobalSumPooling1D
-from .recurrent import GRU, LSTM, SimpleRNN
 from .registry import register
-from .wrappers import Bidirectional, TimeDistributed
+from .rnn import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    ContextRNN,
+    ContextRNNCell,
+    GRUCell,
+    LSTMCell,
+    SimpleRNN,
+    SimpleRNNCell,
+)
+from .time_distributed import TimeDistributed
 
 __all__ = [
     "GRU",

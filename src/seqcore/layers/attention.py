@@ -15,7 +15,8 @@ from ..autograd.tape import record
 from ..autograd.tensor import Gradient, Tensor
 from ..typing import Array
 from .arguments import as_lengths, as_mask, check_rate
-from .base import DropoutSource, Layer
+from .base import Layer
+from .dropout import DropoutGenerator
 from .registry import register
 
 # A score so low that the softmax gives its step exactly zero beside any other.
@@ -94,7 +95,7 @@ class AdditiveAttention(Layer):
         super().__init__(**kwargs)
         self.use_scale, self.seed = boolean("use_scale", use_scale), seed_or_none(seed)
         self.dropout = check_rate("dropout", dropout)
-        self._source = DropoutSource(seed)
+        self._dropout = DropoutGenerator(seed)
 
     def build(self, input_shape: Any) -> None:
         shapes = input_shape if isinstance(input_shape, list) else []
@@ -128,8 +129,8 @@ class AdditiveAttention(Layer):
         weights = _softmax(additive_scores(query, key, scale), allowed)
         dropped = weights
         if training and self.dropout:
-            dropped = ops.multiply(weights, self._source.mask(weights.shape, self.dropout, self.dtype))
-            self._source.call += 1
+            dropped = ops.multiply(weights, self._dropout.mask(weights.shape, self.dropout, self.dtype))
+            self._dropout.call += 1
         y = ops.matmul(dropped, value)
         kept = _valid(query, None if mask is None else mask[0])
         if kept is not None:
@@ -165,10 +166,10 @@ class AdditiveAttention(Layer):
         return {**super().get_config(), "use_scale": self.use_scale, "dropout": self.dropout, "seed": self.seed}
 
     def _get_own_state(self) -> dict[str, Any]:
-        return self._source.get_state()
+        return self._dropout.get_state()
 
     def _set_own_state(self, state: dict[str, Any]) -> None:
-        self._source.set_state(state)
+        self._dropout.set_state(state)
 
 
 def _softmax(scores: Tensor, allowed: Array | None) -> Tensor:

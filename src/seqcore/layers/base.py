@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import _core, ops
 from .. import initializers as _initializers
-from .. import random as _random
+from .. import ops
 from .._locks import ForkSafeLock
 from .._validation import (
     MALFORMED,
-    MAX_SEED,
     NUMBERS,
     as_dtype,
     at_least,
@@ -29,11 +27,9 @@ from .._validation import (
     check_shape,
     default_only,
     first_element,
-    integer,
     is_array,
     one_line,
     real,
-    seed_or_none,
     short_repr,
 )
 from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
@@ -113,6 +109,8 @@ class Layer:
     """
 
     supports_masking = False
+    # Attributes that are arguments of the constructor: get_config gives them after those that all layers have.
+    _config_arguments: tuple[str, ...] = ()
     # Whether `call` may be given a list of arrays.
     _takes_several = True
     # Kinds of arrays that are cast to the layer's type: "f" as in Keras; "fiub" in layers of numbers; none of ids.
@@ -679,12 +677,15 @@ class Layer:
     # --- config ---
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal layer with new weights; subclasses add theirs."""
+        """The arguments that make an equal layer with new weights; a subclass adds its arguments."""
         config: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype_policy}
         if not self._autocast:
             config["autocast"] = False
         if self._batch_input_shape is not None:
             config["batch_input_shape"] = list(self._batch_input_shape)
+        for name in self._config_arguments:
+            value = getattr(self, name)
+            config[name] = _initializers.serialize(value) if name.endswith("_initializer") else value
         return config
 
     @classmethod
@@ -694,33 +695,6 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
-
-
-class DropoutSource:
-    """A stream of dropout masks: one (seed, stream), a counter of draws.
-
-    Args:
-        seed: a seed of its own, or None for the global one with a new stream number.
-    """
-
-    __slots__ = ("seed", "stream", "call")
-
-    def __init__(self, seed: int | None) -> None:
-        self.seed = seed_or_none(seed)
-        self.stream = _random.next_stream() if seed is None else 0
-        self.call = 0
-
-    def mask(self, shape: tuple[int, ...], rate: float, dtype: str, offset: int = 0) -> Array:
-        """The mask of the draw number ``call + offset``; the caller counts ``call`` up when its work is done."""
-        seed = _random.seed() if self.seed is None else self.seed
-        return _core.dropout_mask(shape, rate, seed, self.stream, self.call + offset, dtype)
-
-    def get_state(self) -> dict[str, int]:
-        return {"stream": self.stream, "call": self.call}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        stream, call = (integer(name, state[name], 0, MAX_SEED) for name in ("stream", "call"))
-        self.stream, self.call = stream, call
 
 
 def _advice(value: Any) -> str:

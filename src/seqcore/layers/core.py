@@ -111,6 +111,46 @@ def Input(  # noqa: N802
     return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, None, optional, name)
 
 
+def dense(
+    inputs: Tensor, kernel: Variable, bias: Variable | None = None, activation: str = "linear", mixed: bool = False
+) -> Tensor:
+    """activation(x · kernel + bias) for x (..., K) and a kernel (K, N), as one operation of the tape."""
+    x = inputs._array
+    flat, restore = ops.flatten_steps(x)
+    # A softmax runs over the logits; its backward pass gives the gradient of the logits, and the rest is linear.
+    softmax = activation == "softmax"
+    fused = "linear" if softmax else activation
+    y = _core.dense_forward(flat, kernel._array, None if bias is None else bias._array, fused, mixed=mixed)
+    if softmax:
+        y = _core.softmax(y)
+    outputs = Tensor(restore(y))
+    tensors = (inputs, kernel, bias)
+    if not is_recording(tensors):
+        return outputs
+    need_dx, need_weights = is_recording((inputs,)), is_recording((kernel, bias))
+
+    def backward(dy: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
+        flat_dy = ops.flatten_like(dy, x)
+        if softmax:
+            flat_dy = ops.softmax_backward(y, flat_dy)
+        dx, dkernel, dbias = _core.dense_backward(
+            flat,
+            kernel._array,
+            y,
+            flat_dy,
+            fused,
+            use_bias=bias is not None,
+            need_dx=need_dx,
+            need_weights=need_weights,
+            out=(buffers.take(kernel), buffers.take(bias)) if need_weights else None,
+            mixed=mixed,
+        )
+        return None if dx is None else restore(dx), dkernel, dbias
+
+    record((outputs,), tensors, backward, takes_buffers=True)
+    return outputs
+
+
 @register()
 class Dense(Layer):
     """activation(x · kernel + bias) over the last axis.
@@ -180,46 +220,10 @@ class Dense(Layer):
         self.built = True
 
     def call(self, inputs: Tensor, training: Any = None) -> Tensor:
-        kernel, bias = self.kernel, self.bias
-        x, k = inputs._array, kernel._array
-        if x.ndim < 2 or x.shape[-1] != k.shape[0]:
-            raise ValueError(
-                f"inputs: expected shape (batch, ..., {k.shape[0]}) for layer {self.name!r}, got {x.shape}"
-            )
-        flat, restore = ops.flatten_steps(x)
-        # A softmax runs over the logits; its way back makes the gradient of the logits, and the rest is linear.
-        soft = self.activation == "softmax"
-        fused = "linear" if soft else self.activation
-        y = _core.dense_forward(flat, k, None if bias is None else bias._array, fused, mixed=self._mixed)
-        if soft:
-            y = _core.softmax(y)
-        out = Tensor(restore(y))
-        tensors = (inputs, kernel, bias)
-        if not is_recording(tensors):
-            return out
-        need_dx, need_weights = is_recording((inputs,)), is_recording((kernel, bias))
-
-        def backward(dy: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
-            flat_dy = ops.flatten_like(dy, x)
-            if soft:
-                flat_dy = ops.softmax_backward(y, flat_dy)
-            out = (buffers.take(kernel), buffers.take(bias)) if need_weights else None
-            dx, dkernel, dbias = _core.dense_backward(
-                flat,
-                k,
-                y,
-                flat_dy,
-                fused,
-                use_bias=bias is not None,
-                need_dx=need_dx,
-                need_weights=need_weights,
-                out=out,
-                mixed=self._mixed,
-            )
-            return None if dx is None else restore(dx), dkernel, dbias
-
-        record((out,), tensors, backward, takes_buffers=True)
-        return out
+        x, features = inputs._array, self.kernel._array.shape[0]
+        if x.ndim < 2 or x.shape[-1] != features:
+            raise ValueError(f"inputs: expected shape (batch, ..., {features}) for layer {self.name!r}, got {x.shape}")
+        return dense(inputs, self.kernel, self.bias, self.activation, self._mixed)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout, and the generator of the masks of all layers that have some."""
 
 from __future__ import annotations
 
@@ -7,14 +7,42 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import (
-    seed_or_none,
-)
+from .. import _core
+from .. import random as _random
+from .._validation import MAX_SEED, integer, seed_or_none
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor
+from ..typing import Array
 from .arguments import as_sizes, check_rate
-from .base import DropoutSource, Layer
+from .base import Layer
 from .registry import register
+
+
+class DropoutGenerator:
+    """Generator of dropout masks, keyed by (seed, stream, number of the draw).
+
+    Args:
+        seed: an integer, or None for the global seed with a new stream number.
+    """
+
+    __slots__ = ("seed", "stream", "call")
+
+    def __init__(self, seed: int | None) -> None:
+        self.seed = seed_or_none(seed)
+        self.stream = _random.next_stream() if seed is None else 0
+        self.call = 0
+
+    def mask(self, shape: tuple[int, ...], rate: float, dtype: str, offset: int = 0) -> Array:
+        """Mask of the draw number ``call + offset``; the caller increments ``call`` when its work is done."""
+        seed = _random.seed() if self.seed is None else self.seed
+        return _core.dropout_mask(shape, rate, seed, self.stream, self.call + offset, dtype)
+
+    def get_state(self) -> dict[str, int]:
+        return {"stream": self.stream, "call": self.call}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        stream, call = (integer(name, state[name], 0, MAX_SEED) for name in ("stream", "call"))
+        self.stream, self.call = stream, call
 
 
 @register()
@@ -43,7 +71,7 @@ class Dropout(Layer):
         self.rate = check_rate("rate", rate)
         self.noise_shape = None if noise_shape is None else as_sizes("noise_shape", noise_shape)
         self.seed = seed_or_none(seed)
-        self._source = DropoutSource(seed)
+        self._dropout = DropoutGenerator(seed)
 
     def call(self, inputs: Tensor, training: Any = False) -> Tensor:
         if not training or not self.rate:
@@ -56,10 +84,10 @@ class Dropout(Layer):
             ):
                 raise ValueError(f"noise_shape: expected sizes that broadcast to {shape}, got {self.noise_shape}")
             shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, shape, strict=True))
-        mask = self._source.mask(shape, self.rate, x.dtype.name)
+        mask = self._dropout.mask(shape, self.rate, x.dtype.name)
         y = Tensor(np.multiply(x, mask, out=np.empty_like(x)))
         record((y,), (inputs,), lambda g: (np.multiply(g, mask, out=np.empty_like(x)),))
-        self._source.call += 1
+        self._dropout.call += 1
         return y
 
     def get_config(self) -> dict[str, Any]:
@@ -67,10 +95,10 @@ class Dropout(Layer):
         return {**super().get_config(), "rate": self.rate, "noise_shape": shape, "seed": self.seed}
 
     def _get_own_state(self) -> dict[str, Any]:
-        return self._source.get_state()
+        return self._dropout.get_state()
 
     def _set_own_state(self, state: dict[str, Any]) -> None:
-        self._source.set_state(state)
+        self._dropout.set_state(state)
 
     def _add_to_stream(self, stream: Any) -> None:
         pass

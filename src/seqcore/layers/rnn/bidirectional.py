@@ -1,4 +1,4 @@
-"""Layers around layers: Bidirectional and TimeDistributed.
+"""Bidirectional.
 
 B: batch, T: time steps, D: input features, H: units.
 """
@@ -6,21 +6,20 @@ B: batch, T: time steps, D: input features, H: units.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from .. import ops
-from .._registry import custom_object_scope
-from .._validation import NUMBERS, check_shape, default_only, plain_array, real
-from ..autograd.tensor import Tensor, Variable
-from ..typing import Array
-from .arguments import as_mask, not_a_layer
-from .base import Layer
-from .building import output_shape
-from .context import ContextRNN
-from .recurrent import RecurrentLayer, run
-from .registry import deserialize, register, serialize
+from ... import ops
+from ..._registry import custom_object_scope
+from ..._validation import default_only, real
+from ...autograd.tensor import Tensor, Variable
+from ...typing import Array
+from ..arguments import not_a_layer
+from ..base import Layer
+from ..registry import deserialize, register, serialize
+from .base import RNNLayer
+from .context_rnn import ContextRNN
+from .run import RunOptions, run, run_options
 
 _MERGES = ("sum", "mul", "concat", "ave", None)
 
@@ -30,13 +29,13 @@ class Bidirectional(Layer):
     """A recurrent layer in both directions of time, at the same time.
 
     Args:
-        layer: SimpleRNN, LSTM, GRU or ContextRNN; it is the pattern of the forward layer and has no part in the result.
-        merge_mode: how the outputs become one: "concat", "sum", "mul", "ave", or None for a list of both.
-        weights: initial values, in the order of ``weights`` once it is built.
-        backward_layer: a pattern of its own for the way from the end to the beginning.
+        layer: SimpleRNN, LSTM, GRU or ContextRNN, the pattern of the forward layer; it is copied and not used itself.
+        merge_mode: how the outputs become one: "concat" by default, "sum", "mul", "ave", or None for a list of both.
+        weights: initial values, in the order of ``weights`` once the layer is built.
+        backward_layer: pattern of the layer from the end to the beginning, ``layer`` by default.
 
-    Call as the layer's own, with ``initial_state`` as the states of the forward layer, then those of the backward
-    layer; so are the states with ``return_state``. Sequences come in the order of time, with zeros at masked steps.
+    Call: as the layer, with ``initial_state`` as the states of the forward layer, then those of the backward layer; so
+    are the states with ``return_state``. Sequences come in the order of time, with zeros at masked steps.
 
     Raises:
         ValueError: for a layer that is not recurrent, and for two layers that do not fit together.
@@ -61,9 +60,9 @@ class Bidirectional(Layer):
         backward_layer: Any = None,
         **kwargs: Any,
     ) -> None:
-        for name, one in (("layer", layer), ("backward_layer", backward_layer)):
-            if not isinstance(one, RecurrentLayer) and not (one is None and name == "backward_layer"):
-                raise ValueError(f"{name}: expected a recurrent layer, got {not_a_layer(one)}")
+        for name, pattern in (("layer", layer), ("backward_layer", backward_layer)):
+            if not isinstance(pattern, RNNLayer) and not (pattern is None and name == "backward_layer"):
+                raise ValueError(f"{name}: expected a recurrent layer, got {not_a_layer(pattern)}")
         if merge_mode not in _MERGES:
             raise ValueError(f"merge_mode: expected 'concat', 'sum', 'mul', 'ave' or None, got {merge_mode!r}")
         kwargs.setdefault("dtype", layer.dtype_policy)
@@ -71,9 +70,9 @@ class Bidirectional(Layer):
             kwargs.setdefault("batch_input_shape", layer._batch_input_shape)
         super().__init__(**kwargs)
         self.merge_mode = merge_mode
-        self.forward_layer: RecurrentLayer = _copy(layer, "forward_")
+        self.forward_layer: RNNLayer = _copy(layer, "forward_")
         if backward_layer is None:
-            self.backward_layer: RecurrentLayer = _copy(layer, "backward_")
+            self.backward_layer: RNNLayer = _copy(layer, "backward_")
             self.backward_layer.go_backwards = not layer.go_backwards
         else:
             self.backward_layer = _copy(backward_layer, "" if backward_layer.name != layer.name else "backward_")
@@ -82,10 +81,10 @@ class Bidirectional(Layer):
         for part in (self.forward_layer, self.backward_layer):
             part.trainable = self._trainable and part.trainable
             part.step_gradients = layer.step_gradients
-        source = self.backward_layer._source
-        if source is not None and source.seed is not None:
+        dropout = self.backward_layer.cell._dropout
+        if dropout is not None and dropout.seed is not None:
             # One seed, two streams: the directions draw different masks.
-            source.stream = 1
+            dropout.stream = 1
         self._initial_weights = weights
 
     def _check_pair(self) -> None:
@@ -126,12 +125,12 @@ class Bidirectional(Layer):
     def states(self, states: Any) -> None:
         layers = (self.forward_layer, self.backward_layer)
         given = self._split_state(states, "states")
-        checked = [None if one is None else layer._checked_states(one) for layer, one in zip(layers, given)]
+        checked = [None if part is None else layer._checked_states(part) for layer, part in zip(layers, given)]
         for layer, state in zip(layers, checked):
             layer._state = state
 
     def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
-        """As the recurrent layers' own; states are those of the forward layer, then those of the backward layer."""
+        """As that of the recurrent layers; states are those of the forward layer, then those of the backward layer."""
         stddev = real("stddev", stddev, 0)
         if states is None:
             super().reset_states(stddev=stddev)
@@ -142,7 +141,7 @@ class Bidirectional(Layer):
 
     @property
     def step_gradients(self) -> bool:
-        """Whether the way back stores dL/dh_t in ``last_step_gradients`` of both layers."""
+        """Whether the backward pass keeps dL/dh_t in ``last_step_gradients`` of both layers."""
         return self.forward_layer.step_gradients
 
     @step_gradients.setter
@@ -167,17 +166,22 @@ class Bidirectional(Layer):
         *,
         lengths: Any = None,
     ) -> Any:
-        first, second = self.forward_layer, self.backward_layer
-        x = first._check_input(sequences)
-        mask, lengths = first._check_masks(sequences, mask, lengths)
+        layers = (self.forward_layer, self.backward_layer)
+        x = layers[0]._check_input(sequences)
+        mask, lengths = layers[0]._check_masks(sequences, mask, lengths)
         given = self._split_state(initial_state)
-        starts = [layer._initial_state(one, x.shape[0]) for layer, one in zip((first, second), given, strict=True)]
-        if self._is_joint():
-            y, finals, states = self._run_joint(x, starts, training, mask, lengths)
-        else:
-            y, finals, states = self._run_apart(x, starts, training, mask, lengths)
+        starts = [layer._initial_state(start, x.shape[0]) for layer, start in zip(layers, given, strict=True)]
+        options = run_options(
+            self.return_sequences,
+            self.return_state,
+            self.stateful,
+            tuple(layer.go_backwards for layer in layers),
+            zero_masked=self.return_sequences,
+        )
+        run_layers = self._run_joint if self._is_joint() else self._run_apart
+        y, finals, states = run_layers(x, starts, options, training, mask, lengths)
         if self.stateful:
-            for layer, final in zip((first, second), finals, strict=True):
+            for layer, final in zip(layers, finals, strict=True):
                 layer._state = list(final)
         if not self.return_state:
             return y
@@ -186,7 +190,7 @@ class Bidirectional(Layer):
     def _split_state(self, given: Any, name: str = "initial_state") -> tuple[Any, Any]:
         if given is None:
             return None, None
-        n, m = len(self.forward_layer._state_sizes()), len(self.backward_layer._state_sizes())
+        n, m = len(self.forward_layer.cell._state_sizes()), len(self.backward_layer.cell._state_sizes())
         if not isinstance(given, (list, tuple)) or len(given) != n + m:
             got = len(given) if isinstance(given, (list, tuple)) else type(given).__name__
             raise ValueError(f"{name}: expected a list of {n + m} states for layer {self.name!r}, got {got}")
@@ -195,42 +199,48 @@ class Bidirectional(Layer):
     def _is_joint(self) -> bool:
         """Whether one call of the core can do both directions."""
         first, second = self.forward_layer, self.backward_layer
-        return type(first) is type(second) and not isinstance(first, ContextRNN) and _kernel(first) == _kernel(second)
+        return (
+            type(first) is type(second)
+            and not isinstance(first, ContextRNN)
+            and _core_form(first) == _core_form(second)
+        )
 
     def _run_joint(
-        self, x: Tensor, starts: list[Any], training: Any, mask: Array | None, lengths: Array | None
+        self,
+        x: Tensor,
+        starts: list[Any],
+        options: RunOptions,
+        training: Any,
+        mask: Array | None,
+        lengths: Array | None,
     ) -> tuple[Any, Any, list[Tensor]]:
-        parts = (self.forward_layer, self.backward_layer)
-        drop = bool(training) and any(part._source is not None for part in parts)
-        y, finals, states = run(
-            parts,
-            x,
-            starts,
-            reverse=[part.go_backwards for part in parts],
-            mask=mask,
-            lengths=lengths,
-            scales=[part._draw(x.shape[0], x.shape[2]) for part in parts] if drop else None,
-            sequences=self.return_sequences,
-            zero_masked=self.return_sequences,
-            states=int(self.return_state),
-        )
+        cells = (self.forward_layer.cell, self.backward_layer.cell)
+        drop = bool(training) and any(cell._dropout is not None for cell in cells)
+        masks = [cell._sample_dropout_masks(x.shape[0], x.shape[2]) for cell in cells] if drop else None
+        y, finals, states = run(cells, x, starts, options, mask, lengths, masks)
         if drop:
-            for part in parts:
-                part._drawn()
-        if self.merge_mode == "concat":
-            return y, finals, states
-        units = parts[0].units
-        return self._merge(y[..., :units], y[..., units:]), finals, states  # type: ignore[index]  # ops adds __getitem__
+            for cell in cells:
+                cell._advance_dropout()
+        if self.merge_mode != "concat":
+            units = cells[0].units
+            y = self._merge(y[..., :units], y[..., units:])  # type: ignore[index]  # ops adds __getitem__
+        return y, finals, states
 
     def _run_apart(
-        self, x: Tensor, starts: list[Any], training: Any, mask: Array | None, lengths: Array | None
+        self,
+        x: Tensor,
+        starts: list[Any],
+        options: RunOptions,
+        training: Any,
+        mask: Array | None,
+        lengths: Array | None,
     ) -> tuple[Any, Any, list[Tensor]]:
         outputs, finals, states = [], [], []
-        for layer, start in zip((self.forward_layer, self.backward_layer), starts, strict=True):
-            sequences = self.return_sequences
-            y, final, tensors = layer._run(
-                x, start, training, mask, lengths, sequences, layer.go_backwards, False, sequences, self.return_state
-            )
+        for layer, start, reverse in zip(
+            (self.forward_layer, self.backward_layer), starts, options.reverse, strict=True
+        ):
+            direction = replace(options, reverse=(reverse,))
+            y, final, tensors = layer._run(x, start, direction, training, mask, lengths)
             outputs.append(y)
             finals.append(final)
             states.extend(tensors)
@@ -261,7 +271,7 @@ class Bidirectional(Layer):
         else:
             y = [(*lead, a + b if self.merge_mode == "concat" else a)]
         if self.return_state:
-            sizes = (*self.forward_layer._state_sizes(), *self.backward_layer._state_sizes())
+            sizes = (*self.forward_layer.cell._state_sizes(), *self.backward_layer.cell._state_sizes())
             y = [*y, *((sequences_shape[0], n) for n in sizes)]
         return y if len(y) > 1 else y[0]
 
@@ -285,107 +295,15 @@ class Bidirectional(Layer):
         return cls(**config)
 
 
-def _copy(layer: RecurrentLayer, prefix: str) -> RecurrentLayer:
+def _copy(layer: RNNLayer, prefix: str) -> RNNLayer:
     config = layer.get_config()
     config["name"] = prefix + config["name"]
     config.pop("batch_input_shape", None)
-    copied: RecurrentLayer = type(layer).from_config(config)
+    copied: RNNLayer = type(layer).from_config(config)
     return copied
 
 
-def _kernel(layer: RecurrentLayer) -> tuple[Any, ...]:
-    """What two layers must have in common to run in one call."""
-    return layer.units, layer.use_bias, layer._core_cell, layer._core_activations
-
-
-@register()
-class TimeDistributed(Layer):
-    """One layer applied to every time step.
-
-    Args:
-        layer: takes (B * T, ...).
-
-    Call: ``layer(x, mask=None, training=False)``; x (B, T, ...) gives (B, T, ...). A mask (B, T) belongs to the steps
-    and goes on; of a mask (B, T, S), that of words in sentences for instance, the layer inside gets (B * T, S), and
-    steps without anything valid are masked in what follows.
-
-    >>> import numpy as np
-    >>> from seqcore.layers import Dense
-    >>> TimeDistributed(Dense(2))(np.zeros((3, 4, 5))).shape
-    (3, 4, 2)
-    """
-
-    supports_masking = True
-    _takes_several = False
-
-    def __init__(self, layer: Any, **kwargs: Any) -> None:
-        if not isinstance(layer, Layer):
-            raise ValueError(f"layer: expected a Layer, got {not_a_layer(layer)}")
-        kwargs.setdefault("dtype", layer.dtype_policy)
-        super().__init__(**kwargs)
-        self.layer = layer
-        if not self._trainable:
-            layer.trainable = False
-        self._input_kinds = layer._input_kinds
-
-    def _step_shape(self, input_shape: Any) -> Any:
-        """The shape that the layer inside gets."""
-        check_shape("input_shape", input_shape)
-        if len(input_shape) < 2:
-            raise ValueError(
-                f"inputs: expected shape (batch, time, ...) for layer {self.name!r}, got {tuple(input_shape)}"
-            )
-        return (None, *input_shape[2:])
-
-    def build(self, input_shape: Any) -> None:
-        shape = self._step_shape(input_shape)
-        try:
-            self.layer._build_with(shape)
-        except ValueError as error:
-            raise ValueError(f"{error} (one step of {tuple(input_shape)} in layer {self.name!r})") from None
-        self.built = True
-
-    def call(self, inputs: Tensor, training: Any = False, mask: Any = None) -> Any:
-        self._step_shape(inputs.shape)
-        x = ops.reshape(inputs, (-1, *inputs.shape[2:]))
-        if mask is not None and mask.ndim > 2:
-            x.mask = mask.reshape(-1, *mask.shape[2:])
-        return _with_steps(self.layer(x, training=training), inputs.shape[:2], mask)
-
-    def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
-        array = plain_array("mask", mask)
-        if array.ndim < 3 or array.dtype.kind not in NUMBERS:
-            return as_mask(array, shape)
-        if array.shape != shape[: array.ndim]:
-            raise ValueError(f"mask: expected booleans of shape {shape[: array.ndim]}, got shape {array.shape}")
-        return np.ascontiguousarray(array, bool)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        inner = output_shape(self.layer, self._step_shape(input_shape))
-        if isinstance(inner, list):
-            return [(*input_shape[:2], *one[1:]) for one in inner]
-        return (*input_shape[:2], *inner[1:])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "layer": serialize(self.layer)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> TimeDistributed:
-        """A new layer from a config; ``custom_objects`` holds further classes of layers by name."""
-        with custom_object_scope(custom_objects):
-            return cls(**{**config, "layer": deserialize(config["layer"])})
-
-
-def _with_steps(y: Any, lead: tuple[int, ...], mask: Array | None) -> Any:
-    """The outputs of B * T rows as (B, T, ...), with the mask of what is inside a step, or of the steps themselves.
-
-    A step that had a mask inside and lost it (a sentence that became one vector) counts if anything in it did.
-    """
-    if isinstance(y, (list, tuple)):
-        return [_with_steps(one, lead, mask) for one in y]
-    out = ops.reshape(y, (*lead, *y.shape[1:]))
-    if y.mask is not None:
-        out.mask = y.mask.reshape(*lead, *y.mask.shape[1:])
-    elif mask is not None:
-        out.mask = np.asarray(mask.reshape(*lead, -1).any(axis=2))
-    return out
+def _core_form(layer: RNNLayer) -> tuple[Any, ...]:
+    """The settings in which two layers must agree to run in one call."""
+    cell = layer.cell
+    return cell.units, cell.use_bias, cell._core_cell, cell.activation, cell.recurrent_activation

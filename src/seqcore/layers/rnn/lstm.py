@@ -1,0 +1,196 @@
+"""LSTM and its cell.
+
+B: batch, T: time steps, D: input features, H: units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..._validation import boolean, default_only
+from ...autograd.tensor import Variable
+from ...ops.activations import FUSED_ACTIVATIONS, activation_name
+from ...typing import Array
+from ..arguments import no_regularizers
+from ..registry import register
+from .base import RNNCell, RNNLayer, cell_attribute
+from .weights import GATED_ARGUMENTS
+
+
+@register()
+class LSTMCell(RNNCell):
+    """One step of an LSTM; the states are h and c.
+
+    The arguments are those of :class:`LSTM`. Call: ``output, states = cell(x, states, training)`` with x (B, D) and
+    the states as a list of (B, H), zeros by default; ``get_initial_state(batch_size)`` gives them. In training the
+    dropout masks stay the same from step to step until ``reset_dropout_mask()``; a model's call begins with it.
+
+    Raises:
+        ValueError: for wrong shapes.
+
+    >>> cell = LSTMCell(4)
+    >>> out, [h, c] = cell(np.zeros((2, 3)), cell.get_initial_state(2))
+    >>> out.shape, c.shape
+    ((2, 4), (2, 4))
+    """
+
+    _config_arguments = (*GATED_ARGUMENTS, "unit_forget_bias")
+    _gates = 4
+    _core_cell = "lstm"
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            units,
+            activation,
+            use_bias,
+            kernel_initializer,
+            recurrent_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            recurrent_regularizer,
+            bias_regularizer,
+            kernel_constraint,
+            recurrent_constraint,
+            bias_constraint,
+            dropout,
+            recurrent_dropout,
+            seed,
+            **kwargs,
+        )
+        self.recurrent_activation = activation_name("recurrent_activation", recurrent_activation, FUSED_ACTIVATIONS)
+        self.unit_forget_bias = boolean("unit_forget_bias", unit_forget_bias)
+
+    def _state_sizes(self) -> tuple[int, ...]:
+        return (self.units, self.units)
+
+    def _make_bias(self) -> Variable:
+        if not self.unit_forget_bias:
+            return super()._make_bias()
+        h, initial = self.units, self.bias_initializer
+
+        def values(shape: tuple[int, ...], dtype: Any) -> Array:
+            return np.concatenate([initial((h,), dtype), np.ones(h, dtype), initial((2 * h,), dtype)])
+
+        return self.add_weight((4 * h,), values, name="bias")
+
+
+@register()
+class LSTM(RNNLayer):
+    """Long short-term memory: c_t = f∘c_{t-1} + i∘tanh(...), h_t = o∘tanh(c_t); gates in the order i, f, c, o.
+
+    Args:
+        units: number of units H.
+        activation: of the output, "tanh" by default, or "relu", "sigmoid", "linear", "hard_sigmoid".
+        recurrent_activation: of the gates, "sigmoid" by default, or one of the others.
+        use_bias: whether a bias is added, True by default.
+        kernel_initializer: initial values of the kernel (D, 4 H).
+        recurrent_initializer: initial values of the recurrent kernel (H, 4 H).
+        bias_initializer: initial values of the bias, (4 H,).
+        unit_forget_bias: whether the bias of the forget gate starts at one, True by default.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer: accepted as None alone.
+        kernel_constraint, recurrent_constraint, bias_constraint: accepted as None alone.
+        dropout: share of the input features that a call in training leaves out, 0 <= dropout < 1.
+        recurrent_dropout: share of the state. Both have one mask for all time steps of a call.
+        seed: of the dropout masks, None or an integer.
+        return_sequences: return all outputs (B, T, H) instead of the last (B, H).
+        return_state: also return the final states h and c (B, H).
+        go_backwards: walk from the last step to the first; outputs come in the order of processing.
+        stateful: carry the state from call to call; the first call fixes the batch size.
+        unroll: accepted, without effect.
+        use_cudnn: accepted as "auto" or False alone.
+        zero_output_for_mask: make the output of a masked step zero, instead of the output before it.
+
+    Call: ``(x, initial_state=None, mask=None, training=False, *, lengths=None)`` with x (B, T, D), mask (B, T) bool,
+    lengths (B,) in 0...T. A masked step repeats the last output and carries the state; steps past a length are zero.
+
+    Raises:
+        ValueError: for wrong shapes, and for mask and lengths together.
+
+    Source: Hochreiter and Schmidhuber, Long short-term memory, 1997; Gers et al., Learning to forget, 2000.
+
+    >>> y, h, c = LSTM(4, return_sequences=True, return_state=True)(np.zeros((2, 3, 5)))
+    >>> y.shape, h.shape, c.shape
+    ((2, 3, 4), (2, 4), (2, 4))
+    """
+
+    _config_arguments = (*LSTMCell._config_arguments, *RNNLayer._config_arguments)
+    cell: LSTMCell
+    recurrent_activation: str = cell_attribute()
+    unit_forget_bias: bool = cell_attribute()
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        activity_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)
+        no_regularizers(activity_regularizer=activity_regularizer)
+        default_only("use_cudnn", use_cudnn, ("auto", False), "layers run on the CPU")
+        self._hold(
+            LSTMCell(
+                units,
+                activation,
+                recurrent_activation,
+                use_bias,
+                kernel_initializer,
+                recurrent_initializer,
+                bias_initializer,
+                unit_forget_bias,
+                kernel_regularizer,
+                recurrent_regularizer,
+                bias_regularizer,
+                kernel_constraint,
+                recurrent_constraint,
+                bias_constraint,
+                dropout,
+                recurrent_dropout,
+                seed,
+                name=self.name,
+                dtype=self.dtype_policy,
+            )
+        )

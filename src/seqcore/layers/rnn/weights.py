@@ -1,0 +1,216 @@
+"""RNNWeights: arguments, variables, dropout masks and states of a cell.
+
+B: batch, T: time steps, D: input features, H: units, G: gates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ... import _core, ops
+from ... import initializers as _initializers
+from ..._validation import at_least, boolean, default_only, seed_or_none
+from ...autograd.tensor import Tensor, Variable
+from ...ops.activations import FUSED_ACTIVATIONS, activation_name
+from ...typing import Array
+from ..arguments import check_rate, no_regularizers
+from ..base import Layer
+from ..dropout import DropoutGenerator
+
+# Arguments of every cell, as configs hold them, and those of a cell with gates.
+ARGUMENTS = (
+    "units",
+    "activation",
+    "use_bias",
+    "kernel_initializer",
+    "recurrent_initializer",
+    "bias_initializer",
+    "dropout",
+    "recurrent_dropout",
+    "seed",
+)
+GATED_ARGUMENTS = (*ARGUMENTS[:2], "recurrent_activation", *ARGUMENTS[2:])
+
+# Masks of one call: (B, D) of the input and (B, H) of the state, each None for none.
+DropoutMasks = tuple[Array | None, Array | None]
+
+
+class _Packed:
+    """Cache of packed weights for inference calls, with the variables and versions they were made of.
+
+    One tuple, exchanged as a whole: several threads may call the layer.
+    """
+
+    __slots__ = ("entry",)
+
+    def __init__(self) -> None:
+        self.entry: tuple[tuple[Any, ...], list[int], Any] = ((), [], None)
+
+
+class RNNWeights(Layer):
+    """Kernel (D, G * H), recurrent kernel (H, G * H), bias (G * H,), and the arguments that they depend on.
+
+    Subclasses say which cell of the core they are, and the arguments, variables and states that they have besides.
+    """
+
+    _config_arguments: tuple[str, ...] = ARGUMENTS
+    _input_kinds = "fiub"
+    _takes_several = False
+    _gates = 1
+    # Name of the cell in the core.
+    _core_cell: str = "rnn"
+    # Of the gates; None in a cell without.
+    recurrent_activation: str | None = None
+    # Whether the backward pass keeps dL/dh of every step, (B, T, H), in `last_step_gradients`.
+    step_gradients = False
+    last_step_gradients: Array | None = None
+    kernel: Variable
+    recurrent_kernel: Variable
+    bias: Variable | None
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        *,
+        implementation: int = 2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        no_regularizers(
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+        )
+        # Keras's choice between two ways of computing the same.
+        default_only("implementation", implementation, (2, 1, 0), "there is one implementation")
+        self.units = at_least("units", units, 1)
+        self.activation = activation_name("activation", activation, FUSED_ACTIVATIONS)
+        self.use_bias = boolean("use_bias", use_bias)
+        self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
+        self.recurrent_initializer = _initializers.get(recurrent_initializer, "recurrent_initializer")
+        self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")
+        self.dropout = check_rate("dropout", dropout)
+        self.recurrent_dropout = check_rate("recurrent_dropout", recurrent_dropout)
+        self.seed = seed_or_none(seed)
+        self._dropout = DropoutGenerator(seed) if dropout or recurrent_dropout else None
+        self._packed = _Packed()
+
+    # --- variables ---
+
+    def build(self, input_shape: Any) -> None:
+        self._add_variables(input_shape[-1])
+        self.bias = self._make_bias() if self.use_bias else None
+        self.built = True
+
+    def _add_variables(self, features: int) -> None:
+        """Make all variables but the bias."""
+        h, columns = self.units, self._gates * self.units
+        self.kernel = self.add_weight((features, columns), self.kernel_initializer, name="kernel")
+        self.recurrent_kernel = self.add_weight((h, columns), self.recurrent_initializer, name="recurrent_kernel")
+
+    def _make_bias(self) -> Variable:
+        return self.add_weight((self._gates * self.units,), self.bias_initializer, name="bias")
+
+    def _variables(self) -> tuple[Any, Any, Any]:
+        """Kernel, recurrent kernel and bias, in the core's order."""
+        return self.kernel, self.recurrent_kernel, self.bias
+
+    def _packed_weights(self, variables: list[Any]) -> Any:
+        """The core's packed copy of these weights (of both directions), a new one once a weight has changed."""
+        packed, versions, weights = self._packed.entry
+        if len(packed) == len(variables):
+            for known, version, variable in zip(packed, versions, variables):
+                if known is not variable or (variable is not None and variable.version != version):
+                    break
+            else:
+                return weights
+        versions = [0 if variable is None else variable.version for variable in variables]
+        weights = _core.PackedWeights()
+        self._packed.entry = tuple(variables), versions, weights
+        return weights
+
+    # --- dropout masks ---
+
+    def _sample_dropout_masks(self, batch: int, features: int) -> DropoutMasks:
+        """The masks of one call in training; :meth:`_advance_dropout` follows once the call has succeeded."""
+        generator = self._dropout
+        if generator is None:
+            return None, None
+        x = generator.mask((batch, features), self.dropout, self.dtype) if self.dropout else None
+        h = (
+            generator.mask((batch, self.units), self.recurrent_dropout, self.dtype, 1)
+            if self.recurrent_dropout
+            else None
+        )
+        return x, h
+
+    def _advance_dropout(self) -> None:
+        if self._dropout is not None:
+            self._dropout.call += 2
+
+    def _get_own_state(self) -> dict[str, Any]:
+        return {} if self._dropout is None else {"dropout": self._dropout.get_state()}
+
+    def _set_own_state(self, state: dict[str, Any]) -> None:
+        if self._dropout is not None and "dropout" in state:
+            self._dropout.set_state(state["dropout"])
+
+    # --- states ---
+
+    @property
+    def state_size(self) -> Any:
+        """Units of the state: a number, or one per state."""
+        sizes = self._state_sizes()
+        return sizes[0] if len(sizes) == 1 else list(sizes)
+
+    @property
+    def output_size(self) -> int:
+        """Units of the output of one step."""
+        return self.units
+
+    def _state_sizes(self) -> tuple[int, ...]:
+        return (self.units,)
+
+    def get_initial_state(self, batch_size: int) -> list[Tensor]:
+        """Zeros, one (B, units) tensor per state."""
+        batch = at_least("batch_size", batch_size, 1)
+        return [Tensor(np.zeros((batch, size), self._dtype)) for size in self._state_sizes()]
+
+    def _check_states(self, name: str, given: Any, batch: int) -> list[Tensor]:
+        """States from an argument of that name, checked and cast."""
+        sizes = self._state_sizes()
+        items = list(given) if isinstance(given, (list, tuple)) else [given]
+        if len(items) != len(sizes):
+            raise ValueError(f"{name}: expected {len(sizes)} states for layer {self.name!r}, got {len(items)}")
+        states = [ops.cast(item, self._dtype) for item in items]
+        for state, size in zip(states, sizes, strict=True):
+            if state.shape != (batch, size):
+                raise ValueError(
+                    f"{name}: expected states of shape {(batch, size)} for layer {self.name!r}, got {state.shape}"
+                )
+        return states
+
+    # --- streams ---
+
+    def _add_to_stream(self, stream: Any) -> None:
+        weights = [None if variable is None else variable._array for variable in self._variables()]
+        stream.add_recurrent(self._core_cell, *weights, self.activation, self.recurrent_activation or "sigmoid")
