@@ -249,6 +249,12 @@ class IndexedSlices:
         np.add.at(values, inverse, self.values)
         return IndexedSlices(values, indices, self.shape, self.axis)
 
+    def with_values(self, values: Array) -> IndexedSlices:
+        """Slices with other values at the same indices."""
+        slices = IndexedSlices(values, self.indices, self.shape, self.axis)
+        slices._sorted_indices = self._sorted_indices
+        return slices
+
     def __repr__(self) -> str:
         lines = "columns" if self.axis else "rows"
         return f"<IndexedSlices {lines}={len(self.indices)} shape={self.shape} dtype={self.dtype.name}>"

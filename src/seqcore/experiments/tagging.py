@@ -22,6 +22,7 @@ from ..datasets import TaggedCorpus, TagPosteriors, tagged_corpus, tagged_gramma
 from ..datasets.tagged import Sentence
 from ..layers import register
 from ..models import Sequential
+from ..ops.activations import shifted_exp
 from ..text.sequences import pad_sequences
 from ..text.vocabulary import Vocabulary
 from ..typing import Array
@@ -127,9 +128,8 @@ def split_words(text: str) -> list[str]:
 
 
 def _softmax(logits: Array) -> Array:
-    p = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    found: Array = p / p.sum(axis=-1, keepdims=True)
-    return found
+    _, exps, total = shifted_exp(logits.astype(np.float64))
+    return np.asarray(exps / total)
 
 
 def build_tagger(cell: str, direction: str, units: int, words: int, tags: int) -> Tagger:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from .._validation import at_least, integer, short_repr
+from ..ops.activations import shifted_exp
 from ..typing import Array, Ids
 
 State = TypeVar("State")
@@ -107,10 +108,8 @@ def log_softmax(logits: Array) -> Array:
     >>> np.exp(log_softmax(np.array([0.0, 0.0]))).round(3).tolist()
     [0.5, 0.5]
     """
-    found = logits.astype(np.float64)
-    found -= found.max(axis=-1, keepdims=True)
-    found -= np.log(np.exp(found).sum(axis=-1, keepdims=True))
-    return found
+    shifted, _, total = shifted_exp(logits.astype(np.float64))
+    return np.asarray(shifted - np.log(total))
 
 
 def _take(state: Any, rows: Array) -> Any:

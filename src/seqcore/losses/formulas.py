@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..ops.activations import shifted_exp
 from ..typing import Array
 
 EPSILON = 1e-7
@@ -24,17 +25,10 @@ def _inside(x: Array) -> Array:
     return ~((x < EPSILON) | (x > 1.0 - EPSILON))
 
 
-def _shifted_exp(x: Array) -> tuple[Array, Array, Array]:
-    """x - max(x), its exponential and the sum of that: log-sum-exp without overflow."""
-    shifted = np.empty_like(x)
-    np.subtract(x, x.max(axis=-1, keepdims=True), out=shifted)
-    exps = np.exp(shifted)
-    return shifted, exps, exps.sum(axis=-1)
-
-
 def sparse_logits_forward(ids: Array, x: Array) -> tuple[Array, Any]:
     """log(sum_j exp(x_j)) - x_id."""
-    shifted, exps, total = _shifted_exp(x)
+    shifted, exps, total = shifted_exp(x)
+    total = total[..., 0]
     return np.log(total) - _at(shifted, ids), (ids, exps, total)
 
 
@@ -66,9 +60,9 @@ def sparse_probabilities_backward(saved: Any, weights: Array) -> Array:
 
 def categorical_logits_forward(t: Array, x: Array) -> tuple[Array, Any]:
     """-sum_j t_j * log_softmax(x)_j."""
-    shifted, exps, total = _shifted_exp(x)
-    shifted -= np.log(total)[..., None]
-    return -(t * shifted).sum(axis=-1), (t, exps, total)
+    shifted, exps, total = shifted_exp(x)
+    shifted -= np.log(total)
+    return -(t * shifted).sum(axis=-1), (t, exps, total[..., 0])
 
 
 def categorical_logits_backward(saved: Any, weights: Array) -> Array:

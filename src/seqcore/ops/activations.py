@@ -50,6 +50,17 @@ def linear(x: Any) -> Tensor:
     return as_tensor(x)
 
 
+def shifted_exp(x: Array, axes: int | tuple[int, ...] = -1) -> tuple[Array, Array, Array]:
+    """x - max(x), its exponentials and their sum along ``axes``: a softmax without overflow.
+
+    All three have the memory order of x; the sum keeps ``axes`` with size 1.
+    """
+    shifted = np.empty_like(x)
+    np.subtract(x, x.max(axes, keepdims=True, initial=-np.inf), out=shifted)
+    exps = np.exp(shifted)
+    return shifted, exps, exps.sum(axes, keepdims=True)
+
+
 def softmax(x: Any, axis: Axis = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along one axis, over several together, or over all of them (None).
 
@@ -62,8 +73,8 @@ def softmax(x: Any, axis: Axis = -1) -> Tensor:
         flat, restore = flatten_steps(a._array)
         y = restore(_core.softmax(flat))
     else:
-        e = np.exp(a._array - a._array.max(axes, keepdims=True, initial=-np.inf))
-        y = e / e.sum(axes, keepdims=True)
+        _, exps, total = shifted_exp(a._array, axes)
+        y = exps / total
     return recorded(y, (a,), lambda g: (softmax_backward(y, g, axes),))
 
 
@@ -79,8 +90,8 @@ def log_softmax(x: Any, axis: Axis = -1) -> Tensor:
     """log(softmax(x)) along one axis, over several together, or over all of them (None)."""
     a = float_tensor(x)
     axes = axes_of(axis, a.ndim)
-    shifted = a._array - a._array.max(axes, keepdims=True, initial=-np.inf)
-    y = shifted - np.log(np.exp(shifted).sum(axes, keepdims=True))
+    shifted, _, total = shifted_exp(a._array, axes)
+    y = shifted - np.log(total)
     return recorded(y, (a,), lambda g: (g - np.exp(y) * g.sum(axes, keepdims=True),))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -55,8 +56,7 @@ def clip_by_value(t: Any, clip_value_min: float, clip_value_max: float, name: No
     low, high = _bound("clip_value_min", clip_value_min), _bound("clip_value_max", clip_value_max)
     if isinstance(t, IndexedSlices):
         t = t.unique()
-        values = np.clip(t.values, low.astype(t.dtype), high.astype(t.dtype))
-        return IndexedSlices(values, t.indices, t.shape, t.axis)
+        return t.with_values(np.clip(t.values, low.astype(t.dtype), high.astype(t.dtype)))
     return _clip(as_tensor(t), low, high)
 
 
@@ -73,11 +73,11 @@ def clip_by_norm(t: Any, clip_norm: float, axes: None = None, name: None = None)
     clip_norm = positive("clip_norm", clip_norm)
     if isinstance(t, IndexedSlices):
         t = t.unique()
-        return IndexedSlices(t.values * t.dtype.type(_scale(_norm([t.values]), clip_norm)), t.indices, t.shape, t.axis)
+        return t.with_values(t.values * t.dtype.type(finite_clip_scale(_norm([t.values]), clip_norm)))
     a = float_tensor(t)
     p = a._array
     norm = _norm([p])
-    scale = a.dtype.type(_scale(norm, clip_norm))
+    scale = a.dtype.type(finite_clip_scale(norm, clip_norm))
 
     def backward(g: Array) -> tuple[Gradient, ...]:
         dx = g * scale
@@ -121,24 +121,26 @@ def clip_by_global_norm(
     clip_norm = positive("clip_norm", clip_norm)
     items = [one.unique() if isinstance(one, IndexedSlices) else one for one in t_list]
     norm = global_norm(items) if use_norm is None else as_tensor(use_norm)
-    scale = _scale(float(norm), clip_norm)
-    clipped: list[Any] = []
-    for one in items:
-        if one is None:
-            clipped.append(None)
-            continue
-        values = _values(one)
+    scale = finite_clip_scale(float(norm), clip_norm)
+
+    def scaled(gradient: Any) -> Any:
+        if gradient is None:
+            return None
+        values = _values(gradient)
         values = values * values.dtype.type(scale)
-        clipped.append(
-            IndexedSlices(values, one.indices, one.shape, one.axis)
-            if isinstance(one, IndexedSlices)
-            else Tensor(values)
-        )
-    return clipped, norm
+        return gradient.with_values(values) if isinstance(gradient, IndexedSlices) else Tensor(values)
+
+    return [scaled(gradient) for gradient in items], norm
 
 
-def _scale(norm: float, clip_norm: float) -> float:
-    return float(clip_norm) / max(norm, float(clip_norm)) if np.isfinite(norm) else float("nan")
+def clip_scale(norm: float, limit: float) -> float:
+    """limit / max(norm, limit); NaN stays NaN."""
+    return 1.0 if norm <= limit else limit / norm
+
+
+def finite_clip_scale(norm: float, limit: float) -> float:
+    """As :func:`clip_scale`, but NaN for every norm that is not finite."""
+    return clip_scale(norm, limit) if math.isfinite(norm) else math.nan
 
 
 def _values(gradient: Any) -> Array:

@@ -15,6 +15,7 @@ from .. import _core
 from .._registry import Registry
 from .._validation import MAX_SEED, at_least, default_only, integer, real, short_repr
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slice_view
+from ..ops.clipping import clip_scale, finite_clip_scale
 from ..typing import Array
 from . import schedules
 from .schedules import LearningRateSchedule
@@ -293,7 +294,7 @@ class Optimizer:
         if self.clipnorm is not None:
             for k, start, end in arena.places:
                 part = flat_grads[k][start:end]
-                factor = self._clip_scale(math.sqrt(_core.sum_squares([part])), self.clipnorm)
+                factor = clip_scale(math.sqrt(_core.sum_squares([part])), self.clipnorm)
                 if factor != 1.0:
                     with np.errstate(all="ignore"):
                         part *= factor
@@ -346,11 +347,6 @@ class Optimizer:
             return found.astype(array.dtype, order="C")
         return found if found.flags.c_contiguous else np.ascontiguousarray(found)
 
-    @staticmethod
-    def _clip_scale(norm: float, limit: float) -> float:
-        """limit / max(norm, limit); NaN stays NaN."""
-        return 1.0 if norm <= limit else limit / norm
-
     def _apply(self, flat: list[Work], pairs: list[tuple[Variable, Array | IndexedSlices]]) -> None:
         """Clips and updates ``flat`` (parts of an arena, clipped already) and ``pairs``."""
         learning_rate = self.learning_rate
@@ -362,7 +358,7 @@ class Optimizer:
                 if slots is None:
                     slots = self._slots_of(v)
                 if self.clipnorm is not None:
-                    g = _scaled(g, self._clip_scale(math.sqrt(_core.sum_squares([_values(g)])), self.clipnorm))
+                    g = _scaled(g, clip_scale(math.sqrt(_core.sum_squares([_values(g)])), self.clipnorm))
                 if not isinstance(g, IndexedSlices):
                     work.append(Work(v._array, g, slots))
                 elif self._by_rows:
@@ -381,7 +377,7 @@ class Optimizer:
                 gradients = [w.gradient for w in flat] + [_values(g) for _, g in pairs]
                 same_type = _by_type(gradients, [g.dtype for g in gradients])
                 norm = math.sqrt(sum(map(_core.sum_squares, same_type)))
-                scale = self._clip_scale(norm, self.global_clipnorm) if math.isfinite(norm) else math.nan
+                scale = finite_clip_scale(norm, self.global_clipnorm)
             if self.weight_decay:
                 self._decay([w.param for w in flat] + [v._array for v, _ in pairs], learning_rate)
             for same in _by_type(work, [w.param.dtype for w in work]):
@@ -531,7 +527,7 @@ def _scaled(gradient: Array | IndexedSlices, scale: float) -> Array | IndexedSli
         # An array even where it has no axes: NumPy's product is then a scalar, which the core does not take.
         scaled: Array = np.asarray(values * values.dtype.type(scale))
     if isinstance(gradient, IndexedSlices):
-        return IndexedSlices(scaled, gradient.indices, gradient.shape, gradient.axis)
+        return gradient.with_values(scaled)
     return scaled
 
 

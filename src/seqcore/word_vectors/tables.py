@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._validation import FixedAttributes, at_least, boolean, default_only, integer, short_repr
+from ..ops.activations import shifted_exp
 from ..text.files import path_of
 from ..typing import Array
 from .corpus import Corpus, Sentences, Text, TrimRule, check_one, encode_file, kept, read
@@ -138,8 +139,8 @@ class WordTables(FixedAttributes):
             return None
         mean = self._wv.vectors[rows].sum(axis=0) / (len(rows) if self.settings.cbow_mean else 1)
         logits = self.syn1neg @ mean
-        chances = np.exp(logits - logits.max())
-        chances /= chances.sum()
+        _, exps, total = shifted_exp(logits)
+        chances = exps / total
         best = np.argsort(-chances, kind="stable")[: at_least("topn", topn, 0)]
         return [(self.words[row], float(chances[row])) for row in best.tolist()]
 
