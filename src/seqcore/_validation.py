@@ -85,7 +85,7 @@ def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf, 
         if isinstance(value, (bool, np.bool_, str, np.ndarray)) or not isinstance(value, SupportsFloat):
             raise TypeError
         number = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ValueError(f"{name}: expected {wanted}, got {short_repr(value)}") from None
     if not (math.isfinite(number) and low <= number <= high) or (open_high and number == high):
         raise ValueError(f"{name}: expected {wanted}, got {value!r}")

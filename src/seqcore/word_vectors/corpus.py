@@ -1,12 +1,12 @@
-"""Texts as numbers for Word2Vec: sentences from lists or from a file, counted and renumbered.
+"""Corpora of Word2Vec: sentences from lists or from a file, counted, and as ids of a vocabulary.
 
-N, S: words and sentences of a text.
+N: words of a text, S: its sentences.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from .. import _core
 from .._files import describe_foreign_file
 from .._validation import short_repr
 from ..text.files import path_of
-from ..typing import Array
+from ..text.vocabulary import Vocabulary, number_words
+from ..typing import Array, Ids
 
 Sentences = Iterable[Sequence[str]]
 TrimRule = Callable[[str, int, int], int | None]
@@ -27,7 +28,7 @@ LONGEST = 10_000
 
 @dataclass
 class Corpus:
-    """Sentences as numbers.
+    """Sentences as ids of a vocabulary.
 
     Attributes:
         ids: (N,) int32, the words that are in the vocabulary, sentence after sentence.
@@ -36,7 +37,7 @@ class Corpus:
         total_sentences: sentences of the text; None counts those here, without words of the vocabulary there are none.
     """
 
-    ids: Array
+    ids: Ids
     offsets: Array
     total_words: int
     total_sentences: int | None = None
@@ -46,39 +47,44 @@ class Corpus:
         """Sentences of the text."""
         return len(self.offsets) - 1 if self.total_sentences is None else self.total_sentences
 
-    def check(self, words: int) -> None:
-        """Raises ValueError unless this is a text over a vocabulary of so many words."""
+    def check(self, size: int) -> None:
+        """Raises ValueError unless this is a corpus over a vocabulary of that size."""
         for name, array, dtype in (("ids", self.ids, np.int32), ("offsets", self.offsets, np.int64)):
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
                 raise ValueError(f"corpus: expected {name} as encode makes them, got {short_repr(array)}")
         if not len(self.ids):
             raise ValueError("corpus: expected words of the vocabulary, got none")
         low, high = int(self.ids.min()), int(self.ids.max())
-        if low < 0 or high >= words:
-            raise ValueError(f"corpus: expected word numbers 0...{words - 1} of this vocabulary, got {low}...{high}")
+        if low < 0 or high >= size:
+            raise ValueError(f"corpus: expected word numbers 0...{size - 1} of this vocabulary, got {low}...{high}")
         ends = self.offsets[[0, -1]].tolist() if len(self.offsets) else []
         if ends != [0, len(self.ids)] or (np.diff(self.offsets) < 0).any():
             raise ValueError(f"corpus: expected offsets that rise from 0 to {len(self.ids)}, got others")
 
 
 @dataclass
-class Text:
-    """A text whose words are counted, before there is a vocabulary.
+class CountedText:
+    """A text whose words are counted, before the model has its vocabulary.
 
     Attributes:
-        words, counts: its different words and how often they come.
-        path: the file it stands in; without one:
-        ids, offsets: (N,) numbers into ``words``, (S + 1,) where its sentences start and end.
+        vocabulary: its different words and their counts, in the order of their first appearance.
+        ids, offsets: (N,) ids of ``vocabulary``, (S + 1,) where its sentences start and end; None for a file:
+        path: the file it stands in.
     """
 
-    words: list[str]
-    counts: Array
-    path: str | None = None
-    ids: Array | None = None
+    vocabulary: Vocabulary
+    ids: Ids | None = None
     offsets: Array | None = None
+    path: str | None = None
 
-    def encode(self, vocabulary: list[str]) -> Corpus:
-        """The text as numbers of a vocabulary; other words are left out."""
+    @property
+    def counts(self) -> Array:
+        """The counts of the words."""
+        assert self.vocabulary.counts is not None
+        return self.vocabulary.counts
+
+    def encode(self, vocabulary: Vocabulary) -> Corpus:
+        """The text as ids of another vocabulary; words outside are left out."""
         if self.path is not None:
             corpus = encode_file(self.path, vocabulary)
             counted, total = int(self.counts.sum()), corpus.total_words
@@ -89,25 +95,12 @@ class Text:
                 )
             return corpus
         assert self.ids is not None and self.offsets is not None
-        known = {word: row for row, word in enumerate(vocabulary)}
-        found = np.array([known.get(word, -1) for word in self.words], np.int32)[self.ids]
-        kept = np.concatenate([[0], np.cumsum(found >= 0)])
-        return Corpus(found[found >= 0], _cut(kept[self.offsets]), len(self.ids), len(self.offsets) - 1)
+        ids = vocabulary.encode(self.vocabulary.words, default=-1)[self.ids]
+        known = np.concatenate([[0], np.cumsum(ids >= 0)])
+        return Corpus(ids[ids >= 0], _split_long(known[self.offsets]), len(ids), len(self.offsets) - 1)
 
 
-def kept(rule: TrimRule, word: str, count: int, least: int) -> bool:
-    """Whether a word stays: the rule says 1 (no), 2 (yes) or 0 or None (if it comes often enough)."""
-    if not callable(rule):
-        raise TypeError(f"trim_rule: expected a function of word, count and min_count, got {short_repr(rule)}")
-    answer = rule(word, count, least)
-    if answer is not None and answer not in (0, 1, 2):
-        raise ValueError(
-            f"trim_rule: expected 0, 1 or 2 as gensim.utils has them, got {short_repr(answer)} for {short_repr(word)}"
-        )
-    return answer == 2 or (answer != 1 and count >= least)
-
-
-def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> Text:
+def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> CountedText:
     """Counts the words of lists, or of a file; ``name`` is that of the argument with the lists.
 
     Raises:
@@ -116,7 +109,7 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> Text:
     """
     check_one(sentences, corpus_file, name)
     if corpus_file is None:
-        return _number(sentences, name)
+        return CountedText(*number_words(_checked(sentences, name)))
     path = path_of(corpus_file, "corpus_file")
     try:
         raw, counts = _core.count_words(path)
@@ -128,15 +121,17 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> Text:
     if not raw:
         raise ValueError(f"corpus_file: expected words, got none in {path!r}")
     try:
-        return Text([word.decode() for word in raw], counts, path)
+        words = [word.decode() for word in raw]
     except UnicodeDecodeError as error:
         raise ValueError(f"corpus_file: expected UTF-8 text, got {error.object[:20]!r} in {path!r}") from None
+    return CountedText(Vocabulary(words, counts=counts), path=path)
 
 
-def encode_file(path: str, vocabulary: list[str]) -> Corpus:
-    """A file as numbers of a vocabulary."""
+def encode_file(path: str, vocabulary: Vocabulary) -> Corpus:
+    """A file as ids of a vocabulary."""
     # Words from lists may hold what no UTF-8 text does: a lone surrogate, white space.
-    return Corpus(*_core.encode_words(path, [word.encode("utf-8", "surrogatepass") for word in vocabulary], LONGEST))
+    words = [word.encode("utf-8", "surrogatepass") for word in vocabulary]
+    return Corpus(*_core.encode_words(path, words, LONGEST))
 
 
 def check_one(sentences: Any, corpus_file: Any, name: str) -> None:
@@ -146,37 +141,69 @@ def check_one(sentences: Any, corpus_file: Any, name: str) -> None:
         raise TypeError(f"{name}, corpus_file: expected one of the two, got {given}")
 
 
-def _number(sentences: Any, name: str) -> Text:
-    """Numbers words in the order of their first appearance."""
+def choose_words(text: CountedText, least: int, most: int | None, rule: TrimRule | None) -> tuple[list[int], int]:
+    """The words of a text that make a vocabulary.
+
+    Args:
+        text: the text.
+        least: rarer words are left out (``min_count``).
+        most: raises ``least`` until at most so many words are left (``max_final_vocab``).
+        rule: decides on single words (``trim_rule``).
+
+    Returns:
+        Ids of ``text.vocabulary``, the most frequent word first, words of equal count in the order of their first
+        appearance; and the count that they must have.
+    """
+    words, counts = text.vocabulary.words, text.counts
+    order = np.argsort(-counts, kind="stable")
+    if most is not None:
+        # Of words that come equally often all stay or none.
+        least = max(1, least, int(counts[order[most]]) + 1 if most < len(words) else 0)
+    if rule is None:
+        return order[counts[order] >= least].tolist(), least
+    return [n for n in order.tolist() if _stays(rule, words[n], int(counts[n]), least)], least
+
+
+def _stays(rule: TrimRule, word: str, count: int, least: int) -> bool:
+    """The rule's answer: 1 (no), 2 (yes), or 0 or None (if the word comes often enough)."""
+    if not callable(rule):
+        raise TypeError(f"trim_rule: expected a function of word, count and min_count, got {short_repr(rule)}")
+    answer = rule(word, count, least)
+    if answer is not None and answer not in (0, 1, 2):
+        raise ValueError(
+            f"trim_rule: expected 0, 1 or 2 as gensim.utils has them, got {short_repr(answer)} for {short_repr(word)}"
+        )
+    return answer == 2 or (answer != 1 and count >= least)
+
+
+def _checked(sentences: Any, name: str) -> Iterator[list[str]]:
+    """The sentences as lists of words; errors name the argument."""
     if isinstance(sentences, (str, bytes)):
         raise TypeError(f"{name}: expected lists of words, got one text; split it, or give corpus_file")
-    numbers: dict[str, int] = {}
-    ids: list[int] = []
-    offsets = [0]
     try:
-        walk = iter(sentences)
+        numbered = enumerate(sentences)
     except TypeError:  # an array of rank 0
         raise TypeError(f"{name}: expected lists of words, got {short_repr(sentences)}") from None
-    for sentence in walk:
+    empty = True
+    for number, sentence in numbered:
         if isinstance(sentence, (str, bytes)):
             raise TypeError(f"{name}: expected lists of words, got the text {sentence[:30]!r}; split it into words")
         if not isinstance(sentence, Iterable):
-            raise TypeError(f"{name}: expected lists of words, got {short_repr(sentence)} as number {len(offsets) - 1}")
-        for word in sentence:
+            raise TypeError(f"{name}: expected lists of words, got {short_repr(sentence)} as number {number}")
+        words = list(sentence)
+        for word in words:
             if not isinstance(word, str):
-                raise TypeError(f"{name}: expected words, got {short_repr(word)} in sentence {len(offsets) - 1}")
-            ids.append(numbers.setdefault(word, len(numbers)))
-        offsets.append(len(ids))
-    if not ids:
+                raise TypeError(f"{name}: expected words, got {short_repr(word)} in sentence {number}")
+        empty = empty and not words
+        yield words
+    if empty:
         raise ValueError(f"{name}: expected words, got none")
-    text = np.array(ids, np.int64)
-    return Text(list(numbers), np.bincount(text).astype(np.int64), None, text, np.array(offsets, np.int64))
 
 
-def _cut(offsets: Array) -> Array:
-    """Offsets without empty sentences, those of long ones cut."""
-    found = [0]
+def _split_long(offsets: Array) -> Array:
+    """Offsets without empty sentences, those of long ones split."""
+    ends = [0]
     for end in np.unique(offsets)[1:].tolist():
-        found += range(found[-1] + LONGEST, end, LONGEST)
-        found.append(end)
-    return np.array(found, np.int64)
+        ends += range(ends[-1] + LONGEST, end, LONGEST)
+        ends.append(end)
+    return np.array(ends, np.int64)

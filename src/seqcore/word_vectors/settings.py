@@ -1,4 +1,4 @@
-"""What Word2Vec is told: the settings of the estimator, the passes of a run, and the checks of both."""
+"""Settings of Word2Vec and the schedule of a training run, with their checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import boolean, default_only, integer, real, short_repr
+from .._validation import MAX_SEED, at_least, boolean, default_only, integer, real, short_repr
 
 CONSTANTS: dict[str, tuple[Any, str]] = {
     "max_vocab_size": (None, "all words are counted; min_count and max_final_vocab leave out the rare ones"),
@@ -45,18 +45,14 @@ class Settings:
     comment: str | None = None
 
     def check(self) -> None:
-        """Raises ValueError or TypeError for a setting out of range."""
+        """Raises ValueError or TypeError for a setting out of range; numbers become Python's own."""
         for name, low, high in (
-            ("vector_size", 1, 4096),
-            ("window", 1, 10_000),
-            ("min_count", 0, None),
-            ("seed", 0, 2**63 - 1),
-            ("negative", 1, 64),
-            ("epochs", 1, None),
-            *((("max_final_vocab", 1, None),) if self.max_final_vocab is not None else ()),
-            *((("workers", 1, 1024),) if self.workers is not None else ()),
-        ):
-            setattr(self, name, integer(name, getattr(self, name), low, high))
+            ("vector_size", 1, 4096), ("window", 1, 10_000), ("min_count", 0, None), ("max_final_vocab", 1, None),
+            ("seed", 0, MAX_SEED), ("workers", 1, 1024), ("negative", 1, 64), ("epochs", 1, None),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None or name not in ("max_final_vocab", "workers"):
+                setattr(self, name, integer(name, value, low, high))
         for name in ("alpha", "min_alpha", "sample"):
             setattr(self, name, real(name, getattr(self, name), 0))
         self.ns_exponent = real("ns_exponent", self.ns_exponent, -100, 100)
@@ -97,7 +93,7 @@ class Constant(Setting):
 
 
 @dataclass
-class Schedule:
+class RateSchedule:
     """A run of passes with a falling learning rate, and how many of them are done.
 
     ``scale``: the share of the way to the next pass that the learning rate has gone at the end of one; 1 unless the
@@ -111,15 +107,13 @@ class Schedule:
     scale: float = 1.0
 
     def check(self) -> None:
-        """Raises ValueError or TypeError for what makes no sense."""
-        self.epochs = integer("epochs", self.epochs, 1)
-        self.done = integer("done", self.done, 0)
-        self.start_alpha = real("start_alpha", self.start_alpha, 0)
-        self.end_alpha = real("end_alpha", self.end_alpha, 0)
-        self.scale = real("scale", self.scale, 0)
+        """Raises ValueError for a value out of range."""
+        self.epochs, self.done = at_least("epochs", self.epochs, 1), at_least("done", self.done, 0)
+        for name in ("start_alpha", "end_alpha", "scale"):
+            setattr(self, name, real(name, getattr(self, name), 0))
 
     def rate(self, epoch: int, share: float) -> float:
-        """The learning rate when so much of a pass is done."""
+        """The learning rate where a share of a pass is done."""
         fall = (self.end_alpha - self.start_alpha) / self.epochs
         if self.scale == 1:
             return self.start_alpha + fall * (epoch + share)

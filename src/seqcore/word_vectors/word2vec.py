@@ -1,9 +1,11 @@
 """Word2Vec: vectors of words from the words around them, with gensim's names and arguments.
 
-V, D: words of the vocabulary, numbers per vector. Skip-gram and CBOW of Mikolov et al. 2013 ("Efficient estimation of
-word representations in vector space"; "Distributed representations of words and phrases and their compositionality")
-with negative sampling or noise-contrastive estimation (Mnih & Kavukcuoglu 2013). What a centre word draws - which
-frequent words are left out, the window, the noise - depends on the seed, the pass and the sentence alone.
+V: words of the vocabulary, D: dimensions of a vector.
+
+Skip-gram and CBOW of Mikolov et al. 2013 ("Efficient estimation of word representations in vector space"; "Distributed
+representations of words and phrases and their compositionality") with negative sampling or noise-contrastive estimation
+(Mnih & Kavukcuoglu 2013). The random choices for a centre word - which frequent words are left out, the window, the
+noise - depend on the seed, the pass and the sentence alone.
 
 The contexts of a centre share its noise words, so that a block of small products replaces one dot product after
 another; and the rows that all threads want, those of frequent words as targets, are written once per centre instead of
@@ -25,25 +27,32 @@ import numpy as np
 
 from .. import _core, saving
 from .._files import parse_json
-from .._validation import MALFORMED, boolean, default_only, integer, one_line, real, short_repr
+from .._validation import MALFORMED, at_least, boolean, default_only, one_line, real, short_repr
 from ..callbacks.progress_bar import is_terminal, write
 from ..text.files import path_of
-from ..typing import Array
+from ..typing import Array, PathLike
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
 from .keyed_table import one_file
 from .safetensors_format import ATTRIBUTE
-from .settings import CONSTANTS, Schedule, Settings, keep_limits
-from .tables import WordTables, same_memory
+from .settings import CONSTANTS, RateSchedule, Settings, keep_limits
+from .trainable_tables import TrainableTables, same_memory
 
 _PIECE = 400_000
-"""Words between two looks at the learning rate, the progress and Ctrl-C."""
+"""Words per call of the core: between two updates of the learning rate, of the progress and checks for Ctrl-C."""
 _MASK = 2**64 - 1
 
 
 @dataclass
 class Progress:
-    """What ``on_progress`` is told: the pass (from 0) of how many, the share of it that is done, mean loss per pair
-    of the latest piece, words per second since ``train`` began, seconds left."""
+    """The argument of ``on_progress``.
+
+    Attributes:
+        epoch, epochs: the current pass, from 0, and the number of passes.
+        share: the part of the current pass that is done, 0...1.
+        loss: mean loss per pair of the latest piece.
+        words_per_second: since ``train`` began.
+        seconds_left: until the last pass ends, at this rate.
+    """
 
     epoch: int
     epochs: int
@@ -53,7 +62,7 @@ class Progress:
     seconds_left: float
 
 
-class Word2Vec(WordTables):
+class Word2Vec(TrainableTables):
     """Learns a vector for each word of a corpus.
 
     Arguments, their order and their defaults are gensim's; those after ``shrink_windows`` are added. All settings are
@@ -116,7 +125,7 @@ class Word2Vec(WordTables):
     def __init__(
         self,
         sentences: Sentences | None = None,
-        corpus_file: str | os.PathLike[str] | None = None,
+        corpus_file: PathLike | None = None,
         vector_size: int = 100,
         alpha: float = 0.025,
         window: int = 5,
@@ -155,11 +164,11 @@ class Word2Vec(WordTables):
             ns_exponent, cbow_mean, epochs, shrink_windows, loss, deterministic, comment,
         )  # fmt: skip
         self.settings.check()
-        self._start()
+        self._reset_tables()
         self.history: list[dict[str, Any]] = []
         self.running_training_loss = 0.0
         self._passes = 0
-        self._schedule: Schedule | None = None
+        self._schedule: RateSchedule | None = None
         if sentences is None and corpus_file is None:
             reason = "without sentences; give it to build_vocab or train"
             default_only("trim_rule", trim_rule, None, reason)
@@ -167,14 +176,14 @@ class Word2Vec(WordTables):
             default_only("verbose", verbose, 0, reason)
             return
         listeners = _listeners(callbacks)
-        corpus = self._take(read(sentences, corpus_file), False, trim_rule, self.settings)
+        corpus = self._build_vocabulary(read(sentences, corpus_file), False, trim_rule, self.settings)
         self._train(corpus, self._schedule_of(None, None, None), listeners, boolean("verbose", verbose), None)
 
     def __repr__(self) -> str:
-        kind = "skip-gram" if self.settings.sg else "CBOW"
-        return f"<Word2Vec {kind}, {len(self.words)} words, vector_size={self.settings.vector_size}>"
+        architecture = "skip-gram" if self.settings.sg else "CBOW"
+        return f"<Word2Vec {architecture}, {len(self.words)} words, vector_size={self.settings.vector_size}>"
 
-    # --- what was learnt ---
+    # --- loss ---
 
     def get_latest_training_loss(self) -> float:
         """The loss summed over all pairs of the latest :meth:`train`, its passes so far; 0 before.
@@ -189,7 +198,7 @@ class Word2Vec(WordTables):
     def train(
         self,
         corpus_iterable: Sentences | Corpus | None = None,
-        corpus_file: str | os.PathLike[str] | None = None,
+        corpus_file: PathLike | None = None,
         total_examples: int | None = None,
         total_words: int | None = None,
         epochs: int | None = None,
@@ -202,11 +211,11 @@ class Word2Vec(WordTables):
         callbacks: Iterable[Any] = (),
         *,
         resume: bool = False,
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: PathLike | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         verbose: int = 0,
     ) -> tuple[int, int]:
-        """Goes ``epochs`` times over a corpus.
+        """Trains for ``epochs`` passes over a corpus.
 
         Args:
             corpus_iterable: sentences, or a :class:`Corpus` of :meth:`encode`.
@@ -255,7 +264,7 @@ class Word2Vec(WordTables):
             ("total_examples", total_examples, corpus.sentences),
         ):
             if total is not None:
-                scale = there / integer(name, total, 1)
+                scale = there / at_least(name, total, 1)
         if resume:
             if self._schedule is None or self._schedule.done >= self._schedule.epochs:
                 raise ValueError("resume: expected a model saved before its last pass, got one with nothing left to do")
@@ -268,9 +277,9 @@ class Word2Vec(WordTables):
 
     def _schedule_of(
         self, epochs: int | None, start_alpha: float | None, end_alpha: float | None, scale: float = 1.0
-    ) -> Schedule:
+    ) -> RateSchedule:
         settings = self.settings
-        schedule = Schedule(
+        schedule = RateSchedule(
             settings.epochs if epochs is None else epochs,
             settings.alpha if start_alpha is None else start_alpha,
             settings.min_alpha if end_alpha is None else end_alpha,
@@ -282,22 +291,22 @@ class Word2Vec(WordTables):
     def _train(
         self,
         corpus: Corpus,
-        schedule: Schedule,
+        schedule: RateSchedule,
         listeners: list[Any],
         verbose: int,
-        checkpoint: str | os.PathLike[str] | None,
+        checkpoint: PathLike | None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> tuple[int, int]:
         self._schedule = schedule
         first = schedule.done
         if not first:
             self.running_training_loss = 0.0
-        tell = _printer(on_progress) if verbose else on_progress
+        report = _printer(on_progress) if verbose else on_progress
         started = time.perf_counter()
         _call(listeners, "on_train_begin", self)
         for epoch in range(first, schedule.epochs):
             _call(listeners, "on_epoch_begin", self)
-            self._pass(corpus, schedule, epoch, started, (epoch - first) * len(corpus.ids), tell)
+            self._pass(corpus, schedule, epoch, started, (epoch - first) * len(corpus.ids), report)
             schedule.done = epoch + 1
             if checkpoint is not None:
                 self.save(checkpoint)
@@ -309,14 +318,14 @@ class Word2Vec(WordTables):
     def _pass(
         self,
         corpus: Corpus,
-        schedule: Schedule,
+        schedule: RateSchedule,
         epoch: int,
         started: float,
         before: int,
-        tell: Callable[[Progress], None] | None,
+        report: Callable[[Progress], None] | None,
     ) -> None:
         """One pass, in pieces of whole sentences."""
-        self._settle()
+        self._align_tables()
         settings, count = self.settings, len(corpus.ids)
         threads = 1 if settings.deterministic else settings.workers or _core.get_num_threads()
         noise, keep, shift = self._distributions()
@@ -325,13 +334,14 @@ class Word2Vec(WordTables):
         marks = np.arange(0, count + _PIECE, _PIECE)
         cuts = np.unique(np.minimum(np.searchsorted(corpus.offsets, marks), len(corpus.offsets) - 1))
         seed = (settings.seed * 0x9E3779B97F4A7C15 + self._passes) & _MASK
-        began, loss, looked, pairs, told = time.perf_counter(), 0.0, 0, 0, started
+        began, reported = time.perf_counter(), started
+        loss_sum, measured, pairs = 0.0, 0, 0
         for first, last in zip(cuts[:-1], cuts[1:]):
             at, end = (float(corpus.offsets[n]) / count for n in (first, last))
             if not same_memory(self._wv.vectors, self._input[:, : settings.vector_size]):
-                self._settle()  # someone gave wv other vectors between two pieces
+                self._align_tables()  # someone gave wv other vectors between two pieces
             try:
-                found = _core.train_word2vec(
+                piece_loss, piece_measured, piece_pairs = _core.train_word2vec(
                     corpus.ids,
                     corpus.offsets,
                     int(first),
@@ -355,20 +365,21 @@ class Word2Vec(WordTables):
                 )
             finally:
                 self._wv.norms = None
-            loss, looked, pairs = loss + found[0], looked + found[1], pairs + found[2]
-            self.running_training_loss += found[0] / max(found[1], 1) * found[2]
+            loss_sum, measured, pairs = loss_sum + piece_loss, measured + piece_measured, pairs + piece_pairs
+            mean_loss = piece_loss / max(piece_measured, 1)
+            self.running_training_loss += mean_loss * piece_pairs
             now = time.perf_counter()
-            if tell and (now - told > 0.2 or last == cuts[-1]):
-                told = now
+            if report and (now - reported > 0.2 or last == cuts[-1]):
+                reported = now
                 rate = (before + end * count) / max(now - started, 1e-9)
                 left = ((schedule.epochs - epoch - end) * count) / max(rate, 1e-9)
-                tell(Progress(epoch, schedule.epochs, end, found[0] / max(found[1], 1), rate, left))
+                report(Progress(epoch, schedule.epochs, end, mean_loss, rate, left))
         self._passes += 1
         seconds = time.perf_counter() - began
         self.history.append(
             {
                 "epoch": self._passes,
-                "loss": loss / looked if looked else float("nan"),
+                "loss": loss_sum / measured if measured else float("nan"),
                 "pairs": pairs,
                 "seconds": seconds,
                 "words_per_second": corpus.total_words / seconds,
@@ -394,7 +405,7 @@ class Word2Vec(WordTables):
 
     def save(
         self,
-        fname: str | os.PathLike[str],
+        fname: PathLike,
         separately: None = None,
         sep_limit: int = 10 * 1024**2,
         ignore: frozenset[str] = frozenset(),
@@ -411,7 +422,7 @@ class Word2Vec(WordTables):
         """
         one_file(separately, sep_limit, ignore, pickle_protocol)
         self._need_words()
-        self._settle()
+        self._align_tables()
         words = json.dumps(self.words, ensure_ascii=False).encode("utf-8", "surrogatepass")
         tensors = {
             "input": self._input,
@@ -436,7 +447,7 @@ class Word2Vec(WordTables):
         )
 
     @classmethod
-    def load(cls, fname: str | os.PathLike[str], mmap: None = None, *, rethrow: bool = False) -> Word2Vec:
+    def load(cls, fname: PathLike, mmap: None = None, *, rethrow: bool = False) -> Word2Vec:
         """Reads a file of :meth:`save`.
 
         Args:
@@ -451,8 +462,8 @@ class Word2Vec(WordTables):
         fname = path_of(fname, "fname")
         tensors, texts = saving.read_tensors(fname)
         if texts.get("seqcore") != "word2vec" or texts.get("version") != "1":
-            kind = saving.describe_format(texts)
-            raise ValueError(f"{fname}: expected a file of Word2Vec.save, version 1, got {kind}")
+            described = saving.describe_format(texts)
+            raise ValueError(f"{fname}: expected a file of Word2Vec.save, version 1, got {described}")
         try:
             state = parse_json(texts["state"])
             # Only settings: a file cannot name a corpus to train on.
@@ -474,12 +485,12 @@ class Word2Vec(WordTables):
         if counts.shape != shape[:1] or counts.dtype != np.int64 or len(set(words)) != len(words) or counts.min() < 1:
             raise ValueError("counts: expected different words with a count >= 1 each, got others")
         self.history = [{**entry, "loss": float(entry["loss"])} for entry in state["history"]]
-        self.corpus_count, self.corpus_total_words = (integer("corpus", n, 0) for n in state["corpus"])
-        self._passes = integer("passes", state["passes"], 0)
+        self.corpus_count, self.corpus_total_words = (at_least("corpus", n, 0) for n in state["corpus"])
+        self._passes = at_least("passes", state["passes"], 0)
         if state["schedule"] is not None:
-            self._schedule = Schedule(**state["schedule"])
+            self._schedule = RateSchedule(**state["schedule"])
             self._schedule.check()
-        self.effective_min_count = integer("effective_min_count", state.get("effective_min_count", self.min_count), 0)
+        self.effective_min_count = at_least("effective_min_count", state.get("effective_min_count", self.min_count), 0)
         self.running_training_loss = real("running_training_loss", state.get("running_training_loss", 0.0), 0)
         self._sampled = real("sampled", state.get("sampled", self.sample), 0)
         extras = {name[len(ATTRIBUTE) :]: tensors[name] for name in tensors if name.startswith(ATTRIBUTE)}
@@ -487,7 +498,7 @@ class Word2Vec(WordTables):
             raise ValueError("sample_int: expected uint32, got another type")
         self._wv.add_vectors(words, tensors["input"][:, : self.vector_size], {"count": counts, **extras})
         self._wv.vectors_lockf = tensors.get("lockf", np.ones(1, np.float32))
-        self._settle()
+        self._align_tables()
         self._output[...] = tensors["output"]
 
 
@@ -508,8 +519,8 @@ def _log_powers(counts: Array, exponent: float) -> Array:
     """log of counts**exponent / Σ counts**exponent."""
     powers = exponent * np.log(counts)
     powers -= powers.max()
-    found: Array = powers - np.log(np.exp(powers).sum())
-    return found
+    logarithms: Array = powers - np.log(np.exp(powers).sum())
+    return logarithms
 
 
 def _listeners(callbacks: Any) -> list[Any]:
@@ -530,7 +541,7 @@ def _printer(also: Callable[[Progress], None] | None) -> Callable[[Progress], No
     """Prints each progress over the last one; one line a pass where the output is no terminal."""
     terminal = is_terminal(sys.stdout)
 
-    def tell(now: Progress) -> None:
+    def report(now: Progress) -> None:
         if also:
             also(now)
         whole = now.share >= 1
@@ -542,4 +553,4 @@ def _printer(also: Callable[[Progress], None] | None) -> Callable[[Progress], No
         )
         write((f"\r{line}\x1b[K" if terminal else line) + ("\n" if whole or not terminal else ""))
 
-    return tell
+    return report

@@ -1,11 +1,10 @@
-"""What Word2Vec learns: the settings, the vectors of words and of targets, and the vocabulary.
+"""The tables that Word2Vec trains: vectors of words and of targets, with the settings and the vocabulary.
 
-V, D: words of the vocabulary, numbers per vector.
+V: words of the vocabulary, D: dimensions of a vector.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -15,8 +14,9 @@ import numpy as np
 from .._validation import FixedAttributes, at_least, boolean, default_only, integer, short_repr
 from ..ops.activations import shifted_exp
 from ..text.files import path_of
-from ..typing import Array
-from .corpus import Corpus, Sentences, Text, TrimRule, check_one, encode_file, kept, read
+from ..text.vocabulary import Vocabulary
+from ..typing import Array, PathLike
+from .corpus import Corpus, CountedText, Sentences, TrimRule, check_one, choose_words, encode_file, read
 from .keyed_table import as_list
 from .keyed_vectors import KeyedVectors
 from .settings import Constant, Setting, Settings, keep_limits
@@ -24,8 +24,8 @@ from .settings import Constant, Setting, Settings, keep_limits
 _LANES = 16
 
 
-class WordTables(FixedAttributes):
-    """The part of :class:`seqcore.Word2Vec` that is there before training: settings, tables, vocabulary."""
+class TrainableTables(FixedAttributes):
+    """The part of :class:`seqcore.Word2Vec` without the training: settings, tables, vocabulary."""
 
     settings: Settings
 
@@ -67,7 +67,7 @@ class WordTables(FixedAttributes):
     max_vocab_size, hs, hashfxn, null_word = Constant(), Constant(), Constant(), Constant()
     sorted_vocab, batch_words, compute_loss = Constant(), Constant(), Constant()
 
-    def _start(self) -> None:
+    def _reset_tables(self) -> None:
         """Empty tables, for the settings."""
         self.corpus_count = self.corpus_total_words = 0
         self.effective_min_count = self.settings.min_count
@@ -77,7 +77,7 @@ class WordTables(FixedAttributes):
         self._sampled = self.settings.sample
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle and copy take; the vectors once, as those of ``wv``."""
+        """The state for pickle and copy, with the vectors once, as those of ``wv``."""
         return {**self.__dict__, "_input": _table(0, self._stride)}
 
     # --- tables ---
@@ -115,12 +115,12 @@ class WordTables(FixedAttributes):
     @property
     def syn1neg(self) -> Array:
         """(V, D) the words' vectors as targets; writing into them and assigning others reaches the training."""
-        self._settle()
+        self._align_tables()
         return self._output[:, : self.vector_size]
 
     @syn1neg.setter
     def syn1neg(self, targets: Any) -> None:
-        self._settle()
+        self._align_tables()
         array = np.asarray(targets)
         if array.dtype.kind not in "fiu" or array.shape != self._wv.vectors.shape:
             raise ValueError(
@@ -149,7 +149,7 @@ class WordTables(FixedAttributes):
     def build_vocab(
         self,
         corpus_iterable: Sentences | None = None,
-        corpus_file: str | os.PathLike[str] | None = None,
+        corpus_file: PathLike | None = None,
         update: bool = False,
         progress_per: int = 10_000,
         keep_raw_vocab: bool = False,
@@ -170,7 +170,7 @@ class WordTables(FixedAttributes):
             progress_per, keep_raw_vocab, dry_run: arguments of gensim's, at their defaults alone.
 
         Returns:
-            The corpus as numbers, which :meth:`train` takes in place of the words.
+            The corpus as ids, which :meth:`train` takes in place of the words.
 
         Raises:
             ValueError: no word comes ``min_count`` times, the file is empty or no text, or there is a vocabulary
@@ -183,9 +183,8 @@ class WordTables(FixedAttributes):
         settings = replace(self.settings, **{name: value for name, value in given.items() if value is not None})
         settings.check()
         self._check_update(update)
-        return self._take(
-            read(corpus_iterable, corpus_file, "corpus_iterable"), boolean("update", update), trim_rule, settings
-        )
+        text = read(corpus_iterable, corpus_file, "corpus_iterable")
+        return self._build_vocabulary(text, boolean("update", update), trim_rule, settings)
 
     def build_vocab_from_freq(
         self,
@@ -199,7 +198,7 @@ class WordTables(FixedAttributes):
 
         Args:
             word_freq: how often each word comes.
-            corpus_count: what the attribute ``corpus_count`` shall be; 0 without it.
+            corpus_count: value of the attribute ``corpus_count``; 0 without it.
 
         >>> from seqcore import Word2Vec
         >>> model = Word2Vec(vector_size=4, min_count=2)
@@ -208,7 +207,7 @@ class WordTables(FixedAttributes):
         ['cat', 'dog']
         """
         default_only("keep_raw_vocab", keep_raw_vocab, False, "words that are left out are not kept")
-        sentences = 0 if corpus_count is None else integer("corpus_count", corpus_count, 0)
+        sentences = 0 if corpus_count is None else at_least("corpus_count", corpus_count, 0)
         self._check_update(update)
         if not isinstance(word_freq, Mapping) or not word_freq:
             raise TypeError(f"word_freq: expected a dict of words and their counts, got {short_repr(word_freq)}")
@@ -216,8 +215,8 @@ class WordTables(FixedAttributes):
             if not isinstance(word, str):
                 raise TypeError(f"word_freq: expected words, got {short_repr(word)}")
             integer(f"word_freq[{word!r}]", count, 1, 2**53)
-        text = Text(list(word_freq), np.array(list(word_freq.values()), np.int64))
-        self._grow(text, *self._choose(text, boolean("update", update), trim_rule, self.settings), self.settings)
+        text = CountedText(Vocabulary(list(word_freq), counts=word_freq.values()))
+        self._add_words(text, *self._choose(text, boolean("update", update), trim_rule, self.settings), self.settings)
         self.corpus_count = sentences
 
     def _check_update(self, update: Any) -> None:
@@ -226,64 +225,55 @@ class WordTables(FixedAttributes):
         elif self.words:
             raise ValueError("update: expected True, which adds words, got False where there is a vocabulary already")
 
-    def _take(self, text: Text, update: bool, trim_rule: TrimRule | None, settings: Settings) -> Corpus:
-        """Vocabulary and vectors from a corpus, and the corpus as numbers."""
-        self._settle()
+    def _build_vocabulary(
+        self, text: CountedText, update: bool, trim_rule: TrimRule | None, settings: Settings
+    ) -> Corpus:
+        """Vocabulary and vectors from a text, and the text as ids."""
+        self._align_tables()
         chosen, least = self._choose(text, update, trim_rule, settings)
-        known = self._wv.key_to_index
-        corpus = text.encode([*self.words, *(text.words[n] for n in chosen if text.words[n] not in known)])
-        self._grow(text, chosen, least, settings)
+        words = text.vocabulary.words
+        corpus = text.encode(Vocabulary([*self.words, *(words[n] for n in chosen if words[n] not in self._wv)]))
+        self._add_words(text, chosen, least, settings)
         if not update:
             self.settings = settings
         self.corpus_total_words, self.corpus_count = corpus.total_words, corpus.sentences
         return corpus
 
     def _choose(
-        self, text: Text, update: bool, trim_rule: TrimRule | None, settings: Settings
+        self, text: CountedText, update: bool, trim_rule: TrimRule | None, settings: Settings
     ) -> tuple[list[int], int]:
-        """Numbers of the words to take in, the most frequent first, and the count that they must have."""
-        words, counts, most = text.words, text.counts, settings.max_final_vocab
-        order = np.argsort(-counts, kind="stable")
-        least = settings.min_count if most is None else max(1, settings.min_count)
-        if most is not None and most < len(words):
-            # Of words that come equally often all stay or none.
-            least = max(least, int(counts[order[most]]) + 1)
-        if trim_rule is None:
-            chosen = order[counts[order] >= least].tolist()
-        else:
-            chosen = [n for n in order.tolist() if kept(trim_rule, words[n], int(counts[n]), least)]
+        """Ids of the words to take in, and the count that they must have; see :func:`.corpus.choose_words`."""
+        chosen, least = choose_words(text, settings.min_count, settings.max_final_vocab, trim_rule)
         if not chosen and not update:
-            raised = f", as max_final_vocab={most} wants" if least > settings.min_count else ""
+            raised = f", as max_final_vocab={settings.max_final_vocab} wants" if least > settings.min_count else ""
+            most = int(text.counts.argmax())
             raise ValueError(
-                f"min_count: expected words that come {least} times{raised}, got none; "
-                f"the most frequent, {short_repr(words[int(counts.argmax())])}, comes {int(counts.max())} times"
+                f"min_count: expected words that come {least} times{raised}, got none; the most frequent, "
+                f"{short_repr(text.vocabulary.words[most])}, comes {int(text.counts[most])} times"
             )
         return chosen, least
 
-    def _grow(self, text: Text, chosen: list[int], least: int, settings: Settings) -> None:
-        """Takes in the chosen words of a text behind those there are, and adds the counts of all."""
-        self._settle()
-        wv, first = self._wv, len(self._wv)
-        new = [word for n in chosen if (word := text.words[n]) not in wv]
+    def _add_words(self, text: CountedText, chosen: list[int], least: int, settings: Settings) -> None:
+        """Adds the chosen words of a text behind those there are, and the counts of all."""
+        self._align_tables()
+        wv, first, words = self._wv, len(self._wv), text.vocabulary.words
+        new = [words[n] for n in chosen if words[n] not in wv]
         # The first vectors of words that are added differ from those that came before.
         rng = np.random.Generator(np.random.Philox(key=[settings.seed, first]))
         start = 2 * rng.random((len(new), self.vector_size), np.float32) - 1
         wv.add_vectors(new, start / self.vector_size)
         counts = np.zeros(len(wv), np.int64) if wv.counts is None else wv.counts
         limits = wv.expandos.get("sample_int", np.zeros(len(wv), np.uint32))
-        if not first:
-            counts[:] = text.counts[chosen]
-        else:
-            for word, count in zip(text.words, text.counts.tolist()):
-                if word in wv:
-                    counts[wv.key_to_index[word]] += count
+        rows = np.array([wv.key_to_index.get(word, -1) for word in words])
+        known = rows >= 0
+        counts[rows[known]] += text.counts[known]
         if chosen:
-            limits[[wv.key_to_index[text.words[n]] for n in chosen]] = keep_limits(text.counts[chosen], settings.sample)
+            limits[rows[chosen]] = keep_limits(text.counts[chosen], settings.sample)
         wv.expandos |= {"count": counts, "sample_int": limits}
         self._sampled, self.effective_min_count = settings.sample, least
-        self._settle()
+        self._align_tables()
 
-    def _settle(self) -> None:
+    def _align_tables(self) -> None:
         """Lays the vectors of ``wv`` out as the core trains them, and gives each word its row of targets.
 
         Since the last time ``wv`` may have got other vectors, more words or another order, or may be a copy.
@@ -331,16 +321,16 @@ class WordTables(FixedAttributes):
 
     # --- corpora ---
 
-    def encode(self, sentences: Sentences | None = None, corpus_file: str | os.PathLike[str] | None = None) -> Corpus:
-        """A corpus as numbers of this vocabulary, for several calls of :meth:`train`; other words are left out."""
+    def encode(self, sentences: Sentences | None = None, corpus_file: PathLike | None = None) -> Corpus:
+        """A corpus as ids of this vocabulary, for several calls of :meth:`train`; other words are left out."""
         return self._encode(sentences, corpus_file, "sentences")
 
     def _encode(self, sentences: Any, corpus_file: Any, name: str) -> Corpus:
         self._need_words()
         check_one(sentences, corpus_file, name)
         if corpus_file is not None:
-            return encode_file(path_of(corpus_file, "corpus_file"), self.words)
-        return read(sentences, None, name).encode(self.words)
+            return encode_file(path_of(corpus_file, "corpus_file"), Vocabulary(self.words))
+        return read(sentences, None, name).encode(Vocabulary(self.words))
 
 
 def _table(rows: int, columns: int) -> Array:
@@ -351,6 +341,6 @@ def _table(rows: int, columns: int) -> Array:
 
 
 def same_memory(a: Array, b: Array) -> bool:
-    """Whether two arrays are the same elements in the same place."""
+    """True if two arrays are the same elements in the same place."""
     places = ((array.ctypes.data, array.shape, array.strides, array.dtype) for array in (a, b))
     return next(places) == next(places)
