@@ -7,7 +7,7 @@ peak, measured in the same rounds.
 
 ``cases``: what can be measured. ``answers``: arrays and whether results are right. ``contenders``: the same work in
 each library. ``runner``: processes and rounds. ``report``, ``tables``, ``figures``: what is shown. ``memory``: what a
-training step keeps, as a formula. ``everything``: all tables of docs/performance.md in one run.
+training step keeps, as a formula. ``everything``: all tables of docs/guide/performance.md in one run.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ PARTS = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m benchmarks.everything", description="Measures all of docs/performance.md.")
+    parser = Parser(prog="python -m benchmarks.everything", description="Measures all of docs/guide/performance.md.")
     parser.add_argument("--out", required=True, metavar="DIR", help="records, tables.md and plots go there")
     parser.add_argument("--parts", type=words, default=list(PARTS), metavar="LIST", help=f"of {','.join(PARTS)}")
     parser.add_argument(

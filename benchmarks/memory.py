@@ -1,4 +1,4 @@
-"""What a training step of one recurrent layer holds in memory, as a formula: docs/performance.md#memory derives it.
+"""Memory of a training step of one recurrent layer, as a formula: docs/guide/performance.md#memory derives it.
 
 B: batch, T: time steps, D: input features, H: units, g = 1, 4, 3 gates, R = B · T rows (real steps of a ragged batch).
 """

@@ -19,7 +19,7 @@ from .report import machine, row_of, time_of
 from .tables import NAMES, best_peer, geometric_mean, markdown, ratio, section
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/performance.md")
+PAGES = ("README.md", "docs/guide/performance.md")
 _BLOCK = re.compile(r"(<!-- record: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Record = Mapping[str, Any]
 Records = Mapping[str, Record]

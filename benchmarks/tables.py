@@ -1,4 +1,4 @@
-"""Reports of several runs as the Markdown tables of docs/performance.md."""
+"""Reports of several runs as the Markdown tables of docs/guide/performance.md."""
 
 from __future__ import annotations
 

@@ -254,7 +254,9 @@ def test_totals_of_the_table():
     """What the documentation says."""
     words = [row.word for arguments in SIGNATURES.values() for row in arguments.values()]
     totals = {word: words.count(word) for word in set(words)}
-    text = open(os.path.join(os.path.dirname(__file__), "..", "..", "docs", "word_vectors.md"), encoding="utf-8").read()
+    text = open(
+        os.path.join(os.path.dirname(__file__), "..", "..", "docs", "guide", "word_vectors.md"), encoding="utf-8"
+    ).read()
     missing = sum(map(len, table.MISSING.values()))
     expected = (
         f"{len(words)} arguments of {len(SIGNATURES)} classes and methods: {totals['honoured']} are honoured,\n"
