@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_report_header(config):
     from seqcore import _core
 
-    found = _core.info()
+    found = _core.system.info()
     return f"seqcore {found['version']}, instruction set {found['isa']} of {found['isas']}, threads {found['threads']}"
 
 
@@ -70,7 +70,7 @@ def _no_settings_of_the_user(monkeypatch):
 def _threads_as_before():
     from seqcore import _core
 
-    before = _core.get_num_threads()
+    before = _core.system.get_num_threads()
     yield
-    if _core.get_num_threads() != before:
-        _core.set_num_threads(before)
+    if _core.system.get_num_threads() != before:
+        _core.system.set_num_threads(before)

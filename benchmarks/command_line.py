@@ -78,7 +78,7 @@ def _check(arguments: argparse.Namespace) -> dict[str, str]:
             raise ValueError(f"--{name}: expected an integer >= {least}, got {value}")
     if not (math.isfinite(arguments.seconds) and arguments.seconds > 0):
         raise ValueError(f"--seconds: expected a positive number, got {arguments.seconds}")
-    isas = _core.info()["isas"]
+    isas = _core.system.info()["isas"]
     if arguments.isa is not None and arguments.isa not in isas:
         raise ValueError(f"--isa: expected {', '.join(isas)}, got {arguments.isa!r}")
     arguments.peers, interpreters = check_peers(arguments.peers, arguments.python)

@@ -175,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     for name in arguments.parts:
         part = PARTS[name]
-        if part.isa and part.isa not in _core.info()["isas"]:
+        if part.isa and part.isa not in _core.system.info()["isas"]:
             print(f"\n{part.title}: left out, this processor cannot run {part.isa}")
             continue
         print(f"\n{part.title}\n", flush=True)

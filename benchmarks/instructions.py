@@ -40,9 +40,9 @@ def recurrent(cell: str, batch: int, steps: int, features: int, units: int) -> C
     dy = rng.normal(size=(batch, steps, units)).astype(np.float32)
 
     def call() -> None:
-        _, _, saved = _core.recurrent_forward(cell, x, weights)
+        _, _, saved = _core.recurrent.recurrent_forward(cell, x, weights)
         assert saved is not None
-        _core.recurrent_backward(saved, dy)
+        _core.recurrent.recurrent_backward(saved, dy)
 
     return call
 
@@ -54,7 +54,7 @@ def softmax_loss() -> Callable[[], Any]:
     rng = np.random.default_rng(0)
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((100, 200), (200, 2000)))
     bias, targets = np.zeros(2000, np.float32), rng.integers(0, 2000, 100).astype(np.int32)
-    return lambda: _core.linear_softmax(x, kernel, bias, targets)
+    return lambda: _core.dense.linear_softmax(x, kernel, bias, targets)
 
 
 def sampled_loss() -> Callable[[], Any]:
@@ -64,7 +64,7 @@ def sampled_loss() -> Callable[[], Any]:
     rng = np.random.default_rng(0)
     weights, bias = rng.normal(size=(5000, 128)).astype(np.float32), np.zeros(5000, np.float32)
     x, labels = rng.normal(size=(128, 128)).astype(np.float32), rng.integers(0, 5000, (128, 1))
-    return lambda: _core.sampled_loss(weights, bias, labels, x, None, 64, softmax=False, seed=1)
+    return lambda: _core.sampling.sampled_loss(weights, bias, labels, x, None, 64, softmax=False, seed=1)
 
 
 def adam() -> Callable[[], Any]:

@@ -144,7 +144,7 @@ class Bench:
         isa: str | None = None,
     ) -> None:
         self.what, self.peers, self.seconds, self.rounds = what, tuple(peers), seconds, rounds
-        self.threads = 1 if what == "stream" else threads or _core.get_num_threads()
+        self.threads = 1 if what == "stream" else threads or _core.system.get_num_threads()
         self.interpreters, self.progress = dict(interpreters or {}), progress or (lambda *_: None)
         self.dtype, self.isa, self.isa_forced = dtype, isa, isa is not None
         self.left_out: dict[str, str] = {}
@@ -349,7 +349,7 @@ class Bench:
         return {
             "what": self.what,
             **machine_facts(self.threads),
-            "isa": self.isa or _core.info()["isa"],
+            "isa": self.isa or _core.system.info()["isa"],
             "isa_forced": self.isa_forced,
             "seconds": self.seconds,
             "rounds": self.rounds,
@@ -361,7 +361,7 @@ class Bench:
 
 def machine_facts(threads: int) -> dict[str, Any]:
     """Date, processor, load, system, compiler, instruction set, threads and Python of a measurement."""
-    info = _core.info()
+    info = _core.system.info()
     return {
         "date": time.strftime("%Y-%m-%d %H:%M:%S%z"),
         "cpu": cpu_name(),

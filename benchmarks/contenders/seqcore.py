@@ -87,7 +87,7 @@ def recurrent(task: Task) -> Runner:
 
 def _core_calls(task: Task) -> Callable[[], Any]:
     """Forward and backward of one layer by the core, without layer and tape: what `gradients` cannot do without."""
-    core: Any = import_module("seqcore._core")
+    core: Any = import_module("seqcore._core.recurrent")
     cell = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}[task.cell]
     weights, x, dy = [tuple(task.weights)], task.arrays["x"], task.arrays["dy"]
     homes = [tuple(np.empty_like(one) for one in task.weights)]

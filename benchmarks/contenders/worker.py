@@ -85,12 +85,12 @@ def faults(function: Callable[[], Any], calls: int) -> float:
 
 def peak(threads: int, dtype: str, seconds: float) -> float:
     """The multiply-add peak in GFLOP/s of the loop that runs on that many threads at the same time, all together."""
-    core = import_module("seqcore._core")
+    system = import_module("seqcore._core.system")
     found, begin = [0.0] * threads, Barrier(threads)
 
     def run(i: int) -> None:
         begin.wait()
-        found[i] = core.peak_gflops(dtype, seconds)
+        found[i] = system.peak_gflops(dtype, seconds)
 
     others = [Thread(target=run, args=(i,)) for i in range(1, threads)]
     for one in others:
@@ -113,7 +113,7 @@ class Worker:
         """Imports the library."""
         reply = {"version": self.contender.start(threads), "python": ".".join(map(str, sys.version_info[:3]))}
         if self.name == "seqcore":
-            reply["isa"] = import_module("seqcore._core").info()["isa"]
+            reply["isa"] = import_module("seqcore._core.system").info()["isa"]
         self.imported = memory("VmRSS")
         return reply
 

@@ -252,7 +252,7 @@ def test_the_peak_of_several_threads_is_taken_at_once(monkeypatch):
         together.wait(10)  # nobody returns before all three are here
         return seconds if dtype == "float64" else -1.0
 
-    monkeypatch.setattr(_core, "peak_gflops", loop)
+    monkeypatch.setattr(_core.system, "peak_gflops", loop)
     assert worker.peak(3, "float64", 2.0) == 6.0
 
 
@@ -475,14 +475,14 @@ def test_numpy_classifier_descends_by_its_gradient(rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell, core", [("SimpleRNN", "rnn"), ("LSTM", "lstm"), ("GRU", "gru")])
 def test_the_formula_is_what_the_core_keeps(cell, core, dtype):
-    isa, gates = _core.info()["isa"], GATES[cell]
+    isa, gates = _core.system.info()["isa"], GATES[cell]
     for batch, steps, inputs, units in ((3, 5, 7, 9), (4, 6, 8, 40), (2, 3, 5, 64), (2, 3, 5, 17), (1, 2, 3, 2)):
         bias = np.zeros((2, 3 * units) if cell == "GRU" else gates * units, dtype)
         weights = [(np.zeros((inputs, gates * units), dtype), np.zeros((units, gates * units), dtype), bias)]
         x, lengths = np.zeros((batch, steps, inputs), dtype), 1 + np.arange(batch, dtype=np.int32) % steps
         rows = int(lengths.sum())
         for given, more in (({}, {}), ({"lengths": lengths}, {"rows": rows})):
-            saved = _core.recurrent_forward(core, x, weights, **given)[2]
+            saved = _core.recurrent.recurrent_forward(core, x, weights, **given)[2]
             formula = memory.training_step(cell, batch, steps, inputs, units, dtype=dtype, isa=isa, **more)
             assert sum(formula.saved.values()) == saved.nbytes
 
@@ -508,10 +508,10 @@ def test_memory_of_a_training_step_is_the_formula(tmp_path, cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_training_step_takes_no_new_memory(cell, rng):
     # On a busy machine calls go from two threads to one and back, whose scratch has other sizes.
-    _core.set_num_threads(1)
+    _core.system.set_num_threads(1)
     # More than the 1 GiB that the pool keeps, of a size that nobody asks for again: it must make room.
-    del [_core.dropout_mask((5, 1 << 15), 0.5, 0, 0, i, "float32") for i in range(1800)][:]
-    assert (1 << 29) < _core.memory()["held"] <= 1 << 30
+    del [_core.random.dropout_mask((5, 1 << 15), 0.5, 0, 0, i, "float32") for i in range(1800)][:]
+    assert (1 << 29) < _core.system.memory()["held"] <= 1 << 30
     model = sc.Sequential(
         [
             sc.layers.Embedding(500, 64),
@@ -524,10 +524,10 @@ def test_a_training_step_takes_no_new_memory(cell, rng):
     words, targets = rng.integers(0, 500, (2, 16, 40))
     for _ in range(12):
         model.train_on_batch(words, targets)
-    made = _core.memory()["made"]
+    made = _core.system.memory()["made"]
     # A fresh page for each of its arrays would be 500. The median, since now and then Python takes memory of its own.
     assert median(worker.faults(lambda: model.train_on_batch(words, targets), 20) for _ in range(5)) < 5
-    assert _core.memory()["made"] == made
+    assert _core.system.memory()["made"] == made
     fresh = bytes(1 << 20)
     assert worker.faults(lambda: mmap.mmap(-1, 1 << 20).write(fresh), 3) > 100  # new memory is seen
 

@@ -26,7 +26,7 @@ from . import (
     text,
     word_vectors,
 )
-from ._core import __version__, get_num_threads, info, set_num_threads
+from ._core.system import __version__, get_num_threads, info, set_num_threads
 from .autograd.dtypes import dtype_policy, floatx, set_dtype_policy, set_floatx
 from .autograd.tape import GradientTape
 from .autograd.tensor import IndexedSlices, Tensor, Variable

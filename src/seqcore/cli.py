@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import _core
+from ._core import system
 from ._validation import one_line
 from .datasets import SOURCES, cache_folder, download, load_sources
 from .datasets.numpy_files import read_array
@@ -155,7 +155,7 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    facts = {**_core.info(), "python": platform.python_version(), "numpy": np.__version__}
+    facts = {**system.info(), "python": platform.python_version(), "numpy": np.__version__}
     if arguments.json:
         print(json.dumps(facts))
         return 0

@@ -74,9 +74,9 @@ def test_list_and_info(capsys):
     assert [line.split()[0] for line in lines] == list(EXPERIMENTS) and all(line.endswith("]") for line in lines)
     assert run("info") == 0
     text = capsys.readouterr().out
-    assert _core.info()["isa"] in text and seqcore.__version__ in text
+    assert _core.system.info()["isa"] in text and seqcore.__version__ in text
     assert run("info", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["isa"] == _core.info()["isa"]
+    assert json.loads(capsys.readouterr().out)["isa"] == _core.system.info()["isa"]
 
 
 def test_help_needs_no_command(capsys):

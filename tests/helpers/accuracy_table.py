@@ -64,7 +64,7 @@ def main():
     from seqcore import _core
 
     measured = {}
-    for isa in _core.info()["isas"]:
+    for isa in _core.system.info()["isas"]:
         done = subprocess.run(
             [sys.executable, "-m", "tests.helpers.accuracy_table", "--measure"],
             env={**os.environ, "SEQCORE_ISA": isa},

@@ -153,8 +153,8 @@ def run_core(problem, step_gradients=False):
     """Forward and backward by the compiled core."""
     from seqcore import _core
 
-    y, states, saved = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
-    back = _core.recurrent_backward(saved, problem.dy, problem.dstates, step_gradients=step_gradients)
+    y, states, saved = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
+    back = _core.recurrent.recurrent_backward(saved, problem.dy, problem.dstates, step_gradients=step_gradients)
     return named(y, states, *back)
 
 
@@ -206,12 +206,12 @@ def context_core_forward(problem, save=False):
 
     x, (b, a, p, r, bias) = problem.x, problem.weights
     options = {"lengths": problem.lengths}
-    z = _core.dense_forward(x.reshape(-1, x.shape[2]), b)
-    s, s_last = _core.context_scan_forward(
+    z = _core.dense.dense_forward(x.reshape(-1, x.shape[2]), b)
+    s, s_last = _core.context.context_scan_forward(
         z.reshape(*x.shape[:2], -1), problem.alpha, problem.initial[1], reverse=problem.reverse, **options
     )
     joined = np.concatenate([x, s], axis=2)
-    h, last, saved = _core.recurrent_forward(
+    h, last, saved = _core.recurrent.recurrent_forward(
         "rnn",
         joined,
         [(np.concatenate([a, p]), r, bias)],
@@ -230,14 +230,14 @@ def run_context_core(problem):
     x, units, features = problem.x, problem.initial[0].shape[1], problem.x.shape[2]
     y, (h, s), (z, saved) = context_core_forward(problem, save=True)
     dh = np.ascontiguousarray(problem.dy[..., :units])
-    djoined, weights, start, _ = _core.recurrent_backward(saved, dh, [problem.dlast[:1]])
+    djoined, weights, start, _ = _core.recurrent.recurrent_backward(saved, dh, [problem.dlast[:1]])
     ds = djoined[..., features:] + problem.dy[..., units:]
-    dz, ds0 = _core.context_scan_backward(
+    dz, ds0 = _core.context.context_scan_backward(
         ds, problem.dlast[1], problem.alpha, ds.shape, problem.lengths, reverse=problem.reverse, dtype=str(x.dtype)
     )
     rows = x.reshape(-1, features)
     dz_rows = np.ascontiguousarray(dz).reshape(len(rows), -1)
-    dx, db, _ = _core.dense_backward(rows, problem.weights[0], z, dz_rows, use_bias=False)
+    dx, db, _ = _core.dense.dense_backward(rows, problem.weights[0], z, dz_rows, use_bias=False)
     dkernel, dr, dbias = weights[0]
     gradients = dict(zip(problem.names, (db, dkernel[:features], dkernel[features:], dr, dbias), strict=True))
     dx = djoined[..., :features] + dx.reshape(x.shape)

@@ -134,8 +134,8 @@ ANYTHING = {
     "generator": lambda: (n for n in range(3)),
     "set": lambda: {1.0},
     "object": object,
-    "class": lambda: _core.Stream,
-    "function": lambda: _core.softmax,
+    "class": lambda: _core.stream.Stream,
+    "function": lambda: _core.dense.softmax,
     "Evil": Evil,
     "[Evil]": lambda: [Evil()],
     "Index": Index,
@@ -144,10 +144,12 @@ ANYTHING = {
     "Rows": lambda: Rows([np.zeros(3)]),
     "slice": lambda: slice(None),
     "memoryview": lambda: memoryview(bytearray(8)),
-    "Stream": lambda: _core.Stream(1),
-    "Saved": lambda: _core.recurrent_forward("rnn", np.ones((1, 1, 1)), [(np.ones((1, 1)), np.ones((1, 1)), None)])[2],
-    "AliasTable": lambda: _core.AliasTable(np.ones(3)),
-    "PackedWeights": _core.PackedWeights,
+    "Stream": lambda: _core.stream.Stream(1),
+    "Saved": lambda: _core.recurrent.recurrent_forward(
+        "rnn", np.ones((1, 1, 1)), [(np.ones((1, 1)), np.ones((1, 1)), None)]
+    )[2],
+    "AliasTable": lambda: _core.sampling.AliasTable(np.ones(3)),
+    "PackedWeights": _core.recurrent.PackedWeights,
 }
 
 
@@ -435,7 +437,7 @@ def use(result, depth=0):
     elif isinstance(result, (list, tuple)):
         for item in result:
             use(item, depth + 1)
-    elif isinstance(result, _core.Saved):
+    elif isinstance(result, _core.recurrent.Saved):
         assert result.nbytes > 0
 
 
@@ -488,10 +490,10 @@ def one_call(index, call):
         wrong, ended, outputs = check_refusal(key, error), type(error).__name__, set()
     else:
         use(result)
-        if isinstance(getattr(function, "__self__", None), _core.Stream):
+        if isinstance(getattr(function, "__self__", None), _core.stream.Stream):
             go_on(function.__self__)
         wrong, ended, outputs = None, "accepted", OUTPUTS.get(key.partition("/")[0], set())
-    _core.set_num_threads(1)
+    _core.system.set_num_threads(1)
     if not guards_hold():
         return "memory around an array was written", ended
     written = [array for name, array, _ in before if name in outputs]
@@ -515,7 +517,7 @@ def child(keys, begin, sabotage):
     """Makes the calls of these keys from number ``begin`` on, a line for each before and after."""
     before = limit_memory(MEMORY)
     calls = [call for key in keys for call in calls_of(key)]
-    _core.set_num_threads(1)
+    _core.system.set_num_threads(1)
     expected = valid_results()
     warnings.simplefilter("error")
     for index in range(begin, len(calls)):

@@ -58,7 +58,7 @@ def forward(variant):
         "sequences": True,
         "save": True,
         "states": True,
-        "packed": _core.PackedWeights(),
+        "packed": _core.recurrent.PackedWeights(),
         "initial": [(full(3, 6), full(3, 6)) for _ in range(1 + both)],
         "reverse": (False, True) if both else (True,),
         "lengths": None if both else whole(4, 1, 0),
@@ -75,7 +75,7 @@ def forward(variant):
 
 def backward():
     return {
-        "saved": _core.recurrent_forward(**forward("one"))[2],
+        "saved": _core.recurrent.recurrent_forward(**forward("one"))[2],
         "dy": full(3, 4, 6),
         "dstates": [(full(3, 6), full(3, 6))],
         "need_dx": True,
@@ -97,7 +97,7 @@ def optimizer(*slots, **options):
 
 
 def sampled(**options):
-    table = _core.sample_classes("uniform", 9, np.zeros(6, I64), 4, True, 1, 2)
+    table = _core.sampling.sample_classes("uniform", 9, np.zeros(6, I64), 4, True, 1, 2)
     return {
         "weights": full(9, 5),
         "biases": full(9),
@@ -131,7 +131,7 @@ def word2vec():
         "output": full(5, 16),
         "size": 16,
         "keep": whole(1 << 31, 1 << 31, 1 << 31, 1 << 31, 1 << 31, dtype=np.uint32),
-        "noise": _core.AliasTable(np.arange(1.0, 6.0)),
+        "noise": _core.sampling.AliasTable(np.arange(1.0, 6.0)),
         "shift": full(5),
         "window": 2,
         "negatives": 3,
@@ -155,7 +155,7 @@ def corpus():
 
 
 def stream(ids=False):
-    made = _core.Stream(2)
+    made = _core.stream.Stream(2)
     if ids:
         made.add_embedding(full(4, 5))
     made.add_recurrent("lstm", *layer())
@@ -164,7 +164,7 @@ def stream(ids=False):
 
 
 def recurrent_stream():
-    made = _core.Stream(2)
+    made = _core.stream.Stream(2)
     made.add_recurrent("lstm", *layer())
     return made
 
@@ -183,18 +183,18 @@ CONTEXT = {
 
 # By place (and, behind a slash, a variant): what makes (the callable, its arguments by name) anew.
 CALLS = {
-    "info": lambda: (_core.info, {}),
-    "memory": lambda: (_core.memory, {}),
-    "get_num_threads": lambda: (_core.get_num_threads, {}),
-    "set_num_threads": lambda: (_core.set_num_threads, {"count": 1}),
-    "peak_gflops": lambda: (_core.peak_gflops, {"dtype": "float64", "seconds": 0.001}),
-    "PackedWeights.__init__": lambda: (_core.PackedWeights, {}),
-    "PackedWeights.__reduce__": lambda: (_core.PackedWeights().__reduce__, {}),
-    "recurrent_forward": lambda: (_core.recurrent_forward, forward("one")),
-    "recurrent_forward/both": lambda: (_core.recurrent_forward, forward("both")),
-    "recurrent_backward": lambda: (_core.recurrent_backward, backward()),
+    "info": lambda: (_core.system.info, {}),
+    "memory": lambda: (_core.system.memory, {}),
+    "get_num_threads": lambda: (_core.system.get_num_threads, {}),
+    "set_num_threads": lambda: (_core.system.set_num_threads, {"count": 1}),
+    "peak_gflops": lambda: (_core.system.peak_gflops, {"dtype": "float64", "seconds": 0.001}),
+    "PackedWeights.__init__": lambda: (_core.recurrent.PackedWeights, {}),
+    "PackedWeights.__reduce__": lambda: (_core.recurrent.PackedWeights().__reduce__, {}),
+    "recurrent_forward": lambda: (_core.recurrent.recurrent_forward, forward("one")),
+    "recurrent_forward/both": lambda: (_core.recurrent.recurrent_forward, forward("both")),
+    "recurrent_backward": lambda: (_core.recurrent.recurrent_backward, backward()),
     "plan_threads": lambda: (
-        _core.plan_threads,
+        _core.recurrent.plan_threads,
         {
             "cell": "gru",
             "batch": 20,
@@ -208,9 +208,9 @@ CALLS = {
             "oversubscribed": True,
         },
     ),
-    "context_scan_forward": lambda: (_core.context_scan_forward, {"z": full(3, 4, 5), "alpha": 0.5, **scan()}),
+    "context_scan_forward": lambda: (_core.context.context_scan_forward, {"z": full(3, 4, 5), "alpha": 0.5, **scan()}),
     "context_scan_backward": lambda: (
-        _core.context_scan_backward,
+        _core.context.context_scan_backward,
         {
             "ds": full(3, 4, 5, dtype=F64),
             "ds_last": full(3, 5, dtype=F64),
@@ -222,9 +222,9 @@ CALLS = {
             "dtype": "float64",
         },
     ),
-    "dense_forward": lambda: (_core.dense_forward, dense(bias=full(4), activation="tanh", mixed=False)),
+    "dense_forward": lambda: (_core.dense.dense_forward, dense(bias=full(4), activation="tanh", mixed=False)),
     "dense_backward": lambda: (
-        _core.dense_backward,
+        _core.dense.dense_backward,
         {
             **dense(y=full(3, 4), dy=full(3, 4), activation="tanh", use_bias=True, need_dx=True, need_weights=True),
             "out": (full(5, 4), full(4)),
@@ -232,28 +232,31 @@ CALLS = {
         },
     ),
     "linear_softmax": lambda: (
-        _core.linear_softmax,
+        _core.dense.linear_softmax,
         {
             **dense(bias=full(4), targets=whole(0, 3, 1), weights=full(3), gradients=True, need_dx=True),
             "out": (full(5, 4), full(4)),
             "mixed": False,
         },
     ),
-    "softmax": lambda: (_core.softmax, {"x": full(3, 5)}),
-    "embedding_forward": lambda: (_core.embedding_forward, {"table": full(4, 5), "ids": whole([0, 3, 1], [2, 2, 0])}),
+    "softmax": lambda: (_core.dense.softmax, {"x": full(3, 5)}),
+    "embedding_forward": lambda: (
+        _core.embedding.embedding_forward,
+        {"table": full(4, 5), "ids": whole([0, 3, 1], [2, 2, 0])},
+    ),
     "embedding_backward": lambda: (
-        _core.embedding_backward,
+        _core.embedding.embedding_backward,
         {"ids": whole(3, 0, 3, dtype=I64), "dy": full(3, 5), "rows": 4},
     ),
     "dropout_mask": lambda: (
-        _core.dropout_mask,
+        _core.random.dropout_mask,
         {"shape": (3, 5), "rate": 0.5, "seed": 1, "stream": 2, "call": 3, "dtype": "float64"},
     ),
-    "sum_squares": lambda: (_core.sum_squares, {"arrays": [full(3, 4), full(5, dtype=F64)]}),
-    "rising_below": lambda: (_core.rising_below, {"indices": whole(0, 2, 5, dtype=I64), "bound": 6}),
-    "sgd": lambda: (_core.sgd, optimizer("velocities", momentum=0.9, nesterov=True)),
+    "sum_squares": lambda: (_core.optimizer.sum_squares, {"arrays": [full(3, 4), full(5, dtype=F64)]}),
+    "rising_below": lambda: (_core.optimizer.rising_below, {"indices": whole(0, 2, 5, dtype=I64), "bound": 6}),
+    "sgd": lambda: (_core.optimizer.sgd, optimizer("velocities", momentum=0.9, nesterov=True)),
     "sgd_slices": lambda: (
-        _core.sgd_slices,
+        _core.optimizer.sgd_slices,
         {
             "params": [full(4, 5), full(5, 4)],
             "values": [full(2, 5), full(2, 5)],
@@ -265,18 +268,18 @@ CALLS = {
         },
     ),
     "adam": lambda: (
-        _core.adam,
+        _core.optimizer.adam,
         optimizer("momentums", "velocities", "max_velocities", beta_1=0.9, beta_2=0.99, epsilon=1e-7, step=2),
     ),
     "rmsprop": lambda: (
-        _core.rmsprop,
+        _core.optimizer.rmsprop,
         optimizer("velocities", "momentums", "averages", rho=0.9, momentum=0.5, epsilon=1e-7),
     ),
-    "adagrad": lambda: (_core.adagrad, optimizer("accumulators", epsilon=1e-7)),
-    "Stream.__init__": lambda: (_core.Stream, {"batch_size": 2, "dtype": "float64"}),
-    "Stream.add_embedding": lambda: (_core.Stream(2).add_embedding, {"table": full(4, 5)}),
+    "adagrad": lambda: (_core.optimizer.adagrad, optimizer("accumulators", epsilon=1e-7)),
+    "Stream.__init__": lambda: (_core.stream.Stream, {"batch_size": 2, "dtype": "float64"}),
+    "Stream.add_embedding": lambda: (_core.stream.Stream(2).add_embedding, {"table": full(4, 5)}),
     "Stream.add_recurrent": lambda: (
-        _core.Stream(2).add_recurrent,
+        _core.stream.Stream(2).add_recurrent,
         {
             "cell": "lstm",
             **dict(zip(("kernel", "recurrent", "bias"), layer())),
@@ -298,11 +301,11 @@ CALLS = {
     "Stream.reset": lambda: (stream().reset, {}),
     "Stream.get_state": lambda: (stream().get_state, {}),
     "Stream.set_state": lambda: (stream().set_state, {"state": [(full(2, 6), full(2, 6))]}),
-    "AliasTable.__init__": lambda: (_core.AliasTable, {"weights": full(5, dtype=F64)}),
+    "AliasTable.__init__": lambda: (_core.sampling.AliasTable, {"weights": full(5, dtype=F64)}),
     "sample_classes": lambda: (
-        _core.sample_classes,
+        _core.sampling.sample_classes,
         {
-            "distribution": _core.AliasTable(np.arange(1.0, 8.0)),
+            "distribution": _core.sampling.AliasTable(np.arange(1.0, 8.0)),
             "range_max": 7,
             "true_classes": whole(0, 6, dtype=I64),
             "num_sampled": 4,
@@ -312,20 +315,20 @@ CALLS = {
         },
     ),
     "accidental_hits": lambda: (
-        _core.accidental_hits,
+        _core.sampling.accidental_hits,
         {"true_classes": whole([1, 2], [3, 1], dtype=I64), "sampled_candidates": whole(1, 3, 1, dtype=I64)},
     ),
-    "sampled_loss": lambda: (_core.sampled_loss, sampled()),
+    "sampled_loss": lambda: (_core.sampling.sampled_loss, sampled()),
     "sampled_loss/drawn": lambda: (
-        _core.sampled_loss,
+        _core.sampling.sampled_loss,
         sampled(sampled_values=None, weights=full(5, 9), by_columns=True, softmax=False),
     ),
-    "count_words": lambda: (_core.count_words, {"corpus_file": corpus()}),
+    "count_words": lambda: (_core.corpus.count_words, {"corpus_file": corpus()}),
     "encode_words": lambda: (
-        _core.encode_words,
+        _core.corpus.encode_words,
         {"corpus_file": corpus(), "words": [b"a", b"b", b"d"], "longest": 100},
     ),
-    "train_word2vec": lambda: (_core.train_word2vec, word2vec()),
+    "train_word2vec": lambda: (_core.word2vec.train_word2vec, word2vec()),
 }
 
 # Arguments whose arrays a call may change.
@@ -341,18 +344,21 @@ OUTPUTS = {
     "train_word2vec": {"input", "output"},
 }
 
-# The stub, which says what there is ----------------------------------------------------------------------------------
+# The stubs, which say what there is ----------------------------------------------------------------------------------
 
 
 @functools.cache
 def stub():
     """{place: (names of the parameters, those by name alone)} of all functions, methods and constructors."""
     places = {}
-    tree = ast.parse((ROOT / "src/seqcore/_core.pyi").read_text(encoding="utf-8"))
-    functions = [(node.name, node) for node in tree.body if isinstance(node, ast.FunctionDef)]
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            functions += [(f"{node.name}.{one.name}", one) for one in node.body if isinstance(one, ast.FunctionDef)]
+    functions = []
+    for path in (ROOT / "src/seqcore/_core").glob("*.pyi"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef):
+                functions.append((node.name, node))
+            elif isinstance(node, ast.ClassDef):
+                methods = [method for method in node.body if isinstance(method, ast.FunctionDef)]
+                functions += [(f"{node.name}.{method.name}", method) for method in methods]
     for place, function in functions:
         if not function.decorator_list:  # a property
             named = [arg.arg for arg in function.args.kwonlyargs]

@@ -116,7 +116,7 @@ def test_torch(kind, layers, both, packed, rng):
 
         y, kept, states = x, [], []
         for layer in range(layers):
-            y, final, saved = _core.recurrent_forward(
+            y, final, saved = _core.recurrent.recurrent_forward(
                 cell,
                 y,
                 [weights[layer, n] for n in range(len(reverse))],
@@ -132,13 +132,13 @@ def test_torch(kind, layers, both, packed, rng):
             assert cases.deviation(np.stack([s[k] for s in states]), value.detach().numpy()) < 1e-10
         rows = np.ascontiguousarray(y).reshape(-1, features)
         scale = (valid / valid.sum()).reshape(-1)
-        found, _, drows, dkernel, dbias = _core.linear_softmax(rows, kernel, bias, targets.reshape(-1), scale)
+        found, _, drows, dkernel, dbias = _core.dense.linear_softmax(rows, kernel, bias, targets.reshape(-1), scale)
         assert cases.deviation((found * scale).sum(), loss.item()) < 1e-10
         assert cases.deviation(dkernel, top.weight.grad.numpy().T) < 1e-10
         assert cases.deviation(dbias, top.bias.grad.numpy()) < 1e-10
         dy = drows.reshape(y.shape)
         for layer in reversed(range(layers)):
-            dy, gradients, dinitial, _ = _core.recurrent_backward(kept[layer], dy)
+            dy, gradients, dinitial, _ = _core.recurrent.recurrent_backward(kept[layer], dy)
             for n in range(len(reverse)):
                 expected = torch_gradients(module, cell, layer, n)
                 for got, value in zip(gradients[n], expected, strict=True):
@@ -207,7 +207,7 @@ def test_keras_layer(kind, sequences, go_backwards, masked, rng):
         loss = tensorflow.reduce_sum(out * dy) + sum(tensorflow.reduce_sum(s) for s in last)
     expected = tape.gradient(loss, [fed, *layer.trainable_weights, *start])
 
-    y, states, saved = _core.recurrent_forward(
+    y, states, saved = _core.recurrent.recurrent_forward(
         cell,
         x,
         weights,
@@ -221,7 +221,9 @@ def test_keras_layer(kind, sequences, go_backwards, masked, rng):
     assert cases.deviation(y, out.numpy()) < 1e-10
     for got, value in zip(states[0], last, strict=True):
         assert cases.deviation(got, value.numpy()) < 1e-10
-    dx, gradients, dinitial, _ = _core.recurrent_backward(saved, dy, [tuple(np.ones_like(s) for s in states[0])])
+    dx, gradients, dinitial, _ = _core.recurrent.recurrent_backward(
+        saved, dy, [tuple(np.ones_like(s) for s in states[0])]
+    )
     for got, value in zip((dx, *gradients[0], *dinitial[0]), expected, strict=True):
         assert cases.deviation(got, value.numpy()) < 1e-10
 
@@ -246,7 +248,7 @@ def test_keras_bidirectional(kind, sequences, merge, masked, rng):
         initial_state=start,
         mask=None if mask is None else tensorflow.constant(mask),
     )
-    y = _core.recurrent_forward(
+    y = _core.recurrent.recurrent_forward(
         cell,
         x,
         weights,
@@ -326,7 +328,7 @@ def test_keras_optimizers(name, slots, options, keras_options, rng):
         gradient = rng.normal(size=40)
         optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
         extra = {"step": step} if name == "adam" else {}
-        getattr(_core, name)([param], [gradient], *state, learning_rate=0.05, **options, **extra)
+        getattr(_core.optimizer, name)([param], [gradient], *state, learning_rate=0.05, **options, **extra)
         # Keras keeps its learning rate and the powers of Adam's betas in float32
         assert cases.deviation(param, keras.ops.convert_to_numpy(variable)) < 1e-5
 

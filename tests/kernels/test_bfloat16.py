@@ -11,7 +11,7 @@ import pytest
 import seqcore as sc
 from seqcore import _core, layers
 
-there = pytest.mark.skipif(not _core.info()["bfloat16"], reason="no AVX-512 BF16")
+there = pytest.mark.skipif(not _core.system.info()["bfloat16"], reason="no AVX-512 BF16")
 RNG = np.random.default_rng
 
 
@@ -41,8 +41,8 @@ def test_dense_is_the_product_of_rounded_factors(shape):
     rng = RNG(0)
     x, w = rng.normal(size=(rows, inputs)).astype("f"), rng.normal(size=(inputs, outputs)).astype("f")
     b, dy = rng.normal(size=outputs).astype("f"), rng.normal(size=(rows, outputs)).astype("f")
-    y = _core.dense_forward(x, w, b, mixed=True)
-    dx, dw, db = _core.dense_backward(x, w, y, dy, mixed=True)
+    y = _core.dense.dense_forward(x, w, b, mixed=True)
+    dx, dw, db = _core.dense.dense_backward(x, w, y, dy, mixed=True)
     x_, w_, dy_ = rounded(x), rounded(w), rounded(dy)
     for found, exact, size in (
         (y, x_ @ w_ + b, np.abs(x_) @ np.abs(w_)),
@@ -59,7 +59,7 @@ def test_dense_is_the_product_of_rounded_factors(shape):
 def test_small_integers_are_exact():
     rng = RNG(1)
     x, w = (rng.integers(-8, 9, shape).astype("f") for shape in ((37, 50), (50, 70)))
-    np.testing.assert_array_equal(_core.dense_forward(x, w, mixed=True), x @ w)
+    np.testing.assert_array_equal(_core.dense.dense_forward(x, w, mixed=True), x @ w)
 
 
 def sequences(cell, batch, steps, features, units, directions=1, lengths=None, mixed=True):
@@ -75,9 +75,9 @@ def sequences(cell, batch, steps, features, units, directions=1, lengths=None, m
     options = {"lengths": lengths, "mixed": mixed}
     if directions == 2:
         options["reverse"] = [False, True]
-    y, _, saved = _core.recurrent_forward(cell, x, weights, **options)
+    y, _, saved = _core.recurrent.recurrent_forward(cell, x, weights, **options)
     dy = rng.normal(size=y.shape).astype("f")
-    dx, dweights, _, _ = _core.recurrent_backward(saved, dy)
+    dx, dweights, _, _ = _core.recurrent.recurrent_backward(saved, dy)
     return [np.array(y), np.array(dx), *(np.array(one) for part in dweights for one in part)]
 
 
@@ -121,7 +121,7 @@ def test_linear_softmax_is_near_float32(sizes):
     rng = RNG(3)
     x, w = rng.normal(size=(rows, inputs)).astype("f"), (rng.normal(size=(inputs, classes)) / inputs**0.5).astype("f")
     b, targets = rng.normal(size=classes).astype("f"), rng.integers(0, classes, rows).astype("int32")
-    full, mixed = (_core.linear_softmax(x, w, b, targets, mixed=one) for one in (False, True))
+    full, mixed = (_core.dense.linear_softmax(x, w, b, targets, mixed=one) for one in (False, True))
     for i in (0, 2, 3, 4):
         error = np.abs(full[i] - mixed[i]).max() / np.abs(full[i]).max()
         assert error < 0.02 and (i == 4 or error > 1e-6)
@@ -131,7 +131,7 @@ def test_linear_softmax_is_near_float32(sizes):
 def test_float64_is_refused():
     x = np.zeros((2, 3))
     with pytest.raises(ValueError, match="mixed: expected float32"):
-        _core.dense_forward(x, np.zeros((3, 4)), mixed=True)
+        _core.dense.dense_forward(x, np.zeros((3, 4)), mixed=True)
 
 
 # ---------------------------------------------------------------- layers

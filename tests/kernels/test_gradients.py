@@ -23,7 +23,7 @@ TOLERANCE = 1e-7
 @pytest.fixture(autouse=True)
 def _one_thread():
     """Many tiny calls: waking threads would cost more than they do. The results are the same for any number."""
-    _core.set_num_threads(1)
+    _core.system.set_num_threads(1)
 
 
 class Stack:
@@ -61,7 +61,7 @@ class Stack:
         xs, x, kept = [], self.x, []
         for weights, initial, sequences in zip(self.weights, self.initial, self.sequences, strict=True):
             xs.append(x)
-            x, _, saved = _core.recurrent_forward(
+            x, _, saved = _core.recurrent.recurrent_forward(
                 self.cell, x, weights, initial=initial, sequences=sequences, save=save, **self.options
             )
             kept.append(saved)
@@ -72,7 +72,7 @@ class Stack:
         kept = self.forward(save=True)[2]
         found, dy = {}, self.dy
         for layer in reversed(range(len(kept))):
-            dy, weights, states, _ = _core.recurrent_backward(kept[layer], dy, self.dstates[layer])
+            dy, weights, states, _ = _core.recurrent.recurrent_backward(kept[layer], dy, self.dstates[layer])
             found |= self.by_name(layer, weights, states)
         return {**found, "x": dy}
 
@@ -99,7 +99,7 @@ class Stack:
             options[name] = np.concatenate([options[name]] * copies)
         for layer in range(first, len(self.weights)):
             start = initial if layer == first else self.repeat(self.initial[layer], copies)
-            x, states, _ = _core.recurrent_forward(
+            x, states, _ = _core.recurrent.recurrent_forward(
                 self.cell, x, self.weights[layer], initial=start, sequences=self.sequences[layer], save=False, **options
             )
             for state, ds in zip(states, self.repeat(self.dstates[layer], copies), strict=True):

@@ -102,8 +102,9 @@ def run_children(keys, report, sabotage=None, deadline=DEADLINE):
 
 def test_every_function_is_called():
     """The calls above are of all that the module has, with all arguments, and valid."""
-    places = {name for name, value in vars(_core).items() if inspect.isbuiltin(value)}
-    for name, value in vars(_core).items():
+    names = [pair for module in vars(_core).values() if inspect.ismodule(module) for pair in vars(module).items()]
+    places = {name for name, value in names if inspect.isbuiltin(value)}
+    for name, value in names:
         if inspect.isclass(value) and not name.startswith("_"):
             places |= {f"{name}.{method}" for method, of in vars(value).items() if inspect.ismethoddescriptor(of)}
             places |= {f"{name}.__init__"} if "__new__" in vars(value) else set()
@@ -135,7 +136,7 @@ def test_misaligned_arrays(key):
 def test_no_object_without_its_value():
     """Nothing makes an object of a class of the core but its constructor, or the function that returns it."""
     saved = valid_calls.backward()["saved"]
-    objects = [saved, _core.Stream(1), _core.AliasTable(np.ones(2))]
+    objects = [saved, _core.stream.Stream(1), _core.sampling.AliasTable(np.ones(2))]
     makers = [
         lambda kind, _: kind.__new__(kind),
         lambda kind, _: object.__new__(kind),
@@ -151,11 +152,14 @@ def test_no_object_without_its_value():
                 make(type(thing), thing)
     with pytest.raises(TypeError):
         type(saved)()
-    for copied in (copy.copy(_core.PackedWeights()), pickle.loads(pickle.dumps(_core.PackedWeights()))):
-        assert type(copied) is _core.PackedWeights
-    for wrong in (None, 3, _core.PackedWeights(), object()):
+    for copied in (
+        copy.copy(_core.recurrent.PackedWeights()),
+        pickle.loads(pickle.dumps(_core.recurrent.PackedWeights())),
+    ):
+        assert type(copied) is _core.recurrent.PackedWeights
+    for wrong in (None, 3, _core.recurrent.PackedWeights(), object()):
         with pytest.raises(TypeError, match="step"):
-            _core.Stream.step(wrong, np.zeros((1, 1), F32))
+            _core.stream.Stream.step(wrong, np.zeros((1, 1), F32))
 
 
 def test_a_crash_and_a_hang_are_faults():

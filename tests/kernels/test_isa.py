@@ -54,7 +54,7 @@ def run(arguments, **environment):
 @pytest.mark.parametrize("isa", ISAS)
 def test_proofs(isa):
     """A reduced set of the proofs, forced onto one instruction set."""
-    found = _core.info()
+    found = _core.system.info()
     if isa not in found["isas"]:
         pytest.skip(f"this processor runs {found['isas']}")
     if isa == found["isa"]:
@@ -66,14 +66,14 @@ def test_proofs(isa):
     assert re.search(r"\d{3,} passed", done.stdout), done.stdout[-500:]
 
 
-SHOW = "from seqcore import _core; print(_core.info()['isa'])"
+SHOW = "from seqcore import _core; print(_core.system.info()['isa'])"
 
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_override(isa):
     """SEQCORE_ISA forces an instruction set; one this processor lacks is refused with a clear error."""
     done = run(["-c", SHOW], SEQCORE_ISA=isa)
-    if isa in _core.info()["isas"]:
+    if isa in _core.system.info()["isas"]:
         assert done.stdout.strip() == isa, done.stderr
         return
     last = done.stderr.strip().splitlines()[-1]
@@ -92,7 +92,7 @@ def test_unknown_name(isa):
 def test_default_is_the_best():
     """Without the variable, or with an empty one, the last of those available is taken."""
     for value in (None, ""):
-        assert run(["-c", SHOW], SEQCORE_ISA=value).stdout.strip() == _core.info()["isas"][-1]
+        assert run(["-c", SHOW], SEQCORE_ISA=value).stdout.strip() == _core.system.info()["isas"][-1]
 
 
 # Symbols --------------------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def test_activations(cell, activation, dtype):
 @cells
 def test_wide_layers(cell, units, batch, ragged):
     """Layers whose units, not rows, are shared out among threads."""
-    _core.set_num_threads(2)
+    _core.system.set_num_threads(2)
     case = Case(cell, units, 33, batch, steps=3, directions="both", ragged=ragged, x_scale=True, h_scale=True)
     problem = cases.make(case, "float64")
     cases.check(cases.run_core(problem), cases.run_reference(problem), "float64")
@@ -185,8 +185,8 @@ def test_what_is_not_needed(cell, dtype):
     expected = cases.run_core(problem)
 
     def back(**options):
-        saved = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[2]
-        return _core.recurrent_backward(saved, problem.dy, problem.dstates, **options)
+        saved = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[2]
+        return _core.recurrent.recurrent_backward(saved, problem.dy, problem.dstates, **options)
 
     dx, weights, states, steps = back(need_dx=False)
     assert dx is None and steps is None
@@ -207,9 +207,9 @@ def test_what_is_not_needed(cell, dtype):
 def test_without_save(cell, dtype):
     """save=False returns the same outputs and nothing to go back with."""
     problem = cases.make(Case(cell, batch=20, units=40, directions="both", ragged="lengths"), dtype)
-    y, states, saved = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
+    y, states, saved = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
     problem.options["save"] = False
-    z, others, nothing = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
+    z, others, nothing = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
     assert nothing is None and saved.nbytes > 0
     assert np.array_equal(y, z)
     for a, b in zip(itertools.chain(*states), itertools.chain(*others), strict=True):
@@ -222,12 +222,12 @@ def test_without_states(cell, directions):
     """What is not asked for, the final states and the gradients of the first ones, is left out; the rest stays."""
     problem = cases.make(Case(cell, batch=5, units=20, directions=directions), "float32")
     back = problem.dy, None
-    y, _, saved = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
-    dx, weights, _, _ = _core.recurrent_backward(saved, *back)
-    z, states, saved = _core.recurrent_forward(
+    y, _, saved = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
+    dx, weights, _, _ = _core.recurrent.recurrent_backward(saved, *back)
+    z, states, saved = _core.recurrent.recurrent_forward(
         problem.cell, problem.x, problem.weights, states=False, **problem.options
     )
-    dz, others, initial, _ = _core.recurrent_backward(saved, *back, need_initial=False)
+    dz, others, initial, _ = _core.recurrent.recurrent_backward(saved, *back, need_initial=False)
     assert states == [] and initial is None
     assert np.array_equal(y, z) and np.array_equal(dx, dz)
     for a, b in zip(itertools.chain(*weights), itertools.chain(*others), strict=True):
@@ -251,9 +251,9 @@ def test_inputs_stay_unchanged(cell):
 def test_way_back_after_the_weights_changed(cell):
     """What is saved belongs to the call: later calls of other shapes do not disturb it."""
     first, second = (cases.make(Case(cell, units=n, batch=b), "float64") for n, b in ((9, 7), (40, 33)))
-    saved = [_core.recurrent_forward(p.cell, p.x, p.weights, **p.options)[2] for p in (first, second)]
+    saved = [_core.recurrent.recurrent_forward(p.cell, p.x, p.weights, **p.options)[2] for p in (first, second)]
     for problem, kept in zip((first, second), saved, strict=True):
-        dx = _core.recurrent_backward(kept, problem.dy, problem.dstates)[0]
+        dx = _core.recurrent.recurrent_backward(kept, problem.dy, problem.dstates)[0]
         close(dx, cases.run_reference(problem)["dx"], "float64")
 
 
@@ -325,7 +325,7 @@ def test_unaligned_memory(cell, dtype):
 def test_output_is_time_major():
     """y is a view of time-major memory, as the documentation of the core says."""
     problem = cases.make(Case("lstm"), "float32")
-    y = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[0]
+    y = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[0]
     assert y.transpose(1, 0, 2).flags.c_contiguous
 
 
@@ -370,9 +370,9 @@ def test_infinite_inputs(activation, value, dtype):
     """Infinite and huge arguments of the activations give their limits, not NaN."""
     x = np.array([[[value], [0.5]]], dtype)
     weights = [(np.ones((1, 3), dtype), np.zeros((3, 3), dtype), None)]
-    y = _core.recurrent_forward("rnn", x, weights, activation=activation, save=False)[0]
+    y = _core.recurrent.recurrent_forward("rnn", x, weights, activation=activation, save=False)[0]
     expected = reference.activate(activation, np.array([value, 0.5], dtype).astype(float))
-    dense = _core.dense_forward(x[0], np.ones((1, 3), dtype), None, activation)
+    dense = _core.dense.dense_forward(x[0], np.ones((1, 3), dtype), None, activation)
     close(dense[1], np.full(3, expected[1]), dtype)
     if np.isfinite(expected[0]):
         close(dense[0], np.full(3, expected[0]), dtype)
@@ -412,7 +412,7 @@ def test_activation_values(activation, dtype):
     special = [0.0, -0.0, 3.0, -3.0, 88.0, -88.0, 745.0, -745.0]
     x = np.concatenate([np.linspace(-30, 30, 1001), np.linspace(-1e-3, 1e-3, 101), special])[:, None].astype(dtype)
     for columns in (1, 7, 16):
-        y = _core.dense_forward(x, np.ones((1, columns), dtype), None, activation)
+        y = _core.dense.dense_forward(x, np.ones((1, columns), dtype), None, activation)
         close(y, np.repeat(reference.activate(activation, x.astype(float)), columns, axis=1), dtype)
     if activation == "tanh":  # close to zero the relative error counts too
         expected = np.tanh(x.astype(float))
@@ -437,12 +437,12 @@ def test_context_scan(shape, ragged, reverse, dtype, rng):
     elif ragged == "mask":
         options["mask"] = cases.random_mask(rng, batch, steps)
     for initial in (start, None):
-        got = _core.context_scan_forward(z, 0.9, initial, **options)
+        got = _core.context.context_scan_forward(z, 0.9, initial, **options)
         for a, b in zip(got, reference.scan_forward(z.astype(float), 0.9, initial, **options), strict=True):
             close(a, b, dtype)
     ds, ds_last = rng.normal(size=shape).astype(dtype), rng.normal(size=(batch, columns)).astype(dtype)
     for pair in ((ds, ds_last), (ds, None), (None, ds_last)):
-        got = _core.context_scan_backward(*pair, 0.9, shape, **options, dtype=dtype)
+        got = _core.context.context_scan_backward(*pair, 0.9, shape, **options, dtype=dtype)
         for a, b in zip(got, reference.scan_backward(*pair, 0.9, shape, **options), strict=True):
             close(a, b, dtype)
 
@@ -452,9 +452,11 @@ def test_context_scan_of_a_time_major_view(dtype, rng):
     """z and ds may have any strides for batch and time."""
     z = rng.normal(size=(5, 7, 9)).astype(dtype)
     view = z.transpose(1, 0, 2).copy().transpose(1, 0, 2)
-    for a, b in zip(_core.context_scan_forward(view, 0.5), _core.context_scan_forward(z, 0.5), strict=True):
+    for a, b in zip(
+        _core.context.context_scan_forward(view, 0.5), _core.context.context_scan_forward(z, 0.5), strict=True
+    ):
         assert np.array_equal(a, b)
-    back = [_core.context_scan_backward(d, None, 0.5, z.shape, dtype=dtype) for d in (view, z)]
+    back = [_core.context.context_scan_backward(d, None, 0.5, z.shape, dtype=dtype) for d in (view, z)]
     assert np.array_equal(back[0][0], back[1][0]) and np.array_equal(back[0][1], back[1][1])
 
 
@@ -481,7 +483,7 @@ def test_stream_equals_sequence(cell, units, batch, dtype):
     above = cases.make(Case(cell, units=5, features=units, batch=batch, seed=1), dtype).weights
     activation = problem.options["activation"]
     kernel = np.random.default_rng(1).normal(size=(5, 4)).astype(dtype)
-    stream = _core.Stream(batch, dtype)
+    stream = _core.stream.Stream(batch, dtype)
     for weights in (problem.weights[0], above[0]):
         stream.add_recurrent(problem.cell, *weights, activation)
     stream.add_dense(kernel, None, "softmax")
@@ -501,7 +503,7 @@ def test_stream_of_every_layer(dtype, rng):
     shapes = ((6, 4), (6, 9), (4, 9), (9, 9), (9,))
     weights = [(rng.normal(size=s) / np.sqrt(s[0])).astype(dtype) for s in shapes]
     kernel, bias = rng.normal(size=(13, 5)).astype(dtype), rng.normal(size=5).astype(dtype)
-    stream = _core.Stream(2, dtype)
+    stream = _core.stream.Stream(2, dtype)
     stream.add_embedding(table)
     stream.add_context(*weights, 0.9)
     stream.add_dense(kernel, bias, "tanh")
@@ -526,7 +528,7 @@ def test_stream_of_every_layer(dtype, rng):
 def test_stream_results_are_new_arrays(rng):
     """Each step returns an array of its own; later steps do not change it, nor do weights changed from outside."""
     weights = cases.random_weights(rng, "lstm", 3, 4, True, "float32")
-    stream = _core.Stream(1)
+    stream = _core.stream.Stream(1)
     stream.add_recurrent("lstm", *weights)
     x = np.ones((1, 3), np.float32)
     first = stream.step(x)

@@ -104,25 +104,25 @@ def test_recurrent_forward(mistake):
     """Every argument of the forward call, wrong in kind, rank, size, type or range."""
     name, changes = FORWARD[mistake]
     arguments = {"cell": "lstm", "x": X, "weights": [layer()], **changes}
-    refused(name, _core.recurrent_forward, *(arguments.pop(k) for k in ("cell", "x", "weights")), **arguments)
+    refused(name, _core.recurrent.recurrent_forward, *(arguments.pop(k) for k in ("cell", "x", "weights")), **arguments)
 
 
 def test_unknown_and_missing_arguments():
     """Unknown, missing, doubled and surplus arguments are named, in functions, methods and constructors."""
-    refused("length", _core.recurrent_forward, "lstm", X, [layer()], length=None)
-    refused("weights", _core.recurrent_forward, "lstm", X)
-    refused("x", _core.softmax)
-    refused("x", _core.softmax, zeros(2, 2), x=zeros(2, 2))
-    refused("softmax", _core.softmax, zeros(2, 2), None)
-    refused("learning_rate", _core.sgd, [], [])
-    refused("batch_size", _core.Stream)
-    refused("size", _core.Stream, size=1)
-    refused("x", _core.Stream(1).step)
-    refused("PackedWeights", _core.PackedWeights, 1)
+    refused("length", _core.recurrent.recurrent_forward, "lstm", X, [layer()], length=None)
+    refused("weights", _core.recurrent.recurrent_forward, "lstm", X)
+    refused("x", _core.dense.softmax)
+    refused("x", _core.dense.softmax, zeros(2, 2), x=zeros(2, 2))
+    refused("softmax", _core.dense.softmax, zeros(2, 2), None)
+    refused("learning_rate", _core.optimizer.sgd, [], [])
+    refused("batch_size", _core.stream.Stream)
+    refused("size", _core.stream.Stream, size=1)
+    refused("x", _core.stream.Stream(1).step)
+    refused("PackedWeights", _core.recurrent.PackedWeights, 1)
 
 
 def saved(sequences=True, dtype=F32):
-    return _core.recurrent_forward("lstm", X.astype(dtype), [layer(dtype=dtype)], sequences=sequences)[2]
+    return _core.recurrent.recurrent_forward("lstm", X.astype(dtype), [layer(dtype=dtype)], sequences=sequences)[2]
 
 
 DY = zeros(3, 4, 6)
@@ -149,20 +149,20 @@ def test_recurrent_backward(mistake):
     name, changes = BACKWARD[mistake]
     out = [tuple(np.full_like(a, 7) for a in layer())]
     arguments = {"dy": DY, "out": out, **changes}
-    refused(name, _core.recurrent_backward, saved(), arguments.pop("dy"), **arguments)
+    refused(name, _core.recurrent.recurrent_backward, saved(), arguments.pop("dy"), **arguments)
     assert all((a == 7).all() for a in out[0])
 
 
 def test_dy_of_the_last_step():
     """Without sequences dy has two axes."""
-    refused("dy", _core.recurrent_backward, saved(sequences=False), DY)
+    refused("dy", _core.recurrent.recurrent_backward, saved(sequences=False), DY)
 
 
 def test_read_only_out():
     """Arrays that may not be written are refused before anything is."""
     out = tuple(np.full_like(a, 7) for a in layer())
     out[1].flags.writeable = False
-    refused("out", _core.recurrent_backward, saved(), DY, out=[out])
+    refused("out", _core.recurrent.recurrent_backward, saved(), DY, out=[out])
     assert all((a == 7).all() for a in out)
 
 
@@ -170,17 +170,17 @@ def test_saved_of_another_kind():
     """`saved` must come from a forward call."""
     for wrong in (None, 3, X):
         with pytest.raises((TypeError, ValueError), match="saved"):
-            _core.recurrent_backward(wrong, DY)
+            _core.recurrent.recurrent_backward(wrong, DY)
 
 
 @pytest.mark.parametrize("cell", cases.CELLS)
 def test_way_back_twice(cell):
     """A second way back over the same call gives the same gradients, or is refused; it never gives others."""
     problem = cases.make(Case(cell, units=17, batch=7), "float64")
-    kept = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[2]
-    first = _core.recurrent_backward(kept, problem.dy, problem.dstates)
+    kept = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[2]
+    first = _core.recurrent.recurrent_backward(kept, problem.dy, problem.dstates)
     try:
-        second = _core.recurrent_backward(kept, problem.dy, problem.dstates)
+        second = _core.recurrent.recurrent_backward(kept, problem.dy, problem.dstates)
     except (ValueError, RuntimeError) as error:
         assert "saved" in str(error)
     else:
@@ -191,63 +191,75 @@ def test_way_back_twice(cell):
 
 I32 = np.int32
 OTHERS = {
-    "scan: rank of z": ("z", _core.context_scan_forward, (zeros(3, 4), 0.9)),
-    "scan: type of z": ("z", _core.context_scan_forward, (zeros(3, 4, 5, dtype=I32), 0.9)),
-    "scan: shape of initial": ("initial", _core.context_scan_forward, (X, 0.9, zeros(3, 4))),
-    "scan: type of initial": ("initial", _core.context_scan_forward, (X, 0.9, zeros(3, 5, dtype=float))),
-    "scan: lengths": ("lengths", _core.context_scan_forward, (X, 0.9, None, np.array([5, 0, 0], I32))),
-    "scan: mask": ("mask", _core.context_scan_forward, (X, 0.9, None, None, np.ones((3, 5), bool))),
-    "scan back: ds": ("ds", _core.context_scan_backward, (zeros(3, 4, 6), None, 0.9, (3, 4, 5))),
-    "scan back: ds_last": ("ds_last", _core.context_scan_backward, (None, zeros(3, 6), 0.9, (3, 4, 5))),
-    "dense: rank of x": ("x", _core.dense_forward, (X, zeros(5, 2))),
-    "dense: type of x": ("x", _core.dense_forward, (zeros(3, 5, dtype=I32), zeros(5, 2))),
-    "dense: order of x": ("x", _core.dense_forward, (zeros(5, 3).T, zeros(5, 2))),
-    "dense: kernel": ("kernel", _core.dense_forward, (zeros(3, 5), zeros(4, 2))),
-    "dense: type of kernel": ("kernel", _core.dense_forward, (zeros(3, 5), zeros(5, 2, dtype=float))),
-    "dense: bias": ("bias", _core.dense_forward, (zeros(3, 5), zeros(5, 2), zeros(5))),
-    "dense: activation": ("activation", _core.dense_forward, (zeros(3, 5), zeros(5, 2), None, "elu")),
-    "dense back: y": ("y", _core.dense_backward, (zeros(3, 5), zeros(5, 2), zeros(3, 3), zeros(3, 2))),
-    "dense back: dy": ("dy", _core.dense_backward, (zeros(3, 5), zeros(5, 2), zeros(3, 2), zeros(2, 2))),
-    "loss: x": ("x", _core.linear_softmax, (X, zeros(5, 2), None, zeros(3, dtype=I32))),
-    "loss: kernel": ("kernel", _core.linear_softmax, (zeros(3, 5), zeros(4, 2), None, zeros(3, dtype=I32))),
-    "loss: bias": ("bias", _core.linear_softmax, (zeros(3, 5), zeros(5, 2), zeros(3), zeros(3, dtype=I32))),
-    "loss: number of targets": ("targets", _core.linear_softmax, (zeros(3, 5), zeros(5, 2), None, zeros(2, dtype=I32))),
-    "loss: type of targets": ("targets", _core.linear_softmax, (zeros(3, 5), zeros(5, 2), None, zeros(3))),
+    "scan: rank of z": ("z", _core.context.context_scan_forward, (zeros(3, 4), 0.9)),
+    "scan: type of z": ("z", _core.context.context_scan_forward, (zeros(3, 4, 5, dtype=I32), 0.9)),
+    "scan: shape of initial": ("initial", _core.context.context_scan_forward, (X, 0.9, zeros(3, 4))),
+    "scan: type of initial": ("initial", _core.context.context_scan_forward, (X, 0.9, zeros(3, 5, dtype=float))),
+    "scan: lengths": ("lengths", _core.context.context_scan_forward, (X, 0.9, None, np.array([5, 0, 0], I32))),
+    "scan: mask": ("mask", _core.context.context_scan_forward, (X, 0.9, None, None, np.ones((3, 5), bool))),
+    "scan back: ds": ("ds", _core.context.context_scan_backward, (zeros(3, 4, 6), None, 0.9, (3, 4, 5))),
+    "scan back: ds_last": ("ds_last", _core.context.context_scan_backward, (None, zeros(3, 6), 0.9, (3, 4, 5))),
+    "dense: rank of x": ("x", _core.dense.dense_forward, (X, zeros(5, 2))),
+    "dense: type of x": ("x", _core.dense.dense_forward, (zeros(3, 5, dtype=I32), zeros(5, 2))),
+    "dense: order of x": ("x", _core.dense.dense_forward, (zeros(5, 3).T, zeros(5, 2))),
+    "dense: kernel": ("kernel", _core.dense.dense_forward, (zeros(3, 5), zeros(4, 2))),
+    "dense: type of kernel": ("kernel", _core.dense.dense_forward, (zeros(3, 5), zeros(5, 2, dtype=float))),
+    "dense: bias": ("bias", _core.dense.dense_forward, (zeros(3, 5), zeros(5, 2), zeros(5))),
+    "dense: activation": ("activation", _core.dense.dense_forward, (zeros(3, 5), zeros(5, 2), None, "elu")),
+    "dense back: y": ("y", _core.dense.dense_backward, (zeros(3, 5), zeros(5, 2), zeros(3, 3), zeros(3, 2))),
+    "dense back: dy": ("dy", _core.dense.dense_backward, (zeros(3, 5), zeros(5, 2), zeros(3, 2), zeros(2, 2))),
+    "loss: x": ("x", _core.dense.linear_softmax, (X, zeros(5, 2), None, zeros(3, dtype=I32))),
+    "loss: kernel": ("kernel", _core.dense.linear_softmax, (zeros(3, 5), zeros(4, 2), None, zeros(3, dtype=I32))),
+    "loss: bias": ("bias", _core.dense.linear_softmax, (zeros(3, 5), zeros(5, 2), zeros(3), zeros(3, dtype=I32))),
+    "loss: number of targets": (
+        "targets",
+        _core.dense.linear_softmax,
+        (zeros(3, 5), zeros(5, 2), None, zeros(2, dtype=I32)),
+    ),
+    "loss: type of targets": ("targets", _core.dense.linear_softmax, (zeros(3, 5), zeros(5, 2), None, zeros(3))),
     "loss: targets too large": (
         "targets",
-        _core.linear_softmax,
+        _core.dense.linear_softmax,
         (zeros(3, 5), zeros(5, 2), None, np.array([0, 2, 1], I32)),
     ),
     "loss: negative targets": (
         "targets",
-        _core.linear_softmax,
+        _core.dense.linear_softmax,
         (zeros(3, 5), zeros(5, 2), None, np.array([0, -1, 1], I32)),
     ),
-    "loss: weights": ("weights", _core.linear_softmax, (zeros(3, 5), zeros(5, 2), None, zeros(3, dtype=I32), zeros(2))),
+    "loss: weights": (
+        "weights",
+        _core.dense.linear_softmax,
+        (zeros(3, 5), zeros(5, 2), None, zeros(3, dtype=I32), zeros(2)),
+    ),
     "loss: type of weights": (
         "weights",
-        _core.linear_softmax,
+        _core.dense.linear_softmax,
         (zeros(3, 5), zeros(5, 2), None, zeros(3, dtype=I32), zeros(3, dtype=float)),
     ),
-    "softmax: rank": ("x", _core.softmax, (X,)),
-    "softmax: type": ("x", _core.softmax, (zeros(2, 2, dtype=I32),)),
-    "embedding: table": ("table", _core.embedding_forward, (X, zeros(2, dtype=I32))),
-    "embedding: type of table": ("table", _core.embedding_forward, (zeros(3, 5, dtype=I32), zeros(2, dtype=I32))),
-    "embedding: type of ids": ("ids", _core.embedding_forward, (zeros(3, 5), zeros(2))),
-    "embedding: rank of ids": ("ids", _core.embedding_forward, (zeros(3, 5), zeros(2, 2, 2, dtype=I32))),
-    "embedding: ids too large": ("ids", _core.embedding_forward, (zeros(3, 5), np.array([0, 3], I32))),
-    "embedding: negative ids": ("ids", _core.embedding_forward, (zeros(3, 5), np.array([0, -1]))),
-    "embedding: huge ids": ("ids", _core.embedding_forward, (zeros(3, 5), np.array([2**40]))),
-    "embedding back: ids": ("ids", _core.embedding_backward, (np.array([0, 3]), zeros(2, 5), 3)),
-    "embedding back: rank of ids": ("ids", _core.embedding_backward, (np.array([[0, 1]]), zeros(2, 5), 3)),
-    "embedding back: dy": ("dy", _core.embedding_backward, (np.array([0, 1]), zeros(3, 5), 3)),
-    "embedding back: rows": ("rows", _core.embedding_backward, (np.array([0, 1]), zeros(2, 5), -1)),
-    "dropout: rate 1": ("rate", _core.dropout_mask, ((3,), 1.0, 1, 1, 1)),
-    "dropout: negative rate": ("rate", _core.dropout_mask, ((3,), -0.1, 1, 1, 1)),
-    "dropout: NaN": ("rate", _core.dropout_mask, ((3,), float("nan"), 1, 1, 1)),
-    "dropout: shape": ("shape", _core.dropout_mask, ((3, -1), 0.5, 1, 1, 1)),
-    "dropout: dtype": ("dtype", _core.dropout_mask, ((3,), 0.5, 1, 1, 1, "int32")),
-    "squares: type": ("arrays", _core.sum_squares, ([zeros(3, dtype=I32)],)),
+    "softmax: rank": ("x", _core.dense.softmax, (X,)),
+    "softmax: type": ("x", _core.dense.softmax, (zeros(2, 2, dtype=I32),)),
+    "embedding: table": ("table", _core.embedding.embedding_forward, (X, zeros(2, dtype=I32))),
+    "embedding: type of table": (
+        "table",
+        _core.embedding.embedding_forward,
+        (zeros(3, 5, dtype=I32), zeros(2, dtype=I32)),
+    ),
+    "embedding: type of ids": ("ids", _core.embedding.embedding_forward, (zeros(3, 5), zeros(2))),
+    "embedding: rank of ids": ("ids", _core.embedding.embedding_forward, (zeros(3, 5), zeros(2, 2, 2, dtype=I32))),
+    "embedding: ids too large": ("ids", _core.embedding.embedding_forward, (zeros(3, 5), np.array([0, 3], I32))),
+    "embedding: negative ids": ("ids", _core.embedding.embedding_forward, (zeros(3, 5), np.array([0, -1]))),
+    "embedding: huge ids": ("ids", _core.embedding.embedding_forward, (zeros(3, 5), np.array([2**40]))),
+    "embedding back: ids": ("ids", _core.embedding.embedding_backward, (np.array([0, 3]), zeros(2, 5), 3)),
+    "embedding back: rank of ids": ("ids", _core.embedding.embedding_backward, (np.array([[0, 1]]), zeros(2, 5), 3)),
+    "embedding back: dy": ("dy", _core.embedding.embedding_backward, (np.array([0, 1]), zeros(3, 5), 3)),
+    "embedding back: rows": ("rows", _core.embedding.embedding_backward, (np.array([0, 1]), zeros(2, 5), -1)),
+    "dropout: rate 1": ("rate", _core.random.dropout_mask, ((3,), 1.0, 1, 1, 1)),
+    "dropout: negative rate": ("rate", _core.random.dropout_mask, ((3,), -0.1, 1, 1, 1)),
+    "dropout: NaN": ("rate", _core.random.dropout_mask, ((3,), float("nan"), 1, 1, 1)),
+    "dropout: shape": ("shape", _core.random.dropout_mask, ((3, -1), 0.5, 1, 1, 1)),
+    "dropout: dtype": ("dtype", _core.random.dropout_mask, ((3,), 0.5, 1, 1, 1, "int32")),
+    "squares: type": ("arrays", _core.optimizer.sum_squares, ([zeros(3, dtype=I32)],)),
 }
 
 
@@ -291,20 +303,22 @@ def test_optimizers(mistake):
     """Every array of the optimizers."""
     name, function, arguments = OPTIMIZERS[mistake]
     options = {"momentum": 0.9} if name == "velocities" and function == "sgd" else {}
-    refused(name, getattr(_core, function), *arguments, learning_rate=0.1, **options)
+    refused(name, getattr(_core.optimizer, function), *arguments, learning_rate=0.1, **options)
 
 
 def test_nothing_half_updated():
     """A wrong last array leaves the first ones alone; so does a parameter that may not be written."""
     first, second = np.ones(5, F32), np.ones(4, F32)
     grads = [np.ones(5, F32), np.ones(3, F32)]
-    refused("grads", _core.sgd, [first, second], grads, learning_rate=0.1)
+    refused("grads", _core.optimizer.sgd, [first, second], grads, learning_rate=0.1)
     second.flags.writeable = False
-    refused("params", _core.sgd, [first, second], [grads[0], np.ones(4, F32)], learning_rate=0.1)
+    refused("params", _core.optimizer.sgd, [first, second], [grads[0], np.ones(4, F32)], learning_rate=0.1)
     assert (first == 1).all() and (second == 1).all()
     table = np.ones((3, 2), F32)
     tables, rows = [np.ones((3, 2), F32), table], [np.ones((2, 2), F32)] * 2
-    refused("indices", _core.sgd_slices, tables, rows, [np.array([0, 1]), np.array([0, 3])], learning_rate=0.1)
+    refused(
+        "indices", _core.optimizer.sgd_slices, tables, rows, [np.array([0, 1]), np.array([0, 3])], learning_rate=0.1
+    )
     assert (table == 1).all() and (tables[0] == 1).all()
 
 
@@ -313,9 +327,9 @@ def test_nothing_half_updated():
 
 def test_stream_mistakes():
     """Wrong sizes, layers in the wrong place, steps of the wrong kind."""
-    refused("batch_size", _core.Stream, 0)
-    refused("dtype", _core.Stream, 1, "int32")
-    stream = _core.Stream(2)
+    refused("batch_size", _core.stream.Stream, 0)
+    refused("dtype", _core.stream.Stream, 1, "int32")
+    stream = _core.stream.Stream(2)
     refused("cell", stream.add_recurrent, "elman", *layer())
     refused("kernel", stream.add_recurrent, "lstm", zeros(5, 24, dtype=float), *layer()[1:])
     refused("bias", stream.add_recurrent, "lstm", *layer()[:2], zeros(5))
@@ -335,7 +349,7 @@ def test_stream_mistakes():
 
 def test_stream_ids():
     """Ids out of range, of the wrong type or size; the state does not move."""
-    stream = _core.Stream(2)
+    stream = _core.stream.Stream(2)
     stream.add_embedding(np.ones((3, 5), F32))
     weights = tuple(np.full_like(w, 0.1) for w in layer())
     stream.add_recurrent("lstm", *weights)
@@ -349,13 +363,13 @@ def test_stream_ids():
 def test_empty_stream():
     """A stream without layers refuses a step."""
     with pytest.raises((ValueError, RuntimeError)):
-        _core.Stream(1).step(zeros(1, 5))
+        _core.stream.Stream(1).step(zeros(1, 5))
 
 
 def test_layers_without_columns():
     """A layer of width 0 is refused where it is added: what follows would read beyond it."""
     for dtype in (F32, np.float64):
-        stream = _core.Stream(2, np.dtype(dtype).name)
+        stream = _core.stream.Stream(2, np.dtype(dtype).name)
         refused("kernel", stream.add_dense, zeros(5, 0, dtype=dtype), None)
         refused("kernel", stream.add_dense, zeros(0, 5, dtype=dtype), None)
         for table in (zeros(0, 5, dtype=dtype), zeros(5, 0, dtype=dtype)):
@@ -373,7 +387,7 @@ def test_layers_without_columns():
 
 def test_stream_of_two_threads():
     """Steps, states and layers of one stream from several threads: each call is one step, and nothing is torn."""
-    stream = _core.Stream(4)
+    stream = _core.stream.Stream(4)
     stream.add_recurrent("rnn", np.eye(64, dtype=F32), np.zeros((64, 64), F32), None, "linear")
     failures = []
 
@@ -407,37 +421,43 @@ def hostile_list():
 
 
 LISTS = {
-    "bias": lambda a: _core.dense_forward(a, a, hostile_list()[0]),
-    "kernel": lambda a: _core.dense_forward(a, hostile_list()),
-    "y": lambda a: _core.dense_backward(a, a, hostile_list(), a),
-    "out": lambda a: _core.dense_backward(a, a, a, a, out=hostile_list()[:2]),
-    "weights": lambda a: _core.linear_softmax(a, a, None, np.zeros(6, np.int32), hostile_list()[0]),
-    "targets": lambda a: _core.linear_softmax(a, a, None, [0] * 6),
-    "initial": lambda a: _core.context_scan_forward(a[None], 0.5, hostile_list()[:1]),
-    "lengths": lambda a: _core.context_scan_forward(a[None], 0.5, None, [6]),
-    "mask": lambda a: _core.context_scan_forward(a[None], 0.5, None, None, [[True] * 6]),
-    "ds_last": lambda a: _core.context_scan_backward(None, hostile_list()[:1], 0.5, (1, 6, 6), dtype="float64"),
-    "recurrent": lambda a: _core.recurrent_forward("rnn", a[None], [(a, hostile_list(), None)]),
-    "x_scale": lambda a: _core.recurrent_forward("rnn", a[None], [(a, a, None)], x_scale=[hostile_list()[:1]]),
-    "h_scale": lambda a: _core.recurrent_forward("rnn", a[None], [(a, a, None)], h_scale=[hostile_list()[:1]]),
-    "dstates": lambda a: _core.recurrent_backward(
-        _core.recurrent_forward("rnn", a[None], [(a, a, None)])[2], None, [(hostile_list()[:1],)]
+    "bias": lambda a: _core.dense.dense_forward(a, a, hostile_list()[0]),
+    "kernel": lambda a: _core.dense.dense_forward(a, hostile_list()),
+    "y": lambda a: _core.dense.dense_backward(a, a, hostile_list(), a),
+    "out": lambda a: _core.dense.dense_backward(a, a, a, a, out=hostile_list()[:2]),
+    "weights": lambda a: _core.dense.linear_softmax(a, a, None, np.zeros(6, np.int32), hostile_list()[0]),
+    "targets": lambda a: _core.dense.linear_softmax(a, a, None, [0] * 6),
+    "initial": lambda a: _core.context.context_scan_forward(a[None], 0.5, hostile_list()[:1]),
+    "lengths": lambda a: _core.context.context_scan_forward(a[None], 0.5, None, [6]),
+    "mask": lambda a: _core.context.context_scan_forward(a[None], 0.5, None, None, [[True] * 6]),
+    "ds_last": lambda a: _core.context.context_scan_backward(None, hostile_list()[:1], 0.5, (1, 6, 6), dtype="float64"),
+    "recurrent": lambda a: _core.recurrent.recurrent_forward("rnn", a[None], [(a, hostile_list(), None)]),
+    "x_scale": lambda a: _core.recurrent.recurrent_forward(
+        "rnn", a[None], [(a, a, None)], x_scale=[hostile_list()[:1]]
     ),
-    "params": lambda a: _core.sgd([hostile_list()], [a], learning_rate=0.1),
-    "grads": lambda a: _core.sgd([a], [hostile_list()], learning_rate=0.1),
-    "values": lambda a: _core.sgd_slices([a], [hostile_list()[:1]], [np.array([1])], learning_rate=0.1),
-    "indices": lambda a: _core.sgd_slices([a], [a[:1]], [[1]], learning_rate=0.1),
-    "arrays": lambda a: _core.sum_squares([hostile_list()]),
-    "table": lambda a: _core.embedding_forward(hostile_list(), np.array([1])),
-    "ids": lambda a: _core.embedding_forward(a, [1]),
-    "biases": lambda a: _core.sampled_loss(a, hostile_list()[0], np.ones((6, 1), int), a, None, 2, softmax=True),
-    "row_weights": lambda a: _core.sampled_loss(
+    "h_scale": lambda a: _core.recurrent.recurrent_forward(
+        "rnn", a[None], [(a, a, None)], h_scale=[hostile_list()[:1]]
+    ),
+    "dstates": lambda a: _core.recurrent.recurrent_backward(
+        _core.recurrent.recurrent_forward("rnn", a[None], [(a, a, None)])[2], None, [(hostile_list()[:1],)]
+    ),
+    "params": lambda a: _core.optimizer.sgd([hostile_list()], [a], learning_rate=0.1),
+    "grads": lambda a: _core.optimizer.sgd([a], [hostile_list()], learning_rate=0.1),
+    "values": lambda a: _core.optimizer.sgd_slices([a], [hostile_list()[:1]], [np.array([1])], learning_rate=0.1),
+    "indices": lambda a: _core.optimizer.sgd_slices([a], [a[:1]], [[1]], learning_rate=0.1),
+    "arrays": lambda a: _core.optimizer.sum_squares([hostile_list()]),
+    "table": lambda a: _core.embedding.embedding_forward(hostile_list(), np.array([1])),
+    "ids": lambda a: _core.embedding.embedding_forward(a, [1]),
+    "biases": lambda a: _core.sampling.sampled_loss(
+        a, hostile_list()[0], np.ones((6, 1), int), a, None, 2, softmax=True
+    ),
+    "row_weights": lambda a: _core.sampling.sampled_loss(
         a, None, np.ones((6, 1), int), a, None, 2, softmax=True, row_weights=hostile_list()[0]
     ),
-    "sampled_values": lambda a: _core.sampled_loss(
+    "sampled_values": lambda a: _core.sampling.sampled_loss(
         a, None, np.ones((6, 1), int), a, ([1, 2], hostile_list()[0], [0.5, 0.5]), 2, softmax=True
     ),
-    "true_classes": lambda a: _core.sample_classes("uniform", 6, [1], 2, False, 0, 0),
+    "true_classes": lambda a: _core.sampling.sample_classes("uniform", 6, [1], 2, False, 0, 0),
 }
 
 
@@ -448,20 +468,24 @@ def test_lists_are_no_arrays(name):
 
 
 OVERLAPS = {
-    "sgd: params and grads": lambda a: _core.sgd([a[:4]], [a[2:6]], learning_rate=0.1),
-    "sgd: a parameter twice": lambda a: _core.sgd([a, a], [a.copy(), a.copy()], learning_rate=0.1),
-    "adam: momentums": lambda a: _core.adam([a[:3]], [a.copy()[:3]], [a[2:5]], [a.copy()[:3]], learning_rate=0.1),
-    "slices: values": lambda a: _core.sgd_slices([a], [a[:1]], [np.array([1])], learning_rate=0.1),
-    "slices: indices": lambda a: _core.sgd_slices(
+    "sgd: params and grads": lambda a: _core.optimizer.sgd([a[:4]], [a[2:6]], learning_rate=0.1),
+    "sgd: a parameter twice": lambda a: _core.optimizer.sgd([a, a], [a.copy(), a.copy()], learning_rate=0.1),
+    "adam: momentums": lambda a: _core.optimizer.adam(
+        [a[:3]], [a.copy()[:3]], [a[2:5]], [a.copy()[:3]], learning_rate=0.1
+    ),
+    "slices: values": lambda a: _core.optimizer.sgd_slices([a], [a[:1]], [np.array([1])], learning_rate=0.1),
+    "slices: indices": lambda a: _core.optimizer.sgd_slices(
         [a], [a[:1].copy()], [a.view(np.int64).ravel()[:1]], learning_rate=0.1
     ),
-    "dense: out": lambda a: _core.dense_backward(a, a, a, a, out=(a, None)),
-    "loss: out": lambda a: _core.linear_softmax(a, a, None, np.zeros(6, np.int32), out=(a, None)),
-    "recurrent: out and x": lambda a: _core.recurrent_backward(
-        _core.recurrent_forward("rnn", a[None], [(a.copy(), a.copy(), None)])[2], None, out=[(a, None, None)]
+    "dense: out": lambda a: _core.dense.dense_backward(a, a, a, a, out=(a, None)),
+    "loss: out": lambda a: _core.dense.linear_softmax(a, a, None, np.zeros(6, np.int32), out=(a, None)),
+    "recurrent: out and x": lambda a: _core.recurrent.recurrent_backward(
+        _core.recurrent.recurrent_forward("rnn", a[None], [(a.copy(), a.copy(), None)])[2], None, out=[(a, None, None)]
     ),
-    "recurrent: out and itself": lambda a: _core.recurrent_backward(
-        _core.recurrent_forward("rnn", a[None].copy(), [(a.copy(), a.copy(), None)])[2], None, out=[(a, a, None)]
+    "recurrent: out and itself": lambda a: _core.recurrent.recurrent_backward(
+        _core.recurrent.recurrent_forward("rnn", a[None].copy(), [(a.copy(), a.copy(), None)])[2],
+        None,
+        out=[(a, a, None)],
     ),
 }
 
@@ -485,13 +509,13 @@ def test_arrays_are_held():
 
     def gradients(clear):
         weights, initial = [[part.copy() for part in parts]], [[state.copy() for state in states]]
-        saved = _core.recurrent_forward("lstm", x.copy(), weights, initial=initial)[2]
+        saved = _core.recurrent.recurrent_forward("lstm", x.copy(), weights, initial=initial)[2]
         if clear:
             for values in (weights[0], initial[0], weights, initial):
                 values.clear()
             gc.collect()
             [np.full((6, 24), np.nan) for _ in range(100)]
-        return _core.recurrent_backward(saved, np.ones((3, 4, 6)))[1][0]
+        return _core.recurrent.recurrent_backward(saved, np.ones((3, 4, 6)))[1][0]
 
     for expected, value in zip(gradients(False), gradients(True), strict=True):
         np.testing.assert_array_equal(value, expected)
@@ -499,23 +523,23 @@ def test_arrays_are_held():
 
 def test_packed_weights_of_another_layer():
     """Packed weights of another cell, type or size are packed anew."""
-    packed, rng = _core.PackedWeights(), np.random.default_rng(4)
+    packed, rng = _core.recurrent.PackedWeights(), np.random.default_rng(4)
     shapes = [("lstm", 5, 6, F32), ("lstm", 6, 5, F32), ("lstm", 5, 6, np.float64), ("rnn", 20, 24, F32)]
     for cell, features, units, dtype in [*shapes, *shapes[::-1]]:
         columns = cases.GATES[cell] * units
         weights = [(rng.normal(size=(features, columns)).astype(dtype), zeros(units, columns, dtype=dtype), None)]
         x = rng.normal(size=(2, 3, features)).astype(dtype)
         for _ in range(2):
-            y = _core.recurrent_forward(cell, x, weights, True, False, False, packed)[0]
-            np.testing.assert_array_equal(y, _core.recurrent_forward(cell, x, weights, True, False, False)[0])
-        packed = packed if cell == "lstm" else _core.PackedWeights()
+            y = _core.recurrent.recurrent_forward(cell, x, weights, True, False, False, packed)[0]
+            np.testing.assert_array_equal(y, _core.recurrent.recurrent_forward(cell, x, weights, True, False, False)[0])
+        packed = packed if cell == "lstm" else _core.recurrent.PackedWeights()
 
 
 HUGE = {
-    "dropout_mask": lambda n: _core.dropout_mask((n, 3), 0.5, 1, 1, 1),
-    "sample_classes": lambda n: _core.sample_classes("uniform", 4, np.array([0]), n, False, 1, 1),
-    "context_scan_backward": lambda n: _core.context_scan_backward(None, None, 0.5, (1, 2, n)),
-    "embedding_forward": lambda n: _core.embedding_forward(
+    "dropout_mask": lambda n: _core.random.dropout_mask((n, 3), 0.5, 1, 1, 1),
+    "sample_classes": lambda n: _core.sampling.sample_classes("uniform", 4, np.array([0]), n, False, 1, 1),
+    "context_scan_backward": lambda n: _core.context.context_scan_backward(None, None, 0.5, (1, 2, n)),
+    "embedding_forward": lambda n: _core.embedding.embedding_forward(
         np.lib.stride_tricks.as_strided(np.ones(1, F32), (1, n), (0, 4)), np.zeros((2, 3), int)
     ),
 }
@@ -535,8 +559,8 @@ def test_huge_batches_of_one_element():
     """Arrays that repeat one element without memory for it: refused where their size is not meant."""
     for shape in [(2**40, 4, 5), (3, 2**40, 5), (2**31, 1, 5)]:
         x = np.broadcast_to(np.ones(1, F32), shape) if shape[2] == 1 else np.broadcast_to(np.ones(5, F32), shape)
-        refused("x", _core.recurrent_forward, "lstm", x, [layer()])
-        refused("z", _core.context_scan_forward, x, 0.5)
+        refused("x", _core.recurrent.recurrent_forward, "lstm", x, [layer()])
+        refused("z", _core.context.context_scan_forward, x, 0.5)
 
 
 def test_repeated_elements_cost_no_more_than_there_is():
@@ -544,8 +568,8 @@ def test_repeated_elements_cost_no_more_than_there_is():
     for shape in [(2**31 - 1, 1, 5), (3, 2**31 - 1, 5)]:
         x = np.broadcast_to(np.ones(5, F32), shape)
         for function, arguments in [
-            (_core.recurrent_forward, ("lstm", x, [(zeros(5, 4096), zeros(1024, 4096), None)])),
-            (_core.context_scan_forward, (np.broadcast_to(np.ones(4096, F32), (*shape[:2], 4096)), 0.5)),
+            (_core.recurrent.recurrent_forward, ("lstm", x, [(zeros(5, 4096), zeros(1024, 4096), None)])),
+            (_core.context.context_scan_forward, (np.broadcast_to(np.ones(4096, F32), (*shape[:2], 4096)), 0.5)),
         ]:
             with pytest.raises(MemoryError, match=r"^\w+: expected [\dx ]+ bytes to be free, got none$"):
                 function(*arguments)
@@ -554,9 +578,9 @@ def test_repeated_elements_cost_no_more_than_there_is():
 @pytest.mark.parametrize("weights", [[1e308, 1e-3, 2e-3, 0.0], [1.0, 1e-300, 1e-200, 0.0], [1e308] * 3 + [0.0]])
 def test_sampling_without_replacement_ends(weights):
     """All classes that can be drawn are, the rare ones in proportion, whatever the weights."""
-    table, firsts = _core.AliasTable(np.array(weights)), []
+    table, firsts = _core.sampling.AliasTable(np.array(weights)), []
     for call in range(40):
-        sampled, _, expected = _core.sample_classes(table, 4, np.zeros(0, int), 3, True, 1, call)
+        sampled, _, expected = _core.sampling.sample_classes(table, 4, np.zeros(0, int), 3, True, 1, call)
         assert sorted(sampled) == [0, 1, 2] and (expected > 0).all() and (expected <= 1).all()
         firsts.append(list(sampled).index(2) < list(sampled).index(1))
     assert sum(firsts) > 5 if weights[1] == 1e308 else sum(firsts) >= 20
@@ -575,7 +599,7 @@ def test_no_leaked_references():
     for _ in range(20):
         cases.run_core(problem)
         with pytest.raises(ValueError):
-            _core.recurrent_forward("lstm", problem.x, [problem.weights[0]], reverse=(True, False))
+            _core.recurrent.recurrent_forward("lstm", problem.x, [problem.weights[0]], reverse=(True, False))
     gc.collect()
     assert [sys.getrefcount(a) for a in arrays] == before
 
@@ -600,10 +624,10 @@ def test_random_arguments(rng):
         return rng.integers(0, 3, shape).astype(kinds[rng.integers(len(kinds))])
 
     calls = {
-        _core.dense_forward: 3,
-        _core.softmax: 1,
-        _core.embedding_forward: 2,
-        _core.linear_softmax: 5,
+        _core.dense.dense_forward: 3,
+        _core.dense.softmax: 1,
+        _core.embedding.embedding_forward: 2,
+        _core.dense.linear_softmax: 5,
     }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -615,6 +639,8 @@ def test_random_arguments(rng):
                     assert str(error)
             try:
                 weights = [tuple(array() for _ in range(3))]
-                _core.recurrent_forward(list(cases.GATES)[rng.integers(4)], array(), weights, initial=[(array(),)])
+                _core.recurrent.recurrent_forward(
+                    list(cases.GATES)[rng.integers(4)], array(), weights, initial=[(array(),)]
+                )
             except (ValueError, TypeError) as error:
                 assert str(error)

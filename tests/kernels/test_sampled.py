@@ -107,8 +107,10 @@ def test_by_columns_gives_the_same(kind):
     V, K, B, N, S = 70, 37, 19, 2, 21
     w, b, labels, x, values = problem((V, K, B, N, S), "float64")
     options = {"softmax": kind == "softmax", "correct": kind != "negative", "weight": 0.5, "remove_hits": True}
-    by_row = _core.sampled_loss(w, b, labels, x, values, S, **options)
-    by_column = _core.sampled_loss(np.ascontiguousarray(w.T), b, labels, x, values, S, by_columns=True, **options)
+    by_row = _core.sampling.sampled_loss(w, b, labels, x, values, S, **options)
+    by_column = _core.sampling.sampled_loss(
+        np.ascontiguousarray(w.T), b, labels, x, values, S, by_columns=True, **options
+    )
     for one, other in zip(by_row, by_column, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -122,9 +124,9 @@ def test_the_same_bits_for_any_number_of_threads(by_columns, kind, dtype):
         w = np.ascontiguousarray(w.T) if by_columns else w
         found = []
         for threads in (1, 2, 7):
-            _core.set_num_threads(threads)
+            _core.system.set_num_threads(threads)
             found.append(
-                _core.sampled_loss(
+                _core.sampling.sampled_loss(
                     w, b, labels, x, values, size[4], softmax=kind == "softmax", by_columns=by_columns, weight=0.1
                 )
             )
@@ -329,7 +331,7 @@ def test_only_columns_used_change_under_sgd_and_evaluation_is_the_full_softmax(o
 def test_fit_learns_and_has_the_same_bits_for_any_number_of_threads(kind):
     found = []
     for threads in (1, 2, 7):
-        _core.set_num_threads(threads)
+        _core.system.set_num_threads(threads)
         model = model_of(MODEL_LOSSES[kind](20, remove_accidental_hits=True), sc.optimizers.SGD(1.0, clipnorm=5.0))
         start = model.evaluate(IDS, IDS, verbose=0)
         model.fit(IDS, IDS, epochs=300, batch_size=3, verbose=0)
@@ -414,10 +416,10 @@ def test_losses_in_files():
         assert type(again) is type(loss) and again.get_config() == loss.get_config()
 
 
-@pytest.mark.parametrize("isa", _core.info()["isas"])
+@pytest.mark.parametrize("isa", _core.system.info()["isas"])
 def test_every_instruction_set(isa):
     """The proofs above, on each instruction set that this processor has."""
-    if isa == _core.info()["isa"]:
+    if isa == _core.system.info()["isa"]:
         pytest.skip("the one in use")
     names = "formulas and (size2 or size4 or size6) or columns or extreme or default or bits"
     command = [

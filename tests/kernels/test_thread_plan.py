@@ -18,7 +18,7 @@ SHAPES = {
 
 
 def plan(cell, batch, steps, features, units, *, threads=2, **options):
-    return _core.plan_threads(cell, batch, batch * steps, features, units, threads=threads, **options)
+    return _core.recurrent.plan_threads(cell, batch, batch * steps, features, units, threads=threads, **options)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_one_short_sequence(cell, threads):
 
 def test_little_work_wakes_nobody():
     # 2 * rows * (features + units) * units operations.
-    assert _core.plan_threads("rnn", 2, 61, 64, 64, threads=8)[0] == 1
-    assert _core.plan_threads("rnn", 2, 62, 64, 64, threads=8)[0] == 8
+    assert _core.recurrent.plan_threads("rnn", 2, 61, 64, 64, threads=8)[0] == 1
+    assert _core.recurrent.plan_threads("rnn", 2, 62, 64, 64, threads=8)[0] == 8
 
 
 def test_oversubscribed():
@@ -94,9 +94,9 @@ def test_both_directions_are_two_sequences():
 def test_gates_that_nobody_needs_later():
     """A call without a backward pass keeps the gates of all steps only where they take less than 64 MiB."""
     rows = 2**26 // (64 * 4)
-    assert _core.plan_threads("rnn", 1, rows, 64, 64, threads=2) == (2, "products")
-    assert _core.plan_threads("rnn", 1, rows, 64, 64, threads=2, save=False) == (2, "sequences")
-    assert _core.plan_threads("rnn", 1, rows - 1, 64, 64, threads=2, save=False) == (2, "products")
+    assert _core.recurrent.plan_threads("rnn", 1, rows, 64, 64, threads=2) == (2, "products")
+    assert _core.recurrent.plan_threads("rnn", 1, rows, 64, 64, threads=2, save=False) == (2, "sequences")
+    assert _core.recurrent.plan_threads("rnn", 1, rows - 1, 64, 64, threads=2, save=False) == (2, "products")
 
 
 @pytest.mark.parametrize("name", ["batch", "rows", "features", "units", "directions", "threads"])
@@ -104,4 +104,4 @@ def test_sizes_are_checked(name):
     sizes = {"batch": 1, "rows": 1, "features": 1, "units": 1, "directions": 1, "threads": 1}
     for wrong in (0, 2**31):
         with pytest.raises(ValueError, match=f"{name}: expected an integer from"):
-            _core.plan_threads("rnn", **{**sizes, name: wrong})
+            _core.recurrent.plan_threads("rnn", **{**sizes, name: wrong})

@@ -27,7 +27,7 @@ def for_each_count(run):
     """Runs with 1, 2 and 7 threads and asserts that the dictionaries of arrays are the same bits."""
     results = []
     for count in COUNTS:
-        _core.set_num_threads(count)
+        _core.system.set_num_threads(count)
         results.append({name: np.array(value) for name, value in run().items()})
     for other in results[1:]:
         cases.identical(results[0], other)
@@ -94,7 +94,7 @@ def test_linear_softmax(shape, dtype, rng):
     x, kernel = rng.normal(size=(rows, inputs)).astype(dtype), rng.normal(size=(inputs, classes)).astype(dtype)
     bias, targets = rng.normal(size=classes).astype(dtype), rng.integers(0, classes, rows).astype(np.int32)
     names = ("losses", "correct", "dx", "dkernel", "dbias")
-    for_each_count(lambda: dict(zip(names, _core.linear_softmax(x, kernel, bias, targets), strict=True)))
+    for_each_count(lambda: dict(zip(names, _core.dense.linear_softmax(x, kernel, bias, targets), strict=True)))
 
 
 @dtypes
@@ -106,9 +106,13 @@ def test_dense(shape, dtype, rng):
     bias, dy = rng.normal(size=outputs).astype(dtype), rng.normal(size=(rows, outputs)).astype(dtype)
 
     def run():
-        y = _core.dense_forward(x, kernel, bias, "tanh")
-        gradients = _core.dense_backward(x, kernel, y, dy, "tanh")
-        return {"y": y, "softmax": _core.softmax(y), **dict(zip(("dx", "dkernel", "dbias"), gradients, strict=True))}
+        y = _core.dense.dense_forward(x, kernel, bias, "tanh")
+        gradients = _core.dense.dense_backward(x, kernel, y, dy, "tanh")
+        return {
+            "y": y,
+            "softmax": _core.dense.softmax(y),
+            **dict(zip(("dx", "dkernel", "dbias"), gradients, strict=True)),
+        }
 
     for_each_count(run)
 
@@ -121,15 +125,15 @@ def test_sums_scatter_and_scan(dtype, rng):
     dy, z = rng.normal(size=(8000, 65)).astype(dtype), rng.normal(size=(33, 20, 65)).astype(dtype)
 
     def run():
-        values, indices = _core.embedding_backward(ids.reshape(-1), dy, 500)
-        s, last = _core.context_scan_forward(z, 0.9)
-        dz, dinitial = _core.context_scan_backward(z, None, 0.9, z.shape, dtype=dtype)
+        values, indices = _core.embedding.embedding_backward(ids.reshape(-1), dy, 500)
+        s, last = _core.context.context_scan_forward(z, 0.9)
+        dz, dinitial = _core.context.context_scan_backward(z, None, 0.9, z.shape, dtype=dtype)
         return {
-            "sum": _core.sum_squares(arrays),
-            "rows": _core.embedding_forward(table, ids),
+            "sum": _core.optimizer.sum_squares(arrays),
+            "rows": _core.embedding.embedding_forward(table, ids),
             "values": values,
             "indices": indices,
-            "mask": _core.dropout_mask((300, 1001), 0.3, 1, 2, 3, dtype),
+            "mask": _core.random.dropout_mask((300, 1001), 0.3, 1, 2, 3, dtype),
             "s": s,
             "last": last,
             "dz": dz,
@@ -160,7 +164,7 @@ def test_optimizers(name, slots, options, dtype, rng):
         params = [p.copy() for p in start]
         state = [[np.zeros(n, dtype) for n in sizes] for _ in range(slots)]
         for _ in range(2):
-            getattr(_core, name)(params, grads, *state, learning_rate=0.1, clipvalue=1.0, **options)
+            getattr(_core.optimizer, name)(params, grads, *state, learning_rate=0.1, clipvalue=1.0, **options)
         return {str(n): a for n, a in enumerate([*params, *(s for ss in state for s in ss)])}
 
     for_each_count(run)
@@ -179,7 +183,7 @@ def work(seed=0):
         problem = cases.make(cases.Case(cell, 130, 70, 33, steps=9, seed=seed, directions="both"), "float32")
         found |= {cell + name: value for name, value in cases.run_core(problem).items()}
     x, kernel = np.ones((300, 64), np.float32), np.linspace(-1, 1, 64000, dtype=np.float32).reshape(64, 1000)
-    found["loss"] = _core.linear_softmax(x, kernel, None, np.zeros(300, np.int32))[0]
+    found["loss"] = _core.dense.linear_softmax(x, kernel, None, np.zeros(300, np.int32))[0]
     return found
 """
 
@@ -189,7 +193,7 @@ def test_fork_after_threads():
     """A forked child of a process that used threads computes the same, and so does the child's child."""
     code = """
         import os, sys
-        _core.set_num_threads(2)
+        _core.system.set_num_threads(2)
         expected = work()
         def child(depth):
             pid = os.fork()
@@ -213,7 +217,7 @@ def test_fork_while_another_thread_computes():
     """A fork in the middle of another thread's call leaves a child that can compute."""
     code = """
         import os, sys, threading
-        _core.set_num_threads(2)
+        _core.system.set_num_threads(2)
         expected = work()
         stop = threading.Event()
         def busy():
@@ -244,7 +248,7 @@ def test_fork_pool():
     """A multiprocessing pool of forked workers."""
     code = """
         import multiprocessing
-        _core.set_num_threads(2)
+        _core.system.set_num_threads(2)
         expected = [work(seed) for seed in range(4)]
         with multiprocessing.get_context("fork").Pool(2) as pool:
             for got, value in zip(pool.map(work, range(4)), expected):
@@ -259,7 +263,7 @@ def test_two_python_threads():
         cases.make(Case("lstm", 130, 70, 33, steps=9), "float32"),
         cases.make(Case("gru", 65, 40, 20, steps=9, directions="both", ragged="lengths"), "float64"),
     ]
-    _core.set_num_threads(2)
+    _core.system.set_num_threads(2)
     expected = [cases.run_core(problem) for problem in problems]
     failures = []
 
@@ -317,16 +321,18 @@ def at_once(work, threads=6):
 @cells
 def test_one_saved_forward_pass(cell, ragged, directions, sequences, out):
     """Every thread gets the gradients that it would get alone, whichever gradient of the output it starts from."""
-    _core.set_num_threads(2)
+    _core.system.set_num_threads(2)
     case = Case(cell, 70, 40, 33, steps=7, directions=directions, ragged=ragged, sequences=sequences, h_scale=True)
     problem = cases.make(case, "float32")
     starts = [problem.dy * np.float32(scale) for scale in (1, 2, 4)]
 
     def forward():
-        return _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
+        return _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
 
     def backward(saved, dy, out=None):
-        return cases.named(dy, (), *_core.recurrent_backward(saved, dy, problem.dstates, step_gradients=True, out=out))
+        return cases.named(
+            dy, (), *_core.recurrent.recurrent_backward(saved, dy, problem.dstates, step_gradients=True, out=out)
+        )
 
     expected = [backward(forward()[2], dy) for dy in starts]
     y, _, saved = forward()
@@ -395,7 +401,7 @@ ASKED = {
 @pytest.mark.parametrize("name", ASKED)
 def test_one_persistent_tape(name, rng):
     """Every thread gets the gradients that it would get alone, whatever the others do with theirs."""
-    _core.set_num_threads(2)
+    _core.system.set_num_threads(2)
     tape, loss, variables = ASKED[name](rng)
 
     def gradients():
@@ -668,10 +674,10 @@ def test_fork_while_another_thread_uses_the_saved_pass():
     """A child that was forked in the middle of a backward pass can go on with the same saved forward pass."""
     code = """
         import os, sys, threading
-        _core.set_num_threads(2)
+        _core.system.set_num_threads(2)
         problem = cases.make(cases.Case("lstm", 130, 70, 33, steps=9), "float32")
-        saved = _core.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[2]
-        gradient = lambda: _core.recurrent_backward(saved, problem.dy)[0]
+        saved = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[2]
+        gradient = lambda: _core.recurrent.recurrent_backward(saved, problem.dy)[0]
         expected = gradient()
         stop = threading.Event()
         def busy():
@@ -734,13 +740,14 @@ def layer(cell, gates, units, features=8):
 def test_interrupt_forward(cell, gates, threads):
     """SIGINT ends a long call within a second; the next call works and gives the right numbers."""
     code = f"""
-        _core.set_num_threads({threads})
+        _core.system.set_num_threads({threads})
         weights = layer("{cell}", {gates}, 1536)
         x = np.broadcast_to(np.ones((1, 1, 8), np.float32), (2, 16000 // {gates}, 8))
         initial = [tuple(np.zeros((2, 1536), np.float32) for _ in range(2 if "{cell}" == "lstm" else 1))]
-        interrupted(lambda: _core.recurrent_forward("{cell}", x, weights, initial=initial, sequences=False, save=False))
+        forward = _core.recurrent.recurrent_forward
+        interrupted(lambda: forward("{cell}", x, weights, initial=initial, sequences=False, save=False))
         assert not any(s.any() for s in initial[0])
-        y = _core.recurrent_forward("{cell}", x[:, :3], weights, sequences=False, save=False)[0]
+        y = forward("{cell}", x[:, :3], weights, sequences=False, save=False)[0]
         from tests.helpers import reference
         expected = reference.forward("{cell}", x[:, :3], weights, sequences=False)[0]
         assert abs(y - expected).max() < 1e-5
@@ -753,16 +760,16 @@ def test_interrupt_forward(cell, gates, threads):
 def test_interrupt_backward(threads):
     """After SIGINT on the way back the call can be made again, and gives what it would have given."""
     code = f"""
-        _core.set_num_threads({threads})
+        _core.system.set_num_threads({threads})
         weights = layer("lstm", 4, 1536)
         x = np.ones((40, 100, 8), np.float32)
-        y, _, saved = _core.recurrent_forward("lstm", x, weights)
+        y, _, saved = _core.recurrent.recurrent_forward("lstm", x, weights)
         dy, kept = np.ones(y.shape, np.float32), y.copy()
         out = [(np.empty_like(weights[0][0]), np.empty_like(weights[0][1]), None)]
-        interrupted(lambda: _core.recurrent_backward(saved, dy, out=out), after=0.05)
+        interrupted(lambda: _core.recurrent.recurrent_backward(saved, dy, out=out), after=0.05)
         assert (y == kept).all() and (dy == 1).all() and (x == 1).all()
-        dx = _core.recurrent_backward(saved, dy, out=out)[0]
-        expected = _core.recurrent_backward(_core.recurrent_forward("lstm", x, weights)[2], dy)
+        dx = _core.recurrent.recurrent_backward(saved, dy, out=out)[0]
+        expected = _core.recurrent.recurrent_backward(_core.recurrent.recurrent_forward("lstm", x, weights)[2], dy)
         assert (dx == expected[0]).all()
         assert (out[0][0] == expected[1][0][0]).all() and (out[0][1] == expected[1][0][1]).all()
     """
@@ -773,15 +780,15 @@ def test_interrupt_backward(threads):
 def test_interrupt_while_waiting():
     """SIGINT also reaches a thread that waits for its turn with a saved forward pass."""
     code = """
-        _core.set_num_threads(1)
+        _core.system.set_num_threads(1)
         x, weights = np.ones((40, 100, 8), np.float32), layer("lstm", 4, 1536)
-        y, _, saved = _core.recurrent_forward("lstm", x, weights)
+        y, _, saved = _core.recurrent.recurrent_forward("lstm", x, weights)
         dy = np.ones(y.shape, np.float32)
-        other = threading.Thread(target=_core.recurrent_backward, args=(saved, dy))
+        other = threading.Thread(target=_core.recurrent.recurrent_backward, args=(saved, dy))
         def both():
             other.start()
             time.sleep(0.1)
-            _core.recurrent_backward(saved, dy)
+            _core.recurrent.recurrent_backward(saved, dy)
         interrupted(both)
         assert other.is_alive()
         other.join()
@@ -793,13 +800,13 @@ def test_interrupt_while_waiting():
 def test_interrupt_linear_softmax():
     """After SIGINT in the fused loss its inputs are as they were, and the next call gives the right numbers."""
     code = """
-        _core.set_num_threads(1)
+        _core.system.set_num_threads(1)
         kernel = np.zeros((512, 20000), np.float32)
         x, targets = np.ones((12000, 512), np.float32), np.zeros(12000, np.int32)
         out = (np.empty_like(kernel), None)
-        interrupted(lambda: _core.linear_softmax(x, kernel, None, targets, out=out))
+        interrupted(lambda: _core.dense.linear_softmax(x, kernel, None, targets, out=out))
         assert (x == 1).all() and not kernel.any() and not targets.any()
-        losses = _core.linear_softmax(x[:5], kernel, None, targets[:5], out=out)[0]
+        losses = _core.dense.linear_softmax(x[:5], kernel, None, targets[:5], out=out)[0]
         assert abs(losses - np.log(20000)).max() < 1e-5
         expected = 5 * (1 / 20000 - (np.arange(20000) == 0))
         assert abs(out[0] - expected).max() < 1e-5
@@ -812,11 +819,11 @@ def test_interrupt_linear_softmax():
 def test_interrupt_optimizer(threads):
     """SIGINT during an update of large arrays: every element has made the same number of steps."""
     code = f"""
-        _core.set_num_threads({threads})
+        _core.system.set_num_threads({threads})
         params, grads, velocity = ([np.full(1_000_000, v, np.float32)] for v in (0.0, 1.0, 0.0))
         def steps():
             while True:
-                _core.sgd(params, grads, velocity, learning_rate=1e-3, momentum=0.5)
+                _core.optimizer.sgd(params, grads, velocity, learning_rate=1e-3, momentum=0.5)
         interrupted(steps)
         assert (params[0] == params[0][0]).all() and (velocity[0] == velocity[0][0]).all()
         assert params[0][0] < 0
@@ -830,19 +837,19 @@ def test_interrupt_optimizer(threads):
 def test_set_num_threads():
     """The count is taken, and what is no count is refused by name."""
     for count in COUNTS:
-        _core.set_num_threads(count)
-        assert _core.get_num_threads() == count
-        assert _core.info()["threads"] == count
+        _core.system.set_num_threads(count)
+        assert _core.system.get_num_threads() == count
+        assert _core.system.info()["threads"] == count
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="count"):
-            _core.set_num_threads(wrong)
+            _core.system.set_num_threads(wrong)
     for wrong in ("2", 1.5, None):
         with pytest.raises(TypeError, match="count"):
-            _core.set_num_threads(wrong)
-    assert _core.get_num_threads() == COUNTS[-1]
+            _core.system.set_num_threads(wrong)
+    assert _core.system.get_num_threads() == COUNTS[-1]
 
 
-SHOW = "from seqcore import _core; print(_core.get_num_threads())"
+SHOW = "from seqcore import _core; print(_core.system.get_num_threads())"
 
 
 @pytest.mark.parametrize(
@@ -895,7 +902,7 @@ def room_for(number):
     size = memory() + number * (256 << 20) + (192 << 20)
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
-_core.set_num_threads(1)
+_core.system.set_num_threads(1)
 problem = cases.make(cases.Case("lstm", 130, 70, 33, steps=9), "float32")
 expected = cases.run_core(problem)
 cases.identical(cases.run_core(problem), expected)
@@ -910,7 +917,7 @@ def test_threads_that_cannot_be_made(limit):
     code = f"""
         {limit}
         for count in (2, 7, 3, 20, 1, 7):
-            _core.set_num_threads(count)
+            _core.system.set_num_threads(count)
             cases.identical(cases.run_core(problem), expected)
         print("done")
     """
@@ -923,7 +930,7 @@ def test_threads_that_cannot_be_made_for_several_callers():
     """Teams of several Python threads grow one after the other, so that none counts on what another one takes."""
     code = """
         threading.stack_size(1 << 20)
-        _core.set_num_threads(4)
+        _core.system.set_num_threads(4)
         failures = []
         start = threading.Barrier(5)
         def work():
@@ -951,13 +958,13 @@ def test_threads_that_cannot_be_made_for_several_callers():
 def test_threadpoolctl():
     """threadpoolctl's limit counts inside its block, and the results stay the same."""
     threadpoolctl = pytest.importorskip("threadpoolctl")
-    if not _core.info()["openmp"]:
+    if not _core.system.info()["openmp"]:
         pytest.skip("built without OpenMP")
     problem = cases.make(Case("lstm", 130, 70, 33, steps=9), "float32")
     expected = cases.run_core(problem)
-    _core.set_num_threads(2)
+    _core.system.set_num_threads(2)
     with threadpoolctl.threadpool_limits(limits=1, user_api="openmp"):
-        assert _core.get_num_threads() == 1
+        assert _core.system.get_num_threads() == 1
         cases.identical(cases.run_core(problem), expected)
-    assert _core.get_num_threads() == 2
+    assert _core.system.get_num_threads() == 2
     cases.identical(cases.run_core(problem), expected)

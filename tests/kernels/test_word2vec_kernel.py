@@ -216,9 +216,10 @@ def test_a_block_steps_along_the_gradient(nce):
             table[at] += small
     for step in (rate, rate / 8):
         x1, y1 = x0.copy(), y0.copy()
-        found = _core.train_word2vec(
-            ids, offsets, 0, 1, x1, y1, 9, None, _core.AliasTable(counts), shift, window=1, negatives=negatives,
-            shrink=True, cbow=False, mean=True, rate_begin=step, rate_end=step, seed=11, threads=1,
+        found = _core.word2vec.train_word2vec(
+            ids, offsets, 0, 1, x1, y1, 9, None, _core.sampling.AliasTable(counts), shift,
+            window=1, negatives=negatives, shrink=True, cbow=False, mean=True,
+            rate_begin=step, rate_end=step, seed=11, threads=1,
         )  # fmt: skip
         assert found[1:] == (1, 4)
         error = max(
@@ -244,14 +245,14 @@ for sg in (0, 1):
                          min_count=2, negative=7, epochs=2, workers=1, alpha=0.1)
         found += [model.wv.vectors, np.array(model.syn1neg), np.array([one["loss"] for one in model.history])]
 np.savez(sys.argv[1], *found)
-print(_core.info()["isa"])
+print(_core.system.info()["isa"])
 """
 
 
 def test_instruction_sets_agree(tmp_path):
     """The same program under each instruction set of this processor gives the same vectors but for rounding."""
     results = {}
-    for isa in _core.info()["isas"]:
+    for isa in _core.system.info()["isas"]:
         path = tmp_path / f"{isa}.npz"
         environment = {**os.environ, "SEQCORE_ISA": isa, "PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-c", PROGRAM, str(path)]

@@ -37,11 +37,11 @@ def encode(data, words, longest=10_000):
 def check(path, data, words=None, longest=10_000):
     """Both functions on a file of ``data`` against Python."""
     path.write_bytes(data)
-    raw, counts = _core.count_words(str(path))
+    raw, counts = _core.corpus.count_words(str(path))
     expected_words, expected_counts = count(data)
     assert raw == list(expected_words) and counts.tolist() == list(expected_counts) and counts.dtype == np.int64
     chosen = raw[::2] if words is None else words
-    ids, offsets, total = _core.encode_words(str(path), chosen, longest)
+    ids, offsets, total = _core.corpus.encode_words(str(path), chosen, longest)
     assert (ids.tolist(), offsets.tolist(), total) == encode(data, chosen, longest)
     assert (ids.dtype, offsets.dtype) == (np.int32, np.int64)
 
@@ -78,7 +78,7 @@ def test_any_number_of_threads(threads, longest, rng, tmp_path):
     words = [b"w" * (n % 12 + 1) + str(n).encode() for n in rng.zipf(1.2, 60_000) % 5_000]
     spaces = [b" ", b"\n", b"\t", b"  ", b"\r\n"]
     data = b"".join(word + spaces[n] for word, n in zip(words, rng.integers(0, 5, len(words))))
-    _core.set_num_threads(threads)
+    _core.system.set_num_threads(threads)
     check(tmp_path / "text", data, longest=longest)
     check(tmp_path / "text", b"z" * 300_000 + b" " + data[:1000])
     check(tmp_path / "text", data.replace(b"\n", b" ").replace(b"\r", b" "), longest=longest)
@@ -90,7 +90,7 @@ BLOCK = 1 << 18  # bytes that the core reads at a time
 @pytest.mark.parametrize(("threads", "shift"), [(1, -9), (1, -1), (1, 0), (2, -8), (2, 0), (7, 1)])
 def test_words_and_lines_at_the_ends_of_blocks(shift, threads, tmp_path):
     """What lies across the ends of the blocks of a file, or ends there, is whole and comes once."""
-    _core.set_num_threads(threads)
+    _core.system.set_num_threads(threads)
     data = bytearray(b"\n".join(b"w%d a" % n for n in range(130_000)))
     for number, end in enumerate(range(BLOCK, len(data) - 40, BLOCK)):
         piece = (b" across ", b"\nab\n", b" 12345678 ", b" a-longer-word-than-eight-bytes\n\n")[number % 4]
@@ -103,14 +103,14 @@ def test_words_and_lines_at_the_ends_of_blocks(shift, threads, tmp_path):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_words_longer_than_blocks(threads, tmp_path):
     """Words of several blocks, up to the longest that is taken; one more byte is too much."""
-    _core.set_num_threads(threads)
+    _core.system.set_num_threads(threads)
     longest = 1 << 24
     check(tmp_path / "text", b"a b\n" + b"x" * (5 * BLOCK + 3) + b"\nc d\n" + b"y" * (2 * BLOCK) + b" a")
     (tmp_path / "text").write_bytes(b"a\n" + b"x" * longest + b"\nb")
-    words, counts = _core.count_words(str(tmp_path / "text"))
+    words, counts = _core.corpus.count_words(str(tmp_path / "text"))
     assert [len(word) for word in words] == [1, longest, 1] and counts.tolist() == [1, 1, 1]
     (tmp_path / "text").write_bytes(b"a\n" + b"x" * (longest + 1) + b"\nb")
-    for function, more in ((_core.count_words, ()), (_core.encode_words, ([b"a"],))):
+    for function, more in ((_core.corpus.count_words, ()), (_core.corpus.encode_words, ([b"a"],))):
         assert "longer" in refused("corpus_file", function, str(tmp_path / "text"), *more)
 
 
@@ -133,7 +133,7 @@ def test_fuzz(tmp_path_factory, data, words, longest):
 def test_nul_bytes_are_no_text(tmp_path_factory, data, at):
     path = tmp_path_factory.getbasetemp() / "binary"
     path.write_bytes(data[:at] + b"\0" + data[at:])
-    text = refused("corpus_file", _core.count_words, str(path))
+    text = refused("corpus_file", _core.corpus.count_words, str(path))
     assert "NUL" in text and str(path) in text
 
 
@@ -143,7 +143,7 @@ def test_many_lines_without_words_take_no_memory(tmp_path):
     path = tmp_path / "lines"
     path.write_bytes(b"a\n" + b"\n" * 60_000_000 + b"a")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    ids, offsets, total = _core.encode_words(str(path), [b"a"])
+    ids, offsets, total = _core.corpus.encode_words(str(path), [b"a"])
     assert (ids.tolist(), offsets.tolist(), total) == ([0, 0], [0, 1, 2], 2)
     # The file has 60 MB; its offsets would be 480 MB.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000
@@ -164,7 +164,7 @@ def test_files_that_cannot_be_read(tmp_path):
         (tmp_path / "none" / "x", "No such file"),
         ("", "No such file"),
     ):
-        for function, more in ((_core.count_words, ()), (_core.encode_words, ([b"a"],))):
+        for function, more in ((_core.corpus.count_words, ()), (_core.corpus.encode_words, ([b"a"],))):
             text = refused("corpus_file", function, str(path), *more)
             assert what in text and f"'{path}'" in text
 
@@ -185,7 +185,7 @@ def test_endless_files_and_huge_words(tmp_path):
             file.write(b"x" * (1 << 20))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for path, what in ((hole, "NUL"), (word, "longer")):
-        for function, more in ((_core.count_words, ()), (_core.encode_words, ([b"a"],))):
+        for function, more in ((_core.corpus.count_words, ()), (_core.corpus.encode_words, ([b"a"],))):
             assert what in refused("corpus_file", function, str(path), *more)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000
 
@@ -197,7 +197,7 @@ from seqcore import _core
 
 path = sys.argv[1]
 messages = set()
-for function, more in ((_core.count_words, ()), (_core.encode_words, ([b"word"],))) * 3:
+for function, more in ((_core.corpus.count_words, ()), (_core.corpus.encode_words, ([b"word"],))) * 3:
     with open(path, "wb") as file:
         file.write(b"word another third \\n" * 1_000_000)
     timer = threading.Timer(0.01, os.truncate, (path, 10))
@@ -251,7 +251,7 @@ def test_wrong_arguments(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_bytes(b"a b")
     argument, arguments = WRONG[name]
-    refused(argument, _core.encode_words, *arguments)
+    refused(argument, _core.corpus.encode_words, *arguments)
 
 
 # Lists and files ------------------------------------------------------------------------------------------------------

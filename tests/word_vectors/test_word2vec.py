@@ -450,7 +450,7 @@ def test_totals_set_the_fall_of_the_rate(total, scale, sentences, monkeypatch):
 
     model = Word2Vec(**{**SMALL, "epochs": 2, "alpha": 0.1, "min_alpha": 0.02})
     model.build_vocab(sentences)
-    monkeypatch.setattr(word2vec._core, "train_word2vec", train_word2vec)
+    monkeypatch.setattr(word2vec, "train_word2vec", train_word2vec)
     there = {"total_examples": model.corpus_count, "total_words": model.corpus_total_words}[total]
     model.train(sentences, **{total: int(there * scale)})
     pieces = len(rates) // 2

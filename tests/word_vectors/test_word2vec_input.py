@@ -166,12 +166,12 @@ def test_checkpoint_that_cannot_be_written(place, files):
 
 
 def arguments(**changed):
-    """Arguments of _core.train_word2vec for five words, some of them changed."""
+    """Arguments of _core.word2vec.train_word2vec for five words, some of them changed."""
     usual = dict(
         words=np.array([0, 1, 2, 3, 4, 0], np.int32), sentences=np.array([0, 3, 6], np.int64), first=0, last=2,
         input=np.zeros((5, 16), np.float32), output=np.zeros((5, 16), np.float32), size=10,
-        keep=np.full(5, 2**32 - 1, np.uint32), noise=_core.AliasTable(np.ones(5)), shift=np.zeros(5, np.float32),
-        lock=np.ones(5, np.float32),
+        keep=np.full(5, 2**32 - 1, np.uint32), noise=_core.sampling.AliasTable(np.ones(5)),
+        shift=np.zeros(5, np.float32), lock=np.ones(5, np.float32),
         window=2, negatives=3, shrink=True, cbow=False, mean=True, rate_begin=0.1, rate_end=0.1, seed=1, threads=1,
     )  # fmt: skip
     return {**usual, **changed}
@@ -192,7 +192,7 @@ BINDING = {
     "output": [None, FROZEN, STRIDED, np.zeros((4, 16), np.float32), np.zeros((5, 32), np.float32)],
     "size": [None, 1.5],
     "keep": [np.zeros(4, np.uint32), np.zeros(5, np.int32), "x"],
-    "noise": [None, np.ones(5), _core.AliasTable(np.ones(6)), _core.AliasTable(np.ones(1))],
+    "noise": [None, np.ones(5), _core.sampling.AliasTable(np.ones(6)), _core.sampling.AliasTable(np.ones(1))],
     "shift": [np.zeros(6, np.float32), np.zeros(5), 3],
     "lock": [np.zeros(6, np.float32), np.zeros(5), 3],
     "window": [0, -1, None, 1.5],
@@ -210,7 +210,7 @@ def test_binding_refuses(name):
         given = arguments(**{name: value})
         before = [np.copy(given[key]) for key in ("input", "output") if isinstance(given[key], np.ndarray)]
         with pytest.raises((ValueError, TypeError)) as caught:
-            _core.train_word2vec(**given)
+            _core.word2vec.train_word2vec(**given)
         text = str(caught.value)
         assert "\n" not in text and "expected" in text, text
         assert name in text or isinstance(value, np.ndarray), text
@@ -241,7 +241,7 @@ NUMBERS = st.integers(-3, 20) | st.sampled_from([10**9, 2**31 - 1, -(2**31)])
 )
 def test_binding_never_crashes(changed):
     try:
-        loss, looked_at, pairs = _core.train_word2vec(**arguments(**changed))
+        loss, looked_at, pairs = _core.word2vec.train_word2vec(**arguments(**changed))
     except (ValueError, TypeError) as error:
         assert "\n" not in str(error)
     else:

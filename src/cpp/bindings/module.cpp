@@ -1,5 +1,21 @@
-// The module: registers each topic.
+// The module, with a submodule for each topic.
 #include "bindings.h"
+
+namespace {
+
+const struct {
+  const char* name;
+  void (*bind)(pybind11::module_&);
+} kTopics[] = {
+    {"context", seqcore::bind_context},     {"corpus", seqcore::bind_corpus},
+    {"dense", seqcore::bind_dense},         {"embedding", seqcore::bind_embedding},
+    {"optimizer", seqcore::bind_optimizer}, {"random", seqcore::bind_random},
+    {"recurrent", seqcore::bind_recurrent}, {"sampling", seqcore::bind_sampling},
+    {"stream", seqcore::bind_stream},       {"system", seqcore::bind_system},
+    {"word2vec", seqcore::bind_word2vec},
+};
+
+}  // namespace
 
 PYBIND11_MODULE(_core, m) {
   using namespace seqcore;
@@ -18,15 +34,13 @@ PYBIND11_MODULE(_core, m) {
     return PyErr_CheckSignals() != 0;
   });
   Class<Memory>(m, "_Memory");
-  bind_context(m);
-  bind_corpus(m);
-  bind_dense(m);
-  bind_embedding(m);
-  bind_optimizer(m);
-  bind_random(m);
-  bind_recurrent(m);
-  bind_sampling(m);
-  bind_stream(m);
-  bind_system(m);
-  bind_word2vec(m);
+  for (const auto& topic : kTopics) {
+    py::module_ submodule = m.def_submodule(topic.name);
+    topic.bind(submodule);
+    // The names of the modules before the submodules.
+    for (const auto& [name, value] : py::dict(submodule.attr("__dict__"))) {
+      const std::string text = py::cast<std::string>(name);
+      if (text.front() != '_' || text == "__version__") m.attr(name) = value;
+    }
+  }
 }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import _core
+from .._core import system
 from .._validation import (
     as_dtype,
 )
@@ -102,10 +102,10 @@ def use_bfloat16(dtype: np.dtype[Any], mixed: bool) -> bool:
     """Whether a layer of these types asks the core for products of bfloat16."""
     if not mixed or dtype != np.float32:
         return False
-    if _core.info()["bfloat16"]:
+    if system.info()["bfloat16"]:
         return True
     if not _policy["warned"]:
         _policy["warned"] = True
-        isa = _core.info()["isa"]
+        isa = system.info()["isa"]
         warnings.warn(f"{MIXED}: no AVX-512 BF16 here ({isa}); these layers work in float32", stacklevel=4)
     return False

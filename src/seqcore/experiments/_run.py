@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core, random
+from .. import random
+from .._core import system
 from .._files import atomic_write
 from ..callbacks import Callback, EarlyStopping
 from ..callbacks.callback import Logs
@@ -75,7 +76,7 @@ def apply_common_arguments(arguments: argparse.Namespace) -> None:
     if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
         raise ValueError(f"--json: expected a file in an existing folder, got {arguments.json!r}")
     if arguments.threads is not None:
-        _core.set_num_threads(arguments.threads)
+        system.set_num_threads(arguments.threads)
 
 
 def open_folder(path: str | Path) -> Path:
@@ -126,8 +127,8 @@ def record(
         "preset": arguments.preset,
         "data": str(arguments.data),
         "seed": arguments.seed,
-        "threads": _core.get_num_threads(),
-        "isa": _core.info()["isa"],
+        "threads": system.get_num_threads(),
+        "isa": system.info()["isa"],
         "metrics": dict(metrics),
         "history": list(history),
         "seconds": seconds,

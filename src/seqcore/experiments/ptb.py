@@ -17,7 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .. import _core, random, saving
+from .. import random, saving
+from .._core import system
 from .._validation import MALFORMED, at_least, one_line
 from ..datasets import Corpus, grammar_corpus, load_ptb
 from ..language_model.evaluation import evaluate_perplexity, word_losses
@@ -210,10 +211,10 @@ class _Run:
         sizes = ", ".join(f"{split} {len(getattr(self.corpus, split)):,}" for split in ("train", "valid", "test"))
         say(f"words: {sizes}; vocabulary {self.corpus.vocabulary.size:,}")
         layers = "1 LSTM layer" if self.settings.layers == 1 else f"{self.settings.layers} LSTM layers"
-        threads = _core.get_num_threads()
+        threads = system.get_num_threads()
         say(
             f"model: {layers} of {self.settings.units} units, {self.model.count_params():,} parameters; "
-            f"seed {self.arguments.seed}, {threads} thread{'s' * (threads > 1)}, {_core.info()['isa']}"
+            f"seed {self.arguments.seed}, {threads} thread{'s' * (threads > 1)}, {system.info()['isa']}"
         )
         if isinstance(self.loss, SampledLoss):
             say(

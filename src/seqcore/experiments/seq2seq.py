@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from .. import _core
+from .._core import system
 from ..callbacks import LearningRateScheduler
 from ..datasets.dates import DIRECTIONS, SPOKEN, DatePairs, date_pairs
 from ..language_model.seq2seq import PairBatches, Seq2Seq, Translation
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     this.say(
         f"model: bidirectional LSTM of {arguments.units} units, LSTM of {2 * arguments.units}, attention "
         f"{arguments.attention}, {model.count_params():,} parameters; seed {arguments.seed}, "
-        f"{_core.get_num_threads()} threads, {_core.info()['isa']}"
+        f"{system.get_num_threads()} threads, {system.info()['isa']}"
     )
     rate = Schedule(settings.learning_rate, hold=(epochs + 1) // 2, decay=0.5)
     rows = this.fit(

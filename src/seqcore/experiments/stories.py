@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, random
+from .. import random
+from .._core import system
 from ..callbacks import Callback
 from ..callbacks.callback import Logs
 from ..datasets import Stories, builtin_stories, load_stories, load_text
@@ -283,7 +284,7 @@ def _introduce(this: Run, stories: Stories, order: str, baselines: dict[str, flo
         f"bigrams: {stories.tokens:,} to train on, {stories.valid.size:,} held back from {len(stories.valid)} ends; "
         f"vocabulary {stories.vocabulary.size:,}"
     )
-    threads = _core.get_num_threads()
+    threads = system.get_num_threads()
     this.say(f"order: {order}; seed {this.arguments.seed}, {threads} thread{'s' * (threads > 1)}")
     this.say("valid perplexity of frequencies {unigram:.2f}, of pairs {markov:.2f}".format(**baselines))
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, initializers, layers, ops, optimizers, random, saving
+from .. import initializers, layers, ops, optimizers, random, saving
+from .._core import system
 from ..autograd.tape import GradientTape
 from ..autograd.tensor import Tensor, Variable
 from ..datasets import relations
@@ -301,7 +302,7 @@ class _Run:
             sg=int(self.arguments.architecture == "skipgram"),
             negative=5,
             epochs=self.arguments.epochs or 5,
-            workers=_core.get_num_threads(),
+            workers=system.get_num_threads(),
             seed=self.arguments.seed,
         )
         begin = time.perf_counter()

@@ -667,7 +667,7 @@ class Layer:
         pass
 
     def _add_to_stream(self, stream: Any) -> None:
-        """Adds the layer to a ``_core.Stream``.
+        """Adds the layer to a ``_core.stream.Stream``.
 
         Raises:
             ValueError: for layers that cannot run one step at a time.

@@ -120,9 +120,9 @@ def dense(
     # A softmax runs over the logits; its backward pass gives the gradient of the logits, and the rest is linear.
     softmax = activation == "softmax"
     fused = "linear" if softmax else activation
-    y = _core.dense_forward(flat, kernel._array, None if bias is None else bias._array, fused, mixed=mixed)
+    y = _core.dense.dense_forward(flat, kernel._array, None if bias is None else bias._array, fused, mixed=mixed)
     if softmax:
-        y = _core.softmax(y)
+        y = _core.dense.softmax(y)
     outputs = Tensor(restore(y))
     tensors = (inputs, kernel, bias)
     if not is_recording(tensors):
@@ -133,7 +133,7 @@ def dense(
         flat_dy = ops.flatten_like(dy, x)
         if softmax:
             flat_dy = ops.softmax_backward(y, flat_dy)
-        dx, dkernel, dbias = _core.dense_backward(
+        dx, dkernel, dbias = _core.dense.dense_backward(
             flat,
             kernel._array,
             y,

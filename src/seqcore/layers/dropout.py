@@ -35,7 +35,7 @@ class DropoutGenerator:
     def mask(self, shape: tuple[int, ...], rate: float, dtype: str, offset: int = 0) -> Array:
         """Mask of the draw number ``call + offset``; the caller increments ``call`` when its work is done."""
         seed = _random.seed() if self.seed is None else self.seed
-        return _core.dropout_mask(shape, rate, seed, self.stream, self.call + offset, dtype)
+        return _core.random.dropout_mask(shape, rate, seed, self.stream, self.call + offset, dtype)
 
     def get_state(self) -> dict[str, int]:
         return {"stream": self.stream, "call": self.call}

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, ops
 from .. import initializers as _initializers
+from .. import ops
+from .._core.embedding import embedding_backward, embedding_forward
 from .._validation import (
     at_least,
     boolean,
@@ -109,9 +110,9 @@ class Embedding(Layer):
         table = self.embeddings
         try:
             if ids.ndim <= 2:
-                y = _core.embedding_forward(table._array, np.ascontiguousarray(ids) if ids.ndim else ids)
+                y = embedding_forward(table._array, np.ascontiguousarray(ids) if ids.ndim else ids)
             else:
-                y = _core.embedding_forward(table._array, np.ascontiguousarray(ids).reshape(-1))
+                y = embedding_forward(table._array, np.ascontiguousarray(ids).reshape(-1))
                 y = y.reshape(*ids.shape, self.output_dim)
         except ValueError:
             self._checked_ids(inputs)
@@ -131,7 +132,7 @@ class Embedding(Layer):
                 else:
                     flat_dy, _ = ops.flatten_steps(dy)
                     flat_ids = ops.flatten_like(ids, dy)
-                values, indices = _core.embedding_backward(flat_ids, flat_dy, self.input_dim)
+                values, indices = embedding_backward(flat_ids, flat_dy, self.input_dim)
                 return (IndexedSlices.from_sorted(values, indices, table._array.shape),)
 
             record((out,), (table,), backward)

@@ -41,7 +41,7 @@ class Stream:
             raise ValueError(
                 f"stream: expected layers of one dtype in model {model.name!r}, got {', '.join(sorted(kinds))}"
             )
-        core = _core.Stream(self.batch_size, kinds.pop() if kinds else model.dtype)
+        core = _core.stream.Stream(self.batch_size, kinds.pop() if kinds else model.dtype)
         model._add_to_stream(core)
         self.step: Callable[[Any], Array] = core.step
         self.reset: Callable[[], None] = core.reset

@@ -71,7 +71,7 @@ def softmax(x: Any, axis: Axis = -1) -> Tensor:
     axes = axes_of(axis, a.ndim)
     if a.ndim >= 2 and axes == (a.ndim - 1,) and a.size:
         flat, restore = flatten_steps(a._array)
-        y = restore(_core.softmax(flat))
+        y = restore(_core.dense.softmax(flat))
     else:
         _, exps, total = shifted_exp(a._array, axes)
         y = exps / total

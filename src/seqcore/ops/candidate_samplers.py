@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _core
 from .. import random as _random
+from .._core.sampling import AliasTable, accidental_hits, sample_classes
 from .._validation import MAX_SEED, boolean, default_only, integer, no_name, plain_array, real
 from ..autograd.dtypes import float_dtype
 from ..autograd.tensor import Tensor
@@ -85,7 +85,7 @@ class UnigramTable:
         # In proportion to the largest, so that no power overflows; what never occurs stays at 0 for every power.
         weights = np.zeros_like(counts)
         np.power(counts / counts.max(), distortion, out=weights, where=counts > 0)
-        self._table = _core.AliasTable(weights)
+        self._table = AliasTable(weights)
         self.distortion = distortion
 
     @property
@@ -205,7 +205,7 @@ def compute_accidental_hits(
     sampled = as_ids(sampled_candidates, "sampled_candidates", MAX_CLASSES)
     if sampled.ndim != 1:
         raise ValueError(f"sampled_candidates: expected one axis, got shape {sampled.shape}")
-    rows, places = _core.accidental_hits(labels.astype(np.int64), np.ascontiguousarray(sampled, np.int64))
+    rows, places = accidental_hits(labels.astype(np.int64), np.ascontiguousarray(sampled, np.int64))
     kind = float_dtype(None)
     return AccidentalHits(rows, places, np.full(len(rows), np.finfo(kind).min, kind))
 
@@ -265,7 +265,7 @@ def _sample(
     if unique and count > classes:
         raise ValueError(f"num_sampled: expected at most {classes}, the number of classes, when unique, got {count}")
     flat = labels.reshape(-1).astype(np.int64, copy=False)
-    sampled, of_labels, of_sampled = _core.sample_classes(
+    sampled, of_labels, of_sampled = sample_classes(
         distribution, classes, flat, count, boolean("unique", unique), *resolve_seed(seed)
     )
     kind = float_dtype(None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .._core.optimizer import sum_squares
 from .._validation import default_only, no_name, positive
 from ..autograd.dtypes import floatx
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, as_array
@@ -156,5 +156,5 @@ def _norm(arrays: Sequence[Array]) -> float:
     for dtype in (np.float32, np.float64):
         same = [np.ascontiguousarray(one) for one in known if one.dtype == dtype and one.size]
         if same:
-            total += _core.sum_squares(same)
+            total += sum_squares(same)
     return float(np.sqrt(total))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .._core.dense import linear_softmax
 from ..autograd.tape import GradientBuffers, is_recording, record, taken
 from ..autograd.tensor import Gradient, Tensor
 from ..typing import Array
@@ -76,7 +76,7 @@ def linear_softmax_cross_entropy(
     need_dx = recording and is_recording((t,))
     core = (flat, k._array, None if b is None else b._array, flat_ids)
     fused = recording and not by_row
-    per_row, correct, *gradients = _core.linear_softmax(
+    per_row, correct, *gradients = linear_softmax(
         *core, flat_weights, gradients=fused, need_dx=need_dx, out=out if fused else None, mixed=mixed
     )
     # Given away by the first backward pass; the later ones of a persistent tape compute them again.
@@ -86,7 +86,7 @@ def linear_softmax_cross_entropy(
     value: Any = restore(weighted[:, None])[..., 0] if by_row else t.dtype.type(weighted.sum(dtype=np.float64))
 
     def backward_scalar(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
-        dx, dkernel, dbias = taken(fresh) or _core.linear_softmax(*core, flat_weights, need_dx=need_dx, mixed=mixed)[2:]
+        dx, dkernel, dbias = taken(fresh) or linear_softmax(*core, flat_weights, need_dx=need_dx, mixed=mixed)[2:]
         return (
             None if dx is None else _scaled(restore(dx), g, None),
             _scaled(dkernel, g, buffers.take(k)),
@@ -95,7 +95,7 @@ def linear_softmax_cross_entropy(
 
     def backward_rows(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
         each = flatten_like(np.broadcast_to(g, lead), t._array) * flat_weights
-        _, _, dx, dkernel, dbias = _core.linear_softmax(*core, each, need_dx=need_dx, mixed=mixed)
+        _, _, dx, dkernel, dbias = linear_softmax(*core, each, need_dx=need_dx, mixed=mixed)
         return None if dx is None else restore(dx), dkernel, dbias
 
     loss = Tensor(np.asarray(value))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .._core.dense import dense_backward, dense_forward
 from ..autograd.tape import GradientBuffers, is_recording, record
 from ..autograd.tensor import Gradient, Tensor
 from ..typing import Array
@@ -52,12 +52,12 @@ def _matrix_product(a: Tensor, b: Tensor) -> Tensor:
     x = a._array
     flat, restore = flatten_steps(x)
     kernel = np.ascontiguousarray(b._array)
-    y = _core.dense_forward(flat, kernel)
+    y = dense_forward(flat, kernel)
 
     def backward(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
         need = is_needed(a), is_needed(b)
         out = (buffers.take(b), None)
-        dx, dk, _ = _core.dense_backward(
+        dx, dk, _ = dense_backward(
             flat, kernel, y, flatten_like(g, x), use_bias=False, need_dx=need[0], need_weights=need[1], out=out
         )
         return None if dx is None else restore(dx), dk

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _core
+from .._core.sampling import sampled_loss
 from .._validation import boolean, integer, no_name
 from ..autograd.tape import is_recording, record, taken
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable
@@ -229,7 +229,7 @@ def rows_loss(
     core = (np.ascontiguousarray(w_array), bias, ids, np.ascontiguousarray(x_array), samples, count)
 
     def run(weight: float, each: Array | None, gradients: bool) -> tuple[Any, ...]:
-        return _core.sampled_loss(
+        return sampled_loss(
             *core,
             softmax=kind.softmax,
             target=shared,

@@ -294,7 +294,7 @@ class Optimizer:
         if self.clipnorm is not None:
             for k, start, end in arena.places:
                 part = flat_grads[k][start:end]
-                factor = clip_scale(math.sqrt(_core.sum_squares([part])), self.clipnorm)
+                factor = clip_scale(math.sqrt(_core.optimizer.sum_squares([part])), self.clipnorm)
                 if factor != 1.0:
                     with np.errstate(all="ignore"):
                         part *= factor
@@ -358,7 +358,7 @@ class Optimizer:
                 if slots is None:
                     slots = self._slots_of(v)
                 if self.clipnorm is not None:
-                    g = _scaled(g, clip_scale(math.sqrt(_core.sum_squares([_values(g)])), self.clipnorm))
+                    g = _scaled(g, clip_scale(math.sqrt(_core.optimizer.sum_squares([_values(g)])), self.clipnorm))
                 if not isinstance(g, IndexedSlices):
                     work.append(Work(v._array, g, slots))
                 elif self._by_rows:
@@ -376,7 +376,7 @@ class Optimizer:
             if self.global_clipnorm is not None:
                 gradients = [w.gradient for w in flat] + [_values(g) for _, g in pairs]
                 same_type = _by_type(gradients, [g.dtype for g in gradients])
-                norm = math.sqrt(sum(map(_core.sum_squares, same_type)))
+                norm = math.sqrt(sum(map(_core.optimizer.sum_squares, same_type)))
                 scale = finite_clip_scale(norm, self.global_clipnorm)
             if self.weight_decay:
                 self._decay([w.param for w in flat] + [v._array for v, _ in pairs], learning_rate)
@@ -504,7 +504,7 @@ def _checked_slices(gradient: IndexedSlices, variable: Variable) -> IndexedSlice
     rows, bound = gradient.indices, variable.shape[gradient.axis]
     if rows.ndim != 1:
         raise ValueError(f"gradients: expected indices with one axis for variable {variable.name!r}, got {rows.shape}")
-    if not _core.rising_below(np.ascontiguousarray(rows), bound):
+    if not _core.optimizer.rising_below(np.ascontiguousarray(rows), bound):
         gradient = gradient.unique()
         rows = gradient.indices
         if rows[0] < 0 or rows[-1] >= bound:

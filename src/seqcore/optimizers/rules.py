@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .._core.optimizer import adagrad, adam, rmsprop, sgd, sgd_slices
 from .._validation import boolean, real
 from ..typing import Array
 from .optimizer import OPTIMIZERS, Optimizer, Rate, Rows, Work
@@ -81,7 +81,7 @@ class SGD(Optimizer):
         return {"momentum": 0.0} if self.momentum else {}
 
     def _update(self, work: list[Work], learning_rate: float, scale: float) -> None:
-        _core.sgd(
+        sgd(
             [w.param for w in work],
             [w.gradient for w in work],
             *_columns(work, 1 if self.momentum else 0),
@@ -97,7 +97,7 @@ class SGD(Optimizer):
             super()._update_rows(tables, learning_rate, scale)
             return
         gradients = [one.gradient for one in tables]
-        _core.sgd_slices(
+        sgd_slices(
             [one.param for one in tables],
             [one.values for one in gradients],
             [np.ascontiguousarray(one.indices) for one in gradients],
@@ -179,7 +179,7 @@ class Adam(Optimizer):
 
     def _update(self, work: list[Work], learning_rate: float, scale: float) -> None:
         momentums, velocities, *largest = _columns(work, 3 if self.amsgrad else 2)
-        _core.adam(
+        adam(
             [w.param for w in work],
             [w.gradient for w in work],
             momentums,
@@ -270,7 +270,7 @@ class RMSprop(Optimizer):
 
     def _update(self, work: list[Work], learning_rate: float, scale: float) -> None:
         slots = dict(zip(self._slot_values(), _columns(work, len(self._slot_values())), strict=True))
-        _core.rmsprop(
+        rmsprop(
             [w.param for w in work],
             [w.gradient for w in work],
             slots["velocity"],
@@ -350,7 +350,7 @@ class Adagrad(Optimizer):
         return {"accumulator": self.initial_accumulator_value}
 
     def _update(self, work: list[Work], learning_rate: float, scale: float) -> None:
-        _core.adagrad(
+        adagrad(
             [w.param for w in work],
             [w.gradient for w in work],
             *_columns(work, 1),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .._core.corpus import count_words, encode_words
 from .._files import describe_foreign_file
 from .._validation import short_repr
 from ..text.files import path_of
@@ -112,7 +112,7 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> CountedTe
         return CountedText(*number_words(_checked(sentences, name)))
     path = path_of(corpus_file, "corpus_file")
     try:
-        raw, counts = _core.count_words(path)
+        raw, counts = count_words(path)
     except ValueError:
         foreign = describe_foreign_file(path) if os.path.exists(path) else None
         if foreign is None:
@@ -131,7 +131,7 @@ def encode_file(path: str, vocabulary: Vocabulary) -> Corpus:
     """A file as ids of a vocabulary."""
     # Words from lists may hold what no UTF-8 text does: a lone surrogate, white space.
     words = [word.encode("utf-8", "surrogatepass") for word in vocabulary]
-    return Corpus(*_core.encode_words(path, words, LONGEST))
+    return Corpus(*encode_words(path, words, LONGEST))
 
 
 def check_one(sentences: Any, corpus_file: Any, name: str) -> None:

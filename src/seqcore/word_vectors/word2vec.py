@@ -25,7 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, saving
+from .. import saving
+from .._core import system
+from .._core.sampling import AliasTable
+from .._core.word2vec import train_word2vec
 from .._files import parse_json
 from .._validation import MALFORMED, at_least, boolean, default_only, one_line, real, short_repr
 from ..callbacks.progress_bar import is_terminal, write
@@ -327,7 +330,7 @@ class Word2Vec(TrainableTables):
         """One pass, in pieces of whole sentences."""
         self._align_tables()
         settings, count = self.settings, len(corpus.ids)
-        threads = 1 if settings.deterministic else settings.workers or _core.get_num_threads()
+        threads = 1 if settings.deterministic else settings.workers or system.get_num_threads()
         noise, keep, shift = self._distributions()
         factors = self._wv.vectors_lockf
         lock = None if (factors == 1).all() else np.ascontiguousarray(factors)
@@ -341,7 +344,7 @@ class Word2Vec(TrainableTables):
             if not same_memory(self._wv.vectors, self._input[:, : settings.vector_size]):
                 self._align_tables()  # someone gave wv other vectors between two pieces
             try:
-                piece_loss, piece_measured, piece_pairs = _core.train_word2vec(
+                piece_loss, piece_measured, piece_pairs = train_word2vec(
                     corpus.ids,
                     corpus.offsets,
                     int(first),
@@ -386,11 +389,11 @@ class Word2Vec(TrainableTables):
             }
         )
 
-    def _distributions(self) -> tuple[_core.AliasTable, Array | None, Array | None]:
+    def _distributions(self) -> tuple[AliasTable, Array | None, Array | None]:
         """The noise's table, the chance of each word to stay as 32-bit limits, and NCE's shifts."""
         settings = self.settings
         counts = self.counts.astype(np.float64)
-        noise = _core.AliasTable(np.exp(logarithms := _log_powers(counts, settings.ns_exponent)))
+        noise = AliasTable(np.exp(logarithms := _log_powers(counts, settings.ns_exponent)))
         keep = shift = None
         if settings.sample > 0:
             if settings.sample != self._sampled or "sample_int" not in self._wv.expandos:

@@ -137,13 +137,13 @@ class ContextRNNCell(RNNCell):
         """s_t = (1 - alpha) z_t + alpha s_{t-1} for z (B, T, C): s (B, T, C) and the last one (B, C)."""
         alpha, dtype, (batch, steps, units) = self.alpha, self.dtype, z.shape
         start = None if initial is None else np.ascontiguousarray(initial._array)
-        arrays = _core.context_scan_forward(z._array, alpha, start, lengths, mask, reverse)
+        arrays = _core.context.context_scan_forward(z._array, alpha, start, lengths, mask, reverse)
         s, last = unchecked_tensor(arrays[0]), unchecked_tensor(arrays[1])
 
         def backward(ds: Array | None, dlast: Array | None) -> tuple[Gradient, ...]:
             ds = None if ds is None else contiguous_features(ds)
             dlast = None if dlast is None else np.ascontiguousarray(dlast)
-            dz, dinitial = _core.context_scan_backward(
+            dz, dinitial = _core.context.context_scan_backward(
                 ds, dlast, alpha, (batch, steps, units), lengths, mask, reverse, dtype
             )
             if self.step_gradients and alpha < 1:

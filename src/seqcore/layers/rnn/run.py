@@ -104,7 +104,7 @@ def run(
         given["recurrent_activation"] = first.recurrent_activation
     if first._mixed:
         given["mixed"] = True
-    y, finals, saved = _core.recurrent_forward(
+    y, finals, saved = _core.recurrent.recurrent_forward(
         first._core_cell,
         x._array,
         arrays,
@@ -130,7 +130,7 @@ def run(
         if need_weights and buffers:
             taken = [buffers.take(variable) for variable in weights]
             out = [tuple(taken[i : i + 3]) for i in range(0, len(taken), 3)]
-        dx, dweights, dstarts, dsteps = _core.recurrent_backward(
+        dx, dweights, dstarts, dsteps = _core.recurrent.recurrent_backward(
             saved, dy, dfinals, need_dx, need_weights, need_initial, step_gradients, out
         )
         if dsteps is not None:

@@ -144,7 +144,7 @@ class RNNWeights(Layer):
             else:
                 return weights
         versions = [0 if variable is None else variable.version for variable in variables]
-        weights = _core.PackedWeights()
+        weights = _core.recurrent.PackedWeights()
         self._packed.entry = tuple(variables), versions, weights
         return weights
 

@@ -1,0 +1,8 @@
+"""Dropout masks from counter-based random numbers."""
+
+from ..typing import Array
+
+def dropout_mask(
+    shape: tuple[int, ...], rate: float, seed: int, stream: int, call: int, dtype: str = "float32"
+) -> Array:
+    """0 with probability `rate`, else 1 / (1 - rate); element i depends on (seed, stream, call, i) alone."""

@@ -1,0 +1,90 @@
+"""Recurrent layers over whole sequences."""
+
+from collections.abc import Sequence
+
+from ..typing import Array
+
+Weights = tuple[Array, Array, Array | None]
+
+class Saved:
+    """What a forward call keeps for its backward pass; only a forward call makes one."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+class PackedWeights:
+    """The packed weights of one layer, filled by the first call that gets it; with other sizes it is filled anew."""
+
+    def __init__(self) -> None: ...
+
+def recurrent_forward(
+    cell: str,
+    x: Array,
+    weights: Sequence[Weights],
+    sequences: bool = True,
+    save: bool = True,
+    states: bool = True,
+    packed: PackedWeights | None = None,
+    *,
+    initial: Sequence[tuple[Array, ...] | None] | None = None,
+    reverse: Sequence[bool] | None = None,
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    x_scale: Sequence[Array | None] | None = None,
+    h_scale: Sequence[Array | None] | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    scan_order: bool = False,
+    zero_masked: bool = False,
+    mixed: bool = False,
+) -> tuple[Array, list[tuple[Array, ...]], Saved | None]:
+    """One recurrent layer over a whole sequence, in one or two directions at the same time.
+
+    cell: "rnn", "lstm", "gru" (reset-after) or "gru_reset_before". weights: per direction (kernel (D, gH), recurrent
+    (H, gH), bias or None) with g = 1, 4, 3 and Keras's gate order (i f c o; z r h); the bias is (gH,), for "gru"
+    (2, 3H). initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction; None: one
+    direction, forwards.
+
+    lengths: (B,) int32, 0...T; mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction.
+    scan_order: outputs in the order of processing instead of time. zero_masked: outputs at masked steps are zero
+    instead of the last output. packed: keeps the packed weights for the next call with the same, unchanged weights.
+
+    Returns y (B, T, directions * H), a time-major view, or (B, directions * H) without `sequences`; the final state of
+    each direction, if `states`; what `recurrent_backward` needs, if `save`.
+    """
+
+def recurrent_backward(
+    saved: Saved,
+    dy: Array | None,
+    dstates: Sequence[tuple[Array | None, ...] | None] | None = None,
+    need_dx: bool = True,
+    need_weights: bool = True,
+    need_initial: bool = True,
+    step_gradients: bool = False,
+    out: Sequence[Weights | None] | None = None,
+) -> tuple[Array | None, list[Weights] | None, list[tuple[Array, ...]] | None, list[Array] | None]:
+    """Gradients of what `saved` is from.
+
+    Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the initial
+    state (with `need_initial`), and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the
+    weights' gradients, undefined after an exception.
+    """
+
+def plan_threads(
+    cell: str,
+    batch: int,
+    rows: int,
+    features: int,
+    units: int,
+    *,
+    directions: int = 1,
+    dtype: str = "float32",
+    save: bool = True,
+    threads: int,
+    oversubscribed: bool = False,
+) -> tuple[int, str]:
+    """The threads that `recurrent_forward` would use of `threads`, and how they share the layer.
+
+    rows: time steps of all sequences together, padded ones left out. oversubscribed: other programs lately had the
+    processors of this one. The second is "sequences", "products" or "units".
+    """
