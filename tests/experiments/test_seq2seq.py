@@ -210,7 +210,7 @@ def test_greedy_search_takes_the_likeliest_token_each_time(attention):
             total += p.max()
             if ids[-1] == model.target.id(END):
                 break
-        assert one.ended == (ids[-1] == model.target.id(END)) == (len(one.text) < 6)
+        assert one.finished == (ids[-1] == model.target.id(END)) == (len(one.text) < 6)
         assert one.text == "".join(model.target.words[i] for i in ids[: len(one.text)])
         assert one.log_probability == pytest.approx(total, rel=1e-9)
 
@@ -285,7 +285,7 @@ def test_wrong_arguments_are_named():
         Seq2Seq("a", "b", attention="dot")
     with pytest.raises(ValueError, match="separator: expected"):
         Seq2Seq("a", "b", separator=",")
-    with pytest.raises(ValueError, match="max_length: expected an integer >= 1, got 0"):
+    with pytest.raises(ValueError, match="max_length: expected an integer 1...100000, got 0"):
         Seq2Seq("a", "b", max_length=0)
     model = make()
     with pytest.raises(ValueError, match="text: expected some of 'abc', got '-', 'd' in 'a-d'"):

@@ -58,7 +58,7 @@ def test_a_beam_of_all_beginnings_finds_the_best_sequence(seed, end):
         every = [tokens for n in range(1, LENGTH + 1) for tokens in itertools.product(range(V), repeat=n)]
         every = [w for w in every if end not in w[:-1] and (len(w) == LENGTH or w[-1] == end)]
         best = max(every, key=lambda tokens: model.score(number, tokens))
-        assert one.tokens == list(best) and one.ended == (best[-1] == end)
+        assert one.tokens == list(best) and one.finished == (best[-1] == end)
         assert one.log_probability == pytest.approx(model.score(number, best), rel=1e-12)
 
 
@@ -95,7 +95,7 @@ def test_a_search_stops_when_nothing_can_be_better():
         return np.log(np.tile([0.1, 0.9], (len(tokens), 1))), state
 
     [first] = beam_search(np.log([[0.2, 0.8]]), (), step, width=2, length=50, end=1)
-    assert first.tokens == [1] and first.ended and not calls
+    assert first.tokens == [1] and first.finished and not calls
     long, short = beam_search(np.log([[0.9, 0.1], [0.2, 0.8]]), (), step, width=2, length=50, end=1)
     assert long.tokens == [0, 1] and short.tokens == [1] and calls == [4]
     [full] = beam_search(np.log([[0.9, 0.1]]), (), step, width=2, length=1, end=1)

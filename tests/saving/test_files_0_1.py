@@ -146,7 +146,7 @@ def seq2seq_case(name):
     sources, targets = ["21 may", "3 june", "11 may"], ["05-21", "06-03", "05-11"]
     texts = [*model.translate(sources), *model.translate(sources, beam_width=3)]
     values = {
-        "texts": as_text([[text.text, text.ended] for text in texts]),
+        "texts": as_text([[text[0], text[2]] for text in texts]),
         "log_p": np.array([text.log_probability for text in texts]),
     }
     batches = sc.seq2seq.PairBatches(model, sources, targets, batch_size=3, shuffle=False)

@@ -166,8 +166,8 @@ def _spell_out(model: Captioner, images: Images, width: int) -> list[str]:
 
     end = VOCABULARY.id(END)
     log_p, state = step(np.full(len(images), end, np.int32), model.encode(images))
-    found = beam_search(log_p, state, step, width=width, length=LONGEST, end=end)
-    return ["".join(VOCABULARY.decode(one.tokens[:-1] if one.ended else one.tokens)) for one in found]
+    beams = beam_search(log_p, state, step, width=width, length=LONGEST, end=end)
+    return ["".join(VOCABULARY.decode(beam.tokens[:-1] if beam.finished else beam.tokens)) for beam in beams]
 
 
 def _examples(part: Part) -> tuple[list[Array], Ids]:

@@ -204,7 +204,7 @@ def draw_attention(figure: Any, model: Seq2Seq, source: str) -> None:
     weights = model.attention_weights([source], [said])[0]
     axes = figure.add_subplot()
     image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(weights.shape[1]), [_visible(one) for one in model.split(source)])
+    axes.set_xticks(range(weights.shape[1]), [_visible(one) for one in model.tokenize(source)])
     axes.set_yticks(range(weights.shape[0]), [*map(_visible, said), "end"])
     axes.tick_params(length=0)
     axes.set(xlabel="letter read", ylabel="letter written")

@@ -1,4 +1,4 @@
-"""Beam search over any model that gives probabilities of the next token: many searches side by side.
+"""Beam search over any model that gives probabilities of the next token, many searches at once.
 
 N: searches, K: width of the beam, V: tokens.
 """
@@ -21,11 +21,17 @@ WIDEST = 1000
 
 
 class Beam(NamedTuple):
-    """The tokens of a sequence, its end included, the natural logarithm of its probability, and whether it ended."""
+    """A sequence that a search found.
+
+    Attributes:
+        tokens: its tokens, the end token included.
+        log_probability: natural logarithm of its probability.
+        finished: True if it has the end token, False if it is of full length.
+    """
 
     tokens: list[int]
     log_probability: float
-    ended: bool
+    finished: bool
 
 
 def beam_search(
@@ -39,8 +45,8 @@ def beam_search(
 ) -> list[Beam]:
     """The likeliest sequence of each search, among those whose beginnings stay within the best K of their length.
 
-    A sequence that ends leaves the beam and is remembered; a search is over when the best of those that ended is as
-    likely as any beginning that is still alive, since probabilities only fall. I. Sutskever, O. Vinyals, Q. Le,
+    A finished sequence leaves the beam and is remembered; a search is over when the best finished one is as likely as
+    any beginning that is still alive, since probabilities only fall. I. Sutskever, O. Vinyals, Q. Le,
     Sequence to sequence learning with neural networks, 2014, without a correction for the length. Width 1 is greedy
     search, the likeliest token each time; a width of all beginnings there are is exhaustive.
 
@@ -55,7 +61,7 @@ def beam_search(
         end: the token that ends a sequence; None for sequences of full length alone.
 
     Returns:
-        For each search its best sequence, ended or of full length.
+        For each search its best sequence, finished or of full length.
 
     Raises:
         ValueError: a width, a length or an end out of range, and ``log_p`` of another shape.
@@ -76,7 +82,7 @@ def beam_search(
     if end is not None:
         end = integer("end", end, 0, size - 1)
     groups = np.arange(count)[:, None]
-    done = [Beam([], -np.inf, False)] * count
+    finished = [Beam([], -np.inf, False)] * count
     # All beams of a search begin alike: only the first one counts, until it has branched.
     scores = np.where(np.arange(width) == 0, 0.0, -np.inf) * np.ones((count, 1))
     sequences = np.empty((count, width, 0), np.int32)
@@ -89,16 +95,16 @@ def beam_search(
         sequences = np.concatenate([sequences[groups, parents], tokens[:, :, None]], axis=2)
         if end is not None:
             for number, beam in np.argwhere((tokens == end) & (scores > -np.inf)).tolist():
-                if scores[number, beam] > done[number].log_probability:
-                    done[number] = Beam(sequences[number, beam].tolist(), float(scores[number, beam]), True)
+                if scores[number, beam] > finished[number].log_probability:
+                    finished[number] = Beam(sequences[number, beam].tolist(), float(scores[number, beam]), True)
             scores[tokens == end] = -np.inf
-        if position == length - 1 or all(one.log_probability >= top for one, top in zip(done, scores.max(axis=1))):
+        alive = scores.max(axis=1)
+        if position == length - 1 or all(beam.log_probability >= top for beam, top in zip(finished, alive)):
             break
         log_p, state = step(tokens.reshape(-1), _take(state, (groups * width + parents).reshape(-1)))
-    alive = scores.argmax(axis=1)
     return [
-        one if one.log_probability >= row[k] else Beam(tokens[k].tolist(), float(row[k]), False)
-        for one, row, tokens, k in zip(done, scores, sequences, alive)
+        best_finished if best_finished.log_probability >= row[k] else Beam(tokens[k].tolist(), float(row[k]), False)
+        for best_finished, row, tokens, k in zip(finished, scores, sequences, scores.argmax(axis=1))
     ]
 
 
@@ -115,5 +121,5 @@ def log_softmax(logits: Array) -> Array:
 def _take(state: Any, rows: Array) -> Any:
     """Rows of each array of a state."""
     if isinstance(state, (list, tuple)):
-        return type(state)([_take(one, rows) for one in state])
+        return type(state)([_take(part, rows) for part in state])
     return np.take(np.asarray(state), rows, axis=0)

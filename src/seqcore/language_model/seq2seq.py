@@ -1,6 +1,6 @@
-"""From one sequence to another of a different length: encoder, decoder, additive attention, greedy and beam search.
+"""Sequence-to-sequence models: encoder, decoder, additive attention, greedy and beam search.
 
-B: batch, S: source steps, T: target steps, V: target tokens with the two that begin and end, K: beam width, H: units.
+B: batch, S: source steps, T: target steps, V: target tokens, start and end included, K: beam width, H: units.
 """
 
 from __future__ import annotations
@@ -18,26 +18,33 @@ from ..layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Emb
 from ..layers.arguments import check_rate
 from ..layers.registry import register
 from ..models import Model
-from ..text.sequences import pad_sequences
-from ..text.vocabulary import Vocabulary
+from ..text import Tokenizer, Vocabulary, pad_sequences
 from ..typing import Array
 from .beam_search import WIDEST, Beam, beam_search, log_softmax
 
 START, END = "<start>", "<end>"
+# The most tokens of a translation: a number of a few bytes in a file must not cost hours.
+_LONGEST = 100_000
 # Batches of one pool are cut from it in the order of length: little padding, and still a random order.
 _POOL = 32
 
 
 class Translation(NamedTuple):
-    """What a source became, and the natural logarithm of its probability; ``ended`` unless the longest was reached."""
+    """A translation.
+
+    Attributes:
+        text: the target text.
+        log_probability: natural logarithm of its probability.
+        finished: True if the model ended it, False if it reached ``max_length``.
+    """
 
     text: str
     log_probability: float
-    ended: bool
+    finished: bool
 
 
 class _Memory(NamedTuple):
-    """What the decoder sees of the source: values (B, S, 2H) and their keys (B, S, H), if there is attention."""
+    """The memory of the attention, if there is one: values (B, S, 2H) and their keys (B, S, H)."""
 
     values: Tensor | None
     keys: Tensor | None
@@ -48,21 +55,21 @@ class Seq2Seq(Model):
     """Encoder and decoder, by default with additive attention.
 
     Args:
-        source: tokens that a source is made of: a string of letters, or a list.
-        target: tokens that a target is made of.
+        source: tokens of the sources: a string of letters, or a list.
+        target: tokens of the targets.
         units: H, of the encoder in each direction; the decoder has 2 H, the attention H.
         embedding: width of the embeddings.
         attention: "additive" or "none".
-        dropout: in training, of the embeddings and of what the output layer sees.
-        separator: what stands between two tokens of a text: "" (a token is a letter) or " ".
-        lower: whether sources are turned into lower case first.
-        max_length: tokens at which a translation ends, if it has not done so itself.
+        dropout: rate in training, of the embeddings and of the input of the output layer; 0 by default.
+        separator: between two tokens of a text: "" (a token is a letter) or " ".
+        lower: True turns sources into lower case first.
+        max_length: most tokens of a translation, 1...100,000.
 
     A bidirectional LSTM reads the source, x_1 ... x_S; its outputs are h_1 ... h_S, and its last states, those of the
-    two directions side by side, are where the decoder, an LSTM, starts. That one reads the target so far (in training
-    the true one: teacher forcing), and its output s_t gives with ``attention="none"`` the logits W·s_t + b. That is the
-    encoder-decoder of Sutskever, Vinyals and Le (Sequence to sequence learning with neural networks, 2014). With
-    attention::
+    two directions concatenated, are the initial state of the decoder, an LSTM. The decoder reads the target so far (in
+    training the true one: teacher forcing), and its output s_t gives with ``attention="none"`` the logits W·s_t + b.
+    That is the encoder-decoder of Sutskever, Vinyals and Le (Sequence to sequence learning with neural networks, 2014).
+    With attention::
 
         score[t, j] = v · tanh(W_q s_t + W_k h_j)      a[t] = softmax(score[t]) over j
         context_t   = sum_j a[t, j] h_j                logits_t = W tanh(W_c [context_t, s_t]) + b
@@ -103,24 +110,25 @@ class Seq2Seq(Model):
             raise ValueError(f"attention: expected 'additive' or 'none', got {attention!r}")
         if separator not in ("", " "):
             raise ValueError(f"separator: expected '' or ' ', got {separator!r}")
-        self.max_length = at_least("max_length", max_length, 1)
+        self.max_length = integer("max_length", max_length, 1, _LONGEST)
         at_least("embedding", embedding, 1)
         check_rate("dropout", dropout)
         self.source, self.target = Vocabulary(source), Vocabulary([START, END, *target])
         self.separator, self.lower = separator, boolean("lower", lower)
-        kind: dict[str, Any] = {"dtype": self.dtype}
-        self.source_embedding = Embedding(self.source.size, embedding, **kind)
-        self.encoder = Bidirectional(LSTM(units, return_sequences=True, return_state=True, **kind))
-        self.target_embedding = Embedding(self.target.size, embedding, **kind)
-        self.decoder = LSTM(2 * units, return_sequences=True, return_state=True, **kind)
+        self._tokenizer = Tokenizer(0 if separator else 1)
+        options: dict[str, Any] = {"dtype": self.dtype}
+        self.source_embedding = Embedding(self.source.size, embedding, **options)
+        self.encoder = Bidirectional(LSTM(units, return_sequences=True, return_state=True, **options))
+        self.target_embedding = Embedding(self.target.size, embedding, **options)
+        self.decoder = LSTM(2 * units, return_sequences=True, return_state=True, **options)
         self.attention = None
         if attention == "additive":
-            self.key_projection = Dense(units, use_bias=False, **kind)
-            self.query_projection = Dense(units, use_bias=False, **kind)
-            self.attention = AdditiveAttention(**kind)
-            self.combine = Dense(2 * units, "tanh", **kind)
-        self.dropout = Dropout(dropout, **kind)
-        self.output_layer = Dense(self.target.size, **kind)
+            self.key_projection = Dense(units, use_bias=False, **options)
+            self.query_projection = Dense(units, use_bias=False, **options)
+            self.attention = AdditiveAttention(**options)
+            self.combine = Dense(2 * units, "tanh", **options)
+        self.dropout = Dropout(dropout, **options)
+        self.output_layer = Dense(self.target.size, **options)
 
     # ------------------------------------------------------------ the network
 
@@ -133,7 +141,7 @@ class Seq2Seq(Model):
         return logits
 
     def _encode(self, source: Tensor) -> tuple[_Memory, list[Tensor]]:
-        """What attention looks at, and the state in which the decoder starts."""
+        """The memory of the attention, and the initial state of the decoder."""
         values, *states = self.encoder(self.dropout(self.source_embedding(source)))
         forward, backward = states[:2], states[2:]
         state = [ops.concat(pair, axis=-1) for pair in zip(forward, backward)]
@@ -142,7 +150,7 @@ class Seq2Seq(Model):
         return _Memory(values, self.key_projection(values)), state
 
     def _attend(self, outputs: Tensor, memory: _Memory) -> tuple[Tensor, Tensor | None]:
-        """What the output layer reads of the decoder's outputs (B, T, 2H), and the attention's weights (B, T, S)."""
+        """The input (B, T, 2H) of the output layer from the decoder's outputs, and the attention weights (B, T, S)."""
         if self.attention is None:
             return outputs, None
         context, weights = self.attention(
@@ -152,11 +160,12 @@ class Seq2Seq(Model):
 
     # ------------------------------------------------------------ texts
 
-    def split(self, text: str, is_source: bool = True) -> list[str]:
-        """The tokens of a text."""
-        plain = " ".join(text.split()) if is_source else text
-        plain = plain.lower() if is_source and self.lower else plain
-        return plain.split() if self.separator else list(plain)
+    def tokenize(self, text: str, is_source: bool = True) -> list[str]:
+        """The tokens of a text; a source gets single spaces, and lower case with ``lower``."""
+        if is_source:
+            text = " ".join(text.split())
+            text = text.lower() if self.lower else text
+        return self._tokenizer.split(text)
 
     def encode_sources(self, texts: Sequence[str]) -> Tensor:
         """Ids (B, S) int32 with their lengths.
@@ -166,35 +175,34 @@ class Seq2Seq(Model):
         """
         rows = []
         for text in texts:
-            tokens = self.split(text)
-            strange = sorted({token for token in tokens if token not in self.source})
-            if strange or not tokens:
+            tokens = self.tokenize(text)
+            unknown = sorted({token for token in tokens if token not in self.source})
+            if unknown or not tokens:
                 known = "".join(self.source.words) if not self.separator else f"{self.source.size} known words"
-                got = f"{', '.join(map(repr, strange))} in {text!r}" if strange else f"the empty {text!r}"
+                got = f"{', '.join(map(repr, unknown))} in {text!r}" if unknown else f"the empty {text!r}"
                 raise ValueError(f"text: expected some of {known!r}, got {got}")
             rows.append(self.source.encode(tokens))
         return _padded(rows)
 
     def encode_targets(self, texts: Sequence[str]) -> tuple[Tensor, Array]:
-        """What the decoder reads, start token first, and what it shall say, end token last: ids (B, T) both.
+        """Inputs of the decoder, start token first, and target outputs, end token last: ids (B, T) both.
 
         Raises:
             ValueError: tokens outside the vocabulary.
         """
         start, end = self.target.id(START), self.target.id(END)
-        rows = [self.target.encode(self.split(text, is_source=False)).tolist() for text in texts]
-        read = _padded([[start, *row] for row in rows])
-        said = _padded([[*row, end] for row in rows])
-        return read, said._array
+        rows = [self.target.encode(self.tokenize(text, is_source=False)).tolist() for text in texts]
+        outputs = pad_sequences([[*row, end] for row in rows], padding="post")
+        return _padded([[start, *row] for row in rows]), outputs
 
     # ------------------------------------------------------------ translating
 
     def translate(self, texts: Sequence[str], beam_width: int = 1, batch_size: int = 256) -> list[Translation]:
-        """The likeliest targets that a search finds.
+        """The likeliest targets that a beam search finds.
 
         Args:
             texts: sources.
-            beam_width: K, how many beginnings are kept at a time; 1 is greedy search, the likeliest token each time.
+            beam_width: K, beginnings kept at a time; 1 is greedy search, the likeliest token each time.
             batch_size: sources searched together.
 
         Raises:
@@ -205,23 +213,20 @@ class Seq2Seq(Model):
         integer("beam_width", beam_width, 1, WIDEST)
         at_least("batch_size", batch_size, 1)
         source = self.encode_sources(texts)
-        assert source.lengths is not None
-        found: list[Translation] = []
+        translations: list[Translation] = []
         for start in range(0, len(texts), batch_size):
-            lengths = source.lengths[start : start + batch_size]
-            part = Tensor(np.ascontiguousarray(source._array[start : start + batch_size, : lengths.max()]))
-            part.lengths = lengths
-            found += self._search(part, beam_width)
-        return found
+            rows = slice(start, start + batch_size)
+            translations += self._search(_rows_of(source, rows), beam_width)
+        return translations
 
     def _search(self, source: Tensor, width: int) -> list[Translation]:
-        """Beam search for all rows of a batch at a time."""
+        """Beam search for all rows of a batch at once."""
         memory, tensors = self._encode(source)
         first = np.full(source.shape[0], self.target.id(START), np.int32)
-        log_p, state = self._next(first, [one.numpy() for one in tensors], memory)
-        # All beams of a row look at the same source.
-        memory = _Memory(*(None if one is None else _repeated(one, width) for one in memory))
-        found = beam_search(
+        log_p, state = self._next(first, [tensor.numpy() for tensor in tensors], memory)
+        # All beams of a row attend to the same source.
+        memory = _Memory(*(None if part is None else _repeated(part, width) for part in memory))
+        beams = beam_search(
             log_p,
             state,
             lambda ids, state: self._next(ids, state, memory),
@@ -229,7 +234,7 @@ class Seq2Seq(Model):
             length=self.max_length,
             end=self.target.id(END),
         )
-        return [Translation(self._text(one), one.log_probability, one.ended) for one in found]
+        return [Translation(self._text(beam), beam.log_probability, beam.finished) for beam in beams]
 
     def _next(self, ids: Array, state: list[Array], memory: _Memory) -> tuple[Array, list[Array]]:
         """log p (B, V) float64 of the token after ``ids`` (B,), and the decoder's state after them."""
@@ -238,9 +243,8 @@ class Seq2Seq(Model):
         log_p[:, self.target.id(START)] = -np.inf
         return log_p, [h.numpy(), c.numpy()]
 
-    def _text(self, found: Beam) -> str:
-        kept = found.tokens[:-1] if found.ended else found.tokens
-        return self.separator.join(self.target.words[i] for i in kept)
+    def _text(self, beam: Beam) -> str:
+        return self._tokenizer.join(self.target.decode(beam.tokens[:-1] if beam.finished else beam.tokens))
 
     def predict_text(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """For each text its translation by a beam search of width 4, with its probability; used by ``seqcore predict``.
@@ -249,12 +253,12 @@ class Seq2Seq(Model):
             ValueError: see :meth:`encode_sources`.
         """
         return [
-            {"text": text, "prediction": one.text, "probability": math.exp(one.log_probability)}
-            for text, one in zip(texts, self.translate(texts, beam_width=4))
+            {"text": text, "prediction": translation.text, "probability": math.exp(translation.log_probability)}
+            for text, translation in zip(texts, self.translate(texts, beam_width=4))
         ]
 
     def attention_weights(self, sources: Sequence[str], targets: Sequence[str]) -> list[Array]:
-        """For each pair how much each token of the target looked at those of the source.
+        """The attention weights of each pair: of each target token over the source tokens.
 
         Returns:
             Arrays (target tokens + 1 for the end, source tokens); rows sum to 1.
@@ -269,19 +273,20 @@ class Seq2Seq(Model):
         outputs, _, _ = self.decoder(self.target_embedding(target), initial_state=state)
         weights = self._attend(outputs, memory)[1]
         assert weights is not None and source.lengths is not None and target.lengths is not None
-        return [one[:t, :s] for one, t, s in zip(weights.numpy(), target.lengths.tolist(), source.lengths.tolist())]
+        return [rows[:t, :s] for rows, t, s in zip(weights.numpy(), target.lengths.tolist(), source.lengths.tolist())]
 
 
 class PairBatches:
     """Batches of pairs for :meth:`Seq2Seq.fit`, of texts of similar length, so that there is little padding.
 
     Args:
-        model: knows the tokens.
+        model: its vocabularies number the tokens.
         source, target: N texts each.
         batch_size: pairs of a batch.
         shuffle: a new order each epoch, from the seeded global generator.
 
-    Each batch is ([source ids, target ids read], target ids to be said), cut to its longest texts.
+    Each batch is ([source ids, inputs of the decoder], target outputs), cut to its longest texts; see
+    :meth:`Seq2Seq.encode_sources` and :meth:`Seq2Seq.encode_targets`.
 
     Raises:
         ValueError: no pairs or lists of different length, tokens outside the vocabularies.
@@ -296,43 +301,45 @@ class PairBatches:
             )
         self.batch_size, self.shuffle = at_least("batch_size", batch_size, 1), boolean("shuffle", shuffle)
         self._source = model.encode_sources(source)
-        self._read, self._said = model.encode_targets(target)
-        assert self._source.lengths is not None and self._read.lengths is not None
-        self._lengths = self._source.lengths, self._read.lengths
+        self._inputs, self._outputs = model.encode_targets(target)
 
     def __len__(self) -> int:
-        return -(-len(self._said) // self.batch_size)
+        return -(-len(self._outputs) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[list[Tensor], Array]]:
-        return (self._cut(rows) for rows in self._rows())
+        return map(self._batch, self._batches())
 
-    def _rows(self) -> list[Array]:
-        """Rows of each batch."""
-        count, size = len(self._said), self.batch_size
-        total = self._lengths[0] + self._lengths[1]
+    def _batch(self, rows: Array) -> tuple[list[Tensor], Array]:
+        source, inputs = _rows_of(self._source, rows), _rows_of(self._inputs, rows)
+        return [source, inputs], np.ascontiguousarray(self._outputs[rows, : inputs.shape[1]])
+
+    def _batches(self) -> list[Array]:
+        """Row numbers of each batch."""
+        assert self._source.lengths is not None and self._inputs.lengths is not None
+        total, size = self._source.lengths + self._inputs.lengths, self.batch_size
         if not self.shuffle:
-            order = np.argsort(total, kind="stable")
-            return [order[start : start + size] for start in range(0, count, size)]
+            return _cut(np.argsort(total, kind="stable"), size)
         generator = random.generator()
-        order = generator.permutation(count)
-        found = []
-        for start in range(0, count, _POOL * size):
-            pool = order[start : start + _POOL * size]
-            pool = pool[np.argsort(total[pool], kind="stable")]
-            found += [pool[i : i + size] for i in range(0, len(pool), size)]
-        return [found[i] for i in generator.permutation(len(found))]
+        batches = []
+        for pool in _cut(generator.permutation(len(total)), _POOL * size):
+            batches += _cut(pool[np.argsort(total[pool], kind="stable")], size)
+        return [batches[i] for i in generator.permutation(len(batches))]
 
-    def _cut(self, rows: Array) -> tuple[list[Tensor], Array]:
-        source, read = (
-            _with_lengths(one._array[rows, : lengths[rows].max()], lengths[rows])
-            for one, lengths in zip((self._source, self._read), self._lengths)
-        )
-        return [source, read], np.ascontiguousarray(self._said[rows, : read.shape[1]])
+
+def _cut(rows: Array, size: int) -> list[Array]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _padded(rows: Sequence[Any]) -> Tensor:
-    """Ids of all rows (B, longest) with lengths; zeros behind them."""
+    """Ids of all rows (B, longest) with lengths, padded with zeros."""
     return _with_lengths(pad_sequences(rows, padding="post"), np.array([len(row) for row in rows], np.int32))
+
+
+def _rows_of(ids: Tensor, rows: Any) -> Tensor:
+    """Some rows of padded ids, cut to the longest of them."""
+    assert ids.lengths is not None
+    lengths = ids.lengths[rows]
+    return _with_lengths(ids._array[rows, : lengths.max()], lengths)
 
 
 def _with_lengths(ids: Array, lengths: Array) -> Tensor:
