@@ -11,7 +11,7 @@ from typing import Any, ClassVar, SupportsFloat
 
 import numpy as np
 
-from .typing import Array
+from .typing import Array, Shape
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Kinds of types that hold real numbers: floats, integers, booleans.
@@ -239,6 +239,65 @@ def check_shape(name: str, shape: Any) -> None:
         raise ValueError(f"{name}: expected a shape such as (None, 3), got {short_repr(shape)}")
 
 
+def dropout_rate(name: str, rate: Any) -> float:
+    """A share of elements to leave out, as a float.
+
+    Raises:
+        ValueError: outside 0 <= rate < 1.
+    """
+    return real(name, rate, 0.0, 1.0, open_high=True)
+
+
+def as_sizes(name: str, shape: Any) -> Shape:
+    """A shape as a tuple of positive sizes, or None for any size."""
+    try:
+        if isinstance(shape, (str, bytes)):
+            raise TypeError
+        sizes = tuple(None if size is None else integer(name, size) for size in shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected a tuple of sizes, got {shape!r}") from None
+    if any(size is not None and size < 1 for size in sizes):
+        raise ValueError(f"{name}: expected positive sizes or None, got {shape!r}")
+    return sizes
+
+
+def as_booleans(name: str, value: Any, expected: str = "booleans") -> Array:
+    """An array of booleans, or of numbers, of which all but zero are True.
+
+    Raises:
+        ValueError: for NaN, and for another type.
+    """
+    array = plain_array(name, value)
+    if array.dtype.kind not in NUMBERS:
+        raise ValueError(f"{name}: expected {expected}, got {array.dtype} of shape {array.shape}")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError(f"{name}: expected booleans, got NaN")
+    return np.ascontiguousarray(array, bool).reshape(array.shape)
+
+
+def as_mask(mask: Any, shape: tuple[int, ...]) -> Array:
+    """A mask as (B, T) booleans for a sequence (or ids) of ``shape`` (B, T, ...)."""
+    expected = f"booleans of shape {shape[:2]}"
+    array = as_booleans("mask", mask, expected)
+    if array.shape != shape[:2] or len(shape) < 2:
+        raise ValueError(f"mask: expected {expected}, got {plain_array('mask', mask).dtype} of shape {array.shape}")
+    return array
+
+
+def as_lengths(lengths: Any, shape: tuple[int, ...]) -> Array:
+    """Lengths as (B,) int32 for a sequence (or ids) of ``shape`` (B, T, ...)."""
+    array = plain_array("lengths", lengths)
+    steps = shape[1] if len(shape) > 1 else 0
+    expected = f"lengths: expected integers 0...{steps} of shape {shape[:1]}, got"
+    if array.shape != shape[:1] or array.dtype.kind not in "iuf":
+        raise ValueError(f"{expected} {array.dtype} of shape {array.shape}")
+    with np.errstate(invalid="ignore"):
+        wrong = ~((array >= 0) & (array <= steps) & (array == np.floor(array)))
+    if wrong.any():
+        raise ValueError(f"{expected} {array[wrong][0]}")
+    return np.ascontiguousarray(array, np.int32)
+
+
 def axis_of(axis: Any, ndim: int, name: str = "axis") -> int:
     """One axis as a number 0...ndim-1.
 
@@ -343,6 +402,21 @@ def default_only(name: str, value: Any, default: Any, reason: str) -> None:
         if (numbers or type(value) is type(allowed)) and value == allowed:
             return
     raise ValueError(f"{name}: expected {accepted[0]!r} ({reason}), got {short_repr(value)}")
+
+
+def no_regularizers(**given: Any) -> None:
+    """Accept Keras's regularizers and constraints as None alone.
+
+    Raises:
+        ValueError: for another one, by name.
+    """
+    for name, value in given.items():
+        default_only(name, value, None, "regularizers and constraints are not supported")
+
+
+def channels_last(data_format: Any) -> None:
+    """Accept Keras's ``data_format`` where it means features along the last axis."""
+    default_only("data_format", data_format, (None, "channels_last"), "features lie along the last axis")
 
 
 def no_name(name: Any, default: str | None = None) -> None:

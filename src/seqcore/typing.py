@@ -12,3 +12,5 @@ Array = NDArray[Any]
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 PathLike = str | os.PathLike[str]
+# Sizes of axes; None stands for any size.
+Shape = tuple[int | None, ...]

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops, random
-from .._validation import at_least, boolean, integer
+from .._validation import at_least, boolean, dropout_rate, integer
 from ..autograd.tensor import Tensor
 from ..layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
-from ..layers.arguments import check_rate
 from ..layers.registry import register
 from ..models import Model
 from ..text import Tokenizer, Vocabulary, pad_sequences
@@ -112,7 +111,7 @@ class Seq2Seq(Model):
             raise ValueError(f"separator: expected '' or ' ', got {separator!r}")
         self.max_length = integer("max_length", max_length, 1, _LONGEST)
         at_least("embedding", embedding, 1)
-        check_rate("dropout", dropout)
+        dropout_rate("dropout", dropout)
         self.source, self.target = Vocabulary(source), Vocabulary([START, END, *target])
         self.separator, self.lower = separator, boolean("lower", lower)
         self._tokenizer = Tokenizer(0 if separator else 1)

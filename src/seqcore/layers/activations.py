@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .._validation import (
-    NUMBERS,
-    integer,
-    plain_array,
-    real,
-)
+from .._validation import as_booleans, integer, real
 from ..autograd.tape import record
 from ..autograd.tensor import Gradient, Tensor
 from ..ops.activations import ACTIVATIONS, activation_name
@@ -33,6 +28,7 @@ class Activation(Layer):
     array([[0., 2.]], dtype=float32)
     """
 
+    _config_arguments = ("activation",)
     supports_masking = True
     _takes_several = False
     _input_kinds = "fiub"
@@ -43,9 +39,6 @@ class Activation(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         return ACTIVATIONS[self.activation](inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "activation": self.activation}
 
     def _add_to_stream(self, stream: Any) -> None:
         if self.activation == "log_softmax":
@@ -66,6 +59,7 @@ class ReLU(Layer):
     array([[0., 2., 6.]], dtype=float32)
     """
 
+    _config_arguments = ("max_value", "negative_slope", "threshold")
     supports_masking = True
     _takes_several = False
     _input_kinds = "fiub"
@@ -105,10 +99,6 @@ class ReLU(Layer):
         record((out,), (inputs,), backward)
         return out
 
-    def get_config(self) -> dict[str, Any]:
-        own = {"max_value": self.max_value, "negative_slope": self.negative_slope, "threshold": self.threshold}
-        return {**super().get_config(), **own}
-
     def _add_to_stream(self, stream: Any) -> None:
         if not self._is_plain():
             super()._add_to_stream(stream)
@@ -130,6 +120,7 @@ class Softmax(Layer):
     array([[0.5, 0.5, 0. ]], dtype=float32)
     """
 
+    _config_arguments = ("axis",)
     supports_masking = True
     _takes_several = False
     _input_kinds = "fiub"
@@ -150,18 +141,15 @@ class Softmax(Layer):
         return ops.where(mask, ops.softmax(ops.where(mask, inputs, never), self.axis), np.zeros((), inputs.dtype))
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
-        array = plain_array("mask", mask)
+        expected = f"booleans that broadcast to {shape}"
+        array = as_booleans("mask", mask, expected)
         fits = array.ndim <= len(shape) and all(n in (1, m) for n, m in zip(array.shape[::-1], shape[::-1]))
-        if array.dtype.kind not in NUMBERS or not (fits or array.shape == shape[:2]):
-            expected = f"booleans that broadcast to {shape}"
-            raise ValueError(f"mask: expected {expected}, got {array.dtype} of shape {array.shape}")
-        return array if array.dtype == bool else array > 0.5
+        if not fits and array.shape != shape[:2]:
+            raise ValueError(f"mask: expected {expected}, got shape {array.shape}")
+        return array
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return mask if mask is not None and mask.shape == inputs.shape[:2] else None
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
 
     def _add_to_stream(self, stream: Any) -> None:
         if self.axis not in (-1, 1):

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .._validation import boolean, seed_or_none
+from .._validation import as_lengths, as_mask, boolean, dropout_rate, seed_or_none
 from ..autograd.tape import record
 from ..autograd.tensor import Gradient, Tensor
 from ..typing import Array
-from .arguments import as_lengths, as_mask, check_rate
 from .base import Layer
 from .dropout import DropoutGenerator
 from .registry import register
@@ -88,13 +87,14 @@ class AdditiveAttention(Layer):
     ((2, 1, 4), True)
     """
 
+    _config_arguments = ("use_scale", "dropout", "seed")
     supports_masking = True
     _input_kinds = "fiub"
 
     def __init__(self, use_scale: bool = True, dropout: float = 0.0, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.use_scale, self.seed = boolean("use_scale", use_scale), seed_or_none(seed)
-        self.dropout = check_rate("dropout", dropout)
+        self.dropout = dropout_rate("dropout", dropout)
         self._dropout = DropoutGenerator(seed)
 
     def build(self, input_shape: Any) -> None:
@@ -161,9 +161,6 @@ class AdditiveAttention(Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         query, value = input_shape[:2]
         return (*query[:2], value[2])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "use_scale": self.use_scale, "dropout": self.dropout, "seed": self.seed}
 
     def _get_own_state(self) -> dict[str, Any]:
         return self._dropout.get_state()

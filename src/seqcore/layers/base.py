@@ -21,6 +21,9 @@ from .._validation import (
     MALFORMED,
     NUMBERS,
     as_dtype,
+    as_lengths,
+    as_mask,
+    as_sizes,
     at_least,
     boolean,
     check_fits,
@@ -28,6 +31,7 @@ from .._validation import (
     default_only,
     first_element,
     is_array,
+    no_regularizers,
     one_line,
     real,
     short_repr,
@@ -36,8 +40,7 @@ from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
 from ..autograd.staleness import Derived, mark_stale
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor, Variable, as_array
-from ..typing import Array
-from .arguments import Shape, as_lengths, as_mask, as_sizes, no_regularizers
+from ..typing import Array, Shape
 from .building import Build, build_inside, file_limits, not_built, unbuild
 from .calling import context
 
@@ -264,7 +267,9 @@ class Layer:
         elif kind.kind == "f":
             values = _initializers.get(initializer)(sizes, kind)
         else:
-            values = _initializers.get(initializer)(sizes, "float64").astype(kind)
+            values = _initializers.get(initializer)(sizes, "float64")
+            check_fits("initializer", values, kind)
+            values = values.astype(kind)
         short = name or f"weight_{len(self._own)}"
         variable = Variable(values, trainable and self._trainable, f"{self.name}/{short}")
         self._own.append((variable, trainable))
@@ -685,7 +690,9 @@ class Layer:
             config["batch_input_shape"] = list(self._batch_input_shape)
         for name in self._config_arguments:
             value = getattr(self, name)
-            config[name] = _initializers.serialize(value) if name.endswith("_initializer") else value
+            if name.endswith("_initializer"):
+                value = _initializers.serialize(value)
+            config[name] = list(value) if isinstance(value, tuple) else value
         return config
 
     @classmethod
@@ -695,6 +702,14 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+def not_a_layer(value: Any) -> str:
+    """What stands in the place of a layer, and what to do about it, for an error."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; call it"
+    name = type(value).__name__
+    return f"{name}; give the model its ids" if name == "TextVectorization" else name
 
 
 def _advice(value: Any) -> str:

@@ -16,16 +16,18 @@ from .. import initializers as _initializers
 from .._validation import (
     NUMBERS,
     as_dtype,
+    as_sizes,
     at_least,
     boolean,
+    channels_last,
     check_shape,
     default_only,
+    no_regularizers,
 )
 from ..autograd.tape import GradientBuffers, is_recording, record
 from ..autograd.tensor import Gradient, Tensor, Variable
 from ..ops.activations import FUSED_ACTIVATIONS, activation_name
-from ..typing import Array
-from .arguments import Shape, as_sizes, channels_last, no_regularizers
+from ..typing import Array, Shape
 from .base import Layer
 from .registry import register
 
@@ -172,6 +174,7 @@ class Dense(Layer):
     array([[3., 3.]], dtype=float32)
     """
 
+    _config_arguments = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
     supports_masking = True
     _takes_several = False
     _input_kinds = "fiub"
@@ -227,16 +230,6 @@ class Dense(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "kernel_initializer": _initializers.serialize(self.kernel_initializer),
-            "bias_initializer": _initializers.serialize(self.bias_initializer),
-        }
 
     def _add_to_stream(self, stream: Any) -> None:
         stream.add_dense(self.kernel._array, None if self.bias is None else self.bias._array, self.activation)

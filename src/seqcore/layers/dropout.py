@@ -9,11 +9,10 @@ import numpy as np
 
 from .. import _core
 from .. import random as _random
-from .._validation import MAX_SEED, integer, seed_or_none
+from .._validation import MAX_SEED, as_sizes, dropout_rate, integer, seed_or_none
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor
 from ..typing import Array
-from .arguments import as_sizes, check_rate
 from .base import Layer
 from .registry import register
 
@@ -60,6 +59,7 @@ class Dropout(Layer):
     array([[1., 2.]], dtype=float32)
     """
 
+    _config_arguments = ("rate", "noise_shape", "seed")
     supports_masking = True
     _takes_several = False
     _input_kinds = "fiub"
@@ -68,7 +68,7 @@ class Dropout(Layer):
         self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.rate = check_rate("rate", rate)
+        self.rate = dropout_rate("rate", rate)
         self.noise_shape = None if noise_shape is None else as_sizes("noise_shape", noise_shape)
         self.seed = seed_or_none(seed)
         self._dropout = DropoutGenerator(seed)
@@ -89,10 +89,6 @@ class Dropout(Layer):
         record((y,), (inputs,), lambda g: (np.multiply(g, mask, out=np.empty_like(x)),))
         self._dropout.call += 1
         return y
-
-    def get_config(self) -> dict[str, Any]:
-        shape = None if self.noise_shape is None else list(self.noise_shape)
-        return {**super().get_config(), "rate": self.rate, "noise_shape": shape, "seed": self.seed}
 
     def _get_own_state(self) -> dict[str, Any]:
         return self._dropout.get_state()

@@ -12,15 +12,10 @@ import numpy as np
 from .. import initializers as _initializers
 from .. import ops
 from .._core.embedding import embedding_backward, embedding_forward
-from .._validation import (
-    at_least,
-    boolean,
-    plain_array,
-)
+from .._validation import as_booleans, as_mask, at_least, boolean, no_regularizers, plain_array
 from ..autograd.tape import is_recording, record
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array
 from ..typing import Array
-from .arguments import as_mask, no_regularizers
 from .base import Layer
 from .core import _no_adapters
 from .registry import register
@@ -51,6 +46,7 @@ class Embedding(Layer):
     [[[6.0, 7.0], [0.0, 1.0]]]
     """
 
+    _config_arguments = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")
     supports_masking = True
     _takes_several = False
     _input_kinds = ""
@@ -156,19 +152,10 @@ class Embedding(Layer):
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
         """One boolean for each id, or for each time step of ids with more axes."""
         array = plain_array("mask", mask)
-        return np.ascontiguousarray(array, bool) if array.shape == shape else as_mask(array, shape)
+        return as_booleans("mask", array) if array.shape == shape else as_mask(array, shape)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape, self.output_dim)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "embeddings_initializer": _initializers.serialize(self.embeddings_initializer),
-            "mask_zero": self.mask_zero,
-        }
 
     def _add_to_stream(self, stream: Any) -> None:
         # A stream has no padding: with mask_zero its user does not feed id 0.

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .._validation import boolean
+from .._validation import boolean, channels_last
 from ..autograd.tensor import Tensor
 from ..typing import Array
-from .arguments import channels_last
 from .base import Layer
 from .registry import register
 
@@ -22,6 +21,7 @@ from .registry import register
 class _GlobalPooling1D(Layer, ABC):
     """What the three share: steps that are masked or past the length do not count; ``keepdims`` gives (B, 1, D)."""
 
+    _config_arguments = ("keepdims",)
     supports_masking = True
     _takes_several = False
 
@@ -52,9 +52,6 @@ class _GlobalPooling1D(Layer, ABC):
         if len(input_shape) != 3:
             raise ValueError(f"inputs: expected shape (batch, time, features) for {self.name!r}, got {input_shape}")
         return (input_shape[0], 1, input_shape[2]) if self.keepdims else (input_shape[0], input_shape[2])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "keepdims": self.keepdims}
 
 
 @register()

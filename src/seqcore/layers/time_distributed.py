@@ -12,11 +12,10 @@ import numpy as np
 
 from .. import ops
 from .._registry import custom_object_scope
-from .._validation import NUMBERS, check_shape, plain_array
+from .._validation import as_booleans, as_mask, check_shape, plain_array
 from ..autograd.tensor import Tensor
 from ..typing import Array
-from .arguments import as_mask, not_a_layer
-from .base import Layer
+from .base import Layer, not_a_layer
 from .building import output_shape
 from .registry import deserialize, register, serialize
 
@@ -77,11 +76,12 @@ class TimeDistributed(Layer):
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
         array = plain_array("mask", mask)
-        if array.ndim < 3 or array.dtype.kind not in NUMBERS:
+        if array.ndim < 3:
             return as_mask(array, shape)
+        expected = f"booleans of shape {shape[: array.ndim]}"
         if array.shape != shape[: array.ndim]:
-            raise ValueError(f"mask: expected booleans of shape {shape[: array.ndim]}, got shape {array.shape}")
-        return np.ascontiguousarray(array, bool)
+            raise ValueError(f"mask: expected {expected}, got shape {array.shape}")
+        return as_booleans("mask", array, expected)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         inner = output_shape(self.layer, self._step_shape(input_shape))

@@ -13,10 +13,9 @@ from numpy.typing import DTypeLike
 
 from .. import saving
 from .._registry import custom_object_scope
-from .._validation import NUMBERS, as_dtype, at_least, boolean, check_shape, default_only, short_repr
+from .._validation import NUMBERS, as_dtype, as_sizes, at_least, boolean, check_shape, default_only, short_repr
 from ..autograd.staleness import mark_stale
 from ..autograd.tensor import Tensor
-from ..layers.arguments import as_sizes
 from ..layers.base import Layer
 from ..layers.building import MOST_ZEROS, Build, check_free_sizes, not_built, plain_zeros, unbuild, zeros
 from ..layers.calling import CallScope

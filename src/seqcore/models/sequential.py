@@ -12,8 +12,7 @@ from .._validation import check_shape, default_only
 from ..autograd.staleness import Derived, mark_stale
 from ..autograd.tensor import Tensor, Variable
 from ..layers import InputLayer
-from ..layers.arguments import not_a_layer
-from ..layers.base import Layer
+from ..layers.base import Layer, not_a_layer
 from ..layers.building import build_layer, not_built, output_shape, unbuild
 from ..layers.calling import CallScope, call_in_order, single_input
 from ..layers.registry import deserialize, register, serialize

@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import random
-from .._validation import NUMBERS, at_least, check_whole, is_array, real
+from .._validation import NUMBERS, as_lengths, at_least, check_whole, is_array, real
 from ..autograd.tensor import Tensor, Variable, as_array
-from ..layers.arguments import as_lengths
 from ..typing import Array
 
 

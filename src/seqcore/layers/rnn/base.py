@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from ... import random as _random
-from ..._validation import boolean, default_only, real
+from ..._validation import as_lengths, as_mask, boolean, default_only, real
 from ...autograd.tape import record
 from ...autograd.tensor import Tensor, Variable
-from ...typing import Array
-from ..arguments import Shape, as_lengths, as_mask
+from ...typing import Array, Shape
 from ..base import Layer
 from ..calling import CallScope, context
 from .run import RunOptions, run, run_options
@@ -196,10 +195,10 @@ class RNNLayer(Layer):
         self._state: list[Array] | None = None
         self._stddev = 0.0
 
-    def _hold(self, cell: RNNCell) -> None:
-        """Take a new cell, whose variables become the layer's own: one list for both."""
-        cell._own = self._own
-        self.cell = cell
+    def _hold(self, cell_class: type[RNNCell], *arguments: Any, **options: Any) -> None:
+        """Make the cell; its variables become the layer's own: one list for both."""
+        self.cell = cell_class(*arguments, name=self.name, dtype=self.dtype_policy, **options)
+        self.cell._own = self._own
 
     def build(self, sequences_shape: Any, initial_state_shape: None = None) -> None:
         default_only("initial_state_shape", initial_state_shape, None, "the states follow from the units")

@@ -14,8 +14,7 @@ from ..._registry import custom_object_scope
 from ..._validation import default_only, real
 from ...autograd.tensor import Tensor, Variable
 from ...typing import Array
-from ..arguments import not_a_layer
-from ..base import Layer
+from ..base import Layer, not_a_layer
 from ..registry import deserialize, register, serialize
 from .base import RNNLayer
 from .context_rnn import ContextRNN

@@ -63,18 +63,8 @@ class ContextRNNCell(RNNCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units,
-            activation,
-            use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
+        self._set_initializers(kernel_initializer, recurrent_initializer, bias_initializer)
         self.context_units = at_least("context_units", context_units, 1)
         self.alpha = real("alpha", alpha, 0.0, 1.0)
         self.context_initializer = _initializers.get(context_initializer, "context_initializer")
@@ -235,22 +225,19 @@ class ContextRNN(RNNLayer):
     ) -> None:
         super().__init__(return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)
         self._hold(
-            ContextRNNCell(
-                units,
-                context_units,
-                alpha,
-                activation,
-                use_bias,
-                kernel_initializer,
-                recurrent_initializer,
-                bias_initializer,
-                context_initializer,
-                dropout=dropout,
-                recurrent_dropout=recurrent_dropout,
-                seed=seed,
-                name=self.name,
-                dtype=self.dtype_policy,
-            )
+            ContextRNNCell,
+            units,
+            context_units,
+            alpha,
+            activation,
+            use_bias,
+            kernel_initializer,
+            recurrent_initializer,
+            bias_initializer,
+            context_initializer,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
         )
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._validation import boolean, default_only
+from ..._validation import boolean, default_only, no_regularizers
 from ...autograd.tensor import Variable
 from ...ops.activations import FUSED_ACTIVATIONS, activation_name
-from ..arguments import no_regularizers
 from ..registry import register
 from .base import RNNCell, RNNLayer, cell_attribute
-from .weights import GATED_ARGUMENTS
+from .weights import GATED_ARGUMENTS, no_rnn_constraints, no_rnn_regularizers
 
 
 @register()
@@ -57,24 +56,10 @@ class GRUCell(RNNCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units,
-            activation,
-            use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
-            kernel_regularizer,
-            recurrent_regularizer,
-            bias_regularizer,
-            kernel_constraint,
-            recurrent_constraint,
-            bias_constraint,
-            dropout,
-            recurrent_dropout,
-            seed,
-            **kwargs,
-        )
+        no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
+        no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
+        super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
+        self._set_initializers(kernel_initializer, recurrent_initializer, bias_initializer)
         self.recurrent_activation = activation_name("recurrent_activation", recurrent_activation, FUSED_ACTIVATIONS)
         self.reset_after = boolean("reset_after", reset_after)
 
@@ -164,27 +149,20 @@ class GRU(RNNLayer):
     ) -> None:
         super().__init__(return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)
         no_regularizers(activity_regularizer=activity_regularizer)
+        no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
+        no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
         default_only("use_cudnn", use_cudnn, ("auto", False), "layers run on the CPU")
         self._hold(
-            GRUCell(
-                units,
-                activation,
-                recurrent_activation,
-                use_bias,
-                kernel_initializer,
-                recurrent_initializer,
-                bias_initializer,
-                kernel_regularizer,
-                recurrent_regularizer,
-                bias_regularizer,
-                kernel_constraint,
-                recurrent_constraint,
-                bias_constraint,
-                dropout,
-                recurrent_dropout,
-                reset_after,
-                seed,
-                name=self.name,
-                dtype=self.dtype_policy,
-            )
+            GRUCell,
+            units,
+            activation,
+            recurrent_activation,
+            use_bias,
+            kernel_initializer,
+            recurrent_initializer,
+            bias_initializer,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            reset_after=reset_after,
+            seed=seed,
         )

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..._validation import boolean, default_only
+from ..._validation import boolean, default_only, no_regularizers
 from ...autograd.tensor import Variable
 from ...ops.activations import FUSED_ACTIVATIONS, activation_name
 from ...typing import Array
-from ..arguments import no_regularizers
 from ..registry import register
 from .base import RNNCell, RNNLayer, cell_attribute
-from .weights import GATED_ARGUMENTS
+from .weights import GATED_ARGUMENTS, no_rnn_constraints, no_rnn_regularizers
 
 
 @register()
@@ -61,24 +60,10 @@ class LSTMCell(RNNCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units,
-            activation,
-            use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
-            kernel_regularizer,
-            recurrent_regularizer,
-            bias_regularizer,
-            kernel_constraint,
-            recurrent_constraint,
-            bias_constraint,
-            dropout,
-            recurrent_dropout,
-            seed,
-            **kwargs,
-        )
+        no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
+        no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
+        super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
+        self._set_initializers(kernel_initializer, recurrent_initializer, bias_initializer)
         self.recurrent_activation = activation_name("recurrent_activation", recurrent_activation, FUSED_ACTIVATIONS)
         self.unit_forget_bias = boolean("unit_forget_bias", unit_forget_bias)
 
@@ -170,27 +155,20 @@ class LSTM(RNNLayer):
     ) -> None:
         super().__init__(return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)
         no_regularizers(activity_regularizer=activity_regularizer)
+        no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
+        no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
         default_only("use_cudnn", use_cudnn, ("auto", False), "layers run on the CPU")
         self._hold(
-            LSTMCell(
-                units,
-                activation,
-                recurrent_activation,
-                use_bias,
-                kernel_initializer,
-                recurrent_initializer,
-                bias_initializer,
-                unit_forget_bias,
-                kernel_regularizer,
-                recurrent_regularizer,
-                bias_regularizer,
-                kernel_constraint,
-                recurrent_constraint,
-                bias_constraint,
-                dropout,
-                recurrent_dropout,
-                seed,
-                name=self.name,
-                dtype=self.dtype_policy,
-            )
+            LSTMCell,
+            units,
+            activation,
+            recurrent_activation,
+            use_bias,
+            kernel_initializer,
+            recurrent_initializer,
+            bias_initializer,
+            unit_forget_bias,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
         )

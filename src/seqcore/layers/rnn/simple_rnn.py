@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._validation import no_regularizers
 from ...autograd.tensor import Tensor
-from ..arguments import no_regularizers
 from ..registry import register
 from .base import RNNCell, RNNLayer
+from .weights import no_rnn_constraints, no_rnn_regularizers
 
 
 @register()
@@ -29,6 +30,30 @@ class SimpleRNNCell(RNNCell):
     >>> out.shape, h.shape
     ((2, 4), (2, 4))
     """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: None = None,
+        recurrent_regularizer: None = None,
+        bias_regularizer: None = None,
+        kernel_constraint: None = None,
+        recurrent_constraint: None = None,
+        bias_constraint: None = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
+        no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
+        super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
+        self._set_initializers(kernel_initializer, recurrent_initializer, bias_initializer)
 
     def call(self, sequence: Tensor, states: Any = None, training: Any = False) -> tuple[Tensor, list[Tensor]]:
         # Keras calls the input of this one cell so.
@@ -101,24 +126,17 @@ class SimpleRNN(RNNLayer):
     ) -> None:
         super().__init__(return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)
         no_regularizers(activity_regularizer=activity_regularizer)
+        no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
+        no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
         self._hold(
-            SimpleRNNCell(
-                units,
-                activation,
-                use_bias,
-                kernel_initializer,
-                recurrent_initializer,
-                bias_initializer,
-                kernel_regularizer,
-                recurrent_regularizer,
-                bias_regularizer,
-                kernel_constraint,
-                recurrent_constraint,
-                bias_constraint,
-                dropout,
-                recurrent_dropout,
-                seed,
-                name=self.name,
-                dtype=self.dtype_policy,
-            )
+            SimpleRNNCell,
+            units,
+            activation,
+            use_bias,
+            kernel_initializer,
+            recurrent_initializer,
+            bias_initializer,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
         )

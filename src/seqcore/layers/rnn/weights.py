@@ -11,11 +11,10 @@ import numpy as np
 
 from ... import _core, ops
 from ... import initializers as _initializers
-from ..._validation import at_least, boolean, default_only, seed_or_none
+from ..._validation import at_least, boolean, default_only, dropout_rate, no_regularizers, seed_or_none
 from ...autograd.tensor import Tensor, Variable
 from ...ops.activations import FUSED_ACTIVATIONS, activation_name
 from ...typing import Array
-from ..arguments import check_rate, no_regularizers
 from ..base import Layer
 from ..dropout import DropoutGenerator
 
@@ -35,6 +34,16 @@ GATED_ARGUMENTS = (*ARGUMENTS[:2], "recurrent_activation", *ARGUMENTS[2:])
 
 # Masks of one call: (B, D) of the input and (B, H) of the state, each None for none.
 DropoutMasks = tuple[Array | None, Array | None]
+
+
+def no_rnn_regularizers(kernel: None, recurrent: None, bias: None) -> None:
+    """Accept the regularizers of a recurrent layer as None alone."""
+    no_regularizers(kernel_regularizer=kernel, recurrent_regularizer=recurrent, bias_regularizer=bias)
+
+
+def no_rnn_constraints(kernel: None, recurrent: None, bias: None) -> None:
+    """Accept the constraints of a recurrent layer as None alone."""
+    no_regularizers(kernel_constraint=kernel, recurrent_constraint=recurrent, bias_constraint=bias)
 
 
 class _Packed:
@@ -73,46 +82,31 @@ class RNNWeights(Layer):
     def __init__(
         self,
         units: int,
-        activation: Any = "tanh",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: None = None,
-        recurrent_regularizer: None = None,
-        bias_regularizer: None = None,
-        kernel_constraint: None = None,
-        recurrent_constraint: None = None,
-        bias_constraint: None = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: int | None = None,
+        activation: Any,
+        use_bias: bool,
+        dropout: float,
+        recurrent_dropout: float,
+        seed: int | None,
         *,
         implementation: int = 2,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        no_regularizers(
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-        )
         # Keras's choice between two ways of computing the same.
         default_only("implementation", implementation, (2, 1, 0), "there is one implementation")
         self.units = at_least("units", units, 1)
         self.activation = activation_name("activation", activation, FUSED_ACTIVATIONS)
         self.use_bias = boolean("use_bias", use_bias)
-        self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
-        self.recurrent_initializer = _initializers.get(recurrent_initializer, "recurrent_initializer")
-        self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")
-        self.dropout = check_rate("dropout", dropout)
-        self.recurrent_dropout = check_rate("recurrent_dropout", recurrent_dropout)
+        self.dropout = dropout_rate("dropout", dropout)
+        self.recurrent_dropout = dropout_rate("recurrent_dropout", recurrent_dropout)
         self.seed = seed_or_none(seed)
         self._dropout = DropoutGenerator(seed) if dropout or recurrent_dropout else None
         self._packed = _Packed()
+
+    def _set_initializers(self, kernel_initializer: Any, recurrent_initializer: Any, bias_initializer: Any) -> None:
+        self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
+        self.recurrent_initializer = _initializers.get(recurrent_initializer, "recurrent_initializer")
+        self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")
 
     # --- variables ---
 
