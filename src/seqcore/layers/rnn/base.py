@@ -237,27 +237,15 @@ class RNNLayer(Layer):
             self.go_backwards and self.return_sequences,
             self.zero_output_for_mask,
         )
-        y, finals, states = self._run(x, initial, options, training, mask, lengths)
+        cell, masks = self.cell, None
+        if training and cell._dropout is not None:
+            masks = cell._sample_dropout_masks(x.shape[0], x.shape[2])
+        y, finals, states = cell._run(x, initial, options, mask, lengths, masks)
+        if masks is not None:
+            cell._advance_dropout()
         if self.stateful:
             self._state = list(finals)
         return [y, *states] if self.return_state else y
-
-    def _run(
-        self,
-        x: Tensor,
-        initial: list[Tensor] | None,
-        options: RunOptions,
-        training: Any,
-        mask: Array | None,
-        lengths: Array | None,
-    ) -> tuple[Tensor, Sequence[Array], list[Tensor]]:
-        cell = self.cell
-        if not training or cell._dropout is None:
-            return cell._run(x, initial, options, mask, lengths)
-        masks = cell._sample_dropout_masks(x.shape[0], x.shape[2])
-        results = cell._run(x, initial, options, mask, lengths, masks)
-        cell._advance_dropout()
-        return results
 
     def _check_input(self, inputs: Tensor) -> Tensor:
         array, features = inputs._array, self.cell.kernel.shape[0]

@@ -13,12 +13,11 @@ from ... import ops
 from ..._registry import custom_object_scope
 from ..._validation import default_only, real
 from ...autograd.tensor import Tensor, Variable
-from ...typing import Array
 from ..base import Layer, not_a_layer
 from ..registry import deserialize, register, serialize
 from .base import RNNLayer
 from .context_rnn import ContextRNN
-from .run import RunOptions, run, run_options
+from .run import run, run_options
 
 _MERGES = ("sum", "mul", "concat", "ave", None)
 
@@ -177,8 +176,24 @@ class Bidirectional(Layer):
             tuple(layer.go_backwards for layer in layers),
             zero_masked=self.return_sequences,
         )
-        run_layers = self._run_joint if self._is_joint() else self._run_apart
-        y, finals, states = run_layers(x, starts, options, training, mask, lengths)
+        cells = [layer.cell for layer in layers]
+        masks = None
+        if training and any(cell._dropout is not None for cell in cells):
+            masks = [cell._sample_dropout_masks(x.shape[0], x.shape[2]) for cell in cells]
+        if self._is_joint():
+            y, finals, states = run(cells, x, starts, options, mask, lengths, masks)
+            if self.merge_mode != "concat":
+                units = cells[0].units
+                y = self._merge(y[..., :units], y[..., units:])  # type: ignore[index]  # ops adds __getitem__
+        else:
+            a, b = (
+                cell._run(x, start, replace(options, reverse=(reverse,)), mask, lengths, masks_of_cell)
+                for cell, start, reverse, masks_of_cell in zip(cells, starts, options.reverse, masks or (None, None))
+            )
+            y, finals, states = self._merge(a[0], b[0]), [tuple(a[1]), tuple(b[1])], [*a[2], *b[2]]
+        if masks is not None:
+            for cell in cells:
+                cell._advance_dropout()
         if self.stateful:
             for layer, final in zip(layers, finals, strict=True):
                 layer._state = list(final)
@@ -203,47 +218,6 @@ class Bidirectional(Layer):
             and not isinstance(first, ContextRNN)
             and _core_form(first) == _core_form(second)
         )
-
-    def _run_joint(
-        self,
-        x: Tensor,
-        starts: list[Any],
-        options: RunOptions,
-        training: Any,
-        mask: Array | None,
-        lengths: Array | None,
-    ) -> tuple[Any, Any, list[Tensor]]:
-        cells = (self.forward_layer.cell, self.backward_layer.cell)
-        drop = bool(training) and any(cell._dropout is not None for cell in cells)
-        masks = [cell._sample_dropout_masks(x.shape[0], x.shape[2]) for cell in cells] if drop else None
-        y, finals, states = run(cells, x, starts, options, mask, lengths, masks)
-        if drop:
-            for cell in cells:
-                cell._advance_dropout()
-        if self.merge_mode != "concat":
-            units = cells[0].units
-            y = self._merge(y[..., :units], y[..., units:])  # type: ignore[index]  # ops adds __getitem__
-        return y, finals, states
-
-    def _run_apart(
-        self,
-        x: Tensor,
-        starts: list[Any],
-        options: RunOptions,
-        training: Any,
-        mask: Array | None,
-        lengths: Array | None,
-    ) -> tuple[Any, Any, list[Tensor]]:
-        outputs, finals, states = [], [], []
-        for layer, start, reverse in zip(
-            (self.forward_layer, self.backward_layer), starts, options.reverse, strict=True
-        ):
-            direction = replace(options, reverse=(reverse,))
-            y, final, tensors = layer._run(x, start, direction, training, mask, lengths)
-            outputs.append(y)
-            finals.append(final)
-            states.extend(tensors)
-        return self._merge(*outputs), finals, states
 
     def _merge(self, a: Tensor, b: Tensor) -> Any:
         if self.merge_mode is None:
