@@ -5,6 +5,7 @@ A file or a user names a class; nothing outside the registries and the custom ob
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,12 +51,12 @@ class Registry(Generic[T]):
         argument: name of the family in error messages, such as "loss".
         base: the class from which all of them derive.
 
-    >>> shapes = Registry("shape", object)
-    >>> @shapes.register("square")
-    ... class Square:
+    >>> errors = Registry("error", ArithmeticError)
+    >>> @errors.register("rounding")
+    ... class Rounding(ArithmeticError):
     ...     pass
-    >>> type(shapes.get("square")).__name__, shapes.find("Square") is Square
-    ('Square', True)
+    >>> type(errors.get("rounding")).__name__, errors.find("Rounding") is Rounding
+    ('Rounding', True)
     """
 
     def __init__(self, argument: str, base: type[T]) -> None:
@@ -143,6 +144,15 @@ class Registry(Generic[T]):
         with custom_object_scope(custom_objects):
             made: T = from_config(self.named(name, argument), config)
         return made
+
+
+def snake_case(name: str) -> str:
+    """The name of a class in snake case.
+
+    >>> snake_case("MeanSquaredError")
+    'mean_squared_error'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def class_and_config(name: str, described: Any) -> tuple[str, dict[str, Any]]:

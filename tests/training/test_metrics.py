@@ -151,8 +151,8 @@ def test_fused_path_gives_the_same():
     for weight in (None, d["weight"], d["mask"]):
         accuracy.reset_state()
         perplexity.reset_state()
-        accuracy.update_correct(d["scores"].argmax(-1) == d["ids"], weight)
-        perplexity.update_losses(entropy(d).astype(np.float32), weight)
+        accuracy.update_values(d["scores"].argmax(-1) == d["ids"], weight)
+        perplexity.update_values(entropy(d).astype(np.float32), weight)
         assert accuracy.result() == metrics.SparseCategoricalAccuracy()(d["ids"], d["scores"], weight)
         assert perplexity.result() == pytest.approx(metrics.Perplexity()(d["ids"], d["scores"], weight), rel=1e-6)
 

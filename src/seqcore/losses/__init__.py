@@ -1,24 +1,17 @@
 """Losses: cross-entropies and mean squared error, with sample weights, masks and four reductions."""
 
 from ..ops._targets import step_weights
-from .classes import (
+from .crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
-    LossFunctionWrapper,
-    MeanSquaredError,
-    NCELoss,
-    SampledLoss,
-    SampledSoftmaxLoss,
     SparseCategoricalCrossentropy,
     binary_crossentropy,
     categorical_crossentropy,
-    deserialize,
-    get,
-    mean_squared_error,
-    serialize,
     sparse_categorical_crossentropy,
 )
-from .loss import Loss
+from .loss import Loss, LossFunctionWrapper, deserialize, get, serialize
+from .mean_squared import MeanSquaredError, mean_squared_error
+from .sampled import NCELoss, SampledLoss, SampledSoftmaxLoss
 
 __all__ = [
     "BinaryCrossentropy",

@@ -1,42 +1,42 @@
-"""What a loss is: weights, masks, reduction, and one node on the tape.
+"""Loss base classes: sample weights, masks, reductions, and losses by name.
 
-S: shape of the single losses, which is that of y_pred without its last axis: (B,) or (B, T).
+B, T, V: batch, time steps, classes. S: shape of the per-sample losses, which is that of y_pred without its last axis:
+(B,) or (B, T). Names, formulas and defaults are those of Keras 3.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._registry import Registry
-from .._validation import as_dtype, integer
+from .._registry import Registry, snake_case
+from .._validation import as_dtype, axis_of
 from ..autograd.tape import is_recording, record
-from ..autograd.tensor import Gradient, Tensor, as_array
+from ..autograd.tensor import Gradient, Tensor
 from ..ops._targets import expand_to, float_array, mask_of, same_rank, standard_reduction, step_weights
 from ..typing import Array
 
-# What a built-in loss hands over: the single losses (S), the way back from the weight of each single loss in the scalar
-# (S) to the gradients of (y_true, y_pred), and which single losses count (S, bool; None: all).
-Singles = tuple[Array, Callable[[Array], tuple[Gradient, Array]], "Array | None"]
+# The outcome of a fused loss: the per-sample losses (S), the backward function from their gradients (S) to those of
+# (y_true, y_pred), and which of them count (S, bool; None: all).
+PerSample = tuple[Array, Callable[[Array], tuple[Gradient, Array]], "Array | None"]
 
 
 class Loss:
     """A scalar that measures how far predictions are from targets.
 
     Args:
-        reduction: "mean" (also "sum_over_batch_size": over all single losses, with a mask over the valid ones), "sum",
-            "batch_mean" (summed over time, averaged over the batch) or "none" (the weighted single losses).
-        name: name in logs.
+        name: name in logs; by default the class's name in snake case.
+        reduction: "mean" (also "sum_over_batch_size": over all per-sample losses, with a mask over the valid ones),
+            "sum", "batch_mean" (summed over time, averaged over the batch) or "none" (the weighted per-sample losses).
         dtype: "float32" or "float64": predictions are cast to it first, and the result has it; by default that of the
             predictions, so that a float64 model has a float64 loss (in Keras it is ``floatx``).
 
-    A subclass defines ``call(y_true, y_pred)``, which returns the single losses as a Tensor, or one number. Where the
-    ranks of the two differ by a last axis of size 1, ``call`` gets them with one rank, as functions do in Keras: (B,)
-    targets of a (B, 1) output come as (B, 1).
+    A subclass defines ``call(y_true, y_pred)``, which returns the per-sample losses as a Tensor, or one number. Where
+    the ranks of the two differ by a last axis of size 1, ``call`` gets them with one rank, as functions do in Keras:
+    (B,) targets of a (B, 1) output come as (B, 1).
 
     >>> class Doubled(Loss):
     ...     def call(self, y_true, y_pred):
@@ -45,16 +45,15 @@ class Loss:
     4.0
     """
 
-    # The type of its own, if it has one.
     dtype: str | None = None
 
     def __init__(self, name: str | None = None, reduction: str | None = "mean", dtype: DTypeLike | None = None) -> None:
         self.dtype = None if dtype is None else as_dtype("dtype", dtype).name
         self.reduction = standard_reduction(reduction)
-        self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        self.name = name or snake_case(type(self).__name__)
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
-        """The single losses (S) of one batch, without weights and masks."""
+        """The per-sample losses (S) of one batch, without weights and masks."""
         raise TypeError(f"{type(self).__name__}: a loss must define call(y_true, y_pred)")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Tensor:
@@ -63,24 +62,24 @@ class Loss:
         Args:
             y_true: the targets.
             y_pred: (S, V) predictions; its ``mask`` or ``lengths`` leave steps out unless ``mask`` is given.
-            sample_weight: S or its leading axes; multiplies the single losses.
+            sample_weight: S or its leading axes; multiplies the per-sample losses.
             mask: S or its leading axes, bool.
 
         Returns:
             A scalar Tensor, or one of shape S for the reduction "none".
         """
         y_pred = self._cast(y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred)))
-        singles = self.call(*same_rank(y_true, y_pred))
-        if not isinstance(singles, Tensor):
-            library, name = type(singles).__module__.partition(".")[0], type(singles).__name__
+        per_sample = self.call(*same_rank(y_true, y_pred))
+        if not isinstance(per_sample, Tensor):
+            library, name = type(per_sample).__module__.partition(".")[0], type(per_sample).__name__
             got = f"a Tensor of {library}" if name == "Tensor" else name
             raise TypeError(
                 f"{self.name}: expected call to return a Tensor, got {got}; functions of "
                 "seqcore.ops give one, those of NumPy leave the tape"
             )
-        losses = singles.numpy()
+        losses = per_sample.numpy()
         if not losses.ndim:
-            return self._weigh_scalar(singles, sample_weight, mask_of(y_pred, y_pred.shape[:2], mask))
+            return self._weigh_scalar(per_sample, sample_weight, mask_of(y_pred, y_pred.shape[:2], mask))
         masked = mask is not None or y_pred.mask is not None or y_pred.lengths is not None
         if masked and losses.ndim == 1 and y_pred.ndim > 2:
             raise ValueError(
@@ -89,7 +88,7 @@ class Loss:
             )
         kept = mask_of(y_pred, losses.shape, mask)
         result, weights = self._reduce(losses, sample_weight, kept)
-        record((result,), (singles,), lambda dy: (_weigh(weights, dy),))
+        record((result,), (per_sample,), lambda dy: (_weigh(weights, dy),))
         return result
 
     def _weigh_scalar(self, loss: Tensor, sample_weight: Any, kept: Array | None) -> Tensor:
@@ -112,7 +111,7 @@ class Loss:
         return result
 
     def _cast(self, y_pred: Any) -> Any:
-        """The predictions in the type of the loss, if it has one of its own."""
+        """The predictions in the dtype of the loss, if it has one."""
         if self.dtype is None:
             return y_pred
         given = y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred))
@@ -124,7 +123,7 @@ class Loss:
         return y
 
     def _reduce(self, losses: Array, sample_weight: Any, kept: Array | None) -> tuple[Tensor, Array]:
-        """The result and the weight of each single loss in it."""
+        """The result and the weight of each per-sample loss in it."""
         if not losses.size:
             raise ValueError("y_pred: expected at least one prediction, got an empty batch")
         weights = step_weights(self.reduction, losses.shape, sample_weight, kept, losses.dtype)
@@ -147,25 +146,35 @@ class Loss:
         return f"<{type(self).__name__} {', '.join(f'{k}={v!r}' for k, v in self.get_config().items())}>"
 
 
-LOSSES = Registry("loss", Loss)
-
-
 def _weigh(weights: Array, dy: Gradient) -> Array:
     return cast(Array, weights * np.asarray(dy))
 
 
-class BuiltIn(Loss):
-    """A loss with its own way back: one node on the tape."""
+class FusedLoss(Loss):
+    """A loss with its own backward function: formula, weights and reduction are one operation on the tape."""
 
-    # Whether a gradient of y_true is known (otherwise it is refused, never dropped silently).
-    _both = False
+    # The axis of y_pred over which a per-sample loss goes.
+    axis = -1
+    # True where y_true may have a gradient; otherwise one that needs it is refused.
+    _differentiates_targets = False
+    # True where a y_pred with one axis holds one number for each sample, not the classes of one sample.
+    _elementwise = False
 
-    def _singles(self, y_true: Any, y_pred: Array, mask: Array | None) -> Singles:
-        """The single losses; targets where ``mask`` is False are not looked at."""
-        raise TypeError(f"{type(self).__name__}: a built-in loss must define _singles")
+    def _per_sample(self, y_true: Any, y_pred: Array, mask: Array | None) -> PerSample:
+        """The per-sample losses of predictions whose ``axis`` is the last; targets are ignored where ``mask`` is False.
 
-    def _shape(self, y_pred: Array) -> tuple[int, ...]:
-        return y_pred.shape[:-1]
+        The gradient of y_pred comes back in the shape of ``y_pred``, with axes of size 1 added or not.
+        """
+        raise TypeError(f"{type(self).__name__}: a fused loss must define _per_sample")
+
+    def sample_shape(self, y_pred: Array) -> tuple[int, ...]:
+        """S."""
+        return y_pred.shape if y_pred.ndim == 1 and self._elementwise else self._to_last(y_pred).shape[:-1]
+
+    def _to_last(self, array: Array) -> Array:
+        """A view of ``array`` with ``axis`` as its last."""
+        axis = axis_of(self.axis, array.ndim)
+        return array if axis == array.ndim - 1 else np.moveaxis(array, axis, -1)
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         return self._run(y_true, y_pred, None)
@@ -175,56 +184,103 @@ class BuiltIn(Loss):
 
     def _run(self, y_true: Any, y_pred: Any, weighting: tuple[Any, Any] | None) -> Tensor:
         x = float_array(y_pred)
-        if not self._both and is_recording((y_true,)):
+        if not self._differentiates_targets and is_recording((y_true,)):
             raise TypeError(f"y_true: {self.name} has no gradient for its targets; pass an array (y_true.numpy())")
         if not x.size or not x.ndim:
             raise ValueError(f"y_pred: expected at least one prediction along a last axis, got shape {x.shape}")
-        kept = None if weighting is None else mask_of(y_pred, self._shape(x), weighting[1])
+        kept = None if weighting is None else mask_of(y_pred, self.sample_shape(x), weighting[1])
+        axis, last = axis_of(self.axis, x.ndim), self._to_last(x)
         with np.errstate(all="ignore"):
-            losses, way_back, valid = self._singles(y_true, x, kept)
+            losses, backward_per_sample, valid = self._per_sample(y_true, last, kept)
         if weighting is None:
-            weights = None
+            kept, weights = valid, None
             result = Tensor(losses if valid is None else np.where(valid, losses, 0))
         else:
             kept = valid if kept is None else kept if valid is None else kept & valid
             result, weights = self._reduce(losses, weighting[0], kept)
-        off = valid if weighting is None else kept
 
         def backward(dy: Gradient) -> tuple[Gradient, Array]:
-            scale = np.asarray(dy) if weights is None else weights * np.asarray(dy)
             with np.errstate(all="ignore"):
-                dt, dx = way_back(scale)
-            dx = dx.reshape(x.shape)
-            if off is not None:
-                dx[~off] = 0
-            return dt, dx
+                dt, dx = backward_per_sample(np.asarray(dy) if weights is None else _weigh(weights, dy))
+            dx = dx.reshape(last.shape)
+            if kept is not None:
+                dx[~kept] = 0
+            return dt, dx if last is x else np.moveaxis(dx, -1, axis)
 
-        record((result,), (y_true if self._both else None, y_pred), backward)
+        record((result,), (y_true if self._differentiates_targets else None, y_pred), backward)
         return result
 
 
-class OverAxis(BuiltIn):
-    """A loss over the classes of one axis."""
+class LossFunctionWrapper(Loss):
+    """A function ``f(y_true, y_pred, **arguments)`` that returns per-sample losses, as a loss.
 
-    def __init__(self, axis: int, name: str | None, reduction: str | None, dtype: DTypeLike | None) -> None:
-        super().__init__(name, reduction, dtype)
-        self.axis = integer("axis", axis)
+    Args:
+        fn: called with the targets and the predictions as a Tensor; it must return a Tensor.
+        reduction, name: see :class:`Loss`.
+        kwargs: passed on to ``fn``.
+    """
 
-    def _to_last(self, y_pred: Array) -> Array:
-        if not -y_pred.ndim <= self.axis < y_pred.ndim:
-            raise ValueError(f"axis: expected {-y_pred.ndim}...{y_pred.ndim - 1} for this shape, got {self.axis}")
-        return np.moveaxis(y_pred, self.axis, -1)
+    def __init__(
+        self, fn: Callable[..., Any], reduction: str | None = "mean", name: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(name or getattr(fn, "__name__", "loss"), reduction)
+        self.fn, self._kwargs = fn, kwargs
 
-    def _from_last(self, gradient: Array) -> Array:
-        return np.moveaxis(gradient, -1, self.axis)
-
-    def _shape(self, y_pred: Array) -> tuple[int, ...]:
-        return self._to_last(y_pred).shape[:-1]
-
-    def _targets_to_last(self, y_true: Any, y_pred: Array) -> Any:
-        """Dense targets with the axis of the classes moved to the end, as in ``y_pred``."""
-        t = as_array(y_true)
-        return self._to_last(t) if self.axis not in (-1, y_pred.ndim - 1) and t.ndim == y_pred.ndim else t
+    def call(self, y_true: Any, y_pred: Any) -> Tensor:
+        return cast(Tensor, self.fn(y_true, y_pred, **self._kwargs))
 
     def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"axis": self.axis}
+        raise ValueError(f"loss: the function {self.name!r} cannot be written to a file; use a Loss class")
+
+
+# --- losses by name ---------------------------------------------------------------------------------------------------
+
+LOSSES = Registry("loss", Loss)
+# The class of each loss function of this package.
+FUNCTIONS: dict[Any, type[Loss]] = {}
+
+
+def get(identifier: Any) -> Loss:
+    """The loss behind a name, a class, a function, a config or a loss; also behind a list of one of these.
+
+    Raises:
+        ValueError: for an unknown name, and for several losses.
+        TypeError: for anything else.
+
+    >>> get("mse").name
+    'mean_squared_error'
+    """
+    if isinstance(identifier, (list, tuple)) and len(identifier) == 1:
+        return get(identifier[0])
+    if isinstance(identifier, (list, tuple)) or (isinstance(identifier, dict) and "class_name" not in identifier):
+        got = f"a {type(identifier).__name__} of {len(identifier)}"
+        raise ValueError(f"loss: expected one loss, got {got}; a model has one output here, so pass the loss itself")
+    loss = LOSSES.get(identifier)
+    if loss is not None:
+        return loss
+    if callable(identifier):
+        cls = FUNCTIONS.get(identifier) if getattr(identifier, "__hash__", None) else None
+        return cls() if cls else LossFunctionWrapper(identifier)
+    raise TypeError(f"loss: expected a name, a Loss or a function, got {type(identifier).__name__}")
+
+
+def serialize(loss: Loss) -> dict[str, Any]:
+    """``{"class_name", "config"}`` of a loss; JSON-able.
+
+    >>> serialize(get("mse"))["class_name"]
+    'MeanSquaredError'
+    """
+    return LOSSES.serialize(loss)
+
+
+def deserialize(name: dict[str, Any], custom_objects: dict[str, type[Loss]] | None = None) -> Loss:
+    """The loss that :func:`serialize` described.
+
+    Args:
+        name: the result of :func:`serialize`; Keras has this name for it.
+        custom_objects: further classes by name.
+
+    Raises:
+        ValueError: for a class that neither has.
+    """
+    return LOSSES.deserialize(name, custom_objects)

@@ -1,6 +1,6 @@
 """Metrics: running means over batches, with sample weights and masks; names and formulas of Keras 3.
 
-Every metric is the weighted mean of its single values over all batches since ``reset_state``, or a function of it.
+Every metric is the weighted mean of its per-sample values over all batches since ``reset_state``, or a function of it.
 """
 
 from .accuracy import (
@@ -12,17 +12,15 @@ from .accuracy import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
-from .lookup import deserialize, get, serialize
-from .metric import Mean, MeanMetricWrapper, Metric
-from .regression import (
+from .crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
-    MeanAbsoluteError,
-    MeanSquaredError,
     Perplexity,
-    RootMeanSquaredError,
     SparseCategoricalCrossentropy,
 )
+from .lookup import deserialize, get, serialize
+from .metric import Mean, MeanMetricWrapper, Metric
+from .regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
 
 __all__ = [
     "Accuracy",

@@ -1,4 +1,4 @@
-"""Accuracies: how often the prediction is the target, among the first k, or right for a whole sequence.
+"""Accuracies: of each prediction, among the k largest, and of whole sequences.
 
 B, T, V: batch, time steps, classes.
 """
@@ -14,12 +14,12 @@ from .._validation import at_least, boolean, real
 from ..autograd.tensor import as_array
 from ..ops._targets import mask_of, same_shape, whole_ids
 from ..typing import Array
-from .metric import METRICS, Average, PairMean
+from .metric import METRICS, MeanOfPairs, WeightedMean
 
 
 @METRICS.register()
-class Accuracy(PairMean):
-    """How often y_pred equals y_true, element by element.
+class Accuracy(MeanOfPairs):
+    """Share of the elements of y_pred that equal those of y_true.
 
     >>> Accuracy()([1, 2, 3, 4], [0, 2, 3, 4])
     0.75
@@ -36,8 +36,8 @@ class Accuracy(PairMean):
 
 
 @METRICS.register("binary_accuracy")
-class BinaryAccuracy(PairMean):
-    """How often ``y_pred > threshold`` equals y_true.
+class BinaryAccuracy(MeanOfPairs):
+    """Share of the elements where ``y_pred > threshold`` equals y_true.
 
     Args:
         name, dtype: see :class:`Metric`.
@@ -66,8 +66,8 @@ class BinaryAccuracy(PairMean):
 
 
 @METRICS.register("categorical_accuracy")
-class CategoricalAccuracy(PairMean):
-    """How often the largest prediction stands where the largest (one-hot) target does.
+class CategoricalAccuracy(MeanOfPairs):
+    """Share of the samples whose largest prediction is at the class of the (one-hot) target.
 
     y_true and y_pred: (B, V) or (B, T, V).
 
@@ -85,8 +85,8 @@ class CategoricalAccuracy(PairMean):
 
 
 @METRICS.register("sparse_categorical_accuracy")
-class SparseCategoricalAccuracy(PairMean):
-    """How often the largest prediction stands at the class id.
+class SparseCategoricalAccuracy(MeanOfPairs):
+    """Share of the samples whose largest prediction is at the class id.
 
     y_true: (B,) or (B, T) ids, also with a last axis of size 1; y_pred: (B, V) or (B, T, V).
 
@@ -102,14 +102,10 @@ class SparseCategoricalAccuracy(PairMean):
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         return np.asarray(whole_ids(y_true, y_pred.shape[:-1], mask) == y_pred.argmax(axis=-1))
 
-    def update_correct(self, correct: Any, weights: Any = None) -> None:
-        """Takes in whether each prediction (S) was right, where a fused operation knows it already."""
-        self.update_values(correct, weights)
-
 
 @METRICS.register("sequence_accuracy")
-class SequenceAccuracy(Average):
-    """How often the largest predictions stand at the class ids in all steps of a sequence.
+class SequenceAccuracy(WeightedMean):
+    """Share of the sequences whose largest predictions are at the class ids in all steps.
 
     y_true: (B, T) ids; y_pred: (B, T, V), whose ``lengths`` or ``mask`` leave steps out.
 
@@ -123,7 +119,7 @@ class SequenceAccuracy(Average):
     direction = "up"
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        """Takes one batch in; ``sample_weight``: (B,), ``mask``: (B, T) bool, which replaces that of y_pred."""
+        """Take one batch in; ``sample_weight``: (B,), ``mask``: (B, T) bool, which replaces that of y_pred."""
         x = as_array(y_pred)
         if x.ndim != 3:
             raise ValueError(f"y_pred: expected shape (batch, time, classes), got {x.shape}")
@@ -141,8 +137,8 @@ def _largest(y_true: Any, y_pred: Array) -> Array:
 
 
 def _among_top(ids: Array, y_pred: Array, k: int) -> Array:
-    """Whether fewer than k classes score above class ``ids``. Ids out of range and scores that are not finite are never
-    among the top."""
+    """True where fewer than k classes score above class ``ids``; ids out of range and scores that are not finite are
+    never among the top."""
     inside = (ids >= 0) & (ids < y_pred.shape[-1])
     score = np.take_along_axis(y_pred, np.where(inside, ids, 0).astype(np.int64)[..., None], -1)
     return np.asarray(inside & np.isfinite(score[..., 0]) & ((y_pred > score).sum(axis=-1) < k))
@@ -150,7 +146,7 @@ def _among_top(ids: Array, y_pred: Array, k: int) -> Array:
 
 @METRICS.register("sparse_top_k_categorical_accuracy")
 class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
-    """How often the class id is among the k largest predictions.
+    """Share of the samples whose class id is among the k largest predictions.
 
     Args:
         k: how many predictions count.
@@ -178,17 +174,13 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
             )
         return _among_top(whole_ids(y_true, y_pred.shape[:-1], mask), y_pred, self.k)
 
-    def update_correct(self, correct: Any, weights: Any = None) -> None:
-        """Takes in whether each target (S) was among the k largest."""
-        self.update_values(correct, weights)
-
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"k": self.k, "from_sorted_ids": self.from_sorted_ids}
 
 
 @METRICS.register("top_k_categorical_accuracy")
 class TopKCategoricalAccuracy(CategoricalAccuracy):
-    """How often the class of the (one-hot) target is among the k largest predictions.
+    """Share of the samples whose (one-hot) target is among the k largest predictions.
 
     >>> TopKCategoricalAccuracy(k=2)([[0, 0, 1]], [[0.1, 0.6, 0.3]])
     1.0
@@ -207,14 +199,14 @@ class TopKCategoricalAccuracy(CategoricalAccuracy):
         return super().get_config() | {"k": self.k}
 
 
-class AccuracyByShape(Average):
+class AccuracyByShape(WeightedMean):
     """Accuracy in the form that fits the first batch: sparse, binary or categorical, as Keras chooses."""
 
     direction = "up"
 
     def __init__(self, name: str | None = "accuracy", dtype: DTypeLike | None = None) -> None:
         super().__init__(name, dtype)
-        self._form: PairMean | None = None
+        self._form: MeanOfPairs | None = None
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         if self._form is None:

@@ -1,4 +1,4 @@
-"""Metrics by name, from a loss, and as configurations for files."""
+"""Metrics by name, for a loss, and as configs in files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from .. import losses
 from .accuracy import AccuracyByShape, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
+from .crossentropy import LossMetric
 from .metric import METRICS, MeanMetricWrapper, Metric
-from .regression import Crossentropy
 
 
 def _from_loss(name: str, loss: losses.Loss | None) -> Metric:
@@ -23,7 +23,7 @@ def _from_loss(name: str, loss: losses.Loss | None) -> Metric:
 
 
 def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
-    """The metric meant by a name, a class, a function, a configuration or a metric.
+    """The metric behind a name, a class, a function, a config or a metric.
 
     Args:
         identifier: "accuracy" and "acc" become the accuracy that fits ``loss``; without a loss, or with one that does
@@ -43,9 +43,9 @@ def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
             return _from_loss(identifier, loss)
         cls: Any = METRICS.named(identifier)
         metric: Metric = cls(name=identifier)
-        if isinstance(metric, Crossentropy) and isinstance(loss, type(metric.loss)):
-            shared = ("from_logits", "ignore_class", "axis")
-            metric = cls(name=identifier, **{name: getattr(loss, name) for name in shared if hasattr(loss, name)})
+        if isinstance(metric, LossMetric) and isinstance(loss, type(metric.loss)):
+            shared = metric.get_config().keys() & {"from_logits", "ignore_class", "axis"}
+            metric = cls(name=identifier, **{name: getattr(loss, name) for name in shared})
         return metric
     known = deserialize(identifier) if isinstance(identifier, dict) else METRICS.get(identifier)
     if known is not None:
@@ -62,8 +62,8 @@ def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
 def serialize(metric: Metric) -> dict[str, Any]:
     """``{"class_name", "config"}`` of a metric, without its state; JSON-able.
 
-    >>> serialize(Perplexity(from_logits=True))["config"]["from_logits"]
-    True
+    >>> serialize(get("perplexity"))["config"]["from_logits"]
+    False
     """
     return METRICS.serialize(metric)
 
@@ -72,7 +72,7 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Metric]] 
     """The metric that :func:`serialize` described.
 
     Args:
-        config: what :func:`serialize` gave.
+        config: the result of :func:`serialize`.
         custom_objects: further classes by name.
 
     Raises:

@@ -1,28 +1,24 @@
-"""What a metric is: sums over batches with sample weights and masks, the mean of single values.
+"""Metric base classes: weighted means over batches, with sample weights and masks.
 
-S: shape of the single values, (B,) or (B, T). Sums are kept in float64.
+B, T, V: batch, time steps, classes. S: shape of the per-sample values, (B,) or (B, T). Sums are kept in float64.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._registry import Registry
+from .._registry import Registry, snake_case
 from .._validation import as_dtype
 from ..autograd.tensor import Tensor, Variable, as_array
 from ..ops._targets import expand_to, mask_of, same_rank
 from ..typing import Array
 
+# The types of attributes that are sums over batches.
 _STATE = (int, float, str, np.ndarray, np.generic, list, Variable)
-
-
-def _plain(value: Any) -> Any:
-    return value.numpy() if isinstance(value, Variable) else value
 
 
 class Metric:
@@ -31,22 +27,21 @@ class Metric:
     Args:
         dtype: "float32" or "float64": predictions are cast to it before they are compared, and the result is rounded to
             it; by default predictions keep their type, and the result is a Python float.
-        name: name in logs; by default the class's name in small letters.
+        name: name in logs; by default the class's name in snake case.
 
     A subclass defines ``update_state``, ``result`` and ``reset_state``. ``direction`` says whether "up" or "down" is
     better, for callbacks with ``mode="auto"``.
     """
 
     direction: str | None = None
-    # The type of its own, if it has one.
     dtype: str | None = None
 
     def __init__(self, dtype: DTypeLike | None = None, name: str | None = None) -> None:
         self.dtype = None if dtype is None else as_dtype("dtype", dtype).name
-        self.name = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        self.name = name or snake_case(type(self).__name__)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        """Takes one batch in."""
+        """Take one batch in."""
         raise TypeError(f"{type(self).__name__}: a metric must define update_state")
 
     def result(self) -> float:
@@ -54,7 +49,7 @@ class Metric:
         raise TypeError(f"{type(self).__name__}: a metric must define result")
 
     def reset_state(self) -> None:
-        """Forgets all batches."""
+        """Forget all batches."""
         raise TypeError(f"{type(self).__name__}: a metric must define reset_state")
 
     def __call__(self, *args: Any, **kwargs: Any) -> float:
@@ -63,7 +58,11 @@ class Metric:
 
     def get_state(self) -> dict[str, Any]:
         """Sums over the batches so far: the attributes that hold numbers and arrays, by name."""
-        return {name: _plain(value) for name, value in vars(self).items() if isinstance(value, _STATE)}
+        return {
+            name: value.numpy() if isinstance(value, Variable) else value
+            for name, value in vars(self).items()
+            if isinstance(value, _STATE)
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from a :meth:`get_state`.
@@ -94,8 +93,8 @@ class Metric:
 METRICS = Registry("metric", Metric)
 
 
-class Average(Metric):
-    """Weighted sum and sum of weights."""
+class WeightedMean(Metric):
+    """A mean that keeps the weighted sum and the sum of weights."""
 
     def __init__(self, name: str | None = None, dtype: DTypeLike | None = None) -> None:
         super().__init__(dtype, name)
@@ -108,16 +107,16 @@ class Average(Metric):
         return self._rounded(self.total / self.count) if self.count else 0.0
 
     def _rounded(self, value: float) -> float:
-        """``value`` as the metric's type can hold it."""
+        """``value`` in the precision of the metric's dtype."""
         return value if self.dtype is None else float(np.dtype(self.dtype).type(value))
 
     def _cast(self, values: Any) -> Array:
-        """``values`` as an array, of the metric's type if it has one."""
+        """``values`` as an array, in the metric's dtype if it has one."""
         array = as_array(values)
         return array if self.dtype is None else array.astype(self.dtype, copy=False)
 
     def update_values(self, values: Any, sample_weight: Any = None, mask: Array | None = None) -> None:
-        """Takes single values (S) in, with weights and a mask of S or its leading axes."""
+        """Take per-sample values (S) in, with weights and a mask of S or its leading axes."""
         array = as_array(values)
         if sample_weight is None and mask is None:
             total, count = float(array.sum(dtype=np.float64)), float(array.size)
@@ -125,14 +124,14 @@ class Average(Metric):
             weights = np.ones(array.shape) if mask is None else np.array(mask, np.float64)
             if sample_weight is not None:
                 weights *= expand_to("sample_weight", sample_weight, array.shape)
-            # A step left out may hold anything, NaN too.
+            # A step that is left out may hold anything, NaN too.
             total = float(np.where(weights == 0, 0, array * weights).sum(dtype=np.float64))
             count = float(weights.sum())
         self.total, self.count = self.total + total, self.count + count
 
 
 @METRICS.register("mean")
-class Mean(Average):
+class Mean(WeightedMean):
     """The weighted mean of the values given.
 
     >>> mean = Mean()
@@ -147,8 +146,8 @@ class Mean(Average):
         self.update_values(self._cast(values), sample_weight)
 
 
-class PairMean(Average):
-    """The mean of single values computed from targets and predictions."""
+class MeanOfPairs(WeightedMean):
+    """The mean of per-sample values computed from targets and predictions."""
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         raise TypeError(f"{type(self).__name__}: a metric must define _values")
@@ -158,7 +157,7 @@ class PairMean(Average):
         return y_pred.shape if y_pred.ndim == 1 else y_pred.shape[:-1]
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        """Takes one batch in.
+        """Take one batch in.
 
         Args:
             y_true, y_pred: targets and predictions; a ``mask`` or ``lengths`` on the tensor y_pred leave steps out.
@@ -172,12 +171,12 @@ class PairMean(Average):
         self.update_values(self._values(y_true, x, kept), sample_weight, kept)
 
 
-class MeanMetricWrapper(PairMean):
-    """The mean of what a function ``f(y_true, y_pred, **arguments)`` returns.
+class MeanMetricWrapper(MeanOfPairs):
+    """The mean of the values of a function ``f(y_true, y_pred, **arguments)``.
 
     Args:
         fn: called with the targets and the predictions, arrays of one rank where they differ by a last axis of size 1;
-            returns single values, or one number for the batch.
+            returns per-sample values, or one number for the batch.
         name, dtype: see :class:`Metric`.
         kwargs: passed on to ``fn``.
     """

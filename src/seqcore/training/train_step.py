@@ -516,13 +516,13 @@ class Step:
                     if ignored is not None and ignored != filling:
                         # A class that does not exist is never the right one.
                         right = right & mask
-                    metric.update_correct(right, _fused_weight(steps, sample_weight, targets.shape))
+                    metric.update_values(right, _fused_weight(steps, sample_weight, targets.shape))
                 elif isinstance(metric, Perplexity):
                     weight = _fused_weight(mask, sample_weight, targets.shape)
                     total = float(targets.size if weight is None else weight.sum())
                     divisors = {"mean": targets.size if mask is None else np.count_nonzero(mask), "sum": 1}
                     summed = value * float(divisors.get(function.reduction, len(targets)))
-                    metric.update_losses(np.array([summed / total if total else 0.0]), np.array([total]))
+                    metric.update_values(np.array([summed / total if total else 0.0]), np.array([total]))
 
         return loss if sampled_loss is None else sampled_loss, update
 

@@ -1,0 +1,147 @@
+"""Cross-entropies as metrics, and perplexity."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .. import losses
+from ..autograd.tensor import as_array
+from ..losses.loss import FusedLoss
+from ..ops._targets import ids_of, mask_of
+from ..typing import Array
+from .metric import METRICS, MeanOfPairs
+
+
+class LossMetric(MeanOfPairs):
+    """The mean of the per-sample losses of ``loss``."""
+
+    direction = "down"
+
+    def __init__(self, loss: FusedLoss, name: str | None, dtype: DTypeLike | None) -> None:
+        super().__init__(name, dtype)
+        self.loss = loss
+
+    def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
+        return self.loss.sample_shape(y_pred)
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        return self.loss.call(y_true, y_pred).numpy()
+
+    def get_config(self) -> dict[str, Any]:
+        config = self.loss.get_config() | super().get_config()
+        del config["reduction"]
+        return config
+
+
+@METRICS.register("binary_crossentropy", "bce")
+class BinaryCrossentropy(LossMetric):
+    """Mean of :class:`seqcore.losses.BinaryCrossentropy`.
+
+    >>> round(BinaryCrossentropy()([[0.0], [1.0]], [[0.5], [0.5]]), 4)
+    0.6931
+    """
+
+    def __init__(
+        self,
+        name: str | None = "binary_crossentropy",
+        dtype: DTypeLike | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(losses.BinaryCrossentropy(from_logits, label_smoothing, axis), name, dtype)
+
+
+@METRICS.register("categorical_crossentropy", "cce")
+class CategoricalCrossentropy(LossMetric):
+    """Mean of :class:`seqcore.losses.CategoricalCrossentropy`.
+
+    >>> round(CategoricalCrossentropy()([[0.0, 1.0]], [[0.5, 0.5]]), 4)
+    0.6931
+    """
+
+    def __init__(
+        self,
+        name: str | None = "categorical_crossentropy",
+        dtype: DTypeLike | None = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(losses.CategoricalCrossentropy(from_logits, label_smoothing, axis), name, dtype)
+
+
+@METRICS.register("sparse_categorical_crossentropy")
+class SparseCategoricalCrossentropy(LossMetric):
+    """Mean of :class:`seqcore.losses.SparseCategoricalCrossentropy`.
+
+    Targets of ``ignore_class`` are left out of the mean, as the loss does; Keras's metric counts them as zeros.
+
+    >>> round(SparseCategoricalCrossentropy()([1], [[0.5, 0.5]]), 4)
+    0.6931
+    """
+
+    loss: losses.SparseCategoricalCrossentropy
+
+    def __init__(
+        self,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: DTypeLike | None = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis), name, dtype)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        if self.loss.ignore_class is not None:
+            shape = self.loss.sample_shape(as_array(y_pred))
+            kept = mask_of(y_pred, shape, mask)
+            counted = ids_of(y_true, shape) != self.loss.ignore_class
+            mask = counted if kept is None else counted & kept
+        super().update_state(y_true, y_pred, sample_weight, mask)
+
+    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        if mask is not None:
+            # The ids of steps that are left out may be any.
+            y_true = np.where(mask, ids_of(y_true, mask.shape), 0)
+        return super()._values(y_true, y_pred, mask)
+
+
+@METRICS.register("perplexity")
+class Perplexity(SparseCategoricalCrossentropy):
+    """exp of the mean cross-entropy of class ids: the effective number of equally likely classes.
+
+    Args:
+        name, dtype: see :class:`Metric`.
+        from_logits: y_pred are logits instead of probabilities.
+        ignore_class: an id that is left out.
+        axis: the axis of the classes.
+
+    Before the first update it is NaN; overflow gives inf.
+
+    >>> round(Perplexity()([1, 0], [[0.5, 0.5], [0.5, 0.5]]), 4)
+    2.0
+    """
+
+    def __init__(
+        self,
+        name: str | None = "perplexity",
+        dtype: DTypeLike | None = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(name, dtype, from_logits, ignore_class, axis)
+
+    def result(self) -> float:
+        if not self.count:
+            return math.nan
+        try:
+            return self._rounded(math.exp(self.total / self.count))
+        except OverflowError:
+            return math.inf
