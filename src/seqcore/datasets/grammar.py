@@ -151,24 +151,24 @@ class Grammar:
         >>> g.templates()
         [(0.75, ('X',)), (0.25, ('a', 'X'))]
         """
-        found: dict[str, list[tuple[float, tuple[str, ...]]]] = {}
+        expansions: dict[str, list[tuple[float, tuple[str, ...]]]] = {}
 
         def expand(symbol: str, above: tuple[str, ...]) -> list[tuple[float, tuple[str, ...]]]:
             if symbol in above:
                 raise ValueError(f"rules: expected a grammar without recursion, got one at {symbol!r}")
             if symbol not in self.rules or symbol in self._lexicon:
                 return [(1.0, (symbol,))]
-            if symbol not in found:
+            if symbol not in expansions:
                 sums: dict[tuple[str, ...], float] = {}
                 for p, right in self.rules[symbol]:
                     parts = [expand(part, (*above, symbol)) for part in right]
                     for chosen in itertools.product(*parts):
-                        classes = tuple(one for _, part in chosen for one in part)
+                        classes = tuple(name for _, part in chosen for name in part)
                         sums[classes] = sums.get(classes, 0.0) + p * math.prod(q for q, _ in chosen)
-                found[symbol] = [(p, classes) for classes, p in sums.items()]
-            return found[symbol]
+                expansions[symbol] = [(p, classes) for classes, p in sums.items()]
+            return expansions[symbol]
 
-        return sorted(expand(self.start, ()), key=lambda one: (-one[0], one[1]))
+        return sorted(expand(self.start, ()), key=lambda template: (-template[0], template[1]))
 
     def class_words(self, name: str) -> dict[str, float]:
         """The words of a class of :meth:`templates` with their probabilities."""
@@ -185,7 +185,7 @@ class Grammar:
         return self._parse(list(sentence))[0]
 
     def derivations(self, sentence: Iterable[str]) -> int:
-        """In how many ways the grammar makes a sentence: at most 1 for an unambiguous grammar."""
+        """The number of derivations of a sentence: at most 1 for an unambiguous grammar."""
         return self._parse(list(sentence))[1]
 
     def _parse(self, sentence: list[str]) -> tuple[float, int]:
@@ -197,8 +197,8 @@ class Grammar:
             if symbol not in self.rules:
                 return {begin + 1: (0.0, 1)} if symbol == word else {}
             if symbol in self._lexicon:
-                found = self._lexicon[symbol].get(word) if word is not None else None
-                return {} if found is None else {begin + 1: (found, 1)}
+                log_p = self._lexicon[symbol].get(word) if word is not None else None
+                return {} if log_p is None else {begin + 1: (log_p, 1)}
             key = symbol, begin
             if key in table:
                 known = table[key]

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from .. import random
 from .._validation import at_least
 from ..text.files import open_plain, path_of
-from ..typing import PathLike
+from ..typing import Floats, Ids, PathLike
+from ._folders import find_files
 
-Images = NDArray[np.float32]
-Labels = NDArray[np.int32]
+Images = Floats
+Labels = Ids
 Bytes = NDArray[np.uint8]
 
 _CLASSES = 10
@@ -48,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of digits in three parts; ``description`` says in one line what they are."""
+    """Images of digits in three parts; ``description`` is one line about them."""
 
     name: str
     description: str
@@ -108,13 +109,10 @@ def read_idx(path: PathLike, rank: int, *, max_bytes: int | None = None) -> Byte
 
 def _read(file: IO[bytes], count: int) -> bytearray:
     """The next ``count`` bytes or what is left, piece by piece: a count that is a lie costs no memory."""
-    found = bytearray()
-    while len(found) < count:
-        piece = file.read(min(_PIECE, count - len(found)))
-        if not piece:
-            break
-        found += piece
-    return found
+    content = bytearray()
+    while piece := file.read(min(_PIECE, count - len(content))):
+        content += piece
+    return content
 
 
 def load_mnist(folder: PathLike, valid: int = 5000, *, max_bytes: int | None = None) -> Digits:
@@ -130,17 +128,7 @@ def load_mnist(folder: PathLike, valid: int = 5000, *, max_bytes: int | None = N
         ValueError: files that are missing, damaged, or do not belong together.
         OSError: files that cannot be read.
     """
-    places = [Path(folder) / part for part in ("mnist", "", "MNIST/raw")]
-    found = max(
-        ([_find(place, stems) for stems in _STEMS.values()] for place in places), key=lambda f: sum(map(bool, f))
-    )
-    missing = [stems[0] for stems, path in zip(_STEMS.values(), found, strict=True) if path is None]
-    if missing:
-        raise ValueError(
-            f"folder: expected the idx files of MNIST (plain or .gz) in {str(places[0])!r} or {str(places[1])!r}, "
-            f"missing {', '.join(missing)}"
-        )
-    paths = [str(path) for path in found]
+    paths = find_files(folder, ("mnist", "", "MNIST/raw"), list(_STEMS.values()), "the idx files of MNIST")
     train, test = (_read_part(paths[i], paths[i + 1], max_bytes) for i in (0, 2))
     if train.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
@@ -151,15 +139,10 @@ def load_mnist(folder: PathLike, valid: int = 5000, *, max_bytes: int | None = N
         raise ValueError(f"valid: expected 1...{len(train) - 1} of the training images, got {valid}")
     held = Part(train.images[:valid], train.labels[:valid])
     rest = Part(train.images[valid:], train.labels[valid:])
-    return Digits("mnist", f"MNIST from {Path(paths[0]).parent}", rest, held, test)
+    return Digits("mnist", f"MNIST from {paths[0].parent}", rest, held, test)
 
 
-def _find(place: Path, stems: tuple[str, ...]) -> Path | None:
-    candidates = [place / (stem + suffix) for stem in stems for suffix in ("", ".gz")]
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _read_part(images_path: str, labels_path: str, max_bytes: int | None) -> Part:
+def _read_part(images_path: Path, labels_path: Path, max_bytes: int | None) -> Part:
     images, labels = (read_idx(path, rank, max_bytes=max_bytes) for path, rank in ((images_path, 3), (labels_path, 1)))
     if len(images) != len(labels):
         raise ValueError(f"{labels_path}: expected {len(images):,} labels, one for each image, got {len(labels):,}")

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import permutations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +56,7 @@ _ROLES = {
 _FILLERS = "the of and in to with for on at by from near about".split()
 _TOPIC_WORDS = 5
 
-# What a sentence is made of: X the word it is about, t of its topic, r of its role, f a filler. Neighbours of X are
+# Patterns of sentences: X the word it is about, t of its topic, r of its role, f a filler. Neighbours of X are
 # words of its topic and its role, so that the narrowest window shows both.
 _PATTERNS = "ftXrft ftrXtf rXtfrt trXtrf ftXrtXrf rtfrXt tXrft frtXrt".split()
 
@@ -88,9 +90,7 @@ def questions() -> dict[str, list[Question]]:
     >>> asked["male-female"][0], sum(map(len, asked.values()))
     (('king', 'queen', 'father', 'mother'), 534)
     """
-    return {
-        name: [(*one, *other) for one in pairs for other in pairs if one is not other] for name, pairs in PAIRS.items()
-    }
+    return {name: [(*first, *second) for first, second in permutations(pairs, 2)] for name, pairs in PAIRS.items()}
 
 
 def write_questions(path: PathLike) -> None:
@@ -111,7 +111,7 @@ def sentences(words: int = 1_000_000, seed: int = 1) -> list[list[str]]:
     Raises:
         ValueError: fewer than one word, or a negative seed.
 
-    >>> [len(one) for one in sentences(10)]
+    >>> [len(sentence) for sentence in sentences(10)]
     [6, 6]
     """
     result: list[list[str]] = []
@@ -135,23 +135,17 @@ def write_sentences(path: PathLike, words: int = 1_000_000, seed: int = 1) -> No
 
 @cache
 def _tables() -> tuple[NDArray[np.object_], dict[str, NDArray[np.intp]]]:
-    """All words, and as numbers: those of each pair (P, 2), its topic (P, 5), its roles (P, 2, 7), and the fillers."""
-    number: dict[str, int] = {}
-
-    def ids(words: list[str]) -> list[int]:
-        return [number.setdefault(word, len(number)) for word in words]
-
-    pairs: list[list[int]] = []
-    topics: list[list[int]] = []
-    roles: list[list[list[int]]] = []
-    for name, members in PAIRS.items():
-        role = [ids(words.split()) for words in _ROLES[name]]
-        for pair in members:
-            topics.append(ids(topic_words(len(pairs))))
-            pairs.append(ids(list(pair)))
-            roles.append(role)
-    tables = {"X": pairs, "t": topics, "r": roles, "f": ids(_FILLERS)}
-    return np.array(list(number), object), {kind: np.array(table, np.intp) for kind, table in tables.items()}
+    """All words, and as their numbers by the letter of the slot: the words of each pair (P, 2), of its topic (P, 5),
+    of its roles (P, 2, 7), and the fillers."""
+    names = [name for name, pairs in PAIRS.items() for _ in pairs]
+    lists: dict[str, list[Any]] = {
+        "X": [pair for pairs in PAIRS.values() for pair in pairs],
+        "t": [topic_words(number) for number in range(len(names))],
+        "r": [[words.split() for words in _ROLES[name]] for name in names],
+        "f": _FILLERS,
+    }
+    words = np.unique(np.concatenate([np.ravel(listed) for listed in lists.values()]))
+    return words.astype(object), {slot: np.searchsorted(words, listed) for slot, listed in lists.items()}
 
 
 def _blocks(words: int, seed: int) -> Iterator[tuple[NDArray[np.object_], NDArray[np.intp]]]:
@@ -159,7 +153,7 @@ def _blocks(words: int, seed: int) -> Iterator[tuple[NDArray[np.object_], NDArra
     for name, value, least in (("words", words, 1), ("seed", seed, 0)):
         at_least(name, value, least)
     names, tables = _tables()
-    kinds = np.array(list("".join(_PATTERNS)))
+    letters = np.array(list("".join(_PATTERNS)))
     lengths = np.array([len(pattern) for pattern in _PATTERNS])
     starts = np.cumsum(lengths) - lengths
     count = len(tables["X"])
@@ -174,13 +168,13 @@ def _blocks(words: int, seed: int) -> Iterator[tuple[NDArray[np.object_], NDArra
         ends = np.cumsum(lengths[pattern])
         about = np.repeat(np.arange(_BLOCK), lengths[pattern])
         slot = np.arange(ends[-1]) - (ends - lengths[pattern])[about] + starts[pattern][about]
-        kind, p, r = kinds[slot], pair[about], role[about]
+        letter, p, r = letters[slot], pair[about], role[about]
         draw = generator.random(len(slot))
         ids = tables["X"][p, r]
         fillers = np.broadcast_to(tables["f"], (len(slot), len(_FILLERS)))
-        for letter, table in (("t", tables["t"][p]), ("r", tables["r"][p, r]), ("f", fillers)):
+        for place, table in (("t", tables["t"][p]), ("r", tables["r"][p, r]), ("f", fillers)):
             chosen = (draw * table.shape[1]).astype(np.intp)
-            ids = np.where(kind == letter, table[np.arange(len(slot)), chosen], ids)
+            ids = np.where(letter == place, table[np.arange(len(slot)), chosen], ids)
         used = min(int(np.searchsorted(ends, left)) + 1, _BLOCK)
         yield names[ids[: ends[used - 1]]], ends[:used]
         left -= int(ends[used - 1])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .._validation import MALFORMED, at_least, short_repr
 from ..text.files import read_csv, read_json, read_lines, read_text, unpacked_limit
 from ..typing import PathLike
+from ._folders import find_file
 from .numpy_files import open_archive, read_member, read_npy
 
 LABELS = ("negative", "positive")
@@ -40,7 +41,7 @@ class LabelledTexts:
 class SentimentData:
     """Texts to learn from and texts to test on.
 
-    ``description`` says in one line what they are; ``ranked`` are the words by rank, the most frequent first, where the
+    ``description`` is one line about them; ``ranked`` are the words by rank, the most frequent first, where the
     data set comes with such a list; ``bayes`` is the best accuracy any classifier can reach in the long run, where it
     is known.
     """
@@ -79,7 +80,7 @@ def load_imdb(folder: PathLike, *, max_bytes: int | None = None) -> SentimentDat
     """
     places = [place for place in (Path(folder) / "imdb", Path(folder) / "aclImdb", Path(folder)) if place.is_dir()]
     for place in places:
-        tables = [_existing(place / f"{split}.tsv") for split in ("train", "test")]
+        tables = [find_file(place, f"{split}.tsv") for split in ("train", "test")]
         ranked = _read_ranks(place, max_bytes)
         if all(tables):
             train, test = (_read_table(str(path), max_bytes) for path in tables)
@@ -94,10 +95,6 @@ def load_imdb(folder: PathLike, *, max_bytes: int | None = None) -> SentimentDat
         f"folder: expected train.tsv and test.tsv (plain or .gz), train/pos ... test/neg, or imdb.npz in "
         f"{str(folder)!r} or its folder imdb, got none of them"
     )
-
-
-def _existing(path: Path) -> Path | None:
-    return next((one for one in (path, path.with_name(path.name + ".gz")) if one.is_file()), None)
 
 
 def _read_ranks(place: Path, max_bytes: int | None) -> list[str] | None:
@@ -128,14 +125,14 @@ def _read_table(path: str, max_bytes: int | None) -> LabelledTexts:
 
 def _read_reviews(place: Path, max_bytes: int | None) -> LabelledTexts:
     """The files ``pos/17_8.txt`` and ``neg/...``, by their numbers."""
-    found = []
+    reviews = []
     for label, name in enumerate(("neg", "pos")):
         for path in (place / name).glob("*.txt"):
             number = path.stem.partition("_")[0]
-            found.append((int(number) if number.isdecimal() else 0, label, path.name, path))
-    found.sort(key=lambda one: one[:3])
-    texts = [read_text(path, max_bytes=max_bytes) for *_, path in found]
-    return _labelled(str(place), texts, [label for _, label, *_ in found])
+            reviews.append((int(number) if number.isdecimal() else 0, label, path.name, path))
+    reviews.sort(key=lambda review: review[:3])
+    texts = [read_text(path, max_bytes=max_bytes) for *_, path in reviews]
+    return _labelled(str(place), texts, [label for _, label, *_ in reviews])
 
 
 def _read_npz(path: Path, ranked: list[str] | None, max_bytes: int | None) -> tuple[LabelledTexts, LabelledTexts]:
@@ -186,7 +183,7 @@ def _texts_of_ranks(rows: list[list[int]], ranked: list[str] | None, split: str,
 
 
 class _RankNames(dict[int, str]):
-    """Ranks as words, made when they are asked for."""
+    """Ranks as words, made on demand."""
 
     def __missing__(self, rank: int) -> str:
         name = self[rank] = str(rank)
@@ -220,8 +217,8 @@ def load_airline(folder: PathLike, *, max_bytes: int | None = None) -> LabelledT
         OSError: it cannot be read.
     """
     names = ("airline_sentiment.csv", "Tweets.csv")
-    found = (_existing(place / name) for name in names for place in (Path(folder) / "airline", Path(folder)))
-    path = next((one for one in found if one), None)
+    candidates = (find_file(place, name) for name in names for place in (Path(folder) / "airline", Path(folder)))
+    path = next(filter(None, candidates), None)
     if path is None:
         raise ValueError(f"folder: expected {' or '.join(names)} in {str(folder)!r} or its folder airline, got neither")
     known = {"positive": 1, "1": 1, "negative": 0, "0": 0, "neutral": None}
@@ -295,7 +292,7 @@ def contrast_pair(style: _Style, generator: np.random.Generator) -> tuple[str, s
     """Two texts of the same words in another order: a negative and a positive one.
 
     Each has two statements of opposite sense and a word of contrast that says which of them decides. A statement may be
-    negated, which turns its adjective round. The second text has the two predicates exchanged.
+    negated, which reverses its adjective. The second text has the two predicates exchanged.
 
     >>> contrast_pair(REVIEWS, np.random.default_rng(4))[1]
     'this is the second film of its director . the pace was clumsy but the villain was never weak'
@@ -314,7 +311,7 @@ def contrast_pair(style: _Style, generator: np.random.Generator) -> tuple[str, s
     contrast, before, after = forms[generator.choice(len(forms), p=shares)], choose(style.before), choose(style.after)
     pair = []
     for first, second in ((predicates[1], predicates[0]), predicates):
-        statements = [form.format(subject=one, word=word) for one, (form, word) in zip(subjects, (first, second))]
+        statements = [form.format(subject=name, word=word) for name, (form, word) in zip(subjects, (first, second))]
         pair.append(" ".join(f"{before} {contrast.format(a=statements[0], b=statements[1])} {after}".split()))
     return pair[0], pair[1]
 
@@ -326,7 +323,7 @@ def sentiment_corpus(
 
     Each text is one of a :func:`contrast_pair`, chosen by a coin, so that every bag of words is equally likely under
     both labels: no classifier that looks at the words without their order can be right in more than half of the cases.
-    A share ``noise`` of the labels is turned round, so that the best accuracy possible is 1 - noise.
+    A share ``noise`` of the labels is flipped, so that the best accuracy possible is 1 - noise.
 
     Args:
         train, test: numbers of texts.
@@ -351,9 +348,9 @@ def sentiment_corpus(
         texts = [contrast_pair(style, generator)[label] for label in labels.tolist()]
         wrong = generator.random(count) < noise
         parts.append(LabelledTexts(texts, np.where(wrong, 1 - labels, labels).astype(np.int32)))
-    kind = "tweets" if style is TWEETS else "reviews"
+    texts_of = "tweets" if style is TWEETS else "reviews"
     description = (
-        f"built-in {kind} that word order decides, {train:,} + {test:,} "
+        f"built-in {texts_of} that word order decides, {train:,} + {test:,} "
         f"(best accuracy possible {1 - noise:.3f}; from the words without their order 0.500)"
     )
     return SentimentData(description, parts[0], parts[1], bayes=1 - noise)

@@ -1,4 +1,4 @@
-"""Series of numbers in the order of time: two made here, whose best forecast is known, and columns of CSV files.
+"""Time series: two made here, whose best forecast is known, and columns of CSV files.
 
 N: values, T: time steps of a window.
 """
@@ -24,7 +24,7 @@ _SWING = 6.0, 11
 
 @dataclass(frozen=True)
 class Series:
-    """values: (N,) float64, one per time step; ``description`` says in one line what they are.
+    """values: (N,) float64, one per time step; ``description`` is one line about them.
 
     ``best``: (N,) the best forecast of each value, by the one who made the series, where it is known.
     """

@@ -31,7 +31,7 @@ class Stories:
     """Stories as ids of one vocabulary.
 
     ``train`` has an array (N,) int32 for each story, ``valid`` the held-back ends as rows (R, L): each row is the last
-    L tokens of a long story. ``description`` says in one line what it is.
+    L tokens of a long story. ``description`` is one line about them.
     """
 
     description: str
@@ -54,7 +54,7 @@ def load_stories(
     Args:
         folder: holds ``*.txt`` in ``grimm/`` or itself.
         count: how many.
-        tokenizer: what a token is.
+        tokenizer: makes the tokens.
         max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:
@@ -62,13 +62,13 @@ def load_stories(
         OSError: a file cannot be read.
     """
     places = [Path(folder) / "grimm", Path(folder)]
-    found = next((files for place in places if (files := sorted(place.glob("*.txt")))), [])
-    if not found:
+    paths = next((files for place in places if (files := sorted(place.glob("*.txt")))), [])
+    if not paths:
         raise ValueError(f"folder: expected stories *.txt in {str(places[0])!r} or {str(places[1])!r}, got none")
-    if len(found) < at_least("stories", count, 1):
-        raise ValueError(f"stories: expected at most {len(found)}, the files in {str(found[0].parent)!r}, got {count}")
-    texts = [_read(path, max_bytes) for path in found[:count]]
-    return make_stories(f"the first {count} stories of {found[0].parent}", texts, tokenizer)
+    if len(paths) < at_least("stories", count, 1):
+        raise ValueError(f"stories: expected at most {len(paths)}, the files in {str(paths[0].parent)!r}, got {count}")
+    texts = [_read(path, max_bytes) for path in paths[:count]]
+    return make_stories(f"the first {count} stories of {paths[0].parent}", texts, tokenizer)
 
 
 def load_text(path: PathLike, tokenizer: Tokenizer = BIGRAMS, *, max_bytes: int | None = None) -> Stories:
@@ -76,7 +76,7 @@ def load_text(path: PathLike, tokenizer: Tokenizer = BIGRAMS, *, max_bytes: int 
 
     Args:
         path: the file, plain or packed.
-        tokenizer: what a token is.
+        tokenizer: makes the tokens.
         max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
     Raises:

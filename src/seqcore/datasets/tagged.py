@@ -130,18 +130,18 @@ def tagged_sentences(count: int, seed: int | Sequence[int]) -> list[Sentence]:
     at_least("count", count, 1)
     grammar = tagged_grammar()
     length = math.ceil(count * grammar.expected_length())
-    found: list[Sentence] = []
-    while len(found) < count:
-        found, words, tags = [], [], []
+    sentences: list[Sentence] = []
+    while len(sentences) < count:
+        sentences, words, tags = [], [], []
         for token in grammar.sample(length, seed)[0]:
             word, _, tag = token.rpartition("/")
             words.append(word)
             tags.append(tag)
             if word == _STOP:
-                found.append((words, tags))
+                sentences.append((words, tags))
                 words, tags = [], []
         length += length // 4 + 20
-    return found[:count]
+    return sentences[:count]
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def tagged_corpus(train: int = 4000, valid: int = 500, test: int = 2000, seed: i
 
 
 class TagPosteriors:
-    """What can be known of the tags of a sentence by one who knows the grammar.
+    """Exact probabilities of the tags of a sentence, given the grammar.
 
     Args:
         grammar: without recursion, its words ``word/TAG``.
@@ -204,13 +204,13 @@ class TagPosteriors:
         for row, (_, names) in zip(self.classes, kinds, strict=True):
             row[: len(names)] = [number[name] for name in names]
         tokens = {name: grammar.class_words(name) for name in classes}
-        self.words = sorted({token.rpartition("/")[0] for found in tokens.values() for token in found})
-        self.tags = sorted({token.rpartition("/")[2] for found in tokens.values() for token in found})
+        split = {token.rpartition("/")[::2] for class_tokens in tokens.values() for token in class_tokens}
+        self.words, self.tags = (sorted(set(parts)) for parts in zip(*split))
         self._word = {word: i for i, word in enumerate(self.words)}
         self._emission = np.zeros((len(classes), len(self.words)))
         self._tag_of = np.zeros(len(classes), int)
-        for name, found in tokens.items():
-            for token, p in found.items():
+        for name, class_tokens in tokens.items():
+            for token, p in class_tokens.items():
                 word, _, tag = token.rpartition("/")
                 self._emission[number[name], self._word[word]] = p
                 self._tag_of[number[name]] = self.tags.index(tag)
@@ -225,7 +225,7 @@ class TagPosteriors:
         return turned
 
     def posteriors(self, words: Sequence[str], direction: str = "both") -> Array:
-        """P(tag | what has been read), (T, tags): ``forward`` and ``backward`` readers have read up to that word.
+        """P(tag | words read so far), (T, tags): ``forward`` and ``backward`` readers have read up to that word.
 
         Raises:
             ValueError: an unknown direction, a sentence that the grammar cannot make.
@@ -244,13 +244,13 @@ class TagPosteriors:
         whole = joint[-1] * (self.lengths == steps)
         if not whole.any():
             raise ValueError(f"words: expected a sentence of the grammar, got {' '.join(words)!r}")
-        found = np.zeros((steps, len(self.tags)))
+        posteriors = np.zeros((steps, len(self.tags)))
         for t in range(steps):
             weight = whole if direction == "both" else joint[t + 1]
             here = weight > 0
-            np.add.at(found[t], self._tag_of[kinds[here, t]], weight[here])
-        found /= found.sum(axis=1, keepdims=True)
-        return found[::-1] if backward else found
+            np.add.at(posteriors[t], self._tag_of[kinds[here, t]], weight[here])
+        posteriors /= posteriors.sum(axis=1, keepdims=True)
+        return posteriors[::-1] if backward else posteriors
 
     def best(self, words: Sequence[str], direction: str = "both") -> list[str]:
         """The likeliest tags."""
