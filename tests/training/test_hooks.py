@@ -6,6 +6,7 @@ import pytest
 import seqcore as sc
 from seqcore import layers, losses, metrics, models, optimizers
 from seqcore.autograd.tensor import Tensor
+from tests.helpers.fused import fused_head_of
 
 
 class Linear(models.Model):
@@ -398,8 +399,6 @@ def test_a_hook_on_the_object_itself_counts_too(hook):
 
 
 def test_the_fused_way_is_left_only_for_what_is_overridden():
-    from seqcore.training.train_step import fused_tail
-
     def model(**body):
         made = type("Custom", (models.Sequential,), body)([layers.Input((3,)), layers.Dense(5), layers.Dense(4)])
         made.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -408,8 +407,8 @@ def test_the_fused_way_is_left_only_for_what_is_overridden():
     def own(self, *arguments, **named):
         raise AssertionError
 
-    assert fused_tail(model()) is not None and fused_tail(model(train_step=own)) is not None
-    assert fused_tail(model(compute_loss=own)) is None and fused_tail(model(compute_metrics=own)) is None
+    assert fused_head_of(model()) is not None and fused_head_of(model(train_step=own)) is not None
+    assert fused_head_of(model(compute_loss=own)) is None and fused_head_of(model(compute_metrics=own)) is None
 
 
 def test_nothing_in_between_where_nothing_is_overridden(monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from seqcore import Sequential, layers, losses, metrics, ops, random
 from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import Tensor, Variable
-from seqcore.training.train_step import fused_tail
+from tests.helpers.fused import fused_head_of
 
 EPS = 1e-7
 REDUCTIONS = ["mean", "sum", "batch_mean", "none"]
@@ -432,7 +432,7 @@ def test_a_loss_of_the_layers_type_is_fused(dtype):
     for own, fused in ((None, True), (dtype, True), ({"float32": "float64", "float64": "float32"}[dtype], False)):
         loss = losses.SparseCategoricalCrossentropy(from_logits=True, dtype=own)
         model.compile("sgd", loss, metrics=[metrics.SparseCategoricalAccuracy(dtype=own)])
-        assert (fused_tail(model) is not None) is fused
+        assert (fused_head_of(model) is not None) is fused
 
 
 def test_fit_computes_the_loss_in_its_type():

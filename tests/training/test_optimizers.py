@@ -1,7 +1,8 @@
-"""Optimizers, clipping and schedules against their formulas in float64; sparse gradients, arenas, state."""
+"""Optimizers, clipping and schedules against their formulas in float64; sparse gradients, flat parameters, state."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -12,6 +13,7 @@ import pytest
 from seqcore import optimizers
 from seqcore.autograd.tensor import IndexedSlices, Tensor, Variable
 from seqcore.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop, schedules
+from seqcore.training.flat_parameters import FlatParameters
 
 TOLERANCE = {"float32": {"rtol": 2e-5, "atol": 2e-6}, "float64": {"rtol": 1e-12, "atol": 1e-13}}
 
@@ -253,74 +255,79 @@ def test_no_rows_at_all():
     assert (w.numpy() == 1).all() and (b.numpy() < 1).all()
 
 
-# --- arenas -----------------------------------------------------------------------------------------------------------
-
-
-def arena(weights, dtype):
-    """Variables inside one flat array with gaps, and the gradient array of the same layout."""
-    starts, size = [], 0
-    for w in weights:
-        starts.append(size)
-        size += w.size + 3
-    params, grads = np.zeros(size, dtype), np.zeros(size, dtype)
-    ws = variables(weights)
-    homes = []
-    for w, start in zip(ws, starts, strict=True):
-        w._move(params[start : start + w.size].reshape(w.shape))
-        homes.append(grads[start : start + w.size].reshape(w.shape))
-    return ws, params, grads, homes
+# --- flat parameters --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("clip", [{}, {"clipvalue": 0.3}, {"clipnorm": 0.5}, {"global_clipnorm": 0.5}])
 @by_case
-def test_arena_equals_single_arrays(cls, formula, arguments, clip):
-    """Updates through the arena, then without, then through it again: one state for both ways."""
+def test_flat_parameters_equal_single_arrays(cls, formula, arguments, clip):
+    """Updates through the flat arrays, then without, then through them again: one state for both ways."""
     weights, gradients = data(5)
     rng = np.random.default_rng(4)
     table = rng.normal(size=(5, 3))
     sparse = [slices(rng, [1, 3, 1], (5, 3)) for _ in gradients]
-    plain, inside = variables([*weights, table]), arena(weights, "float64")
-    beside = Variable(table)
+    plain, inside, outside = variables([*weights, table]), variables(weights), Variable(table)
+    flat = FlatParameters([*inside, outside], [outside])
     one, two = cls(0.1, **clip, **arguments), cls(0.1, **clip, **arguments)
-    ws, params, grads, homes = inside
     for step, (gs, rows) in enumerate(zip(gradients, sparse, strict=True)):
         one.apply_gradients(zip([*gs, rows], plain, strict=True))
         if step in (1, 2):
-            two.apply_gradients(zip([*gs, rows], [*ws, beside], strict=True))
+            two.apply_gradients(zip([*gs, rows], [*inside, outside], strict=True))
             continue
-        for home, g in zip(homes, gs, strict=True):
-            home[...] = g
-        two.apply_arena(params, grads, [(beside, rows)], [*ws, beside])
-    for a, b in zip(plain, [*ws, beside], strict=True):
+        for buffer, g in zip(flat.buffers, gs):
+            buffer[...] = g
+        two.apply_flat(flat, [*flat.buffers[:-1], rows])
+    for a, b in zip(plain, [*inside, outside], strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-11, atol=1e-13)
         assert a.version == b.version == 5
+    (params,) = flat.parameters
     used = np.zeros(params.shape, bool)
-    for w in ws:
-        start = (w._array.ctypes.data - params.ctypes.data) // params.itemsize
-        used[start : start + w.size] = True
-    assert (params[~used] == 0).all()
+    for _, number, elements in flat.places:
+        assert number == 0
+        used[elements] = True
+    assert used.sum() == sum(w.size for w in inside) and (params[~used] == 0).all()
     assert one.get_state().keys() == two.get_state().keys()
     for key, value in one.get_state().items():
         np.testing.assert_allclose(two.get_state()[key], value, rtol=1e-11, atol=1e-13)
 
 
-def test_arena_of_two_types_and_none_at_all():
-    narrow, wide = arena([np.ones(3, np.float32)], "float32"), arena([np.ones(2)], "float64")
+def test_flat_parameters_of_two_types_and_none_at_all():
+    narrow, wide = Variable(np.ones(3, np.float32)), Variable(np.ones(2))
+    flat = FlatParameters([narrow, wide])
     optimizer = SGD(0.5, global_clipnorm=1.0)
-    narrow[3][0][...], wide[3][0][...] = 2.0, 2.0
-    optimizer.apply_arena([narrow[1], wide[1]], [narrow[2], wide[2]], [], narrow[0] + wide[0])
+    for gradients in flat.buffers:
+        gradients[...] = 2.0
+    optimizer.apply_flat(flat, flat.buffers)
     expected = 1 - 0.5 * 2 / math.sqrt(5 * 4)
-    np.testing.assert_allclose(narrow[0][0].numpy(), expected, rtol=1e-6)
-    np.testing.assert_allclose(wide[0][0].numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(narrow.numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(wide.numpy(), expected, rtol=1e-12)
     assert optimizer.iterations == 1
     table = Variable(np.ones((3, 2)), name="t")
-    empty = np.zeros(0)
-    optimizer.apply_arena(empty, empty, [(table, IndexedSlices(np.ones((1, 2)), np.array([1]), (3, 2)))], [table])
+    table.sparse = True
+    empty = FlatParameters([table])
+    assert empty.parameters == [] and empty.buffers == [None]
+    optimizer.apply_flat(empty, [IndexedSlices(np.ones((1, 2)), np.array([1]), (3, 2))])
     assert (table.numpy()[[0, 2]] == 1).all() and (table.numpy()[1] < 1).all()
-    with pytest.raises(ValueError, match="grads: "):
-        optimizer.apply_arena(np.zeros(3), np.zeros(4), [], [])
-    with pytest.raises(ValueError, match="params: "):
-        optimizer.apply_arena(np.zeros((3, 3)), np.zeros((3, 3)), [], [])
+    with pytest.raises(ValueError, match="gradients: "):
+        optimizer.apply_flat(empty, [np.ones((2, 2))])
+
+
+def test_flat_parameters_know_when_they_are_stale():
+    kernel, bias = Variable(np.ones((2, 2))), Variable(np.ones(2))
+    flat = FlatParameters([kernel, bias])
+    assert not flat.stale and flat.holds([kernel, bias]) and not flat.holds([bias, kernel])
+    bias.trainable = True
+    kernel.assign_add(np.ones((2, 2)))
+    assert not flat.stale and (flat.parameters[0][:4] == 2).all()
+    bias.trainable = False
+    assert flat.stale and flat.holds([kernel, bias])
+    flat.depend_on([kernel, bias])
+    other = FlatParameters([bias])
+    assert flat.stale and not flat.holds([kernel, bias]) and not other.stale
+    assert not FlatParameters([kernel, bias], [bias]).holds([kernel, bias])
+    copied = copy.deepcopy(bias)
+    copied.trainable = True
+    assert copied.trainable and not bias.trainable and not other.stale
 
 
 # --- what comes in ----------------------------------------------------------------------------------------------------

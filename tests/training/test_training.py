@@ -1,7 +1,9 @@
 """Training: the fused path, the arena, fit, evaluate and predict, interrupts, odd data."""
 
+import functools
 import os
 import signal
+import threading
 import warnings
 
 import numpy as np
@@ -11,26 +13,24 @@ import seqcore as sc
 from seqcore import layers, losses, metrics, models, optimizers
 from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import Tensor
-from seqcore.training import train_step as steps
+from seqcore.training.flat_parameters import FlatParameters
+from tests.helpers.fused import fused_head_of
 from tests.training.test_models import V, dense_model, ids, language_model, logits_loss
 
 # ---------------------------------------------------------------- the fused path
 
 
-def step_of(model, x, y, fused, **given):
-    """Loss, metrics and gradients of one batch by one of the two ways."""
-    batch = steps.Batch(Tensor(x), y, given.get("weight"))
-    batch.x.lengths = given.get("lengths")
-    step = steps.Step(model)
+def step_of(model, x, y, fused, weight=None, lengths=None):
+    """Loss, metrics and gradients of one batch by one of the two ways; the weights come back afterwards."""
     if not fused:
-        step._tail_changes = steps.structure.changes
-    model._tracker.reset()
-    with GradientTape() as tape:
-        loss, update = step._loss(batch, True, None)
-    assert (step._tail is not None) is fused
-    gradients = [np.asarray(one) for one in tape.gradient(loss, model.trainable_variables)]
-    update()
-    return float(loss), model._tracker.logs(), gradients
+        # An override is always called.
+        model.compute_loss = functools.partial(models.Sequential.compute_loss, model)
+    assert (fused_head_of(model) is not None) is fused
+    before = model.get_weights()
+    logs = model.train_on_batch(x, y, weight, return_dict=True, lengths=lengths)
+    gradients = [old - new for old, new in zip(before, model.get_weights(), strict=True)]
+    model.set_weights(before)
+    return logs["loss"], logs, gradients
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "batch_mean"])
@@ -54,7 +54,7 @@ def test_fused_equals_eager(rng, reduction, case):
     if case == "ignored outside":
         y[0, 1:3] = y[2, 0] = -1
     model.compile(
-        "sgd",
+        optimizers.SGD(1.0),
         losses.SparseCategoricalCrossentropy(from_logits=not probabilities, reduction=reduction, ignore_class=ignore),
         metrics=["perplexity"] * (case != "weights") + ["accuracy"],
         weighted_metrics=[metrics.SparseCategoricalAccuracy("weighted")] + ["perplexity"] * case.startswith("ignored"),
@@ -75,27 +75,27 @@ def test_fused_equals_eager(rng, reduction, case):
 
 
 def test_when_the_fused_path_is_taken():
-    def tail(model, loss, wanted=()):
+    def head(model, loss, wanted=()):
         model.compile("sgd", loss, metrics=list(wanted))
-        return steps.fused_tail(model)
+        return fused_head_of(model)
 
     model = language_model()
-    assert tail(model, logits_loss()) is not None
-    assert tail(model, logits_loss(), ["accuracy"]) is not None
-    assert tail(model, losses.SparseCategoricalCrossentropy()) is None
-    assert tail(model, logits_loss(reduction="none")) is None
-    assert tail(model, logits_loss(), [metrics.SparseTopKCategoricalAccuracy()]) is None
-    assert tail(model, logits_loss(axis=1)) is None
-    assert tail(model, logits_loss(ignore_class=0), ["perplexity"]) is not None
-    assert tail(model, logits_loss(ignore_class=0), ["accuracy"]) is not None
+    assert head(model, logits_loss()) is not None
+    assert head(model, logits_loss(), ["accuracy"]) is not None
+    assert head(model, losses.SparseCategoricalCrossentropy()) is None
+    assert head(model, logits_loss(reduction="none")) is None
+    assert head(model, logits_loss(), [metrics.SparseTopKCategoricalAccuracy()]) is None
+    assert head(model, logits_loss(axis=1)) is None
+    assert head(model, logits_loss(ignore_class=0), ["perplexity"]) is not None
+    assert head(model, logits_loss(ignore_class=0), ["accuracy"]) is not None
 
     class Own(models.Sequential):
         def call(self, inputs, training=None, mask=None, lengths=None):
             return 2 * super().call(inputs, training, mask, lengths)
 
-    assert tail(Own([layers.Dense(2), layers.Dense(2)]), logits_loss()) is None
+    assert head(Own([layers.Dense(2), layers.Dense(2)]), logits_loss()) is None
     assert (
-        tail(models.Sequential([layers.Dense(3, activation="tanh"), layers.Dense(3, activation="relu")]), logits_loss())
+        head(models.Sequential([layers.Dense(3, activation="tanh"), layers.Dense(3, activation="relu")]), logits_loss())
         is None
     )
 
@@ -111,7 +111,7 @@ def test_wrong_targets_are_named_on_the_fused_path(rng):
     model.train_on_batch(x, ids(rng, 2, 4).astype(np.float32))
 
 
-# ---------------------------------------------------------------- the arena
+# ---------------------------------------------------------------- flat parameters
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,102 @@ def test_frozen_layers_added_layers_and_shared_layers(rng):
     assert any(v is inner.layers[-1].kernel for v in model.arena.variables)
 
 
+class Scale(layers.Layer):
+    def build(self, input_shape):
+        self.scale = self.add_weight(shape=(1,), initializer="ones", name="scale")
+
+    def call(self, inputs):
+        return inputs * self.scale
+
+
+def test_what_changes_after_compile_is_trained_at_the_next_step(rng):
+    """Weights frozen or thawed one by one, added to a layer, and attributes of a model that are replaced."""
+    x, y = regression(rng)
+
+    class Nested(models.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.head = models.Sequential([layers.Dense(3), Scale()]), layers.Dense(1)
+            self.parts = []
+
+        def call(self, inputs):
+            inputs = self.inner(inputs)
+            for part in self.parts:
+                inputs = part(inputs)
+            return self.head(inputs)
+
+    model = Nested()
+    model.compile("sgd", "mse")
+    model.train_on_batch(x, y)
+    flat = model.arena
+
+    def trained():
+        before = {id(v): v.numpy() for v in model.weights}
+        model.train_on_batch(x, y)
+        return [v for v in model.weights if not np.array_equal(v.numpy(), before.get(id(v)))]
+
+    assert len(trained()) == 5 and model.arena is flat
+    kernel, scale = model.inner.layers[0].kernel, model.inner.layers[1].scale
+    kernel.trainable = False
+    assert all(v is not kernel for v in trained()) and model.arena is not flat
+    kernel.trainable = True
+    assert any(v is kernel for v in trained())
+    model.inner.layers[1].shift = model.inner.layers[1].add_weight(shape=(1,), initializer="zeros", name="shift")
+    assert len(model.arena.variables) == 6 and len(trained()) == 5
+    old, model.head = model.head, layers.Dense(1)
+    assert len(trained()) == 5 and any(v is model.head.kernel for v in model.arena.variables)
+    assert all(v is not old.kernel for v in model.arena.variables)
+    model.inner.add(layers.Dense(3, name="more"))
+    assert len(trained()) == 7
+    model.parts.append(layers.Dense(3, name="part"))
+    model.fit(x, y, verbose=0)
+    assert len(model.arena.variables) == 10 and any(v is scale for v in trained())
+
+
+def test_a_variable_of_two_models_is_trained_by_both(rng):
+    x, y = regression(rng)
+    shared = layers.Dense(3, name="shared")
+    first, second = (models.Sequential([layers.Input((3,)), shared, layers.Dense(1)]) for _ in range(2))
+    for model in (first, second):
+        model.compile("sgd", "mse")
+    for _ in range(2):
+        for model in (first, second, second):
+            before = shared.kernel.numpy()
+            model.train_on_batch(x, y)
+            assert not np.array_equal(shared.kernel.numpy(), before)
+            assert np.shares_memory(shared.kernel._array, model.arena.parameters[0])
+    shared.trainable = False
+    for model in (first, second):
+        before = shared.kernel.numpy()
+        model.train_on_batch(x, y)
+        assert np.array_equal(shared.kernel.numpy(), before) and len(model.arena.variables) == 2
+
+
+def test_two_threads_train_two_models(rng):
+    x, y = regression(rng)
+    weights = [rng.normal(size=shape) for shape in ((3, 3), (3,), (3, 1), (1,))]
+    trained = []
+
+    def work():
+        model = models.Sequential([layers.Input((3,)), layers.Dense(3), layers.Dense(1)])
+        model.set_weights(weights)
+        model.compile(optimizers.Adam(0.01), "mse")
+        for _ in range(20):
+            model.train_on_batch(x, y)
+        trained.append(model.get_weights())
+
+    work()
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(trained) == 3
+    for other in trained[1:]:
+        for one, two in zip(trained[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
 def test_optimizer_slots_follow_through_a_new_arena(rng):
     """Adam must go on with its means after an interlude that lays the arena out anew."""
     x, y = ids(rng, 4, 3), ids(rng, 4, 3)
@@ -213,7 +309,7 @@ def test_optimizer_slots_follow_through_a_new_arena(rng):
         for number in range(4):
             model.train_on_batch(x, y)
             if interlude and number == 1:
-                steps.Arena(model.trainable_variables[2:4])
+                FlatParameters(model.trainable_variables[2:4])
         results.append(model.get_weights())
     for one, other in zip(*results):
         np.testing.assert_array_equal(one, other)
@@ -474,7 +570,7 @@ def test_a_failing_step_changes_nothing(rng):
 def test_interrupts_stop_between_whole_updates(rng, monkeypatch):
     x, y = regression(rng)
     model = dense_model(optimizer=optimizers.Adam(0.1))
-    apply = optimizers.Adam.apply_arena
+    apply = optimizers.Adam.apply_flat
     finished = []
 
     def interrupted(self, *arguments):
@@ -482,7 +578,7 @@ def test_interrupts_stop_between_whole_updates(rng, monkeypatch):
         apply(self, *arguments)
         finished.append(self.iterations)
 
-    monkeypatch.setattr(optimizers.Adam, "apply_arena", interrupted)
+    monkeypatch.setattr(optimizers.Adam, "apply_flat", interrupted)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         model.fit(x, y, epochs=3, verbose=0)

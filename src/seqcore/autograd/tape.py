@@ -72,7 +72,7 @@ def is_recording(inputs: Iterable[Any]) -> bool:
     for tape in _local.tapes:
         tracked = tape._tracked
         for x in inputs:
-            # Tape._follows, without the call.
+            # Tape.follows, without the call.
             if id(x) in tracked or (type(x) is Variable and x._trainable):
                 return True
     return False
@@ -168,7 +168,8 @@ class GradientTape:
             self._watched.append(one)
             self._tracked.add(id(one))
 
-    def _follows(self, x: Tensor) -> bool:
+    def follows(self, x: Tensor) -> bool:
+        """Whether the tape records what is computed from ``x``."""
         return id(x) in self._tracked or (type(x) is Variable and x._trainable)
 
     def _add(self, node: _Node) -> None:
@@ -217,7 +218,7 @@ class GradientTape:
         if unconnected_gradients == "zero":
             results = [Tensor(np.zeros_like(x._array)) if g is None else g for g, x in zip(results, flat, strict=True)]
         for tape in _local.tapes:
-            if tape is not self and any(map(tape._follows, targets)):
+            if tape is not self and any(map(tape.follows, targets)):
                 dense = tuple(g for g in results if isinstance(g, Tensor))
                 tape._add((dense, tuple(flat), _refuse_second_order, False, [None] * len(flat)))
         return results if flat_already else _unflatten(sources, iter(results))

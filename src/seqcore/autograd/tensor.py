@@ -176,10 +176,11 @@ class Variable(Tensor):
         """A change as an array; that of floats has their type before it is added."""
         return as_array(delta, self.dtype if self.dtype.kind == "f" else None, "delta")
 
-    def _move(self, home: Array) -> None:
-        """Makes ``home`` (same shape, part of an arena) the storage of the values."""
-        home[...] = self._array
-        self._array = home
+    def _move(self, array: Array) -> None:
+        """Makes ``array`` (same shape, part of the flat parameters of a model) the storage of the values."""
+        array[...] = self._array
+        self._array = array
+        mark_stale(self)
 
     def __repr__(self) -> str:
         return f"<Variable {self.name!r} shape={self.shape} dtype={self.dtype.name} numpy={self._array!r}>"

@@ -7,14 +7,11 @@ import dataclasses
 import importlib.util
 import json
 import os
-import signal
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -27,6 +24,7 @@ from ..callbacks import Callback, EarlyStopping
 from ..callbacks.callback import Logs
 from ..callbacks.progress_bar import duration, is_terminal
 from ..callbacks.progress_bar import write as write_out
+from ..training.interrupts import StopSignals as StopSignals
 from ._plots import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -326,32 +324,6 @@ class _EpochRows(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
         self.rows.append({"epoch": epoch + 1, **values, "seconds": self._end - self._begin})
-
-
-class StopSignals:
-    """Context in which Ctrl-C and SIGTERM are noted instead of raised, so that work stops where it can be resumed.
-
-    ``received`` is the signal's number or 0. A second one interrupts at once. Outside the main thread nothing is done.
-    """
-
-    def __init__(self) -> None:
-        self.received = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = number
 
 
 class Progress:

@@ -19,13 +19,13 @@ from ..autograd.tensor import Tensor
 from ..layers.base import Layer
 from ..layers.building import MOST_ZEROS, Build, check_free_sizes, not_built, plain_zeros, unbuild, zeros
 from ..layers.calling import CallScope
-from ..training.trainer import Trainable
+from ..training.trainer import Trainer
 
 if TYPE_CHECKING:
     from .stream import Stream
 
 
-class Model(Trainable):
+class Model(Trainer):
     """A layer that can be trained, saved and streamed. Subclasses make layers in ``__init__`` and use them in ``call``.
 
     Args:
@@ -46,7 +46,7 @@ class Model(Trainable):
     (2, 1)
     """
 
-    _unscanned = Trainable._unscanned | {"_arguments", "_inputs", "_extra"}
+    _unscanned = Trainer._unscanned | {"_arguments", "_inputs", "_extra", "_step"}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
@@ -163,11 +163,6 @@ class Model(Trainable):
     def _call_with_own_states(self, inputs: Sequence[Any]) -> None:
         with self._build_lock, self.state_scope():
             self(*inputs)
-
-    def _build_for(self, x: Any) -> None:
-        """Builds for one step's data, without a trace in the states."""
-        # All rows: a model may hold states of a fixed batch size.
-        self._call_with_own_states([x])
 
     def _build_config(self) -> Any:
         """What :meth:`_build_from_config` needs to build an equal model; JSON-able."""

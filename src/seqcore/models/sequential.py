@@ -126,13 +126,13 @@ class Sequential(Model):
             return [(f"layers.{number}", layer) for number, layer in enumerate(self._stack)]
         return super()._named_sublayers()
 
-    def _chain(self) -> list[Layer]:
+    def layer_chain(self) -> list[Layer]:
         own = type(self).call is not Sequential.call or type(self).__call__ is not Sequential.__call__
         if own or self._own_mask:
             return []
         chain: list[Layer] = []
         for layer in self._stack:
-            inner = layer._chain() if isinstance(layer, Sequential) else []
+            inner = layer.layer_chain() if isinstance(layer, Sequential) else []
             chain += inner or [layer]
         return chain
 
@@ -285,7 +285,7 @@ class Sequential(Model):
         return Stream(self, batch_size)
 
     def _add_to_stream(self, stream: Any) -> None:
-        if not self._chain():
+        if not self.layer_chain():
             super()._add_to_stream(stream)
         for layer in self._stack:
             layer._add_to_stream(stream)

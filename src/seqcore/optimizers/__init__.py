@@ -1,8 +1,10 @@
 """Optimizers and learning rates that change, with the names, formulas and defaults of Keras 3."""
 
 from . import schedules
-from .optimizer import Optimizer
-from .rules import SGD, Adagrad, Adam, RMSprop, deserialize, get, serialize
+from .adagrad import Adagrad
+from .adam import Adam
+from .optimizer import Optimizer, deserialize, get, serialize
+from .rmsprop import RMSprop
 from .schedules import (
     CosineDecay,
     ExponentialDecay,
@@ -11,6 +13,7 @@ from .schedules import (
     PiecewiseConstantDecay,
     PolynomialDecay,
 )
+from .sgd import SGD
 
 __all__ = [
     "Adagrad",

@@ -1,4 +1,4 @@
-"""Optimizer: learning rate, clipping, slots, dense and sparse updates of variables and of a model's arena."""
+"""Optimizer: learning rate, clipping, slots, dense and sparse updates of variables and of flat parameters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,10 +20,25 @@ from ..typing import Array
 from . import schedules
 from .schedules import LearningRateSchedule
 
+Item = TypeVar("Item")
 Rate = float | LearningRateSchedule | Callable[[], float] | dict[str, Any]
 
 
-class Work(NamedTuple):
+class FlatLayout(Protocol):
+    """Parameters and gradients of a model in flat arrays, as ``training.FlatParameters`` lays them out."""
+
+    variables: list[Variable]
+    parameters: list[Array]
+    gradients: list[Array]
+    # For each variable the view of ``gradients``, or None for one that has no place.
+    buffers: list[Array | None]
+
+    @property
+    def places(self) -> Sequence[tuple[Variable, int, slice]]:
+        """Variable, number of its flat array, its elements there."""
+
+
+class DenseUpdate(NamedTuple):
     """One array to update: parameters, their gradient, the optimizer's slots of the same shape."""
 
     param: Array
@@ -31,24 +46,12 @@ class Work(NamedTuple):
     slots: Sequence[Array]
 
 
-class Rows(NamedTuple):
+class SparseUpdate(NamedTuple):
     """A table of which only some rows (or columns) are updated."""
 
     param: Array
     gradient: IndexedSlices
     slots: Sequence[Array]
-
-
-class _Arena(NamedTuple):
-    """Where a model's variables and their slots lie in flat arrays."""
-
-    flat: list[Array]
-    ids: tuple[int, ...]
-    inside: list[Variable]
-    # Per variable inside: which flat array, first element, end.
-    places: list[tuple[int, int, int]]
-    # Per flat array: one flat array for each slot.
-    slots: list[list[Array]]
 
 
 class Optimizer:
@@ -71,10 +74,10 @@ class Optimizer:
     unless the optimizer says otherwise (``lazy``).
     """
 
-    # Whether updating the rows of an IndexedSlices alone is what this optimizer does.
-    _by_rows = False
-    # The method of a subclass that training must call with gradients and variables instead of updating the arena.
-    _own_apply: str | None = None
+    # Whether an IndexedSlices updates the rows that it touches alone.
+    _updates_sparse_rows = False
+    # The method of a subclass that training must call with gradients and variables instead of a flat update.
+    _custom_apply: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -83,7 +86,7 @@ class Optimizer:
                 f"{cls.__name__}.update_step: expected no override, since nothing calls it; use apply_gradients"
             )
         names = ("apply_gradients", "apply")
-        cls._own_apply = next((name for name in names if getattr(cls, name) is not getattr(Optimizer, name)), None)
+        cls._custom_apply = next((name for name in names if getattr(cls, name) is not getattr(Optimizer, name)), None)
 
     def __init__(
         self,
@@ -122,29 +125,40 @@ class Optimizer:
         self._variables: list[Variable] = []
         self._index: dict[int, int] = {}
         self._slots: list[list[Array] | None] = []
-        self._arena: _Arena | None = None
+        # The flat parameters whose slots lie in flat arrays too, and those arrays: per array of parameters, per slot.
+        self._flat: FlatLayout | None = None
+        self._flat_slots: list[list[Array]] = []
         # Zeros of a table's shape, into which the rows of a sparse gradient are written for one update.
         self._scratch: dict[int, Array] = {}
 
-    # --- what a subclass defines ---
+    # --- defined by subclasses ---
 
-    def _slot_values(self) -> dict[str, float]:
+    def slot_values(self) -> dict[str, float]:
         """Name and initial value of each slot."""
         return {}
 
-    def _update(self, work: list[Work], learning_rate: float, scale: float) -> None:
-        """One call of the core for arrays of one type; ``scale`` multiplies the gradients."""
+    def _update(
+        self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
+    ) -> None:
+        """Update arrays of one type by one call of the core.
+
+        Args:
+            params: the arrays.
+            grads: the gradient of each; the core multiplies them by ``scale``.
+            slots: for each slot one array per parameter.
+            learning_rate: that of this update.
+            scale: the factor of clipping by the global norm.
+        """
         raise TypeError(f"{type(self).__name__}: an optimizer must define _update")
 
-    def _update_rows(self, tables: list[Rows], learning_rate: float, scale: float) -> None:
+    def _update_rows(self, tables: list[SparseUpdate], learning_rate: float, scale: float) -> None:
         """The same update for some rows of tables of one type: gathered, updated, scattered back."""
-        for rows in tables:
-            where, axis = rows.gradient.indices, rows.gradient.axis
-            arrays = [slice_view(one, axis) for one in (rows.param, *rows.slots)]
-            param, *slots = (one[where] for one in arrays)
-            self._update([Work(param, rows.gradient.values, slots)], learning_rate, scale)
-            for array, part in zip(arrays, (param, *slots), strict=True):
-                array[where] = part
+        for param, gradient, slots in tables:
+            views = [slice_view(array, gradient.axis) for array in (param, *slots)]
+            rows = [view[gradient.indices] for view in views]
+            self._update(rows[:1], [gradient.values], [[slot] for slot in rows[1:]], learning_rate, scale)
+            for view, updated in zip(views, rows, strict=True):
+                view[gradient.indices] = updated
 
     # --- learning rate and count ---
 
@@ -207,7 +221,7 @@ class Optimizer:
         i = self._index[id(variable)]
         slots = self._slots[i]
         if slots is None:
-            slots = [np.full(variable.shape, value, variable.dtype) for value in self._slot_values().values()]
+            slots = [np.full(variable.shape, value, variable.dtype) for value in self.slot_values().values()]
             self._slots[i] = slots
         return slots
 
@@ -258,100 +272,70 @@ class Optimizer:
         self._apply([], [(v, self._checked(g, v)) for g, v in kept])
         return self._iterations
 
-    def apply_arena(
-        self,
-        params: Array | Sequence[Array],
-        grads: Array | Sequence[Array],
-        sparse: Sequence[tuple[Variable, Gradient]],
-        variables: Sequence[Variable],
-    ) -> None:
-        """The same update for a model whose variables live in flat arrays.
+    def apply_flat(self, flat: FlatLayout, gradients: Sequence[Gradient]) -> None:
+        """The same update for a model whose variables lie in flat arrays: one call of the core for each array.
 
         Args:
-            params: (P,) the parameters of all dense variables; gaps between them hold zeros. Several types: one each.
-            grads: (P,) their gradients in the same layout. With ``clipnorm`` they are scaled in place.
-            sparse: variables beside the arena with their gradients; None leaves one out.
-            variables: the model's variables in the order of the state; those that lie in ``params`` are found by
-                their address.
+            flat: the layout; ``flat.gradients`` hold the gradients of the variables that have a place.
+            gradients: one per variable of ``flat``, their buffers among them; None leaves a variable without a place
+                as it is.
         """
-        flat = [params] if isinstance(params, np.ndarray) else list(params)
-        flat_grads = [grads] if isinstance(grads, np.ndarray) else list(grads)
-        arena = self._arena
-        if (
-            arena is None
-            or len(arena.flat) != len(flat)
-            or any(a is not b for a, b in zip(arena.flat, flat, strict=True))
-            or arena.ids != tuple(map(id, variables))
-        ):
-            arena = self._place(flat, variables)
-        if [(p.size, p.dtype) for p in flat] != [(g.size, g.dtype) for g in flat_grads]:
-            wanted, found = ([f"{a.dtype} {a.shape}" for a in arrays] for arrays in (flat, flat_grads))
-            raise ValueError(f"grads: expected arrays like params, {wanted}, got {found}")
-        beside = [(v, self._checked(g, v)) for v, g in sparse if g is not None]
-        if any(id(v) not in self._index for v, _ in beside):
-            self.build(v for v, _ in beside)
-        work = [Work(p, g, s) for p, g, s in zip(flat, flat_grads, arena.slots, strict=True) if p.size]
+        if self._custom_apply is not None:
+            tensors = [Tensor(g) if isinstance(g, np.ndarray) else g for g in gradients]
+            if self._custom_apply == "apply":
+                self.apply(tensors, flat.variables)
+            else:
+                self.apply_gradients(zip(tensors, flat.variables))
+            return
+        if self._flat is not flat:
+            self._lay_out_slots(flat)
+        pairs = [
+            (variable, self._checked(gradient, variable))
+            for variable, gradient, buffer in zip(flat.variables, gradients, flat.buffers)
+            # The norm of each variable is clipped by itself.
+            if gradient is not None and (buffer is None or self.clipnorm is not None)
+        ]
         if self.clipnorm is not None:
-            for k, start, end in arena.places:
-                part = flat_grads[k][start:end]
-                factor = clip_scale(math.sqrt(_core.optimizer.sum_squares([part])), self.clipnorm)
-                if factor != 1.0:
-                    with np.errstate(all="ignore"):
-                        part *= factor
-        self._apply(work, beside)
-        for v in arena.inside:
-            v.version += 1
+            self._apply([], pairs)
+            return
+        arrays = zip(flat.parameters, flat.gradients, self._flat_slots, strict=True)
+        self._apply([DenseUpdate(*parts) for parts in arrays if parts[0].size], pairs)
+        for place in flat.places:
+            place[0].version += 1
 
-    def _place(self, flat: list[Array], variables: Sequence[Variable]) -> _Arena:
-        """Lays the slots of the variables inside ``flat`` out like them, keeping their values."""
-        for p in flat:
-            if p.ndim != 1 or not p.flags.c_contiguous:
-                raise ValueError(f"params: expected flat contiguous arrays, got shape {p.shape}")
-        self.build(variables)
-        inside, places = [], []
-        for v in variables:
-            array = v._array
-            address = array.ctypes.data
-            for k, p in enumerate(flat):
-                start = address - p.ctypes.data
-                if p.dtype == array.dtype and array.size and 0 <= start < p.nbytes:
-                    first = start // p.itemsize
-                    inside.append(v)
-                    places.append((k, first, first + array.size))
-        slots = [[np.full(p.size, value, p.dtype) for value in self._slot_values().values()] for p in flat]
-        for v, (k, start, end) in zip(inside, places, strict=True):
-            views = [slot[start:end].reshape(v.shape) for slot in slots[k]]
-            old = self._slots[self._index[id(v)]]
-            if old is not None:
-                for view, value in zip(views, old, strict=True):
-                    view[...] = value
-            self._slots[self._index[id(v)]] = views
-        self._arena = _Arena(flat, tuple(map(id, variables)), inside, places, slots)
-        return self._arena
+    def _lay_out_slots(self, flat: FlatLayout) -> None:
+        """Lay the slots out in flat arrays like those of the parameters; their values stay."""
+        self.build(flat.variables)
+        values = self.slot_values().values()
+        self._flat_slots = [[np.full(p.size, value, p.dtype) for value in values] for p in flat.parameters]
+        for variable, number, elements in flat.places:
+            index = self._index[id(variable)]
+            views = [slot[elements].reshape(variable.shape) for slot in self._flat_slots[number]]
+            for view, old in zip(views, self._slots[index] or ()):
+                view[...] = old
+            self._slots[index] = views
+        self._flat = flat
 
     @staticmethod
     def _checked(gradient: Any, variable: Variable) -> Array | IndexedSlices:
-        """The gradient in the variable's type and shape, contiguous; slices with rising rows."""
-        array = variable._array
+        """The gradient in the variable's type and shape, contiguous; slices with ascending rows."""
         if isinstance(gradient, IndexedSlices):
             return _checked_slices(gradient, variable)
-        if isinstance(gradient, Tensor):
-            found = gradient._array
-        else:
-            found = gradient if type(gradient) is np.ndarray else as_array(gradient)
-        if found.shape != array.shape:
-            raise ValueError(f"gradients: expected shape {array.shape} for {variable.name!r}, got {found.shape}")
-        if found.dtype is not array.dtype and found.dtype != array.dtype:
-            if found.dtype.kind != "f":
-                raise TypeError(f"gradients: expected {array.dtype} for {variable.name!r}, got {found.dtype}")
-            return found.astype(array.dtype, order="C")
-        return found if found.flags.c_contiguous else np.ascontiguousarray(found)
+        array = gradient if type(gradient) is np.ndarray else as_array(gradient)
+        shape, dtype = variable._array.shape, variable._array.dtype
+        if array.shape != shape:
+            raise ValueError(f"gradients: expected shape {shape} for {variable.name!r}, got {array.shape}")
+        if array.dtype is not dtype and array.dtype != dtype:
+            if array.dtype.kind != "f":
+                raise TypeError(f"gradients: expected {dtype} for {variable.name!r}, got {array.dtype}")
+            return array.astype(dtype, order="C")
+        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
-    def _apply(self, flat: list[Work], pairs: list[tuple[Variable, Array | IndexedSlices]]) -> None:
-        """Clips and updates ``flat`` (parts of an arena, clipped already) and ``pairs``."""
+    def _apply(self, flat: list[DenseUpdate], pairs: list[tuple[Variable, Array | IndexedSlices]]) -> None:
+        """Clip and update the flat arrays of a model, and single variables."""
         learning_rate = self.learning_rate
-        work, rows = list(flat), []
-        spread: list[tuple[Array, Array]] = []
+        dense, sparse = list(flat), []
+        scattered: list[tuple[Array, Array]] = []
         try:
             for v, g in pairs:
                 slots = self._slots[self._index[id(v)]]
@@ -360,33 +344,34 @@ class Optimizer:
                 if self.clipnorm is not None:
                     g = _scaled(g, clip_scale(math.sqrt(_core.optimizer.sum_squares([_values(g)])), self.clipnorm))
                 if not isinstance(g, IndexedSlices):
-                    work.append(Work(v._array, g, slots))
-                elif self._by_rows:
+                    dense.append(DenseUpdate(v._array, g, slots))
+                elif self._updates_sparse_rows:
                     if len(g.indices):
-                        rows.append(Rows(v._array, g, slots))
+                        sparse.append(SparseUpdate(v._array, g, slots))
                 else:
-                    dense = self._scratch.get(id(v))
-                    if dense is None:
-                        dense = self._scratch[id(v)] = np.zeros(v.shape, v.dtype)
-                    lines = slice_view(dense, g.axis)
-                    spread.append((lines, g.indices))
-                    lines[g.indices] = g.values
-                    work.append(Work(v._array, dense, slots))
+                    table = self._scratch.get(id(v))
+                    if table is None:
+                        table = self._scratch[id(v)] = np.zeros(v.shape, v.dtype)
+                    view = slice_view(table, g.axis)
+                    scattered.append((view, g.indices))
+                    view[g.indices] = g.values
+                    dense.append(DenseUpdate(v._array, table, slots))
             scale = 1.0
             if self.global_clipnorm is not None:
-                gradients = [w.gradient for w in flat] + [_values(g) for _, g in pairs]
-                same_type = _by_type(gradients, [g.dtype for g in gradients])
-                norm = math.sqrt(sum(map(_core.optimizer.sum_squares, same_type)))
+                gradients = [update.gradient for update in flat] + [_values(g) for _, g in pairs]
+                norm = math.sqrt(sum(map(_core.optimizer.sum_squares, _by_dtype(gradients, gradients))))
                 scale = finite_clip_scale(norm, self.global_clipnorm)
             if self.weight_decay:
-                self._decay([w.param for w in flat] + [v._array for v, _ in pairs], learning_rate)
-            for same in _by_type(work, [w.param.dtype for w in work]):
-                self._update(same, learning_rate, scale)
-            for tables in _by_type(rows, [one.param.dtype for one in rows]):
+                self._decay([update.param for update in flat] + [v._array for v, _ in pairs], learning_rate)
+            for updates in _by_dtype(dense, [update.param for update in dense]):
+                slots_of = [list(arrays) for arrays in zip(*(update.slots for update in updates))]
+                params, grads = [update.param for update in updates], [update.gradient for update in updates]
+                self._update(params, grads, slots_of, learning_rate, scale)
+            for tables in _by_dtype(sparse, [update.param for update in sparse]):
                 self._update_rows(tables, learning_rate, scale)
         finally:
-            for dense, where in spread:
-                dense[where] = 0
+            for view, indices in scattered:
+                view[indices] = 0
         self._iterations += 1
         for v, _ in pairs:
             v.version += 1
@@ -410,7 +395,7 @@ class Optimizer:
         if isinstance(self._rate, float):
             state["learning_rate"] = np.asarray(self._rate, np.float64)
         for i, v in enumerate(self._variables):
-            for key, slot in zip(self._slot_values(), self._slots_of(v), strict=True):
+            for key, slot in zip(self.slot_values(), self._slots_of(v), strict=True):
                 state[f"{i}/{key}"] = slot.copy()
         return state
 
@@ -423,7 +408,7 @@ class Optimizer:
         slots = {
             f"{i}/{key}": slot
             for i, v in enumerate(self._variables)
-            for key, slot in zip(self._slot_values(), self._slots_of(v), strict=True)
+            for key, slot in zip(self.slot_values(), self._slots_of(v), strict=True)
         }
         expected = {"iterations", *slots} | ({"learning_rate"} if isinstance(self._rate, float) else set())
         if not isinstance(state, Mapping):
@@ -454,11 +439,11 @@ class Optimizer:
     @contextmanager
     def build_undone(self) -> Iterator[None]:
         """Takes back what was built inside if that fails."""
-        before = list(self._variables), dict(self._index), list(self._slots), self._arena
+        before = list(self._variables), dict(self._index), list(self._slots), self._flat
         try:
             yield
         except BaseException:
-            self._variables, self._index, self._slots, self._arena = before
+            self._variables, self._index, self._slots, self._flat = before
             raise
 
     def get_config(self) -> dict[str, Any]:
@@ -531,13 +516,47 @@ def _scaled(gradient: Array | IndexedSlices, scale: float) -> Array | IndexedSli
     return scaled
 
 
-def _by_type(items: list[Any], types: list[Any]) -> list[list[Any]]:
-    """The items in groups of one type."""
-    if not items:
-        return []
-    if types.count(types[0]) == len(types):
-        return [items]
-    groups: dict[Any, list[Any]] = {}
-    for item, kind in zip(items, types, strict=True):
-        groups.setdefault(kind, []).append(item)
+def _by_dtype(items: list[Item], arrays: Sequence[Array]) -> list[list[Item]]:
+    """The items in groups of one type, that of the array of each."""
+    groups: dict[Any, list[Item]] = {}
+    for item, array in zip(items, arrays, strict=True):
+        groups.setdefault(array.dtype, []).append(item)
     return list(groups.values())
+
+
+def get(identifier: Any) -> Optimizer:
+    """The optimizer meant by a name, a class, a configuration or an optimizer.
+
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for anything else.
+
+    >>> get("adam").learning_rate
+    0.001
+    """
+    optimizer = None if identifier is Optimizer else OPTIMIZERS.get(identifier)
+    if optimizer is None:
+        raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}")
+    return optimizer
+
+
+def serialize(optimizer: Optimizer) -> dict[str, Any]:
+    """``{"class_name", "config"}`` of an optimizer; JSON-able.
+
+    >>> serialize(get({"class_name": "SGD", "config": {"learning_rate": 0.5}}))["config"]["learning_rate"]
+    0.5
+    """
+    return OPTIMIZERS.serialize(optimizer)
+
+
+def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Optimizer]] | None = None) -> Optimizer:
+    """The optimizer that :func:`serialize` described, without its state.
+
+    Args:
+        config: what :func:`serialize` gave.
+        custom_objects: further classes by name.
+
+    Raises:
+        ValueError: for a class that neither has.
+    """
+    return OPTIMIZERS.deserialize(config, custom_objects)

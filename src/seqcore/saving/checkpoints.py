@@ -11,7 +11,7 @@ import numpy as np
 from .. import random
 from .._files import Path
 from .._validation import MALFORMED, as_path, one_line, short_repr
-from ..training.train_step import uninterrupted
+from ..training.interrupts import defer_sigint
 from ..typing import Array
 from .format import build_field, format_tags, header_field, pack, read_file, unpack, weights_in, within_file_limits
 from .models import match_weights, named_weights, weight_tensors
@@ -99,7 +99,7 @@ def load_checkpoint(path: Path, model: Any) -> dict[str, Any]:
         generator, states = (unpack(header_field(metadata, name), tensors) for name in ("random", "layers"))
         slots = None if saved is None else unpack(saved["state"], tensors)
         before = model.get_layer_state()
-        with uninterrupted():
+        with defer_sigint():
             random.set_state(generator)
             model.set_layer_state(states)
             if saved is not None and optimizer is not None:
@@ -141,6 +141,6 @@ def reordered_slots(slots: Any, names: Any, model: Any) -> dict[str, Any]:
     # What the optimizer had not seen when it was saved begins anew.
     for name, variable in variables.items():
         if name not in names and id(variable) in now:
-            for slot, start in optimizer._slot_values().items():
+            for slot, start in optimizer.slot_values().items():
                 ordered[f"{now[id(variable)]}/{slot}"] = np.full(variable.shape, start, variable.dtype)
     return ordered

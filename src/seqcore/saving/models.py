@@ -11,7 +11,7 @@ from .._validation import boolean, short_repr
 from ..autograd.tensor import Variable
 from ..layers.base import Layer
 from ..layers.registry import serialize
-from ..training.train_step import uninterrupted
+from ..training.interrupts import defer_sigint
 from ..typing import Array
 from .format import format_tags, pack, read_file, weights_in
 from .safetensors import write_tensors
@@ -102,7 +102,7 @@ def load_weights(model: Layer, path: Path) -> None:
     """
     tensors, _ = read_file(path, "seqcore-weights", "seqcore-model", "seqcore-checkpoint")
     pairs = match_weights(os.fspath(path), model, tensors)
-    with uninterrupted():
+    with defer_sigint():
         for variable, values in pairs:
             variable.assign(values)
 

@@ -1,45 +1,20 @@
-"""What a subclass of a model may override of one step: training, testing, predicting, loss and metrics, as in Keras.
+"""Hooks of one step that a subclass of a model may override, as in Keras: training, testing, predicting, loss, metrics.
 
-``fit``, ``evaluate``, ``predict`` and their forms for one batch call what is overridden; where nothing is, the steps in
-``steps`` run without these methods in between.
+``fit``, ``evaluate``, ``predict`` and their forms for one batch call what is overridden; where nothing is, the
+:class:`TrainStep` runs without these methods in between.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from ..autograd.tensor import Tensor
 from ..layers.base import Layer
+from ..losses import Loss
 from ..metrics import Metric
-from .data_adapters import Batch, data_of, make_batch, parts_of, plain
-from .train_step import as_logs, structure
-
-if TYPE_CHECKING:
-    from ..losses import Loss
-    from .train_step import Step, Tracker
-
-
-def _call_by_name(name: str, hook: Callable[..., Any], arguments: dict[str, Any], newer: dict[str, Any]) -> Any:
-    """Calls an override by the names of its arguments, as Keras does; by their order where it names them otherwise.
-
-    Args:
-        name: of the hook, for the error.
-        hook: the bound method.
-        arguments: by name, in order.
-        newer: arguments that overrides for older versions of Keras do not have.
-    """
-    signature = inspect.signature(hook)
-    for args, kwargs in (((), arguments | newer), ((), arguments), (tuple(arguments.values()), {})):
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError:
-            continue
-        return hook(*args, **kwargs)
-    raise TypeError(f"{name}: expected a method that takes {', '.join(arguments)}, got one that takes {signature}")
+from .compiled_metrics import CompiledMetrics, metrics_inside
+from .custom_hooks import as_logs
+from .data_adapters import Batch, data_of, make_batch, parts_of
+from .train_step import TrainStep
 
 
 class StepHooks(Layer):
@@ -49,8 +24,8 @@ class StepHooks(Layer):
     """
 
     loss: Loss | None
-    _tracker: Tracker
-    _noted_metrics: tuple[object, list[Metric], bool]
+    _compiled_metrics: CompiledMetrics
+    _step: TrainStep | None
 
     _never_called = Layer._never_called | {
         "make_train_function": "train_step",
@@ -59,13 +34,24 @@ class StepHooks(Layer):
         "stateless_compute_loss": "compute_loss",
     }
 
-    def _overrides(self, name: str) -> bool:
-        """Whether the class or the object itself has a hook of its own."""
-        return getattr(type(self), name) is not getattr(StepHooks, name) or name in self.__dict__
+    def overrides(self, hook: str) -> bool:
+        """Whether the class or the object itself overrides the hook of that name."""
+        return getattr(type(self), hook) is not getattr(StepHooks, hook) or hook in self.__dict__
 
-    def _compiled(self, hook: str = "compute_loss") -> Step:
-        """The step of a compiled model, with a loss unless ``hook`` does without."""
-        raise TypeError(f"{type(self).__name__}: a trainable layer must define _compiled")
+    def _compiled(self, hook: str = "compute_loss") -> TrainStep:
+        """The step of a compiled model, with a loss unless ``hook`` does without.
+
+        Raises:
+            RuntimeError: the model is not compiled.
+        """
+        if self._step is None:
+            raise RuntimeError(f"model: expected {self.name!r} to be compiled; call compile(optimizer, loss)")
+        if self.loss is None and not self.overrides(hook) and not self.overrides("compute_loss"):
+            raise self._no_loss()
+        return self._step
+
+    def _no_loss(self) -> RuntimeError:
+        return RuntimeError(f"model: expected {self.name!r} to be compiled with a loss; call compile(optimizer, loss)")
 
     # ------------------------------------------------------------ steps
 
@@ -115,9 +101,7 @@ class StepHooks(Layer):
             training: not used here.
         """
         if self.loss is None:
-            raise RuntimeError(
-                f"model: expected {self.name!r} to be compiled with a loss; call compile(optimizer, loss)"
-            )
+            raise self._no_loss()
         if y is None:
             raise ValueError("y: expected targets to compare the output with, got None")
         loss = self.loss(y, y_pred, sample_weight=sample_weight)
@@ -127,60 +111,31 @@ class StepHooks(Layer):
             )
         return loss
 
-    def _own_loss(self, batch: Batch, y_pred: Any, training: bool) -> Tensor:
-        """What an override of ``compute_loss`` returns; older ones have no ``training``."""
-        arguments = {"x": plain(batch.x), "y": batch.y, "y_pred": y_pred, "sample_weight": batch.weight}
-        loss = _call_by_name("compute_loss", self.compute_loss, arguments, {"training": training})
-        if not isinstance(loss, Tensor):
-            if training or np.ndim(loss):
-                raise TypeError(f"compute_loss: expected a scalar Tensor, got {type(loss).__name__}")
-            loss = Tensor(loss)
-        if loss.ndim:
-            raise ValueError(f"compute_loss: expected a scalar, got shape {loss.shape}")
-        return loss
-
-    def _own_logs(self, batch: Batch, y_pred: Any) -> dict[str, float]:
-        """The logs that an override of ``compute_metrics`` returns."""
-        arguments = {"x": plain(batch.x), "y": batch.y, "y_pred": y_pred, "sample_weight": batch.weight}
-        return as_logs("compute_metrics", _call_by_name("compute_metrics", self.compute_metrics, arguments, {}))
-
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Takes one batch into the metrics of ``compile`` and returns the logs, as :meth:`get_metrics_result` does."""
-        self._tracker.update(y, y_pred, sample_weight)
+        self._compiled_metrics.update(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
     @property
     def metrics(self) -> list[Metric]:
         """The running mean of the loss, the metrics of ``compile``, and those held as attributes of the model."""
-        return [*self._tracker.all, *self._own_metrics()]
+        return [*self._compiled_metrics.all, *self._attribute_metrics()]
 
-    def _own_metrics(self) -> list[Metric]:
-        """Metrics that the model and the layers inside hold as attributes, also in lists."""
-        return self._note_metrics()[1]
+    def _attribute_metrics(self) -> list[Metric]:
+        if self._step is not None:
+            return self._step.attribute_metrics
+        holders = [self, *(layer for layer in self.layers_inside() if not isinstance(layer, StepHooks))]
+        return metrics_inside(holders, self._compiled_metrics.all)
 
-    def _note_metrics(self) -> tuple[object, list[Metric], bool]:
-        """What holds while the structure stays: the own metrics, and whether those of ``compile`` are all there are."""
-        if self._noted_metrics[0] is not structure.changes:
-            known = {id(metric) for metric in self._tracker.all}
-            own: dict[int, Metric] = {}
-            for layer in [self, *self.layers_inside()]:
-                # A model inside has metrics for its own training.
-                if layer is self or not isinstance(layer, StepHooks):
-                    for value in layer.__dict__.values():
-                        for item in value if isinstance(value, (list, tuple)) else (value,):
-                            if isinstance(item, Metric) and id(item) not in known:
-                                own.setdefault(id(item), item)
-            hooks = any(map(self._overrides, ("get_metrics_result", "reset_metrics", "metrics")))
-            plain = not own and not hooks and self._tracker.plain
-            object.__setattr__(self, "_noted_metrics", (structure.changes, list(own.values()), plain))
-        return self._noted_metrics
+    def _has_plain_logs(self) -> bool:
+        return self._step is not None and self._step.plain_logs
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs: names and values of :attr:`metrics`."""
         if type(self).metrics is not StepHooks.metrics:
             return {metric.name: metric.result() for metric in self.metrics}
-        logs: dict[str, Any] = self._tracker.logs()
-        for metric in self._own_metrics():
+        logs: dict[str, Any] = self._compiled_metrics.logs()
+        for metric in self._attribute_metrics():
             logs[metric.name] = metric.result()
         return logs
 
@@ -190,19 +145,19 @@ class StepHooks(Layer):
             metric.reset_state()
 
     def _reset_metrics(self) -> None:
-        self._tracker.reset()
-        if self._note_metrics()[2]:
+        self._compiled_metrics.reset()
+        if self._has_plain_logs():
             return
-        if self._overrides("reset_metrics") or type(self).metrics is not StepHooks.metrics:
+        if self.overrides("reset_metrics") or type(self).metrics is not StepHooks.metrics:
             self.reset_metrics()
         else:
-            for metric in self._own_metrics():
+            for metric in self._attribute_metrics():
                 metric.reset_state()
 
     def _logs(self, returned: dict[str, float] | None) -> dict[str, float]:
         """Logs that a hook returned, or those of the metrics."""
         if returned is not None:
             return returned
-        if self._note_metrics()[2]:
-            return self._tracker.logs()
+        if self._has_plain_logs():
+            return self._compiled_metrics.logs()
         return as_logs("get_metrics_result", self.get_metrics_result())

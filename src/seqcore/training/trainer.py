@@ -22,27 +22,25 @@ from ..autograd.staleness import mark_stale
 from ..autograd.tensor import Variable
 from ..callbacks import CallbackList, History, ProgressBar
 from ..layers.base import Layer
+from .compiled_metrics import CompiledMetrics
 from .data_adapters import ArraySource, Batch, Source, data_of, is_list_of_batches, make_batch, make_source
 from .fit_state import FitState
+from .flat_parameters import FlatParameters
 from .step_hooks import StepHooks
-from .train_step import Arena, Step, Tracker, structure
+from .train_step import TrainStep
 
 # What changes the way of a step when it is set on a model: hooks on the object itself, and what compile sets.
 _HOOKS = frozenset(
-    "train_step test_step predict_step compute_loss compute_metrics get_metrics_result reset_metrics loss _step".split()
+    "train_step test_step predict_step compute_loss compute_metrics get_metrics_result reset_metrics loss".split()
 )
 
 
-class Trainable(StepHooks):
+class Trainer(StepHooks):
     """A layer that can be compiled and trained; the base of ``Model``."""
 
     def __init__(self, *, name: str | None, trainable: bool, dtype: DTypeLike | None, **unknown: Any) -> None:
-        self._step: Step | None
-        self._noted_runners: tuple[object, dict[str, Callable[[Batch], dict[str, float] | None]]]
         super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
-        self._tracker = Tracker()
-        object.__setattr__(self, "_noted_metrics", (None, [], False))
-        object.__setattr__(self, "_noted_runners", (None, {}))
+        self._compiled_metrics = CompiledMetrics()
         self.optimizer: _optimizers.Optimizer | None = None
         self.loss: _losses.Loss | None = None
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
@@ -55,17 +53,10 @@ class Trainable(StepHooks):
         if key not in self._unscanned:
             if isinstance(value, (Layer, Variable, list, tuple, dict, _metrics.Metric)) or key in _HOOKS:
                 mark_stale(self)
-                structure.changes = object()
 
-    # ------------------------------------------------------------ what a step asks of the model
-
-    def _chain(self) -> list[Layer]:
-        """The layers in order, where calling the model means calling them one after the other; else nothing."""
+    def layer_chain(self) -> list[Layer]:
+        """The layers in order, where calling the model means calling them one after the other; else none."""
         return []
-
-    def _build_for(self, x: Any) -> None:
-        """Builds for one step's data, without a trace in the states."""
-        raise TypeError(f"{type(self).__name__}: a trainable layer must define _build_for")
 
     # ------------------------------------------------------------ compiling
 
@@ -117,55 +108,43 @@ class Trainable(StepHooks):
                     f"metrics: expected metrics of targets and predictions, got {metric.name!r}, which takes values"
                 )
             _check_entropy(metric, new_loss)
-        self.optimizer, self.loss, self._tracker = new_optimizer, new_loss, Tracker(pairs)
-        self._step = Step(self)
+        self.optimizer, self.loss, self._compiled_metrics = new_optimizer, new_loss, CompiledMetrics(pairs)
+        self._step = TrainStep(self, self._compiled_metrics)
 
     @property
     def metrics_names(self) -> list[str]:
         """Names of what ``evaluate`` and ``train_on_batch`` return, in order."""
         if type(self).metrics is not StepHooks.metrics:
             return [metric.name for metric in self.metrics]
-        return ["loss", *self._tracker.names, *(metric.name for metric in self._own_metrics())]
+        return ["loss", *self._compiled_metrics.names, *(metric.name for metric in self._attribute_metrics())]
 
     @property
-    def arena(self) -> Arena:
+    def arena(self) -> FlatParameters:
         """The flat arrays of parameters and gradients of the compiled, built model."""
         step = self._compiled()
         if not self.built:
             raise ValueError(f"arena: expected a built model; call {self.name!r} or build it")
-        return step.arena(thorough=True)
-
-    def _compiled(self, hook: str = "compute_loss") -> Step:
-        if self._step is None:
-            raise RuntimeError(f"model: expected {self.name!r} to be compiled; call compile(optimizer, loss)")
-        if self.loss is None and not self._overrides(hook) and not self._overrides("compute_loss"):
-            raise RuntimeError(
-                f"model: expected {self.name!r} to be compiled with a loss; call compile(optimizer, loss)"
-            )
-        return self._step
+        step.stale = True
+        return step.flat_parameters()
 
     def _runner(self, hook: str) -> Callable[[Batch], dict[str, float] | None]:
         """What runs one batch: the step itself, or an override of ``train_step`` or ``test_step``."""
-        changes, runners = self._noted_runners
-        if changes is not structure.changes:
-            runners = {}
-            object.__setattr__(self, "_noted_runners", (structure.changes, runners))
-        if hook not in runners:
-            step = self._compiled(hook)
-            run: Callable[[Batch], dict[str, float] | None] = step.train if hook == "train_step" else step.test
-            runners[hook] = partial(self._run_step, hook) if self._overrides(hook) else run
-        return runners[hook]
+        step = self._compiled(hook)
+        if self.overrides(hook):
+            return partial(self._run_step, hook)
+        return step.train if hook == "train_step" else step.test
 
     def _prepare_training(self) -> None:
         """Lays out the arena and registers the variables with the optimizer, as the first step would."""
         if self._step is not None and self.optimizer is not None:
-            self.optimizer.build(self._step.arena(thorough=True).variables)
+            self._step.stale = True
+            self.optimizer.build(self._step.flat_parameters().variables)
 
     def get_compile_config(self) -> Any:
         """Optimizer, loss and metrics, or None (with a warning if they cannot be written down)."""
         if self.optimizer is None:
             return None
-        if type(self).compile is not Trainable.compile:
+        if type(self).compile is not Trainer.compile:
             warnings.warn(
                 "save: optimizer, loss and metrics are left out, since the class has a compile of its own; give it "
                 "get_compile_config and compile_from_config too",
@@ -176,9 +155,11 @@ class Trainable(StepHooks):
             return {
                 "optimizer": _optimizers.serialize(self.optimizer),
                 "loss": None if self.loss is None else _losses.serialize(self.loss),
-                "metrics": [_metrics.serialize(metric) for metric, weighted in self._tracker.metrics if not weighted],
+                "metrics": [
+                    _metrics.serialize(metric) for metric, weighted in self._compiled_metrics.metrics if not weighted
+                ],
                 "weighted_metrics": [
-                    _metrics.serialize(metric) for metric, weighted in self._tracker.metrics if weighted
+                    _metrics.serialize(metric) for metric, weighted in self._compiled_metrics.metrics if weighted
                 ],
             }
         except (TypeError, ValueError) as error:
@@ -246,7 +227,7 @@ class Trainable(StepHooks):
     def _predicted(self, batch: Batch) -> Any:
         """Output of one batch as arrays."""
         return _arrays(
-            self.predict_step(data_of(batch)) if self._overrides("predict_step") else self(batch.x, training=False)
+            self.predict_step(data_of(batch)) if self.overrides("predict_step") else self(batch.x, training=False)
         )
 
     def _results(self, returned: dict[str, float] | None, return_dict: bool) -> Any:
@@ -255,7 +236,7 @@ class Trainable(StepHooks):
         if return_dict:
             return logs
         values = list(logs.values())
-        if returned is not None or not self._note_metrics()[2]:
+        if returned is not None or not self._has_plain_logs():
             known = [name for name in self.metrics_names if name in logs]
             values = [logs[name] for name in [*known, *sorted(set(logs) - set(known))]]
         return values[0] if len(values) == 1 else values
@@ -391,7 +372,7 @@ class Trainable(StepHooks):
             if arrays:
                 given |= {"batch_size": batch_size, "stateful": stateful}
             source = make_source(*parts, **given)
-            if len(parts) == 1 and arrays and not (self._overrides("test_step") or self._overrides("compute_loss")):
+            if len(parts) == 1 and arrays and not (self.overrides("test_step") or self.overrides("compute_loss")):
                 raise ValueError("expected (x, y) or (x, y, sample_weight), got x alone")
             return source
         except (TypeError, ValueError) as error:
@@ -400,7 +381,7 @@ class Trainable(StepHooks):
 
     def _fit(
         self,
-        step: Step,
+        step: TrainStep,
         source: Source,
         validation: Source | None,
         epochs: int,
@@ -411,8 +392,8 @@ class Trainable(StepHooks):
     ) -> History:
         all_callbacks = self._callback_list(callbacks, verbose, epochs=epochs, steps=source.steps, history=True)
         self.stop_training = False
-        if self.built:
-            step.arena(thorough=True)
+        # Layers in a list that has grown since, or in a plain layer, do not tell.
+        step.stale = True
         state = self.fit_state = FitState(self, source, validation, all_callbacks, initial_epoch)
         try:
             all_callbacks.on_train_begin()

@@ -1,0 +1,119 @@
+"""CompiledMetrics: the running mean of the loss, and the metrics of ``compile``.
+
+B: batch, T: time steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tensor import Tensor, as_array
+from ..losses import Loss
+from ..metrics import Mean, Metric
+from ..ops._targets import mask_of, same_rank
+from ..typing import Array
+
+
+class CompiledMetrics:
+    """The running mean of the loss, and the metrics.
+
+    Args:
+        metrics: pairs of a metric and whether it takes sample weights.
+
+    The mean of the loss weighs each batch by its size; where a mask or lengths leave steps out of a mean, by the number
+    of valid steps, so that the result does not depend on how the data were cut.
+    """
+
+    def __init__(self, metrics: Sequence[tuple[Metric, bool]] = ()) -> None:
+        self.metrics = list(metrics)
+        self.names: list[str] = []
+        for metric, _ in self.metrics:
+            name, count = metric.name, 1
+            while name in self.names or name == "loss":
+                name, count = f"{metric.name}_{count}", count + 1
+            self.names.append(name)
+        self.loss = Mean("loss")
+        # Whether the results are Python numbers.
+        self.plain = all(_is_built_in(metric) for metric, _ in self.metrics)
+
+    @property
+    def all(self) -> list[Metric]:
+        """The running mean of the loss, then the metrics."""
+        return [self.loss, *(metric for metric, _ in self.metrics)]
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.loss.total = self.loss.count = 0.0
+        for metric, _ in self.metrics:
+            metric.reset_state()
+
+    def add_loss(self, loss: float, weight: float) -> None:
+        """Enter the loss of one batch into the running mean."""
+        self.loss.total, self.loss.count = self.loss.total + loss * weight, self.loss.count + weight
+
+    def update(self, y: Any, y_pred: Any, weight: Any) -> None:
+        """Enter one batch into the metrics; custom ones get targets and predictions of one rank."""
+        for metric, weighted in self.metrics:
+            pair = (y, y_pred) if self.plain or _is_built_in(metric) else _with_one_rank(y, y_pred)
+            # As in Keras, a metric that is not weighted may have no argument for weights.
+            metric.update_state(*pair, **({"sample_weight": weight} if weighted else {}))
+
+    def logs(self) -> dict[str, float]:
+        """{"loss": ..., metric: ...}"""
+        loss = self.loss
+        logs = {"loss": loss.total / loss.count if loss.count else 0.0}
+        logs.update((name, metric.result()) for name, (metric, _) in zip(self.names, self.metrics))
+        return logs
+
+
+def _is_built_in(metric: Metric) -> bool:
+    return type(metric).__module__.startswith("seqcore.")
+
+
+def _with_one_rank(y: Any, y_pred: Any) -> tuple[Any, Any]:
+    """:func:`same_rank`, with the mask or lengths of ``y_pred`` on the predictions that it returns."""
+    targets, outputs = same_rank(y, y_pred)
+    if outputs is not y_pred and isinstance(outputs, Tensor):
+        outputs.mask, outputs.lengths = y_pred.mask, y_pred.lengths
+    return targets, outputs
+
+
+def metrics_inside(layers: Iterable[Any], known: Iterable[Metric]) -> list[Metric]:
+    """Metrics that layers hold as attributes, also in lists, each once and without those ``known``."""
+    seen = set(map(id, known))
+    metrics: list[Metric] = []
+    for layer in layers:
+        for value in layer.__dict__.values():
+            for item in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(item, Metric) and id(item) not in seen:
+                    seen.add(id(item))
+                    metrics.append(item)
+    return metrics
+
+
+def as_class_ids(y: Any, shape: tuple[int, ...]) -> Array | None:
+    """Class ids of ``shape``, or None where ``y`` is something else, which the loss then explains."""
+    ids = as_array(y)
+    if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
+        ids = ids[..., 0]
+    return ids if ids.shape == shape and ids.dtype.kind in "iuf" else None
+
+
+def counted_steps(loss: Loss, y: Any, y_pred: Tensor) -> Array | None:
+    """Mask (B,) or (B, T) of the per-sample losses that a mask, lengths and ``ignore_class`` leave in; None for all."""
+    shape = y_pred.shape[:-1]
+    mask = None if y_pred.mask is None and y_pred.lengths is None else mask_of(y_pred, shape)
+    ignored = getattr(loss, "ignore_class", None)
+    ids = None if ignored is None else as_class_ids(y, shape)
+    if ids is None:
+        return mask
+    counted: Array = ids != ignored
+    return counted if mask is None else mask & counted
+
+
+def loss_weight(loss: Loss, batch_size: int, mask: Array | None) -> float:
+    """Weight of the loss of a batch in the running mean; see :class:`CompiledMetrics`."""
+    return float(np.count_nonzero(mask)) if mask is not None and loss.reduction == "mean" else float(batch_size)

@@ -1,0 +1,216 @@
+"""The fused head: a last Dense layer and its cross-entropy as one operation that never holds all logits.
+
+B: batch, T: time steps, V: classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .. import losses, ops
+from ..autograd.tape import record, stop_recording
+from ..autograd.tensor import Tensor, Variable
+from ..layers import Activation, Dense, Softmax
+from ..layers.base import Layer
+from ..metrics import Metric, Perplexity, SparseCategoricalAccuracy
+from ..ops import _targets
+from ..ops import sampled_losses as sampled
+from ..ops._broadcast import flatten_like, flatten_steps
+from ..typing import Array
+from .compiled_metrics import CompiledMetrics, as_class_ids, counted_steps, loss_weight
+from .data_adapters import Batch
+from .flat_parameters import FlatParameters
+
+
+class FusedHead:
+    """The end of a model that runs as one operation with the loss, and the layers before it.
+
+    Args:
+        before: the layers before the last Dense layer.
+        dense: that layer.
+        after: a softmax layer behind it, if there is one.
+        loss: a sparse categorical cross-entropy over the same softmax, perhaps a sampled one.
+        metrics: accuracies and perplexities, which follow from what the operation returns.
+    """
+
+    def __init__(
+        self,
+        before: list[Layer],
+        dense: Dense,
+        after: list[Layer],
+        loss: losses.SparseCategoricalCrossentropy,
+        metrics: CompiledMetrics,
+    ) -> None:
+        self.before, self.dense, self.after, self._loss, self._metrics = before, dense, after, loss, metrics
+
+    @property
+    def sparse_variables(self) -> list[Variable]:
+        """The variables of which a sampled loss touches few columns."""
+        if not isinstance(self._loss, losses.SampledLoss) or not self.dense.built:
+            return []
+        return [self.dense.kernel] if self.dense.bias is None else [self.dense.kernel, self.dense.bias]
+
+    def class_ids(self, batch: Batch, hidden: Tensor) -> Array | None:
+        """The targets as class ids, or None for a batch that needs the logits."""
+        # The perplexity without sample weights does not follow from a loss that contains them.
+        if batch.weight is not None:
+            for metric, weighted in self._metrics.metrics:
+                if not weighted and type(metric) is Perplexity:
+                    return None
+        return as_class_ids(batch.y, hidden.shape[:-1])
+
+    def loss(
+        self, batch: Batch, hidden: Tensor, ids: Array, training: bool, flat: FlatParameters | None
+    ) -> tuple[Tensor, Callable[[], None]]:
+        """The loss of a batch, and the function that enters it into the metrics.
+
+        Args:
+            batch: the data.
+            hidden: (B, ..., D) output of the layers before.
+            ids: (B, ...) class ids.
+            training: a sampled loss is sampled in training alone.
+            flat: where the gradients of the layer are written to; None for new arrays.
+        """
+        loss, dense, metrics = self._loss, self.dense, self._metrics
+        steps = mask = _targets.mask_of(hidden, ids.shape)
+        ignored = loss.ignore_class
+        # The class at steps that do not count, where padding may be any number.
+        filling = ignored if ignored is not None and 0 <= ignored < dense.units else 0
+        if ignored is not None:
+            mask = counted_steps(loss, ids, hidden)
+        if mask is not None:
+            ids = np.where(mask, ids, filling)
+        weight_of_loss = loss_weight(loss, batch.size, mask)
+        trained: Tensor | None = None
+        if training and isinstance(loss, losses.SampledLoss):
+            value = trained = self._sampled_loss(loss, hidden, ids, batch.weight, mask)
+            if not metrics.metrics:
+                return value, lambda: metrics.add_loss(float(value), weight_of_loss)
+            # The metrics are those of the full softmax.
+            with stop_recording():
+                full, correct = self._linear_softmax(hidden, ids, batch.weight, mask, None)
+        else:
+            full, correct = self._linear_softmax(hidden, ids, batch.weight, mask, flat)
+
+        def update() -> None:
+            value = float(full)
+            metrics.add_loss(value if trained is None else float(trained), weight_of_loss)
+            for metric, weighted in metrics.metrics:
+                sample_weight = batch.weight if weighted else None
+                if isinstance(metric, SparseCategoricalAccuracy):
+                    right = correct.numpy()
+                    if ignored is not None and ignored != filling:
+                        # A class that does not exist is never the right one.
+                        right = right & mask
+                    metric.update_values(right, _step_weights(steps, sample_weight, ids.shape))
+                elif isinstance(metric, Perplexity):
+                    weights = _step_weights(mask, sample_weight, ids.shape)
+                    total = float(ids.size if weights is None else weights.sum())
+                    divisors = {"mean": ids.size if mask is None else np.count_nonzero(mask), "sum": 1}
+                    summed = value * float(divisors.get(loss.reduction, len(ids)))
+                    metric.update_values(np.array([summed / total if total else 0.0]), np.array([total]))
+
+        return full if trained is None else trained, update
+
+    def _linear_softmax(
+        self, hidden: Tensor, ids: Array, weight: Array | None, mask: Array | None, flat: FlatParameters | None
+    ) -> tuple[Tensor, Tensor]:
+        """The loss over all classes, and whether each prediction was right."""
+        loss, dense = self._loss, self.dense
+        reduction = loss.reduction
+        if loss.ignore_class is not None:
+            # An accuracy counts the steps that the loss ignores: their class must reach the kernel, with weight 0.
+            weight = _targets.step_weights(reduction, ids.shape, weight, mask, hidden.dtype)
+            mask, reduction = None, "sum"
+        out = None
+        if flat is not None:
+            out = [flat.buffer(dense.kernel), None if dense.bias is None else flat.buffer(dense.bias)]
+            if out[0] is None or (dense.bias is not None and out[1] is None):
+                out = None
+        total, correct = ops.linear_softmax_cross_entropy(
+            hidden,
+            dense.kernel,
+            dense.bias,
+            ids,
+            weight,
+            mask,
+            reduction,
+            return_correct=True,
+            out=out,
+            mixed=dense._mixed,
+        )
+        return total, correct
+
+    def _sampled_loss(
+        self, loss: losses.SampledLoss, hidden: Tensor, ids: Array, weight: Array | None, mask: Array | None
+    ) -> Tensor:
+        """The scalar loss over sampled classes; gradients touch the columns of the kernel that were used."""
+        array = hidden._array
+        weights = _targets.step_weights(loss.reduction, ids.shape, weight, mask, hidden.dtype)
+        checked = _targets.class_ids(ids, self.dense.units, ids.shape, mask)
+        flat, restore = flatten_steps(array)
+        x = Tensor(flat)
+        record((x,), (hidden,), lambda g: (restore(g),))
+        return sampled.rows_loss(
+            sampled.NCE if loss.formula == "nce" else sampled.SAMPLED_SOFTMAX,
+            x,
+            self.dense.kernel,
+            self.dense.bias,
+            flatten_like(checked, array)[:, None],
+            loss.num_sampled,
+            1,
+            None,
+            loss.remove_accidental_hits,
+            None,
+            by_columns=True,
+            row_weights=flatten_like(weights, array),
+        )
+
+
+def find_fused_head(layers: Sequence[Layer], loss: losses.Loss | None, metrics: CompiledMetrics) -> FusedHead | None:
+    """The fused head of a model, or None if its end, the loss or a metric does not allow one.
+
+    Args:
+        layers: the layers of the model in order; none where it does more than to call them in order.
+        loss: the loss of ``compile``.
+        metrics: the metrics of ``compile``.
+    """
+    known = (losses.SparseCategoricalCrossentropy, losses.NCELoss, losses.SampledSoftmaxLoss)
+    if type(loss) not in known or loss.axis != -1 or loss.reduction == "none":  # type: ignore[union-attr]
+        return None
+    assert isinstance(loss, losses.SparseCategoricalCrossentropy)
+    for metric, _ in metrics.metrics:
+        if type(metric) is not SparseCategoricalAccuracy and not _is_perplexity_of(metric, loss):
+            return None
+    before, after = list(layers), []
+    if before and not loss.from_logits and _is_softmax(before[-1]):
+        after = [before.pop()]
+    dense = before.pop() if len(before) > 1 else None
+    if not isinstance(dense, Dense) or type(dense) is not Dense:
+        return None
+    if dense.activation != ("linear" if loss.from_logits or after else "softmax"):
+        return None
+    # The fused operation computes in the type of the layer.
+    if {loss.dtype, *(metric.dtype for metric, _ in metrics.metrics)} - {None, dense.dtype}:
+        return None
+    return FusedHead(before, dense, after, loss, metrics)
+
+
+def _is_perplexity_of(metric: Metric, loss: losses.SparseCategoricalCrossentropy) -> bool:
+    return type(metric) is Perplexity and metric.loss.get_config()["ignore_class"] == loss.ignore_class
+
+
+def _is_softmax(layer: Layer) -> bool:
+    if type(layer) is Activation:
+        return layer.activation == "softmax"
+    return type(layer) is Softmax and layer.axis == -1
+
+
+def _step_weights(mask: Array | None, weight: Array | None, shape: tuple[int, ...]) -> Array | None:
+    """Weight of each step (shape) in a metric, or None for ones."""
+    if weight is None:
+        return mask
+    full = np.broadcast_to(_targets.expand_to("sample_weight", weight, shape), shape)
+    return full if mask is None else full * mask
