@@ -1,5 +1,5 @@
-// Decisions about threads, each threshold with its reason. Figures: docs/guide/performance.md,
-// "What was tried"; 2 cores with AVX-512, about 200 GFLOP/s together.
+// Decisions about threads, each threshold with its reason. Figures: "What was tried" in
+// docs/internals/measurements.md; 2 cores with AVX-512, about 200 GFLOP/s together.
 #include "thread_plan.h"
 
 #include "../parallel.h"
