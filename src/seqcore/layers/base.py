@@ -41,7 +41,7 @@ from ..autograd.staleness import Derived, mark_stale
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor, Variable, as_array
 from ..typing import Array, Shape
-from .building import Build, build_inside, file_limits, not_built, unbuild
+from .building import Build, build_inside, call_on_zeros, file_limits
 from .calling import context
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
@@ -394,6 +394,17 @@ class Layer:
         """Shape of the output for inputs of ``input_shape``; None stands for any size."""
         return input_shape
 
+    def _output_shape(self, input_shape: Any) -> Any:
+        """As ``compute_output_shape``; by a call on zeros in a class of the user that does not override it."""
+        overridden = type(self).compute_output_shape is not Layer.compute_output_shape
+        if overridden or type(self).__module__.startswith("seqcore."):
+            return self.compute_output_shape(input_shape)
+        batch = input_shape[0][0] if isinstance(input_shape[0], (list, tuple)) else input_shape[0]
+        y = call_on_zeros(self, input_shape)
+        if isinstance(y, (list, tuple)):
+            return [(batch, *output.shape[1:]) for output in y]
+        return (batch, *y.shape[1:])
+
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask of the output."""
         return mask
@@ -556,11 +567,9 @@ class Layer:
             outside = self._building
             if outside is not None and outside.thread != threading.get_ident():
                 # Begun by a thread that this forked process does not have.
-                outside.undo(self)
+                outside.undo()
                 outside = None
-            unbuilt = not_built([self, *self.layers_inside()])
-            self._building = Build.of(self)
-            try:
+            with Build([self, *self.layers_inside()]) as self._building:
                 if not self._trainable:
                     self.trainable = False
                 if type(self).build is not Layer.build:
@@ -570,11 +579,11 @@ class Layer:
                 self._build_shape = shape
                 self.built = True
                 mark_stale(self)
-            except BaseException:
-                unbuild(unbuilt)
-                raise
-            finally:
-                self._building = outside
+            self._building = outside
+
+    def _parts(self) -> tuple[Layer, ...]:
+        """The layer, and the parts of it that are layers but not layers inside."""
+        return (self,)
 
     def _several(self, value: Any) -> str:
         """What to say where one input was expected and several came."""

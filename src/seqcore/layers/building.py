@@ -1,12 +1,12 @@
-"""Building from shapes alone: layers that hold layers make all weights before the first call, those of files too."""
+"""Building layers: from shapes alone, within the limits of a file, undone where it fails."""
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,12 @@ from .._validation import short_repr
 from ..autograd.staleness import mark_stale
 from ..autograd.tape import stop_recording
 
-if TYPE_CHECKING:
-    from .base import Layer
-
-# The most zeros that a file can have a layer called on.
+# Limit of the zeros on which a layer of a file is called.
 MOST_ZEROS = 1 << 18
 
 
 class FileLimits:
-    """What a model that comes from a file may still make, so that a short file costs little.
+    """Limits of a model that comes from a file, so that a short file costs little.
 
     Args:
         weight_bytes: all its weights together, as the file holds them.
@@ -35,13 +32,13 @@ class FileLimits:
         self._weight_bytes, self._layers = weight_bytes, layers
 
     def count_layer(self) -> None:
-        """Takes one layer off."""
+        """Count one layer more."""
         self._layers -= 1
         if self._layers < 0:
             raise ValueError("layers: expected as many as a file of this size can describe, got more")
 
     def zeros(self, name: str, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The start of a weight whose values are in the file."""
+        """Initial value of a weight whose values are in the file."""
         size = math.prod(sizes) * dtype.itemsize
         if size > self._weight_bytes:
             raise ValueError(
@@ -61,13 +58,13 @@ _file = _File()
 
 
 def file_limits() -> FileLimits | None:
-    """Those of the file whose model is being made in this thread; None where there is none."""
+    """Limits of the file whose model this thread is making; None where there is none."""
     return _file.limits
 
 
 @contextmanager
 def within(limits: FileLimits) -> Iterator[None]:
-    """Inside, layers are those of a file: weights start at zero instead of being drawn, within ``limits``."""
+    """Inside, layers belong to a file: weights start at zero instead of being drawn, within ``limits``."""
     before, _file.limits = _file.limits, limits
     try:
         yield
@@ -80,12 +77,12 @@ def zeros(shape: Any, size: int = 1) -> Any:
     if isinstance(shape, dict):
         raise TypeError("input_shape: expected a shape or a list of shapes, got a dict")
     if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], (list, tuple)):
-        return [zeros(one, size) for one in shape]
+        return [zeros(item, size) for item in shape]
     return plain_zeros([size if n is None else n for n in shape], np.dtype(np.float32))
 
 
 def plain_zeros(sizes: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Zeros, not many where the sizes come from a file."""
+    """Zeros; a limited number where the sizes come from a file."""
     if _file.limits is not None and math.prod(sizes) > MOST_ZEROS:
         raise ValueError(
             f"inputs: expected at most {MOST_ZEROS} numbers to build the model of a file on, got shape "
@@ -94,33 +91,28 @@ def plain_zeros(sizes: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.zeros(sizes, dtype)
 
 
-def call_on_zeros(layer: Layer, shape: Any, size: int = 1) -> Any:
-    """What the layer makes of zeros: no tape, no state and no dropout counter sees the call.
+def call_on_zeros(layer: Any, shape: Any, size: int = 1) -> Any:
+    """The layer's output for zeros of ``shape``, ``size`` standing for None.
 
-    The random numbers go on where they were, unless the call draws weights.
+    No tape, no state and no dropout counter sees the call; the random numbers continue where they were, unless the call
+    draws weights.
     """
     layers = [layer, *layer.layers_inside()]
-    states = [(one, one._get_own_state()) for one in layers]
-    generator, weights = _random.generator().bit_generator, sum(len(one._own) for one in layers)
+    states = [(inner, inner._get_own_state()) for inner in layers]
+    generator, weights = _random.generator().bit_generator, sum(len(inner._own) for inner in layers)
     numbers = generator.state
     try:
         with layer.state_scope(), stop_recording():
             return layer(zeros(shape, size), training=False)
     finally:
-        for one, state in states:
-            one._set_own_state(state)
-        if sum(len(one._own) for one in layers) == weights:
+        for inner, state in states:
+            inner._set_own_state(state)
+        if sum(len(inner._own) for inner in layers) == weights:
             generator.state = numbers
 
 
-def build_layer(layer: Layer, shape: Any) -> Any:
-    """Builds ``layer`` for inputs of ``shape``, unless it is built, and returns the shape of its outputs."""
-    layer._build_with(shape)
-    return output_shape(layer, shape)
-
-
-def build_inside(layer: Layer, shape: Any) -> None:
-    """Builds the layers inside that ``build`` has left, by a call on zeros.
+def build_inside(layer: Any, shape: Any) -> None:
+    """Build the layers inside that ``build`` has left, by a call on zeros.
 
     Raises:
         ValueError: for a shape with None where a weight needs a number.
@@ -132,8 +124,8 @@ def build_inside(layer: Layer, shape: Any) -> None:
     check_free_sizes(layer, shape)
 
 
-def check_free_sizes(layer: Layer, shape: Any) -> None:
-    """Refuses None in the place of a size that a weight has: what was built for 1 there must take any other size."""
+def check_free_sizes(layer: Any, shape: Any) -> None:
+    """Refuse None in the place of a size that a weight has: the layer built for 1 there must take any other size."""
     if not isinstance(shape, tuple) or None not in shape[1:]:
         return
     try:
@@ -144,44 +136,29 @@ def check_free_sizes(layer: Layer, shape: Any) -> None:
         ) from None
 
 
-def output_shape(layer: Layer, shape: Any) -> Any:
-    """What the layer says, or for a class of the user that says nothing, what a call on zeros shows."""
-    from .base import Layer
+class Build:
+    """Context of a build: if it fails, the layers that were not built are as before, in weights and attributes.
 
-    own = type(layer).compute_output_shape is not Layer.compute_output_shape
-    if own or type(layer).__module__.startswith("seqcore."):
-        return layer.compute_output_shape(shape)
-    batch = shape[0][0] if isinstance(shape[0], (list, tuple)) else shape[0]
-    y = call_on_zeros(layer, shape)
-    shapes = [(batch, *one.shape[1:]) for one in (y if isinstance(y, (list, tuple)) else [y])]
-    return shapes if isinstance(y, (list, tuple)) else shapes[0]
+    Args:
+        layers: the layer that is built and those inside it.
+    """
 
+    def __init__(self, layers: Iterable[Any]) -> None:
+        self.thread = threading.get_ident()
+        parts = [part for layer in layers if not layer.built for part in layer._parts()]
+        self._before = [(part, len(part._own), dict(part.__dict__)) for part in parts]
 
-class Build(NamedTuple):
-    """The thread that builds a layer, and what the layer had before: the number of its weights, its attributes."""
+    def undo(self) -> None:
+        for part, weights, attributes in self._before:
+            mark_stale(part)
+            del part._own[weights:]
+            part.__dict__.update(attributes)
+            for name in part.__dict__.keys() - attributes.keys():
+                delattr(part, name)
 
-    thread: int
-    weights: int
-    attributes: frozenset[str]
+    def __enter__(self) -> Build:
+        return self
 
-    @classmethod
-    def of(cls, layer: Layer) -> Build:
-        return cls(threading.get_ident(), len(layer._own), frozenset((*layer.__dict__, "_building")))
-
-    def undo(self, layer: Layer) -> None:
-        layer.built = False
-        mark_stale(layer)
-        del layer._own[self.weights :]
-        for name in layer.__dict__.keys() - self.attributes:
-            delattr(layer, name)
-
-
-def not_built(layers: Sequence[Layer]) -> list[tuple[Layer, Build]]:
-    """The layers that are not built, each with what it has nevertheless."""
-    return [(layer, Build.of(layer)) for layer in layers if not layer.built]
-
-
-def unbuild(layers: Sequence[tuple[Layer, Build]]) -> None:
-    """Takes back what a failing build has made."""
-    for layer, before in layers:
-        before.undo(layer)
+    def __exit__(self, error: Any, *_: object) -> None:
+        if error is not None:
+            self.undo()

@@ -16,7 +16,6 @@ from .._validation import as_booleans, as_mask, check_shape, plain_array
 from ..autograd.tensor import Tensor
 from ..typing import Array
 from .base import Layer, not_a_layer
-from .building import output_shape
 from .registry import deserialize, register, serialize
 
 
@@ -84,7 +83,7 @@ class TimeDistributed(Layer):
         return as_booleans("mask", array, expected)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        inner = output_shape(self.layer, self._step_shape(input_shape))
+        inner = self.layer._output_shape(self._step_shape(input_shape))
         if isinstance(inner, list):
             return [(*input_shape[:2], *one[1:]) for one in inner]
         return (*input_shape[:2], *inner[1:])

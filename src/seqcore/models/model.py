@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +13,9 @@ from numpy.typing import DTypeLike
 from .. import saving
 from .._registry import custom_object_scope
 from .._validation import NUMBERS, as_dtype, as_sizes, at_least, boolean, check_shape, default_only, short_repr
-from ..autograd.staleness import mark_stale
 from ..autograd.tensor import Tensor
 from ..layers.base import Layer
-from ..layers.building import MOST_ZEROS, Build, check_free_sizes, not_built, plain_zeros, unbuild, zeros
+from ..layers.building import MOST_ZEROS, Build, check_free_sizes, plain_zeros, zeros
 from ..layers.calling import CallScope
 from ..training.trainer import Trainer
 
@@ -121,17 +119,10 @@ class Model(Trainer):
             return super().__call__(*args, **kwargs)
 
     def _build_by_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        unbuilt = not_built([self, *self.layers_inside()])
-        outside, self._building = self._building, Build.of(self)
-        try:
-            with CallScope():
-                y = super().__call__(*args, **kwargs)
-        except BaseException:
-            unbuild(unbuilt)
-            self._inputs = None
-            raise
-        finally:
-            self._building = outside
+        outside = self._building
+        with Build([self, *self.layers_inside()]) as self._building, CallScope():
+            y = super().__call__(*args, **kwargs)
+        self._building = outside
         self._inputs = [_describe(argument) for argument in args]
         return y
 
@@ -151,14 +142,9 @@ class Model(Trainer):
                 self.built = True
                 return
             check_shape("input_shape", input_shape)
-            unbuilt = not_built([self, *self.layers_inside()])
-            self._call_with_own_states([zeros(input_shape)])
-            try:
+            with Build([self, *self.layers_inside()]):
+                self._call_with_own_states([zeros(input_shape)])
                 check_free_sizes(self, input_shape)
-            except ValueError:
-                unbuild(unbuilt)
-                self._inputs = None
-                raise
 
     def _call_with_own_states(self, inputs: Sequence[Any]) -> None:
         with self._build_lock, self.state_scope():
@@ -214,21 +200,6 @@ class Model(Trainer):
             if rows == 1 or sum(map(_elements, inputs)) <= MOST_ZEROS:
                 break
         self._call_with_own_states(inputs)
-
-    @contextmanager
-    def _build_undone(self) -> Iterator[None]:
-        """Takes back what was built inside if that fails: weights, attributes, shapes."""
-        layers = [layer for layer in [self, *self.layers_inside()] if not layer.built]
-        before = [(layer, dict(layer.__dict__), len(layer._own)) for layer in layers]
-        try:
-            yield
-        except BaseException:
-            for layer, attributes, count in before:
-                mark_stale(layer)
-                del layer._own[count:]
-                layer.__dict__.clear()
-                layer.__dict__.update(attributes)
-            raise
 
     # ------------------------------------------------------------ summary
 

@@ -13,7 +13,7 @@ from ..autograd.staleness import Derived, mark_stale
 from ..autograd.tensor import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.base import Layer, not_a_layer
-from ..layers.building import build_layer, not_built, output_shape, unbuild
+from ..layers.building import Build
 from ..layers.calling import CallScope, call_in_order, single_input
 from ..layers.registry import deserialize, register, serialize
 from .model import Model, as_shape
@@ -92,7 +92,8 @@ class Sequential(Model):
             start = layer._batch_input_shape
         after = None
         if start is not None:
-            after = build_layer(layer, start)
+            layer._build_with(start)
+            after = layer._output_shape(start)
             if not self._stack:
                 self._build_shape = start
         elif self.built:
@@ -112,7 +113,7 @@ class Sequential(Model):
         shape = self._build_shape
         if shape is not None:
             for rest in self._stack:
-                shape = output_shape(rest, shape)
+                shape = rest._output_shape(shape)
         self._shape = shape
         return layer
 
@@ -178,12 +179,8 @@ class Sequential(Model):
             raise ValueError(f"model: expected layers in {self.name!r}, got none")
         with self._build_lock:
             if not self.built:
-                unbuilt = not_built(self.layers_inside())
-                try:
+                with Build(self.layers_inside()):
                     y = call_in_order(self._stack, inputs, training, mask, lengths)
-                except BaseException:
-                    unbuild(unbuilt)
-                    raise
                 shape = tuple(np.shape(single_input(inputs)))
                 self._set_built((None, *shape[1:]), (None, *y.shape[1:]) if isinstance(y, Tensor) else None)
                 return y
@@ -214,14 +211,11 @@ class Sequential(Model):
                 self._build_stack(tuple(input_shape))
 
     def _build_stack(self, shape: tuple[Any, ...]) -> None:
-        unbuilt = not_built(self.layers_inside())
         after: Any = shape
-        try:
+        with Build(self.layers_inside()):
             for layer in self._stack:
-                after = build_layer(layer, after)
-        except BaseException:
-            unbuild(unbuilt)
-            raise
+                layer._build_with(after)
+                after = layer._output_shape(after)
         self._set_built(shape, after)
 
     def _build(self, x: Any) -> None:
@@ -239,14 +233,14 @@ class Sequential(Model):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for inputs of ``input_shape``."""
         for layer in self._stack:
-            input_shape = output_shape(layer, input_shape)
+            input_shape = layer._output_shape(input_shape)
         return input_shape
 
     def _layer_shapes(self) -> list[tuple[Layer, Any]]:
         shapes: list[tuple[Layer, Any]] = []
         shape = self._build_shape
         for layer in self._stack:
-            shape = None if shape is None else output_shape(layer, shape)
+            shape = None if shape is None else layer._output_shape(shape)
             shapes.append((layer, shape))
         return shapes
 

@@ -11,6 +11,7 @@ import numpy as np
 from .. import random
 from .._files import Path
 from .._validation import MALFORMED, as_path, one_line, short_repr
+from ..layers.building import Build
 from ..training.interrupts import defer_sigint
 from ..typing import Array
 from .format import build_field, format_tags, header_field, pack, read_file, unpack, weights_in, within_file_limits
@@ -84,7 +85,8 @@ def load_checkpoint(path: Path, model: Any) -> dict[str, Any]:
     tensors, metadata = read_file(path, "seqcore-checkpoint")
     position = position_in(place, tensors, metadata)
     optimizer = model.optimizer
-    with within_file_limits(place, tensors, metadata, f"the state of model {model.name!r}"), model._build_undone():
+    limits = within_file_limits(place, tensors, metadata, f"the state of model {model.name!r}")
+    with limits, Build([model, *model.layers_inside()]):
         saved = header_field(metadata, "optimizer")
         if saved is not None:
             if not isinstance(saved, dict) or saved.keys() != {"class", "variables", "state"}:

@@ -200,6 +200,9 @@ class RNNLayer(Layer):
         self.cell = cell_class(*arguments, name=self.name, dtype=self.dtype_policy, **options)
         self.cell._own = self._own
 
+    def _parts(self) -> tuple[Layer, ...]:
+        return self, self.cell
+
     def build(self, sequences_shape: Any, initial_state_shape: None = None) -> None:
         default_only("initial_state_shape", initial_state_shape, None, "the states follow from the units")
         shape = sequences_shape
