@@ -1,4 +1,4 @@
-"""Differentiable operations on tensors and arrays, each with its gradient next to it.
+"""Differentiable operations on tensors and arrays.
 
 Every function takes tensors, arrays or numbers and returns a Tensor. Where a tensor meets a plain array or number, the
 tensor's float type wins; of two tensors the wider type does. Masks and lengths belong to layers: operations drop them.

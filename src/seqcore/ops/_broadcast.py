@@ -1,4 +1,4 @@
-"""What operations are made of: tensors from anything, types and broadcasting, rows of a batch, ids."""
+"""Shared helpers of the operations: conversion to tensors, types and broadcasting, steps as rows, ids."""
 
 from __future__ import annotations
 
@@ -28,20 +28,19 @@ def float_tensor(x: Any) -> Tensor:
 
 
 def recorded(array: Any, inputs: Sequence[Any], backward: Backward) -> Tensor:
+    """The result of an operation as a tensor, recorded with its backward function; see :func:`record`."""
     out = Tensor(array)
-    for one in inputs:
-        if not one._array.ndim:
-            backward = with_arrays(backward)
+    for tensor in inputs:
+        if not tensor._array.ndim:
+            backward = _with_arrays(backward)
             break
     record((out,), inputs, backward)
     return out
 
 
-def with_arrays(backward: Backward) -> Backward:
-    """NumPy's arithmetic on arrays without axes gives scalars; the tape wants arrays."""
-    return lambda *gs: [
-        one if one is None or isinstance(one, IndexedSlices) else np.asarray(one) for one in backward(*gs)
-    ]
+def _with_arrays(backward: Backward) -> Backward:
+    """NumPy's arithmetic on arrays without axes gives scalars; the tape expects arrays."""
+    return lambda *gs: [g if g is None or isinstance(g, IndexedSlices) else np.asarray(g) for g in backward(*gs)]
 
 
 def unbroadcast(gradient: Array, x: Tensor) -> Array:
@@ -57,7 +56,7 @@ def unbroadcast(gradient: Array, x: Tensor) -> Array:
 
 
 def promote(a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Two operands with types that agree."""
+    """Two operands as tensors of one type: that of the tensor among them, or the wider one."""
     x, y = isinstance(a, Tensor), isinstance(b, Tensor)
     s, t = as_tensor(a), as_tensor(b)
     if s.dtype != t.dtype:
@@ -68,7 +67,7 @@ def promote(a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return s, t
 
 
-# --- rows of a batch -------------------------------------------------------------------------------------------------
+# --- steps as rows ---------------------------------------------------------------------------------------------------
 
 
 def _is_time_major(array: Array) -> bool:
@@ -109,7 +108,7 @@ def flatten_like(values: Array, array: Array) -> Array:
 
     Args:
         values: (...) or (..., N) with the leading axes of ``array``.
-        array: (..., K), what :func:`flatten_steps` was given.
+        array: (..., K), the array given to :func:`flatten_steps`.
 
     Returns:
         (R,) or C-contiguous (R, N).

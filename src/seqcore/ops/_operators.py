@@ -24,8 +24,6 @@ from .elementwise import (
 from .matmul import matmul
 from .shape import slice
 
-# --- Python's operators on tensors -----------------------------------------------------------------------------------
-
 
 def _reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
     return lambda x, y: function(y, x)

@@ -1,6 +1,6 @@
-"""What losses and metrics share: reductions, weights and masks, checked targets.
+"""Reductions, sample weights, masks and checked targets, as losses and metrics share them.
 
-S: shape of the single losses, which is that of y_pred without its last axis: (B,) or (B, T).
+S: shape of the per-sample losses, which is that of y_pred without its last axis: (B,) or (B, T).
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ def expand_to(name: str, value: Any, shape: tuple[int, ...]) -> Array:
     array = as_array(value)
     if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
         array = array[..., 0]
-    found = array.shape
+    given = array.shape
     if array.ndim < len(shape):
-        array = array.reshape(found + (1,) * (len(shape) - array.ndim))
+        array = array.reshape(given + (1,) * (len(shape) - array.ndim))
     if array.ndim != len(shape) or any(a not in (1, b) for a, b in zip(array.shape, shape, strict=True)):
-        raise ValueError(f"{name}: expected shape {shape} or its leading axes, got {found}")
+        raise ValueError(f"{name}: expected shape {shape} or its leading axes, got {given}")
     return array
 
 
 def mask_of(y_pred: Any, shape: tuple[int, ...], mask: Any = None) -> Array | None:
-    """The mask of a loss or metric whose single values have ``shape``: bool of that shape, or None.
+    """The mask of a loss or metric whose per-sample values have ``shape``: bool of that shape, or None.
 
-    ``mask`` wins over what rides along with the tensor ``y_pred`` (its ``mask``, or the steps within its ``lengths``).
+    ``mask`` wins over the one that the tensor ``y_pred`` carries: its ``mask``, or the steps within its ``lengths``.
     """
     if mask is None and isinstance(y_pred, Tensor):
         mask = y_pred.mask
         if mask is None and y_pred.lengths is not None:
             if len(shape) < 2:
-                raise ValueError(f"lengths: expected y_pred with a time axis, got single losses of shape {shape}")
+                raise ValueError(f"lengths: expected y_pred with a time axis, got per-sample losses of shape {shape}")
             mask = np.arange(shape[1]) < np.asarray(y_pred.lengths)[:, None]
     if mask is None:
         return None
@@ -69,14 +69,14 @@ def step_weights(
     mask: Any = None,
     dtype: DTypeLike | None = None,
 ) -> Array:
-    """The weight of each single loss in the scalar loss: ``loss = sum(weights * single losses)``.
+    """The weight of each per-sample loss in the scalar loss: ``loss = sum(weights * per-sample losses)``.
 
     Args:
-        reduction: "mean" divides by the number of single losses, with a mask by the number of valid ones; "batch_mean"
-            by the batch size; "sum" and "none" by nothing.
-        shape: S, the shape of the single losses.
+        reduction: "mean" divides by the number of per-sample losses, with a mask by the number of valid ones;
+            "batch_mean" by the batch size; "sum" and "none" by nothing.
+        shape: S, the shape of the per-sample losses.
         sample_weight: S or its leading axes.
-        mask: S or its leading axes, bool; False leaves a single loss out.
+        mask: S or its leading axes, bool; False leaves a per-sample loss out.
         dtype: type of the result; ``floatx`` by default.
 
     Returns:
@@ -87,7 +87,7 @@ def step_weights(
            [0.333, 0.   ]])
     """
     reduction = standard_reduction(reduction)
-    kept = None if mask is None else np.broadcast_to(expand_to("mask", mask, shape).astype(bool, copy=False), shape)
+    kept = mask_of(None, shape, mask)
     divisor = 1
     if reduction == "mean":
         divisor = int(np.prod(shape)) if kept is None else int(np.count_nonzero(kept))
@@ -116,7 +116,7 @@ def ids_of(y_true: Any, shape: tuple[int, ...]) -> Array:
 
 
 def whole_ids(y_true: Any, shape: tuple[int, ...], mask: Array | None = None) -> Array:
-    """Class ids of that shape that are whole numbers; those where ``mask`` is False are not looked at.
+    """Class ids of that shape that are whole numbers; those where ``mask`` is False may be any.
 
     Raises:
         ValueError: for fractions and NaN.
@@ -147,17 +147,17 @@ def class_ids(y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | N
 
 
 def same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Targets and predictions as functions of the user get them, which would broadcast (B,) and (B, 1) to a table.
+    """Targets and predictions of one rank for custom functions, which would broadcast (B,) and (B, 1) to a table.
 
     Args:
-        y_true: targets; a last axis of size 1 may be missing, or be too much. Booleans and integers whose arithmetic
+        y_true: targets; a last axis of size 1 may be missing or superfluous. Booleans and integers whose arithmetic
             would wrap around become numbers of the type of y_pred.
         y_pred: the predictions, a Tensor or an array.
 
     Returns:
         Both with one rank where they differ by such an axis, otherwise as they are.
 
-    >>> [one.shape for one in same_rank(np.zeros(3), np.zeros((3, 1)))]
+    >>> [array.shape for array in same_rank(np.zeros(3), np.zeros((3, 1)))]
     [(3, 1), (3, 1)]
     """
     t: Any = y_true if isinstance(y_true, Tensor) else as_array(y_true, name="y_true")

@@ -1,4 +1,4 @@
-"""Samplers of candidate classes, with the expected counts that sampled losses correct by; TensorFlow's names and order.
+"""Samplers of candidate classes, with the expected counts that sampled losses correct by, under TensorFlow's names.
 
 B, N, S: batch, true classes of a row (``num_true``), sampled classes (``num_sampled``). All rows of a batch share the
 samples. A draw depends on a seed and the number of the call alone, whatever the number of threads.
@@ -14,7 +14,6 @@ from .. import random as _random
 from .._core.sampling import AliasTable, accidental_hits, sample_classes
 from .._validation import MAX_SEED, boolean, default_only, integer, no_name, plain_array, real
 from ..autograd.dtypes import float_dtype
-from ..autograd.tensor import Tensor
 from ..typing import Array
 from ._broadcast import as_ids
 
@@ -32,11 +31,11 @@ MAX_CLASSES = 2**31 - 1
 
 
 class SampledValues(NamedTuple):
-    """What a sampler returns.
+    """The samples of a batch, and how often classes are expected among them.
 
     sampled_candidates: (S,) int64, the sampled classes.
-    true_expected_count: (B, N) float, how often each true class is expected among them.
-    sampled_expected_count: (S,) float, the same for the sampled classes.
+    true_expected_count: (B, N) float, the expected count of each true class among them.
+    sampled_expected_count: (S,) float, the expected count of each sampled class.
     """
 
     sampled_candidates: Array
@@ -82,7 +81,7 @@ class UnigramTable:
         if wrong.any() or not counts.any():
             bad = counts[wrong][0] if wrong.any() else "zeros alone"
             raise ValueError(f"unigrams: expected finite numbers >= 0, at least one of them > 0, got {bad}")
-        # In proportion to the largest, so that no power overflows; what never occurs stays at 0 for every power.
+        # Relative to the largest, so that no power overflows; the weight of a count of 0 is 0 for every power.
         weights = np.zeros_like(counts)
         np.power(counts / counts.max(), distortion, out=weights, where=counts > 0)
         self._table = AliasTable(weights)
@@ -103,7 +102,7 @@ def log_uniform_candidate_sampler(
     seed: Any = None,
     name: None = None,
 ) -> SampledValues:
-    """Samples P(k) = (log(k + 2) - log(k + 1)) / log(range_max + 1): Zipf's law, where ids are ranks by frequency.
+    """Sample from P(k) = (log(k + 2) - log(k + 1)) / log(range_max + 1): Zipf's law, where ids are ranks by frequency.
 
     Args:
         true_classes: (B, N) ids 0...range_max-1.
@@ -138,7 +137,7 @@ def uniform_candidate_sampler(
     seed: Any = None,
     name: None = None,
 ) -> SampledValues:
-    """Samples every class with the same probability; see :func:`log_uniform_candidate_sampler`.
+    """Sample every class with the same probability; see :func:`log_uniform_candidate_sampler`.
 
     >>> uniform_candidate_sampler([[0]], 1, 5, False, 10).sampled_expected_count
     array([0.5, 0.5, 0.5, 0.5, 0.5], dtype=float32)
@@ -162,7 +161,7 @@ def fixed_unigram_candidate_sampler(
     seed: Any = None,
     name: None = None,
 ) -> SampledValues:
-    """Samples in proportion to counts raised to a power; see :func:`log_uniform_candidate_sampler`.
+    """Sample in proportion to counts raised to a power; see :func:`log_uniform_candidate_sampler`.
 
     Args:
         unigrams: (range_max,) counts, or a :class:`UnigramTable`, which is built once for many calls.
@@ -194,7 +193,7 @@ def compute_accidental_hits(
         true_classes: (B, N) ids.
         sampled_candidates: (S,) ids.
         num_true: N.
-        seed: without effect; it stands in TensorFlow's signature.
+        seed: without effect; part of TensorFlow's signature.
 
     >>> hits = compute_accidental_hits([[3], [1]], [1, 2, 1], 1)
     >>> hits.indices.tolist(), hits.ids.tolist()
@@ -206,8 +205,8 @@ def compute_accidental_hits(
     if sampled.ndim != 1:
         raise ValueError(f"sampled_candidates: expected one axis, got shape {sampled.shape}")
     rows, places = accidental_hits(labels.astype(np.int64), np.ascontiguousarray(sampled, np.int64))
-    kind = float_dtype(None)
-    return AccidentalHits(rows, places, np.full(len(rows), np.finfo(kind).min, kind))
+    dtype = float_dtype(None)
+    return AccidentalHits(rows, places, np.full(len(rows), np.finfo(dtype).min, dtype))
 
 
 def true_ids(true_classes: Any, num_true: int, bound: int, name: str = "true_classes") -> Array:
@@ -235,7 +234,7 @@ def resolve_seed(seed: Any) -> tuple[int, int]:
 def checked_values(values: Any, batch: int, num_true: int, num_sampled: int) -> tuple[Array, Array, Array]:
     """``sampled_values=`` of a loss: int64 (S,), float64 (B, N) and (S,), expected counts above 0."""
     try:
-        parts = [one._array if isinstance(one, Tensor) else np.asarray(one) for one in values]
+        parts = [np.asarray(part) for part in values]
     except TypeError:
         parts = []
     if len(parts) != 3:
@@ -268,5 +267,5 @@ def _sample(
     sampled, of_labels, of_sampled = sample_classes(
         distribution, classes, flat, count, boolean("unique", unique), *resolve_seed(seed)
     )
-    kind = float_dtype(None)
-    return SampledValues(sampled, of_labels.reshape(labels.shape).astype(kind), of_sampled.astype(kind))
+    dtype = float_dtype(None)
+    return SampledValues(sampled, of_labels.reshape(labels.shape).astype(dtype), of_sampled.astype(dtype))

@@ -1,4 +1,4 @@
-"""Clipping: of values, with a gradient; of gradients by value, by norm and by the norm of all together."""
+"""Clipping of values (with a gradient), and of gradients by value, by norm and by their global norm."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def global_norm(t_list: Iterable[Any], name: None = None) -> Tensor:
     5.0
     """
     no_name(name)
-    return Tensor(np.asarray(_norm([_values(one) for one in t_list if one is not None]), floatx()))
+    return Tensor(np.asarray(_norm([_values(gradient) for gradient in t_list if gradient is not None]), floatx()))
 
 
 def clip_by_global_norm(
@@ -114,12 +114,12 @@ def clip_by_global_norm(
     Source: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks, 2013.
 
     >>> clipped, norm = clip_by_global_norm([np.array([6.0]), np.array([8.0])], 5.0)
-    >>> float(norm), [one.item() for one in clipped]
+    >>> float(norm), [gradient.item() for gradient in clipped]
     (10.0, [3.0, 4.0])
     """
     no_name(name)
     clip_norm = positive("clip_norm", clip_norm)
-    items = [one.unique() if isinstance(one, IndexedSlices) else one for one in t_list]
+    items = [item.unique() if isinstance(item, IndexedSlices) else item for item in t_list]
     norm = global_norm(items) if use_norm is None else as_tensor(use_norm)
     scale = finite_clip_scale(float(norm), clip_norm)
 
@@ -144,17 +144,17 @@ def finite_clip_scale(norm: float, limit: float) -> float:
 
 
 def _values(gradient: Any) -> Array:
-    """What a gradient holds, as floats; duplicate rows are summed."""
+    """The values of a gradient as floats; duplicate rows are summed."""
     values = gradient.unique().values if isinstance(gradient, IndexedSlices) else as_array(gradient)
     return values if values.dtype.kind == "f" else values.astype(floatx())
 
 
 def _norm(arrays: Sequence[Array]) -> float:
     total = 0.0
-    # The core adds up float32 and float64; other floats, float16 say, are widened first.
-    known = [one if one.dtype in (np.float32, np.float64) else one.astype(np.float64) for one in arrays]
+    # The core sums float32 and float64; other floats, such as float16, are widened first.
+    known = [a if a.dtype in (np.float32, np.float64) else a.astype(np.float64) for a in arrays]
     for dtype in (np.float32, np.float64):
-        same = [np.ascontiguousarray(one) for one in known if one.dtype == dtype and one.size]
+        same = [np.ascontiguousarray(a) for a in known if a.dtype == dtype and a.size]
         if same:
             total += sum_squares(same)
     return float(np.sqrt(total))

