@@ -57,7 +57,7 @@ class Grammar:
         }
 
     def _expected_visits(self) -> dict[str, float]:
-        """How often a sentence is expected to expand each nonterminal: the solution v of v = e_start + v M."""
+        """Expected number of expansions of each nonterminal in a sentence: the solution v of v = e_start + v M."""
         size = len(self.rules)
         mean = np.zeros((size, size))
         for symbol, choices in self.rules.items():
@@ -79,7 +79,7 @@ class Grammar:
         )
 
     def expected_counts(self) -> dict[str, float]:
-        """How often each word is expected in a sentence."""
+        """Expected number of each word in a sentence."""
         counts: dict[str, float] = {}
         for symbol, choices in self.rules.items():
             for p, right in choices:
@@ -192,7 +192,7 @@ class Grammar:
         table: dict[tuple[str, int], dict[int, tuple[float, int]] | None] = {}
 
         def spans(symbol: str, begin: int) -> dict[int, tuple[float, int]]:
-            """Where a part that starts at `begin` and is a `symbol` may end: {end: (log-probability, derivations)}."""
+            """The ends of parts from `begin` that derive from `symbol`: {end: (log-probability, derivations)}."""
             word = sentence[begin] if begin < len(sentence) else None
             if symbol not in self.rules:
                 return {begin + 1: (0.0, 1)} if symbol == word else {}

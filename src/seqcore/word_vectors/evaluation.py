@@ -143,7 +143,7 @@ def evaluate_pairs(
 ) -> tuple[tuple[float, float], tuple[float, float], float]:
     """Correlation of cosines with human scores; see :meth:`seqcore.KeyedVectors.evaluate_word_pairs`."""
     if not isinstance(delimiter, str) or not delimiter:
-        raise ValueError(f"delimiter: expected what stands between words, such as a tab, got {short_repr(delimiter)}")
+        raise ValueError(f"delimiter: expected the text between words, such as a tab, got {short_repr(delimiter)}")
     dummy4unknown = boolean("dummy4unknown", dummy4unknown)
     case_insensitive = boolean("case_insensitive", case_insensitive)
     index, _ = _folded(kv, restrict_vocab, case_insensitive)

@@ -389,7 +389,7 @@ def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) 
             yield (word + pattern % tuple(row.tolist())).encode()
 
 
-def _packed(path: PathLike, pieces: Iterable[bytes]) -> Iterable[bytes]:
+def _packed(path: PathLike, pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The pieces, packed as the end of the file's name says."""
     name = path_of(path)
     packer: Any = None
@@ -399,11 +399,8 @@ def _packed(path: PathLike, pieces: Iterable[bytes]) -> Iterable[bytes]:
         import bz2  # Python can be built without it
 
         packer = bz2.BZ2Compressor()
-    return pieces if packer is None else _compressed(packer, pieces)
-
-
-def _compressed(packer: Any, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        if packed := packer.compress(piece):
-            yield packed
-    yield packer.flush()
+    if packer is None:
+        yield from pieces
+    else:
+        yield from filter(None, map(packer.compress, pieces))
+        yield packer.flush()

@@ -271,7 +271,7 @@ class KeyedTable(FixedAttributes):
     # --- attributes of words ---
 
     def numeric_attributes(self) -> dict[str, Array]:
-        """The attributes of words that a file keeps beside the counts.
+        """The attributes of words that a file keeps next to the counts.
 
         Raises:
             ValueError: one holds objects.

@@ -6,7 +6,6 @@ B: pairs (skip-gram) or centres (CBOW) in a batch; w: words on each side, so tha
 from __future__ import annotations
 
 import operator
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,15 +21,18 @@ Batch = tuple[Ids, Ids]
 _PREPARED = 1 << 15  # pairs made at once
 
 
-class WindowBatches(ABC):
+class WindowBatches:
     """Endless batches of a text read as a ring: after its last word comes its first.
 
     ``position`` is the number of the batch that comes next; batch i is the same whichever way one gets there.
     Made by :func:`skipgram_batches` and :func:`cbow_batches`.
     """
 
-    def __init__(self, ids: Any, centres: int, width: int, step: int) -> None:
+    def __init__(
+        self, ids: Any, centres: int, width: int, step: int, num_skips: int | None = None, seed: int = 0
+    ) -> None:
         self._ids, self._centres, self._width, self._step = check_ids(ids), centres, width, step
+        self._num_skips, self._seed = num_skips, seed
         span = 2 * width + 1
         if len(self._ids) < span:
             raise ValueError(f"ids: expected at least {span} words, the width of a window, got {len(self._ids)}")
@@ -56,45 +58,23 @@ class WindowBatches(ABC):
             self._ready = (block, *self._make(block))
         return self._ready[1][row], self._ready[2][row]
 
-    def _places(self, block: int) -> NDArray[np.int64]:
-        """(batches, centres) where the centres of a block of batches stand."""
+    def _make(self, block: int) -> Batch:
+        """Inputs and labels of a block of batches, (batches, ...) each: skip-grams, or contexts without num_skips."""
         first = np.arange(block * self._block, (block + 1) * self._block, dtype=np.int64) * self._step + self._width
-        return (first[:, None] + np.arange(self._centres)) % len(self._ids)
-
-    def _around(self, places: NDArray[np.int64], offsets: NDArray[np.int64]) -> Ids:
-        """The words at some offsets, at most a window away, from ``places``."""
-        found = places + offsets
-        size = len(self._ids)
-        found += size * (found < 0)
-        found -= size * (found >= size)
-        result: Ids = self._ids[found]
-        return result
-
-    @abstractmethod
-    def _make(self, block: int) -> Batch:
-        """Inputs and labels of a block of batches, (batches, ...) each."""
-
-
-class _SkipGrams(WindowBatches):
-    def __init__(self, ids: Any, centres: int, width: int, step: int, num_skips: int, seed: int) -> None:
-        super().__init__(ids, centres, width, step)
-        self._num_skips, self._seed = num_skips, seed
-
-    def _make(self, block: int) -> Batch:
-        places = self._places(block)
+        places = (first[:, None] + np.arange(self._centres)) % len(self._ids)
+        width, centres = self._width, self._ids[places]
+        if self._num_skips is None:
+            offsets = np.array([i for i in range(-width, width + 1) if i], np.int64)
+            return self._around(places, offsets), centres[:, :, None]
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, block))))
         # The order of random numbers is a random order of the 2w neighbours; the first of them are taken.
-        order = generator.random((*places.shape, 2 * self._width), np.float32).argsort(axis=2)[:, :, : self._num_skips]
-        offsets = order - self._width + (order >= self._width)
-        inputs = np.repeat(self._ids[places], self._num_skips, axis=1)
-        return inputs, self._around(places[:, :, None], offsets).reshape(len(places), -1, 1)
+        order = generator.random((*places.shape, 2 * width), np.float32).argsort(axis=2)[:, :, : self._num_skips]
+        labels = self._around(places, order - width + (order >= width))
+        return np.repeat(centres, self._num_skips, axis=1), labels.reshape(len(places), -1, 1)
 
-
-class _Contexts(WindowBatches):
-    def _make(self, block: int) -> Batch:
-        places = self._places(block)
-        offsets = np.array([i for i in range(-self._width, self._width + 1) if i], np.int64)
-        return self._around(places[:, :, None], offsets), self._ids[places][:, :, None]
+    def _around(self, places: NDArray[np.int64], offsets: NDArray[np.int64]) -> Ids:
+        """(batches, centres, n) the words at n offsets, at most a window away, from ``places``."""
+        return self._ids.take(places[:, :, None] + offsets, mode="wrap")
 
 
 def skipgram_batches(
@@ -135,7 +115,7 @@ def skipgram_batches(
         raise ValueError(f"batch_size: expected a multiple of num_skips = {skips}, got {batch_size}")
     centres = batch // skips
     step = centres + (0 if boolean("continuous", continuous) else 2 * width + 1)
-    return _SkipGrams(ids, centres, width, step, skips, at_least("seed", seed, 0))
+    return WindowBatches(ids, centres, width, step, skips, at_least("seed", seed, 0))
 
 
 def cbow_batches(ids: Any, batch_size: int, skip_window: int) -> WindowBatches:
@@ -154,4 +134,4 @@ def cbow_batches(ids: Any, batch_size: int, skip_window: int) -> WindowBatches:
     ([[0, 2], [1, 3], [2, 4]], [1, 2, 3])
     """
     batch, width = at_least("batch_size", batch_size, 1), at_least("skip_window", skip_window, 1)
-    return _Contexts(ids, batch, width, batch)
+    return WindowBatches(ids, batch, width, batch)

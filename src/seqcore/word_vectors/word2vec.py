@@ -106,7 +106,7 @@ class Word2Vec(TrainableTables):
         corpus_count, corpus_total_words: of the corpus that the vocabulary came from, the sentences (of a file, those
             that hold words of the vocabulary), and the words, all of them.
         effective_min_count: what ``min_count`` was raised to by ``max_final_vocab``.
-        history: one dict per pass: epoch, loss (mean per pair over every 64th block; NaN if no pair was learnt), pairs,
+        history: one dict per pass: epoch, loss (mean per pair over every 64th block; NaN without pairs), pairs,
             seconds, words_per_second.
         running_training_loss: what :meth:`get_latest_training_loss` returns; may be set to 0 between passes.
 
@@ -240,14 +240,14 @@ class Word2Vec(TrainableTables):
 
         Raises:
             ValueError: no vocabulary, an empty corpus, arguments out of range. Nothing is changed then.
-            KeyboardInterrupt: what was learnt until then stays.
+            KeyboardInterrupt: the training until then stays.
         """
         self._need_words()
         listeners = _listeners(callbacks)
         if on_progress is not None and not callable(on_progress):
             raise TypeError(f"on_progress: expected a function, got {short_repr(on_progress)}")
         verbose, resume = boolean("verbose", verbose), boolean("resume", resume)
-        default_only("word_count", word_count, 0, "all words are learnt")
+        default_only("word_count", word_count, 0, "all words are trained on")
         default_only("queue_factor", queue_factor, 2, "there is no queue of batches")
         default_only("report_delay", report_delay, 1.0, "nothing is logged; see on_progress and verbose")
         default_only("compute_loss", compute_loss, *CONSTANTS["compute_loss"])
@@ -507,12 +507,10 @@ class Word2Vec(TrainableTables):
 
 def _check_place(checkpoint: Any) -> None:
     """Raises OSError for a path that cannot be written, before hours are spent."""
-    if not isinstance(checkpoint, (str, bytes, os.PathLike)):
-        raise TypeError(f"checkpoint: expected a path, got {short_repr(checkpoint)}")
-    path = os.path.realpath(os.fspath(checkpoint))
-    folder = os.path.dirname(path)
-    if os.path.isdir(path):
-        raise IsADirectoryError(errno.EISDIR, "checkpoint: expected a file, got a folder", os.fspath(checkpoint))
+    place = path_of(checkpoint, "checkpoint")
+    folder = os.path.dirname(os.path.realpath(place))
+    if os.path.isdir(place):
+        raise IsADirectoryError(errno.EISDIR, "checkpoint: expected a file, got a folder", place)
     if not os.access(folder, os.W_OK | os.X_OK):
         number = errno.EACCES if os.path.isdir(folder) else errno.ENOENT
         raise OSError(number, "checkpoint: expected a folder that can be written, got", folder)
