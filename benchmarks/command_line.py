@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seqcore import _core
+from seqcore.callbacks.progress_bar import ProgressLine
 from seqcore.experiments._plots import new_figure
-from seqcore.experiments._run import Progress, write_json
+from seqcore.experiments._run import write_json
 
 from .cases import DTYPES, KINDS, Case, select_cases
 from .figures import draw
@@ -125,11 +126,11 @@ def measure(
         cases: of its kind.
         save: called with the report so far after each case.
     """
-    shown, begin = Progress(), time.perf_counter()
+    shown, begin = ProgressLine(), time.perf_counter()
 
     def progress(done: int, total: int, text: str) -> None:
         left = (time.perf_counter() - begin) * (total - done) / max(done, 1)
-        shown.update(done, total, text, left if done else 0.0)
+        shown.update(done, total, text, left if done else None)
 
     def show(lines: Iterable[str]) -> None:
         for line in lines:

@@ -1,6 +1,7 @@
 """The command line: every command, the PTB experiment from end to end, exact resume after a kill, one-line errors."""
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -15,10 +16,11 @@ import pytest
 
 import seqcore
 from seqcore import _core, cli, saving
+from seqcore.callbacks.progress_bar import ProgressLine
 from seqcore.experiments import EXPERIMENTS, ptb
-from seqcore.experiments._run import Progress, StopSignals
 from seqcore.layers import Dense, Input
 from seqcore.models import Sequential, load_model
+from seqcore.training.interrupts import StopSignals
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -307,10 +309,17 @@ def test_checkpoints_of_other_settings_are_refused(tmp_path, capsys):
     path = tmp_path / "out" / "checkpoint.safetensors"
     tensors, texts = saving.read_tensors(path)
     position = json.loads(texts["position"])
-    for changed in ({}, {**position, "trainer": 3}, {**position, "best": {}}, {**position, "best": {"epoch": -1}}):
+    fit = position["fit"]
+    for changed in ({}, {"fit": 3}, {"fit": {}}, {"fit": {**fit, "epoch": -1}}, {"fit": {**fit, "batch": 0.5}}):
         changed["run"] = position["run"]
         saving.write_tensors(path, tensors, {**texts, "position": json.dumps(changed)})
         assert "holds no position of a run" in error_line(capsys, *words, "--resume")
+    for changed in ({**fit, "metrics": []}, {**fit, "callbacks": [["Report", {}]]}, {**fit, "data": 3}):
+        position["fit"] = changed
+        saving.write_tensors(path, tensors, {**texts, "position": json.dumps(position)})
+        assert "expected a backup of a fit like this one" in error_line(capsys, *words, "--resume")
+    saving.write_tensors(path, tensors, {**texts, "position": json.dumps({"run": position["run"], "trainer": {}})})
+    assert "is of seqcore 0.1" in error_line(capsys, *words, "--resume")
     path.write_bytes(b"x" * 100)
     assert "checkpoint.safetensors" in error_line(capsys, *words, "--resume")
 
@@ -413,16 +422,24 @@ def test_the_saved_model_has_what_it_needs(finished):
 # ---------------------------------------------------------------- helpers
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
 def test_progress_bar_only_on_a_terminal():
-    written = []
-    bar = Progress(written.append, live=True)
+    terminal = Terminal()
+    bar = ProgressLine(terminal)
     bar.update(5, 10, "5 words/s", 65)
+    assert terminal.getvalue() == "\r5/10 [==========..........] 5 words/s, 1:05 left"
+    bar.update(6, 10, "5 words/s", 65)
     bar.line("text")
-    assert "[############............] 5/10  5 words/s  1:05 left" in written[0]
-    assert written[-1] == "text\n" and written[-2].strip() == ""
-    silent = []
-    Progress(silent.append, live=False).update(5, 10, "", 0)
-    assert silent == []
+    assert terminal.getvalue().count("\r") == 2 and terminal.getvalue().split("\r")[-1].rstrip() == "text"
+    bar.line("more")
+    assert terminal.getvalue().endswith("\nmore\n")
+    silent = io.StringIO()
+    ProgressLine(silent).update(5, 10, "", 0)
+    assert silent.getvalue() == ""
 
 
 def test_signals_are_put_back():

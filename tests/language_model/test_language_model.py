@@ -1,4 +1,4 @@
-"""Language models: what is built, training and exact resume, perplexity, generation and beam search."""
+"""Language models: the network, training and exact resume, perplexity, generation and beam search."""
 
 import itertools
 import json
@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 
 from seqcore import random
-from seqcore.callbacks import Callback
+from seqcore.callbacks import BackupAndRestore, Callback, EpochDecay, ResetStates
 from seqcore.datasets import grammar_corpus
-from seqcore.language_model.evaluation import evaluate_perplexity, word_losses
-from seqcore.language_model.generation import generate, next_words
-from seqcore.language_model.model import build_model, encode_text
-from seqcore.language_model.trainer import Interrupted, Schedule, Trainer
+from seqcore.language_model import (
+    ValidationPerplexity,
+    build_model,
+    encode_text,
+    evaluate_perplexity,
+    generate,
+    next_words,
+    word_losses,
+)
 from seqcore.layers import LSTM, Dense, Dropout, Embedding
+from seqcore.losses import NCELoss
 from seqcore.models import Sequential, load_model
+from seqcore.text import bptt_batches
 from seqcore.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(["<eos>", "a", "b", "c", "<unk>"], unknown="<unk>")
@@ -79,12 +86,9 @@ def test_bad_models(change, message):
 
 
 def test_schedules_of_the_book():
-    small, large = Schedule(1.0, 4, 0.5), Schedule(1.0, 14, 1 / 1.15)
+    small, large = EpochDecay(1.0, 4, 0.5), EpochDecay(1.0, 14, 1 / 1.15)
     assert [small.at(epoch) for epoch in range(13)] == [1.0] * 4 + [0.5**n for n in range(1, 10)]
     assert large.at(13) == 1.0 and large.at(15) == pytest.approx(1 / 1.15**2)
-    for bad in ({"learning_rate": 0.0}, {"decay": math.nan}, {"hold": -1}):
-        with pytest.raises(ValueError, match=f"{next(iter(bad))}: expected"):
-            Schedule(**bad)
 
 
 # ---------------------------------------------------------------- perplexity
@@ -174,125 +178,97 @@ def test_other_models_are_refused():
 # ---------------------------------------------------------------- training
 
 
-def trainer_for(seed, corpus, epochs=3, keep_prob=0.5, **hooks):
-    random.set_seed(seed)
-    model = build_model(corpus.vocabulary.size, units=6, layers=2, keep_prob=keep_prob)
-    options = {"batch_size": 4, "steps": 5, "epochs": epochs, "schedule": Schedule(1.0, 1, 0.5)}
-    return Trainer(model, corpus.train, corpus.valid, **options, **hooks)
-
-
 @pytest.fixture(scope="module")
 def corpus():
     return grammar_corpus(1200, 200, 200)
 
 
-def figures(history):
-    return [(one["epoch"], one["learning_rate"], one["train_perplexity"], one["valid_perplexity"]) for one in history]
+def train(corpus, folder=None, stop=(), seed=5, keep_prob=0.5, epochs=3, loss=None):
+    """The logs of a fit and its model; ``stop`` are further callbacks."""
+    random.set_seed(seed)
+    model = build_model(corpus.vocabulary.size, units=6, layers=2, keep_prob=keep_prob, loss=loss)
+    watchers = [EpochDecay(1.0, 1, 0.5), ResetStates(), ValidationPerplexity(corpus.valid, 4, 5), *stop]
+    if folder is not None:
+        watchers.append(BackupAndRestore(folder, save_freq=1))
+    model.fit(bptt_batches(corpus.train, 4, 5), epochs=epochs, verbose=0, callbacks=watchers)
+    return {name: values for name, values in model.history.history.items() if name != "words_per_second"}, model
 
 
 def test_training_lowers_perplexity(corpus):
-    history = trainer_for(0, corpus, keep_prob=1.0).run()
-    assert [one["epoch"] for one in history] == [1, 2, 3]
-    assert [one["learning_rate"] for one in history] == [1.0, 0.5, 0.25]
-    assert history[-1]["train_perplexity"] < 0.5 * corpus.vocabulary.size
-    assert history[-1]["valid_perplexity"] < history[0]["valid_perplexity"]
+    logs, model = train(corpus, seed=0, keep_prob=1.0)
+    assert model.history.epoch == [0, 1, 2]
+    assert logs["learning_rate"] == [1.0, 0.5, 0.25]
+    assert logs["perplexity"][-1] < 0.5 * corpus.vocabulary.size
+    assert logs["val_perplexity"][-1] < logs["val_perplexity"][0]
+    assert logs["perplexity"] == pytest.approx([math.exp(loss / 5) for loss in logs["loss"]])
+    assert logs["val_perplexity"][-1] == evaluate_perplexity(model, corpus.valid, 4, 5, drop_tail=True)
+    assert model.history.history["words_per_second"][0] > 0
 
 
-def test_training_perplexity_is_what_the_losses_say(corpus):
-    losses = []
-
-    class Note(Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            losses.append(logs["loss"])
-
-    trainer = trainer_for(0, corpus, epochs=1, callbacks=[Note()])
-    history = trainer.run()
-    assert len(losses) == len(trainer.batches)
-    assert history[0]["train_perplexity"] == pytest.approx(math.exp(sum(losses) / (len(losses) * 5)))
+def test_a_sampled_loss_tells_no_perplexity(corpus):
+    logs, _ = train(corpus, loss=NCELoss(20, reduction="batch_mean"))
+    assert "perplexity" not in logs and logs["loss_per_word"] == pytest.approx([loss / 5 for loss in logs["loss"]])
+    assert logs["val_perplexity"][-1] < logs["val_perplexity"][0]
 
 
-def test_same_seed_same_figures(corpus):
-    one, two, other = (figures(trainer_for(seed, corpus).run()) for seed in (1, 1, 2))
-    assert one == two != other
+class Stop(Callback):
+    """Leaves fit after a batch of an epoch."""
+
+    runs_last = True
+
+    def __init__(self, epoch, batch):
+        self.place = epoch, batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.model.fit_state.epoch, batch) == self.place:
+            raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("stop_at", [(0, 1), (0, 29), (1, 30), (2, 59)])
-def test_resume_is_exact(corpus, tmp_path, stop_at):
+@pytest.mark.parametrize("place", [(0, 0), (0, 28), (1, 29), (2, 58)])
+def test_resume_is_exact(corpus, tmp_path, place):
     """Stopped after any batch, with dropout: a new process would get the same figures to the last digit."""
-    whole = trainer_for(5, corpus)
-    expected = figures(whole.run())
-
-    def stop(trainer):
-        if (trainer.epoch, trainer.batch) == stop_at:
-            raise Interrupted
-
-    first = trainer_for(5, corpus, on_batch=stop)
-    with pytest.raises(Interrupted):
-        first.run()
-    path = tmp_path / "checkpoint.safetensors"
-    first.model.save_checkpoint(path, json.loads(json.dumps(first.position())))
-    second = trainer_for(99, corpus)
-    second.restore(second.model.load_checkpoint(path))
-    assert figures(second.run()) == expected
-    for a, b in zip(whole.model.get_weights(), second.model.get_weights(), strict=True):
+    expected, whole = train(corpus)
+    with pytest.raises(KeyboardInterrupt):
+        random.set_seed(5)
+        model = build_model(corpus.vocabulary.size, units=6, layers=2, keep_prob=0.5)
+        watchers = [EpochDecay(1.0, 1, 0.5), ResetStates(), ValidationPerplexity(corpus.valid, 4, 5)]
+        watchers += [BackupAndRestore(tmp_path, save_freq=1), Stop(*place)]
+        model.fit(bptt_batches(corpus.train, 4, 5), epochs=3, verbose=0, callbacks=watchers)
+    found, second = train(corpus, tmp_path, seed=99)
+    assert found == expected
+    for a, b in zip(whole.get_weights(), second.get_weights(), strict=True):
         assert np.array_equal(a, b)
 
 
-def test_stop_during_validation_is_exact(corpus, tmp_path):
-    expected = figures(trainer_for(5, corpus).run())
+def test_a_stop_in_the_validation(corpus, tmp_path):
+    expected, _ = train(corpus)
 
-    def stop():
-        raise Interrupted
+    def check():
+        raise KeyboardInterrupt
 
-    first = trainer_for(5, corpus, check=stop)
-    with pytest.raises(Interrupted):
-        first.run()
-    assert first.batch == len(first.batches) and first.history == []
-    first.model.save_checkpoint(tmp_path / "c", first.position())
-    second = trainer_for(5, corpus)
-    second.restore(second.model.load_checkpoint(tmp_path / "c"))
-    assert figures(second.run()) == expected
-
-
-def test_callbacks_and_stopping(corpus):
-    seen = []
-
-    class Stop(Callback):
-        def on_train_begin(self, logs=None):
-            seen.append("begin")
-
-        def on_epoch_end(self, epoch, logs=None):
-            seen.append((epoch, sorted(logs)))
-            self.model.stop_training = True
-
-        def on_train_end(self, logs=None):
-            seen.append("end")
-
-    trainer = trainer_for(0, corpus, callbacks=[Stop()])
-    assert len(trainer.run()) == 1
-    assert seen == ["begin", (0, ["learning_rate", "loss", "perplexity", "val_perplexity"]), "end"]
+    random.set_seed(5)
+    model = build_model(corpus.vocabulary.size, units=6, layers=2, keep_prob=0.5)
+    backup = BackupAndRestore(tmp_path)
+    watchers = [EpochDecay(1.0, 1, 0.5), ResetStates(), ValidationPerplexity(corpus.valid, 4, 5, check), backup]
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(bptt_batches(corpus.train, 4, 5), epochs=3, verbose=0, callbacks=watchers)
+    backup.save()
+    assert train(corpus, tmp_path, seed=99)[0] == expected
 
 
-def test_a_loss_that_is_no_number_stops_the_run(corpus):
-    trainer = trainer_for(0, corpus)
-    weights = trainer.model
-    weights.build((None, None))
-    weights.layers[-1].bias.assign(np.full(corpus.vocabulary.size, np.nan))
-    with pytest.raises(FloatingPointError, match="loss: got nan in epoch 1, batch 1"):
-        trainer.run()
+def test_a_loss_that_is_no_number_stops_the_training(corpus):
+    class Spoil(Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 2:
+                self.model.layers[-1].bias.assign(np.full(corpus.vocabulary.size, np.nan))
+
+    with pytest.raises(FloatingPointError, match="loss: got nan in epoch 1, batch 3"):
+        train(corpus, stop=[Spoil()])
 
 
-@pytest.mark.parametrize("change", [{"epoch": -1}, {"batch": 10**6}, {"history": None}, {"epoch": 2}, {"costs": "x"}])
-def test_bad_positions(corpus, change):
-    trainer = trainer_for(0, corpus)
-    with pytest.raises(ValueError, match="position: expected"):
-        trainer.restore(trainer.position() | change)
-
-
-def test_corpus_smaller_than_a_batch(corpus):
-    model = build_model(corpus.vocabulary.size, 3)
+def test_a_validation_text_smaller_than_a_batch(corpus):
     with pytest.raises(ValueError, match="ids: expected at least 420 words for one batch of 20 x 20"):
-        Trainer(model, corpus.train, corpus.valid, batch_size=20, steps=20, epochs=1, schedule=Schedule())
+        ValidationPerplexity(corpus.valid, 20, 20)
 
 
 # ---------------------------------------------------------------- generation
@@ -365,14 +341,14 @@ def test_seeds_and_the_global_generator():
 @pytest.mark.parametrize("seed", range(3))
 def test_excluded_words_never_come(seed):
     """The others keep their order and their odds; the beam is the likeliest sequence without them."""
-    model, barred = small_model(seed), ["b", "<unk>"]
-    assert not set(generate(model, VOCABULARY, "a", 200, seed=seed, exclude=barred)) & set(barred)
-    words = generate(model, VOCABULARY, "a", 6, method="greedy", exclude=barred)
+    model, banned = small_model(seed), ["b", "<unk>"]
+    assert not set(generate(model, VOCABULARY, "a", 200, seed=seed, exclude=banned)) & set(banned)
+    words = generate(model, VOCABULARY, "a", 6, method="greedy", exclude=banned)
     for n, word in enumerate(words):
-        ranked = [one for one, _ in next_words(model, VOCABULARY, ["a", *words[:n]], 5) if one not in barred]
+        ranked = [found for found, _ in next_words(model, VOCABULARY, ["a", *words[:n]], 5) if found not in banned]
         assert ranked[0] == word
-    found = generate(model, VOCABULARY, "c", 3, method="beam", beam_width=25, exclude=barred)
-    every = itertools.product([word for word in VOCABULARY.words if word not in barred], repeat=3)
+    found = generate(model, VOCABULARY, "c", 3, method="beam", beam_width=25, exclude=banned)
+    every = itertools.product([word for word in VOCABULARY.words if word not in banned], repeat=3)
     assert found == list(max(every, key=lambda words: sequence_log_probability(model, "c", words)))
     with pytest.raises(ValueError, match="exclude: expected to leave one of the 5 words"):
         generate(model, VOCABULARY, "a", exclude=VOCABULARY.words)
@@ -394,7 +370,7 @@ def test_noise_is_where_the_state_starts():
         for word in words[seed]:
             last = VOCABULARY.words[int(np.argmax(stream.step(VOCABULARY.encode([last]))))]
             assert word == last
-    assert len({tuple(one) for one in words.values()}) > 1
+    assert len({tuple(text) for text in words.values()}) > 1
     tiny = generate(model, VOCABULARY, "a", 10, method="greedy", noise=1e-9, seed=1)
     assert tiny == generate(model, VOCABULARY, "a", 10, method="greedy")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import cli, initializers, language_model, layers, losses, metrics, models, optimizers, saving
+from seqcore import cli, initializers, language, language_model, layers, losses, metrics, models, optimizers, saving
 from seqcore.experiments import EXPERIMENTS
 from seqcore.layers import registry
 from seqcore.optimizers import schedules
@@ -459,6 +459,7 @@ def test_the_command_line_with_any_part_of_a_model_changed(tmp_path, capsys, nam
     assert set(answers) == {0, 2}
 
 
+@pytest.mark.filterwarnings("ignore:seqcore.language.Trainer:DeprecationWarning")
 @pytest.mark.parametrize("sampled", [False, True])
 def test_a_position_of_a_run_with_any_field_changed(sampled):
     """``Trainer.restore`` takes what ``position`` gave, or changes nothing."""
@@ -466,10 +467,10 @@ def test_a_position_of_a_run_with_any_field_changed(sampled):
     text = np.arange(40) % 5
     loss = losses.NCELoss(2, reduction="batch_mean") if sampled else None
     model = language_model.build_model(5, units=3, layers=1, loss=loss)
-    schedule = language_model.Schedule(0.5)
+    schedule = language.Schedule(0.5)
 
     def trainer():
-        return language_model.Trainer(model, text, text, batch_size=2, steps=3, epochs=3, schedule=schedule)
+        return language.Trainer(model, text, text, batch_size=2, steps=3, epochs=3, schedule=schedule)
 
     whole = trainer()
     whole.run()

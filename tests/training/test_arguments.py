@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import callbacks, initializers, language_model, layers, losses, metrics, ops, optimizers, text
+from seqcore import callbacks, initializers, language, language_model, layers, losses, metrics, ops, optimizers, text
 from seqcore.language_model.beam_search import beam_search
 from seqcore.language_model.seq2seq import PairBatches, Seq2Seq
 from seqcore.ops import candidate_samplers as sampling
@@ -142,7 +142,7 @@ WHOLE: list[tuple[Callable[..., Any], str]] = [
       for name in ("num_sampled", "num_classes", "num_true", "seed")),
     *((sampler(f), name) for f in (sampling.log_uniform_candidate_sampler, sampling.uniform_candidate_sampler)
       for name in ("num_true", "num_sampled", "range_max", "seed")),
-    (lambda **kw: language_model.Schedule(**kw), "hold"),
+    (lambda **kw: language.Schedule(**kw), "hold"),
     (build_model, "vocabulary_size"),
     (build_model, "units"),
     (build_model, "layers"),
@@ -188,8 +188,8 @@ FINITE: list[tuple[Callable[..., Any], str]] = [
     (lambda **kw: sampling.UnigramTable([1.0], **kw), "distortion"),
     (lambda **kw: sc.clip_by_norm([1.0], **kw), "clip_norm"),
     (lambda **kw: sc.clip_by_global_norm([[1.0]], **kw), "clip_norm"),
-    (language_model.Schedule, "learning_rate"),
-    (language_model.Schedule, "decay"),
+    (language.Schedule, "learning_rate"),
+    (language.Schedule, "decay"),
     *((build_model, name) for name in ("keep_prob", "init_scale", "clip", "learning_rate")),
     (generate, "temperature"),
     (generate, "top_p"),

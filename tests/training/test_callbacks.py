@@ -246,9 +246,7 @@ def test_standard_output_of_any_kind(stream, monkeypatch, tmp_path):
     model.summary()
     sentences = [["a", "b", "a", "b"]] * 5
     Word2Vec(sentences, vector_size=4, min_count=1, epochs=1, verbose=1)
-    from seqcore.experiments._run import Progress
-
-    progress = Progress()
+    progress = callbacks.progress_bar.ProgressLine()
     progress.update(1, 2, "words", 3.0)
     progress.line("done")
     if stream is not None:

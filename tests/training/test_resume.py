@@ -256,7 +256,7 @@ def test_damaged_backups(change, tmp_path):
         ({"backup_dir": 3}, TypeError, "backup_dir: "),
         ({"backup_dir": ""}, ValueError, "backup_dir: expected a folder"),
         ({"backup_dir": __file__}, ValueError, "backup_dir: expected a folder"),
-        ({"save_freq": 0}, ValueError, "save_freq: expected 'epoch' or a number of batches > 0, got 0"),
+        ({"save_freq": 0}, ValueError, "save_freq: expected 'epoch' or an integer >= 1, got 0"),
         ({"save_freq": True}, ValueError, "save_freq: "),
         ({"double_checkpoint": True}, ValueError, "double_checkpoint: expected False"),
         ({"delete_checkpoint": "no"}, ValueError, "delete_checkpoint: expected True or False"),

@@ -8,6 +8,7 @@ from .early_stopping import EarlyStopping
 from .history import History
 from .learning_rate import EpochDecay, LearningRateScheduler, ReduceLROnPlateau
 from .progress_bar import ProgressBar
+from .reset_states import ResetStates
 from .tensorboard import TensorBoard
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "ModelCheckpoint",
     "ProgressBar",
     "ReduceLROnPlateau",
+    "ResetStates",
     "TensorBoard",
 ]

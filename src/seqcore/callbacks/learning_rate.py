@@ -105,27 +105,28 @@ class LearningRateScheduler(Callback):
 
 
 class EpochDecay(LearningRateScheduler):
-    """Holds the learning rate for some epochs, then multiplies it by a factor each epoch.
+    """Hold the learning rate for some epochs, then multiply it by a factor each epoch.
 
     rate(epoch) = learning_rate * factor ** max(epoch + 1 - hold, 0), epoch from 0.
 
     Args:
-        learning_rate: the rate held.
+        learning_rate: the rate that is held.
         hold: number of epochs at it.
-        factor: multiplies the rate at the start of each later epoch.
+        factor: factor of the rate at the start of each later epoch.
         verbose: 1 prints a line.
 
     Source: Zaremba, Sutskever and Vinyals, "Recurrent neural network regularization", 2014.
 
     >>> decay = EpochDecay(1.0, hold=4, factor=0.5)
-    >>> [decay.schedule(epoch) for epoch in (0, 3, 4, 5)]
+    >>> [decay.at(epoch) for epoch in (0, 3, 4, 5)]
     [1.0, 1.0, 0.5, 0.25]
     """
 
     def __init__(self, learning_rate: float, hold: int, factor: float, verbose: int = 0) -> None:
         self.learning_rate = real("learning_rate", learning_rate, 0.0)
         self.hold, self.factor = at_least("hold", hold, 0), real("factor", factor, 0.0)
-        super().__init__(self._at, verbose)
+        super().__init__(self.at, verbose)
 
-    def _at(self, epoch: int) -> float:
+    def at(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
         return self.learning_rate * math.pow(self.factor, max(epoch + 1 - self.hold, 0))

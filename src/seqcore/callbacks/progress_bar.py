@@ -1,4 +1,4 @@
-"""The progress bar: rate and time left on a terminal, plain lines elsewhere."""
+"""Progress bar with rate and time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .callback import Callback, Logs
 
 
 def duration(seconds: float) -> str:
-    """Seconds as one reads them.
+    """Format seconds as m:ss or h:mm:ss.
 
     >>> duration(75), duration(3700)
     ('1:15', '1:01:40')
@@ -25,21 +25,14 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def _number(value: Any) -> str:
-    if not isinstance(value, (int, float, np.number)):
-        return str(value)
-    number = float(value)
-    return f"{number:.4e}" if 0 < abs(number) < 1e-3 else f"{number:.4f}"
-
-
 def is_terminal(stream: Any) -> bool:
-    """Whether ``stream`` is a terminal; what has no ``isatty`` (a text box, a logger, None) is none."""
-    asked = getattr(stream, "isatty", None)
-    return bool(callable(asked) and asked())
+    """True for a terminal; a stream without ``isatty`` (a text box, a logger, None) is none."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(callable(isatty) and isatty())
 
 
 def write(text: str, stream: Any = None) -> None:
-    """Writes to ``stream``, by default standard output, and flushes it if it can; None (no console) takes nothing."""
+    """Write to ``stream``, by default standard output, and flush it if it can; None (no console) takes nothing."""
     stream = sys.stdout if stream is None else stream
     if stream is not None:
         stream.write(text)
@@ -48,18 +41,66 @@ def write(text: str, stream: Any = None) -> None:
             flush()
 
 
-class ProgressBar(Callback):
-    """Shows progress, rate and time left.
+class ProgressLine:
+    """One line on a terminal that is drawn again and again, between lines of text that stay; elsewhere the text alone.
 
     Args:
-        stream: where to write; standard output by default.
-        unit: what the rate counts.
-        per_step: how many units one step is, such as the words of a batch.
-        width: length of the bar in characters.
-        interval: seconds between two updates.
+        stream: output stream; standard output by default.
+        width: length of the bar in characters, 20 by default.
+        interval: seconds between two updates, 0.1 by default.
+    """
 
-    On a terminal one line per epoch is drawn over and over; elsewhere one plain line is written at the end of each
+    def __init__(self, stream: TextIO | None = None, width: int = 20, interval: float = 0.1) -> None:
+        self._stream, self._width, self._interval = stream, width, interval
+        self._drawn, self._last = 0, -math.inf
+
+    def is_live(self) -> bool:
+        """True where the line is drawn: on a terminal."""
+        return is_terminal(sys.stdout if self._stream is None else self._stream)
+
+    def update(
+        self, done: int, total: int | None, rate: str, seconds_left: float | None, *values: str, title: str = ""
+    ) -> None:
+        """Draw the line, unless the last update was less than the interval ago.
+
+        Args:
+            done, total: steps done, and steps in all or None.
+            rate: the rate, such as ``"5 words/s"``.
+            seconds_left: time left, or None.
+            values: further texts.
+            title: text in front of the bar.
+        """
+        now = time.perf_counter()
+        if now - self._last < self._interval or not self.is_live():
+            return
+        self._last, place = now, str(done)
+        if total:
+            filled = min(self._width, self._width * done // total)
+            place = f"{done}/{total} [{'=' * filled}{'.' * (self._width - filled)}]"
+        left = [] if seconds_left is None else [f"{duration(seconds_left)} left"]
+        line = f"{title} {place} " + " - ".join([", ".join([*filter(None, [rate]), *left]), *values])
+        columns = shutil.get_terminal_size().columns - 1
+        write("\r" + line.lstrip()[:columns].ljust(self._drawn), self._stream)
+        self._drawn = min(columns, len(line.lstrip()))
+
+    def line(self, text: str = "") -> None:
+        """Write a line of text in the place of the drawn one."""
+        write(("\r" if self._drawn else "") + text.ljust(self._drawn) + "\n", self._stream)
+        self._drawn, self._last = 0, -math.inf
+
+
+class ProgressBar(Callback):
+    """Show progress, rate and time left.
+
+    On a terminal one line per epoch is drawn again and again; elsewhere one plain line is written at the end of each
     epoch. ``params["verbose"]`` 0 is silence, 2 asks for plain lines. ``evaluate`` and ``predict`` are shown likewise.
+
+    Args:
+        stream: output stream; standard output by default.
+        unit: unit of the rate, "step" by default.
+        per_step: units per step, such as the words of a batch; 1 by default.
+        width: length of the bar in characters, 20 by default.
+        interval: seconds between two updates, 0.1 by default.
     """
 
     def __init__(
@@ -70,9 +111,9 @@ class ProgressBar(Callback):
         width: int = 20,
         interval: float = 0.1,
     ) -> None:
-        self._given, self.unit = stream, unit
-        self.per_step = real("per_step", per_step, 0.0)
+        self.unit, self.per_step = unit, real("per_step", per_step, 0.0)
         self.width, self.interval = at_least("width", width, 1), real("interval", interval, 0.0)
+        self._line = ProgressLine(stream, self.width, self.interval)
         self._training = False
         self._total: int | None = None
         self._start("")
@@ -117,10 +158,6 @@ class ProgressBar(Callback):
 
     # --- drawing ---
 
-    def _drawn(self) -> bool:
-        stream = sys.stdout if self._given is None else self._given
-        return self.params.get("verbose", 1) not in (0, 2) and is_terminal(stream)
-
     def _start_alone(self, title: str) -> None:
         if not self._training:
             self._total = self.params.get("steps")
@@ -135,48 +172,38 @@ class ProgressBar(Callback):
             self._finish(logs)
 
     def _start(self, title: str) -> None:
-        self._title, self._done, self._shown = title, 0, -math.inf
+        self._title, self._done, self._steps = title, 0, 0
         # The clock of the steps stops before validation, which the line of the epoch includes.
         self._began = self._last = time.perf_counter()
 
     def _advance(self, batch: int, logs: Logs | None) -> None:
-        self._done, self._last = batch + 1, time.perf_counter()
-        if self._last - self._shown >= self.interval and self._drawn():
-            self._shown = self._last
-            self._draw(self._bar(logs))
+        # A resumed epoch begins with a later batch.
+        self._done, self._steps, self._last = batch + 1, self._steps + 1, time.perf_counter()
+        if self.params.get("verbose", 1) not in (0, 2):
+            left = None
+            if self._total:
+                left = (self._last - self._began) / self._steps * max(self._total - self._done, 0)
+            self._line.update(self._done, self._total, self._rate(), left, *_values(logs), title=self._title)
 
     def _finish(self, logs: Logs | None) -> None:
-        if self.params.get("verbose", 1) == 0:
-            return
-        parts = [self._title, f"{time.perf_counter() - self._began:.1f}s", *self._rate(), *self._values(logs)]
-        line = " - ".join(part for part in parts if part)
-        if self._drawn():
-            self._draw(line)
-            write("\n", self._given)
-        else:
-            write(line + "\n", self._given)
+        if self.params.get("verbose", 1) != 0:
+            parts = [self._title, f"{time.perf_counter() - self._began:.1f}s", self._rate(), *_values(logs)]
+            self._line.line(" - ".join(part for part in parts if part))
 
-    def _draw(self, line: str) -> None:
-        columns = shutil.get_terminal_size().columns - 1
-        write("\r" + line[:columns].ljust(columns), self._given)
-
-    def _bar(self, logs: Logs | None) -> str:
-        parts = self._rate()
-        place = str(self._done)
-        if self._total:
-            filled = min(self.width, self.width * self._done // self._total)
-            place = f"{self._done}/{self._total} [{'=' * filled}{'.' * (self.width - filled)}]"
-            left = (self._last - self._began) / self._done * max(self._total - self._done, 0)
-            parts.append(f"{duration(left)} left")
-        return f"{self._title} {place} " + " - ".join([", ".join(parts), *self._values(logs)])
-
-    def _rate(self) -> list[str]:
+    def _rate(self) -> str:
         elapsed = self._last - self._began
-        if not self._done or elapsed <= 0:
-            return []
-        rate = self._done * self.per_step / elapsed
-        return [f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"]
+        if not self._steps or elapsed <= 0:
+            return ""
+        rate = self._steps * self.per_step / elapsed
+        return f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
 
-    @staticmethod
-    def _values(logs: Logs | None) -> list[str]:
-        return [f"{key}: {_number(value)}" for key, value in (logs or {}).items()]
+
+def _values(logs: Logs | None) -> list[str]:
+    return [f"{name}: {_format(value)}" for name, value in (logs or {}).items()]
+
+
+def _format(value: Any) -> str:
+    if not isinstance(value, (int, float, np.number)):
+        return str(value)
+    number = float(value)
+    return f"{number:.4e}" if 0 < abs(number) < 1e-3 else f"{number:.4f}"

@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,9 +21,7 @@ from .._core import system
 from .._files import atomic_write
 from ..callbacks import Callback, EarlyStopping
 from ..callbacks.callback import Logs
-from ..callbacks.progress_bar import duration, is_terminal
-from ..callbacks.progress_bar import write as write_out
-from ..training.interrupts import StopSignals as StopSignals
+from ..callbacks.progress_bar import ProgressLine
 from ._plots import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -201,31 +198,35 @@ class Run:
         arguments: the common options, applied; the seed is set.
         name: of the experiment.
         variant: what else names the folder if ``--out`` does not, such as the cell.
+        data: name of the data in the name of that folder; by default that of ``--data``.
 
-    ``metrics`` and ``history`` are what :meth:`finish` writes.
+    ``metrics`` and ``history`` are what :meth:`finish` writes; ``was_finished`` tells whether the folder holds the
+    figures of an earlier run.
 
     Raises:
         OSError: a folder that cannot be written.
     """
 
-    def __init__(self, arguments: argparse.Namespace, name: str, *variant: str) -> None:
-        data = arguments.data if arguments.data in ("builtin", "download") else Path(arguments.data).name or "data"
+    def __init__(self, arguments: argparse.Namespace, name: str, *variant: str, data: str | None = None) -> None:
+        if data is None:
+            data = arguments.data if arguments.data in ("builtin", "download") else Path(arguments.data).name or "data"
         label = "-".join([name, *variant, arguments.preset, data, f"seed{arguments.seed}"])
         self.arguments, self.name, self.begin = arguments, name, time.perf_counter()
         self.folder = open_folder(arguments.out or Path("runs") / label)
         self.metrics: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
-        self.progress = Progress()
+        self.progress = ProgressLine()
         self._can_plot = importlib.util.find_spec("matplotlib") is not None
         random.set_seed(arguments.seed)
-        (self.folder / "metrics.json").unlink(missing_ok=True)
+        self.was_finished = (self.folder / "metrics.json").exists()
 
     def say(self, text: str = "") -> None:
         """Prints a line."""
         self.progress.line(text)
 
     def start(self, data: str) -> None:
-        """Prints the first lines: which data are used, where the results go."""
+        """Prints the first lines: which data are used, where the results go. Figures of an earlier run are removed."""
+        (self.folder / "metrics.json").unlink(missing_ok=True)
         self.say(f"data: {data}")
         self.say(f"results: {self.folder}")
         if not self._can_plot:
@@ -324,38 +325,3 @@ class _EpochRows(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
         self.rows.append({"epoch": epoch + 1, **values, "seconds": self._end - self._begin})
-
-
-class Progress:
-    """A line with a bar, rate and time left where the output is a terminal; nothing else otherwise.
-
-    Plain lines go through :meth:`line`, so that bar and lines do not mix.
-    """
-
-    def __init__(self, write: Callable[[str], Any] | None = None, live: bool | None = None) -> None:
-        self._write = write or write_out
-        self._live = is_terminal(sys.stdout) if live is None else live
-        self._shown = 0
-        self._last = 0.0
-
-    def line(self, text: str = "") -> None:
-        """Prints a line."""
-        self.clear()
-        self._write(text + "\n")
-
-    def update(self, done: int, total: int, text: str, seconds_left: float) -> None:
-        """Shows how far the work is, at most ten times a second."""
-        now = time.perf_counter()
-        if not self._live or (now - self._last < 0.1 and done < total):
-            return
-        self._last = now
-        filled = 24 * done // max(total, 1)
-        shown = f"[{'#' * filled}{'.' * (24 - filled)}] {done}/{total}  {text}  {duration(int(seconds_left))} left"
-        self._write("\r" + shown.ljust(self._shown))
-        self._shown = len(shown)
-
-    def clear(self) -> None:
-        """Wipes the bar."""
-        if self._shown:
-            self._write("\r" + " " * self._shown + "\r")
-            self._shown = 0

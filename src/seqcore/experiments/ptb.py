@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import math
-import signal
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .. import random, saving
+from .. import saving
 from .._core import system
 from .._validation import MALFORMED, at_least, one_line
+from ..callbacks import BackupAndRestore, EpochDecay, Logs, ModelCheckpoint, ResetStates
 from ..datasets import Corpus, grammar_corpus, load_ptb
-from ..language_model.evaluation import evaluate_perplexity, word_losses
-from ..language_model.generation import generate
-from ..language_model.model import build_model
-from ..language_model.trainer import Interrupted, Schedule, Trainer
+from ..language_model import ValidationPerplexity, build_model, evaluate_perplexity, generate, perplexity
 from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
-from ..models import load_model
-from ._plots import new_figure, save_figure
-from ._run import Progress, StopSignals, data_folder, open_folder, override, record, write_results
+from ..models import Sequential, load_model
+from ..text import bptt_batches
+from ..training.interrupts import StopSignals
+from ._run import Run, data_folder, override
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
 
@@ -63,7 +60,7 @@ _BOOK_WORDS = 929_589
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment beside the common ones."""
+    """Adds the options of this experiment to the common ones."""
     parser.add_argument("--size", choices=tuple(BOOK), default="small", help="the book's model sizes (default small)")
     parser.add_argument(
         "--loss",
@@ -122,8 +119,8 @@ def loss_of(name: str, num_sampled: int | None, words: int) -> Loss | None:
     count = max(1, min(512, words // 8)) if num_sampled is None else num_sampled
     if not 1 <= count <= words:
         raise ValueError(f"--num-sampled: expected 1...{words}, the words of the vocabulary, got {count}")
-    kind = {"nce": NCELoss, "sampled": SampledSoftmaxLoss}[name]
-    return kind(count, reduction="batch_mean")
+    loss = {"nce": NCELoss, "sampled": SampledSoftmaxLoss}[name]
+    return loss(count, reduction="batch_mean")
 
 
 def load_corpus(data: str, size: str, preset: str) -> Corpus:
@@ -139,6 +136,10 @@ def load_corpus(data: str, size: str, preset: str) -> Corpus:
     return load_ptb(folder)
 
 
+class Stopped(Exception):
+    """Raised where a signal has asked for a stop."""
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Trains, evaluates and writes the results; the exit status.
 
@@ -148,270 +149,245 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments.size, arguments.preset, arguments.data == "builtin")
     settings = override(settings, arguments, "epochs")
     corpus = load_corpus(arguments.data, arguments.size, arguments.preset)
-    name = f"ptb-{arguments.size}-{arguments.preset}-{corpus.name}-seed{arguments.seed}"
-    folder = open_folder(arguments.out or Path("runs") / name)
+    run = Run(arguments, "ptb", arguments.size, data=corpus.name)
+    loss = loss_of(arguments.loss, arguments.num_sampled, corpus.vocabulary.size)
+    model = build_model(
+        corpus.vocabulary.size,
+        settings.units,
+        settings.layers,
+        settings.keep_prob,
+        settings.init_scale,
+        settings.clip,
+        settings.learning_rate,
+        dtype=arguments.dtype_policy,
+        loss=loss,
+    )
+    model.build((None, None))
+    identity = identity_of(arguments, settings, corpus, loss)
+    model.extra = {"experiment": "ptb", "run": identity, "vocabulary": corpus.vocabulary.to_dict()}
+    batches = bptt_batches(corpus.train, settings.batch_size, settings.steps)
     with StopSignals() as signals:
-        return _Run(arguments, settings, corpus, folder, signals).run()
 
+        def check() -> None:
+            if signals.received:
+                raise Stopped
 
-class _Run:
-    """One run: model, trainer, what is printed and saved."""
-
-    def __init__(
-        self, arguments: argparse.Namespace, settings: Settings, corpus: Corpus, folder: Path, signals: StopSignals
-    ) -> None:
-        self.arguments, self.settings, self.corpus, self.folder = arguments, settings, corpus, folder
-        self.signals, self.progress, self.begin = signals, Progress(), time.perf_counter()
-        random.set_seed(arguments.seed)
-        self.loss = loss_of(arguments.loss, arguments.num_sampled, corpus.vocabulary.size)
-        self.model = build_model(
-            corpus.vocabulary.size,
-            settings.units,
-            settings.layers,
-            settings.keep_prob,
-            settings.init_scale,
-            settings.clip,
-            settings.learning_rate,
-            dtype=arguments.dtype_policy,
-            loss=self.loss,
-        )
-        self.model.build((None, None))
-        self.trainer = Trainer(
-            self.model,
-            corpus.train,
-            corpus.valid,
-            batch_size=settings.batch_size,
-            steps=settings.steps,
-            epochs=settings.epochs,
-            schedule=Schedule(settings.learning_rate, settings.hold, settings.decay),
-            on_batch=self._after_batch,
-            on_epoch=self._after_epoch,
-            check=self._stop_if_asked,
-        )
-        self.saved = time.perf_counter()
-        self.best: dict[str, Any] = {"epoch": 0, "valid_perplexity": math.inf}
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What two runs must share for one to go on from the other's checkpoint."""
-        text = hashlib.sha256()
-        for ids in (self.corpus.train, self.corpus.valid):
-            text.update(ids.tobytes())
-        chosen = {key: value for key, value in asdict(self.settings).items() if key != "epochs"}
-        given = {key: getattr(self.arguments, key) for key in ("size", "loss", "seed")}
-        if isinstance(self.loss, SampledLoss):
-            given["num_sampled"] = self.loss.num_sampled
-        if self.arguments.dtype_policy != "float32":
-            given["dtype_policy"] = self.arguments.dtype_policy
-        return {**given, "text": text.hexdigest(), **chosen}
-
-    def run(self) -> int:
-        say = self.progress.line
-        say(f"data: {self.corpus.description}")
-        sizes = ", ".join(f"{split} {len(getattr(self.corpus, split)):,}" for split in ("train", "valid", "test"))
-        say(f"words: {sizes}; vocabulary {self.corpus.vocabulary.size:,}")
-        layers = "1 LSTM layer" if self.settings.layers == 1 else f"{self.settings.layers} LSTM layers"
-        threads = system.get_num_threads()
-        say(
-            f"model: {layers} of {self.settings.units} units, {self.model.count_params():,} parameters; "
-            f"seed {self.arguments.seed}, {threads} thread{'s' * (threads > 1)}, {system.info()['isa']}"
-        )
-        if isinstance(self.loss, SampledLoss):
-            say(
-                f"loss: {self.loss.name} over {self.loss.num_sampled:,} sampled words; perplexities by the full softmax"
-            )
-        if importlib.util.find_spec("matplotlib") is None:
-            say("note: no plot without matplotlib (pip install 'seqcore[experiments]')")
-        self._resume()
-        say(f"results: {self.folder}")
-        (self.folder / "metrics.json").unlink(missing_ok=True)
+        report = Report(run, settings, corpus, check)
+        place = place_to_resume(run, identity)
+        run.start(corpus.description)
+        describe(run, model, corpus, settings, loss)
+        if place is None:
+            (run.folder / CHECKPOINT).unlink(missing_ok=True)
+        else:
+            report.epoch, report.batch = place
+            run.say(f"resumed {report.place(len(batches))}")
+        minutes = max(arguments.checkpoint_minutes, 1e-9)
+        backup = BackupAndRestore(run.folder, delete_checkpoint=False, save_every=minutes, extra={"run": identity})
+        # A folder may have braces in its name.
+        path = str(run.folder / BEST).replace("{", "{{").replace("}", "}}")
+        best = ModelCheckpoint(path, "val_perplexity", save_best_only=True, mode="min")
+        decay = EpochDecay(settings.learning_rate, settings.hold, settings.decay)
+        training = True
         try:
-            self.trainer.run()
-            self._finish()
-        except Interrupted:
-            self._save()
-            say(f"stopped {self._place()}; the same command goes on from there")
-            return 128 + (self.signals.received or int(signal.SIGINT))
-        return 0
+            callbacks = [decay, ResetStates(), report, best, backup]
+            model.fit(batches, epochs=settings.epochs, verbose=0, callbacks=callbacks)
+            training = False
+            test(run, model, corpus, report.rows, check)
+        except Stopped:
+            if training:
+                backup.save()
+            run.say(f"stopped {report.place(len(batches))}; the same command goes on from there")
+            return 128 + signals.received
+    run.plot("perplexity.png", lambda figure: draw(figure, run, corpus))
+    sampled = {"num_sampled": loss.num_sampled} if isinstance(loss, SampledLoss) else {}
+    run.finish(size=arguments.size, loss=arguments.loss, dtype_policy=arguments.dtype_policy, **sampled)
+    run.say(f"try: seqcore generate {run.folder} --prompt 'the'")
+    return 0
 
-    # --- what the trainer calls ---
 
-    def _stop_if_asked(self) -> None:
-        if self.signals.received:
-            raise Interrupted
+def identity_of(arguments: argparse.Namespace, settings: Settings, corpus: Corpus, loss: Loss | None) -> dict[str, Any]:
+    """What two runs must share for one to go on from the other's checkpoint."""
+    text = hashlib.sha256()
+    for ids in (corpus.train, corpus.valid):
+        text.update(ids.tobytes())
+    given = {key: getattr(arguments, key) for key in ("size", "loss", "seed")}
+    if isinstance(loss, SampledLoss):
+        given["num_sampled"] = loss.num_sampled
+    if arguments.dtype_policy != "float32":
+        given["dtype_policy"] = arguments.dtype_policy
+    chosen = {key: value for key, value in asdict(settings).items() if key != "epochs"}
+    return {**given, "text": text.hexdigest(), **chosen}
 
-    def _after_batch(self, trainer: Trainer) -> None:
-        done, total = trainer.batch, len(trainer.batches)
-        speed = trainer.words_per_second
-        words = trainer.batches.batch_size * trainer.batches.steps
-        left = ((self.settings.epochs - trainer.epoch) * total - done) * words / max(speed, 1e-9)
+
+def place_to_resume(run: Run, identity: dict[str, Any]) -> tuple[int, int] | None:
+    """Epoch and batch of the checkpoint in the folder of the run, if it is to go on from there."""
+    path, wanted = run.folder / CHECKPOINT, run.arguments.resume
+    if wanted is False or not path.exists() or (wanted is None and run.was_finished):
+        return None
+    position = saving.read_position(path)
+    if position.get("run") != identity:
+        raise ValueError(
+            f"--out: {str(run.folder)!r} holds a checkpoint of other settings; take another folder or --no-resume"
+        )
+    if "trainer" in position:
+        raise ValueError(f"--out: {str(path)!r} is of seqcore 0.1; take another folder or --no-resume")
+    try:
+        epoch, batch = (at_least(name, position["fit"][name], 0) for name in ("epoch", "batch"))
+    except MALFORMED as error:
+        raise ValueError(f"--out: {str(path)!r} holds no position of a run ({one_line(error)})") from error
+    return epoch, batch
+
+
+def describe(run: Run, model: Sequential, corpus: Corpus, settings: Settings, loss: Loss | None) -> None:
+    """Prints the sizes of the text and of the model."""
+    sizes = ", ".join(f"{split} {len(getattr(corpus, split)):,}" for split in ("train", "valid", "test"))
+    run.say(f"words: {sizes}; vocabulary {corpus.vocabulary.size:,}")
+    layers = "1 LSTM layer" if settings.layers == 1 else f"{settings.layers} LSTM layers"
+    threads = system.get_num_threads()
+    run.say(
+        f"model: {layers} of {settings.units} units, {model.count_params():,} parameters; "
+        f"seed {run.arguments.seed}, {threads} thread{'s' * (threads > 1)}, {system.info()['isa']}"
+    )
+    if isinstance(loss, SampledLoss):
+        run.say(f"loss: {loss.name} over {loss.num_sampled:,} sampled words; perplexities by the full softmax")
+
+
+class Report(ValidationPerplexity):
+    """The lines of the run, and a row of figures per epoch in ``rows``; ``epoch`` and ``batch`` come next."""
+
+    _state = ("rows",)
+
+    def __init__(self, run: Run, settings: Settings, corpus: Corpus, check: Callable[[], None]) -> None:
+        super().__init__(corpus.valid, settings.batch_size, settings.steps, check)
+        self._run, self._settings, self._bound, self._stop = run, settings, corpus.bound, check
+        self.rows: list[dict[str, Any]] = []
+        self.epoch = self.batch = 0
+
+    def place(self, batches: int) -> str:
+        """Where the run stands, for a line."""
+        if self.batch == 0:
+            return f"after epoch {self.epoch}"
+        return f"in epoch {self.epoch + 1} after {self.batch} of {batches} batches"
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        super().on_train_batch_end(batch, logs)
+        self.batch = done = batch + 1
+        total, epochs, speed = self.params["steps"], self._settings.epochs, self.words_per_second
+        cost = cost_text(self.figures())
         if done * 10 // total != (done - 1) * 10 // total:
-            self.progress.line(
-                f"epoch {trainer.epoch + 1}/{self.settings.epochs}  {done / total:.2f}  {self._cost()}  learning "
-                f"rate {trainer.learning_rate:.4g}  {speed:,.0f} words/s"
+            rate = self.model.optimizer.learning_rate
+            self._run.say(
+                f"epoch {self.epoch + 1}/{epochs}  {done / total:.2f}  {cost}  learning rate {rate:.4g}  "
+                f"{speed:,.0f} words/s"
             )
-        self.progress.update(done, total, f"{speed:,.0f} words/s  {self._cost()}", left)
-        if time.perf_counter() - self.saved > 60 * self.arguments.checkpoint_minutes:
-            self._save()
-        self._stop_if_asked()
+        words = self.batches.batch_size * self.batches.steps
+        left = ((epochs - self.epoch) * total - done) * words / max(speed, 1e-9)
+        self._run.progress.update(done, total, f"{speed:,.0f} words/s", left, cost)
+        self._stop()
 
-    def _cost(self) -> str:
-        """The training cost so far, in words."""
-        trainer = self.trainer
-        one = {"train_loss": trainer.loss_per_word} if trainer.sampled else {"train_perplexity": trainer.perplexity}
-        return _training_cost(one)
+    def figures(self) -> dict[str, float]:
+        """The training figure of the epoch so far, by its name in the rows."""
+        if isinstance(self.model.loss, SampledLoss):
+            return {"train_loss": self.loss_per_word}
+        return {"train_perplexity": perplexity(self.loss_per_word)}
 
-    def _after_epoch(self, trainer: Trainer) -> None:
-        last = trainer.history[-1]
-        bound = f"  (bound {self.corpus.bound:.3f})" if self.corpus.bound else ""
-        self.progress.line(
-            f"epoch {last['epoch']}/{self.settings.epochs}  train {_training_cost(last)}  "
-            f"valid perplexity {last['valid_perplexity']:.3f}{bound}  {last['seconds']:.1f} s"
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        logs = {} if logs is None else logs
+        figures = self.figures()
+        super().on_epoch_end(epoch, logs)
+        row = {"epoch": epoch + 1, "learning_rate": logs["learning_rate"], **figures}
+        row |= {"valid_perplexity": logs["val_perplexity"], "words_per_second": logs["words_per_second"]}
+        self.rows.append({**row, "seconds": time.perf_counter() - self._begin})
+        self.epoch, self.batch = epoch + 1, 0
+        bound = f"  (bound {self._bound:.3f})" if self._bound else ""
+        self._run.say(
+            f"epoch {epoch + 1}/{self._settings.epochs}  train {cost_text(figures)}  valid perplexity "
+            f"{row['valid_perplexity']:.3f}{bound}  {self.rows[-1]['seconds']:.1f} s"
         )
-        if last["valid_perplexity"] < self.best["valid_perplexity"]:
-            self.best = {"epoch": last["epoch"], "valid_perplexity": last["valid_perplexity"]}
-            self._save_model(BEST)
-        self._save()
-
-    # --- files ---
-
-    def _save(self) -> None:
-        position = {"run": self.identity, "trainer": self.trainer.position(), "best": self.best}
-        self.model.save_checkpoint(self.folder / CHECKPOINT, position)
-        self.saved = time.perf_counter()
-
-    def _save_model(self, name: str) -> None:
-        extra = {"experiment": "ptb", "run": self.identity}
-        self.model.save(self.folder / name, vocabulary=self.corpus.vocabulary.to_dict(), extra=extra)
-
-    def _resume(self) -> None:
-        """Goes on from the checkpoint in the folder if there is one to go on from."""
-        path, wanted = self.folder / CHECKPOINT, self.arguments.resume
-        finished = (self.folder / "metrics.json").exists()
-        if wanted is False or not path.exists() or (wanted is None and finished):
-            return
-        position = saving.read_position(path)
-        if position.get("run") != self.identity:
-            raise ValueError(
-                f"--out: {str(self.folder)!r} holds a checkpoint of other settings; take another folder or --no-resume"
-            )
-        try:
-            best = {
-                "epoch": at_least("epoch", position["best"]["epoch"], 0),
-                "valid_perplexity": float(position["best"]["valid_perplexity"]),
-            }
-            # Changes nothing of the model, which is read last.
-            self.trainer.restore(position["trainer"])
-        except MALFORMED as error:
-            raise ValueError(f"--out: {str(path)!r} holds no position of a run ({one_line(error)})") from error
-        self.model.load_checkpoint(path)
-        self.best = best
-        self.progress.line(f"resumed {self._place()}")
-
-    def _place(self) -> str:
-        epoch, batch = self.trainer.epoch, self.trainer.batch
-        if batch == 0:
-            return f"after epoch {epoch}"
-        return f"in epoch {epoch + 1} after {batch} of {len(self.trainer.batches)} batches"
-
-    def _finish(self) -> None:
-        """Test perplexity of the last model, as in the book, and of the best; all files."""
-        test, history = self.corpus.test, self.trainer.history
-        self._save_model(LAST)
-        last_test = evaluate_perplexity(self.model, test, check=self._stop_if_asked)
-        metrics: dict[str, Any] = {
-            "test_perplexity": last_test,
-            "valid_perplexity": history[-1]["valid_perplexity"],
-            **{key: history[-1][key] for key in ("train_perplexity", "train_loss") if key in history[-1]},
-            "best_valid_perplexity": self.best["valid_perplexity"],
-            "best_test_perplexity": last_test,
-            "best_epoch": self.best["epoch"],
-            "words_per_second": median(one["words_per_second"] for one in history),
-            "parameters": self.model.count_params(),
-        }
-        if self.corpus.bound:
-            metrics["bound_perplexity"] = self.corpus.bound
-            metrics["true_test_perplexity"] = self.corpus.true_perplexity["test"]
-        best: Any = load_model(self.folder / BEST) if self.best["epoch"] else self.model
-        if self.best["epoch"] not in (0, history[-1]["epoch"]):
-            losses = word_losses(best, test, check=self._stop_if_asked)
-            metrics["best_test_perplexity"] = math.exp(float(losses.mean()))
-        self._report(metrics)
-        self._write_samples(best)
-        self._plot(metrics)
-        results = record(self.arguments, "ptb", metrics, history, time.perf_counter() - self.begin)
-        results["size"], results["loss"] = self.arguments.size, self.arguments.loss
-        results["dtype_policy"] = self.arguments.dtype_policy
-        if isinstance(self.loss, SampledLoss):
-            results["num_sampled"] = self.loss.num_sampled
-        write_results(self.arguments, self.folder, results)
-        self.progress.line(f"try: seqcore generate {self.folder} --prompt 'the'")
-
-    def _report(self, metrics: dict[str, Any]) -> None:
-        say = self.progress.line
-        say(f"test perplexity {metrics['test_perplexity']:.3f} (model of the last epoch)")
-        if metrics["best_epoch"] != len(self.trainer.history):
-            best, epoch = metrics["best_test_perplexity"], metrics["best_epoch"]
-            say(f"test perplexity {best:.3f} (model of epoch {epoch}, the best on the valid text)")
-        if self.corpus.bound:
-            true = metrics["true_test_perplexity"]
-            say(
-                f"bound {self.corpus.bound:.3f} in the long run; the true distribution has {true:.3f} on this test text"
-            )
-
-    def _write_samples(self, model: Any) -> None:
-        vocabulary = self.corpus.vocabulary
-        ways = (
-            ("greedy", {"method": "greedy"}),
-            ("sampled", {"method": "sample", "seed": self.arguments.seed}),
-            ("sampled, temperature 0.7", {"method": "sample", "temperature": 0.7, "seed": self.arguments.seed}),
-            ("beam search of width 4", {"method": "beam", "beam_width": 4}),
-        )
-        lines = []
-        for title, options in ways:
-            for prompt in ("", "the"):
-                if prompt and prompt not in vocabulary:
-                    continue
-                words = generate(model, vocabulary, prompt, 40, **options)
-                lines.append(f"{title}: {format_words(prompt.split() + words)}")
-        saving.atomic_write(self.folder / "samples.txt", ["\n".join(lines).encode(), b"\n"])
-        self.progress.line(lines[min(2, len(lines) - 1)])
-
-    def _plot(self, metrics: dict[str, Any]) -> None:
-        try:
-            figure = new_figure(7, 4.5)
-            from matplotlib.ticker import FormatStrFormatter, MaxNLocator
-        except ImportError:
-            return
-        history = self.trainer.history
-        epochs = [one["epoch"] for one in history]
-        axes = figure.add_subplot()
-        curves = ["valid_perplexity"] if self.trainer.sampled else ["train_perplexity", "valid_perplexity"]
-        if not self.trainer.sampled:
-            axes.plot(epochs, [one["train_perplexity"] for one in history], "o-", color="#4477aa", label="train")
-        axes.plot(epochs, [one["valid_perplexity"] for one in history], "s-", color="#ee6677", label="valid")
-        axes.plot(epochs[-1:], [metrics["test_perplexity"]], "*", color="#228833", markersize=12, label="test")
-        if self.corpus.bound:
-            axes.axhline(self.corpus.bound, color="#555555", linestyle="--", label=f"bound {self.corpus.bound:.2f}")
-        if all(math.isfinite(one[key]) for one in history for key in curves):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-            axes.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("perplexity")
-        title = f"{self.arguments.size} model on {self.corpus.name}: test perplexity {metrics['test_perplexity']:.2f}"
-        axes.set_title(title)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
-        save_figure(figure, self.folder / "perplexity.png")
 
 
-def _training_cost(one: dict[str, Any]) -> str:
-    """Perplexity, or the loss per word of a sampled loss."""
-    if "train_loss" in one:
-        return f"loss {one['train_loss']:.3f}"
-    return f"perplexity {one['train_perplexity']:.3f}"
+def cost_text(row: Mapping[str, float]) -> str:
+    """Training perplexity, or the loss per word of a sampled loss."""
+    if "train_loss" in row:
+        return f"loss {row['train_loss']:.3f}"
+    return f"perplexity {row['train_perplexity']:.3f}"
+
+
+def test(run: Run, model: Sequential, corpus: Corpus, rows: list[dict[str, Any]], check: Callable[[], None]) -> None:
+    """Test perplexity of the last model, as in the book, and of the best; saves the last model and samples."""
+    model.save(run.folder / LAST)
+    perplexities = [(row["valid_perplexity"], row["epoch"]) for row in rows if row["valid_perplexity"] < math.inf]
+    best_valid, best_epoch = min(perplexities, default=(math.inf, 0))
+    best: Any = load_model(run.folder / BEST) if best_epoch else model
+    last_test = best_test = evaluate_perplexity(model, corpus.test, check=check)
+    if best_epoch not in (0, rows[-1]["epoch"]):
+        best_test = evaluate_perplexity(best, corpus.test, check=check)
+    run.history = rows
+    run.metrics = {
+        "test_perplexity": last_test,
+        "valid_perplexity": rows[-1]["valid_perplexity"],
+        **{key: rows[-1][key] for key in ("train_perplexity", "train_loss") if key in rows[-1]},
+        "best_valid_perplexity": best_valid,
+        "best_test_perplexity": best_test,
+        "best_epoch": best_epoch,
+        "words_per_second": median(row["words_per_second"] for row in rows),
+        "parameters": model.count_params(),
+    }
+    run.say(f"test perplexity {last_test:.3f} (model of the last epoch)")
+    if best_epoch != len(rows):
+        run.say(f"test perplexity {best_test:.3f} (model of epoch {best_epoch}, the best on the valid text)")
+    if corpus.bound:
+        true = corpus.true_perplexity["test"]
+        run.metrics |= {"bound_perplexity": corpus.bound, "true_test_perplexity": true}
+        run.say(f"bound {corpus.bound:.3f} in the long run; the true distribution has {true:.3f} on this test text")
+    write_samples(run, best, corpus)
+
+
+def write_samples(run: Run, model: Sequential, corpus: Corpus) -> None:
+    """Texts that the model generates, each without a prompt and after "the"."""
+    seed = run.arguments.seed
+    methods: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("greedy", {"method": "greedy"}),
+        ("sampled", {"seed": seed}),
+        ("sampled, temperature 0.7", {"temperature": 0.7, "seed": seed}),
+        ("beam search of width 4", {"method": "beam", "beam_width": 4}),
+    )
+    prompts = ["", "the"] if "the" in corpus.vocabulary else [""]
+    lines = [
+        f"{title}: {format_words(prompt.split() + generate(model, corpus.vocabulary, prompt, 40, **options))}"
+        for title, options in methods
+        for prompt in prompts
+    ]
+    run.write_text("samples.txt", "\n".join(lines))
+    run.say(lines[min(2, len(lines) - 1)])
+
+
+def draw(figure: Any, run: Run, corpus: Corpus) -> None:
+    """Perplexities over the epochs."""
+    from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+
+    rows, test = run.history, run.metrics["test_perplexity"]
+    epochs = [row["epoch"] for row in rows]
+    axes = figure.add_subplot()
+    styles = {"train": ("o-", "#4477aa"), "valid": ("s-", "#ee6677")}
+    # A sampled loss tells no training perplexity.
+    splits = [split for split in styles if f"{split}_perplexity" in rows[0]]
+    curves = {split: [row[f"{split}_perplexity"] for row in rows] for split in splits}
+    for split, values in curves.items():
+        style, color = styles[split]
+        axes.plot(epochs, values, style, color=color, label=split)
+    axes.plot(epochs[-1:], [test], "*", color="#228833", markersize=12, label="test")
+    if corpus.bound:
+        axes.axhline(corpus.bound, color="#555555", linestyle="--", label=f"bound {corpus.bound:.2f}")
+    if all(map(math.isfinite, sum(curves.values(), []))):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
+    title = f"{run.arguments.size} model on {corpus.name}: test perplexity {test:.2f}"
+    axes.set(xlabel="epoch", ylabel="perplexity", title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
 
 
 def format_words(words: list[str]) -> str:

@@ -14,10 +14,9 @@ from itertools import zip_longest
 from typing import Any
 
 from .._core import system
-from ..callbacks import LearningRateScheduler
+from ..callbacks import EpochDecay
 from ..datasets.dates import DIRECTIONS, SPOKEN, DatePairs, date_pairs
 from ..language_model.seq2seq import PairBatches, Seq2Seq, Translation
-from ..language_model.trainer import Schedule
 from ..losses import SparseCategoricalCrossentropy
 from ..metrics import SequenceAccuracy
 from ..optimizers import Adam
@@ -86,16 +85,16 @@ def run(arguments: argparse.Namespace) -> int:
     this.say(
         f"model: bidirectional LSTM of {arguments.units} units, LSTM of {2 * arguments.units}, attention "
         f"{arguments.attention}, {model.count_params():,} parameters; seed {arguments.seed}, "
-        f"{system.get_num_threads()} threads, {system.info()['isa']}"
+        f"{system.get_num_threads()} threads, {_core.info()['isa']}"
     )
-    rate = Schedule(settings.learning_rate, hold=(epochs + 1) // 2, decay=0.5)
+    decay = EpochDecay(settings.learning_rate, hold=(epochs + 1) // 2, factor=0.5)
     rows = this.fit(
         model,
         PairBatches(model, train.source, train.target, settings.batch_size),
         epochs=epochs,
         validation_data=PairBatches(model, valid.source, valid.target, 256, shuffle=False),
         monitor="val_loss",
-        callbacks=[LearningRateScheduler(rate.at)],
+        callbacks=[decay],
     )
     this.metrics["valid_accuracy"] = rows[this.metrics["best_epoch"] - 1]["val_accuracy"]
     this.metrics["parameters"] = model.count_params()

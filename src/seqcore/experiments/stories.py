@@ -23,6 +23,7 @@ from .. import random
 from .._core import system
 from ..callbacks import Callback
 from ..callbacks.callback import Logs
+from ..callbacks.progress_bar import ProgressLine
 from ..datasets import Stories, builtin_stories, load_stories, load_text
 from ..initializers import TruncatedNormal
 from ..language_model.generation import generate
@@ -32,7 +33,7 @@ from ..models import Sequential
 from ..optimizers import Adam
 from ..text.bptt import bptt_batches
 from ..typing import Ids
-from ._run import Progress, Run, check_at_least, data_folder, override
+from ._run import Run, check_at_least, data_folder, override
 
 MODELS = {
     "rnn": "SimpleRNN",
@@ -292,7 +293,7 @@ def _introduce(this: Run, stories: Stories, order: str, baselines: dict[str, flo
 class _Report(Callback):
     """A line per epoch, and a bar over all of them where the output is a terminal."""
 
-    def __init__(self, progress: Progress, title: str, epochs: int) -> None:
+    def __init__(self, progress: ProgressLine, title: str, epochs: int) -> None:
         self.progress, self.title, self.epochs = progress, title, epochs
         self._done, self._begin = 0, time.perf_counter()
 
@@ -300,7 +301,7 @@ class _Report(Callback):
         self._done += 1
         total, seconds = self.epochs * self.params["steps"], time.perf_counter() - self._begin
         left = (total - self._done) * seconds / self._done
-        self.progress.update(self._done, total, f"{self.title}  {self._done / seconds:,.0f} updates/s", left)
+        self.progress.update(self._done, total, f"{self._done / seconds:,.0f} updates/s", left, title=self.title)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         assert logs is not None

@@ -10,32 +10,29 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import initializers, layers, ops, optimizers, random, saving
+from .. import initializers, layers, ops, optimizers
 from .._core import system
 from ..autograd.tape import GradientTape
 from ..autograd.tensor import Tensor, Variable
 from ..datasets import relations
 from ..ops.sampled_losses import nce_loss
 from ..text import iterate_words
-from ..text.vocabulary import Vocabulary
+from ..text.vocabulary import Vocabulary, number_words
 from ..typing import Floats, Ids
-from ..word_vectors import word2vec as estimator
 from ..word_vectors.corpus import LONGEST
 from ..word_vectors.evaluation import Questions, read_questions
 from ..word_vectors.keyed_vectors import KeyedVectors
-from ..word_vectors.window_batches import WindowBatches, cbow_batches, skipgram_batches
-from ..word_vectors.word2vec import Word2Vec
-from ._plots import new_figure, save_figure
-from ._run import Progress, open_folder, record, write_results
+from ..word_vectors.window_batches import cbow_batches, skipgram_batches
+from ..word_vectors.word2vec import Progress, Word2Vec
+from ._run import Run
 
 UNKNOWN = "UNK"
 VECTORS = "vectors.safetensors"
@@ -85,7 +82,7 @@ class Source:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment beside the common ones."""
+    """Adds the options of this experiment to the common ones."""
     parser.add_argument(
         "--architecture", choices=("skipgram", "cbow"), default="skipgram", help="what predicts what (default skipgram)"
     )
@@ -110,10 +107,10 @@ def load_source(data: str, preset: str, seed: int) -> Source:
     place = Path(data)
     tests = place / "wordsim"
     if place.is_dir():
-        found = [place / name for name in _TEXTS if (place / name).is_file()]
-        if not found:
+        texts = [place / name for name in _TEXTS if (place / name).is_file()]
+        if not texts:
             raise ValueError(f"--data: expected {', '.join(_TEXTS)} in folder {data!r}, got none of them")
-        place = found[0]
+        place = texts[0]
     elif not place.is_file():
         raise ValueError(f"--data: expected builtin, a folder or a text file, got {data!r}")
     asked_file = tests / _QUESTIONS
@@ -127,23 +124,23 @@ def build_dataset(source: Source, size: int) -> tuple[Vocabulary, Ids]:
 
     The text is read once: words get numbers as they come, which are then exchanged for their ranks.
     """
-    numbers: defaultdict[str, int] = defaultdict(count().__next__)
-    pieces = [np.fromiter(map(numbers.__getitem__, piece), np.int32, len(piece)) for piece in source.pieces()]
-    if not pieces:
+    pieces = iter(source.pieces())
+    start = next(pieces, None)
+    if start is None:
         raise ValueError(f"--data: expected a text with words, got an empty one ({source.description})")
-    first, seen = np.concatenate(pieces), list(numbers)
-    counts = np.bincount(first, minlength=len(seen))
-    order = sorted(range(len(seen)), key=lambda number: (-int(counts[number]), seen[number]))
-    if len(seen) <= size:
-        ranks = np.empty(len(seen), np.int32)
-        ranks[order] = np.arange(len(seen))
-        return Vocabulary((seen[i] for i in order), counts=counts[order]), ranks[first]
-    kept = [i for i in order if seen[i] != UNKNOWN][: size - 1]
-    ranks = np.zeros(len(seen), np.int32)
+    seen, ids, _ = number_words(chain([start], pieces))
+    words, counts = seen.words, seen.counts
+    assert counts is not None
+    order = sorted(range(len(words)), key=lambda number: (-int(counts[number]), words[number]))
+    ranks = np.zeros(len(words), np.int32)
+    if len(words) <= size:
+        ranks[order] = np.arange(len(words))
+        return Vocabulary((words[number] for number in order), counts=counts[order]), ranks[ids]
+    kept = [number for number in order if words[number] != UNKNOWN][: size - 1]
     ranks[kept] = np.arange(1, size)
-    others = int(len(first) - counts[kept].sum())
-    vocabulary = Vocabulary([UNKNOWN, *(seen[i] for i in kept)], UNKNOWN, [others, *counts[kept].tolist()])
-    return vocabulary, ranks[first]
+    others = int(len(ids) - counts[kept].sum())
+    names = [UNKNOWN, *(words[number] for number in kept)]
+    return Vocabulary(names, UNKNOWN, [others, *counts[kept].tolist()]), ranks[ids]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -158,16 +155,29 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.steps is not None and (arguments.preset != "book" or arguments.epochs is not None):
         raise ValueError("--steps: expected --preset book and no --epochs, got another combination")
     source = load_source(arguments.data, arguments.preset, arguments.seed)
-    name = f"word2vec-{arguments.architecture}-{arguments.preset}-{source.name}-seed{arguments.seed}"
-    folder = open_folder(arguments.out or Path("runs") / name)
-    return _Run(arguments, source, folder).run()
+    run = Run(arguments, "word2vec", arguments.architecture, data=source.name)
+    run.start(source.description)
+    neighbours: list[str] = []
+    if arguments.preset == "book":
+        kv = train_book(run, source, neighbours)
+    else:
+        kv = train_estimator(run, source)
+        show_nearest(run, kv, neighbours)
+    kv.save(run.folder / VECTORS)
+    run.write_text("nearest.txt", "\n".join(neighbours))
+    test(run, kv, source)
+    title = f"{arguments.architecture} on {source.name}"
+    run.plot("loss.png", lambda figure: draw_losses(figure, run.history, title))
+    if len(kv) > 1:
+        run.plot("words.png", lambda figure: draw_words(figure, kv, run, source.name), 12, 12)
+    return run.finish(architecture=arguments.architecture)
 
 
 class SkipGram:
     """The book's model: an embedding, and the weights and biases of its noise-contrastive loss.
 
     Args:
-        words: V, ids in the order of falling frequency, which the log-uniform noise supposes.
+        words: number of words V; their ids are in the order of descending frequency, as the log-uniform noise needs.
         settings: sizes and learning rate.
     """
 
@@ -202,218 +212,153 @@ class SkipGram:
         return self.embedding.embeddings.numpy()
 
 
-class _Run:
-    """One run: what is trained, printed and saved."""
+def train_book(run: Run, source: Source, neighbours: list[str]) -> KeyedVectors:
+    """The book's program: batches, steps of SGD, and neighbours now and then, which ``neighbours`` gets too."""
+    settings, arguments = BOOK, run.arguments
+    vocabulary, ids = build_dataset(source, settings.vocabulary_size)
+    if arguments.architecture == "skipgram":
+        sizes = settings.batch_size, settings.num_skips, settings.skip_window
+        batches = skipgram_batches(ids, *sizes, seed=arguments.seed)
+        centres = settings.batch_size // settings.num_skips
+    else:
+        batches = cbow_batches(ids, settings.batch_size, settings.skip_window)
+        centres = settings.batch_size
+    steps = arguments.steps or settings.steps
+    if arguments.epochs is not None:
+        steps = max(1, arguments.epochs * len(ids) // centres)
+    model = SkipGram(vocabulary.size, settings)
+    run.say(
+        f"{len(ids):,} words, vocabulary {vocabulary.size:,}; {arguments.architecture} of "
+        f"{settings.embedding_size} dimensions, {steps:,} steps of {settings.batch_size}, {model.samples} noise words"
+    )
+    total, counted, begin, paused = 0.0, 0, time.perf_counter(), 0.0
+    for step in range(1, steps + 1):
+        total, counted = total + model.step(*next(batches)), counted + 1
+        # Without the seconds for showing neighbours.
+        seconds = time.perf_counter() - begin - paused
+        if step % settings.report_steps == 0 or step == steps:
+            average, total, counted = total / counted, 0.0, 0
+            if not math.isfinite(average):
+                raise FloatingPointError(f"the loss became {average} before step {step:,}")
+            run.history.append({"step": step, "average_loss": average, "seconds": seconds})
+            run.say(f"step {step:,}: average loss {average:.4f}, {step / seconds:,.0f} steps/s")
+        if step % settings.nearest_steps == 0 or step == steps:
+            kv = KeyedVectors(model.vectors(), vocabulary.words, vocabulary.counts)
+            neighbours.append(f"step {step:,}")
+            show_nearest(run, kv, neighbours)
+            paused = time.perf_counter() - begin - seconds
+        if step % 64 == 0:
+            run.progress.update(step, steps, f"{step / seconds:,.0f} steps/s", (steps - step) * seconds / step)
+    run.metrics = {
+        "average_loss": run.history[-1]["average_loss"],
+        "steps": steps,
+        "steps_per_second": steps / seconds,
+        "words_per_second": steps * centres / seconds,
+        "training_seconds": seconds,
+        "vocabulary_size": vocabulary.size,
+    }
+    return kv
 
-    def __init__(self, arguments: argparse.Namespace, source: Source, folder: Path) -> None:
-        self.arguments, self.source, self.folder = arguments, source, folder
-        self.progress, self.begin = Progress(), time.perf_counter()
-        self.history: list[dict[str, Any]] = []
-        self.metrics: dict[str, Any] = {}
-        self.neighbours: list[str] = []
-        random.set_seed(arguments.seed)
 
-    def run(self) -> int:
-        say = self.progress.line
-        say(f"data: {self.source.description}")
-        say(f"results: {self.folder}")
-        (self.folder / "metrics.json").unlink(missing_ok=True)
-        kv = self._book() if self.arguments.preset == "book" else self._estimator()
-        kv.save(self.folder / VECTORS)
-        if not self.neighbours:
-            self._show_nearest(kv, self._valid_words(kv), "")
-        saving.atomic_write(self.folder / "nearest.txt", ["\n".join(self.neighbours).encode(), b"\n"])
-        self._test(kv)
-        self._plot_losses()
-        self._plot_words(kv)
-        results = record(self.arguments, "word2vec", self.metrics, self.history, time.perf_counter() - self.begin)
-        results["architecture"] = self.arguments.architecture
-        write_results(self.arguments, self.folder, results)
-        say(f"{results['seconds']:.1f} s in all")
-        return 0
+def train_estimator(run: Run, source: Source) -> KeyedVectors:
+    """:class:`seqcore.Word2Vec` on the same text."""
+    builtin = source.path is None
+    model = Word2Vec(
+        vector_size=64 if builtin else 100,
+        window=5,
+        min_count=5,
+        sample=1e-3 if builtin else 1e-4,
+        sg=int(run.arguments.architecture == "skipgram"),
+        negative=5,
+        epochs=run.arguments.epochs or 5,
+        workers=system.get_num_threads(),
+        seed=run.arguments.seed,
+    )
+    begin = time.perf_counter()
+    corpus = model.build_vocab(_Sentences(source))
+    run.say(
+        f"{model.corpus_total_words:,} words, vocabulary {len(model.words):,}, in {time.perf_counter() - begin:.1f} s; "
+        f"{run.arguments.architecture} of {model.vector_size} dimensions, {model.epochs} epochs"
+    )
 
-    # --- the book's program ---
-
-    def _book(self) -> KeyedVectors:
-        settings, arguments = BOOK, self.arguments
-        vocabulary, ids = build_dataset(self.source, settings.vocabulary_size)
-        if arguments.architecture == "skipgram":
-            sizes = settings.batch_size, settings.num_skips, settings.skip_window
-            batches = skipgram_batches(ids, *sizes, seed=arguments.seed)
-            centres = settings.batch_size // settings.num_skips
-        else:
-            batches = cbow_batches(ids, settings.batch_size, settings.skip_window)
-            centres = settings.batch_size
-        steps = arguments.steps or settings.steps
-        if arguments.epochs is not None:
-            steps = max(1, arguments.epochs * len(ids) // centres)
-        model = SkipGram(vocabulary.size, settings)
-        self.progress.line(
-            f"{len(ids):,} words, vocabulary {vocabulary.size:,}; {arguments.architecture} of "
-            f"{settings.embedding_size} dimensions, {steps:,} steps of {settings.batch_size}, "
-            f"{model.samples} noise words"
-        )
-        seconds = self._train(model, batches, steps, vocabulary)
-        self.metrics = {
-            "average_loss": self.history[-1]["average_loss"],
-            "steps": steps,
-            "steps_per_second": steps / seconds,
-            "words_per_second": steps * centres / seconds,
-            "training_seconds": seconds,
-            "vocabulary_size": vocabulary.size,
-        }
-        return KeyedVectors(model.vectors(), vocabulary.words, vocabulary.counts)
-
-    def _train(self, model: SkipGram, batches: WindowBatches, steps: int, vocabulary: Vocabulary) -> float:
-        """Seconds of the training loop, without those for showing neighbours."""
-        settings, say = model.settings, self.progress.line
-        valid: list[str] = []
-        total, counted, begin, shown = 0.0, 0, time.perf_counter(), 0.0
-        for step in range(1, steps + 1):
-            total += model.step(*next(batches))
-            counted += 1
-            if step % settings.report_steps == 0 or step == steps:
-                spent = time.perf_counter() - begin - shown
-                average, total, counted = total / counted, 0.0, 0
-                if not math.isfinite(average):
-                    raise FloatingPointError(f"the loss became {average} before step {step:,}")
-                self.history.append({"step": step, "average_loss": average, "seconds": spent})
-                say(f"step {step:,}: average loss {average:.4f}, {step / spent:,.0f} steps/s")
-            if step % settings.nearest_steps == 0 or step == steps:
-                pause = time.perf_counter()
-                kv = KeyedVectors(model.vectors(), vocabulary.words, vocabulary.counts)
-                valid = valid or self._valid_words(kv)
-                self._show_nearest(kv, valid, f"step {step:,}")
-                shown += time.perf_counter() - pause
-            if step % 64 == 0:
-                rate = step / (time.perf_counter() - begin - shown)
-                self.progress.update(step, steps, f"{rate:,.0f} steps/s", (steps - step) / rate)
-        return time.perf_counter() - begin - shown
-
-    # --- the estimator ---
-
-    def _estimator(self) -> KeyedVectors:
-        builtin = self.source.path is None
-        model = Word2Vec(
-            vector_size=64 if builtin else 100,
-            window=5,
-            min_count=5,
-            sample=1e-3 if builtin else 1e-4,
-            sg=int(self.arguments.architecture == "skipgram"),
-            negative=5,
-            epochs=self.arguments.epochs or 5,
-            workers=system.get_num_threads(),
-            seed=self.arguments.seed,
-        )
-        begin = time.perf_counter()
-        corpus = model.build_vocab(_Sentences(self.source))
-        seconds = time.perf_counter() - begin
-        self.progress.line(
-            f"{model.corpus_total_words:,} words, vocabulary {len(model.words):,}, in {seconds:.1f} s; "
-            f"{self.arguments.architecture} of {model.vector_size} dimensions, {model.epochs} epochs"
-        )
-        begin = time.perf_counter()
-        model.train(corpus, on_progress=self._show_progress)
-        seconds = time.perf_counter() - begin
-        self.history = model.history
-        self.metrics = {
-            "loss": model.history[-1]["loss"],
-            "words_per_second": model.corpus_total_words * model.epochs / seconds,
-            "training_seconds": seconds,
-            "vocabulary_size": len(model.words),
-            "epochs": model.epochs,
-        }
-        return model.wv
-
-    def _show_progress(self, now: estimator.Progress) -> None:
+    def show(now: Progress) -> None:
+        rate = f"{now.words_per_second:,.0f} words/s"
         if now.share >= 1:
-            self.progress.line(
-                f"epoch {now.epoch + 1}/{now.epochs}  loss {now.loss:.4f}  {now.words_per_second:,.0f} words/s"
-            )
+            run.say(f"epoch {now.epoch + 1}/{now.epochs}  loss {now.loss:.4f}  {rate}")
         else:
-            self.progress.update(
-                int(1000 * (now.epoch + now.share)),
-                1000 * now.epochs,
-                f"loss {now.loss:.4f}  {now.words_per_second:,.0f} words/s",
-                now.seconds_left,
-            )
+            done = int(1000 * (now.epoch + now.share))
+            run.progress.update(done, 1000 * now.epochs, rate, now.seconds_left, f"loss {now.loss:.4f}")
 
-    # --- what all runs end with ---
+    begin = time.perf_counter()
+    model.train(corpus, on_progress=show)
+    seconds = time.perf_counter() - begin
+    run.history = model.history
+    run.metrics = {
+        "loss": model.history[-1]["loss"],
+        "words_per_second": model.corpus_total_words * model.epochs / seconds,
+        "training_seconds": seconds,
+        "vocabulary_size": len(model.words),
+        "epochs": model.epochs,
+    }
+    return model.wv
 
-    def _valid_words(self, kv: KeyedVectors) -> list[str]:
-        """Some of the most frequent words, drawn by the seed."""
-        window = min(BOOK.valid_window, len(kv))
-        generator = np.random.Generator(np.random.Philox(self.arguments.seed))
-        rows = generator.choice(window, min(BOOK.valid_size, window), replace=False)
-        return [kv.index_to_key[row] for row in rows]
 
-    def _show_nearest(self, kv: KeyedVectors, words: list[str], title: str) -> None:
-        self.neighbours += [title] if title else []
-        found = kv.nearest_rows(kv.unit_vectors([kv.get_index(word) for word in words]), BOOK.top_k + 1)[0]
-        for word, rows in zip(words, found.tolist()):
-            near = [kv.index_to_key[row] for row in rows if kv.index_to_key[row] != word][: BOOK.top_k]
-            self.neighbours.append(f"nearest to {word}: {', '.join(near)}")
-            self.progress.line(self.neighbours[-1])
+def show_nearest(run: Run, kv: KeyedVectors, neighbours: list[str]) -> None:
+    """Prints the neighbours of some of the most frequent words, drawn by the seed, and adds the lines to a list."""
+    window = min(BOOK.valid_window, len(kv))
+    generator = np.random.Generator(np.random.Philox(run.arguments.seed))
+    words = [kv.index_to_key[row] for row in generator.choice(window, min(BOOK.valid_size, window), replace=False)]
+    nearest = kv.nearest_rows(kv.unit_vectors([kv.get_index(word) for word in words]), BOOK.top_k + 1)[0]
+    for word, rows in zip(words, nearest.tolist()):
+        near = [kv.index_to_key[row] for row in rows if kv.index_to_key[row] != word][: BOOK.top_k]
+        neighbours.append(f"nearest to {word}: {', '.join(near)}")
+        run.say(neighbours[-1])
 
-    def _test(self, kv: KeyedVectors) -> None:
-        say = self.progress.line
-        if self.source.questions is not None:
-            restrict = None if self.source.path is None else _RESTRICT
-            score, sections = kv.evaluate_word_analogies(self.source.questions, restrict)
-            total = sections.pop()
-            asked = len(total["correct"]) + len(total["incorrect"])
-            self.metrics |= {"analogy_accuracy": score, "analogy_questions": asked}
-            self.metrics["analogy_sections"] = {
-                one["section"]: len(one["correct"]) / max(1, len(one["correct"]) + len(one["incorrect"]))
-                for one in sections
-            }
-            known = sum(map(len, self.source.questions.values()))
-            say(f"analogy accuracy {score:.4f} ({len(total['correct'])} of {asked} questions, {known} in all)")
-        for path in self.source.pairs:
-            try:
-                _, (spearman, _), unknown = kv.evaluate_word_pairs(path)
-            except ValueError as error:
-                say(f"note: {error}")
-                continue
-            name = path.stem.lower().replace("-", "_")
-            self.metrics[f"{name}_spearman"] = spearman
-            say(f"{path.name}: Spearman's correlation {spearman:.4f}, {unknown:.1f} % of the pairs with unknown words")
 
-    def _plot_losses(self) -> None:
-        if not self.history:
-            return
+def test(run: Run, kv: KeyedVectors, source: Source) -> None:
+    """Analogies and word pairs, as far as the data have them."""
+    if source.questions is not None:
+        score, sections = kv.evaluate_word_analogies(source.questions, None if source.path is None else _RESTRICT)
+        right = {section["section"]: len(section["correct"]) for section in sections}
+        asked = {section["section"]: right[section["section"]] + len(section["incorrect"]) for section in sections}
+        *names, total = right
+        run.metrics |= {"analogy_accuracy": score, "analogy_questions": asked[total]}
+        run.metrics["analogy_sections"] = {name: right[name] / max(1, asked[name]) for name in names}
+        known = sum(map(len, source.questions.values()))
+        run.say(f"analogy accuracy {score:.4f} ({right[total]} of {asked[total]} questions, {known} in all)")
+    for path in source.pairs:
         try:
-            figure = new_figure(7, 4.5)
-        except ImportError:
-            self.progress.line("note: no pictures without matplotlib (pip install 'seqcore[experiments]')")
-            return
-        axes = figure.add_subplot()
-        x, y = ("step", "average_loss") if "step" in self.history[0] else ("epoch", "loss")
-        axes.plot([one[x] for one in self.history], [one[y] for one in self.history], color="#4477aa")
-        axes.set(xlabel=x, ylabel="average loss", title=f"{self.arguments.architecture} on {self.source.name}")
-        axes.set_yscale("log")
-        axes.grid(alpha=0.3)
-        save_figure(figure, self.folder / "loss.png")
+            _, (spearman, _), unknown = kv.evaluate_word_pairs(path)
+        except ValueError as error:
+            run.say(f"note: {error}")
+            continue
+        run.metrics[f"{path.stem.lower().replace('-', '_')}_spearman"] = spearman
+        run.say(f"{path.name}: Spearman's correlation {spearman:.4f}, {unknown:.1f} % of the pairs with unknown words")
 
-    def _plot_words(self, kv: KeyedVectors) -> None:
-        shown = min(self.arguments.plot_words, len(kv))
-        if shown < 2:
-            return
-        try:
-            figure = new_figure(12, 12)
-        except ImportError:
-            return
-        axes = figure.add_subplot()
-        points, method = flatten(kv.unit_vectors(np.arange(shown)), self.arguments.seed)
-        if method == "PCA":
-            self.progress.line("note: PCA instead of t-SNE without scikit-learn (pip install 'seqcore[experiments]')")
-        axes.scatter(points[:, 0], points[:, 1], s=12, color="#4477aa")
-        for word, point in zip(kv.index_to_key, points):
-            axes.annotate(word, point, xytext=(4, 2), textcoords="offset points", fontsize=9)
-        axes.set_title(f"{method} of the {shown} most frequent words of {self.source.name}")
-        axes.set_axis_off()
-        save_figure(figure, self.folder / "words.png")
-        self.progress.line(f"picture: {self.folder / 'words.png'}")
+
+def draw_losses(figure: Any, history: list[dict[str, Any]], title: str) -> None:
+    """The average loss over the steps or epochs."""
+    axes = figure.add_subplot()
+    x, y = ("step", "average_loss") if "step" in history[0] else ("epoch", "loss")
+    axes.plot([row[x] for row in history], [row[y] for row in history], color="#4477aa")
+    axes.set(xlabel=x, ylabel="average loss", title=title)
+    axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+
+
+def draw_words(figure: Any, kv: KeyedVectors, run: Run, text: str) -> None:
+    """The most frequent words in the plane."""
+    shown = min(run.arguments.plot_words, len(kv))
+    axes = figure.add_subplot()
+    points, method = flatten(kv.unit_vectors(np.arange(shown)), run.arguments.seed)
+    if method == "PCA":
+        run.say("note: PCA instead of t-SNE without scikit-learn (pip install 'seqcore[experiments]')")
+    axes.scatter(points[:, 0], points[:, 1], s=12, color="#4477aa")
+    for word, point in zip(kv.index_to_key, points):
+        axes.annotate(word, point, xytext=(4, 2), textcoords="offset points", fontsize=9)
+    axes.set_title(f"{method} of the {shown} most frequent words of {text}")
+    axes.set_axis_off()
+    run.say(f"picture: {run.folder / 'words.png'}")
 
 
 class _Sentences:
@@ -437,7 +382,7 @@ def flatten(vectors: Any, seed: int) -> tuple[Any, str]:
         u, s, _ = np.linalg.svd(centred, full_matrices=False)
         return (u[:, :2] * s[:2]) if len(s) > 1 else np.column_stack([u * s, np.zeros(len(u))]), "PCA"
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    # The exact method takes half a second for 100 words; the other one's threads stall where cores are shared.
-    way = "exact" if len(vectors) <= 500 else "barnes_hut"
-    tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed, method=way)
+    # The exact method takes half a second for 100 words; the threads of the other one stall where cores are shared.
+    method = "exact" if len(vectors) <= 500 else "barnes_hut"
+    tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed, method=method)
     return tsne.fit_transform(vectors), "t-SNE"

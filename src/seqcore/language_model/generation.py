@@ -1,22 +1,23 @@
-"""Generating text from a language model: greedy, sampled, or by beam search."""
+"""Text generation from a language model: greedy, sampled, or by beam search.
+
+V: words of the vocabulary, K: beam width.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import random
 from .._validation import at_least, integer, positive, real
+from ..models import Sequential, Stream
 from ..text.vocabulary import Vocabulary
-from .beam_search import WIDEST, beam_search
-
-if TYPE_CHECKING:
-    from ..models import Sequential
 from ..typing import Array, Ids
-from .model import _known, _log_probabilities, _share, _start
+from .beam_search import WIDEST, beam_search, log_softmax
+from .model import fraction, known_id, output_activation, split_words
 
 
 def next_words(
@@ -24,12 +25,21 @@ def next_words(
 ) -> list[tuple[str, float]]:
     """The likeliest next words after a text, with their probabilities.
 
+    Args:
+        model: a Sequential that ``model.stream`` can run, over the V words of the vocabulary.
+        vocabulary: the words of the model.
+        text: words, or a text that is split at white space.
+        top: number of words, 5 by default.
+
+    Returns:
+        Pairs of a word and its probability, the likeliest first.
+
     Raises:
-        ValueError: an empty text, unknown words, ``top`` below 1.
+        ValueError: an empty text, unknown words, or ``top`` below 1.
     """
-    best = at_least("top", top, 1)
-    _, log_p = _start(model, vocabulary, text)
-    order = np.argsort(-log_p[0], kind="stable")[:best]
+    top = at_least("top", top, 1)
+    _, log_p = _read_prompt(model, vocabulary, text)
+    order = np.argsort(-log_p[0], kind="stable")[:top]
     return [(vocabulary.words[i], float(math.exp(log_p[0, i]))) for i in order.tolist()]
 
 
@@ -49,20 +59,21 @@ def generate(
     noise: float = 0.0,
     exclude: Sequence[str] = (),
 ) -> list[str]:
-    """Words that continue a prompt, drawn from a language model one time step at a time.
+    """Continue a prompt with words of a language model, one time step at a time.
 
     Args:
         model: a Sequential that ``model.stream`` can run, over the V words of the vocabulary.
-        vocabulary: its words.
-        prompt: words, or a text that is split at white space; an empty one stands for ``<eos>``, after which a sentence
-            starts.
-        length: number of words.
-        method: "greedy" takes the likeliest word each time; "sample" draws; "beam" searches for the likeliest sequence.
+        vocabulary: the words of the model.
+        prompt: words, or a text that is split at white space; an empty one, the default, stands for ``<eos>``, after
+            which a sentence starts.
+        length: number of new words, 20 by default.
+        method: "greedy" takes the likeliest word each time, "sample" (the default) draws one, "beam" searches for the
+            likeliest sequence.
         temperature: for "sample": above 1 flattens the distribution, below 1 sharpens it; 1 by default.
-        top_k: for "sample": only the k likeliest words.
-        top_p: for "sample": only the smallest set of likeliest words that has this probability (A. Holtzman et al., The
-            curious case of neural text degeneration, 2020).
-        beam_width: for "beam": sequences kept at a time, 1...1000, 4 by default.
+        top_k: for "sample": draw among the k likeliest words only.
+        top_p: for "sample": draw among the smallest set of likeliest words of this probability only (A. Holtzman et
+            al., "The curious case of neural text degeneration", 2020).
+        beam_width: for "beam": number of sequences kept at a time, 1...1000, 4 by default.
         seed: for "sample" and for noise: same seed, same words; None draws from the global generator.
         stop: a word that ends the text.
         noise: standard deviation of normal noise that the state starts from instead of zero, so that texts differ.
@@ -86,8 +97,8 @@ def generate(
         raise ValueError(f"stop: expected a word of the model's vocabulary, got {stop!r}")
     steps, end = at_least("length", length, 0), None if stop is None else vocabulary.id(stop)
     noise = real("noise", noise, 0)
-    barred = [_known("exclude", vocabulary, word) for word in exclude]
-    if len(set(barred)) == vocabulary.size:
+    banned_ids = [known_id("exclude", vocabulary, word) for word in exclude]
+    if len(set(banned_ids)) == vocabulary.size:
         raise ValueError(f"exclude: expected to leave one of the {vocabulary.size} words, got all of them")
     if seed is None:
         generator = random.generator()
@@ -95,18 +106,62 @@ def generate(
         generator = np.random.Generator(np.random.Philox(at_least("seed", seed, 0)))
     width = 4 if beam_width is None else integer("beam_width", beam_width, 1, WIDEST)
     choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, generator)
-    stream, log_p = _start(model, vocabulary, prompt, noise, generator)
+    stream, log_p = _read_prompt(model, vocabulary, prompt, noise, generator)
+    log_p[:, banned_ids] = -math.inf
     if method == "beam":
-        ids = _likeliest(model, stream, log_p, width, steps, end, barred)
+        ids = _beam_search(model, stream, log_p, width, steps, end, banned_ids)
         return vocabulary.decode(np.array(ids, np.int32))
     ids = []
     while len(ids) < steps:
-        log_p[:, barred] = -math.inf
         ids.append(choose(log_p[0]))
         if ids[-1] == end or len(ids) == steps:
             break
-        log_p = _log_probabilities(model, stream.step(np.array(ids[-1:], np.int32)))
+        log_p = _next_log_probabilities(model, stream, ids[-1:], banned_ids)
     return vocabulary.decode(np.array(ids, np.int32))
+
+
+def _read_prompt(
+    model: Sequential,
+    vocabulary: Vocabulary,
+    prompt: str | Sequence[str],
+    noise: float = 0.0,
+    generator: np.random.Generator | None = None,
+) -> tuple[Stream, Array]:
+    """A stream that has read the prompt, and the log-probabilities (1, V) of the next word."""
+    words = split_words("prompt", prompt)
+    if not words:
+        if "<eos>" not in vocabulary:
+            raise ValueError("prompt: expected at least one word, got none")
+        words = ["<eos>"]
+    ids = [known_id("prompt", vocabulary, word) for word in words]
+    units = getattr(model.layers[-1], "units", None)
+    if units is not None and units != vocabulary.size:
+        raise ValueError(f"vocabulary: expected {units} words, as many as the model's outputs, got {vocabulary.size}")
+    stream = model.stream()
+    if noise:
+        draw = random.generator() if generator is None else generator
+        states = [
+            tuple(draw.normal(0, noise, state.shape).astype(state.dtype) for state in layer)
+            for layer in stream.get_state()
+        ]
+        stream.set_state(states)
+    for word_id in ids:
+        log_p = _next_log_probabilities(model, stream, [word_id])
+    return stream, log_p
+
+
+def _next_log_probabilities(
+    model: Sequential, stream: Stream, ids: Sequence[int] | Ids, banned_ids: Sequence[int] = ()
+) -> Array:
+    """Log-probabilities (K, V) float64 of the next word after one more time step of ids (K,)."""
+    output = stream.step(np.asarray(ids, np.int32))
+    if output_activation(model) == "softmax":
+        with np.errstate(divide="ignore"):
+            log_p = np.log(output.astype(np.float64))
+    else:
+        log_p = log_softmax(output)
+    log_p[:, banned_ids] = -math.inf
+    return log_p
 
 
 def _greedy(log_p: Array) -> int:
@@ -116,14 +171,14 @@ def _greedy(log_p: Array) -> int:
 def _sampler(
     temperature: float | None, top_k: int | None, top_p: float | None, generator: np.random.Generator
 ) -> Callable[[Array], int]:
-    heat = 1.0 if temperature is None else positive("temperature", temperature)
-    most = None if top_k is None else at_least("top_k", top_k, 1)
-    if top_p is not None:
-        top_p = _share("top_p", top_p)
+    """A function that draws an id from log-probabilities (V,)."""
+    temperature = 1.0 if temperature is None else positive("temperature", temperature)
+    top_k = None if top_k is None else at_least("top_k", top_k, 1)
+    top_p = None if top_p is None else fraction("top_p", top_p)
 
     def draw(log_p: Array) -> int:
-        order = np.argsort(-log_p, kind="stable")[:most]
-        p = np.exp((log_p[order] - log_p[order[0]]) / heat)
+        order = np.argsort(-log_p, kind="stable")[:top_k]
+        p = np.exp((log_p[order] - log_p[order[0]]) / temperature)
         sums = np.cumsum(p / p.sum())
         kept = len(sums) if top_p is None else int(np.searchsorted(sums, top_p)) + 1
         sums = sums[:kept]
@@ -132,17 +187,20 @@ def _sampler(
     return draw
 
 
-def _likeliest(
-    model: Sequential, stream: Any, log_p: Array, width: int, length: int, end: int | None, barred: Sequence[int]
+def _beam_search(
+    model: Sequential,
+    stream: Stream,
+    log_p: Array,
+    width: int,
+    length: int,
+    end: int | None,
+    banned_ids: Sequence[int],
 ) -> list[int]:
-    """The continuation that a beam search finds, from a stream that has read the prompt."""
-    log_p[:, barred] = -math.inf
+    """The ids of the continuation that a beam search finds, from a stream that has read the prompt."""
     beams = model.stream(width)
 
     def step(ids: Ids, state: Any) -> tuple[Array, Any]:
         beams.set_state(state)
-        log_p = _log_probabilities(model, beams.step(ids))
-        log_p[:, barred] = -math.inf
-        return log_p, beams.get_state()
+        return _next_log_probabilities(model, beams, ids, banned_ids), beams.get_state()
 
     return beam_search(log_p, stream.get_state(), step, width=width, length=length, end=end)[0].tokens

@@ -1,28 +1,24 @@
-"""Language models of words: the network, and ids of a text.
+"""Language models of words: the network, and the ids of a text.
 
-B: rows of the text read in parallel, T: words per window, V: words of the vocabulary.
+B: rows of the text that are read in parallel, T: words per window, V: words of the vocabulary.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .. import random
 from .._validation import at_least, positive, short_repr
+from ..initializers import RandomUniform
+from ..layers import LSTM, Dense, Dropout, Embedding
+from ..losses import Loss, SparseCategoricalCrossentropy
+from ..models import Sequential
+from ..optimizers import SGD
 from ..text.vocabulary import Vocabulary
-from .beam_search import log_softmax
-
-if TYPE_CHECKING:
-    from ..losses import Loss
-    from ..models import Sequential
-from ..typing import Array, Ids
-
-# Rows of a window times words: enough for the products to be fast, few enough to keep memory small.
-_WINDOW = 1000
+from ..typing import Ids
 
 
 def build_model(
@@ -36,7 +32,7 @@ def build_model(
     dtype: str | None = None,
     loss: Loss | None = None,
 ) -> Sequential:
-    """The LSTM language model of W. Zaremba, I. Sutskever, O. Vinyals, Recurrent neural network regularization, 2014.
+    """Language model of stacked LSTM layers, compiled for truncated backpropagation through time.
 
     Embedding, ``layers`` stateful LSTM layers, Dense, with dropout after the embedding and after each LSTM layer.
     Weights, the output's bias included, start uniform in +-init_scale; the LSTMs' biases start at zero, the forget
@@ -44,28 +40,36 @@ def build_model(
     averaged over the batch.
 
     Args:
-        vocabulary_size: words V.
-        units: size of the embedding and of each LSTM layer.
-        layers: LSTM layers.
-        keep_prob: share of values that dropout keeps; 1 means no dropout.
-        init_scale: largest absolute value of an initial weight.
-        clip: largest global norm of the gradient.
-        learning_rate: of SGD.
+        vocabulary_size: number of words V.
+        units: size of the embedding and of each LSTM layer, 200 by default.
+        layers: number of LSTM layers, 2 by default.
+        keep_prob: share of values that dropout keeps, in (0, 1]; 1, the default, means no dropout.
+        init_scale: largest absolute value of an initial weight, 0.1 by default.
+        clip: largest global norm of the gradient, 5 by default.
+        learning_rate: learning rate of SGD, 1 by default.
         dtype: "float32", "float64" or "mixed_bfloat16"; None takes :func:`seqcore.dtype_policy`.
         loss: another loss than the cross-entropy of the softmax, for instance ``NCELoss(512, reduction="batch_mean")``.
 
+    Returns:
+        A compiled model of ids (B, T) and logits (B, T, V).
+
     Raises:
         ValueError: sizes below 1, ``keep_prob`` outside (0, 1], other numbers that are not positive.
-    """
-    from ..initializers import RandomUniform
-    from ..layers import LSTM, Dense, Dropout, Embedding
-    from ..losses import SparseCategoricalCrossentropy
-    from ..models import Sequential
-    from ..optimizers import SGD
 
+    Source: W. Zaremba, I. Sutskever, O. Vinyals, "Recurrent neural network regularization", 2014.
+
+    >>> from seqcore.callbacks import EpochDecay, ResetStates
+    >>> from seqcore.text import bptt_batches
+    >>> model = build_model(vocabulary_size=5, units=8, layers=1)
+    >>> batches = bptt_batches(np.arange(100) % 5, batch_size=4, steps=6)
+    >>> callbacks = [EpochDecay(1.0, hold=2, factor=0.5), ResetStates()]
+    >>> history = model.fit(batches, epochs=3, callbacks=callbacks, verbose=0).history
+    >>> history["loss"][2] < history["loss"][0], history["learning_rate"]
+    (True, [1.0, 1.0, 0.5])
+    """
     for name, count in (("vocabulary_size", vocabulary_size), ("units", units), ("layers", layers)):
         at_least(name, count, 1)
-    _share("keep_prob", keep_prob)
+    fraction("keep_prob", keep_prob)
     for name, value in (("init_scale", init_scale), ("clip", clip), ("learning_rate", learning_rate)):
         positive(name, value)
 
@@ -98,52 +102,18 @@ def build_model(
     return model
 
 
-def _share(name: str, value: Any) -> float:
-    """A number in (0, 1]."""
+def fraction(name: str, value: Any) -> float:
+    """``value`` as a number in (0, 1], or a ValueError that names the argument."""
     try:
-        share = positive(name, value)
+        number = positive(name, value)
     except ValueError:
-        share = math.inf
-    if share > 1:
+        number = math.inf
+    if number > 1:
         raise ValueError(f"{name}: expected a number in (0, 1], got {short_repr(value)}")
-    return share
+    return number
 
 
-def _number(name: str, value: Any) -> float:
-    """A float of any size: a run may have diverged."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise ValueError(f"{name}: expected a number, got {short_repr(value)}")
-    return float(value)
-
-
-def _start(
-    model: Sequential,
-    vocabulary: Vocabulary,
-    prompt: str | Sequence[str],
-    noise: float = 0.0,
-    generator: np.random.Generator | None = None,
-) -> tuple[Any, Array]:
-    """A stream that has read the prompt, and the log-probabilities (1, V) of the next word."""
-    words = _words("prompt", prompt)
-    if not words:
-        if "<eos>" not in vocabulary:
-            raise ValueError("prompt: expected at least one word, got none")
-        words = ["<eos>"]
-    ids = [_known("prompt", vocabulary, word) for word in words]
-    units = getattr(model.layers[-1], "units", None)
-    if units is not None and units != vocabulary.size:
-        raise ValueError(f"vocabulary: expected {units} words, as many as the model's outputs, got {vocabulary.size}")
-    stream = model.stream()
-    if noise:
-        draw = random.generator() if generator is None else generator
-        start = [[draw.normal(0, noise, part.shape).astype(part.dtype) for part in one] for one in stream.get_state()]
-        stream.set_state([tuple(one) for one in start])
-    for number in ids:
-        output = stream.step(np.array([number], np.int32))
-    return stream, _log_probabilities(model, output)
-
-
-def _words(name: str, text: Any) -> list[str]:
+def split_words(name: str, text: Any) -> list[str]:
     """The words of a text, or of a list of them."""
     if isinstance(text, str):
         return text.split()
@@ -152,40 +122,33 @@ def _words(name: str, text: Any) -> list[str]:
     return list(text)
 
 
-def _known(name: str, vocabulary: Vocabulary, word: str) -> int:
+def known_id(name: str, vocabulary: Vocabulary, word: str) -> int:
+    """The id of a word of the vocabulary, or a ValueError that names the argument."""
     try:
         return vocabulary.id(word)
     except ValueError:
         raise ValueError(f"{name}: expected words of the model's vocabulary, got {word!r}") from None
 
 
-def _log_probabilities(model: Sequential, output: Array) -> Array:
-    """log p (rows, V) float64 from one step's output, logits or probabilities."""
-    if _activation_name(model.layers[-1]) == "softmax":
-        with np.errstate(divide="ignore"):
-            return np.log(output.astype(np.float64))
-    return log_softmax(output)
-
-
-def _activation_name(layer: Any) -> str:
-    activation = getattr(layer, "activation", None)
+def output_activation(model: Sequential) -> str:
+    """Name of the activation of the model's last layer: "linear" for logits, "softmax" for probabilities."""
+    activation = getattr(model.layers[-1], "activation", None)
     return activation if isinstance(activation, str) else getattr(activation, "__name__", str(activation))
 
 
-def _exp(value: float) -> float:
-    """exp without an error where a model that learned nothing would overflow it."""
-    return math.exp(value) if value < 700 else math.inf
-
-
 def encode_text(vocabulary: Vocabulary, text: str | Sequence[str]) -> Ids:
-    """Ids of a text to be judged: its words with ``<eos>`` in front, if the vocabulary has it.
+    """Ids of a text whose words are to be predicted: ``<eos>``, if the vocabulary has it, and the words.
+
+    Args:
+        vocabulary: the words of the model.
+        text: words, or a text that is split at white space.
 
     Raises:
-        ValueError: fewer words than it takes to predict one, or unknown ones.
+        ValueError: an empty text, or unknown words.
     """
-    words = _words("text", text)
+    words = split_words("text", text)
     if not words:
         raise ValueError("text: expected at least one word, got none")
     if "<eos>" in vocabulary and words[0] != "<eos>":
         words = ["<eos>", *words]
-    return np.array([_known("text", vocabulary, word) for word in words], np.int32)
+    return np.array([known_id("text", vocabulary, word) for word in words], np.int32)
