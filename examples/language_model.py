@@ -6,11 +6,10 @@ python examples/language_model.py --words 200000 --units 100 --epochs 5
 import argparse
 
 import seqcore as sc
+from seqcore.callbacks import EpochDecay, ResetStates
 from seqcore.datasets import grammar_corpus
-from seqcore.language_model.evaluation import evaluate_perplexity
-from seqcore.language_model.generation import generate
-from seqcore.language_model.model import build_model
-from seqcore.language_model.trainer import Schedule, Trainer
+from seqcore.language_model import ValidationPerplexity, build_model, evaluate_perplexity, generate
+from seqcore.text import bptt_batches
 
 
 def main() -> None:
@@ -26,20 +25,10 @@ def main() -> None:
     sc.set_seed(arguments.seed)
     model = build_model(corpus.vocabulary.size, arguments.units, layers=1)
 
-    def report(trainer: Trainer) -> None:
-        print("epoch {epoch}: valid perplexity {valid_perplexity:.2f}".format(**trainer.history[-1]))
-
-    trainer = Trainer(
-        model,
-        corpus.train,
-        corpus.valid,
-        batch_size=20,
-        steps=20,
-        epochs=arguments.epochs,
-        schedule=Schedule(1.0, hold=2, decay=0.5),
-        on_epoch=report,
-    )
-    trainer.run()
+    batches = bptt_batches(corpus.train, batch_size=20, steps=20)
+    decay = EpochDecay(1.0, hold=2, factor=0.5)
+    valid = ValidationPerplexity(corpus.valid, batch_size=20, steps=20)
+    model.fit(batches, epochs=arguments.epochs, callbacks=[decay, ResetStates(), valid])
 
     print(f"test perplexity {evaluate_perplexity(model, corpus.test):.2f}")
     print(f"the grammar's own on this text {corpus.true_perplexity['test']:.2f}, in the long run {corpus.bound:.2f}")

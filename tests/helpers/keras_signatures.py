@@ -273,6 +273,7 @@ callbacks.Callback.on_train_batch_begin(batch, logs=None)
 callbacks.Callback.on_train_batch_end(batch, logs=None)
 callbacks.Callback.on_train_begin(logs=None)
 callbacks.Callback.on_train_end(logs=None)
+callbacks.BackupAndRestore(backup_dir, save_freq='epoch', double_checkpoint=False, delete_checkpoint=True)
 callbacks.CSVLogger(filename, separator=',', append=False)
 callbacks.CallbackList(callbacks=None, add_history=False, add_progbar=False, model=None, **params)
 callbacks.EarlyStopping(monitor='val_loss', min_delta=0, patience=0, verbose=0, mode='auto', baseline=None,
@@ -458,6 +459,7 @@ DEFAULT_ONLY = {
     "loss_scale_factor": "float32, float64 and bfloat16 need no scaled loss",
     "use_ema": "no moving averages of the weights are kept",
     "add_progbar": "pass a ProgressBar among the callbacks",
+    "double_checkpoint": "a backup is replaced as a whole",
     "embeddings_freq": "numbers alone are written",
     "embeddings_metadata": "numbers alone are written",
     "histogram_freq": "numbers alone are written",

@@ -663,6 +663,7 @@ BASE: dict[str, dict[str, Any]] = {
     },
     "optimizers.schedules.deserialize": {"config": schedules.serialize(schedules.CosineDecay(0.5, 10))},
     "optimizers.schedules.serialize": {"learning_rate_schedule": schedules.CosineDecay(0.5, 10)},
+    "callbacks.BackupAndRestore": {"backup_dir": "backup", "delete_checkpoint": False},
     "callbacks.CSVLogger": {"filename": "log.csv"},
     "callbacks.LearningRateScheduler": {"schedule": lambda epoch: 0.1 / (1 + epoch)},
     "callbacks.ModelCheckpoint": {"filepath": "model-{epoch}"},
@@ -1073,6 +1074,8 @@ OTHER |= {
     "learning_rate_schedule": schedules.CosineDecay(0.4, 10),
     # callbacks
     "append": together(True, filename="old.csv"),
+    "backup_dir": "elsewhere",
+    "delete_checkpoint": True,
     "filename": "other.csv",
     "separator": ";",
     "callbacks.callbacks": New(lambda: [callbacks.History()]),

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     this.say(
         f"model: bidirectional LSTM of {arguments.units} units, LSTM of {2 * arguments.units}, attention "
         f"{arguments.attention}, {model.count_params():,} parameters; seed {arguments.seed}, "
-        f"{system.get_num_threads()} threads, {_core.info()['isa']}"
+        f"{system.get_num_threads()} threads, {system.info()['isa']}"
     )
     decay = EpochDecay(settings.learning_rate, hold=(epochs + 1) // 2, factor=0.5)
     rows = this.fit(
