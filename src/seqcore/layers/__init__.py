@@ -1,5 +1,6 @@
 """Layers with Keras's names, arguments and semantics."""
 
+from . import rnn
 from .activations import Activation, ReLU, Softmax
 from .attention import AdditiveAttention
 from .base import Layer
@@ -8,43 +9,25 @@ from .dropout import Dropout
 from .embedding import Embedding
 from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, GlobalSumPooling1D
 from .registry import register
-from .rnn import (
-    GRU,
-    LSTM,
-    Bidirectional,
-    ContextRNN,
-    ContextRNNCell,
-    GRUCell,
-    LSTMCell,
-    SimpleRNN,
-    SimpleRNNCell,
-)
+from .rnn import *  # noqa: F403
 from .time_distributed import TimeDistributed
 
 __all__ = [
-    "GRU",
-    "LSTM",
     "Activation",
     "AdditiveAttention",
-    "Bidirectional",
-    "ContextRNN",
-    "ContextRNNCell",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
-    "GRUCell",
     "GlobalAveragePooling1D",
     "GlobalMaxPooling1D",
     "GlobalSumPooling1D",
     "Input",
     "InputLayer",
-    "LSTMCell",
     "Layer",
     "ReLU",
-    "SimpleRNN",
-    "SimpleRNNCell",
     "Softmax",
     "TimeDistributed",
     "register",
 ]
+__all__ += rnn.__all__

@@ -13,12 +13,12 @@ from ..autograd.tape import record
 from ..autograd.tensor import Gradient, Tensor
 from ..ops.activations import ACTIVATIONS, activation_name
 from ..typing import Array
-from .base import Layer
+from .base import NumericLayer
 from .registry import register
 
 
 @register()
-class Activation(Layer):
+class Activation(NumericLayer):
     """An activation alone.
 
     Args:
@@ -29,9 +29,6 @@ class Activation(Layer):
     """
 
     _config_arguments = ("activation",)
-    supports_masking = True
-    _takes_several = False
-    _input_kinds = "fiub"
 
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -47,7 +44,7 @@ class Activation(Layer):
 
 
 @register()
-class ReLU(Layer):
+class ReLU(NumericLayer):
     """max(x, 0), or with a slope below ``threshold`` and a ceiling.
 
     Args:
@@ -60,9 +57,6 @@ class ReLU(Layer):
     """
 
     _config_arguments = ("max_value", "negative_slope", "threshold")
-    supports_masking = True
-    _takes_several = False
-    _input_kinds = "fiub"
 
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
@@ -106,7 +100,7 @@ class ReLU(Layer):
 
 
 @register()
-class Softmax(Layer):
+class Softmax(NumericLayer):
     """Softmax along ``axis``.
 
     Args:
@@ -121,9 +115,6 @@ class Softmax(Layer):
     """
 
     _config_arguments = ("axis",)
-    supports_masking = True
-    _takes_several = False
-    _input_kinds = "fiub"
 
     def __init__(self, axis: int | Sequence[int] | None = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -18,7 +18,7 @@ from .base import Layer
 from .dropout import DropoutGenerator
 from .registry import register
 
-# A score so low that the softmax gives its step exactly zero beside any other.
+# A score so low that the softmax gives its step exactly zero next to any other.
 _NEVER = -1e9
 
 
@@ -31,12 +31,12 @@ def additive_scores(query: Tensor, key: Tensor, scale: Tensor) -> Tensor:
         scale: (D,).
 
     Returns:
-        (B, Tq, Tv). One array (B, Tq, Tv, D) is kept for the way back.
+        (B, Tq, Tv). One array (B, Tq, Tv, D) is kept for the backward pass.
     """
     q, k, s = query._array, key._array, scale._array
     y = q[:, :, None, :] + k[:, None, :, :]
     np.tanh(y, out=y)
-    # One small product for each step of the query; one large one with a single column would be slower by far.
+    # A small product for each step of the query is faster by far than a large one with a single column.
     scores = np.matmul(y, s)
 
     def backward(g: Array) -> tuple[Gradient, ...]:
@@ -99,7 +99,7 @@ class AdditiveAttention(Layer):
 
     def build(self, input_shape: Any) -> None:
         shapes = input_shape if isinstance(input_shape, list) else []
-        if len(shapes) not in (2, 3) or any(one is None or len(one) != 3 for one in shapes):
+        if len(shapes) not in (2, 3) or any(shape is None or len(shape) != 3 for shape in shapes):
             raise ValueError(
                 f"inputs: expected [query, value] or [query, value, key], each (batch, time, features), for layer "
                 f"{self.name!r}, got shape {input_shape}"
@@ -141,7 +141,7 @@ class AdditiveAttention(Layer):
 
     def _check(self, inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         parts = list(inputs) if isinstance(inputs, (list, tuple)) else []
-        if len(parts) not in (2, 3) or not all(isinstance(one, Tensor) and one.ndim == 3 for one in parts):
+        if len(parts) not in (2, 3) or not all(isinstance(part, Tensor) and part.ndim == 3 for part in parts):
             raise ValueError(
                 f"inputs: expected [query, value] or [query, value, key], each (batch, time, features), for layer "
                 f"{self.name!r}"
@@ -152,7 +152,7 @@ class AdditiveAttention(Layer):
             width = d if self.scale is None else self.scale.shape[0]
             raise ValueError(
                 f"inputs: expected query ({b}, Tq, {width}), value ({b}, Tv, E) and key ({b}, Tv, {width}) for layer "
-                f"{self.name!r}, got {', '.join(str(one.shape) for one in parts)}"
+                f"{self.name!r}, got {', '.join(str(part.shape) for part in parts)}"
             )
         if not query.size or not value.size:
             raise ValueError(f"inputs: expected at least one element for layer {self.name!r}, got shape {query.shape}")
@@ -178,7 +178,7 @@ def _softmax(scores: Tensor, allowed: Array | None) -> Tensor:
 
 
 def _valid(x: Tensor, mask: Any) -> Array | None:
-    """Which steps of a sequence are none of padding (B, T), or None for all."""
+    """Mask of the steps of a sequence that are no padding, (B, T), or None for all."""
     if mask is not None:
         return as_mask(mask, x.shape)
     if x.lengths is not None:

@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any, NamedTuple
@@ -44,23 +44,33 @@ from ..typing import Array, Shape
 from .building import Build, build_inside, call_on_zeros, file_limits
 from .calling import context
 
-_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
+class _CallSignature(NamedTuple):
+    """Positions of arguments of ``call`` (-1: by keyword alone; None: not taken), and the name of its first one."""
 
-class _CallSpec(NamedTuple):
-    """What the ``call`` of a class takes, and where (-1: by keyword alone; None: not at all); its first argument."""
-
-    training: int | None
-    mask: int | None
-    lengths: int | None
+    training: int | None = None
+    mask: int | None = None
+    lengths: int | None = None
     first: str = "inputs"
+
+    @classmethod
+    def of(cls, call: Callable[..., Any]) -> _CallSignature:
+        parameters = list(signature(call).parameters.values())[1:]
+        positions = {
+            parameter.name: -1 if parameter.kind is parameter.KEYWORD_ONLY else i
+            for i, parameter in enumerate(parameters)
+        }
+        default = -1 if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters) else None
+        training, mask, lengths = (positions.get(name, default) for name in ("training", "mask", "lengths"))
+        named = parameters and parameters[0].kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        return cls(training, mask, lengths, parameters[0].name if named else "inputs")
 
 
 _counters: dict[str, Iterator[int]] = {}
 
 
 def _automatic_name(cls: type) -> str:
-    """lstm, lstm_1, ... in the order of making."""
+    """The next name of a class: lstm, lstm_1, ... in the order of making."""
     word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower().lstrip("_")
     # One step of the interpreter each: threads that make layers at the same time get different names.
     count = next(_counters.setdefault(word, itertools.count()))
@@ -68,12 +78,12 @@ def _automatic_name(cls: type) -> str:
 
 
 def reset_names() -> None:
-    """Lets automatic layer names count from the beginning again."""
+    """Let automatic layer names count from the beginning again."""
     _counters.clear()
 
 
 def _refuse_unknown(cls: type, unknown: dict[str, Any]) -> None:
-    """Refuses keyword arguments that no class of the layer knows; the message names the nearest one that it does."""
+    """Refuse keyword arguments that no class of the layer knows; the message names the nearest one that it does."""
     from difflib import get_close_matches  # rarely needed
 
     for key in unknown:
@@ -87,11 +97,11 @@ class Layer:
     """Base of all layers and models.
 
     Args:
-        trainable: whether tapes follow the weights.
+        trainable: whether tapes follow the weights, True by default.
         name: for summaries and files; counted names like ``lstm_1`` by default.
         dtype: "float32", "float64" or "mixed_bfloat16" (see :func:`seqcore.set_dtype_policy`, whose policy is the
             default).
-        autocast: whether inputs are cast to the type of the weights.
+        autocast: whether inputs are cast to the dtype of the weights, True by default.
         input_shape: shape of one sample, for the first layer of a Sequential; ``input_dim=n`` means ``(n,)``.
         batch_input_shape: the same with the batch size in front.
 
@@ -114,19 +124,19 @@ class Layer:
     supports_masking = False
     # Attributes that are arguments of the constructor: get_config gives them after those that all layers have.
     _config_arguments: tuple[str, ...] = ()
-    # Whether `call` may be given a list of arrays.
+    # False where `call` takes one array alone, no list.
     _takes_several = True
-    # Kinds of arrays that are cast to the layer's type: "f" as in Keras; "fiub" in layers of numbers; none of ids.
+    # Kinds of arrays that are cast to the layer's dtype: "f" as in Keras; "fiub" in layers of numbers; none of ids.
     _input_kinds = "f"
-    _spec = _CallSpec(None, None, None)
+    _signature = _CallSignature()
     # The build or first call that a thread is at work on, which the others then wait for.
     _building: Build | None = None
-    # What was computed from the weights and the layers inside, and must learn that they changed.
+    # Objects computed from the weights and the layers inside, which become stale when those change.
     _dependents: tuple[Derived, ...] = ()
     # Attributes in which nobody looks for layers and variables.
     _unscanned = frozenset(("_own", "_dependents"))
 
-    # Whether a class of the user computes the mask of its output, also where the input has none.
+    # True in a class of the user that overrides compute_mask: its output has a mask also where the input has none.
     _own_mask = False
     # Methods of Keras that nothing calls here, with what to override instead.
     _never_called = {
@@ -149,17 +159,8 @@ class Layer:
         if "compute_mask" in cls.__dict__ and not cls.__module__.startswith("seqcore."):
             cls._own_mask = True
             cls.supports_masking = cls.__dict__.get("supports_masking", True)
-        call = cls.__dict__.get("call")
-        if call is None:
-            return
-        found: dict[str, int | None] = {"training": None, "mask": None, "lengths": None}
-        for i, parameter in enumerate(signature(call).parameters.values()):
-            if parameter.name in found:
-                found[parameter.name] = -1 if parameter.kind is parameter.KEYWORD_ONLY else i - 1
-            elif parameter.kind is parameter.VAR_KEYWORD:
-                found = {key: -1 if at is None else at for key, at in found.items()}
-        names = [parameter.name for parameter in signature(call).parameters.values() if parameter.kind in _POSITIONAL]
-        cls._spec = _CallSpec(**found, first=names[1] if len(names) > 1 else "inputs")
+        if "call" in cls.__dict__:
+            cls._signature = _CallSignature.of(cls.__dict__["call"])
 
     def __init__(
         self,
@@ -188,7 +189,7 @@ class Layer:
         self.name = str(name) if name else _automatic_name(type(self))
         self._dtype, mixed = resolve_dtype(dtype)
         self._policy = MIXED if mixed else str(self._dtype.name)
-        # Whether the core is asked for products of bfloat16.
+        # True where the core computes products in bfloat16.
         self._mixed = use_bfloat16(self._dtype, mixed)
         self._trainable = boolean("trainable", trainable)
         self._own: list[tuple[Variable, bool]] = []
@@ -215,14 +216,14 @@ class Layer:
 
     @property
     def trainable(self) -> bool:
-        """Whether tapes follow the weights; setting it reaches all layers inside."""
+        """True where tapes follow the weights; setting it reaches all layers inside."""
         return self._trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = boolean("trainable", value)
         known = {id(variable) for variable, _ in self._own}
-        self._own += [(one, one.trainable) for one in self._own_weights() if id(one) not in known]
+        self._own += [(weight, weight.trainable) for weight in self._own_weights() if id(weight) not in known]
         for variable, free in self._own:
             variable.trainable = self._trainable and free
         for layer in self._sublayers:
@@ -258,18 +259,17 @@ class Layer:
         default_only("aggregation", aggregation, ("none", None), "there are no replicas of a variable")
         default_only("overwrite_with_gradient", overwrite_with_gradient, False, "optimizers update variables")
         sizes, trainable = _weight_sizes(shape), boolean("trainable", trainable)
-        kind = self._dtype if dtype is None else as_dtype("dtype", dtype, NUMBERS)
+        weight_dtype = self._dtype if dtype is None else as_dtype("dtype", dtype, NUMBERS)
+        is_float = weight_dtype.kind == "f"
         if initializer is None:
-            initializer = "glorot_uniform" if kind.kind == "f" else "zeros"
+            initializer = "glorot_uniform" if is_float else "zeros"
         limits = file_limits()
         if limits is not None:
-            values: Any = limits.zeros(self.name, sizes, kind)
-        elif kind.kind == "f":
-            values = _initializers.get(initializer)(sizes, kind)
+            values: Any = limits.zeros(self.name, sizes, weight_dtype)
         else:
-            values = _initializers.get(initializer)(sizes, "float64")
-            check_fits("initializer", values, kind)
-            values = values.astype(kind)
+            values = _initializers.get(initializer)(sizes, weight_dtype if is_float else "float64")
+            check_fits("initializer", values, weight_dtype)
+            values = values.astype(weight_dtype, copy=False)
         short = name or f"weight_{len(self._own)}"
         variable = Variable(values, trainable and self._trainable, f"{self.name}/{short}")
         self._own.append((variable, trainable))
@@ -278,7 +278,7 @@ class Layer:
 
     def _members(self) -> tuple[dict[int, Variable], dict[int, tuple[str, Layer]]]:
         """Variables and layers (with the way to them) held as attributes, by identity."""
-        variables: dict[int, Variable] = {id(one): one for one, _ in self._own}
+        variables: dict[int, Variable] = {id(variable): variable for variable, _ in self._own}
         layers: dict[int, tuple[str, Layer]] = {}
         # A copy, since another thread may be building.
         for key, value in self.__dict__.copy().items():
@@ -302,42 +302,38 @@ class Layer:
 
     def layers_inside(self) -> list[Layer]:
         """All layers held directly or deeper, in order, each once."""
-        found: dict[int, Layer] = {}
+        layers: dict[int, Layer] = {}
         for layer in self._sublayers:
-            for one in [layer, *layer.layers_inside()]:
-                found.setdefault(id(one), one)
-        return list(found.values())
+            for inner in [layer, *layer.layers_inside()]:
+                layers.setdefault(id(inner), inner)
+        return list(layers.values())
 
     @property
     def weights(self) -> list[Variable]:
         """All variables: the layer's own, then those of the layers inside, each once."""
-        found, layers = self._members()
+        variables, layers = self._members()
         for _, layer in layers.values():
             for variable in layer.weights:
-                found.setdefault(id(variable), variable)
-        return list(found.values())
+                variables.setdefault(id(variable), variable)
+        return list(variables.values())
 
     variables = weights
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        return [one for one in self.weights if one.trainable]
+        return [weight for weight in self.weights if weight.trainable]
 
-    @property
-    def trainable_variables(self) -> list[Variable]:
-        return self.trainable_weights
+    trainable_variables = trainable_weights
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
-        return [one for one in self.weights if not one.trainable]
+        return [weight for weight in self.weights if not weight.trainable]
 
-    @property
-    def non_trainable_variables(self) -> list[Variable]:
-        return self.non_trainable_weights
+    non_trainable_variables = non_trainable_weights
 
     def get_weights(self) -> list[Array]:
         """Copies of all weights, in the order of :attr:`weights`."""
-        return [one.numpy() for one in self.weights]
+        return [weight.numpy() for weight in self.weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Writes arrays in the order of :attr:`weights`.
@@ -373,7 +369,7 @@ class Layer:
         """
         if not self.built and not self.weights:
             raise ValueError(f"count_params: expected a built layer; call {self.name!r} on data first")
-        return sum(one.size for one in self.weights)
+        return sum(weight.size for weight in self.weights)
 
     # --- calling ---
 
@@ -410,7 +406,7 @@ class Layer:
         return mask
 
     def _keeps_time(self) -> bool:
-        """Whether the output has the time steps of the input, so that masks and lengths go on."""
+        """True where the output has the time steps of the input, and so its mask and lengths."""
         return True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -420,14 +416,14 @@ class Layer:
             ValueError: for both mask and lengths, and for a symbolic input.
         """
         if not args:
-            first = self._spec.first if self._spec.first in kwargs else "inputs"
+            first = self._signature.first if self._signature.first in kwargs else "inputs"
             if first not in kwargs:
-                raise ValueError(f"{self._spec.first}: expected data for layer {self.name!r}, got none")
+                raise ValueError(f"{self._signature.first}: expected data for layer {self.name!r}, got none")
             args = (kwargs.pop(first),)
         x = args[0]
         if type(x) is not Tensor or x._array.dtype is not self._dtype:
             x = self._prepare(x)
-        spec, kept = self._spec, False
+        called, kept = self._signature, False
         outer = context.training
         training = kwargs.pop("training", None) if kwargs else None
         if isinstance(x, Tensor):
@@ -437,7 +433,7 @@ class Layer:
                 x, kept = self._take_masks(x, args, kwargs)
         elif not self._takes_several:
             raise ValueError(self._several(x))
-        at = spec.training or 0
+        at = called.training or 0
         placed = 0 < at < len(args)
         if training is None:
             training = args[at] if placed else outer
@@ -465,12 +461,12 @@ class Layer:
     def _with_own_mask(self, x: Any, y: Any) -> Any:
         """The output with what an override of ``compute_mask`` returns, unless ``call`` has put a mask there."""
         several = isinstance(y, (list, tuple))
-        before = [_mask_of(one) for one in x] if isinstance(x, (list, tuple)) else _mask_of(x)
+        before = [_mask_of(item) for item in x] if isinstance(x, (list, tuple)) else _mask_of(x)
         masks = self.compute_mask(x, before)
         outputs = list(y) if several else [y]
         for i, mask in enumerate(masks if isinstance(masks, (list, tuple)) else [masks]):
             if outputs[i] is x:
-                # What the caller handed over stays as it is.
+                # The tensor of the caller stays as it is.
                 outputs[i] = Tensor(x._array)
                 record((outputs[i],), (x,), lambda g: (g,))
             output = outputs[i]
@@ -480,8 +476,10 @@ class Layer:
 
     def _take_masks(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, bool]:
         """Puts what masks or lengths there are where ``call`` and the output find them."""
-        spec = self._spec
-        mask = args[spec.mask] if spec.mask is not None and 0 < spec.mask < len(args) else kwargs.pop("mask", None)
+        called = self._signature
+        mask = (
+            args[called.mask] if called.mask is not None and 0 < called.mask < len(args) else kwargs.pop("mask", None)
+        )
         lengths = kwargs.pop("lengths", None)
         given = mask is not None or lengths is not None
         mask = x.mask if mask is None else mask
@@ -497,9 +495,9 @@ class Layer:
             x = Tensor(x._array)
             x.mask, x.lengths = mask, lengths
             record((x,), (old,), lambda g: (g,))
-        if spec.mask is not None and mask is not None and not 0 < spec.mask < len(args):
+        if called.mask is not None and mask is not None and not 0 < called.mask < len(args):
             kwargs["mask"] = mask
-        if spec.lengths is not None and lengths is not None:
+        if called.lengths is not None and lengths is not None:
             kwargs["lengths"] = lengths
         return x, True
 
@@ -514,17 +512,17 @@ class Layer:
             if dtype == self._dtype or (dtype.kind in "iub" and dtype.kind not in self._input_kinds):
                 return Tensor(value)
         if isinstance(value, Tensor):
-            kind = value.dtype
-            if kind is self._dtype or kind == self._dtype or not self._casts(kind):
+            dtype = value.dtype
+            if dtype is self._dtype or dtype == self._dtype or not self._casts(dtype):
                 return value
             y = ops.cast(value, self._dtype)
             y.mask, y.lengths = value.mask, value.lengths
             return y
         if isinstance(value, dict):
-            return {key: self._prepare(one) for key, one in value.items()}
+            return {key: self._prepare(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)) and value:
-            if is_array(value[0]) or any(isinstance(one, (Tensor, np.ndarray)) for one in value):
-                return [self._prepare(one) for one in value]
+            if is_array(value[0]) or any(isinstance(item, (Tensor, np.ndarray)) for item in value):
+                return [self._prepare(item) for item in value]
         if isinstance(value, Layer):
             raise ValueError(
                 f"inputs: expected data for layer {self.name!r}, got the layer {value.name!r}; the functional API is "
@@ -540,9 +538,9 @@ class Layer:
             array = array.astype(self._dtype)
         return Tensor(array)
 
-    def _casts(self, kind: np.dtype[Any]) -> bool:
-        """Whether inputs of another type become the layer's; a model leaves that to the layers inside."""
-        if kind.kind not in self._input_kinds:
+    def _casts(self, dtype: np.dtype[Any]) -> bool:
+        """True where inputs of ``dtype`` are cast to the layer's; a model leaves that to the layers inside."""
+        if dtype.kind not in self._input_kinds:
             return False
         return len(self._input_kinds) > 1 or not self._sublayers
 
@@ -586,7 +584,7 @@ class Layer:
         return (self,)
 
     def _several(self, value: Any) -> str:
-        """What to say where one input was expected and several came."""
+        """Message of the error for several inputs where one is expected."""
         expected = f"inputs: expected one array for layer {self.name!r}, got"
         if isinstance(value, dict):
             return f"{expected} a dict; take one of its arrays: {', '.join(map(repr, value))}"
@@ -601,7 +599,7 @@ class Layer:
             self._build_with(shape)
         self.built = True
 
-    # --- state beside the weights ---
+    # --- state that is no weight ---
 
     def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
         """Sets the states of stateful layers inside to zero, or to normal noise of that standard deviation.
@@ -645,7 +643,7 @@ class Layer:
                 layer._put_state(state)
 
     def get_layer_state(self) -> dict[str, Any]:
-        """What an exact resume needs beside the weights: dropout counters and carried states, of layers inside too."""
+        """State for an exact resume, next to the weights: dropout counters and carried states, of layers inside too."""
         return {"own": self._get_own_state(), "inside": [layer.get_layer_state() for layer in self._sublayers]}
 
     def set_layer_state(self, state: dict[str, Any]) -> None:
@@ -713,8 +711,16 @@ class Layer:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
+class NumericLayer(Layer):
+    """Base of the built-in layers that take one array of numbers, cast it to their dtype, and pass its mask on."""
+
+    supports_masking = True
+    _takes_several = False
+    _input_kinds = "fiub"
+
+
 def not_a_layer(value: Any) -> str:
-    """What stands in the place of a layer, and what to do about it, for an error."""
+    """Description of a value that is no layer, with a hint, for an error."""
     if isinstance(value, type):
         return f"the class {value.__name__}; call it"
     name = type(value).__name__
@@ -722,7 +728,7 @@ def not_a_layer(value: Any) -> str:
 
 
 def _advice(value: Any) -> str:
-    """What a beginner can do about inputs that are no numbers."""
+    """Hint for an error about inputs that are no numbers."""
     first = first_element(value)
     if isinstance(first, str) or (isinstance(value, np.ndarray) and value.dtype.kind in "US"):
         return "; TextVectorization turns texts into ids"
@@ -756,8 +762,8 @@ def _shape(x: Any) -> Any:
     if isinstance(x, Tensor):
         return x.shape
     if isinstance(x, dict):
-        return {key: _shape(one) for key, one in x.items()}
-    return [_shape(one) for one in x] if isinstance(x, (list, tuple)) else None
+        return {key: _shape(item) for key, item in x.items()}
+    return [_shape(item) for item in x] if isinstance(x, (list, tuple)) else None
 
 
 # Types of attributes that hold neither layers nor variables.
@@ -771,6 +777,6 @@ def _collect(value: Any, path: str, variables: dict[int, Variable], layers: dict
     elif isinstance(value, Layer):
         layers.setdefault(id(value), (path, value))
     elif isinstance(value, (list, tuple, dict)):
-        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-            if type(one) not in _PLAIN:
-                _collect(one, f"{path}.{key}", variables, layers)
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if type(item) not in _PLAIN:
+                _collect(item, f"{path}.{key}", variables, layers)

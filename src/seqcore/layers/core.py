@@ -28,13 +28,13 @@ from ..autograd.tape import GradientBuffers, is_recording, record
 from ..autograd.tensor import Gradient, Tensor, Variable
 from ..ops.activations import FUSED_ACTIVATIONS, activation_name
 from ..typing import Array, Shape
-from .base import Layer
+from .base import Layer, NumericLayer
 from .registry import register
 
 
 @register()
 class InputLayer(Layer):
-    """States the shape of one sample at the front of a Sequential; passes data on unchanged.
+    """Shape of one sample at the front of a Sequential; data pass unchanged.
 
     Args:
         shape: shape of one sample, without the batch size.
@@ -63,7 +63,7 @@ class InputLayer(Layer):
         default_only("ragged", ragged, (None, False), "sequences of different lengths are padded, with lengths=")
         default_only("input_tensor", input_tensor, None, "the functional API is not supported")
         default_only("optional", optional, False, "a Sequential has one input")
-        kind = None if dtype is None else as_dtype("dtype", dtype, NUMBERS)
+        data_dtype = None if dtype is None else as_dtype("dtype", dtype, NUMBERS)
         if batch_shape is None:
             if shape is None:
                 raise ValueError("shape: expected a tuple of sizes, got None")
@@ -71,10 +71,10 @@ class InputLayer(Layer):
             batch_shape = (None if batch_size is None else at_least("batch_size", batch_size, 1), *sizes)
         super().__init__(
             name=name,
-            dtype=kind if kind is not None and kind.kind == "f" else None,
+            dtype=data_dtype if data_dtype is not None and data_dtype.kind == "f" else None,
             batch_input_shape=batch_shape,
         )
-        self.data_type = self.dtype if kind is None else kind.name
+        self.data_type = self.dtype if data_dtype is None else data_dtype.name
 
     @property
     def batch_shape(self) -> Shape:
@@ -154,7 +154,7 @@ def dense(
 
 
 @register()
-class Dense(Layer):
+class Dense(NumericLayer):
     """activation(x · kernel + bias) over the last axis.
 
     Args:
@@ -175,9 +175,6 @@ class Dense(Layer):
     """
 
     _config_arguments = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
-    supports_masking = True
-    _takes_several = False
-    _input_kinds = "fiub"
     kernel: Variable
     bias: Variable | None
 

@@ -13,7 +13,7 @@ from .._validation import MAX_SEED, as_sizes, dropout_rate, integer, seed_or_non
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor
 from ..typing import Array
-from .base import Layer
+from .base import NumericLayer
 from .registry import register
 
 
@@ -45,7 +45,7 @@ class DropoutGenerator:
 
 
 @register()
-class Dropout(Layer):
+class Dropout(NumericLayer):
     """In training, zeroes elements with probability ``rate`` and divides the others by 1 - rate.
 
     Args:
@@ -60,9 +60,6 @@ class Dropout(Layer):
     """
 
     _config_arguments = ("rate", "noise_shape", "seed")
-    supports_masking = True
-    _takes_several = False
-    _input_kinds = "fiub"
 
     def __init__(
         self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **kwargs: Any

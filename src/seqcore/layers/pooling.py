@@ -19,7 +19,7 @@ from .registry import register
 
 
 class _GlobalPooling1D(Layer, ABC):
-    """What the three share: steps that are masked or past the length do not count; ``keepdims`` gives (B, 1, D)."""
+    """Base of the three: steps that are masked or past the length do not count; ``keepdims`` gives (B, 1, D)."""
 
     _config_arguments = ("keepdims",)
     supports_masking = True

@@ -27,8 +27,8 @@ class TimeDistributed(Layer):
         layer: takes (B * T, ...).
 
     Call: ``layer(x, mask=None, training=False)``; x (B, T, ...) gives (B, T, ...). A mask (B, T) belongs to the steps
-    and goes on; of a mask (B, T, S), that of words in sentences for instance, the layer inside gets (B * T, S), and
-    steps without anything valid are masked in what follows.
+    and to the output; of a mask (B, T, S), that of words in sentences for instance, the layer inside gets (B * T, S),
+    and steps without anything valid are masked in the output.
 
     >>> import numpy as np
     >>> from seqcore.layers import Dense
@@ -85,7 +85,7 @@ class TimeDistributed(Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         inner = self.layer._output_shape(self._step_shape(input_shape))
         if isinstance(inner, list):
-            return [(*input_shape[:2], *one[1:]) for one in inner]
+            return [(*input_shape[:2], *shape[1:]) for shape in inner]
         return (*input_shape[:2], *inner[1:])
 
     def get_config(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _with_steps(y: Any, lead: tuple[int, ...], mask: Array | None) -> Any:
     A step that had a mask inside and lost it (a sentence that became one vector) counts if anything in it did.
     """
     if isinstance(y, (list, tuple)):
-        return [_with_steps(one, lead, mask) for one in y]
+        return [_with_steps(output, lead, mask) for output in y]
     out = ops.reshape(y, (*lead, *y.shape[1:]))
     if y.mask is not None:
         out.mask = y.mask.reshape(*lead, *y.mask.shape[1:])

@@ -15,7 +15,7 @@ from ..._validation import as_lengths, as_mask, boolean, default_only, real
 from ...autograd.tape import record
 from ...autograd.tensor import Tensor, Variable
 from ...typing import Array, Shape
-from ..base import Layer
+from ..base import Layer, NumericLayer
 from ..calling import CallScope, context
 from .run import RunOptions, run, run_options
 from .weights import DropoutMasks, RNNWeights
@@ -122,7 +122,7 @@ class CarriedState(Variable):
         return self
 
 
-class RNNLayer(Layer):
+class RNNLayer(NumericLayer):
     """Base of the layers over sequences: a cell, Keras's arguments of RNN layers, masks, lengths, carried states.
 
     The weights of the cell are the layer's own weights, under the layer's name.
@@ -137,7 +137,6 @@ class RNNLayer(Layer):
         input_length, input_dim: T and D, for the first layer of a Sequential.
     """
 
-    supports_masking = True
     _config_arguments: tuple[str, ...] = (
         "return_sequences",
         "return_state",
@@ -146,8 +145,6 @@ class RNNLayer(Layer):
         "unroll",
         "zero_output_for_mask",
     )
-    _input_kinds = "fiub"
-    _takes_several = False
     _unscanned = Layer._unscanned | {"cell"}
     cell: RNNCell
 
@@ -227,8 +224,8 @@ class RNNLayer(Layer):
         lengths: Any = None,
     ) -> Any:
         x = self._check_input(sequences)
-        if sequences.mask is not None or sequences.lengths is not None or mask is not None or lengths is not None:
-            mask, lengths = self._check_masks(sequences, mask, lengths)
+        if mask is not None or lengths is not None:
+            mask, lengths = check_masks(x, mask, lengths)
         initial = None
         if self.stateful or initial_state is not None:
             initial = self._initial_state(initial_state, x._array.shape[0])
@@ -260,16 +257,6 @@ class RNNLayer(Layer):
         x = Tensor(np.ascontiguousarray(array))
         record((x,), (inputs,), lambda g: (g,))
         return x
-
-    def _check_masks(self, inputs: Tensor, mask: Any, lengths: Any) -> tuple[Array | None, Array | None]:
-        mask = inputs.mask if inputs.mask is not None else mask
-        lengths = inputs.lengths if inputs.lengths is not None else lengths
-        if mask is not None and lengths is not None:
-            raise ValueError(f"mask, lengths: expected at most one of them for layer {self.name!r}, got both")
-        return (
-            None if mask is None else as_mask(mask, inputs.shape),
-            None if lengths is None else as_lengths(lengths, inputs.shape),
-        )
 
     def _keeps_time(self) -> bool:
         return self.return_sequences
@@ -404,3 +391,11 @@ class RNNLayer(Layer):
 
 def _shape_text(shape: Any) -> str:
     return f"{len(shape)} inputs" if isinstance(shape, list) else str(tuple(shape))
+
+
+def check_masks(x: Tensor, mask: Any, lengths: Any) -> tuple[Array | None, Array | None]:
+    """Mask and lengths of a call as arrays that fit x (B, T, D); the caller has refused both together."""
+    return (
+        None if mask is None else as_mask(mask, x.shape),
+        None if lengths is None else as_lengths(lengths, x.shape),
+    )

@@ -13,9 +13,9 @@ from ... import ops
 from ..._registry import custom_object_scope
 from ..._validation import default_only, real
 from ...autograd.tensor import Tensor, Variable
-from ..base import Layer, not_a_layer
+from ..base import NumericLayer, not_a_layer
 from ..registry import deserialize, register, serialize
-from .base import RNNLayer
+from .base import RNNLayer, check_masks
 from .context_rnn import ContextRNN
 from .run import run, run_options
 
@@ -23,7 +23,7 @@ _MERGES = ("sum", "mul", "concat", "ave", None)
 
 
 @register()
-class Bidirectional(Layer):
+class Bidirectional(NumericLayer):
     """A recurrent layer in both directions of time, at the same time.
 
     Args:
@@ -45,10 +45,6 @@ class Bidirectional(Layer):
     >>> Bidirectional(LSTM(4))(np.zeros((2, 3, 5))).shape
     (2, 8)
     """
-
-    supports_masking = True
-    _takes_several = False
-    _input_kinds = "fiub"
 
     def __init__(
         self,
@@ -139,7 +135,7 @@ class Bidirectional(Layer):
 
     @property
     def step_gradients(self) -> bool:
-        """Whether the backward pass keeps dL/dh_t in ``last_step_gradients`` of both layers."""
+        """True to keep dL/dh_t of the backward pass in ``last_step_gradients`` of both layers."""
         return self.forward_layer.step_gradients
 
     @step_gradients.setter
@@ -166,7 +162,7 @@ class Bidirectional(Layer):
     ) -> Any:
         layers = (self.forward_layer, self.backward_layer)
         x = layers[0]._check_input(sequences)
-        mask, lengths = layers[0]._check_masks(sequences, mask, lengths)
+        mask, lengths = check_masks(x, mask, lengths)
         given = self._split_state(initial_state)
         starts = [layer._initial_state(start, x.shape[0]) for layer, start in zip(layers, given, strict=True)]
         options = run_options(
@@ -211,7 +207,7 @@ class Bidirectional(Layer):
         return list(given[:n]), list(given[n:])
 
     def _is_joint(self) -> bool:
-        """Whether one call of the core can do both directions."""
+        """True where one call of the core can run both directions."""
         first, second = self.forward_layer, self.backward_layer
         return (
             type(first) is type(second)

@@ -21,7 +21,7 @@ from .weights import DropoutMasks, RNNWeights
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a call walks the time steps, and what it returns.
+    """Order of the time steps of a call, and its results.
 
     Args:
         sequences: return the outputs of all steps, (B, T, H), instead of the last, (B, H).

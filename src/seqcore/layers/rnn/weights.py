@@ -15,7 +15,7 @@ from ..._validation import at_least, boolean, default_only, dropout_rate, no_reg
 from ...autograd.tensor import Tensor, Variable
 from ...ops.activations import FUSED_ACTIVATIONS, activation_name
 from ...typing import Array
-from ..base import Layer
+from ..base import NumericLayer
 from ..dropout import DropoutGenerator
 
 # Arguments of every cell, as configs hold them, and those of a cell with gates.
@@ -58,21 +58,20 @@ class _Packed:
         self.entry: tuple[tuple[Any, ...], list[int], Any] = ((), [], None)
 
 
-class RNNWeights(Layer):
+class RNNWeights(NumericLayer):
     """Kernel (D, G * H), recurrent kernel (H, G * H), bias (G * H,), and the arguments that they depend on.
 
     Subclasses say which cell of the core they are, and the arguments, variables and states that they have besides.
     """
 
     _config_arguments: tuple[str, ...] = ARGUMENTS
-    _input_kinds = "fiub"
-    _takes_several = False
+    supports_masking = False
     _gates = 1
     # Name of the cell in the core.
     _core_cell: str = "rnn"
     # Of the gates; None in a cell without.
     recurrent_activation: str | None = None
-    # Whether the backward pass keeps dL/dh of every step, (B, T, H), in `last_step_gradients`.
+    # True to keep dL/dh of every step of the backward pass, (B, T, H), in `last_step_gradients`.
     step_gradients = False
     last_step_gradients: Array | None = None
     kernel: Variable
@@ -129,7 +128,7 @@ class RNNWeights(Layer):
         return self.kernel, self.recurrent_kernel, self.bias
 
     def _packed_weights(self, variables: list[Any]) -> Any:
-        """The core's packed copy of these weights (of both directions), a new one once a weight has changed."""
+        """Packed weights of the core (of both directions), made anew once a weight has changed."""
         packed, versions, weights = self._packed.entry
         if len(packed) == len(variables):
             for known, version, variable in zip(packed, versions, variables):
