@@ -24,8 +24,8 @@ _HUGE = 2 * 1024 * 1024
 class StepMemory:
     """Blocks of memory of a training step beside x, dy and the weights, bytes by name.
 
-    saved: what the way back needs (together ``Saved.nbytes`` of the core). gradients: of x, of the weights and of the
-    initial state. scratch: packed weights, states carried back, and what the threads need.
+    saved: memory that the backward pass needs (together ``SavedForward.nbytes`` of the core). gradients: of x, of the
+    weights and of the initial state. scratch: packed weights, states carried back, and the memory of the threads.
     """
 
     saved: dict[str, int]

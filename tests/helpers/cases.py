@@ -37,10 +37,10 @@ class Case:
     ragged: str = "none"
     initial: bool = True
     bias: bool = True
-    x_scale: bool = False
-    h_scale: bool = False
+    input_dropout: bool = False
+    state_dropout: bool = False
     sequences: bool = True
-    scan_order: bool = False
+    processing_order: bool = False
     activation: str | None = None
     recurrent_activation: str = "sigmoid"
     seed: int = 0
@@ -114,7 +114,7 @@ def make(case, dtype):
         "activation": case.activation or activation,
         "recurrent_activation": case.recurrent_activation,
         "sequences": case.sequences,
-        "scan_order": case.scan_order,
+        "processing_order": case.processing_order,
         "zero_masked": case.ragged == "zero_masked",
     }
     if case.initial:
@@ -123,10 +123,10 @@ def make(case, dtype):
         options["lengths"] = random_lengths(rng, b, t)
     elif case.ragged != "none":
         options["mask"] = random_mask(rng, b, t)
-    if case.x_scale:
-        options["x_scale"] = [scale(d) for _ in reverse]
-    if case.h_scale:
-        options["h_scale"] = [scale(h) for _ in reverse]
+    if case.input_dropout:
+        options["input_dropout"] = [scale(d) for _ in reverse]
+    if case.state_dropout:
+        options["state_dropout"] = [scale(h) for _ in reverse]
     dy = array(b, t, n * h) if case.sequences else array(b, n * h)
     dstates = [tuple(array(b, h) for _ in range(states)) for _ in reverse]
     return Problem(cell, x, weights, options, dy, dstates)

@@ -145,7 +145,7 @@ ANYTHING = {
     "slice": lambda: slice(None),
     "memoryview": lambda: memoryview(bytearray(8)),
     "Stream": lambda: _core.stream.Stream(1),
-    "Saved": lambda: _core.recurrent.recurrent_forward(
+    "SavedForward": lambda: _core.recurrent.recurrent_forward(
         "rnn", np.ones((1, 1, 1)), [(np.ones((1, 1)), np.ones((1, 1)), None)]
     )[2],
     "AliasTable": lambda: _core.sampling.AliasTable(np.ones(3)),
@@ -437,7 +437,7 @@ def use(result, depth=0):
     elif isinstance(result, (list, tuple)):
         for item in result:
             use(item, depth + 1)
-    elif isinstance(result, _core.recurrent.Saved):
+    elif isinstance(result, _core.recurrent.SavedForward):
         assert result.nbytes > 0
 
 

@@ -244,12 +244,12 @@ def forward(
     reverse=(False,),
     lengths=None,
     mask=None,
-    x_scale=None,
-    h_scale=None,
+    input_dropout=None,
+    state_dropout=None,
     activation="tanh",
     recurrent_activation="sigmoid",
     sequences=True,
-    scan_order=False,
+    processing_order=False,
     zero_masked=False,
 ):
     """A whole sequence x (B, T, D) in one direction for each entry of `weights`.
@@ -272,8 +272,12 @@ def forward(
         widths = (units, w[0].shape[1]) if isinstance(cell, ContextRNN) else (units,) * cell.states
         start = None if initial is None else initial[n]
         state = [np.zeros((batch, size)) for size in widths] if start is None else [np.array(s, F) for s in start]
-        xs = None if x_scale is None or x_scale[n] is None else np.asarray(x_scale[n], F)
-        hs = np.ones((batch, units)) if h_scale is None or h_scale[n] is None else np.asarray(h_scale[n], F)
+        xs = None if input_dropout is None or input_dropout[n] is None else np.asarray(input_dropout[n], F)
+        hs = (
+            np.ones((batch, units))
+            if state_dropout is None or state_dropout[n] is None
+            else np.asarray(state_dropout[n], F)
+        )
         y = np.zeros((batch, steps, sum(widths) if isinstance(cell, ContextRNN) else units))
         last = np.zeros_like(y[:, 0]) if steps else None
         caches, started = [], np.zeros(batch, bool)
@@ -286,7 +290,7 @@ def forward(
             last[row] = _outputs(cell, new)
             if zero_masked:
                 last[~valid] = 0.0
-            at = np.full(batch, k) if scan_order else time
+            at = np.full(batch, k) if processing_order else time
             y[rows[inside], at[inside]] = last[inside]
             started = started | valid
             caches.append((cache, row, at, inside, valid, started, time))

@@ -216,7 +216,7 @@ def test_keras_layer(kind, sequences, go_backwards, masked, rng):
         mask=mask,
         activation=activation,
         sequences=sequences,
-        scan_order=sequences,
+        processing_order=sequences,
     )
     assert cases.deviation(y, out.numpy()) < 1e-10
     for got, value in zip(states[0], last, strict=True):

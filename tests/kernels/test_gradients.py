@@ -291,9 +291,9 @@ def test_reference_by_differences(cell, directions, ragged, sequences, scales):
         directions=directions,
         ragged=ragged,
         sequences=sequences,
-        scan_order=scales and sequences,
-        x_scale=scales,
-        h_scale=scales,
+        processing_order=scales and sequences,
+        input_dropout=scales,
+        state_dropout=scales,
     )
     problem = cases.make(case, "float64")
 

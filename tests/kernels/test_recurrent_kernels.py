@@ -44,10 +44,10 @@ def mixed_cases():
                 ragged=str(rng.choice(RAGGED)),
                 initial=bool(rng.random() < 0.6),
                 bias=bool(rng.random() < 0.75),
-                x_scale=bool(rng.random() < 0.35),
-                h_scale=bool(rng.random() < 0.35),
+                input_dropout=bool(rng.random() < 0.35),
+                state_dropout=bool(rng.random() < 0.35),
                 sequences=sequences,
-                scan_order=sequences and bool(rng.random() < 0.3),
+                processing_order=sequences and bool(rng.random() < 0.3),
                 seed=n,
             )
 
@@ -81,9 +81,15 @@ def test_options(case, dtype):
 @cells
 def test_directions(cell, sequences, directions, ragged, dtype):
     """Directions with lengths and masks, in time order and in the order of processing."""
-    for scan_order in (False, True) if sequences else (False,):
+    for processing_order in (False, True) if sequences else (False,):
         case = Case(
-            cell, batch=9, steps=6, directions=directions, ragged=ragged, sequences=sequences, scan_order=scan_order
+            cell,
+            batch=9,
+            steps=6,
+            directions=directions,
+            ragged=ragged,
+            sequences=sequences,
+            processing_order=processing_order,
         )
         problem = cases.make(case, dtype)
         cases.check(cases.run_core(problem, True), cases.run_reference(problem, True), dtype)
@@ -108,7 +114,9 @@ def test_activations(cell, activation, dtype):
 def test_wide_layers(cell, units, batch, ragged):
     """Layers whose units, not rows, are shared out among threads."""
     _core.system.set_num_threads(2)
-    case = Case(cell, units, 33, batch, steps=3, directions="both", ragged=ragged, x_scale=True, h_scale=True)
+    case = Case(
+        cell, units, 33, batch, steps=3, directions="both", ragged=ragged, input_dropout=True, state_dropout=True
+    )
     problem = cases.make(case, "float64")
     cases.check(cases.run_core(problem), cases.run_reference(problem), "float64")
 
@@ -154,9 +162,9 @@ def test_padded_steps_are_never_read(cell, dtype):
 @cells
 def test_one_direction_without_options(cell, dtype):
     """A direction may go without initial state or masks while the other has them."""
-    case = Case(cell, directions="both", x_scale=True, h_scale=True)
+    case = Case(cell, directions="both", input_dropout=True, state_dropout=True)
     problem = cases.make(case, dtype)
-    for name, direction in (("initial", 0), ("x_scale", 1), ("h_scale", 0)):
+    for name, direction in (("initial", 0), ("input_dropout", 1), ("state_dropout", 0)):
         problem.options[name][direction] = None
     problem.dstates[1] = None
     cases.check(cases.run_core(problem), cases.run_reference(problem), dtype)
@@ -237,9 +245,15 @@ def test_without_states(cell, directions):
 @cells
 def test_inputs_stay_unchanged(cell):
     """Nothing a caller hands over is written to, and results share no memory with it."""
-    problem = cases.make(Case(cell, directions="both", ragged="mask", x_scale=True, h_scale=True), "float32")
+    problem = cases.make(
+        Case(cell, directions="both", ragged="mask", input_dropout=True, state_dropout=True), "float32"
+    )
     arrays = [problem.x, problem.dy, *itertools.chain(*problem.weights), *itertools.chain(*problem.dstates)]
-    arrays += [*itertools.chain(*problem.options["initial"]), *problem.options["x_scale"], *problem.options["h_scale"]]
+    arrays += [
+        *itertools.chain(*problem.options["initial"]),
+        *problem.options["input_dropout"],
+        *problem.options["state_dropout"],
+    ]
     before = [a.copy() for a in arrays]
     got = cases.run_core(problem)
     for array, copy in zip(arrays, before, strict=True):

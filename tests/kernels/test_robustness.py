@@ -88,12 +88,12 @@ FORWARD = {
     "shape of the mask": ("mask", {"mask": np.ones((4, 3), bool)}),
     "rank of the mask": ("mask", {"mask": np.ones((3, 4, 1), bool)}),
     "type of the mask": ("mask", {"mask": np.ones((3, 4), F32)}),
-    "shape of x_scale": ("x_scale", {"x_scale": [zeros(3, 6)]}),
-    "type of x_scale": ("x_scale", {"x_scale": [zeros(3, 5, dtype=float)]}),
-    "directions of x_scale": ("x_scale", {"x_scale": [zeros(3, 5)] * 2}),
-    "shape of h_scale": ("h_scale", {"h_scale": [zeros(3, 5)]}),
-    "type of h_scale": ("h_scale", {"h_scale": [zeros(3, 6, dtype=float)]}),
-    "directions of h_scale": ("h_scale", {"h_scale": [None, None]}),
+    "shape of input_dropout": ("input_dropout", {"input_dropout": [zeros(3, 6)]}),
+    "type of input_dropout": ("input_dropout", {"input_dropout": [zeros(3, 5, dtype=float)]}),
+    "directions of input_dropout": ("input_dropout", {"input_dropout": [zeros(3, 5)] * 2}),
+    "shape of state_dropout": ("state_dropout", {"state_dropout": [zeros(3, 5)]}),
+    "type of state_dropout": ("state_dropout", {"state_dropout": [zeros(3, 6, dtype=float)]}),
+    "directions of state_dropout": ("state_dropout", {"state_dropout": [None, None]}),
     "activation": ("activation", {"activation": "swish"}),
     "recurrent activation": ("recurrent_activation", {"recurrent_activation": "softmax"}),
 }
@@ -432,11 +432,11 @@ LISTS = {
     "mask": lambda a: _core.context.context_scan_forward(a[None], 0.5, None, None, [[True] * 6]),
     "ds_last": lambda a: _core.context.context_scan_backward(None, hostile_list()[:1], 0.5, (1, 6, 6), dtype="float64"),
     "recurrent": lambda a: _core.recurrent.recurrent_forward("rnn", a[None], [(a, hostile_list(), None)]),
-    "x_scale": lambda a: _core.recurrent.recurrent_forward(
-        "rnn", a[None], [(a, a, None)], x_scale=[hostile_list()[:1]]
+    "input_dropout": lambda a: _core.recurrent.recurrent_forward(
+        "rnn", a[None], [(a, a, None)], input_dropout=[hostile_list()[:1]]
     ),
-    "h_scale": lambda a: _core.recurrent.recurrent_forward(
-        "rnn", a[None], [(a, a, None)], h_scale=[hostile_list()[:1]]
+    "state_dropout": lambda a: _core.recurrent.recurrent_forward(
+        "rnn", a[None], [(a, a, None)], state_dropout=[hostile_list()[:1]]
     ),
     "dstates": lambda a: _core.recurrent.recurrent_backward(
         _core.recurrent.recurrent_forward("rnn", a[None], [(a, a, None)])[2], None, [(hostile_list()[:1],)]

@@ -80,7 +80,15 @@ def test_large_layers(cell, units, batch):
 def test_fewer_sequences_than_threads(cell, batch, directions, ragged, dtype):
     """The products with W and their way back are then shared by steps."""
     case = Case(
-        cell, 70, 130, batch, steps=150 // batch, directions=directions, ragged=ragged, x_scale=True, h_scale=True
+        cell,
+        70,
+        130,
+        batch,
+        steps=150 // batch,
+        directions=directions,
+        ragged=ragged,
+        input_dropout=True,
+        state_dropout=True,
     )
     problem = cases.make(case, dtype)
     for_each_count(lambda: cases.run_core(problem, True))
@@ -322,7 +330,9 @@ def at_once(work, threads=6):
 def test_one_saved_forward_pass(cell, ragged, directions, sequences, out):
     """Every thread gets the gradients that it would get alone, whichever gradient of the output it starts from."""
     _core.system.set_num_threads(2)
-    case = Case(cell, 70, 40, 33, steps=7, directions=directions, ragged=ragged, sequences=sequences, h_scale=True)
+    case = Case(
+        cell, 70, 40, 33, steps=7, directions=directions, ragged=ragged, sequences=sequences, state_dropout=True
+    )
     problem = cases.make(case, "float32")
     starts = [problem.dy * np.float32(scale) for scale in (1, 2, 4)]
 

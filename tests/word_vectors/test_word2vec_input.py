@@ -170,8 +170,8 @@ def arguments(**changed):
     usual = dict(
         words=np.array([0, 1, 2, 3, 4, 0], np.int32), sentences=np.array([0, 3, 6], np.int64), first=0, last=2,
         input=np.zeros((5, 16), np.float32), output=np.zeros((5, 16), np.float32), size=10,
-        keep=np.full(5, 2**32 - 1, np.uint32), noise=_core.sampling.AliasTable(np.ones(5)),
-        shift=np.zeros(5, np.float32), lock=np.ones(5, np.float32),
+        subsample_threshold=np.full(5, 2**32 - 1, np.uint32), noise=_core.sampling.AliasTable(np.ones(5)),
+        log_noise=np.zeros(5, np.float32), lock=np.ones(5, np.float32),
         window=2, negatives=3, shrink=True, cbow=False, mean=True, rate_begin=0.1, rate_end=0.1, seed=1, threads=1,
     )  # fmt: skip
     return {**usual, **changed}
@@ -191,9 +191,9 @@ BINDING = {
               np.zeros((5, 0), np.float32), np.zeros((5, 4112), np.float32)],
     "output": [None, FROZEN, STRIDED, np.zeros((4, 16), np.float32), np.zeros((5, 32), np.float32)],
     "size": [None, 1.5],
-    "keep": [np.zeros(4, np.uint32), np.zeros(5, np.int32), "x"],
+    "subsample_threshold": [np.zeros(4, np.uint32), np.zeros(5, np.int32), "x"],
     "noise": [None, np.ones(5), _core.sampling.AliasTable(np.ones(6)), _core.sampling.AliasTable(np.ones(1))],
-    "shift": [np.zeros(6, np.float32), np.zeros(5), 3],
+    "log_noise": [np.zeros(6, np.float32), np.zeros(5), 3],
     "lock": [np.zeros(6, np.float32), np.zeros(5), 3],
     "window": [0, -1, None, 1.5],
     "negatives": [0, 65, -1, None],
@@ -230,7 +230,9 @@ NUMBERS = st.integers(-3, 20) | st.sampled_from([10**9, 2**31 - 1, -(2**31)])
     st.fixed_dictionaries(
         {},
         optional={
-            **dict.fromkeys(["words", "sentences", "input", "output", "keep", "shift", "lock"], ARRAYS),
+            **dict.fromkeys(
+                ["words", "sentences", "input", "output", "subsample_threshold", "log_noise", "lock"], ARRAYS
+            ),
             **dict.fromkeys(["first", "last", "size", "window", "negatives"], NUMBERS),
             "threads": st.integers(-1, 3),
             "cbow": st.booleans(),

@@ -37,10 +37,5 @@ PYBIND11_MODULE(_core, m) {
   for (const auto& topic : kTopics) {
     py::module_ submodule = m.def_submodule(topic.name);
     topic.bind(submodule);
-    // The names of the modules before the submodules.
-    for (const auto& [name, value] : py::dict(submodule.attr("__dict__"))) {
-      const std::string text = py::cast<std::string>(name);
-      if (text.front() != '_' || text == "__version__") m.attr(name) = value;
-    }
   }
 }

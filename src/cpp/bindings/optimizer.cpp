@@ -108,7 +108,7 @@ double sum_squares(const Arrays& arrays) {
 }
 
 // Whether the indices are in 0...bound - 1 and each is larger than the one before.
-bool rising_below(const Array& indices, Index bound) {
+bool is_sorted_unique(const Array& indices, Index bound) {
   const int64_t* at = indices.read<int64_t>({-1});
   int64_t before = -1;
   bool rising = true;
@@ -269,7 +269,7 @@ void adagrad(const Arrays& params, const Arrays& grads, const Arrays& accumulato
 
 void bind_optimizer(py::module_& m) {
   define<&sum_squares>(m, "sum_squares(arrays)");
-  define<&rising_below>(m, "rising_below(indices, bound)");
+  define<&is_sorted_unique>(m, "is_sorted_unique(indices, bound)");
   define<&sgd_slices>(m,
                       "sgd_slices(params, values, indices, *, learning_rate, scale=1.0, "
                       "clipvalue=None, columns=None)");

@@ -11,9 +11,9 @@ py::tuple recurrent_forward(Cell cell, const Array& x, const Items& weights, boo
                             const OptionalItems& initial,
                             const std::optional<std::vector<bool>>& reverse,
                             const OptionalArray& lengths, const OptionalArray& mask,
-                            const OptionalItems& x_scale, const OptionalItems& h_scale,
-                            Activation activation, Activation recurrent_activation, bool scan_order,
-                            bool zero_masked, bool mixed) {
+                            const OptionalItems& input_dropout, const OptionalItems& state_dropout,
+                            Activation activation, Activation recurrent_activation,
+                            bool processing_order, bool zero_masked, bool mixed) {
   static const std::vector<bool> kForwards{false};
   const ForwardArguments given{cell,
                                x,
@@ -24,11 +24,11 @@ py::tuple recurrent_forward(Cell cell, const Array& x, const Items& weights, boo
                                reverse ? *reverse : kForwards,
                                lengths,
                                mask,
-                               x_scale,
-                               h_scale,
+                               input_dropout,
+                               state_dropout,
                                activation,
                                recurrent_activation,
-                               scan_order,
+                               processing_order,
                                zero_masked,
                                mixed};
   return with_type_of(x, [&](auto zero) {
@@ -64,7 +64,7 @@ py::tuple plan_threads_of(Cell cell, Index batch, Index rows, Index features, In
 }  // namespace
 
 void bind_recurrent(py::module_& m) {
-  Class<SavedForward>(m, "Saved").property<&SavedForward::nbytes>("nbytes");
+  Class<SavedForward>(m, "SavedForward").property<&SavedForward::nbytes>("nbytes");
   Class<PackedWeights, &make_packed_weights>(m, "PackedWeights()")
       .method<&PackedWeights::reduce>("__reduce__()");
   // Looking for arguments by name costs time; what every call of a layer gives comes first, by
@@ -72,8 +72,10 @@ void bind_recurrent(py::module_& m) {
   define<&recurrent_forward>(
       m,
       "recurrent_forward(cell, x, weights, sequences=True, save=True, states=True, packed=None, *, "
-      "initial=None, reverse=None, lengths=None, mask=None, x_scale=None, h_scale=None, "
-      "activation='tanh', recurrent_activation='sigmoid', scan_order=False, zero_masked=False, "
+      "initial=None, reverse=None, lengths=None, mask=None, input_dropout=None, "
+      "state_dropout=None, "
+      "activation='tanh', recurrent_activation='sigmoid', processing_order=False, "
+      "zero_masked=False, "
       "mixed=False)");
   define<&recurrent_backward>(m,
                               "recurrent_backward(saved, dy, dstates=None, need_dx=True, "

@@ -19,9 +19,9 @@ struct ForwardArguments {
   const OptionalItems& initial;
   const std::vector<bool>& reverse;
   const OptionalArray &lengths, &mask;
-  const OptionalItems &x_scale, &h_scale;
+  const OptionalItems &input_dropout, &state_dropout;
   Activation activation, recurrent_activation;
-  bool scan_order, zero_masked, mixed;
+  bool processing_order, zero_masked, mixed;
 };
 
 struct BackwardArguments {
@@ -158,7 +158,7 @@ class RecurrentForward : public SavedForward {
     c.activation = given.activation;
     c.recurrent_activation = given.recurrent_activation;
     c.return_sequences = given.sequences;
-    c.processing_order = given.scan_order;
+    c.processing_order = given.processing_order;
     c.zero_masked = given.zero_masked;
     c.use_bf16 = checked_mixed<T>(given.mixed);
     if (given.reverse.empty() || given.reverse.size() > kMaxDirections)
@@ -166,8 +166,8 @@ class RecurrentForward : public SavedForward {
     c.directions = int(given.reverse.size());
     given.weights.require_size(c.directions, "triples, one per direction");
     require_size(given.initial, c.directions, "states, one per direction");
-    require_size(given.x_scale, c.directions, "masks, one per direction");
-    require_size(given.h_scale, c.directions, "masks, one per direction");
+    require_size(given.input_dropout, c.directions, "masks, one per direction");
+    require_size(given.state_dropout, c.directions, "masks, one per direction");
   }
 
   void take_input(const Array& x) {
@@ -208,10 +208,12 @@ class RecurrentForward : public SavedForward {
       if (state_count(c.cell) == 2)
         dir.c0 = hold(initial->optional_array(1, "initial: c"), {c.batch, H});
     }
-    if (given.x_scale)
-      dir.input_dropout = hold(given.x_scale->optional_array(d, "x_scale"), {c.batch, c.features});
-    if (given.h_scale)
-      dir.state_dropout = hold(given.h_scale->optional_array(d, "h_scale"), {c.batch, H});
+    if (given.input_dropout)
+      dir.input_dropout =
+          hold(given.input_dropout->optional_array(d, "input_dropout"), {c.batch, c.features});
+    if (given.state_dropout)
+      dir.state_dropout =
+          hold(given.state_dropout->optional_array(d, "state_dropout"), {c.batch, H});
   }
 
   std::shared_ptr<T> keep_memory(Index count) {

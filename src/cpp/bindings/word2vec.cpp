@@ -11,8 +11,8 @@ namespace {
 // pairs looked at, how many those were, how many pairs were learnt).
 py::tuple train_word2vec(const Array& words, const Array& sentences, Index first, Index last,
                          const Array& input, const Array& output, Index size,
-                         const OptionalArray& keep, const AliasTable& noise,
-                         const OptionalArray& shift, int window, int negatives, bool shrink,
+                         const OptionalArray& subsample_threshold, const AliasTable& noise,
+                         const OptionalArray& log_noise, int window, int negatives, bool shrink,
                          bool cbow, bool mean, Finite rate_begin, Finite rate_end, uint64_t seed,
                          int threads, const OptionalArray& lock) {
   Word2VecCall call{};
@@ -42,17 +42,17 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
     if (call.words[n] < 0 || call.words[n] >= call.classes)
       fail("words", "ids 0..." + std::to_string(call.classes - 1),
            std::to_string(call.words[n]) + " at " + std::to_string(n));
-  call.subsample_threshold = read<uint32_t>(keep, {call.classes});
+  call.subsample_threshold = read<uint32_t>(subsample_threshold, {call.classes});
   if (noise.size() != call.classes)
     fail("noise", std::to_string(call.classes) + " weights, one per word",
          std::to_string(noise.size()));
   call.noise = noise.slots.data();
-  call.log_noise = read<float>(shift, {call.classes});
+  call.log_noise = read<float>(log_noise, {call.classes});
   call.lock = read<float>(lock, {call.classes});
   std::vector<Extent> extents{input.extent(true), output.extent(true), words.extent(false),
                               sentences.extent(false)};
-  if (keep) extents.push_back(keep->extent(false));
-  if (shift) extents.push_back(shift->extent(false));
+  if (subsample_threshold) extents.push_back(subsample_threshold->extent(false));
+  if (log_noise) extents.push_back(log_noise->extent(false));
   if (lock) extents.push_back(lock->extent(false));
   require_apart(std::move(extents));
   call.window = window;
@@ -85,7 +85,8 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
 void bind_word2vec(py::module_& m) {
   define<&train_word2vec>(
       m,
-      "train_word2vec(words, sentences, first, last, input, output, size, keep, noise, shift, *, "
+      "train_word2vec(words, sentences, first, last, input, output, size, subsample_threshold, "
+      "noise, log_noise, *, "
       "window, "
       "negatives, shrink, cbow, mean, rate_begin, rate_end, seed, threads, lock=None)");
 }

@@ -1,4 +1,4 @@
-"""The compiled core: what the Python layer may call. Arrays are float32 or float64, all of one type within a call.
+"""The compiled core, a submodule for each topic. Arrays are float32 or float64, all of one type within a call.
 
 B, T, D, H: batch, time steps, input features, units. R: rows of a matrix; K, N: its input and output columns; V:
 classes.

@@ -22,7 +22,7 @@ def dense_backward(
     out: Sequence[Array | None] | None = None,
     mixed: bool = False,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Gradients (dx, dkernel, dbias); what is not needed is None. `out`: arrays for (dkernel, dbias)."""
+    """Gradients (dx, dkernel, dbias), None for those that are not needed. `out`: arrays for (dkernel, dbias)."""
 
 def linear_softmax(
     x: Array,

@@ -20,8 +20,8 @@ def sgd(
 ) -> None:
     """Keras's SGD in place. Every gradient is first multiplied by `scale`, then clipped to +-clipvalue."""
 
-def rising_below(indices: Array, bound: int) -> bool:
-    """Whether indices (N,) int64 are within 0...bound-1 and each is larger than the one before."""
+def is_sorted_unique(indices: Array, bound: int) -> bool:
+    """True for indices (N,) int64 that are unique, ascending and within 0...bound-1."""
 
 def sgd_slices(
     params: Sequence[Array],
@@ -33,9 +33,9 @@ def sgd_slices(
     clipvalue: float | None = None,
     columns: Sequence[bool] | None = None,
 ) -> None:
-    """SGD on the rows `indices` (int64, rising) of each param alone, or with `columns` on its columns.
+    """SGD on the rows `indices` (int64, unique, ascending) of each param alone, or with `columns` on its columns.
 
-    values: what is taken off each of them, one row of values per index.
+    values: their gradients, one row of values per index.
     """
 
 def adam(

@@ -6,8 +6,8 @@ from ..typing import Array
 
 Weights = tuple[Array, Array, Array | None]
 
-class Saved:
-    """What a forward call keeps for its backward pass; only a forward call makes one."""
+class SavedForward:
+    """A forward pass that a backward pass may follow; only `recurrent_forward` makes one."""
 
     @property
     def nbytes(self) -> int: ...
@@ -30,14 +30,14 @@ def recurrent_forward(
     reverse: Sequence[bool] | None = None,
     lengths: Array | None = None,
     mask: Array | None = None,
-    x_scale: Sequence[Array | None] | None = None,
-    h_scale: Sequence[Array | None] | None = None,
+    input_dropout: Sequence[Array | None] | None = None,
+    state_dropout: Sequence[Array | None] | None = None,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
-    scan_order: bool = False,
+    processing_order: bool = False,
     zero_masked: bool = False,
     mixed: bool = False,
-) -> tuple[Array, list[tuple[Array, ...]], Saved | None]:
+) -> tuple[Array, list[tuple[Array, ...]], SavedForward | None]:
     """One recurrent layer over a whole sequence, in one or two directions at the same time.
 
     cell: "rnn", "lstm", "gru" (reset-after) or "gru_reset_before". weights: per direction (kernel (D, gH), recurrent
@@ -45,16 +45,16 @@ def recurrent_forward(
     (2, 3H). initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction; None: one
     direction, forwards.
 
-    lengths: (B,) int32, 0...T; mask: (B, T) bool. x_scale (B, D), h_scale (B, H): dropout masks, per direction.
-    scan_order: outputs in the order of processing instead of time. zero_masked: outputs at masked steps are zero
+    lengths: (B,) int32, 0...T; mask: (B, T) bool. input_dropout: per direction a mask (B, D); state_dropout: (B, H).
+    processing_order: outputs in the order of processing instead of time. zero_masked: outputs at masked steps are zero
     instead of the last output. packed: keeps the packed weights for the next call with the same, unchanged weights.
 
     Returns y (B, T, directions * H), a time-major view, or (B, directions * H) without `sequences`; the final state of
-    each direction, if `states`; what `recurrent_backward` needs, if `save`.
+    each direction, if `states`; the argument of `recurrent_backward`, if `save`.
     """
 
 def recurrent_backward(
-    saved: Saved,
+    saved: SavedForward,
     dy: Array | None,
     dstates: Sequence[tuple[Array | None, ...] | None] | None = None,
     need_dx: bool = True,
@@ -63,7 +63,7 @@ def recurrent_backward(
     step_gradients: bool = False,
     out: Sequence[Weights | None] | None = None,
 ) -> tuple[Array | None, list[Weights] | None, list[tuple[Array, ...]] | None, list[Array] | None]:
-    """Gradients of what `saved` is from.
+    """The backward pass of the forward pass `saved`.
 
     Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the initial
     state (with `need_initial`), and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the

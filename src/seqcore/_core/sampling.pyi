@@ -52,7 +52,7 @@ def sampled_loss(
 
     weights: (V, K), or (K, V) with `by_columns`; biases (V,). sampled_values: what `sample_classes` returned, or None
     to draw log-uniformly without replacement from (seed, call). target: the label of a true class; correct:
-    log(expected count) is taken off the logits. Returns the losses (R,) and the gradients of
-    weight * sum(row_weights * losses): of the inputs, of the classes used (U, K) and their biases (U,), and which those
-    are (U,) int64.
+    log(expected count) is subtracted from the logits. Returns the losses (R,) and the gradients of
+    weight * sum(row_weights * losses): of the inputs, of the classes used (U, K) and of their biases (U,); and those
+    classes (U,) int64.
     """

@@ -33,7 +33,7 @@ class Stream:
         """RNN-CF: B (D, C), A (D, H), P (C, H), R (H, H); its output is [h, s]."""
 
     def add_dense(self, kernel: Array, bias: Array | None, activation: str = "linear") -> None:
-        """Activations of `dense_forward`, and softmax."""
+        """activation: one of `dense_forward`, or softmax."""
 
     def add_activation(self, activation: str) -> None: ...
     def step(self, x: Array) -> Array:

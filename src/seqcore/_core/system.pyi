@@ -8,7 +8,7 @@ def info() -> dict[str, Any]:
     """version, isa, isas (those this CPU can run), compiler, eigen, openmp (bool), threads."""
 
 def memory() -> dict[str, int]:
-    """held: bytes that wait in the pool for later calls; made: blocks that the system was asked for since the start."""
+    """State of the pool: held, bytes ready for later calls; made, blocks allocated from the system so far."""
 
 def get_num_threads() -> int: ...
 def set_num_threads(count: int) -> None: ...

@@ -11,9 +11,9 @@ def train_word2vec(
     input: Array,
     output: Array,
     size: int,
-    keep: Array | None,
+    subsample_threshold: Array | None,
     noise: AliasTable,
-    shift: Array | None,
+    log_noise: Array | None,
     *,
     window: int,
     negatives: int,
@@ -26,10 +26,10 @@ def train_word2vec(
     threads: int,
     lock: Array | None = None,
 ) -> tuple[float, int, int]:
-    """Goes over sentences first...last-1 of `encode_words` once and changes input and output (V, stride) in place.
+    """Trains input and output (V, stride) in place on sentences first...last-1 of `encode_words`, once.
 
-    stride: a multiple of 16, numbers past `size` being zero. keep: (V,) uint32, a word stays where a draw of 32 bits
-    is not above it. shift: (V,) what is taken off a word's logits. The learning rate falls from rate_begin to
-    rate_end. lock: (V,) float32, factors of the steps of the words' vectors. Returns (loss summed over the pairs looked
-    at, how many those were, how many pairs were learnt).
+    stride: a multiple of 16; columns from `size` on are zero. subsample_threshold: (V,) uint32, a word stays where a
+    draw of 32 bits is not above it. log_noise: (V,), subtracted from the logits of each word (NCE). The learning rate
+    falls from rate_begin to rate_end. lock: (V,) float32, factors of the steps of the words' vectors. Returns (loss
+    summed over the measured pairs, number of measured pairs, number of trained pairs).
     """

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 
 from .. import _core, ops
 from .. import initializers as _initializers
+from .._core.dense import dense_backward, dense_forward
 from .._validation import (
     NUMBERS,
     as_dtype,
@@ -122,7 +123,7 @@ def dense(
     # A softmax runs over the logits; its backward pass gives the gradient of the logits, and the rest is linear.
     softmax = activation == "softmax"
     fused = "linear" if softmax else activation
-    y = _core.dense.dense_forward(flat, kernel._array, None if bias is None else bias._array, fused, mixed=mixed)
+    y = dense_forward(flat, kernel._array, None if bias is None else bias._array, fused, mixed=mixed)
     if softmax:
         y = _core.dense.softmax(y)
     outputs = Tensor(restore(y))
@@ -135,7 +136,7 @@ def dense(
         flat_dy = ops.flatten_like(dy, x)
         if softmax:
             flat_dy = ops.softmax_backward(y, flat_dy)
-        dx, dkernel, dbias = _core.dense.dense_backward(
+        dx, dkernel, dbias = dense_backward(
             flat,
             kernel._array,
             y,

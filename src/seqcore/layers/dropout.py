@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
 from .. import random as _random
+from .._core.random import dropout_mask
 from .._validation import MAX_SEED, as_sizes, dropout_rate, integer, seed_or_none
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor
@@ -34,7 +34,7 @@ class DropoutGenerator:
     def mask(self, shape: tuple[int, ...], rate: float, dtype: str, offset: int = 0) -> Array:
         """Mask of the draw number ``call + offset``; the caller increments ``call`` when its work is done."""
         seed = _random.seed() if self.seed is None else self.seed
-        return _core.random.dropout_mask(shape, rate, seed, self.stream, self.call + offset, dtype)
+        return dropout_mask(shape, rate, seed, self.stream, self.call + offset, dtype)
 
     def get_state(self) -> dict[str, int]:
         return {"stream": self.stream, "call": self.call}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _core
+from .._core.optimizer import adagrad
 from .._validation import real
 from ..typing import Array
 from .optimizer import OPTIMIZERS, Optimizer, Rate
@@ -73,7 +73,7 @@ class Adagrad(Optimizer):
     def _update(
         self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
     ) -> None:
-        _core.optimizer.adagrad(
+        adagrad(
             params,
             grads,
             *slots,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _core
+from .._core.optimizer import adam
 from .._validation import boolean, real
 from ..typing import Array
 from .optimizer import OPTIMIZERS, Optimizer, Rate
@@ -80,7 +80,7 @@ class Adam(Optimizer):
         self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
     ) -> None:
         momentums, velocities, *largest = slots
-        _core.optimizer.adam(
+        adam(
             params,
             grads,
             momentums,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from .. import _core
+from .._core.optimizer import is_sorted_unique, sum_squares
 from .._registry import Registry
 from .._validation import MAX_SEED, at_least, default_only, integer, real, short_repr
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slice_view
@@ -342,7 +342,7 @@ class Optimizer:
                 if slots is None:
                     slots = self._slots_of(v)
                 if self.clipnorm is not None:
-                    g = _scaled(g, clip_scale(math.sqrt(_core.optimizer.sum_squares([_values(g)])), self.clipnorm))
+                    g = _scaled(g, clip_scale(math.sqrt(sum_squares([_values(g)])), self.clipnorm))
                 if not isinstance(g, IndexedSlices):
                     dense.append(DenseUpdate(v._array, g, slots))
                 elif self._updates_sparse_rows:
@@ -359,7 +359,7 @@ class Optimizer:
             scale = 1.0
             if self.global_clipnorm is not None:
                 gradients = [update.gradient for update in flat] + [_values(g) for _, g in pairs]
-                norm = math.sqrt(sum(map(_core.optimizer.sum_squares, _by_dtype(gradients, gradients))))
+                norm = math.sqrt(sum(map(sum_squares, _by_dtype(gradients, gradients))))
                 scale = finite_clip_scale(norm, self.global_clipnorm)
             if self.weight_decay:
                 self._decay([update.param for update in flat] + [v._array for v, _ in pairs], learning_rate)
@@ -489,7 +489,7 @@ def _checked_slices(gradient: IndexedSlices, variable: Variable) -> IndexedSlice
     rows, bound = gradient.indices, variable.shape[gradient.axis]
     if rows.ndim != 1:
         raise ValueError(f"gradients: expected indices with one axis for variable {variable.name!r}, got {rows.shape}")
-    if not _core.optimizer.rising_below(np.ascontiguousarray(rows), bound):
+    if not is_sorted_unique(np.ascontiguousarray(rows), bound):
         gradient = gradient.unique()
         rows = gradient.indices
         if rows[0] < 0 or rows[-1] >= bound:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _core
+from .._core.optimizer import rmsprop
 from .._validation import boolean, real
 from ..typing import Array
 from .optimizer import OPTIMIZERS, Optimizer, Rate
@@ -83,7 +83,7 @@ class RMSprop(Optimizer):
         self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
     ) -> None:
         by_name = dict(zip(self.slot_values(), slots, strict=True))
-        _core.optimizer.rmsprop(
+        rmsprop(
             params,
             grads,
             by_name["velocity"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .._core.optimizer import sgd, sgd_slices
 from .._validation import boolean, real
 from ..typing import Array
 from .optimizer import OPTIMIZERS, Optimizer, Rate, SparseUpdate
@@ -78,7 +78,7 @@ class SGD(Optimizer):
     def _update(
         self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
     ) -> None:
-        _core.optimizer.sgd(
+        sgd(
             params,
             grads,
             *slots,
@@ -93,7 +93,7 @@ class SGD(Optimizer):
         if self.momentum:
             super()._update_rows(tables, learning_rate, scale)
             return
-        _core.optimizer.sgd_slices(
+        sgd_slices(
             [table.param for table in tables],
             [table.gradient.values for table in tables],
             [np.ascontiguousarray(table.gradient.indices) for table in tables],

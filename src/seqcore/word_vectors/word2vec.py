@@ -331,7 +331,7 @@ class Word2Vec(TrainableTables):
         self._align_tables()
         settings, count = self.settings, len(corpus.ids)
         threads = 1 if settings.deterministic else settings.workers or system.get_num_threads()
-        noise, keep, shift = self._distributions()
+        noise, subsample_threshold, log_noise = self._distributions()
         factors = self._wv.vectors_lockf
         lock = None if (factors == 1).all() else np.ascontiguousarray(factors)
         marks = np.arange(0, count + _PIECE, _PIECE)
@@ -352,9 +352,9 @@ class Word2Vec(TrainableTables):
                     self._input,
                     self._output,
                     settings.vector_size,
-                    keep,
+                    subsample_threshold,
                     noise,
-                    shift,
+                    log_noise,
                     window=settings.window,
                     negatives=settings.negative,
                     shrink=settings.shrink_windows,
@@ -390,19 +390,19 @@ class Word2Vec(TrainableTables):
         )
 
     def _distributions(self) -> tuple[AliasTable, Array | None, Array | None]:
-        """The noise's table, the chance of each word to stay as 32-bit limits, and NCE's shifts."""
+        """The table of the noise, 32-bit thresholds of the words to keep, and the logarithms of NCE's noise."""
         settings = self.settings
         counts = self.counts.astype(np.float64)
         noise = AliasTable(np.exp(logarithms := _log_powers(counts, settings.ns_exponent)))
-        keep = shift = None
+        subsample_threshold = log_noise = None
         if settings.sample > 0:
             if settings.sample != self._sampled or "sample_int" not in self._wv.expandos:
                 self._wv.expandos["sample_int"] = keep_limits(self.counts, settings.sample)
                 self._sampled = settings.sample
-            keep = self._wv.expandos["sample_int"]
+            subsample_threshold = self._wv.expandos["sample_int"]
         if settings.loss == "nce":
-            shift = (np.log(settings.negative) + logarithms).astype(np.float32)
-        return noise, keep, shift
+            log_noise = (np.log(settings.negative) + logarithms).astype(np.float32)
+        return noise, subsample_threshold, log_noise
 
     # --- files ---
 

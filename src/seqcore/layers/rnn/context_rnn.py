@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import _core, ops
 from ... import initializers as _initializers
+from ... import ops
+from ..._core.context import context_scan_backward, context_scan_forward
 from ..._validation import at_least, real
 from ...autograd.tape import record
 from ...autograd.tensor import Gradient, Tensor, Variable, unchecked_tensor
@@ -127,15 +128,13 @@ class ContextRNNCell(RNNCell):
         """s_t = (1 - alpha) z_t + alpha s_{t-1} for z (B, T, C): s (B, T, C) and the last one (B, C)."""
         alpha, dtype, (batch, steps, units) = self.alpha, self.dtype, z.shape
         start = None if initial is None else np.ascontiguousarray(initial._array)
-        arrays = _core.context.context_scan_forward(z._array, alpha, start, lengths, mask, reverse)
+        arrays = context_scan_forward(z._array, alpha, start, lengths, mask, reverse)
         s, last = unchecked_tensor(arrays[0]), unchecked_tensor(arrays[1])
 
         def backward(ds: Array | None, dlast: Array | None) -> tuple[Gradient, ...]:
             ds = None if ds is None else contiguous_features(ds)
             dlast = None if dlast is None else np.ascontiguousarray(dlast)
-            dz, dinitial = _core.context.context_scan_backward(
-                ds, dlast, alpha, (batch, steps, units), lengths, mask, reverse, dtype
-            )
+            dz, dinitial = context_scan_backward(ds, dlast, alpha, (batch, steps, units), lengths, mask, reverse, dtype)
             if self.step_gradients and alpha < 1:
                 # dz_t = (1 - alpha) dL/ds_t; with alpha = 1 the context never changes, and dz says nothing about it.
                 self.last_context_gradients = np.asarray(dz) / (1 - alpha)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import _core
+from ..._core.recurrent import recurrent_backward, recurrent_forward
 from ...autograd.tape import GradientBuffers, is_recording, record
 from ...autograd.tensor import Gradient, Tensor, unchecked_tensor
 from ...typing import Array
@@ -90,21 +90,21 @@ def run(
     save = need_dx or need_weights or (need_initial and is_recording(inputs))
     if len(cells) > 1 or options.reverse[0]:
         given["reverse"] = options.reverse
-        given["scan_order"] = options.processing_order
+        given["processing_order"] = options.processing_order
     if mask is not None:
         given["mask"] = mask
         given["zero_masked"] = options.zero_masked
     elif lengths is not None:
         given["lengths"] = lengths
     if dropout_masks is not None:
-        given["x_scale"], given["h_scale"] = zip(*dropout_masks)
+        given["input_dropout"], given["state_dropout"] = zip(*dropout_masks)
     if first.activation != "tanh":
         given["activation"] = first.activation
     if (first.recurrent_activation or "sigmoid") != "sigmoid":
         given["recurrent_activation"] = first.recurrent_activation
     if first._mixed:
         given["mixed"] = True
-    y, finals, saved = _core.recurrent.recurrent_forward(
+    y, finals, saved = recurrent_forward(
         first._core_cell,
         x._array,
         arrays,
@@ -130,7 +130,7 @@ def run(
         if need_weights and buffers:
             taken = [buffers.take(variable) for variable in weights]
             out = [tuple(taken[i : i + 3]) for i in range(0, len(taken), 3)]
-        dx, dweights, dstarts, dsteps = _core.recurrent.recurrent_backward(
+        dx, dweights, dstarts, dsteps = recurrent_backward(
             saved, dy, dfinals, need_dx, need_weights, need_initial, step_gradients, out
         )
         if dsteps is not None:

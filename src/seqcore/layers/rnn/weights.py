@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import _core, ops
 from ... import initializers as _initializers
+from ... import ops
+from ..._core.recurrent import PackedWeights
 from ..._validation import at_least, boolean, default_only, dropout_rate, no_regularizers, seed_or_none
 from ...autograd.tensor import Tensor, Variable
 from ...ops.activations import FUSED_ACTIVATIONS, activation_name
@@ -137,7 +138,7 @@ class RNNWeights(NumericLayer):
             else:
                 return weights
         versions = [0 if variable is None else variable.version for variable in variables]
-        weights = _core.recurrent.PackedWeights()
+        weights = PackedWeights()
         self._packed.entry = tuple(variables), versions, weights
         return weights
 
