@@ -10,9 +10,7 @@ import numpy as np
 import seqcore as sc
 from seqcore import layers
 from seqcore.language_model.generation import generate
-from seqcore.text.bptt import bptt_batches
-from seqcore.text.tokenizer import Tokenizer
-from seqcore.text.vocabulary import Vocabulary
+from seqcore.text import Tokenizer, Vocabulary, bptt_batches
 
 TEXT = """the cat sat by the door and waited for the rain to stop.
 the rain did not stop, so the cat sat by the fire and slept.

@@ -7,7 +7,7 @@ import pytest
 
 from seqcore import KeyedVectors
 from seqcore.datasets import relations
-from seqcore.word_vectors import evaluation as word_tests
+from seqcore.word_vectors import evaluation
 
 WORDS = 200_000
 
@@ -53,7 +53,7 @@ def test_questions(tmp_path):
         assert len(set(section)) == len(section) == len(truth) * (len(truth) - 1)
         assert all(truth[a] == b and truth[c] == d and a != c for a, b, c, d in section)
     relations.write_questions(tmp_path / "questions")
-    assert word_tests.read_questions(tmp_path / "questions") == asked
+    assert evaluation.read_questions(tmp_path / "questions") == asked
 
 
 def test_file(tmp_path):

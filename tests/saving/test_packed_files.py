@@ -14,8 +14,7 @@ import pytest
 from seqcore import KeyedVectors, datasets, text
 from seqcore.datasets.series import read_column
 from seqcore.text import files
-from seqcore.word_vectors import evaluation as word_tests
-from seqcore.word_vectors import file_formats as vector_files
+from seqcore.word_vectors import evaluation, file_formats
 from tests.helpers.file_readers import READERS
 
 TEXTS = [name for name, reader in READERS.items() if reader.packed]
@@ -118,11 +117,11 @@ def test_a_large_file_may_unpack_to_sixteen_times_its_size(tmp_path):
         datasets.load_stories,
         datasets.load_text,
         read_column,
-        vector_files.read_word2vec,
-        vector_files.read_counts,
-        word_tests.read_questions,
-        word_tests.evaluate_analogies,
-        word_tests.evaluate_pairs,
+        file_formats.read_word2vec,
+        file_formats.read_counts,
+        evaluation.read_questions,
+        evaluation.evaluate_analogies,
+        evaluation.evaluate_pairs,
         KeyedVectors.load_word2vec_format,
         KeyedVectors.load_glove,
         KeyedVectors.intersect_word2vec_format,

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqcore import KeyedVectors, Word2Vec, saving
-from seqcore.word_vectors import file_formats as vector_files
+from seqcore.word_vectors import file_formats
 
 WORDS = ["the", "Katze", "été", "数", "a_b", "1.5", "\u00a0"]
 
@@ -107,7 +107,7 @@ def test_a_byte_order_mark_is_no_part_of_a_word(tmp_path):
 @pytest.mark.parametrize("word", ["", "a b", "a\tb", "\ud800"])
 def test_words_that_counts_cannot_hold(tmp_path, word):
     with pytest.raises(ValueError, match="fvocab: expected words without white space"):
-        vector_files.write_counts(tmp_path / "counts", ["a", word], [2, 1])
+        file_formats.write_counts(tmp_path / "counts", ["a", word], [2, 1])
     assert not os.listdir(tmp_path)
 
 
@@ -413,7 +413,7 @@ def test_anything_at_all(content, binary, header):
         with open(path, "wb") as file:
             file.write(content)
         for reader in (
-            lambda: vector_files.read_word2vec(path, binary, header=header or binary),
+            lambda: file_formats.read_word2vec(path, binary, header=header or binary),
             lambda: KeyedVectors.load(path),
             lambda: KeyedVectors.load(path, mmap=True),
         ):

@@ -8,8 +8,7 @@ import pytest
 import seqcore as sc
 from seqcore import KeyedVectors
 from seqcore.text.vocabulary import Vocabulary
-from seqcore.word_vectors import evaluation as word_tests
-from seqcore.word_vectors import nearest
+from seqcore.word_vectors import evaluation, nearest
 
 V, D = 300, 12
 
@@ -93,7 +92,7 @@ def test_partial_sort(rng, n, columns):
 def test_blocks_do_not_change_neighbours(kv, rng, monkeypatch, block):
     queries = rng.normal(size=(5, D))
     expected = np.array([np.argsort(-cosines(kv, query), kind="stable")[:9] for query in queries])
-    monkeypatch.setattr(nearest, "_BLOCK", block)
+    monkeypatch.setattr(nearest, "BLOCK", block)
     rows, values = kv.nearest_rows(queries, 9)
     # Rows 7 and 11 are the same vector: only their order may differ in float64.
     np.testing.assert_array_equal(np.where(rows == 11, 7, rows), np.where(expected == 11, 7, expected))
@@ -413,12 +412,12 @@ def test_pairs(kv, tmp_path):
 
 
 def test_correlations():
-    assert math.isnan(word_tests.pearson([1, 1], [1, 2])[0]) and math.isnan(word_tests.pearson([1], [1])[0])
-    assert word_tests.spearman([1, 2, 3], [1, 4, 9])[0] == pytest.approx(1)
+    assert math.isnan(evaluation.pearson([1, 1], [1, 2])[0]) and math.isnan(evaluation.pearson([1], [1])[0])
+    assert evaluation.spearman([1, 2, 3], [1, 4, 9])[0] == pytest.approx(1)
     stats = pytest.importorskip("scipy.stats")
     x, y = np.random.default_rng(0).normal(size=(2, 30)).round(1)
-    np.testing.assert_allclose(word_tests.pearson(x, y), tuple(stats.pearsonr(x, y)), rtol=1e-9)
-    np.testing.assert_allclose(word_tests.spearman(x, y), tuple(stats.spearmanr(x, y)), rtol=1e-9)
+    np.testing.assert_allclose(evaluation.pearson(x, y), tuple(stats.pearsonr(x, y)), rtol=1e-9)
+    np.testing.assert_allclose(evaluation.spearman(x, y), tuple(stats.spearmanr(x, y)), rtol=1e-9)
 
 
 # ---------------------------------------------------------------- as a layer

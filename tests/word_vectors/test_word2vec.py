@@ -441,7 +441,7 @@ def test_the_usual_loop_of_falling_rates(sentences):
 )
 def test_totals_set_the_fall_of_the_rate(total, scale, sentences, monkeypatch):
     """As in gensim: the rate of a pass goes as far as its share of the total says, and never below the end."""
-    monkeypatch.setattr(word2vec, "_PIECE", 500)
+    monkeypatch.setattr(word2vec, "WORDS_PER_CALL", 500)
     rates = []
 
     def train_word2vec(*arguments, rate_begin, rate_end, **options):
@@ -539,7 +539,7 @@ def test_training_loss_is_the_sum_over_all_passes(sentences, tmp_path):
 
 
 def test_looking_between_pieces(sentences, monkeypatch):
-    monkeypatch.setattr(word2vec, "_PIECE", 500)
+    monkeypatch.setattr(word2vec, "WORDS_PER_CALL", 500)
     monkeypatch.setattr(word2vec.time, "perf_counter", itertools.count().__next__)
     model = Word2Vec(**{**SMALL, "epochs": 1})
     model.build_vocab(sentences)
@@ -592,7 +592,7 @@ def test_callbacks_and_progress(sentences, capsys):
 
 def test_progress_in_pieces(sentences, monkeypatch):
     """The share rises to 1 in each pass; rate and time left follow from the words done and the seconds so far."""
-    monkeypatch.setattr(word2vec, "_PIECE", 500)
+    monkeypatch.setattr(word2vec, "WORDS_PER_CALL", 500)
     monkeypatch.setattr(word2vec.time, "perf_counter", itertools.count().__next__)
     told = []
     model = Word2Vec(**{**SMALL, "epochs": 2})

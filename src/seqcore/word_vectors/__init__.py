@@ -1,9 +1,18 @@
-"""Word vectors, with gensim's names."""
+"""Word vectors with gensim's names, their evaluation, and batches of windows of a text."""
 
+from .corpus import Corpus
+from .evaluation import read_questions
 from .keyed_vectors import KeyedVectors
-from .word2vec import Word2Vec
+from .window_batches import WindowBatches, cbow_batches, skipgram_batches
+from .word2vec import Progress, Word2Vec
 
 __all__ = [
+    "Corpus",
     "KeyedVectors",
+    "Progress",
+    "WindowBatches",
     "Word2Vec",
+    "cbow_batches",
+    "read_questions",
+    "skipgram_batches",
 ]

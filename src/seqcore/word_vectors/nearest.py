@@ -15,7 +15,7 @@ from ..typing import Floats
 
 Rows = NDArray[np.intp]
 
-_BLOCK = 1 << 22  # numbers in one block of scores: 16 MB
+BLOCK = 1 << 22  # numbers in one block of scores: 16 MB
 _GROUP = 32  # columns that one maximum stands for
 
 
@@ -26,7 +26,7 @@ def norms_of(vectors: Floats, words: Sequence[str]) -> Floats:
         ValueError: a row that is not finite, naming its word.
     """
     result = np.empty(len(vectors), np.float32)
-    step = max(1, _BLOCK // max(1, vectors.shape[1]))
+    step = max(1, BLOCK // max(1, vectors.shape[1]))
     for start in range(0, len(vectors), step):
         block = np.asarray(vectors[start : start + step])
         result[start : start + step] = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
@@ -82,7 +82,7 @@ def nearest(vectors: Floats, norms: Floats, queries: Floats, n: int, begin: int,
         Row numbers and cosines (Q, n), the largest first, of equal ones the smaller number first.
     """
     count, many = len(queries), max(1, min(len(queries), 256))
-    step = max(n, _BLOCK // max(many, vectors.shape[1]), 1)
+    step = max(n, BLOCK // max(many, vectors.shape[1]), 1)
     rows, values = np.empty((count, 0), np.intp), np.empty((count, 0), np.float32)
     for start in range(begin, end, step):
         stop = min(start + step, end)

@@ -40,7 +40,7 @@ from .safetensors_format import ATTRIBUTE
 from .settings import CONSTANTS, RateSchedule, Settings, keep_limits
 from .trainable_tables import TrainableTables, same_memory
 
-_PIECE = 400_000
+WORDS_PER_CALL = 400_000
 """Words per call of the core: between two updates of the learning rate, of the progress and checks for Ctrl-C."""
 _MASK = 2**64 - 1
 
@@ -334,7 +334,7 @@ class Word2Vec(TrainableTables):
         noise, subsample_threshold, log_noise = self._distributions()
         factors = self._wv.vectors_lockf
         lock = None if (factors == 1).all() else np.ascontiguousarray(factors)
-        marks = np.arange(0, count + _PIECE, _PIECE)
+        marks = np.arange(0, count + WORDS_PER_CALL, WORDS_PER_CALL)
         cuts = np.unique(np.minimum(np.searchsorted(corpus.offsets, marks), len(corpus.offsets) - 1))
         seed = (settings.seed * 0x9E3779B97F4A7C15 + self._passes) & _MASK
         began, reported = time.perf_counter(), started
