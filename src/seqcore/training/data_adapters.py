@@ -119,7 +119,7 @@ def plain(x: Any) -> Any:
     return x._array if isinstance(x, Tensor) and x.mask is None and x.lengths is None else x
 
 
-def data_of(batch: Batch) -> Any:
+def pack_batch(batch: Batch) -> Any:
     """What a step gets of a batch: x, (x, y) or (x, y, sample_weight)."""
     x = plain(batch.x)
     if batch.y is None and batch.weight is None:
@@ -177,7 +177,7 @@ def _classes(y: Array, sparse: bool | None) -> Array:
     return y
 
 
-class Source:
+class DataAdapter:
     """Batches of one epoch after the other.
 
     Args:
@@ -205,11 +205,11 @@ class Source:
 
     def _walk(self, start: int = 0) -> Iterator[Any]:
         """All data once, batch by batch, from number ``start`` on; random numbers are drawn at once."""
-        raise TypeError(f"{type(self).__name__}: a source must define _walk")
+        raise TypeError(f"{type(self).__name__}: an adapter must define _walk")
 
     def _batch(self, item: Any) -> Batch:
         """The checked batch of what :meth:`_walk` gives."""
-        raise TypeError(f"{type(self).__name__}: a source must define _batch")
+        raise TypeError(f"{type(self).__name__}: an adapter must define _batch")
 
     def restart(self) -> None:
         """Lets the next epoch start with the first batch, where the data can."""
@@ -272,7 +272,7 @@ class Source:
 _END = object()
 
 
-class ArraySource(Source):
+class ArrayAdapter(DataAdapter):
     """Batches cut from arrays; a last smaller one where the rows do not divide.
 
     Args:
@@ -346,7 +346,7 @@ class ArraySource(Source):
         return self._cut(item)
 
 
-class IterableSource(Source):
+class IterableAdapter(DataAdapter):
     """Batches that the caller's data yield: x, (x, y) or (x, y, sample_weight), in a tuple or a list of arrays.
 
     Args:
@@ -405,10 +405,10 @@ class IterableSource(Source):
                 yield self._data[number]
 
     def _batch(self, item: Any) -> Batch:
-        return make_batch(*parts_of(item), self._class_weight, sparse=self._sparse)
+        return make_batch(*unpack_batch(item), self._class_weight, sparse=self._sparse)
 
 
-def parts_of(item: Any) -> tuple[Any, Any, Any]:
+def unpack_batch(item: Any) -> tuple[Any, Any, Any]:
     """x, y and sample_weight (None where there are none) of a batch in a tuple, or in a list of arrays."""
     if isinstance(item, list) and any(is_array(part) or _are_arrays(part) for part in item):
         item = tuple(item)
@@ -429,7 +429,7 @@ def is_list_of_batches(data: Any) -> bool:
     )
 
 
-def make_source(
+def make_adapter(
     x: Any,
     y: Any = None,
     sample_weight: Any = None,
@@ -442,13 +442,13 @@ def make_source(
     sparse: bool | None = None,
     steps: int | None = None,
     steps_name: str = "steps",
-) -> Source:
-    """The source of batches for what a user handed over as ``x``."""
+) -> DataAdapter:
+    """The adapter for the data that a user passed as ``x``."""
     steps = None if steps is None else at_least(steps_name, steps, 1)
     plain = is_array(x) or isinstance(x, (list, tuple, dict)) or np.isscalar(x) or hasattr(x, "shape")
-    source: Source
+    adapter: DataAdapter
     if plain and not is_list_of_batches(x):
-        source = ArraySource(
+        adapter = ArrayAdapter(
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, shuffle=shuffle, stateful=stateful,
             class_weight=class_weight, sparse=sparse, steps=steps,
         )  # fmt: skip
@@ -459,6 +459,45 @@ def make_source(
         for name, value in given.items():
             if value is not None:
                 raise ValueError(f"{name}: expected None where x yields whole batches, got {type(value).__name__}")
-        source = IterableSource(x, steps, class_weight, sparse, shuffle and not stateful)
-    source.steps_name = steps_name
-    return source
+        adapter = IterableAdapter(x, steps, class_weight, sparse, shuffle and not stateful)
+    adapter.steps_name = steps_name
+    return adapter
+
+
+def make_validation_adapter(
+    data: Any,
+    steps: int | None,
+    own_batch_size: int | None,
+    batch_size: int | None,
+    stateful: bool,
+    needs_targets: bool,
+) -> DataAdapter:
+    """The adapter for ``validation_data``: (x, y), (x, y, sample_weight), or an iterable of batches.
+
+    Args:
+        data: what the user passed.
+        steps: batches per validation.
+        own_batch_size: the argument ``validation_batch_size``.
+        batch_size: used where that is None.
+        stateful: the model carries states from batch to batch.
+        needs_targets: refuse x alone.
+    """
+    if own_batch_size is not None:
+        batch_size = at_least("validation_batch_size", own_batch_size, 1)
+    given: dict[str, Any] = {"steps": steps, "steps_name": "validation_steps"}
+    arrays = is_array(data) or (isinstance(data, (tuple, list)) and not is_list_of_batches(data))
+    if not arrays and own_batch_size is not None:
+        raise ValueError("validation_batch_size: expected None where validation_data yields whole batches")
+    try:
+        parts = data if isinstance(data, (tuple, list)) and arrays else (data,)
+        if not 1 <= len(parts) <= 3:
+            raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(parts)} entries")
+        if arrays:
+            given |= {"batch_size": batch_size, "stateful": stateful}
+        adapter = make_adapter(*parts, **given)
+        if len(parts) == 1 and arrays and needs_targets:
+            raise ValueError("expected (x, y) or (x, y, sample_weight), got x alone")
+        return adapter
+    except (TypeError, ValueError) as error:
+        prefix = "" if str(error).startswith("validation_") else "validation_data: "
+        raise type(error)(f"{prefix}{error}") from None

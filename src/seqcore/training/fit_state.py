@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from .._validation import boolean, integer
 from ..callbacks import CallbackList
 from ..metrics import Metric
-from .data_adapters import Source
+from .data_adapters import DataAdapter
 
 
 class FitModel(Protocol):
@@ -25,8 +25,8 @@ class FitState:
     Args:
         model: the model that is trained; its weights, optimizer, carried states and the random state are the business
             of ``model.save_checkpoint``.
-        data: source of the batches.
-        validation: source of the validation batches, or None.
+        data: adapter of the training data.
+        validation: adapter of the validation data, or None.
         callbacks: all callbacks of the fit.
         epoch: number of the first epoch.
 
@@ -40,7 +40,7 @@ class FitState:
     """
 
     def __init__(
-        self, model: FitModel, data: Source, validation: Source | None, callbacks: CallbackList, epoch: int
+        self, model: FitModel, data: DataAdapter, validation: DataAdapter | None, callbacks: CallbackList, epoch: int
     ) -> None:
         self._model, self.data, self.validation, self.callbacks = model, data, validation, callbacks
         self.initial_epoch = self.epoch = epoch

@@ -13,7 +13,7 @@ from ..losses import Loss
 from ..metrics import Metric
 from .compiled_metrics import CompiledMetrics, metrics_inside
 from .custom_hooks import as_logs
-from .data_adapters import Batch, data_of, make_batch, parts_of
+from .data_adapters import Batch, make_batch, pack_batch, unpack_batch
 from .train_step import TrainStep
 
 
@@ -72,19 +72,19 @@ class StepHooks(Layer):
         >>> model.fit(np.ones((4, 1)), np.ones(4), verbose=0).history
         {'loss': [2.0]}
         """
-        return self._logs(self._compiled("train_step").train(make_batch(*parts_of(data))))
+        return self._logs(self._compiled("train_step").train(make_batch(*unpack_batch(data))))
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Loss and metrics of one batch. An override returns the logs."""
-        return self._logs(self._compiled("test_step").test(make_batch(*parts_of(data))))
+        return self._logs(self._compiled("test_step").test(make_batch(*unpack_batch(data))))
 
     def predict_step(self, data: Any) -> Any:
         """Output of one batch."""
-        return self(make_batch(parts_of(data)[0]).x, training=False)
+        return self(make_batch(unpack_batch(data)[0]).x, training=False)
 
     def _run_step(self, name: str, batch: Batch) -> dict[str, float]:
         """The logs that an override of ``train_step`` or ``test_step`` returns."""
-        return as_logs(name, getattr(self, name)(data_of(batch)))
+        return as_logs(name, getattr(self, name)(pack_batch(batch)))
 
     # ------------------------------------------------------------ loss and metrics
 

@@ -1,4 +1,4 @@
-"""What a model needs to learn: compile, fit, evaluate, predict and their forms for one batch.
+"""Trainer: compile, fit, evaluate and predict, and their forms for one batch.
 
 B: batch, T: time steps, N: rows of the whole data.
 """
@@ -23,13 +23,21 @@ from ..autograd.tensor import Variable
 from ..callbacks import CallbackList, History, ProgressBar
 from ..layers.base import Layer
 from .compiled_metrics import CompiledMetrics
-from .data_adapters import ArraySource, Batch, Source, data_of, is_list_of_batches, make_batch, make_source
+from .data_adapters import (
+    ArrayAdapter,
+    Batch,
+    DataAdapter,
+    make_adapter,
+    make_batch,
+    make_validation_adapter,
+    pack_batch,
+)
 from .fit_state import FitState
 from .flat_parameters import FlatParameters
 from .step_hooks import StepHooks
 from .train_step import TrainStep
 
-# What changes the way of a step when it is set on a model: hooks on the object itself, and what compile sets.
+# Attributes of a model that change its steps: hooks set on the object itself, and the loss.
 _HOOKS = frozenset(
     "train_step test_step predict_step compute_loss compute_metrics get_metrics_result reset_metrics loss".split()
 )
@@ -72,7 +80,7 @@ class Trainer(StepHooks):
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
-        """Sets what training needs.
+        """Set the optimizer, the loss and the metrics of training.
 
         Args:
             optimizer: an ``Optimizer`` or its name.
@@ -100,14 +108,11 @@ class Trainer(StepHooks):
         )
         new_optimizer = _optimizers.get(optimizer)
         new_loss = None if loss is None else _losses.get(loss)
-        pairs = [(_metrics.get(one, loss=new_loss), False) for one in _listed("metrics", metrics)]
-        pairs += [(_metrics.get(one, loss=new_loss), True) for one in _listed("weighted_metrics", weighted_metrics)]
-        for metric, _ in pairs:
-            if getattr(type(metric), "update_state") is _metrics.Mean.update_state:  # noqa: B009
-                raise TypeError(
-                    f"metrics: expected metrics of targets and predictions, got {metric.name!r}, which takes values"
-                )
-            _check_entropy(metric, new_loss)
+        pairs = [
+            (_checked_metric(_metrics.get(metric, loss=new_loss), new_loss), weighted)
+            for name, given, weighted in (("metrics", metrics, False), ("weighted_metrics", weighted_metrics, True))
+            for metric in _listed(name, given)
+        ]
         self.optimizer, self.loss, self._compiled_metrics = new_optimizer, new_loss, CompiledMetrics(pairs)
         self._step = TrainStep(self, self._compiled_metrics)
 
@@ -128,14 +133,14 @@ class Trainer(StepHooks):
         return step.flat_parameters()
 
     def _runner(self, hook: str) -> Callable[[Batch], dict[str, float] | None]:
-        """What runs one batch: the step itself, or an override of ``train_step`` or ``test_step``."""
+        """The function for one batch: the step itself, or an override of ``train_step`` or ``test_step``."""
         step = self._compiled(hook)
         if self.overrides(hook):
             return partial(self._run_step, hook)
         return step.train if hook == "train_step" else step.test
 
     def _prepare_training(self) -> None:
-        """Lays out the arena and registers the variables with the optimizer, as the first step would."""
+        """Lay out the flat parameters and register the variables with the optimizer, as the first step would."""
         if self._step is not None and self.optimizer is not None:
             self._step.stale = True
             self.optimizer.build(self._step.flat_parameters().variables)
@@ -152,29 +157,24 @@ class Trainer(StepHooks):
             )
             return None
         try:
-            return {
+            config: dict[str, Any] = {
                 "optimizer": _optimizers.serialize(self.optimizer),
                 "loss": None if self.loss is None else _losses.serialize(self.loss),
-                "metrics": [
-                    _metrics.serialize(metric) for metric, weighted in self._compiled_metrics.metrics if not weighted
-                ],
-                "weighted_metrics": [
-                    _metrics.serialize(metric) for metric, weighted in self._compiled_metrics.metrics if weighted
-                ],
+                "metrics": [],
+                "weighted_metrics": [],
             }
+            for metric, weighted in self._compiled_metrics.metrics:
+                config["weighted_metrics" if weighted else "metrics"].append(_metrics.serialize(metric))
+            return config
         except (TypeError, ValueError) as error:
             warnings.warn(f"save: optimizer, loss and metrics are left out: {error}", stacklevel=2)
             return None
 
     def compile_from_config(self, config: Any) -> None:
-        """Compiles with what :meth:`get_compile_config` returned; None leaves the model as it is."""
+        """Compile with the config of :meth:`get_compile_config`; None leaves the model as it is."""
         if config is not None:
-            self.compile(
-                config["optimizer"],
-                config["loss"],
-                metrics=config["metrics"],
-                weighted_metrics=config["weighted_metrics"],
-            )
+            names = ("optimizer", "loss", "metrics", "weighted_metrics")
+            self.compile(**{name: config[name] for name in names})
 
     # ------------------------------------------------------------ one batch
 
@@ -226,9 +226,8 @@ class Trainer(StepHooks):
 
     def _predicted(self, batch: Batch) -> Any:
         """Output of one batch as arrays."""
-        return _arrays(
-            self.predict_step(data_of(batch)) if self.overrides("predict_step") else self(batch.x, training=False)
-        )
+        hook = self.overrides("predict_step")
+        return _arrays(self.predict_step(pack_batch(batch)) if hook else self(batch.x, training=False))
 
     def _results(self, returned: dict[str, float] | None, return_dict: bool) -> Any:
         """The logs of the metrics or of a hook, or their values: known names in order, then others by name."""
@@ -311,26 +310,27 @@ class Trainer(StepHooks):
         if validation_split is not None and real("validation_split", validation_split, 0.0, 1.0, open_high=True):
             if validation_data is not None:
                 raise ValueError("validation_split: expected 0 where validation_data is given")
-            whole = make_source(x, y, sample_weight, lengths=lengths, batch_size=batch_size)
-            if not isinstance(whole, ArraySource):
+            whole = make_adapter(x, y, sample_weight, lengths=lengths, batch_size=batch_size)
+            if not isinstance(whole, ArrayAdapter):
                 raise ValueError("validation_split: expected 0 where x yields whole batches; pass validation_data")
             (x, y, sample_weight), validation_data = whole.split(validation_split)
             lengths = None
-        validation: Source | None = None
+        validation: DataAdapter | None = None
         if validation_data is not None:
             self._compiled("test_step")
-            validation = self._validation_source(
-                validation_data, validation_steps, validation_batch_size, batch_size, stateful
+            needs_targets = not (self.overrides("test_step") or self.overrides("compute_loss"))
+            validation = make_validation_adapter(
+                validation_data, validation_steps, validation_batch_size, batch_size, stateful, needs_targets
             )
         else:
-            for name, value in (
-                ("validation_steps", validation_steps),
-                ("validation_batch_size", validation_batch_size),
-                ("validation_freq", None if validation_freq == 1 else validation_freq),
-            ):
+            freq = None if validation_freq == 1 else validation_freq
+            unused = {"steps": validation_steps, "batch_size": validation_batch_size, "freq": freq}
+            for name, value in unused.items():
                 if value is not None:
-                    raise ValueError(f"{name}: expected validation_data or validation_split beside it, got neither")
-        source = make_source(
+                    raise ValueError(
+                        f"validation_{name}: expected validation_data or validation_split beside it, got neither"
+                    )
+        data = make_adapter(
             x,
             y,
             sample_weight,
@@ -349,62 +349,39 @@ class Trainer(StepHooks):
                     "validation_data: expected data that can be walked more than once, got an iterator; pass "
                     "validation_steps or an object whose __iter__ starts anew"
                 )
-        if source.once and steps_per_epoch is None and epochs - initial_epoch > 1:
+        if data.once and steps_per_epoch is None and epochs - initial_epoch > 1:
             raise ValueError(
                 "x: expected data that can be walked once per epoch, got an iterator; pass steps_per_epoch or an "
                 "object whose __iter__ starts anew"
             )
-        return self._fit(step, source, validation, epochs, initial_epoch, validation_epochs, verbose, callbacks)
-
-    def _validation_source(
-        self, data: Any, steps: int | None, own_batch_size: int | None, batch_size: int | None, stateful: bool
-    ) -> Source:
-        if own_batch_size is not None:
-            batch_size = at_least("validation_batch_size", own_batch_size, 1)
-        given: dict[str, Any] = {"steps": steps, "steps_name": "validation_steps"}
-        arrays = is_array(data) or (isinstance(data, (tuple, list)) and not is_list_of_batches(data))
-        if not arrays and own_batch_size is not None:
-            raise ValueError("validation_batch_size: expected None where validation_data yields whole batches")
-        try:
-            parts = data if isinstance(data, (tuple, list)) and arrays else (data,)
-            if not 1 <= len(parts) <= 3:
-                raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(parts)} entries")
-            if arrays:
-                given |= {"batch_size": batch_size, "stateful": stateful}
-            source = make_source(*parts, **given)
-            if len(parts) == 1 and arrays and not (self.overrides("test_step") or self.overrides("compute_loss")):
-                raise ValueError("expected (x, y) or (x, y, sample_weight), got x alone")
-            return source
-        except (TypeError, ValueError) as error:
-            prefix = "" if str(error).startswith("validation_") else "validation_data: "
-            raise type(error)(f"{prefix}{error}") from None
+        return self._fit(step, data, validation, epochs, initial_epoch, validation_epochs, verbose, callbacks)
 
     def _fit(
         self,
         step: TrainStep,
-        source: Source,
-        validation: Source | None,
+        data: DataAdapter,
+        validation: DataAdapter | None,
         epochs: int,
         initial_epoch: int,
         validation_epochs: Callable[[int], bool],
         verbose: int | str,
         callbacks: Any,
     ) -> History:
-        all_callbacks = self._callback_list(callbacks, verbose, epochs=epochs, steps=source.steps, history=True)
+        callback_list = self._callback_list(callbacks, verbose, epochs=epochs, steps=data.steps, history=True)
         self.stop_training = False
         # Layers in a list that has grown since, or in a plain layer, do not tell.
         step.stale = True
-        state = self.fit_state = FitState(self, source, validation, all_callbacks, initial_epoch)
+        state = self.fit_state = FitState(self, data, validation, callback_list, initial_epoch)
         try:
-            all_callbacks.on_train_begin()
+            callback_list.on_train_begin()
             logs: dict[str, float] = {}
-            while state.epoch < epochs and not (state.stopped or source.exhausted):
+            while state.epoch < epochs and not (state.stopped or data.exhausted):
                 trained = self._fit_epoch(state, validation_epochs)
                 if trained is None:
                     break
                 logs = trained
                 state.next_epoch()
-            all_callbacks.on_train_end(logs)
+            callback_list.on_train_end(logs)
         finally:
             self.fit_state = None
         assert self.history is not None
@@ -455,36 +432,36 @@ class Trainer(StepHooks):
         """
         return_dict = boolean("return_dict", return_dict)
         self._compiled("test_step")
-        source = make_source(
+        data = make_adapter(
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps
         )
-        watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
-        logs = self._evaluate(source, watchers)
-        if not logs and source.exhausted:
+        callback_list = self._callback_list(callbacks, verbose, epochs=1, steps=data.steps)
+        logs = self._evaluate(data, callback_list)
+        if not logs and data.exhausted:
             raise ValueError("x: expected at least one batch to evaluate on, got none")
         return self._results(logs, return_dict)
 
-    def _evaluate(self, source: Source, watchers: CallbackList) -> dict[str, float]:
+    def _evaluate(self, data: DataAdapter, callback_list: CallbackList) -> dict[str, float]:
         run = self._runner("test_step")
         self.stop_evaluating = False
         self._reset_metrics()
-        source.restart()
-        watchers.on_test_begin()
+        data.restart()
+        callback_list.on_test_begin()
         number, returned = -1, None
         with self.state_scope():
-            for number, batch in enumerate(source):
-                watchers.on_test_batch_begin(number)
+            for number, batch in enumerate(data):
+                callback_list.on_test_batch_begin(number)
                 returned = run(batch)
-                source.taken += 1
-                if watchers.has("on_test_batch_end"):
-                    watchers.on_test_batch_end(number, dict(self._logs(returned)))
+                data.taken += 1
+                if callback_list.has("on_test_batch_end"):
+                    callback_list.on_test_batch_end(number, dict(self._logs(returned)))
                 if self.stop_evaluating:
                     break
         # An iterator that has ended has warned; training goes on without validation.
-        if number < 0 and not source.exhausted:
+        if number < 0 and not data.exhausted:
             raise ValueError("x: expected at least one batch to evaluate on, got none")
         logs = self._logs(returned) if number >= 0 else {}
-        watchers.on_test_end(logs)
+        callback_list.on_test_end(logs)
         return logs
 
     def predict(
@@ -507,19 +484,19 @@ class Trainer(StepHooks):
         >>> model.predict(np.zeros((7, 5, 3)), batch_size=2, verbose=0).shape
         (7, 4)
         """
-        source = make_source(x, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps)
-        watchers = self._callback_list(callbacks, verbose, epochs=1, steps=source.steps)
+        data = make_adapter(x, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps)
+        callback_list = self._callback_list(callbacks, verbose, epochs=1, steps=data.steps)
         self.stop_predicting = False
-        watchers.on_predict_begin()
+        callback_list.on_predict_begin()
         outputs: list[Any] = []
         with self._predict_scope():
-            for number, batch in enumerate(source):
-                watchers.on_predict_batch_begin(number)
+            for number, batch in enumerate(data):
+                callback_list.on_predict_batch_begin(number)
                 outputs.append(self._predicted(batch))
-                watchers.on_predict_batch_end(number, {"outputs": outputs[-1]})
+                callback_list.on_predict_batch_end(number, {"outputs": outputs[-1]})
                 if self.stop_predicting:
                     break
-        watchers.on_predict_end()
+        callback_list.on_predict_end()
         if not outputs:
             raise ValueError("x: expected at least one batch to predict for, got none")
         return _joined(outputs)
@@ -530,16 +507,16 @@ class Trainer(StepHooks):
         """The caller's callbacks, then a progress bar unless ``verbose`` is 0, and a history in ``fit``."""
         if is_array(verbose) or verbose not in (0, 1, 2, "auto"):
             raise ValueError(f"verbose: expected 0, 1, 2 or 'auto', got {verbose!r}")
-        watchers = list(callbacks) if isinstance(callbacks, (list, tuple, CallbackList)) else [callbacks]
-        watchers = [one for one in watchers if one is not None]
-        if verbose and not any(isinstance(one, ProgressBar) for one in watchers):
-            watchers.append(ProgressBar())
+        given = list(callbacks) if isinstance(callbacks, (list, tuple, CallbackList)) else [callbacks]
+        listed = [callback for callback in given if callback is not None]
+        if verbose and not any(isinstance(callback, ProgressBar) for callback in listed):
+            listed.append(ProgressBar())
         if history:
-            self.history = next((one for one in watchers if isinstance(one, History)), None) or History()
-            if self.history not in watchers:
-                watchers.append(self.history)
+            self.history = next((callback for callback in listed if isinstance(callback, History)), None) or History()
+            if self.history not in listed:
+                listed.append(self.history)
         level = 1 if verbose == "auto" else int(verbose)
-        return CallbackList(watchers, model=self, epochs=epochs, steps=steps, verbose=level)
+        return CallbackList(listed, model=self, epochs=epochs, steps=steps, verbose=level)
 
     def _has_sparse_targets(self) -> bool | None:
         """Whether targets are class ids (True) or one number per class (False), None if the loss does not say."""
@@ -583,36 +560,40 @@ def _listed(name: str, value: Any) -> list[Any]:
     listed = list(value) if isinstance(value, (list, tuple)) else [value]
     if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
         listed = list(listed[0])
-    if any(isinstance(one, (list, tuple)) for one in listed):
+    if any(isinstance(item, (list, tuple)) for item in listed):
         raise TypeError(f"{name}: expected a list of metrics, got a list of lists; a model has one output here")
     return listed
 
 
-def _check_entropy(metric: _metrics.Metric, loss: _losses.Loss | None) -> None:
-    """A cross-entropy metric that takes logits for probabilities, or the other way round, would give nonsense."""
-    own = getattr(metric, "loss", None)
-    if own is None or not isinstance(loss, type(own)):
-        return
-    mine, theirs = getattr(own, "from_logits", None), getattr(loss, "from_logits", None)
-    if mine != theirs:
-        raise ValueError(
-            f"metrics: expected {metric.name!r} with from_logits={theirs} as in the loss, got from_logits={mine}"
+def _checked_metric(metric: _metrics.Metric, loss: _losses.Loss | None) -> _metrics.Metric:
+    """A metric of targets and predictions that does not take logits where the loss takes probabilities."""
+    if getattr(type(metric), "update_state") is _metrics.Mean.update_state:  # noqa: B009
+        raise TypeError(
+            f"metrics: expected metrics of targets and predictions, got {metric.name!r}, which takes values"
         )
+    own = getattr(metric, "loss", None)
+    if own is not None and isinstance(loss, type(own)):
+        mine, theirs = getattr(own, "from_logits", None), getattr(loss, "from_logits", None)
+        if mine != theirs:
+            raise ValueError(
+                f"metrics: expected {metric.name!r} with from_logits={theirs} as in the loss, got from_logits={mine}"
+            )
+    return metric
 
 
 def _arrays(outputs: Any) -> Any:
     """Tensors as arrays, in lists too."""
     if isinstance(outputs, (list, tuple)):
-        return [_arrays(one) for one in outputs]
+        return [_arrays(output) for output in outputs]
     if isinstance(outputs, dict):
-        return {key: _arrays(one) for key, one in outputs.items()}
+        return {key: _arrays(output) for key, output in outputs.items()}
     if outputs is None:
         raise TypeError("model: expected call to return a Tensor, or several in a list or dict, got None")
     return np.ascontiguousarray(outputs)
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Outputs of all batches, one behind the other, in lists and dicts too."""
+    """Outputs of all batches, concatenated, in lists and dicts too."""
     if isinstance(parts[0], list):
         return [_joined([part[i] for part in parts]) for i in range(len(parts[0]))]
     if isinstance(parts[0], dict):
