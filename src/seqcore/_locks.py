@@ -1,4 +1,4 @@
-"""A lock that survives a fork and is no obstacle to copying what holds it."""
+"""A lock that survives a fork, in objects that can be copied and pickled."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ForkSafeLock:
         return ForkSafeLock, ()
 
     def _free(self) -> None:
-        """In a forked child: frees the lock if a thread held it that does not exist here."""
+        """In a forked child: free the lock if a thread held it that does not exist here."""
         if self._owner != threading.get_ident():
             self._lock, self._owner, self._depth = threading.RLock(), None, 0
 

@@ -1,6 +1,6 @@
 """Registry of classes by name, one per family (losses, metrics, optimizers, schedules, initializers, layers).
 
-A file or a user names a class; nothing outside the registries and the custom objects of the running call is ever made.
+Files and users name classes; only those of a registry and the custom objects of the running call are ever made.
 """
 
 from __future__ import annotations

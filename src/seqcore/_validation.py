@@ -6,7 +6,7 @@ import math
 import operator
 import os
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from typing import Any, ClassVar, SupportsFloat
 
 import numpy as np
@@ -18,7 +18,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 NUMBERS = "fiub"
 _EXPECTED_DTYPES = {"f": "'float32' or 'float64'", NUMBERS: "a type of real numbers such as 'float32' or 'int32'"}
 MAX_SEED = 2**63 - 1
-# Errors of reading a value of unknown structure where the structure is another one.
+# Errors of reading a value whose structure is not the expected one.
 MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -76,6 +76,22 @@ def boolean(name: str, value: Any) -> bool:
     raise ValueError(f"{name}: expected True or False, got {short_repr(value)}")
 
 
+def choice(name: str, value: Any, options: Collection[str | None]) -> Any:
+    """``value``, which must be one of ``options``.
+
+    Raises:
+        ValueError: anything else; the message names the argument and lists the options.
+
+    >>> choice("mode", "most", ("min", "max"))
+    Traceback (most recent call last):
+    ValueError: mode: expected 'min' or 'max', got 'most'
+    """
+    if not (value is None or isinstance(value, str)) or value not in options:
+        *first, last = map(repr, options)
+        raise ValueError(f"{name}: expected {', '.join(first)} or {last}, got {short_repr(value)}")
+    return value
+
+
 def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf, open_high: bool = False) -> float:
     """``value`` as a finite float in low...high, or a ValueError that names the argument."""
     wanted = "a finite number" if low == -math.inf else f"a number >= {low:g}"
@@ -107,15 +123,15 @@ def positive(name: str, value: Any) -> float:
 
 
 def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
-    """The NumPy type of a ``dtype=`` argument; None is no type, callers put their default in its place.
+    """The NumPy type of a ``dtype=`` argument; None is refused, callers put their default in its place.
 
     Args:
         name: of the argument.
         value: a name, a class or a NumPy type.
-        kinds: letters of the kinds that fit; "f" alone means float32 and float64, which the core knows.
+        kinds: letters of the accepted kinds of NumPy types; "f" alone means float32 and float64, which the core knows.
 
     Raises:
-        ValueError: for a type of another kind, and for what is no type.
+        ValueError: for a type of another kind, and for anything but a type.
 
     >>> as_dtype("dtype", "int32", NUMBERS)
     dtype('int32')
@@ -352,8 +368,8 @@ def plain_name(name: str, value: Any) -> str:
     """The name of a file or folder that comes from a file or a user and is joined to a folder.
 
     Raises:
-        ValueError: anything that leads elsewhere, on any system: an empty name, ``.`` and ``..``, separators, drives,
-            control characters.
+        ValueError: anything that leads to another folder, on any system: an empty name, ``.`` and ``..``, separators,
+            drives, control characters.
 
     >>> plain_name("file", "ptb.train.txt")
     'ptb.train.txt'
@@ -468,7 +484,7 @@ def short_repr(value: Any, limit: int = 80) -> str:
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """The message of an error in one line, with its type where the message alone would be a riddle.
+    """The message of an error in one line, with its type where the message alone would be unclear.
 
     >>> one_line(KeyError("units"))
     "KeyError: 'units'"

@@ -18,6 +18,7 @@ from ._registry import Registry
 from ._validation import (
     NUMBERS,
     at_least,
+    choice,
     default_only,
     plain_array,
     positive,
@@ -192,14 +193,10 @@ class VarianceScaling(_Drawn):
     ) -> None:
         super().__init__(seed)
         _all_axes(input_axes, output_axes)
-        if mode not in ("fan_in", "fan_out", "fan_avg"):
-            raise ValueError(f"mode: expected 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
+        choice("mode", mode, ("fan_in", "fan_out", "fan_avg"))
         if distribution == "normal":
             distribution = "truncated_normal"
-        if distribution not in ("truncated_normal", "untruncated_normal", "uniform"):
-            raise ValueError(
-                f"distribution: expected 'truncated_normal', 'untruncated_normal' or 'uniform', got {distribution!r}"
-            )
+        choice("distribution", distribution, ("truncated_normal", "untruncated_normal", "uniform"))
         self.scale, self.mode, self.distribution = positive("scale", scale), mode, distribution
 
     def _values(self, shape: tuple[int, ...]) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._validation import choice
 from .autograd.tape import GradientTape
 from .callbacks.callback import Callback, Logs
 from .training.data_adapters import make_batch, plain
@@ -34,8 +35,7 @@ class GradientNorms(Callback):
     _state = ("norms", "_sums")
 
     def __init__(self, per: str = "epoch", layers: Sequence[str] | None = None) -> None:
-        if per not in ("epoch", "batch"):
-            raise ValueError(f"per: expected 'epoch' or 'batch', got {per!r}")
+        choice("per", per, ("epoch", "batch"))
         self.per, self.layers = per, _layer_names(layers)
         self.norms: dict[str, list[Array]] = {}
         self._watched: dict[str, Any] = {}

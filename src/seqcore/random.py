@@ -1,4 +1,4 @@
-"""The one source of random numbers: a global seed, a generator for weights and shuffles, streams for dropout, draws."""
+"""The source of all random numbers: a global seed, a generator for weights and shuffles, streams and draws."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._validation import MALFORMED, MAX_SEED, integer, one_line, short_repr
 
 
 class _State:
-    """Seed, number of the next stream and of the next draw of classes, and the generator."""
+    """The seed, the numbers of the last dropout stream and of the last draw of classes, and the generator."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -23,12 +23,12 @@ class _State:
 
 
 _state = _State(secrets.randbits(32))
-# Two threads must not get the same number.
+# Two threads must not get the same stream or draw.
 _lock = ForkSafeLock()
 
 
 def set_seed(seed: int) -> None:
-    """Starts all random numbers anew from ``seed`` (0...2**63 - 1): initial weights, shuffles, dropout, samples.
+    """Start all random numbers anew from ``seed`` (0...2**63 - 1): initial weights, shuffles, dropout, samples.
 
     Layers made afterwards count their dropout streams from the beginning: the same program gives the same result.
 
@@ -46,7 +46,7 @@ def set_seed(seed: int) -> None:
 
 
 def seed() -> int:
-    """The seed in use; drawn by chance when the package was imported, unless :func:`set_seed` was called."""
+    """The seed in use: that of :func:`set_seed`, or one from the operating system at import."""
     return _state.seed
 
 
@@ -70,7 +70,7 @@ def next_draw() -> tuple[int, int]:
 
 
 def get_state() -> dict[str, Any]:
-    """Everything needed to go on exactly, as numbers, strings, lists and dicts alone (fit for JSON).
+    """The state from which all random numbers continue exactly; JSON-able.
 
     >>> before = get_state()
     >>> a = generator().random()
@@ -87,7 +87,7 @@ def get_state() -> dict[str, Any]:
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Goes back to a state of :func:`get_state`.
+    """Go back to a state of :func:`get_state`.
 
     Raises:
         ValueError: if ``state`` does not come from there; nothing is changed then.
@@ -97,11 +97,11 @@ def set_state(state: dict[str, Any]) -> None:
 
 
 def _checked(state: Any) -> _State:
-    """A new state as :func:`get_state` described it. NumPy looks at no number of a generator's state."""
+    """A new state as :func:`get_state` described it; NumPy itself checks no number of a generator's state."""
     try:
         new = _State(integer("seed", state["seed"], 0, MAX_SEED))
         new.stream = integer("stream", state["stream"], 0, MAX_SEED)
-        # States written before there were samplers have no draws.
+        # States of version 0.1 may have no draws.
         new.draw = integer("draw", state.get("draw", 0), 0, MAX_SEED)
         parts = state["generator"]
         if parts["bit_generator"] != "Philox":
@@ -131,7 +131,7 @@ def _words(name: str, values: Any, count: int) -> NDArray[np.uint64]:
 def _plain(value: Any) -> Any:
     """Arrays as lists, inside dicts too."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):
-        return [int(one) for one in value]
+        return value.tolist()
     return int(value) if isinstance(value, np.integer) else value

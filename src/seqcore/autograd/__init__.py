@@ -1,4 +1,4 @@
-"""Tensors, and the tape that records what is computed from them."""
+"""Tensors, variables and the tape that records operations on them for the backward pass."""
 
 from .dtypes import MIXED, dtype_policy, float_dtype, floatx, resolve_dtype, set_dtype_policy, set_floatx, use_bfloat16
 from .tape import (

@@ -9,17 +9,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._core import system
-from .._validation import (
-    as_dtype,
-)
-
-pass
+from .._validation import as_dtype
 
 _settings = {"floatx": np.dtype(np.float32)}
 
 
 def floatx() -> str:
-    """Name of the floating-point type that layers use where no ``dtype=`` is given.
+    """Name of the floating-point type of layers that are given no ``dtype=``.
 
     >>> floatx()
     'float32'
@@ -28,7 +24,7 @@ def floatx() -> str:
 
 
 def set_floatx(dtype: DTypeLike) -> None:
-    """Sets the default floating-point type, ``"float32"`` or ``"float64"``.
+    """Set the default floating-point type, ``"float32"`` or ``"float64"``.
 
     Raises:
         ValueError: for any other type.
@@ -48,7 +44,7 @@ _policy = {"mixed": False, "warned": False}
 
 
 def dtype_policy() -> str:
-    """The policy of layers made without ``dtype=``.
+    """The dtype policy of layers made without ``dtype=``.
 
     >>> dtype_policy()
     'float32'
@@ -57,13 +53,13 @@ def dtype_policy() -> str:
 
 
 def set_dtype_policy(policy: str) -> None:
-    """Sets the policy of layers made without ``dtype=`` from now on.
+    """Set the policy of layers made without ``dtype=`` from now on.
 
     Args:
-        policy: "float32", "float64" or "mixed_bfloat16": weights, states, sums and everything that is no product stay
-            float32, while the factors of the products of recurrent and dense layers, forward and back, are rounded to
-            bfloat16 (8 significant bits, the range of float32). Processors with AVX-512 BF16 multiply them twice as
-            fast; on others such layers work in float32, with one warning.
+        policy: "float32", "float64" or "mixed_bfloat16". With the last the factors of the matrix products of recurrent
+            and dense layers, forward and backward, are rounded to bfloat16 (8 significant bits, the range of float32);
+            weights, states, sums and everything else stay float32. Processors with AVX-512 BF16 multiply bfloat16
+            twice as fast; on others such layers compute in float32, with one warning.
 
     Raises:
         ValueError: for another policy.
@@ -80,7 +76,7 @@ def set_dtype_policy(policy: str) -> None:
 
 
 def resolve_dtype(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
-    """The type of the weights, and whether products shall be of bfloat16, for a ``dtype=`` argument of a layer.
+    """The dtype of the weights, and True for products of bfloat16, from the ``dtype=`` argument of a layer.
 
     Raises:
         ValueError: for anything but None, a floating-point type and "mixed_bfloat16".
@@ -99,7 +95,7 @@ def resolve_dtype(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
 
 
 def use_bfloat16(dtype: np.dtype[Any], mixed: bool) -> bool:
-    """Whether a layer of these types asks the core for products of bfloat16."""
+    """True where a layer of these types asks the core for products of bfloat16; warns once where the CPU has none."""
     if not mixed or dtype != np.float32:
         return False
     if system.info()["bfloat16"]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from .._validation import (
     boolean,
+    choice,
     default_only,
 )
 from ..typing import Array
@@ -197,8 +198,7 @@ class GradientTape:
             RuntimeError: on a second call without ``persistent=True``, for a weight that was changed after it was used,
                 and for gradients of gradients.
         """
-        if unconnected_gradients not in ("none", "zero"):
-            raise ValueError(f"unconnected_gradients: expected 'none' or 'zero', got {unconnected_gradients!r}")
+        choice("unconnected_gradients", unconnected_gradients, ("none", "zero"))
         flat: Any = sources
         flat_already = isinstance(sources, (list, tuple)) and _are_tensors(sources)
         if not flat_already:

@@ -31,7 +31,7 @@ class Tensor:
             keep their type.
         dtype: type of the result.
 
-    ``mask`` ((batch, time) bool) and ``lengths`` ((batch,) int) ride along with a sequence from layer to layer.
+    ``mask`` ((batch, time) bool) and ``lengths`` ((batch,) int) go with a sequence from layer to layer.
 
     >>> x = Tensor([1.0, 2.0])
     >>> (2 * x + 1).numpy()
@@ -111,8 +111,8 @@ class Variable(Tensor):
         name: shown in summaries and files.
         dtype: type of the values; floats default to ``floatx`` unless ``value`` is an array with a float type.
 
-    ``assign`` writes in place and marks the variable as changed (``version``): what was prepared from the old values (a
-    packed weight, a recorded operation) then knows. ``numpy()`` copies.
+    ``assign`` writes in place and counts up ``version``, so that packed weights and recorded operations made from the
+    old values are noticed. ``numpy()`` copies.
 
     >>> w = Variable([1.0, 2.0], name="w")
     >>> _ = w.assign_add([1.0, 1.0])
@@ -133,12 +133,12 @@ class Variable(Tensor):
         self._trainable = boolean("trainable", trainable)
         self._dependents = ()
         self.version = 0
-        # Tables whose gradients touch few rows stand beside the arena of a model, not in it.
+        # Tables whose gradients touch few rows lie outside the flat parameters of a model.
         self.sparse = False
 
     @property
     def trainable(self) -> bool:
-        """Whether tapes follow the variable without ``watch``."""
+        """True where tapes follow the variable without ``watch``."""
         return self._trainable
 
     @trainable.setter
@@ -152,7 +152,7 @@ class Variable(Tensor):
         return np.array(self._array)
 
     def assign(self, value: Any) -> Variable:
-        """Writes ``value`` (same shape) in place."""
+        """Write ``value`` (same shape) in place; returns the variable."""
         refuse_masked("value", value)
         new = value._array if isinstance(value, Tensor) else _foreign_array("value", value)
         if new.shape != self.shape:
@@ -173,11 +173,11 @@ class Variable(Tensor):
         return self.assign(self._array - self._change(delta))
 
     def _change(self, delta: Any) -> Array:
-        """A change as an array; that of floats has their type before it is added."""
+        """A change as an array, for float variables in their type."""
         return as_array(delta, self.dtype if self.dtype.kind == "f" else None, "delta")
 
     def _move(self, array: Array) -> None:
-        """Makes ``array`` (same shape, part of the flat parameters of a model) the storage of the values."""
+        """Make ``array`` (same shape, part of the flat parameters of a model) the storage of the values."""
         array[...] = self._array
         self._array = array
         mark_stale(self)
@@ -191,7 +191,7 @@ class IndexedSlices:
 
     Args:
         values: (N, ...) float array, one slice per index.
-        indices: (N,) int64 array of row numbers; duplicates mean a sum.
+        indices: (N,) int64 array of row numbers; the slices of duplicates are summed.
         shape: shape of the dense array.
         axis: 1 for the columns of a matrix, whose numbers ``indices`` then holds.
 
@@ -262,12 +262,12 @@ class IndexedSlices:
 
 
 def slice_view(array: Array, axis: int) -> Array:
-    """A view of ``array`` whose rows are the slices that an :class:`IndexedSlices` of that axis names."""
+    """A view of ``array`` whose rows are the slices along ``axis``, as :class:`IndexedSlices` counts them."""
     return array.T if axis else array
 
 
 def unchecked_tensor(array: Array) -> Tensor:
-    """``Tensor(array)`` for what is known to be an array of numbers; nothing is checked."""
+    """``Tensor(array)`` for an array of numbers, without any check."""
     self = Tensor.__new__(Tensor)
     self._array = array
     self.mask = self.lengths = None
@@ -286,8 +286,8 @@ def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") ->
         name: of the argument, for errors.
 
     Raises:
-        TypeError: for what holds no numbers, and for masked arrays, whose masks would be lost.
-        ValueError: for ragged lists, and for a ``dtype`` that is no type of numbers.
+        TypeError: for values without numbers, and for masked arrays, whose masks would be lost.
+        ValueError: for ragged lists, and for a ``dtype`` that is not a type of numbers.
     """
     if type(value) is np.ndarray:
         array = value
@@ -302,7 +302,7 @@ def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") ->
         if dtype is None and array.dtype == np.float64 and not hasattr(first, "dtype") and not is_array(first):
             array = array.astype(float_dtype(None))
     if array.dtype.kind not in NUMBERS:
-        raise TypeError(f"{name}: expected numbers, got {_kind_of(value, array.dtype)}")
+        raise TypeError(f"{name}: expected numbers, got {_described(value, array.dtype)}")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if dtype is None or array.dtype is dtype:
@@ -311,8 +311,8 @@ def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") ->
     return array if array.dtype == dtype else array.astype(dtype)
 
 
-def _kind_of(value: Any, dtype: np.dtype[Any]) -> str:
-    """What stands where numbers were expected, for an error."""
+def _described(value: Any, dtype: np.dtype[Any]) -> str:
+    """Description of a value given in the place of numbers, for an error."""
     if dtype.kind == "O" and isinstance(value, np.ndarray):
         odd = next((item for item in value.flat if not isinstance(item, (int, float))), None)
         return f"an array of objects such as {short_repr(odd)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from .._validation import real
+from .._validation import choice, real
 from .callback import Callback, Logs
 
 
@@ -13,8 +13,7 @@ class _Monitor(Callback):
     """Compares a number of the logs with its best so far."""
 
     def __init__(self, monitor: str, mode: str, min_delta: float, best: float | None) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode: expected 'auto', 'min' or 'max', got {mode!r}")
+        choice("mode", mode, ("auto", "min", "max"))
         if not isinstance(monitor, str):
             raise TypeError(f"monitor: expected a name, got {type(monitor).__name__}")
         self.monitor, self.mode = monitor, mode

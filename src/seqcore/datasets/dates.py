@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._validation import choice
+
 FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 DIRECTIONS = ("to-iso", "to-words")
 
@@ -141,8 +143,7 @@ def date_pairs(
     >>> train.source[0], train.target[0]
     ('1914-01-11', 'the eleventh of January, nineteen fourteen')
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction: expected {' or '.join(map(repr, DIRECTIONS))}, got {direction!r}")
+    choice("direction", direction, DIRECTIONS)
     count = (LAST - FIRST).days + 1
     if min(sizes) < 1 or sum(sizes) > count:
         raise ValueError(f"sizes: expected three integers >= 1 that sum to at most {count}, got {sizes}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from .._validation import at_least, integer, positive, real
+from .._validation import at_least, choice, integer, positive, real
 from ..models import Sequential, Stream
 from ..text.vocabulary import Vocabulary
 from ..typing import Array, Ids
@@ -85,8 +85,7 @@ def generate(
     Raises:
         ValueError: options outside their range or of another method, unknown words, a model of another vocabulary.
     """
-    if method not in ("greedy", "sample", "beam"):
-        raise ValueError(f"method: expected 'greedy', 'sample' or 'beam', got {method!r}")
+    choice("method", method, ("greedy", "sample", "beam"))
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     for name, value in options.items():
         if value is not None and method != "sample" and not (name == "seed" and noise):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops, random
-from .._validation import at_least, boolean, dropout_rate, integer
+from .._validation import at_least, boolean, choice, dropout_rate, integer
 from ..autograd.tensor import Tensor
 from ..layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
 from ..layers.registry import register
@@ -105,8 +105,7 @@ class Seq2Seq(Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if attention not in ("additive", "none"):
-            raise ValueError(f"attention: expected 'additive' or 'none', got {attention!r}")
+        choice("attention", attention, ("additive", "none"))
         if separator not in ("", " "):
             raise ValueError(f"separator: expected '' or ' ', got {separator!r}")
         self.max_length = integer("max_length", max_length, 1, _LONGEST)

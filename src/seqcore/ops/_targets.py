@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import check_range, check_whole
+from .._validation import check_range, check_whole, choice
 from ..autograd.dtypes import float_dtype
 from ..autograd.tensor import Tensor, as_array
 from ..typing import Array
@@ -28,9 +28,7 @@ def standard_reduction(reduction: str | None) -> str:
     'mean'
     """
     name = {None: "none", "sum_over_batch_size": "mean"}.get(reduction, reduction)
-    if name not in REDUCTIONS:
-        raise ValueError(f"reduction: expected one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
-    return name
+    return str(choice("reduction", name, REDUCTIONS))
 
 
 def expand_to(name: str, value: Any, shape: tuple[int, ...]) -> Array:

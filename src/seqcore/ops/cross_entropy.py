@@ -1,4 +1,4 @@
-"""The last product of a model, its softmax and the cross-entropy as one operation."""
+"""The last matrix product of a model, its softmax and the cross-entropy as one operation."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def linear_softmax_cross_entropy(
         mask: (...) bool, the steps that count; by default ``x.mask`` or ``x.lengths``.
         reduction: "mean" (over the steps that count), "sum", "batch_mean" (summed over time, averaged over the batch)
             or "none".
-        return_correct: also return whether the largest logit is the target, (...) bool.
-        out: arrays for the gradients of (kernel, bias), to be filled in the forward call (a model's gradient arena).
+        return_correct: also return where the largest logit is the target, (...) bool.
+        out: arrays for the gradients of (kernel, bias), to be filled in the forward call (a model's gradient buffers).
         mixed: products of bfloat16 pairs; needs float32 and a processor with AVX-512 BF16.
 
     Returns:
@@ -106,7 +106,7 @@ def linear_softmax_cross_entropy(
 
 
 def _scaled(gradient: Array | None, factor: Array, buffer: Array | None) -> Array | None:
-    """gradient * factor without a needless copy."""
+    """gradient * factor, in ``buffer`` if there is one, copied only where it must be."""
     if gradient is None:
         return None
     if buffer is not None and buffer is not gradient:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import short_repr
+from .._validation import choice, short_repr
 from ..autograd.tensor import as_array
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ _TORCH_GATES = {"rnn": (0,), "lstm": (0, 1, 2, 3), "gru": (1, 0, 2)}
 
 
 def _torch_gates(cell: str) -> tuple[int, ...]:
-    if cell not in _TORCH_GATES:
-        raise ValueError(f"cell: expected 'rnn', 'lstm' or 'gru', got {cell!r}")
+    choice("cell", cell, _TORCH_GATES)
     return _TORCH_GATES[cell]
 
 

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .._validation import NUMBERS, as_dtype, at_least, check_fits, check_range, integer, refuse_masked, short_repr
+from .._validation import (
+    NUMBERS,
+    as_dtype,
+    at_least,
+    check_fits,
+    check_range,
+    choice,
+    integer,
+    refuse_masked,
+    short_repr,
+)
 from ..typing import Array
 from .vocabulary import as_integers
 
@@ -43,9 +53,8 @@ def pad_sequences(
     array([[2, 3],
            [0, 4]], dtype=int32)
     """
-    for name, choice in (("padding", padding), ("truncating", truncating)):
-        if choice not in ("pre", "post"):
-            raise ValueError(f"{name}: expected 'pre' or 'post', got {choice!r}")
+    for name, value_of in (("padding", padding), ("truncating", truncating)):
+        choice(name, value_of, ("pre", "post"))
     dtype = as_dtype("dtype", dtype, NUMBERS + "OSU")
     length = None if maxlen is None else integer("maxlen", maxlen)
     if length is not None and length < 0:

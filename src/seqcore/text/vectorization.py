@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import at_least, boolean, default_only, ordered, refuse_masked, short_repr
+from .._validation import at_least, boolean, choice, default_only, ordered, refuse_masked, short_repr
 from ..typing import Ids, PathLike
 from .files import encoding_name, read_lines
 from .sequences import pad_sequences
@@ -267,8 +267,7 @@ def _size_or_none(name: str, value: Any) -> int | None:
 
 def _check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     listed = list(choices)
-    if not (value is None or isinstance(value, str)) or value not in listed:
-        raise ValueError(f"{name}: expected {', '.join(map(repr, listed[:-1]))} or {listed[-1]!r}, got {value!r}")
+    choice(name, value, listed)
 
 
 def _read_vocabulary(path: PathLike | bytes, encoding: str) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import layers
 from .. import random as _random
-from .._validation import boolean, default_only, real, short_repr
+from .._validation import boolean, choice, default_only, real, short_repr
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary
 from ..typing import Floats, PathLike
@@ -344,8 +344,7 @@ class KeyedVectors(SimilarityQueries):
         >>> matrix.tolist(), unknown
         ([[3.0, 4.0], [0.0, 0.0]], ['bird'])
         """
-        if missing not in ("zero", "random"):
-            raise ValueError(f"missing: expected 'zero' or 'random', got {short_repr(missing)}")
+        choice("missing", missing, ("zero", "random"))
         if isinstance(words, str):
             raise TypeError("words: expected a sequence of words, got one string")
         listed = list(words)

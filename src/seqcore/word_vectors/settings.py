@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import MAX_SEED, at_least, boolean, default_only, integer, real, short_repr
+from .._validation import MAX_SEED, at_least, boolean, choice, default_only, integer, real, short_repr
 
 CONSTANTS: dict[str, tuple[Any, str]] = {
     "max_vocab_size": (None, "all words are counted; min_count and max_final_vocab leave out the rare ones"),
@@ -60,8 +60,7 @@ class Settings:
             setattr(self, name, int(boolean(name, getattr(self, name))))
         for name in ("shrink_windows", "deterministic"):
             setattr(self, name, boolean(name, getattr(self, name)))
-        if self.loss not in ("negative_sampling", "nce"):
-            raise ValueError(f"loss: expected 'negative_sampling' or 'nce', got {short_repr(self.loss)}")
+        choice("loss", self.loss, ("negative_sampling", "nce"))
         if self.comment is not None and not isinstance(self.comment, str):
             raise TypeError(f"comment: expected a text or None, got {short_repr(self.comment)}")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ... import ops
 from ..._registry import custom_object_scope
-from ..._validation import default_only, real
+from ..._validation import choice, default_only, real
 from ...autograd.tensor import Tensor, Variable
 from ..base import NumericLayer, not_a_layer
 from ..registry import deserialize, register, serialize
@@ -57,8 +57,7 @@ class Bidirectional(NumericLayer):
         for name, pattern in (("layer", layer), ("backward_layer", backward_layer)):
             if not isinstance(pattern, RNNLayer) and not (pattern is None and name == "backward_layer"):
                 raise ValueError(f"{name}: expected a recurrent layer, got {not_a_layer(pattern)}")
-        if merge_mode not in _MERGES:
-            raise ValueError(f"merge_mode: expected 'concat', 'sum', 'mul', 'ave' or None, got {merge_mode!r}")
+        choice("merge_mode", merge_mode, _MERGES)
         kwargs.setdefault("dtype", layer.dtype_policy)
         if layer._batch_input_shape is not None and "input_shape" not in kwargs:
             kwargs.setdefault("batch_input_shape", layer._batch_input_shape)
