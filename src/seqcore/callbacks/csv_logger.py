@@ -5,17 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._files import atomic_write
 from .._validation import as_path, boolean
-from ..text.files import read_text
+from ..text.files import read_csv
 from .callback import Callback, Logs
-
-if TYPE_CHECKING:
-    pass
 
 
 class CSVLogger(Callback):
@@ -42,11 +39,7 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._columns, self._rows = ["epoch"], []
         if self.append and os.path.exists(self.filename):
-            reader = csv.reader(io.StringIO(read_text(self.filename), newline=""), delimiter=self.sep)
-            try:
-                names, *rows = list(filter(None, reader)) or [["epoch"]]
-            except csv.Error as error:
-                raise ValueError(f"filename: expected a CSV file, got {self.filename!r} ({error})") from None
+            names, *rows = [row for _, row in read_csv(self.filename, self.sep)] or [["epoch"]]
             if len(set(names)) < len(names) or "epoch" not in names or any(len(row) != len(names) for row in rows):
                 raise ValueError(f"filename: expected a CSV file with a column epoch, got {self.filename!r}")
             self._columns, self._rows = names, [dict(zip(names, row)) for row in rows]

@@ -17,7 +17,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -31,7 +30,7 @@ from .._core.sampling import AliasTable
 from .._core.word2vec import train_word2vec
 from .._files import parse_json
 from .._validation import MALFORMED, at_least, boolean, default_only, one_line, real, short_repr
-from ..callbacks.progress_bar import is_terminal, write
+from ..callbacks.progress_bar import ProgressLine
 from ..text.files import path_of
 from ..typing import Array, PathLike
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
@@ -539,19 +538,17 @@ def _call(listeners: list[Any], method: str, model: Word2Vec) -> None:
 
 
 def _printer(also: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
-    """Prints each progress over the last one; one line a pass where the output is no terminal."""
-    terminal = is_terminal(sys.stdout)
+    """Shows the progress in a line on a terminal, and writes a line for each pass."""
+    progress_line = ProgressLine()
 
     def report(now: Progress) -> None:
         if also:
             also(now)
-        whole = now.share >= 1
-        if not (terminal or whole):
-            return
-        line = (
-            f"epoch {now.epoch + 1}/{now.epochs}  {now.share:4.0%}  loss {now.loss:.3f}  "
-            f"{now.words_per_second:,.0f} words/s  {now.seconds_left:,.0f} s left"
-        )
-        write((f"\r{line}\x1b[K" if terminal else line) + ("\n" if whole or not terminal else ""))
+        title, rate = f"epoch {now.epoch + 1}/{now.epochs}", f"{now.words_per_second:,.0f} words/s"
+        if now.share < 1:
+            done = int(100 * now.share)
+            progress_line.update(done, 100, rate, now.seconds_left, f"loss {now.loss:.3f}", title=title)
+        else:
+            progress_line.line(f"{title}  100%  loss {now.loss:.3f}  {rate}  {now.seconds_left:,.0f} s left")
 
     return report
