@@ -69,7 +69,7 @@ _local = _Local()
 
 
 def is_recording(inputs: Iterable[Any]) -> bool:
-    """Whether some active tape follows one of ``inputs``, so that an operation must keep what its way back needs."""
+    """True where an active tape follows one of ``inputs``: the operation saves what its backward pass needs."""
     for tape in _local.tapes:
         tracked = tape._tracked
         for x in inputs:
@@ -80,7 +80,7 @@ def is_recording(inputs: Iterable[Any]) -> bool:
 
 
 def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward, takes_buffers: bool = False) -> None:
-    """Notes an operation on every active tape that follows one of its inputs.
+    """Record an operation on every active tape that follows one of its inputs.
 
     Args:
         outputs: the tensors it made.
@@ -99,7 +99,7 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
         for x in inputs:
             if id(x) in tracked or (type(x) is Variable and x._trainable):
                 if node is None:
-                    versions = [one.version if type(one) is Variable else None for one in inputs]
+                    versions = [x.version if type(x) is Variable else None for x in inputs]
                     node = outputs, inputs, backward, takes_buffers, versions
                 tape._add(node)
                 break
@@ -116,7 +116,7 @@ def stop_recording() -> Iterator[None]:
 
 
 def taken(fresh: list[Any]) -> Any:
-    """Removes and returns the entry of ``fresh``, or returns None: of several threads, one gets it."""
+    """Remove and return the entry of ``fresh``, or return None: of several threads, one gets it."""
     try:
         return fresh.pop()
     except IndexError:
@@ -124,7 +124,7 @@ def taken(fresh: list[Any]) -> Any:
 
 
 class GradientTape:
-    """Records the operations on trainable variables and watched tensors, and computes gradients.
+    """Record the operations on trainable variables and watched tensors, and computes gradients.
 
     Args:
         persistent: allows more than one call of :meth:`gradient`.
@@ -162,12 +162,12 @@ class GradientTape:
         _local.tapes.remove(self)
 
     def watch(self, tensor: Tensor | Iterable[Tensor]) -> None:
-        """Follows ``tensor`` (or each of several) although it is no trainable variable."""
-        for one in (tensor,) if isinstance(tensor, Tensor) else list(tensor):
-            if not isinstance(one, Tensor):
-                raise TypeError(f"tensor: expected a Tensor, got {type(one).__name__}; wrap arrays with Tensor(...)")
-            self._watched.append(one)
-            self._tracked.add(id(one))
+        """Follow ``tensor`` (or each of several), which need not be a trainable variable."""
+        for x in (tensor,) if isinstance(tensor, Tensor) else list(tensor):
+            if not isinstance(x, Tensor):
+                raise TypeError(f"tensor: expected a Tensor, got {type(x).__name__}; wrap arrays with Tensor(...)")
+            self._watched.append(x)
+            self._tracked.add(id(x))
 
     def follows(self, x: Tensor) -> bool:
         """Whether the tape records what is computed from ``x``."""
@@ -205,7 +205,7 @@ class GradientTape:
             flat = []
             _flatten(sources, flat)
             if not _are_tensors(flat):
-                wrong = next(one for one in flat if not isinstance(one, Tensor))
+                wrong = next(x for x in flat if not isinstance(x, Tensor))
                 raise TypeError(f"sources: expected Tensors and Variables, got {type(wrong).__name__}")
         targets = target if isinstance(target, (list, tuple)) else (target,)
         given = output_gradients
@@ -213,8 +213,8 @@ class GradientTape:
             given = (given,) * len(targets)
         if len(given) != len(targets):
             raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
-        found = self._run(targets, given, flat, _NO_BUFFERS)
-        results = [unchecked_tensor(g) if isinstance(g, np.ndarray) else g for g in found]
+        gradients = self._run(targets, given, flat, _NO_BUFFERS)
+        results = [unchecked_tensor(g) if isinstance(g, np.ndarray) else g for g in gradients]
         if unconnected_gradients == "zero":
             results = [Tensor(np.zeros_like(x._array)) if g is None else g for g, x in zip(results, flat, strict=True)]
         for tape in _local.tapes:
@@ -235,7 +235,7 @@ class GradientTape:
                 depend on the variable. None leaves the gradient as it comes, an array, ``IndexedSlices`` or None.
 
         Returns:
-            The gradients: the buffers, and what came for the variables without one.
+            The gradient of each variable: its buffer, or where it has none the gradient as it came.
         """
         arrays = {id(v): buffer for v, buffer in zip(variables, buffers) if buffer is not None}
         gradients = self._run([target], [None], variables, GradientBuffers(arrays))
@@ -252,20 +252,20 @@ class GradientTape:
         if not self._unused and not self._persistent:
             raise _used_up()
         gradients: dict[int, Gradient] = {}
-        for one, dy in zip(targets, given):
-            if not isinstance(one, Tensor):
+        for y, dy in zip(targets, given):
+            if not isinstance(y, Tensor):
                 hint = "; functions of NumPy leave the tape, those of seqcore.ops stay on it"
-                numbers = isinstance(one, (np.ndarray, np.generic))
-                raise TypeError(f"target: expected a Tensor, got {type(one).__name__}{hint if numbers else ''}")
-            array = one._array
+                numbers = isinstance(y, (np.ndarray, np.generic))
+                raise TypeError(f"target: expected a Tensor, got {type(y).__name__}{hint if numbers else ''}")
+            array = y._array
             if dy is None:
                 dy = np.ones(array.shape, array.dtype) if array.ndim else np.array(1, array.dtype)
             elif type(dy) is not np.ndarray or dy.dtype is not array.dtype:
                 dy = as_array(dy, array.dtype)
             if dy.shape != array.shape:
-                raise ValueError(f"output_gradients: expected shape {one.shape}, got {dy.shape}")
-            before = gradients.get(id(one))
-            gradients[id(one)] = dy if before is None else add_gradients(before, dy)
+                raise ValueError(f"output_gradients: expected shape {y.shape}, got {dy.shape}")
+            before = gradients.get(id(y))
+            gradients[id(y)] = dy if before is None else add_gradients(before, dy)
         kept = set(map(id, sources))
         tracked = self._tracked
         if not taken(self._unused) and not self._persistent:
@@ -317,27 +317,27 @@ def _refuse_second_order(*_: Gradient) -> Sequence[Gradient]:
 
 
 def _are_tensors(values: Iterable[Any]) -> bool:
-    """Whether all of them are; a loop, since a generator costs more than the few there are."""
-    for one in values:
-        if not isinstance(one, Tensor):
+    """True where all values are tensors; a loop, since a generator costs more than the few there are."""
+    for value in values:
+        if not isinstance(value, Tensor):
             return False
     return True
 
 
 def _flatten(structure: Any, flat: list[Any]) -> None:
     if isinstance(structure, (list, tuple)):
-        for one in structure:
-            _flatten(one, flat)
+        for item in structure:
+            _flatten(item, flat)
     elif isinstance(structure, dict):
-        for one in structure.values():
-            _flatten(one, flat)
+        for item in structure.values():
+            _flatten(item, flat)
     else:
         flat.append(structure)
 
 
 def _unflatten(structure: Any, values: Any) -> Any:
     if isinstance(structure, (list, tuple)):
-        return [_unflatten(one, values) for one in structure]
+        return [_unflatten(item, values) for item in structure]
     if isinstance(structure, dict):
-        return {key: _unflatten(one, values) for key, one in structure.items()}
+        return {key: _unflatten(item, values) for key, item in structure.items()}
     return next(values)

@@ -20,7 +20,7 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Model:
-    """Reads a model that :func:`save_model` wrote, built, with its weights, and compiled as it was.
+    """Read a model that :func:`save_model` wrote, built, with its weights, and compiled as it was.
 
     The optimizer starts with its settings and fresh slots; a checkpoint keeps the slots too.
 

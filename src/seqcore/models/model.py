@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -18,9 +18,7 @@ from ..layers.base import Layer
 from ..layers.building import MOST_ZEROS, Build, check_free_sizes, plain_zeros, zeros
 from ..layers.calling import CallScope
 from ..training.trainer import Trainer
-
-if TYPE_CHECKING:
-    from .stream import Stream
+from .stream import Stream
 
 
 class Model(Trainer):
@@ -31,7 +29,7 @@ class Model(Trainer):
         trainable, dtype: see ``Layer``.
 
     For files a subclass is registered with ``models.register``; its arguments are noted when it is made, and a
-    ``get_config`` of its own may replace them. The first call builds it.
+    an overridden ``get_config`` may replace them. The first call builds it.
 
     >>> from seqcore import layers
     >>> class Twice(Model):
@@ -99,7 +97,7 @@ class Model(Trainer):
 
     @property
     def extra(self) -> dict[str, Any]:
-        """What was saved with the model by ``save(path, extra={...})``: a vocabulary, preprocessing, ..."""
+        """Further parts saved with the model by ``save(path, extra={...})``: a vocabulary, preprocessing, ..."""
         return self._extra
 
     @extra.setter
@@ -109,10 +107,10 @@ class Model(Trainer):
     # ------------------------------------------------------------ building and calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs ``call``; see ``Layer``. A failing first call leaves the model unbuilt."""
+        """Run ``call``; see ``Layer``. A failing first call leaves the model unbuilt."""
         if not self.built or self._building is not None:
             with self._build_lock:
-                # Other threads wait here for the first call; a call from inside it goes on.
+                # Other threads wait here for the first call; a call from inside it continues.
                 if not self.built:
                     return self._build_by_call(args, kwargs)
         with CallScope():
@@ -136,7 +134,7 @@ class Model(Trainer):
         self.built = True
 
     def build(self, input_shape: Any) -> None:
-        """Makes the weights for inputs of ``input_shape`` (B, ...), None standing for any size, by a call on zeros."""
+        """Make the weights for inputs of ``input_shape`` (B, ...), None standing for any size, by a call on zeros."""
         with self._build_lock:
             if self.built or self._inputs == "building":
                 self.built = True
@@ -151,7 +149,7 @@ class Model(Trainer):
             self(*inputs)
 
     def _build_config(self) -> Any:
-        """What :meth:`_build_from_config` needs to build an equal model; JSON-able."""
+        """Shapes by which :meth:`_build_from_config` builds an equal model; JSON-able."""
         return {"inputs": self._inputs, "layers": self._shapes_inside()}
 
     def _shapes_inside(self) -> dict[str, Any]:
@@ -163,7 +161,7 @@ class Model(Trainer):
         }
 
     def _build_from_config(self, config: Any, weights: Mapping[str, Any]) -> None:
-        """Makes the weights by the shapes that a file has for the layers, without a call on data.
+        """Make the weights by the shapes that a file has for the layers, without a call on data.
 
         Args:
             config: what :meth:`_build_config` gave. Files of version 0.1 have no shapes of layers: then the model is
@@ -177,7 +175,7 @@ class Model(Trainer):
         self._inputs = config["inputs"]
 
     def _build_inside(self, config: Any) -> None:
-        """Builds what is not built, outer layers first, since building one may make and build others."""
+        """Build what is not built, outer layers first, since building one may make and build others."""
         shapes = config.get("layers", {})
         pending = True
         while pending:
@@ -212,7 +210,7 @@ class Model(Trainer):
         show_trainable: bool = False,
         layer_range: None = None,
     ) -> None:
-        """Prints the layers with output shapes and numbers of weights, line by line.
+        """Print the layers with output shapes and numbers of weights, line by line.
 
         Args:
             print_fn: called with each line; ``print`` by default.
@@ -249,8 +247,8 @@ class Model(Trainer):
                 show(line)
         show(line)
         weights = self.weights
-        total, free = sum(one.size for one in weights), sum(one.size for one in weights if one.trainable)
-        size = sum(one._array.nbytes for one in weights)
+        total, free = sum(v.size for v in weights), sum(v.size for v in weights if v.trainable)
+        size = sum(v._array.nbytes for v in weights)
         show(f"Weights: {total:,} ({size:,} bytes), trainable {free:,}, frozen {total - free:,}")
 
     def _layer_shapes(self) -> list[tuple[Layer, Any]]:
@@ -259,7 +257,7 @@ class Model(Trainer):
     # ------------------------------------------------------------ config and files
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # A copy would share nothing with its optimizer and its arenas, and learn nothing without a word.
+        # A copy would share nothing with its optimizer and its flat parameters, and silently learn nothing.
         raise TypeError(f"model {self.name!r}: a model cannot be copied or pickled; use save and load_model")
 
     def get_config(self) -> dict[str, Any]:
@@ -290,7 +288,7 @@ class Model(Trainer):
         text_vectorization: Any = None,
         labels: Any = None,
     ) -> None:
-        """Writes architecture, weights and compile settings, and what belongs to the model; see ``saving.save_model``.
+        """Write architecture, weights and compile settings, and what belongs to the model; see ``saving.save_model``.
 
         Args:
             filepath: the file, such as ``"model.safetensors"``.
@@ -325,7 +323,7 @@ class Model(Trainer):
         saving.save_model(self, filepath, {**self.extra, **given}, include_optimizer)
 
     def save_weights(self, filepath: saving.Path, overwrite: bool = True, max_shard_size: None = None) -> None:
-        """Writes the weights alone; see ``saving.save_weights``.
+        """Write the weights alone; see ``saving.save_weights``.
 
         Args:
             filepath: the file, such as ``"weights.safetensors"``.
@@ -337,7 +335,7 @@ class Model(Trainer):
         saving.save_weights(self, filepath)
 
     def load_weights(self, filepath: saving.Path, skip_mismatch: bool = False) -> None:
-        """Reads weights into the built model; see ``saving.load_weights``.
+        """Read weights into the built model; see ``saving.load_weights``.
 
         Args:
             filepath: a file of weights, a model or a checkpoint.
@@ -347,11 +345,11 @@ class Model(Trainer):
         saving.load_weights(self, filepath)
 
     def save_checkpoint(self, path: saving.Path, position: Mapping[str, Any] | None = None) -> None:
-        """Writes all that an exact resume needs; see ``saving.save_checkpoint``."""
+        """Write all that an exact resume needs; see ``saving.save_checkpoint``."""
         saving.save_checkpoint(path, self, position)
 
     def load_checkpoint(self, path: saving.Path) -> dict[str, Any]:
-        """Goes back to a checkpoint and returns its position; see ``saving.load_checkpoint``."""
+        """Go back to a checkpoint and returns its position; see ``saving.load_checkpoint``."""
         return saving.load_checkpoint(path, self)
 
     # ------------------------------------------------------------ streaming
@@ -387,7 +385,7 @@ def _describe(value: Any) -> Any:
     if isinstance(value, (Tensor, np.ndarray)):
         return {"shape": list(value.shape), "dtype": value.dtype.name}
     if isinstance(value, (list, tuple)):
-        return {"items": [_describe(one) for one in value]}
+        return {"items": [_describe(item) for item in value]}
     return {"value": value if isinstance(value, (bool, int, float, str)) else None}
 
 
@@ -398,15 +396,15 @@ def _from_description(description: Any, rows: int | None = None) -> Any:
             sizes[:1] = [rows] if sizes else []
         return plain_zeros(sizes, as_dtype("dtype", description["dtype"], NUMBERS))
     if "items" in description:
-        return [_from_description(one, rows) for one in description["items"]]
+        return [_from_description(item, rows) for item in description["items"]]
     return description["value"]
 
 
 def as_shape(value: Any) -> Any:
     """A shape, or several, that JSON kept as lists."""
     if isinstance(value, dict):
-        return {key: as_shape(one) for key, one in value.items()}
+        return {key: as_shape(shape) for key, shape in value.items()}
     if isinstance(value, list):
-        several = any(isinstance(one, (list, dict)) for one in value)
-        return [as_shape(one) for one in value] if several else as_sizes("shape", value)
+        several = any(isinstance(item, (list, dict)) for item in value)
+        return [as_shape(item) for item in value] if several else as_sizes("shape", value)
     return value

@@ -67,7 +67,7 @@ class Sequential(Model):
     # ------------------------------------------------------------ structure
 
     def add(self, layer: Layer, rebuild: bool = True) -> None:
-        """Puts ``layer`` at the end; ``rebuild`` is accepted as True alone.
+        """Put ``layer`` at the end; ``rebuild`` is accepted as True alone.
 
         Raises:
             TypeError: for what is no layer.
@@ -104,7 +104,7 @@ class Sequential(Model):
             self.built = True
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Takes the last layer away and returns it; ``rebuild`` is accepted as True alone."""
+        """Take the last layer away and returns it; ``rebuild`` is accepted as True alone."""
         default_only("rebuild", rebuild, True, "the model always is what its layers are")
         if not self._stack:
             raise ValueError(f"pop: expected a layer in model {self.name!r}, got none")
@@ -144,7 +144,7 @@ class Sequential(Model):
         if known is None or known.stale:
             weights = super().weights
             inside = self.layers_inside()
-            # A model inside that has a call of its own may hold layers in a list that grows.
+            # A model inside that overrides call may hold layers in a list that grows.
             fixed = all(layer.built and (not isinstance(layer, Model) or type(layer) is Sequential) for layer in inside)
             if not fixed or type(self) is not Sequential:
                 return weights
@@ -154,7 +154,7 @@ class Sequential(Model):
     # ------------------------------------------------------------ building and calling
 
     def __call__(self, inputs: Any, training: bool | None = None, mask: Any = None, lengths: Any = None) -> Any:
-        """Runs the layers in order.
+        """Run the layers in order.
 
         Args:
             inputs: (B, ...) input of the first layer.
@@ -174,7 +174,7 @@ class Sequential(Model):
         return call_in_order(self._stack, inputs, training, mask, lengths)
 
     def _first_call(self, inputs: Any, training: bool | None, mask: Any, lengths: Any) -> Any:
-        """Calls and builds layer by layer while other threads wait; a failure leaves unbuilt what was unbuilt."""
+        """Call and builds layer by layer while other threads wait; a failure leaves unbuilt what was unbuilt."""
         if not self._stack:
             raise ValueError(f"model: expected layers in {self.name!r}, got none")
         with self._build_lock:
@@ -191,7 +191,7 @@ class Sequential(Model):
         mark_stale(self)
 
     def build(self, input_shape: Any = None) -> None:
-        """Makes the weights of all layers for inputs of ``input_shape`` (B, ...); None stands for any size.
+        """Make the weights of all layers for inputs of ``input_shape`` (B, ...); None stands for any size.
 
         >>> from seqcore import layers
         >>> model = Sequential([layers.LSTM(2)])

@@ -6,16 +6,14 @@ B: batch, D: features.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from .._validation import NUMBERS, at_least, plain_array, short_repr
+from ..layers.base import Layer
 from ..typing import Array
-
-if TYPE_CHECKING:
-    from .sequential import Sequential
 
 
 class Stream:
@@ -32,16 +30,16 @@ class Stream:
 
     __slots__ = ("step", "reset", "get_state", "batch_size", "_core")
 
-    def __init__(self, model: Sequential, batch_size: int = 1) -> None:
+    def __init__(self, model: Layer, batch_size: int = 1) -> None:
         self.batch_size = at_least("batch_size", batch_size, 1)
         if not model.built:
             raise ValueError(f"stream: expected model {model.name!r} to be built; call it or build it")
-        kinds = {one.dtype.name for one in model.weights}
-        if len(kinds) > 1:
+        dtypes = {variable.dtype.name for variable in model.weights}
+        if len(dtypes) > 1:
             raise ValueError(
-                f"stream: expected layers of one dtype in model {model.name!r}, got {', '.join(sorted(kinds))}"
+                f"stream: expected layers of one dtype in model {model.name!r}, got {', '.join(sorted(dtypes))}"
             )
-        core = _core.stream.Stream(self.batch_size, kinds.pop() if kinds else model.dtype)
+        core = _core.stream.Stream(self.batch_size, dtypes.pop() if dtypes else model.dtype)
         model._add_to_stream(core)
         self.step: Callable[[Any], Array] = core.step
         self.reset: Callable[[], None] = core.reset

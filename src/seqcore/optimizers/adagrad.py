@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._core.optimizer import adagrad
 from .._validation import real
 from ..typing import Array
-from .optimizer import OPTIMIZERS, Optimizer, Rate
+from .optimizer import OPTIMIZERS, Optimizer, Rate, refuse_unsupported
 
 
 @OPTIMIZERS.register("adagrad")
@@ -35,6 +33,8 @@ class Adagrad(Optimizer):
 
     _updates_sparse_rows = True
 
+    _config_names = ("initial_accumulator_value", "epsilon")
+
     def __init__(
         self,
         learning_rate: Rate = 0.001,
@@ -51,19 +51,10 @@ class Adagrad(Optimizer):
         gradient_accumulation_steps: int | None = None,
         name: str | None = "adagrad",
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
+        refuse_unsupported(
+            use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
         )
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name=name)
         self.initial_accumulator_value = real("initial_accumulator_value", initial_accumulator_value, 0.0)
         self.epsilon = real("epsilon", epsilon, 0.0)
 
@@ -82,7 +73,3 @@ class Adagrad(Optimizer):
             scale=scale,
             clipvalue=self.clipvalue,
         )
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"initial_accumulator_value": self.initial_accumulator_value, "epsilon": self.epsilon}
-        return super().get_config() | own

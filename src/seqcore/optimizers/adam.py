@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._core.optimizer import adam
 from .._validation import boolean, real
 from ..typing import Array
-from .optimizer import OPTIMIZERS, Optimizer, Rate
+from .optimizer import OPTIMIZERS, Optimizer, Rate, refuse_unsupported
 
 
 @OPTIMIZERS.register("adam")
@@ -34,6 +32,8 @@ class Adam(Optimizer):
     array([0.9], dtype=float32)
     """
 
+    _config_names = ("beta_1", "beta_2", "epsilon", "amsgrad", "lazy")
+
     def __init__(
         self,
         learning_rate: Rate = 0.001,
@@ -54,19 +54,10 @@ class Adam(Optimizer):
         *,
         lazy: bool = False,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
+        refuse_unsupported(
+            use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
         )
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name=name)
         self.beta_1 = real("beta_1", beta_1, 0.0, 1.0, open_high=True)
         self.beta_2 = real("beta_2", beta_2, 0.0, 1.0, open_high=True)
         self.epsilon = real("epsilon", epsilon, 0.0)
@@ -94,7 +85,3 @@ class Adam(Optimizer):
             scale=scale,
             clipvalue=self.clipvalue,
         )
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
-        return super().get_config() | own | {"amsgrad": self.amsgrad, "lazy": self.lazy}

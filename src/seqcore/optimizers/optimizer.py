@@ -54,6 +54,22 @@ class SparseUpdate(NamedTuple):
     slots: Sequence[Array]
 
 
+def refuse_unsupported(
+    use_ema: Any,
+    ema_momentum: Any,
+    ema_overwrite_frequency: Any,
+    loss_scale_factor: Any,
+    gradient_accumulation_steps: Any,
+) -> None:
+    """Refuse the arguments of Keras that are accepted at their defaults alone."""
+    averages = "no moving averages of the weights are kept"
+    default_only("use_ema", use_ema, False, averages)
+    default_only("ema_momentum", ema_momentum, 0.99, averages)
+    default_only("ema_overwrite_frequency", ema_overwrite_frequency, None, averages)
+    default_only("loss_scale_factor", loss_scale_factor, None, "float32, float64 and bfloat16 need no scaled loss")
+    default_only("gradient_accumulation_steps", gradient_accumulation_steps, None, "each call updates the weights")
+
+
 class Optimizer:
     """Base of the optimizers; holds the learning rate, the clipping and the slots of each variable.
 
@@ -74,6 +90,8 @@ class Optimizer:
     unless the optimizer says otherwise (``lazy``).
     """
 
+    # Arguments of a subclass that belong to its configuration; each is an attribute.
+    _config_names: tuple[str, ...] = ()
     # Whether an IndexedSlices updates the rows that it touches alone.
     _updates_sparse_rows = False
     # The method of a subclass that training must call with gradients and variables instead of a flat update.
@@ -102,14 +120,9 @@ class Optimizer:
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ) -> None:
-        for key, argument, default, reason in (
-            ("use_ema", use_ema, False, "no moving averages of the weights are kept"),
-            ("ema_momentum", ema_momentum, 0.99, "no moving averages of the weights are kept"),
-            ("ema_overwrite_frequency", ema_overwrite_frequency, None, "no moving averages of the weights are kept"),
-            ("loss_scale_factor", loss_scale_factor, None, "float32, float64 and bfloat16 need no scaled loss"),
-            ("gradient_accumulation_steps", gradient_accumulation_steps, None, "each call updates the weights"),
-        ):
-            default_only(key, argument, default, reason)
+        refuse_unsupported(
+            use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
+        )
         self.weight_decay = None if weight_decay is None else real("weight_decay", weight_decay, 0.0)
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in clips.items() if value is not None}
@@ -204,7 +217,7 @@ class Optimizer:
         return list(self._variables)
 
     def build(self, variables: Iterable[Variable]) -> None:
-        """Registers ``variables``; their order is that of the state. Further ones may follow later."""
+        """Register ``variables``; their order is that of the state. Further ones may follow later."""
         new = list(variables)
         for v in new:
             if not isinstance(v, Variable):
@@ -362,7 +375,9 @@ class Optimizer:
                 norm = math.sqrt(sum(map(sum_squares, _by_dtype(gradients, gradients))))
                 scale = finite_clip_scale(norm, self.global_clipnorm)
             if self.weight_decay:
-                self._decay([update.param for update in flat] + [v._array for v, _ in pairs], learning_rate)
+                # Decoupled: the same for every optimizer, and no part of the gradient.
+                for param in [update.param for update in flat] + [v._array for v, _ in pairs]:
+                    param *= param.dtype.type(1.0 - self.weight_decay * learning_rate)
             for updates in _by_dtype(dense, [update.param for update in dense]):
                 slots_of = [list(arrays) for arrays in zip(*(update.slots for update in updates))]
                 params, grads = [update.param for update in updates], [update.gradient for update in updates]
@@ -375,12 +390,6 @@ class Optimizer:
         self._iterations += 1
         for v, _ in pairs:
             v.version += 1
-
-    def _decay(self, params: list[Array], learning_rate: float) -> None:
-        """Decoupled weight decay: the same for every optimizer, and no part of the gradient."""
-        assert self.weight_decay is not None
-        for param in params:
-            param *= param.dtype.type(1.0 - self.weight_decay * learning_rate)
 
     # --- state and configuration ---
 
@@ -400,7 +409,7 @@ class Optimizer:
         return state
 
     def set_state(self, state: dict[str, Array]) -> None:
-        """Restores what :meth:`get_state` gave, after :meth:`build` with the same variables.
+        """Restore what :meth:`get_state` gave, after :meth:`build` with the same variables.
 
         Raises:
             ValueError: for missing, foreign or misshapen entries; nothing is changed then.
@@ -438,7 +447,7 @@ class Optimizer:
 
     @contextmanager
     def build_undone(self) -> Iterator[None]:
-        """Takes back what was built inside if that fails."""
+        """Context that takes back what was built inside if that fails."""
         before = list(self._variables), dict(self._index), list(self._slots), self._flat
         try:
             yield
@@ -453,14 +462,8 @@ class Optimizer:
             rate = schedules.serialize(rate)
         elif not isinstance(rate, float):
             raise ValueError("learning_rate: a function cannot be written to a configuration; use a schedule class")
-        return {
-            "name": self.name,
-            "learning_rate": rate,
-            "weight_decay": self.weight_decay,
-            "clipnorm": self.clipnorm,
-            "clipvalue": self.clipvalue,
-            "global_clipnorm": self.global_clipnorm,
-        }
+        names = ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm", *self._config_names)
+        return {"name": self.name, "learning_rate": rate, **{name: getattr(self, name) for name in names}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Optimizer:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._core.optimizer import rmsprop
 from .._validation import boolean, real
 from ..typing import Array
-from .optimizer import OPTIMIZERS, Optimizer, Rate
+from .optimizer import OPTIMIZERS, Optimizer, Rate, refuse_unsupported
 
 
 @OPTIMIZERS.register("rmsprop")
@@ -36,6 +34,8 @@ class RMSprop(Optimizer):
     array([0.9], dtype=float32)
     """
 
+    _config_names = ("rho", "momentum", "epsilon", "centered", "lazy")
+
     def __init__(
         self,
         learning_rate: Rate = 0.001,
@@ -56,19 +56,10 @@ class RMSprop(Optimizer):
         *,
         lazy: bool = False,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
+        refuse_unsupported(
+            use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
         )
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name=name)
         self.rho = real("rho", rho, 0.0, 1.0, open_high=True)
         self.momentum = real("momentum", momentum, 0.0, 1.0)
         self.epsilon = real("epsilon", epsilon, 0.0)
@@ -96,7 +87,3 @@ class RMSprop(Optimizer):
             scale=scale,
             clipvalue=self.clipvalue,
         )
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
-        return super().get_config() | own | {"centered": self.centered, "lazy": self.lazy}

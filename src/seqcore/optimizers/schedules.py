@@ -98,7 +98,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         if len(self.values) != len(self.boundaries) + 1:
             raise ValueError(f"values: expected {len(self.boundaries) + 1}, boundaries and one, got {len(self.values)}")
         if self.boundaries != sorted(set(self.boundaries)):
-            raise ValueError(f"boundaries: expected rising numbers, got {list(boundaries)}")
+            raise ValueError(f"boundaries: expected ascending numbers, got {list(boundaries)}")
         self.name = name
 
     def __call__(self, step: int) -> float:

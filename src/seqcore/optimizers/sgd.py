@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._core.optimizer import sgd, sgd_slices
 from .._validation import boolean, real
 from ..typing import Array
-from .optimizer import OPTIMIZERS, Optimizer, Rate, SparseUpdate
+from .optimizer import OPTIMIZERS, Optimizer, Rate, SparseUpdate, refuse_unsupported
 
 
 @OPTIMIZERS.register("sgd")
@@ -37,6 +35,8 @@ class SGD(Optimizer):
     array([0.8], dtype=float32)
     """
 
+    _config_names = ("momentum", "nesterov", "lazy")
+
     def __init__(
         self,
         learning_rate: Rate = 0.01,
@@ -55,19 +55,10 @@ class SGD(Optimizer):
         *,
         lazy: bool = False,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
+        refuse_unsupported(
+            use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
         )
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name=name)
         self.momentum = real("momentum", momentum, 0.0, 1.0)
         self.nesterov, self.lazy = boolean("nesterov", nesterov), boolean("lazy", lazy)
         self._updates_sparse_rows = self.lazy or self.momentum == 0.0
@@ -102,6 +93,3 @@ class SGD(Optimizer):
             clipvalue=self.clipvalue,
             columns=[table.gradient.axis == 1 for table in tables],
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"momentum": self.momentum, "nesterov": self.nesterov, "lazy": self.lazy}

@@ -53,7 +53,7 @@ def _arguments(batch: Batch, y_pred: Any) -> dict[str, Any]:
 
 
 def as_logs(hook: str, logs: Any) -> dict[str, float]:
-    """What a hook returned as names and Python numbers; a dict inside is flattened, as in Keras.
+    """The logs that a hook returned, as names and Python numbers; a dict inside is flattened, as in Keras.
 
     Raises:
         TypeError: for anything but a dict of numbers.

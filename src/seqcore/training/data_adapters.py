@@ -43,7 +43,7 @@ def _rows(name: str, value: Any) -> Array | Tensor:
 
 
 def _are_arrays(values: Any) -> bool:
-    """Whether ``values`` is a list or tuple of arrays, each with a batch axis."""
+    """True for a list or tuple of arrays, each with a batch axis."""
     if not isinstance(values, (list, tuple)) or not values:
         return False
     return all(is_array(item) and len(item.shape) for item in values)
@@ -101,9 +101,9 @@ def make_batch(
     if weight is not None and not np.isfinite(weight).all():
         raise ValueError(f"sample_weight: expected finite numbers, got {weight[~np.isfinite(weight)].flat[0]}")
     if isinstance(inputs, list):
-        for one in inputs:
-            if one.shape[0] != rows:
-                raise ValueError(f"x: expected inputs with the same number of rows, got {rows} and {one.shape[0]}")
+        for array in inputs:
+            if array.shape[0] != rows:
+                raise ValueError(f"x: expected inputs with the same number of rows, got {rows} and {array.shape[0]}")
     if class_weight is not None:
         weight = _class_weights(class_weight, target, weight, sparse)
     checked = None if lengths is None else as_lengths(lengths, first.shape)
@@ -115,12 +115,12 @@ def make_batch(
 def plain(x: Any) -> Any:
     """The array of an input that carries neither lengths nor a mask."""
     if isinstance(x, list):
-        return [plain(one) for one in x]
+        return [plain(part) for part in x]
     return x._array if isinstance(x, Tensor) and x.mask is None and x.lengths is None else x
 
 
 def pack_batch(batch: Batch) -> Any:
-    """What a step gets of a batch: x, (x, y) or (x, y, sample_weight)."""
+    """The argument ``data`` of a hook: x, (x, y) or (x, y, sample_weight)."""
     x = plain(batch.x)
     if batch.y is None and batch.weight is None:
         return (x,) if isinstance(x, list) else x
@@ -183,7 +183,7 @@ class DataAdapter:
     Args:
         limit: batches per epoch; None means all there are.
 
-    With a limit an epoch goes on where the last one ended, as in Keras; where the data end within an epoch it is
+    With a limit an epoch continues where the last one ended, as in Keras; where the data end within an epoch it is
     shorter, with a warning, and the next one starts anew (an iterator cannot: it is then ``exhausted``).
     """
 
@@ -212,7 +212,7 @@ class DataAdapter:
         raise TypeError(f"{type(self).__name__}: an adapter must define _batch")
 
     def restart(self) -> None:
-        """Lets the next epoch start with the first batch, where the data can."""
+        """Start the next epoch with the first batch, where the data can."""
         if not self.once:
             self._running = None
 
@@ -221,7 +221,7 @@ class DataAdapter:
         return {"taken": self.taken, "random": self._random, "exhausted": self.exhausted}
 
     def set_state(self, state: dict[str, Any], batch: int) -> None:
-        """Lets the next epoch continue from a :meth:`get_state`, at its batch number ``batch``."""
+        """Continue the next epoch from a :meth:`get_state`, at its batch number ``batch``."""
         taken = state["taken"] if self._limit is not None else batch
         if taken:
             now = random.get_state()
@@ -233,13 +233,13 @@ class DataAdapter:
         self.taken, self._skipped, self.exhausted = taken, batch, state["exhausted"]
 
     def _start(self, start: int = 0) -> Iterator[Any]:
-        """Begins a pass over the data at batch number ``start``."""
+        """Begin a pass over the data at batch number ``start``."""
         self.taken, self._random = start, random.get_state()
         self._running = self._walk(start)
         return self._running
 
     def _hook(self, name: str) -> None:
-        """Calls a hook of the caller's data, where it has one."""
+        """Call a hook of the caller's data, where it has one."""
 
     def __iter__(self) -> Iterator[Batch]:
         self._hook("on_epoch_begin")
@@ -307,8 +307,8 @@ class ArrayAdapter(DataAdapter):
         self._x: list[Tensor] = whole.x if self._several else [whole.x]
         self._y, self._weight = whole.y, whole.weight
         self.rows = whole.size
-        for one in self._x:
-            if isinstance(one, Variable):
+        for part in self._x:
+            if isinstance(part, Variable):
                 raise TypeError("x: expected data, got a Variable")
         if stateful and self.rows > self.batch_size and self.rows % self.batch_size:
             raise ValueError(
@@ -350,7 +350,7 @@ class IterableAdapter(DataAdapter):
     """Batches that the caller's data yield: x, (x, y) or (x, y, sample_weight), in a tuple or a list of arrays.
 
     Args:
-        data: an iterable, walked anew each epoch; an iterator, which goes on where the last epoch ended; or an object
+        data: an iterable, walked anew each epoch; an iterator, which continues where the last epoch ended; or an object
             with ``__getitem__``, such as Keras's ``PyDataset``. Its ``on_epoch_begin`` and ``on_epoch_end`` are called.
         steps: batches per epoch; None means until the end.
         class_weight, sparse: see :func:`make_batch`.
@@ -421,7 +421,7 @@ def unpack_batch(item: Any) -> tuple[Any, Any, Any]:
 
 
 def is_list_of_batches(data: Any) -> bool:
-    """Whether ``data`` is a list of batches (x, y) or (x, y, sample_weight) of arrays."""
+    """True for a list of batches (x, y) or (x, y, sample_weight) of arrays."""
     return (
         isinstance(data, list)
         and bool(data)

@@ -48,12 +48,12 @@ class FitState:
         self.logs: dict[str, float] | None = None
 
     def count_batch(self, logs: dict[str, float] | None) -> None:
-        """Notes that one more batch has been trained on, and what ``train_step`` returned for it."""
+        """Note that one more batch has been trained on, and what ``train_step`` returned for it."""
         self.batch, self.logs = self.batch + 1, logs
         self.data.taken += 1
 
     def next_epoch(self) -> None:
-        """Moves on to the next epoch; a callback that stopped the training ends the fit."""
+        """Move on to the next epoch; a callback that stopped the training ends the fit."""
         self.epoch, self.batch, self.logs = self.epoch + 1, 0, None
         self.stopped = self._model.stop_training
 

@@ -35,7 +35,7 @@ class StepHooks(Layer):
     }
 
     def overrides(self, hook: str) -> bool:
-        """Whether the class or the object itself overrides the hook of that name."""
+        """True where the class or the object itself overrides the hook of that name."""
         return getattr(type(self), hook) is not getattr(StepHooks, hook) or hook in self.__dict__
 
     def _compiled(self, hook: str = "compute_loss") -> TrainStep:
@@ -112,7 +112,7 @@ class StepHooks(Layer):
         return loss
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Takes one batch into the metrics of ``compile`` and returns the logs, as :meth:`get_metrics_result` does."""
+        """Enter one batch into the metrics of ``compile`` and returns the logs, as :meth:`get_metrics_result` does."""
         self._compiled_metrics.update(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
@@ -140,7 +140,7 @@ class StepHooks(Layer):
         return logs
 
     def reset_metrics(self) -> None:
-        """Lets the metrics forget all batches; called when an epoch and an evaluation begin."""
+        """Reset all metrics; called when an epoch and an evaluation begin."""
         for metric in self.metrics:
             metric.reset_state()
 

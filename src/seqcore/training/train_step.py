@@ -97,7 +97,7 @@ class TrainStep(Derived):
 
     @property
     def plain_logs(self) -> bool:
-        """Whether the logs are those of the metrics of ``compile``, and these give Python numbers."""
+        """True where the logs are those of the metrics of ``compile``, and these give Python numbers."""
         if self.stale:
             self._inspect()
         return self._plain_logs

@@ -53,7 +53,7 @@ class Trainer(StepHooks):
         self.loss: _losses.Loss | None = None
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.history: History | None = None
-        # Where a running ``fit`` stands, for callbacks that save and resume it.
+        # The place of a running ``fit``, for callbacks that save and resume it.
         self.fit_state: FitState | None = None
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -188,7 +188,7 @@ class Trainer(StepHooks):
         *,
         lengths: Any = None,
     ) -> Any:
-        """One update. Returns the loss of this batch before it, a list with the metrics if there are any, or a dict.
+        """One update by one batch.
 
         Args:
             x: (B, ...) inputs, or a list of arrays for a model with several.
@@ -197,6 +197,9 @@ class Trainer(StepHooks):
             class_weight: class -> weight.
             return_dict: return {"loss": ..., metric: ...}.
             lengths: (B,) valid steps of each row of x.
+
+        Returns:
+            The loss of the batch before the update, a list with the metrics if there are any, or a dict.
 
         Raises:
             ValueError, TypeError: naming the argument; weights and states are then unchanged.
@@ -263,7 +266,7 @@ class Trainer(StepHooks):
         *,
         lengths: Any = None,
     ) -> History:
-        """Trains for ``epochs - initial_epoch`` epochs.
+        """Train for ``epochs - initial_epoch`` epochs.
 
         Args:
             x: (N, ...) array or Tensor, also of another library, a list of arrays for a model with several inputs, or
@@ -281,7 +284,7 @@ class Trainer(StepHooks):
             class_weight: class -> weight; targets are class ids, also one per step, or one-hot.
             sample_weight: (N,) or (N, T).
             initial_epoch: number of the first epoch, for resumed runs.
-            steps_per_epoch: batches per epoch; the next epoch goes on behind them. Where the data end within an epoch
+            steps_per_epoch: batches per epoch; the next epoch continues after them. Where the data end within an epoch
                 it is shorter, with a warning, and the next one starts anew.
             validation_steps, validation_batch_size: the same for validation, which always starts with the first batch.
             validation_freq: after how many epochs validation takes place, or a list of epochs counted from 1.
@@ -388,7 +391,7 @@ class Trainer(StepHooks):
         return self.history
 
     def _fit_epoch(self, state: FitState, validation_epochs: Callable[[int], bool]) -> dict[str, float] | None:
-        """Trains for one epoch, or for the rest of one; its logs, or None where the data had ended before it."""
+        """Train for one epoch, or for the rest of one; its logs, or None where the data had ended before it."""
         epoch, callbacks, run = state.epoch, state.callbacks, self._runner("train_step")
         callbacks.on_epoch_begin(epoch)
         if not state.batch:
@@ -428,7 +431,7 @@ class Trainer(StepHooks):
     ) -> Any:
         """Loss and metrics over all of the data; arguments as in :meth:`fit`, results as in :meth:`train_on_batch`.
 
-        Stateful layers start from zero and carry a state of their own; the one of training comes back afterwards.
+        Stateful layers start from zero and carry a separate state; the state of training comes back afterwards.
         """
         return_dict = boolean("return_dict", return_dict)
         self._compiled("test_step")
@@ -457,7 +460,7 @@ class Trainer(StepHooks):
                     callback_list.on_test_batch_end(number, dict(self._logs(returned)))
                 if self.stop_evaluating:
                     break
-        # An iterator that has ended has warned; training goes on without validation.
+        # An iterator that has ended has warned; training continues without validation.
         if number < 0 and not data.exhausted:
             raise ValueError("x: expected at least one batch to evaluate on, got none")
         logs = self._logs(returned) if number >= 0 else {}
@@ -519,7 +522,7 @@ class Trainer(StepHooks):
         return CallbackList(listed, model=self, epochs=epochs, steps=steps, verbose=level)
 
     def _has_sparse_targets(self) -> bool | None:
-        """Whether targets are class ids (True) or one number per class (False), None if the loss does not say."""
+        """True for targets that are class ids, False for one number per class, None if the loss does not tell."""
         if isinstance(self.loss, _losses.SparseCategoricalCrossentropy):
             return True
         return False if isinstance(self.loss, _losses.CategoricalCrossentropy) else None
@@ -544,7 +547,7 @@ class Trainer(StepHooks):
 
 
 def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:
-    """Whether validation takes place after an epoch (from 1): each so many epochs, or those of a list."""
+    """Predicate of the epochs (from 1) that validation follows: each so many, or those of a list."""
     if isinstance(validation_freq, (list, tuple, set, range)):
         epochs = {at_least("validation_freq", epoch, 1) for epoch in validation_freq}
         return epochs.__contains__
@@ -582,7 +585,7 @@ def _checked_metric(metric: _metrics.Metric, loss: _losses.Loss | None) -> _metr
 
 
 def _arrays(outputs: Any) -> Any:
-    """Tensors as arrays, in lists too."""
+    """Tensors as arrays, in lists and dicts too."""
     if isinstance(outputs, (list, tuple)):
         return [_arrays(output) for output in outputs]
     if isinstance(outputs, dict):
