@@ -1,6 +1,7 @@
 // Dense layer: y = f(x·W + b).
 #pragma once
 
+#include "activations.h"
 #include "weight_gradient.h"
 
 namespace seqcore::SEQCORE_VARIANT {
@@ -10,7 +11,7 @@ void activate_with(A act, T* x, Index count) {
   using P = Wide<T>;
   for (Index i = 0; i < count; i += kLanes<T>) {
     const int n = int(std::min<Index>(kLanes<T>, count - i));
-    store_n(x + i, act.value(load_n<P>(x + i, n)), n);
+    store_n(x + i, act(load_n<P>(x + i, n)), n);
   }
 }
 
@@ -132,7 +133,7 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
         const int count = int(std::min<Index>(kLanes<T>, N - n));
         const P y = load_n<P>(call.y + r * N + n, count),
                 dy = load_n<P>(call.dy + r * N + n, count);
-        store(call.scratch_rows + r * columns + n, mul(dy, act.derivative(y)));
+        store(call.scratch_rows + r * columns + n, dy * act.derivative(y));
       }
   }
   wait(team);

@@ -52,7 +52,7 @@ double peak_flops(Index repeats) {
     asm volatile("");  // keeps the loop from being simplified away
   }
   P total = sums[0];
-  for (int i = 1; i < kChains; ++i) total = add(total, sums[i]);
+  for (int i = 1; i < kChains; ++i) total += sums[i];
   volatile T keep = ei::pfirst(total);
   (void)keep;
   return 2.0 * kChains * kLanes<T> * double(repeats);

@@ -44,15 +44,15 @@ SEQCORE_INLINE Scalar<P> exponentials(Scalar<P>* x, Index count, Scalar<P> shift
   P sum = set1<P>(0);
   Index i = 0;
   for (; i + kSize<P> <= count; i += kSize<P>) {
-    const P e = exp(sub(load<P>(x + i), set1<P>(shift)));
+    const P e = exp(load<P>(x + i) - set1<P>(shift));
     store(x + i, e);
-    sum = add(sum, e);
+    sum += e;
   }
   T total = ei::predux(sum);
   if (i < count) {
     alignas(64) T part[kSize<P>];
     const int n = int(count - i);
-    store(part, exp(sub(load_n<P>(x + i, n), set1<P>(shift))));
+    store(part, exp(load_n<P>(x + i, n) - set1<P>(shift)));
     for (int k = 0; k < n; ++k) {
       x[i + k] = part[k];
       total += part[k];
@@ -64,7 +64,7 @@ SEQCORE_INLINE Scalar<P> exponentials(Scalar<P>* x, Index count, Scalar<P> shift
 template <class P>
 SEQCORE_INLINE void scale_by(Scalar<P>* x, Index count, Scalar<P> factor) {
   Index i = 0;
-  for (; i + kSize<P> <= count; i += kSize<P>) store(x + i, mul(load<P>(x + i), set1<P>(factor)));
+  for (; i + kSize<P> <= count; i += kSize<P>) store(x + i, load<P>(x + i) * set1<P>(factor));
   for (; i < count; ++i) x[i] *= factor;
 }
 
@@ -136,7 +136,7 @@ struct SoftmaxRows {
     using P = Wide<T>;
     const Index slice = std::min(column / kSliceClasses, slices - 1);
     const P value =
-        mul(load_n<P>(exponentials + r * stride + column, n), set1<P>(factors[slice * rows + r]));
+        load_n<P>(exponentials + r * stride + column, n) * set1<P>(factors[slice * rows + r]);
     const Index at = targets[r] - column;
     if (at < 0 || at >= kLanes<T>) return value;
     alignas(64) T part[kLanes<T>];

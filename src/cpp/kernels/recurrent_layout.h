@@ -22,16 +22,17 @@
 
 namespace seqcore::SEQCORE_VARIANT {
 
-template <class T, Cell kCell>
+// The math of each cell.
+template <Cell kCell>
 struct CellOf;
-template <class T>
-struct CellOf<T, Cell::kRnn> : RnnCell<T> {};
-template <class T>
-struct CellOf<T, Cell::kLstm> : LstmCell<T> {};
-template <class T>
-struct CellOf<T, Cell::kGru> : GruCell<T> {};
-template <class T>
-struct CellOf<T, Cell::kGruResetBefore> : GruResetBeforeCell<T> {};
+template <>
+struct CellOf<Cell::kRnn> : RnnCell {};
+template <>
+struct CellOf<Cell::kLstm> : LstmCell {};
+template <>
+struct CellOf<Cell::kGru> : GruCell {};
+template <>
+struct CellOf<Cell::kGruResetBefore> : GruResetBeforeCell {};
 
 // Calls f<cell>(activations) for the cell and activations of a call; the usual pair is compiled in.
 template <class T, class F>
@@ -57,7 +58,7 @@ constexpr int kScratchRows = 16;  // rows of dx that go through scratch memory
 // One direction of a call with the sizes and addresses that follow from it.
 template <class T, Cell kCell>
 struct Layout {
-  using Math = CellOf<T, kCell>;
+  using Math = CellOf<kCell>;
   static constexpr int G = Math::kGates;
   using Gates = PanelLayout<T, G>;
   using Plain = PanelLayout<T, 1>;
@@ -141,6 +142,23 @@ struct Layout {
     return dir.saved_recurrent + (call.keep_gates ? row(s, j) : j) * gate_stride;
   }
   T* gates_row(Index s, Index j) const { return dir.saved_gates + row(s, j) * gate_stride; }
+  // What the math sees of step s of row j, from `unit` on; gates and recurrent: of this block.
+  template <class P>
+  SEQCORE_INLINE Block<P> block(Index s, Index j, Index unit, int count, T* gates,
+                                T* recurrent) const {
+    Block<P> b{};
+    b.gates_at = gates;
+    b.recurrent_at = recurrent;
+    b.h_before_at = h_row(s - 1, j) + unit;
+    b.h_dropped_at = dropped_h(s, j) + unit;
+    if constexpr (Math::kHasC) {
+      b.c_before_at = c_row(s - 1, j) + unit;
+      b.c_at = c_row(s, j) + unit;
+    }
+    b.count = count;
+    return b;
+  }
+  // Rows that are active at step s among j0...j1-1.
   Index active_in(Index s, Index j0, Index j1) const {
     const Index n = std::min<Index>(batch.active[s], j1) - j0;
     return n > 0 ? n : 0;
@@ -200,7 +218,7 @@ inline Team direction_team(const Team& team, int d, int directions) {
 
 template <class T, Cell kCell>
 void recurrent_sizes(const RecurrentCall<T>& call, RecurrentSizes& sizes) {
-  using Gates = PanelLayout<T, CellOf<T, kCell>::kGates>;
+  using Gates = PanelLayout<T, CellOf<kCell>::kGates>;
   const Index H = call.units, D = call.features;
   const Index gate_columns = Gates::columns(H), padded_units = PanelLayout<T, 1>::columns(H);
   sizes.gate_stride = row_stride<T>(gate_columns);

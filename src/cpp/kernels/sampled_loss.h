@@ -61,11 +61,11 @@ template <class P>
 SEQCORE_INLINE P log1p_of(const P& e, const P& over) {
   using T = Scalar<P>;
   constexpr int kTerms = sizeof(T) == 4 ? 8 : 17;
-  const P s = mul(e, over), square = mul(s, s);
+  const P s = e * over, square = s * s;
   P sum = set1<P>(T(1) / T(2 * kTerms - 1));
 #pragma GCC unroll 17
   for (int i = kTerms - 2; i >= 0; --i) sum = mul_add(sum, square, set1<P>(T(1) / T(2 * i + 1)));
-  return mul(add(s, s), sum);
+  return (s + s) * sum;
 }
 
 // log(1 + exp(x)) - z x, and sigmoid(x) - z.
@@ -73,15 +73,15 @@ template <class P>
 SEQCORE_INLINE void logistic(const P& x, const P& z, P& loss, P& derivative) {
   using B = typename Bits<P>::Vector;
   const P zero = set1<P>(0), one = set1<P>(1);
-  const P e = exp(sub(zero, ei::pabs(x)));
+  const P e = exp(zero - ei::pabs(x));
   P over_one, over_two;  // 1 / (1 + e), 1 / (2 + e)
-  reciprocals(add(one, e), add(set1<P>(2), e), over_one, over_two);
+  reciprocals(one + e, set1<P>(2) + e, over_one, over_two);
   // max(x, 0) with NaN kept.
   const B positive = (B)(x > zero);
   const P above = (P)((B)x & ~(B)(x < zero));
-  loss = add(mul_add(sub(zero, z), x, above), log1p_of(e, over_two));
+  loss = mul_add(zero - z, x, above) + log1p_of(e, over_two);
   const P top = (P)(((B)one & positive) | ((B)e & ~positive));
-  derivative = sub(mul(top, over_one), z);
+  derivative = top * over_one - z;
 }
 
 // log(1 - (1 - p)^tries), the logarithm of the expected count of each class among different
@@ -97,14 +97,14 @@ void log_uniform_corrections(const int32_t* ids, Index count, Index classes, dou
     alignas(64) double part[W] = {};
     for (int j = 0; j < n; ++j) part[j] = double(ids[i + j]) + 1;
     for (int j = n; j < W; ++j) part[j] = 1;
-    const P e = div(one, load<P>(part));
-    const P p = mul(log1p_of(e, div(one, add(two, e))), over_range);
+    const P e = one / load<P>(part);
+    const P p = log1p_of(e, one / (two + e)) * over_range;
     // log(1 - p) = -log1p_of(p / (1 - p)) = -2 artanh(p / (2 - p))
-    const P left = ei::pnegate(log1p_of(p, div(one, sub(two, p))));
+    const P left = ei::pnegate(log1p_of(p, one / (two - p)));
     P power, rest;
-    exp2_parts(ei::pmax(mul(left, set1<P>(tries)), set1<P>(ExpConstants<double>::kLow)), kLog2E<P>,
+    exp2_parts(ei::pmax(left * set1<P>(tries), set1<P>(ExpConstants<double>::kLow)), kLog2E<P>,
                power, rest);
-    store(part, ei::plog(sub(sub(one, power), mul(power, rest))));
+    store(part, ei::plog(one - power - power * rest));
     for (int j = 0; j < n; ++j) to[i + j] = T(part[j]);
   }
 }
@@ -199,7 +199,7 @@ struct SampledLoss {
       const int n = int(std::min<Index>(W, K - k));
       even = mul_add(load_n<P>(a + k, n), load_n<P>(b + k, n), even);
     }
-    return ei::predux(add(even, odd));
+    return ei::predux(even + odd);
   }
 
   void prefetch(Index position) const {
@@ -236,8 +236,8 @@ struct SampledLoss {
       for (Index s = 0; s < S; s += W) {
         P loss, derivative;
         logistic(load<P>(row + s), zero, loss, derivative);
-        total = add(total, loss);
-        store(row + s, mul(derivative, w));
+        total += loss;
+        store(row + s, derivative * w);
       }
       call.losses[r] = ei::predux(total);
     }
@@ -331,7 +331,7 @@ struct SampledLoss {
     const Range mine = split_range(B::columns(S), team, W);
     for (Index s = mine.begin; s < mine.end; s += W) {
       P total = set1<P>(0);
-      for (Index r = 0; r < R; ++r) total = add(total, load<P>(logits_of(r) + s));
+      for (Index r = 0; r < R; ++r) total += load<P>(logits_of(r) + s);
       store(sums + s, total);
     }
   }

@@ -25,6 +25,7 @@ struct Team {
 // Always inlined: what two instruction sets compile must leave no symbol that the linker could
 // merge.
 #define SEQCORE_INLINE inline __attribute__((always_inline))
+#define SEQCORE_INLINE_LAMBDA __attribute__((always_inline))
 
 SEQCORE_INLINE bool stop_wanted(const Team& team) {
   return __atomic_load_n(team.stop, __ATOMIC_RELAXED);

@@ -95,7 +95,7 @@ void copy_lhs(const Factor<T>& factor, Index r0, Index R, E* to, Index to_stride
   };
   if (factor.scale)
     copy([&](Index i, Index n, int count) {
-      return mul(load_n<P>(rows[i] + n, count), load_n<P>(scales[i] + n, count));
+      return load_n<P>(rows[i] + n, count) * load_n<P>(scales[i] + n, count);
     });
   else
     copy([&](Index i, Index n, int count) { return load_n<P>(rows[i] + n, count); });
@@ -199,7 +199,7 @@ void copy_panel(const Rows& g, Index r0, Index depth, Index units, Index panel, 
     for (Index i = 0; i < depth; i += kKPerElement<E>)
       pack_lanes<T>(copy + i / kKPerElement<E> * width + v * W, W, i, depth, [&](Index k) {
         const P value = g.read(r0 + k, column, n);
-        sum = add(sum, value);
+        sum += value;
         return value;
       });
     store(sums + v * W, sum);

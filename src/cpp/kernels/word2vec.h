@@ -12,7 +12,7 @@
 // kept, the windows and the noise are the same for any number of threads.
 #pragma once
 
-#include "simd.h"
+#include "activations.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
@@ -91,11 +91,11 @@ SEQCORE_INLINE void update_rows(float* const* x, int count, float* const* y, Ind
         after = mul_add(weight, target[j], after);
         change[j] = mul_add(weight, before, change[j]);
       }
-      if constexpr (Locked) after = mul_add(set1<P>(lock[c]), sub(after, before), before);
+      if constexpr (Locked) after = mul_add(set1<P>(lock[c]), after - before, before);
       store(x[c] + d, after);
     }
     // Loaded anew: a word may stand twice among the targets.
-    for (int j = 0; j < J; ++j) store(y[j] + d, add(load<P>(y[j] + d), change[j]));
+    for (int j = 0; j < J; ++j) store(y[j] + d, load<P>(y[j] + d) + change[j]);
   }
 }
 
@@ -123,10 +123,9 @@ void train_targets(float* const* x, int count, const Targets& targets, Index str
   if (loss) *loss += loss_of(g, count, targets);
   for (int n = 0; n < count * kTargetLanes; n += kLanes<float>) {
     const int at = n % kTargetLanes;
-    const P probability = sigmoid(sub(load<P>(g + n), load<P>(targets.log_noise + at)));
-    store(g + n,
-          mul(mul(sub(load<P>(targets.label + at), probability), load<P>(targets.weight + at)),
-              set1<P>(rate)));
+    const P probability = sigmoid(load<P>(g + n) - load<P>(targets.log_noise + at));
+    store(g + n, (load<P>(targets.label + at) - probability) * load<P>(targets.weight + at) *
+                     set1<P>(rate));
   }
   if (lock) return update_rows<J, true>(x, count, targets.row, stride, g, lock);
   update_rows<J, false>(x, count, targets.row, stride, g, lock);
@@ -242,8 +241,8 @@ struct Word2Vec {
     for (Index d = 0; d < call.stride; d += kLanes<float>) {
       P all = set1<P>(0);
       for (Index n = begin; n < end; ++n)
-        if (n != i) all = add(all, load<P>(input(n) + d));
-      if (call.mean) all = div(all, set1<P>(size));
+        if (n != i) all += load<P>(input(n) + d);
+      if (call.mean) all /= set1<P>(size);
       store(sum + d, all);
       store(before + d, all);
     }
@@ -258,17 +257,17 @@ struct Word2Vec {
     using P = Wide<float>;
     const float* before = sum + call.stride;
     for (Index d = 0; d < call.stride; d += kLanes<float>) {
-      P change = sub(load<P>(sum + d), load<P>(before + d));
+      P change = load<P>(sum + d) - load<P>(before + d);
       // The sum's error is divided among its words; each word of a mean takes all of it, as
       // word2vec has always done.
-      if (!call.mean) change = div(change, set1<P>(float(end - begin - 1)));
+      if (!call.mean) change /= set1<P>(float(end - begin - 1));
       for (Index n = begin; n < end; ++n) {
         if (n == i) continue;
         const P row = load<P>(input(n) + d);
         if constexpr (Locked)
           store(input(n) + d, mul_add(set1<P>(call.lock[words[n]]), change, row));
         else
-          store(input(n) + d, add(row, change));
+          store(input(n) + d, row + change);
       }
     }
   }

@@ -1,23 +1,24 @@
-// SimpleRNN: h_t = f(x_t·W + h_{t-1}·U + b)  (Elman 1990).
+// SimpleRNN (Elman 1990).
 #pragma once
 
 #include "block.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
-template <class T>
 struct RnnCell {
   static constexpr int kGates = 1;
   static constexpr bool kHasDirectPath = false, kSeparateGradients = false, kHasC = false;
 
-  template <class P, class A>
-  static SEQCORE_INLINE P forward(const A& act, const Block<T>& at) {
-    return act.state.value(load<P>(at.gates));
+  // h_t = f(x_t·W + h_{t-1}·U + b)
+  template <class A, class P>
+  static SEQCORE_INLINE P forward(const A& act, const Block<P>& at) {
+    return act.state(at.gate(0));
   }
-  // dg = dh f'(h)
-  template <class P, class A>
-  static SEQCORE_INLINE void backward(const A& act, const Block<T>& at, const P& dh) {
-    store(at.gates, mul(dh, act.state.derivative(load_n<P>(at.h, at.count))));
+
+  // da = dh f'(h)
+  template <class A, class P>
+  static SEQCORE_INLINE void backward(const A& act, const Block<P>& at, const P& dh) {
+    at.set_gate(0, dh * act.state.derivative(at.h()));
   }
 };
 
