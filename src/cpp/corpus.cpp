@@ -16,17 +16,17 @@ namespace {
 
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-// A block fits the second-level cache beside the table's most used words.
+// 256 KiB: a block fits the second-level cache next to the most frequent words of the table.
 constexpr std::size_t kBlock = std::size_t(1) << 18;
 
 void check_length(std::size_t word) {
-  if (word > kLongestWord)
-    throw CorpusError("words of at most " + std::to_string(kLongestWord) + " bytes",
+  if (word > kMaxWordBytes)
+    throw CorpusError("words of at most " + std::to_string(kMaxWordBytes) + " bytes",
                       "there is a longer one");
 }
 
-// Calls word(view) for each word that begins in the part of the file that this thread works on, and
-// line() at each end of a line there. After each block, stop() is asked whether to end early.
+// Calls word(view) for each word that begins in this thread's part of the file, and line() at each
+// line end there. After each block stop() is asked whether to end early.
 template <class Word, class Line, class Stop>
 void for_each_word(const CorpusFile& file, const Team& team, Word word, Line line, Stop stop) {
   const auto cut = [&](int n) {
@@ -34,11 +34,11 @@ void for_each_word(const CorpusFile& file, const Team& team, Word word, Line lin
   };
   const std::uint64_t begin = cut(team.rank), limit = cut(team.rank + 1);
   if (begin == limit) return;
-  // Behind the bytes stands a space, and enough of them that key_of may read whole words of the
-  // machine.
+  // The bytes are followed by spaces: they end the last word, and key_of may read 8 bytes at a
+  // time.
   constexpr std::size_t kBehind = 16;
   std::vector<char> buffer(kBlock + kBehind);
-  // The byte before tells whether the first word is the part's own.
+  // The byte before the part tells if its first word began in the part before.
   std::uint64_t offset = begin ? begin - 1 : 0;  // of the buffer in the file
   std::size_t used = 0, filled = 0;
   for (bool own = !begin;;) {
@@ -82,8 +82,8 @@ void for_each_word(const CorpusFile& file, const Team& team, Word word, Line lin
   }
 }
 
-// Runs work(team, stop) on each thread; what the first of them throws comes out here, not in the
-// region.
+// Runs work(team, stop) on each thread, and throws the exception of the first one that threw after
+// the region.
 template <class Work>
 bool run_parts(int threads, Work work) {
   std::vector<std::exception_ptr> failures(static_cast<std::size_t>(threads));
@@ -109,7 +109,7 @@ CorpusFile::CorpusFile(const std::string& path) {
     if (fd_ >= 0) ::close(fd_);
     throw CorpusError("a file that can be read", reason);
   };
-  // O_NONBLOCK: a pipe without a writer is refused like any other, instead of being waited for.
+  // O_NONBLOCK: a pipe without a writer is refused like any other, without a wait.
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat about{};
   if (fd_ < 0 || ::fstat(fd_, &about) != 0) fail();
@@ -230,7 +230,7 @@ std::vector<WordCount> count_words(const CorpusFile& file, int threads, bool& in
     };
     for_each_word(file, team, word, [] {}, stop);
   });
-  // Parts follow one another in the file, so words that only a later one has arrived later.
+  // Parts follow one another in the file: words that only a later part has come later.
   WordTable& all = tables[0];
   for (std::size_t n = 1; n < tables.size(); ++n) {
     std::vector<const WordTable::Entry*> arrived(tables[n].size());
@@ -266,7 +266,7 @@ EncodedText encode_words(const CorpusFile& file, const WordTable& table, int64_t
             mine.ids.push_back(int32_t(entry->value - 1));
         },
         [&] {
-          // Lines without words leave nothing, so that a file of line ends takes no memory.
+          // Lines without words take no memory.
           const auto end = int64_t(mine.ids.size());
           if (mine.sentences.empty() || mine.sentences.back() != end) mine.sentences.push_back(end);
         },

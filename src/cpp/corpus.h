@@ -1,5 +1,5 @@
-// Words of a text file: counted, and turned into ids. Words are what stands between ASCII white
-// space, lines are sentences.
+// The words of a text file, counted and encoded as ids. Words are separated by ASCII white space,
+// sentences by line ends.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,15 @@
 
 namespace seqcore {
 
-// Something about the file that the caller can put right: what was expected, and what is known
-// about the reason.
+// A user-correctable error in the input file: what was expected, and the reason if it is known.
 struct CorpusError : std::runtime_error {
   explicit CorpusError(const std::string& expected, std::string why = "")
       : std::runtime_error(expected), reason(std::move(why)) {}
   std::string reason;
 };
 
-// A regular file that is read in blocks, by several threads at once: one that shrinks meanwhile is
-// an error, not a signal.
+// A regular file, read in blocks by several threads at once. A file that shrinks meanwhile is an
+// error, not a signal (as a memory map would raise).
 class CorpusFile {
  public:
   explicit CorpusFile(const std::string& path);
@@ -30,7 +29,7 @@ class CorpusFile {
   CorpusFile(const CorpusFile&) = delete;
   CorpusFile& operator=(const CorpusFile&) = delete;
   std::uint64_t size() const { return size_; }
-  // Bytes from `offset` on, all of them; throws CorpusError where they are not there any more.
+  // Reads exactly `count` bytes from `offset` on; throws CorpusError if the file became shorter.
   void read(std::uint64_t offset, char* to, std::size_t count) const;
 
  private:
@@ -38,16 +37,16 @@ class CorpusFile {
   std::uint64_t size_ = 0;  // when it was opened
 };
 
-// A word as the table looks it up. Eight bytes or fewer are their own key; longer words are told
-// apart by hash and bytes.
+// The lookup key of a word. Words of at most eight bytes are their own key; longer words are
+// compared by hash and bytes.
 struct WordKey {
   std::string_view word;
   uint64_t key, hash;
 };
-// `readable`: end of the memory that the word lies in.
+// `readable`: the end of the readable memory around the word.
 WordKey key_of(std::string_view word, const char* readable);
 
-// Words with a number each, in a table of open addresses that keeps the bytes of its words.
+// A hash table from words to numbers, with open addressing, that stores the bytes of its words.
 class WordTable {
  public:
   struct Entry {
@@ -58,7 +57,7 @@ class WordTable {
     std::string_view word() const { return {data, length}; }
   };
   explicit WordTable(std::size_t expected = 1024);
-  // The entry of a word, made with value 0 if there was none.
+  // The entry of a word, inserted with value 0 if it is new.
   Entry& find(const WordKey& word);
   const Entry* look_up(const WordKey& word) const;
   std::size_t size() const { return size_; }
@@ -77,7 +76,7 @@ class WordTable {
   std::size_t size_ = 0, mask_;
   std::vector<std::unique_ptr<char[]>> chunks_;  // the bytes of the words
   char* end_ = nullptr;                          // of the last chunk
-  std::size_t bytes_left_ = 0;                         // left in it
+  std::size_t bytes_left_ = 0;                   // in the last chunk
 };
 
 struct WordCount {
@@ -85,12 +84,11 @@ struct WordCount {
   int64_t count;
 };
 
-constexpr std::size_t kLongestWord =
-    std::size_t(1) << 24;  // bytes; a file without white space shall not fill the memory
+constexpr std::size_t kMaxWordBytes = std::size_t(1) << 24;  // of a file without white space
 
-// Words of a file, the most frequent first, equal ones in the order of their first appearance; the
+// The words of a file, the most frequent first, equal counts in the order of first appearance; the
 // same for any number of threads. Throws CorpusError for a NUL byte and a word that is too long.
-// `interrupted` is set if the user stopped it.
+// `interrupted` is set if the user interrupted.
 std::vector<WordCount> count_words(const CorpusFile& file, int threads, bool& interrupted);
 
 struct EncodedText {
@@ -99,8 +97,8 @@ struct EncodedText {
   int64_t words = 0;               // of the text, those without an id included
 };
 
-// Ids of the words of a file that `table` has with their id + 1; lines without any leave no
-// sentence, longer ones than `longest` are cut. Throws as count_words does.
+// Encodes the words of a file that `table` holds with the value id + 1. Lines without such words
+// give no sentence; sentences longer than `longest` are cut. Throws as count_words does.
 EncodedText encode_words(const CorpusFile& file, const WordTable& table, int64_t longest,
                          int threads, bool& interrupted);
 

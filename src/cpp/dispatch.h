@@ -1,4 +1,4 @@
-// The instruction set: found once, or forced by SEQCORE_ISA.
+// The choice of the instruction set: detected once, or forced by SEQCORE_ISA.
 #pragma once
 
 #include <string>
@@ -20,7 +20,7 @@ template <>
 inline const Kernels<double>& kernels<double>() {
   return table().f64;
 }
-// Names of the variants that this build has and this CPU can run, the simplest first.
+// The variants of this build that this CPU can run, the simplest first.
 std::vector<std::string> available_isas();
 
 }  // namespace seqcore

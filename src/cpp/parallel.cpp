@@ -26,7 +26,7 @@
 namespace seqcore {
 namespace {
 
-std::atomic<int> requested_threads{0};  // by set_num_threads; 0: not chosen
+std::atomic<int> requested_threads{0};  // by set_num_threads; 0: none
 std::atomic<bool> in_forked_child{false};
 Poll poll_hook = nullptr;
 std::vector<void (*)()>& child_handlers() {
@@ -78,14 +78,14 @@ const Defaults& defaults() {
   return value;
 }
 
-// Guards every Exclusive for a moment, and wakes those who wait for one. A forked child makes a new
-// one, since nobody may be left to unlock the old one.
+// The mutex of every Exclusive, held for a moment, and the condition that wakes waiting threads. A
+// forked child makes a new one: the thread that held the old one does not exist there.
 struct ExclusiveGate {
   std::mutex mutex;
   std::condition_variable changed;
 };
 ExclusiveGate* exclusive_gate = new ExclusiveGate;
-unsigned process_generation = 1;  // counts forks
+unsigned process_generation = 1;  // one more in each forked child
 
 void on_fork_in_child() {
   in_forked_child = true;
@@ -97,13 +97,14 @@ void on_fork_in_child() {
 using Clock = std::chrono::steady_clock;
 using Time = Clock::duration;
 
-// Waits by spinning for a few microseconds, then by yielding, so that an oversubscribed machine
-// goes on; the time spent yielding is counted.
+// A barrier that spins for a few microseconds, then yields, so that an oversubscribed machine makes
+// progress. The time spent yielding is counted.
 class Barrier {
  public:
   explicit Barrier(int size) : size_(size) {}
   void resize(int size) { size_.store(size, std::memory_order_relaxed); }
   void wait(bool counted = true) {
+    constexpr int kSpins = 4000;  // a pause takes 10 to 140 cycles: 10 to 200 µs
     const int round = round_.load(std::memory_order_acquire);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 ==
         size_.load(std::memory_order_relaxed)) {
@@ -111,7 +112,7 @@ class Barrier {
       round_.store(round + 1, std::memory_order_release);
       return;
     }
-    for (int spins = 0; spins < 4000; ++spins) {
+    for (int spins = 0; spins < kSpins; ++spins) {
       if (round_.load(std::memory_order_acquire) != round) return;
 #if defined(__x86_64__)
       _mm_pause();
@@ -121,7 +122,7 @@ class Barrier {
     while (round_.load(std::memory_order_acquire) == round) std::this_thread::yield();
     if (counted) yielded_.fetch_add((Clock::now() - begin).count(), std::memory_order_relaxed);
   }
-  // By all threads together.
+  // Of all threads together.
   Time yielded() const { return Time(yielded_.load(std::memory_order_relaxed)); }
 
  private:
@@ -131,9 +132,10 @@ class Barrier {
   std::atomic<Time::rep> yielded_{0};
 };
 
-// A thread whose CPU is busy with something else comes back after a time slice, milliseconds: long
-// for a region of 0.1 ms, whose other threads wait for it at the next barrier. After such a region
-// short ones stay on one thread for a while, which doubles as long as it happens again.
+// Watches for CPUs that are busy with something else. A thread that lost its CPU comes back after a
+// time slice of milliseconds, long for a region of 0.1 ms, whose other threads wait for it at the
+// next barrier. After such a region short ones stay on one thread for a pause, which doubles as
+// long as it happens again.
 class ContentionMonitor {
  public:
   bool oversubscribed() const {
@@ -150,6 +152,8 @@ class ContentionMonitor {
   }
 
  private:
+  // Threads that wait 300 µs, and more than half of a region, lost a CPU: barriers cost
+  // microseconds.
   static constexpr Time kLate = std::chrono::microseconds(300),
                         kFirstPause = std::chrono::milliseconds(20),
                         kLastPause = std::chrono::seconds(1);
@@ -191,20 +195,18 @@ struct Region {
 };
 
 #ifdef _OPENMP
-// OpenMP's threads belong to the thread that called for them; it keeps as many as its last team
-// had.
+// OpenMP's threads belong to the thread that started them; it keeps as many as its last team had.
 struct LastTeam {
   int size = 1;
-  int most = std::numeric_limits<int>::max();  // what could be had when more were asked for in
-                                               // vain, believed until `again`
-  Clock::time_point again{};
+  int limit = std::numeric_limits<int>::max();  // threads that could be created at the last failure
+  Clock::time_point retry{};  // when the limit is checked again
 };
 thread_local LastTeam last_team;
-std::mutex teams_grow;  // a forked child makes no teams
+std::mutex team_growth;  // a forked child makes no teams
 
 #if defined(__unix__) || defined(__APPLE__)
-// The stack of OpenMP's threads in bytes, 0 for the system's default: a number with B, K (the
-// default), M or G behind it.
+// The stack size of OpenMP's threads in bytes, 0 for the default of the system: a number followed
+// by B, K (the default), M or G.
 std::size_t stack_size() {
   const char* text = std::getenv("OMP_STACKSIZE");
   if (!text) text = std::getenv("GOMP_STACKSIZE");
@@ -220,26 +222,26 @@ std::size_t stack_size() {
   return number > (~std::size_t(0) >> 1 >> shift) ? 0 : std::size_t(number) << shift;
 }
 
-// How many of `wanted` more threads the system would make now: they are made, all at once, and
+// How many of `wanted` more threads the system can create now: they are created, all at once, and
 // ended.
 int count_creatable_threads(int wanted) {
-  std::vector<pthread_t> made(static_cast<std::size_t>(wanted));
+  std::vector<pthread_t> created(static_cast<std::size_t>(wanted));
   pthread_attr_t attributes;
   if (pthread_attr_init(&attributes) != 0) return 0;
   if (const std::size_t size = stack_size()) pthread_attr_setstacksize(&attributes, size);
-  std::mutex all_there;
+  std::mutex all_created;
   int count = 0;
   {
-    const std::lock_guard<std::mutex> lock(all_there);
-    const auto wait = [](void* there) -> void* {
-      const std::lock_guard<std::mutex> until(*static_cast<std::mutex*>(there));
+    const std::lock_guard<std::mutex> lock(all_created);
+    const auto wait = [](void* mutex) -> void* {
+      const std::lock_guard<std::mutex> until(*static_cast<std::mutex*>(mutex));
       return nullptr;
     };
     while (count < wanted &&
-           pthread_create(&made[std::size_t(count)], &attributes, wait, &all_there) == 0)
+           pthread_create(&created[std::size_t(count)], &attributes, wait, &all_created) == 0)
       ++count;
   }
-  for (int n = 0; n < count; ++n) pthread_join(made[std::size_t(n)], nullptr);
+  for (int n = 0; n < count; ++n) pthread_join(created[std::size_t(n)], nullptr);
   pthread_attr_destroy(&attributes);
   return count;
 }
@@ -247,20 +249,20 @@ int count_creatable_threads(int wanted) {
 int count_creatable_threads(int wanted) { return wanted; }
 #endif
 
-// At most `threads`, as many as can be made: OpenMP would end the process for one that cannot.
+// The size of a team of at most `threads` threads: OpenMP ends the process where it cannot create
+// one.
 int creatable_team_size(int threads) {
   LastTeam& last = last_team;
-  // It also makes a few notes for each thread of another team, and ends the process without memory
-  // for them.
-  constexpr std::size_t kNotes = 1 << 16, kNotesOfEach = 1 << 11;
-  void* notes = std::malloc(kNotes + kNotesOfEach * std::size_t(threads));
-  std::free(notes);
-  if (!notes) return 1;
+  // It also allocates some memory for each thread, and ends the process where there is none.
+  constexpr std::size_t kTeamBytes = 1 << 16, kThreadBytes = 1 << 11;
+  void* probe = std::malloc(kTeamBytes + kThreadBytes * std::size_t(threads));
+  std::free(probe);
+  if (!probe) return 1;
   if (threads < last.size) return threads;
-  if (threads > last.most && Clock::now() < last.again) return std::max(last.size, last.most);
+  if (threads > last.limit && Clock::now() < last.retry) return std::max(last.size, last.limit);
   const int count = last.size + count_creatable_threads(threads - last.size);
-  last.most = count < threads ? count : std::numeric_limits<int>::max();
-  last.again = Clock::now() + std::chrono::seconds(1);
+  last.limit = count < threads ? count : std::numeric_limits<int>::max();
+  last.retry = Clock::now() + std::chrono::seconds(1);
   return count;
 }
 #endif
@@ -280,7 +282,7 @@ bool oversubscribed() { return contention.oversubscribed(); }
 int thread_count() {
   const int now = openmp_limit(), usual = defaults().openmp;
   int count = requested_threads ? requested_threads.load() : defaults().count;
-  // Someone (threadpoolctl, omp_set_num_threads) has lowered OpenMP's own limit since the start.
+  // OpenMP's own limit was lowered since the start (threadpoolctl, omp_set_num_threads).
   if (now < usual) count = std::min(count, now);
   return has_openmp() ? count : 1;
 }
@@ -329,10 +331,10 @@ bool Exclusive::is_mine() const {
 
 bool run(int threads, const std::function<void(const Team&)>& work) {
 #ifdef _OPENMP
-  // libgomp's threads do not exist in a forked child, and it would wait for them.
-  // Held from the look at what can be had until the team is there, so that no two teams count on
-  // the same threads.
-  std::unique_lock<std::mutex> growing(teams_grow, std::defer_lock);
+  // In a forked child libgomp would wait for threads that do not exist there: one thread.
+  // The lock is held from the check of what can be created until the team exists, so that no two
+  // teams count on the same threads.
+  std::unique_lock<std::mutex> growing(team_growth, std::defer_lock);
   if (threads > 1 && !in_forked_child && threads != last_team.size) {
     growing.lock();
     threads = creatable_team_size(threads);
@@ -343,14 +345,14 @@ bool run(int threads, const std::function<void(const Team&)>& work) {
     int size_of_team = 1;
 #pragma omp parallel num_threads(threads)
     {
-      // OpenMP may give fewer threads than asked for; each of them notes the same number.
+      // OpenMP may give fewer threads than requested; each of them sets the same number.
       const int size = omp_get_num_threads();
       if (omp_get_thread_num() == 0 && growing.owns_lock()) growing.unlock();
       region.barrier.resize(size);
       const FlushDenormals flush;
       work(Team{omp_get_thread_num(), size, &region, Region::wait, Region::wait_uncounted,
                 Region::interrupted, &region.stop, &region.last_round});
-      // The end of the region waits for the last one too, but does not say how long.
+      // The end of the region waits for the last thread too, but does not count how long.
       region.barrier.wait();
       if (omp_get_thread_num() == 0) size_of_team = size;
     }

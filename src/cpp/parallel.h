@@ -8,40 +8,40 @@
 
 namespace seqcore {
 
-// What set_num_threads, SEQCORE_NUM_THREADS, OMP_NUM_THREADS, threadpoolctl, the CPU set and the
-// container's quota leave.
+// The number of threads of a region: the smallest of the limits set by set_num_threads or
+// SEQCORE_NUM_THREADS, OMP_NUM_THREADS, threadpoolctl, the CPU set and the quota of the container.
 int thread_count();
 void set_thread_count(int count);
 bool has_openmp();
-// Whether short work had better stay on one thread for now: the others were lately waited for,
-// since something else had their CPUs. Nobody's results depend on it.
+// True if short work should stay on one thread for now: recent regions waited for threads whose
+// CPUs were busy with something else. No result depends on it.
 bool oversubscribed();
 
-// Asked about every 50 ms by the thread that called `run`: true ends the work early.
+// Called about every 50 ms by the thread that called `run`: true ends the work early.
 using Poll = bool (*)();
 void set_poll(Poll poll);
 
-// Calls work(team) on `threads` threads (at most; on one in a forked child). Denormal numbers are
-// flushed inside; the caller's floating-point state comes back. Returns false if the work was
-// interrupted: its results are to be thrown away.
+// Calls work(team) on at most `threads` threads, on one in a forked child. Denormal numbers are
+// flushed inside; the floating-point state of the caller is restored. Returns false if the work was
+// interrupted; its results must then be thrown away.
 bool run(int threads, const std::function<void(const Team&)>& work);
 
-// Lets one thread at a time use something. A thread that waits holds no lock meanwhile; in a forked
-// child the thing is free, whoever used it in the parent.
+// Exclusive use of a resource by one thread at a time. A waiting thread holds no lock; in a forked
+// child the resource is free, whoever used it in the parent.
 class Exclusive {
  public:
   bool try_enter();
-  // Waits for its turn; false if the poll ended the waiting.
+  // Waits; false if the poll ended the wait.
   bool enter();
   void leave();
-  bool is_mine() const;  // whether the calling thread uses it
+  bool is_mine() const;  // true if the calling thread uses it
 
  private:
-  unsigned process_ = 0;  // whose thread uses it: one more in each forked child; 0: none
+  unsigned process_ = 0;  // process_generation of the thread that uses it; 0: none
   std::thread::id owner_;
 };
 
-// Registers what must be made new in a forked child.
+// Registers a handler that resets state in a forked child.
 void at_fork_in_child(void (*handler)());
 
 }  // namespace seqcore

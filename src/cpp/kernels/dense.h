@@ -20,7 +20,7 @@ void activate(T* x, Index count, Activation activation) {
   if (activation != Activation::kLinear) activate_with(RuntimeActivation{activation}, x, count);
 }
 
-// Scratch for the pairs of one product of a thread.
+// Scratch elements of one thread for the bfloat16 pairs of a product.
 template <class T>
 Index dense_bf16_elements(const DenseCall<T>& call) {
   return kHasBf16<T> && call.use_bf16 ? kMaxRows * bf16_stride(std::max(call.inputs, call.outputs))
@@ -36,7 +36,7 @@ void dense_sizes(const DenseCall<T>& call, DenseSizes& sizes) {
   sizes.thread = dense_bf16_elements(call) + weight_scratch<T, 1>(call.inputs);
 }
 
-// Packs the kernel and, behind it, the bias.
+// Packs the kernel and, after it, the bias.
 template <class T>
 void pack_dense(bool use_bf16, const T* kernel, const T* bias, Index K, Index N, T* to,
                 const Team& team) {
@@ -75,8 +75,8 @@ SEQCORE_INLINE void for_my_rows(Index rows, const Team& team, F f) {
     f(r, int(std::min<Index>(kMaxRows, mine.end - r)));
 }
 
-// Rows of x·B for a packed B (K, N), K elements to a row of x and N to a row of y; pairs: null, or
-// scratch for those of x.
+// Rows of x·B for a packed B (K, N); rows of y have exactly N elements. pairs: null, or scratch for
+// the rows of x as bfloat16 pairs.
 template <class T>
 void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index K, Index N, T* y,
                    Start start, const T* bias, Bf16Pair* pairs) {
@@ -145,7 +145,7 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
                     Start::kZero, static_cast<const T*>(nullptr), thread_pairs(call, team));
     });
   if (!call.dkernel) return;
-  const Factor<T> by_x{call.x, K, K, 0, 1, call.dkernel};
+  const WeightTerm<T> by_x{call.x, K, K, 0, 1, call.dkernel};
   T* scratch = dense_thread(call, team) + dense_bf16_elements(call);
   team_weight_gradients<T, 1>(team, call.use_bf16, MatrixRows<T>{g, stride}, call.rows, N, &by_x, 1,
                               call.dbias, false, scratch);

@@ -1,28 +1,32 @@
 // Dense layer and softmax cross-entropy in one.
 //
 // The classes are cut into slices. For each slice the team packs its columns of W and their
-// transpose, and every thread takes its rows through it: logits, exponentials against the largest
-// logit so far (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax"), and their
-// part of dx, while all of it is still in the second-level cache. W is thus read from memory once.
-// What is left for the weights' gradient is one factor per row and slice, applied where a panel of
-// it is copied.
+// transpose, and every thread takes its rows through it: logits, exponentials relative to the
+// largest logit so far (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax"),
+// and their part of dx, while all of it is still in the second-level cache. W is thus read from
+// memory once. For the gradient of W remains one factor per row and slice, applied where a panel of
+// the gradient of the logits is copied.
 //
-//   slice s, row r:  l = x·W_s + b_s    m' = max(m, max l)    e_s = exp(l - m')    sum = sum exp(m
-//   - m') + Σ e_s in the end:      loss = log sum + m - l_target            factor_s = weight / sum
-//   · exp(m_s - m) gradient of l:   factor_s e_s - weight · (1 at the target)
+//   slice s of row r:     l = x·W_s + b_s           m' = max(m, max l)
+//                         e_s = exp(l - m')         sum = sum · exp(m - m') + Σ e_s
+//   after all slices:     loss = log sum + m - l_target
+//                         factor_s = weight / sum · exp(m_s - m)
+//   gradient of l:        factor_s e_s - weight · (1 at the target)
 #pragma once
 
 #include "dense.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
-// Classes of a slice: whole panels of every vector width. The last slice has from half as many to
-// half as many more.
+// Classes of a slice: whole panels of every vector width. The last slice has 0.5 to 1.5 times as
+// many. Two slices of W and Wᵀ in turn are 512 · 2K · 2 floats, 5 MB at 650 inputs; whole packed
+// copies for 10,000 classes took 52 MB.
 constexpr Index kSliceClasses = 512, kMaxClasses = kSliceClasses * 3 / 2;
-// Rows that go through a slice together: their logits stay in the second-level cache.
+// Rows that go through a slice together: their logits, 128 · 512 floats, are 256 KiB and stay in
+// the second-level cache.
 constexpr Index kSliceRows = 128;
-// Elements of the exponentials that are kept for the weights' gradient; a block of rows has at
-// least kSliceRows.
+// Exponentials that are kept for the gradient of W: 2^23 elements, 32 MiB of floats, or kSliceRows
+// rows where even they have more, so that memory does not grow with the number of rows.
 constexpr Index kLogitsBudget = Index(1) << 23;
 
 template <class P>
@@ -81,8 +85,9 @@ void softmax(T* x, Index rows, Index columns, const Team& team) {
 template <class T>
 struct SoftmaxScratch {
   using B = PanelLayout<T, 1>;
-  Index block, slices, stride;  // rows of a block; slices of all classes; elements from row to row
-                                // of the exponentials
+  Index block;  // rows of a block
+  Index slices;  // of all classes
+  Index stride;  // elements from row to row of the exponentials
   Index pack;  // elements of one packed slice: W_s, its bias, W_sᵀ
 
   explicit SoftmaxScratch(const LinearSoftmaxCall<T>& call)
@@ -92,15 +97,15 @@ struct SoftmaxScratch {
         pack(kMaxClasses * (call.inputs + 1 + (call.dx ? B::columns(call.inputs) : 0))) {
     block = std::min(call.rows, std::max(kSliceRows, kLogitsBudget / stride));
   }
-  // Per row: largest logit so far, sum, target's logit, what the last slice scaled the earlier ones
-  // by; shift and then factor of each slice; W's column of the target.
+  // Per row: max_logit, sum_exp, target_logit, scale; the shift and then the factor of each slice;
+  // the column of W of the target.
   Index row_elements(const LinearSoftmaxCall<T>& call) const {
     return 4 + slices + (call.dx ? call.inputs : 0);
   }
 };
 
-// Of one thread: pairs of a group's rows; then a group's dx of one slice, or the products of the
-// weights' gradients.
+// Scratch of one thread: pairs of a group of rows; then dx of the group of one slice, or the
+// scratch of the weight gradients.
 template <class T>
 Index softmax_bf16_elements(const LinearSoftmaxCall<T>& call) {
   return kHasBf16<T> && call.use_bf16 ? kSliceRows * bf16_stride(std::max(call.inputs, kMaxClasses))
@@ -122,7 +127,7 @@ void linear_softmax_sizes(const LinearSoftmaxCall<T>& call, LinearSoftmaxSizes& 
   sizes.thread = softmax_thread_scratch(call);
 }
 
-// The gradient of the logits, made from the exponentials as it is read.
+// The gradient of the logits, computed from the exponentials as it is read.
 template <class T>
 struct SoftmaxRows {
   const T* exponentials;
@@ -156,7 +161,9 @@ struct SoftmaxBlock {
   const LinearSoftmaxCall<T>& call;
   const SoftmaxScratch<T>& scratch;
   Index first, rows;  // of the call's rows
-  T *max_logit, *sum_exp, *target_logit, *scale, *factors, *target_columns;
+  T *max_logit, *sum_exp, *target_logit;  // (rows) over the slices so far
+  T* scale;  // (rows) exp(m - m') of the current slice
+  T *factors, *target_columns;  // (slices, rows), (rows, K)
 
   SoftmaxBlock(const LinearSoftmaxCall<T>& c, const SoftmaxScratch<T>& s, Index r0)
       : call(c), scratch(s), first(r0), rows(std::min(s.block, c.rows - r0)),
@@ -176,8 +183,8 @@ struct SoftmaxBlock {
   }
   T weight(Index r) const { return call.weights ? call.weights[first + r] : T(1); }
 
-  // The team's share of a slice: panels of W_s, and beside each the same columns transposed, while
-  // they are in the cache.
+  // Packs this thread's panels of W_s, and next to each the same columns transposed, while they are
+  // in the cache.
   void pack(Index slice, const Team& team) const {
     const Index K = call.inputs, V = call.classes, count = width(slice);
     const T* from = call.kernel + begin(slice);
@@ -211,8 +218,8 @@ struct SoftmaxBlock {
     call.correct[first + r] = 1;
   }
 
-  // The logits of one row and slice become exponentials; what stood for earlier slices is scaled to
-  // the new largest logit.
+  // The logits of one row and slice become exponentials; the sum of earlier slices is scaled to the
+  // new largest logit.
   void exponentiate(Index slice, Index r) const {
     T* row = logits(slice, r);
     const Index count = width(slice), target = call.targets[first + r] - begin(slice);
@@ -233,7 +240,7 @@ struct SoftmaxBlock {
     sum_exp[r] = sum_exp[r] * scale[r] + exponentials<P>(row, count, shift);
   }
 
-  // Rows [r0, r0 + n) through one slice.
+  // Takes rows [r0, r0 + n) through one slice.
   void forward(Index slice, Index r0, int n, T* scratch_thread) const {
     T* scratch_dx = scratch_thread + softmax_bf16_elements(call);
     Bf16Pair* pairs =
@@ -288,7 +295,7 @@ struct SoftmaxBlock {
     }
   }
 
-  // Loss, factors of the slices, and dx of a row that has seen all of them.
+  // Loss, factors of the slices, and dx of a row after its last slice.
   void finish_row(Index r) const {
     const T w = weight(r), over_sum = w / sum_exp[r];
     call.losses[first + r] = std::log(sum_exp[r]) + (max_logit[r] - target_logit[r]);
@@ -328,7 +335,8 @@ void linear_softmax(const LinearSoftmaxCall<T>& call, const Team& team) {
     for (Index r = mine.begin; r < mine.end; ++r) block.finish_row(r);
     wait(team);
     if (call.dkernel) {
-      const Factor<T> by_x{call.x + r0 * call.inputs, call.inputs, call.inputs, 0, 1, call.dkernel};
+      const WeightTerm<T> by_x{
+          call.x + r0 * call.inputs, call.inputs, call.inputs, 0, 1, call.dkernel};
       const SoftmaxRows<T> gradient{call.scratch_logits,
                                     sizes.stride,
                                     block.factors,

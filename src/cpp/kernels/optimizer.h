@@ -5,7 +5,8 @@
 
 namespace seqcore::SEQCORE_VARIANT {
 
-// Sum of squares in float64 by sixteen interleaved sums, added in order.
+// Sum of squares in float64: sixteen interleaved sums, which the compiler vectorizes in a fixed
+// order, added one after another.
 template <class T>
 double sum_squares(const T* x, Index count) {
   constexpr int kSums = 16;

@@ -2,14 +2,15 @@
 // backward in one.
 //
 // R rows, K inputs, S samples, t the true classes of a row. All rows share the samples, so their
-// logits are one product with the S gathered rows of the weights; only the true classes are looked
-// at row by row.
+// logits are one product with the S gathered rows of the weights; the true classes alone are
+// computed row by row.
 //
-//   logits     l_rj = x_r·w_j + b_j - correction_j           for the true classes of row r and for
-//   the samples logistic   loss_r = Σ_j log(1 + exp(l_rj)) - z_rj l_rj       d_rj = sigmoid(l_rj) -
-//   z_rj softmax    loss_r = log Σ_j exp(l_rj) - Σ_j z_rj l_rj        d_rj = exp(l_rj) / Σ exp -
-//   z_rj z          `target` for the true classes, 0 for the samples gradients  dx_r = Σ_j d_rj w_j
-//   dw_j = Σ_r d_rj x_r     db_j = Σ_r d_rj, each d_rj times the row's weight
+//   logits     l_rj = x_r·w_j + b_j - correction_j    for the true classes of row r and the samples
+//   labels     z_rj = `target` for the true classes, 0 for the samples
+//   logistic   loss_r = Σ_j log(1 + exp(l_rj)) - z_rj l_rj      d_rj = sigmoid(l_rj) - z_rj
+//   softmax    loss_r = log Σ_j exp(l_rj) - Σ_j z_rj l_rj       d_rj = exp(l_rj) / Σ exp - z_rj
+//   gradients  dx_r = Σ_j d_rj w_j    dw_j = Σ_r d_rj x_r    db_j = Σ_r d_rj
+//              each d_rj times the weight of its row
 //
 // Gutmann & Hyvärinen 2010 (NCE), Mnih & Teh 2012 (for language models), Jean et al. 2015 (sampled
 // softmax).
@@ -19,13 +20,13 @@
 
 namespace seqcore::SEQCORE_VARIANT {
 
-// Where the parts of the scratch stand.
+// The layout of the scratch memory, in elements.
 template <class T>
 struct SampledScratch {
   using B = PanelLayout<T, 1>;
   Index row, logits_row;  // elements from row to row: of w, of logits
-  Index used, sampled, packed, bias, trues, logits, products, sums,
-      all;  // first elements, and their number
+  Index used, sampled, packed, bias, trues, logits, products, sums;  // first element of each part
+  Index all;  // number of elements
 
   explicit SampledScratch(const SampledLossCall<T>& call)
       : row(row_stride<T>(B::columns(call.inputs))),
@@ -114,10 +115,12 @@ struct SampledLoss {
   using P = Wide<T>;
   using B = PanelLayout<T, 1>;
   static constexpr int W = kLanes<T>;
-  static constexpr T kMaskedLogit =
-      -std::numeric_limits<T>::max() / 4;  // a logit that does not count
-  static constexpr Index kPrefetchDistance =
-      6;  // rows whose true classes are fetched before their turn
+  // The logit of a sample that is masked out: its exponential is 0, and differences of two such
+  // logits do not overflow.
+  static constexpr T kMaskedLogit = -std::numeric_limits<T>::max() / 4;
+  // Weights of true classes are prefetched 6 dot products ahead: one of 128 floats takes some 10
+  // ns, a line from memory 60 to 100.
+  static constexpr Index kPrefetchDistance = 6;
 
   const SampledLossCall<T>& call;
   const Team& team;
@@ -151,7 +154,7 @@ struct SampledLoss {
   // The used columns of (K, V) weights as rows, K elements of a few rows at a time: along a row
   // their ids ascend.
   void gather_columns() const {
-    constexpr Index kBlock = 16;
+    constexpr Index kBlock = 16;  // a cache line of floats of each gathered row
     const Range groups = split_range(call.used, team);
     for (Index u = groups.begin; u < groups.end; ++u)
       for (Index n = call.starts[u]; n < call.starts[u + 1]; ++n) group[call.order[n]] = int32_t(u);
@@ -174,7 +177,7 @@ struct SampledLoss {
       for (Index s = 0; s < S; ++s) {
         std::memcpy(sampled + s * at.row + mine.begin, weights_of(trues + s) + mine.begin,
                     sizeof(T) * size_t(count));
-        // What the product reads beyond the last column.
+        // The product reads whole vectors.
         if (mine.end == K)
           for (Index k = K; k < at.row; ++k) sampled[s * at.row + k] = 0;
       }
@@ -216,7 +219,7 @@ struct SampledLoss {
     }
   }
 
-  // Samples that are one of the row's true classes.
+  // Masks samples that are one of the row's true classes.
   void remove_hits(Index r) const {
     T* row = logits_of(r);
     for (Index i = r * call.true_classes; i < (r + 1) * call.true_classes; ++i) {
@@ -336,7 +339,7 @@ struct SampledLoss {
     }
   }
 
-  // What the positions of one class add to its gradient, in their order.
+  // The gradient of one class: the sum over its positions, in their order.
   void write_gradient(Index u) const {
     T* to = call.dweights + u * K;
     T total = 0;
@@ -365,7 +368,7 @@ struct SampledLoss {
     forward_rows(scratch);
     if (!call.gradients || !call.dweights) return;
     wait(team);
-    const Factor<T> by_logits{logits, at.logits_row, S, 0, 1, products};
+    const WeightTerm<T> by_logits{logits, at.logits_row, S, 0, 1, products};
     team_weight_gradients<T, 1>(team, false, MatrixRows<T>{call.x, K}, R, K, &by_logits, 1, nullptr,
                                 false, scratch);
     sum_samples();

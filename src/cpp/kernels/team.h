@@ -11,15 +11,14 @@ using Index = std::ptrdiff_t;
 struct Team {
   int rank, size;
   void* context;
-  void (*wait)(void* context);         // barrier of the region
-  void (*wait_uncounted)(void* context);  // the same where some had nothing to do: their waiting is
-                                          // no sign of a busy CPU
-  bool (*interrupted)(void* context);  // has the user pressed Ctrl-C? For the thread that called
-                                       // `run` alone, or null
-  // Read and written by several threads: with __atomic builtins alone.
-  int* stop;  // set once the answer was yes: finish early, results will not be used
-  Index* last_round;  // loops with a barrier end together after this round, set by rank 0 before
-                      // its barrier
+  void (*wait)(void* context);  // barrier of the region
+  // The same barrier where some threads had no work: idle waits do not count as contention.
+  void (*wait_uncounted)(void* context);
+  // Asks whether the user pressed Ctrl-C: for the thread that called `run` alone, or null.
+  bool (*interrupted)(void* context);
+  // Read and written by several threads, with __atomic builtins alone.
+  int* stop;          // set after Ctrl-C: finish early, the results will be thrown away
+  Index* last_round;  // set by rank 0 before its barrier: all threads leave the loop after it
 };
 
 // Always inlined: what two instruction sets compile must leave no symbol that the linker could
@@ -31,10 +30,10 @@ SEQCORE_INLINE bool stop_wanted(const Team& team) {
   return __atomic_load_n(team.stop, __ATOMIC_RELAXED);
 }
 
-// The part of 0...count-1 that thread `rank` of `size` works on, in multiples of `grain`.
 struct Range {
   Index begin, end;
 };
+// The part of 0...count-1 that thread `rank` of `size` works on, in multiples of `grain`.
 SEQCORE_INLINE Range split_range(Index count, int rank, int size, Index grain = 1) {
   const Index blocks = (count + grain - 1) / grain;
   const Index begin = blocks * rank / size * grain, end = blocks * (rank + 1) / size * grain;
@@ -44,7 +43,7 @@ SEQCORE_INLINE Range split_range(Index count, const Team& team, Index grain = 1)
   return split_range(count, team.rank, team.size, grain);
 }
 
-// Whether a long call should end early. Only rank 0 asks; the others read its answer.
+// True if a long call should end early. Rank 0 alone asks; the others read its answer.
 SEQCORE_INLINE bool stopped(const Team& team) {
   if (stop_wanted(team)) return true;
   return team.rank == 0 && team.interrupted && team.interrupted(team.context);
@@ -56,8 +55,8 @@ SEQCORE_INLINE void wait_uncounted(const Team& team) {
   if (team.size > 1) team.wait_uncounted(team.context);
 }
 
-// The barrier that ends round n of a loop; false if the loop ends there for all. A value that rank
-// 0 sets during the next round is n + 1, so a slow thread cannot leave one round early.
+// The barrier that ends round n of a loop; false if the loop ends there for all threads. A value
+// that rank 0 sets during the next round is n + 1, so a slow thread cannot leave a round early.
 SEQCORE_INLINE bool end_round(const Team& team, Index n) {
   if (team.rank == 0 && stop_wanted(team) && __atomic_load_n(team.last_round, __ATOMIC_RELAXED) > n)
     __atomic_store_n(team.last_round, n, __ATOMIC_RELAXED);

@@ -1,28 +1,29 @@
 // word2vec (Mikolov et al. 2013): skip-gram and CBOW with negative sampling or noise-contrastive
 // estimation.
 //
-// A block is what one centre word gives: C rows x (its contexts; with CBOW one, their mean or sum)
-// against J rows y (the centre and noise words that all of them share). Three small products whose
-// operands stay in the first-level cache and registers:
+// A block belongs to one centre word: C rows x (its contexts; with CBOW one, their mean or sum)
+// against J rows y (the centre and the noise words, shared by all contexts). Three small products
+// whose operands stay in the first-level cache and registers:
 //
-//   l = x·yᵀ  (C, J)      g = rate (label - σ(l - shift))      x += g·y      y += gᵀ·x
+//   l = x·yᵀ  (C, J)      g = rate (label - σ(l - log_noise))      x += g·y      y += gᵀ·x
 //
-// Rows are shared by the threads without locks (Recht et al. 2011, "Hogwild!"). Every draw comes
-// from a generator that is seeded by the pass and the number of the sentence, so the words that are
-// kept, the windows and the noise are the same for any number of threads.
+// Threads share the rows without locks (Recht et al. 2011, "Hogwild!"). Every draw comes from a
+// generator that is seeded by the pass and the number of the sentence, so the subsampled words, the
+// windows and the noise are the same for any number of threads.
 #pragma once
 
 #include "activations.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
-constexpr int kMaxTargets = 6;  // rows y of one block; more noise words make more blocks
+// Rows y of one block: two rows x against 6 targets are 12 sums of dot products, which with the
+// vectors of x and y take 15 of 16 registers. More noise words make more blocks.
+constexpr int kMaxTargets = 6;
 constexpr int kTargetLanes = 8;  // logits of one context, padded
-constexpr int kMaxContexts = 32;  // rows x of one block; wider windows make more blocks
-constexpr Index kMaxWords = 10000;  // words of a sentence that are looked at together
-constexpr int64_t kBlocksPerMeasurement = 64;  // blocks whose loss is measured: one in so many
-constexpr Index kCentresPerPoll =
-    64;  // centres of a sentence between two questions whether the user wants it to end
+constexpr int kMaxContexts = 32;  // rows x of one block; wider windows: more blocks
+constexpr Index kMaxWords = 10000;  // words of a sentence that are subsampled together
+constexpr int64_t kBlocksPerMeasurement = 64;  // one of 64 blocks measures its loss
+constexpr Index kCentresPerPoll = 64;  // centre words between interrupt checks
 
 // SplitMix64 (Steele, Lea & Flood 2014).
 struct SplitMix64 {
@@ -36,19 +37,19 @@ struct SplitMix64 {
   SEQCORE_INLINE uint64_t next() { return mix(state += 0x9E3779B97F4A7C15u); }
 };
 
-// What all rows x of a block meet.
+// The rows y of a block.
 struct Targets {
   int count;
   float* row[kMaxTargets];
-  // By target, twice over so that a vector of any width finds its part: label, 1 or 0 for "counts",
-  // what is taken off.
+  // By target, and repeated so that a vector of any width finds its part: the label, the weight (0:
+  // masked), and the logarithm of the noise that is subtracted from the logit.
   alignas(64) float label[2 * kTargetLanes], weight[2 * kTargetLanes], log_noise[2 * kTargetLanes];
 
-  SEQCORE_INLINE void set(int j, float* at, float is, float counts, float off) {
-    row[j] = at;
-    label[j] = label[j + kTargetLanes] = is;
-    weight[j] = weight[j + kTargetLanes] = counts;
-    log_noise[j] = log_noise[j + kTargetLanes] = off;
+  SEQCORE_INLINE void set(int j, float* y, float y_label, float y_weight, float y_log_noise) {
+    row[j] = y;
+    label[j] = label[j + kTargetLanes] = y_label;
+    weight[j] = weight[j + kTargetLanes] = y_weight;
+    log_noise[j] = log_noise[j + kTargetLanes] = y_log_noise;
   }
 };
 
@@ -71,8 +72,9 @@ SEQCORE_INLINE void dots(const float* const* x, const float* const* y, Index str
     for (int j = 0; j < J; ++j) l[m * kTargetLanes + j] = ei::predux(sum[m][j]);
 }
 
-// x_c += sum_j g(c, j) y_j and y_j += sum_c g(c, j) x_c with the rows as they were (a row that
-// stands twice among the x sees its first change). Locked: x_c moves by lock[c] of its step.
+// x_c += sum_j g(c, j) y_j and y_j += sum_c g(c, j) x_c, both from the rows before the update (a
+// row that occurs twice among the x sees its first update). Locked: lock[c] scales the update of
+// x_c.
 template <int J, bool Locked>
 SEQCORE_INLINE void update_rows(float* const* x, int count, float* const* y, Index stride,
                                 const float* g, const float* lock) {
@@ -94,12 +96,12 @@ SEQCORE_INLINE void update_rows(float* const* x, int count, float* const* y, Ind
       if constexpr (Locked) after = mul_add(set1<P>(lock[c]), after - before, before);
       store(x[c] + d, after);
     }
-    // Loaded anew: a word may stand twice among the targets.
+    // Loaded again: a word may occur twice among the targets.
     for (int j = 0; j < J; ++j) store(y[j] + d, load<P>(y[j] + d) + change[j]);
   }
 }
 
-// -log σ(l) of true pairs and -log σ(-l) of noise, summed over the targets that count.
+// -log σ(l) of true pairs and -log σ(-l) of noise, summed over the targets that are not masked.
 inline double loss_of(const float* l, int count, const Targets& targets) {
   double loss = 0;
   for (int c = 0; c < count; ++c)
@@ -140,14 +142,14 @@ void train(float* const* x, int count, const Targets& targets, Index stride, flo
   if constexpr (J > 1) train<J - 1>(x, count, targets, stride, rate, loss, lock);
 }
 
-// The centre word's noise and window, drawn one centre ahead so that their rows are on their way
-// when they are needed.
+// The noise and the window of a centre word, drawn one centre ahead so that their rows are
+// prefetched.
 struct Centre {
   int reach;
   int32_t noise[kMaxNegatives];
 };
 
-// One thread's work on one sentence after another.
+// The work of one thread, sentence by sentence.
 struct Word2Vec {
   const Word2VecCall& call;
   SplitMix64 random{};
@@ -155,7 +157,7 @@ struct Word2Vec {
   Index count = 0;
   int64_t blocks = 0, pairs = 0, measured_pairs = 0;
   double loss = 0;
-  float* sum;  // CBOW: the mean or sum of the contexts, and what it was before the block
+  float* sum;  // CBOW: the mean or sum of the contexts, and after it the same before the update
 
   Word2Vec(const Word2VecCall& c, float* scratch) : call(c), sum(scratch) {}
 
@@ -166,7 +168,7 @@ struct Word2Vec {
     for (Index d = 0; d < call.stride; d += 16) __builtin_prefetch(row + d, 1, 3);
   }
 
-  // Rare words stay, frequent ones by chance.
+  // Drops frequent words at random.
   void subsample(Index begin, Index end) {
     count = 0;
     for (Index n = begin; n < end; ++n) {
@@ -193,7 +195,7 @@ struct Word2Vec {
     }
   }
 
-  // Rows x against the centre's word and its noise.
+  // Trains rows x against the centre word and its noise.
   void train_block(float* const* x, int rows, int32_t word, const Centre& centre, float rate,
                    const float* lock) {
     Targets targets;
@@ -202,7 +204,7 @@ struct Word2Vec {
       targets.count = 0;
       for (; k < call.negatives && targets.count < kMaxTargets; ++k) {
         const int32_t target = k < 0 ? word : centre.noise[k];
-        // Noise that happens to be the centre's word teaches nothing.
+        // Noise that happens to be the centre word is masked.
         targets.set(targets.count++, output(target), k < 0 ? 1.0f : 0.0f,
                     k >= 0 && target == word ? 0.0f : 1.0f,
                     call.log_noise ? call.log_noise[target] : 0.0f);
@@ -251,15 +253,15 @@ struct Word2Vec {
     call.lock ? update_contexts<true>(i, begin, end) : update_contexts<false>(i, begin, end);
   }
 
-  // CBOW: the step of the mean or sum goes to the words it was made of.
+  // CBOW: distributes the update of the mean or sum over its words.
   template <bool Locked>
   void update_contexts(Index i, Index begin, Index end) {
     using P = Wide<float>;
     const float* before = sum + call.stride;
     for (Index d = 0; d < call.stride; d += kLanes<float>) {
       P change = load<P>(sum + d) - load<P>(before + d);
-      // The sum's error is divided among its words; each word of a mean takes all of it, as
-      // word2vec has always done.
+      // The update of a sum is divided among its words; each word of a mean takes all of it, as in
+      // the original word2vec.
       if (!call.mean) change /= set1<P>(float(end - begin - 1));
       for (Index n = begin; n < end; ++n) {
         if (n == i) continue;
@@ -290,7 +292,8 @@ struct Word2Vec {
   }
 };
 
-// Sentences [first, last), shared by words. The learning rate falls along each thread's own words.
+// Sentences [first, last), divided among threads by words. The learning rate decays along each
+// thread's own words.
 inline void word2vec(const Word2VecCall& call, const Team& team) {
   const Index* offset = call.sentences;
   const auto sentence_at = [&](Index word) {

@@ -1,14 +1,16 @@
 // RNN-CF (contextual features; Mikolov et al. 2014, "Learning longer memory in recurrent neural
-// networks"): its context is the linear scan s_t = (1 - α) x_t·B + α s_{t-1}. It does not depend on
-// h, so it runs over the whole sequence before the time loop, and s_t·P joins the input product of
-// a SimpleRNN over [x_t, s_t].
+// networks"). Its context is a linear scan that does not depend on h:
+//
+//   s_t = (1 - α) z_t + α s_{t-1},  z_t = x_t·B
+//
+// It runs over the whole sequence before the time loop; the rest is a SimpleRNN over [x_t, s_t].
 #pragma once
 
 #include "../simd.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
-// The steps of sequence b in the order of the scan: f(time, masked).
+// Calls f(time step, masked) for the steps of sequence b in processing order, or backwards.
 template <class T, class F>
 SEQCORE_INLINE void for_each_step(const ContextScan<T>& call, Index b, bool backwards, F f) {
   const Index length = call.batch.lengths[b];
@@ -21,7 +23,7 @@ SEQCORE_INLINE void for_each_step(const ContextScan<T>& call, Index b, bool back
 template <class T>
 void context_forward(const ContextScan<T>& call, const Team& team) {
   const Index C = call.columns;
-  const T keep = T(call.alpha), take = T(1 - call.alpha);
+  const T alpha = T(call.alpha), one_minus_alpha = T(1 - call.alpha);
   const Range mine = split_range(call.batch.sequences, team);
   for (Index b = mine.begin; b < mine.end && !stopped(team); ++b) {
     T* state = call.last + b * C;
@@ -30,7 +32,7 @@ void context_forward(const ContextScan<T>& call, const Team& team) {
       const T* z = call.z.data + b * call.z.batch_stride + t * call.z.step_stride;
       T* s = call.s.data + b * call.s.batch_stride + t * call.s.step_stride;
       for (Index n = 0; n < C; ++n) {
-        if (!masked) state[n] = take * z[n] + keep * state[n];
+        if (!masked) state[n] = one_minus_alpha * z[n] + alpha * state[n];
         s[n] = state[n];
       }
     });
@@ -39,12 +41,12 @@ void context_forward(const ContextScan<T>& call, const Team& team) {
   }
 }
 
-// ds_{t-1} = α (ds_t), dz_t = (1 - α) ds_t, with ds_t the sum of what comes from the output and
-// from step t + 1.
+// dz_t = (1 - α) ds_t, ds_{t-1} = α ds_t, where ds_t is the sum of the gradients from the output
+// and from step t + 1.
 template <class T>
 void context_backward(const ContextScan<T>& call, const Team& team) {
   const Index C = call.columns;
-  const T keep = T(call.alpha), take = T(1 - call.alpha);
+  const T alpha = T(call.alpha), one_minus_alpha = T(1 - call.alpha);
   const Range mine = split_range(call.batch.sequences, team);
   for (Index b = mine.begin; b < mine.end && !stopped(team); ++b) {
     T* carried = call.last + b * C;
@@ -55,8 +57,8 @@ void context_backward(const ContextScan<T>& call, const Team& team) {
       T* dz = call.s.data + b * call.s.batch_stride + t * call.s.step_stride;
       for (Index n = 0; n < C; ++n) {
         const T total = carried[n] + (ds ? ds[n] : T(0));
-        dz[n] = masked ? T(0) : take * total;
-        carried[n] = masked ? total : keep * total;
+        dz[n] = masked ? T(0) : one_minus_alpha * total;
+        carried[n] = masked ? total : alpha * total;
       }
     });
     for (Index t = call.batch.lengths[b]; t < call.batch.steps; ++t)
