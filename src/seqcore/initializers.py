@@ -15,28 +15,18 @@ from numpy.typing import DTypeLike
 
 from . import random as _random
 from ._registry import Registry
-from ._validation import (
-    NUMBERS,
-    at_least,
-    choice,
-    default_only,
-    plain_array,
-    positive,
-    real,
-    seed_or_none,
-    short_repr,
-)
+from ._validation import NUMBERS, at_least, choice, default_only, plain_array, positive, real, seed_or_none, short_repr
 from .autograd.dtypes import float_dtype
 from .typing import Array
 
 
 class Initializer:
-    """Base of all initializers: subclasses fill ``_values(shape)`` in float64."""
+    """Base of all initializers: a subclass defines ``_values(shape)``, in float64."""
 
     _fields: tuple[str, ...] = ()
 
     def __call__(self, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array:
-        """New values of ``shape`` in ``dtype`` (``floatx`` by default)."""
+        """New values of ``shape`` in ``dtype``, by default ``floatx``."""
         return np.array(self._values(_sizes(shape)), float_dtype(dtype), order="C")
 
     def _values(self, shape: tuple[int, ...]) -> Array:
@@ -60,7 +50,7 @@ INITIALIZERS = Registry("initializer", Initializer)
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:
-    """A shape as a tuple; a number alone is that of a vector."""
+    """A shape as a tuple; a number alone is the size of a vector."""
     return tuple(at_least("shape", n, 0) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
 
 
@@ -76,7 +66,11 @@ class _Drawn(Initializer):
 
 @INITIALIZERS.register("zeros")
 class Zeros(Initializer):
-    """All zeros."""
+    """All zeros.
+
+    >>> Zeros()((2,))
+    array([0., 0.], dtype=float32)
+    """
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         return np.zeros(shape)
@@ -84,7 +78,11 @@ class Zeros(Initializer):
 
 @INITIALIZERS.register("ones")
 class Ones(Initializer):
-    """All ones."""
+    """All ones.
+
+    >>> Ones()((2,))
+    array([1., 1.], dtype=float32)
+    """
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         return np.ones(shape)
@@ -92,7 +90,14 @@ class Ones(Initializer):
 
 @INITIALIZERS.register("constant")
 class Constant(Initializer):
-    """One value everywhere, or an array of the weight's shape."""
+    """One value everywhere, or given values.
+
+    Args:
+        value: a number, or an array of the weight's shape; 0 by default.
+
+    >>> Constant(0.5)((2,))
+    array([0.5, 0.5], dtype=float32)
+    """
 
     _fields = ("value",)
 
@@ -111,7 +116,16 @@ class Constant(Initializer):
 
 @INITIALIZERS.register("random_normal", "normal")
 class RandomNormal(_Drawn):
-    """Normal values."""
+    """Normally distributed values.
+
+    Args:
+        mean: their mean, 0 by default.
+        stddev: their standard deviation >= 0, 0.05 by default.
+        seed: None draws from the global generator; an integer gives the same values at each call.
+
+    >>> RandomNormal(seed=1)((2, 3)).shape
+    (2, 3)
+    """
 
     _fields = ("mean", "stddev", "seed")
 
@@ -125,7 +139,15 @@ class RandomNormal(_Drawn):
 
 @INITIALIZERS.register("random_uniform", "uniform")
 class RandomUniform(_Drawn):
-    """Values with equal chances between ``minval`` and ``maxval``."""
+    """Uniformly distributed values.
+
+    Args:
+        minval, maxval: the bounds, -0.05 and 0.05 by default.
+        seed: None draws from the global generator; an integer gives the same values at each call.
+
+    >>> bool(abs(RandomUniform(seed=1)((2, 3))).max() <= 0.05)
+    True
+    """
 
     _fields = ("minval", "maxval", "seed")
 
@@ -140,14 +162,17 @@ class RandomUniform(_Drawn):
 
 
 @INITIALIZERS.register("truncated_normal")
-class TruncatedNormal(_Drawn):
-    """Normal values; those more than two standard deviations from the mean are drawn again."""
+class TruncatedNormal(RandomNormal):
+    """Normally distributed values; those more than two standard deviations from the mean are drawn again.
 
-    _fields = ("mean", "stddev", "seed")
+    Args:
+        mean: the mean, 0 by default.
+        stddev: the standard deviation >= 0 before truncation, 0.05 by default.
+        seed: None draws from the global generator; an integer gives the same values at each call.
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        super().__init__(seed)
-        self.mean, self.stddev = real("mean", mean), real("stddev", stddev, 0)
+    >>> bool(abs(TruncatedNormal(seed=1)((2, 3))).max() <= 0.1)
+    True
+    """
 
     def _values(self, shape: tuple[int, ...]) -> Array:
         return self.mean + self.stddev * _truncated(self._generator(), shape)
@@ -171,13 +196,19 @@ def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
 
 @INITIALIZERS.register("variance_scaling")
 class VarianceScaling(_Drawn):
-    """Variance ``scale / n`` with n the inputs, the outputs or their mean (``mode``).
+    """Random values with variance ``scale / n``, where n counts the inputs or outputs of a unit.
 
     Args:
-        scale: positive factor.
-        mode: "fan_in", "fan_out" or "fan_avg".
-        distribution: "truncated_normal" (its variance after truncation is meant), "untruncated_normal" or "uniform".
-        seed: None or an integer.
+        scale: positive factor, 1 by default.
+        mode: n is the number of inputs ("fan_in", the default) or outputs ("fan_out"), or their mean ("fan_avg").
+        distribution: "truncated_normal" (the default; with that variance after truncation), "untruncated_normal" or
+            "uniform".
+        seed: None draws from the global generator; an integer gives the same values at each call.
+        input_axes, output_axes: accepted as None alone.
+
+    >>> w = VarianceScaling(3.0, distribution="uniform", seed=1)((100, 50))
+    >>> bool(abs(w).max() <= 0.3)
+    True
     """
 
     _fields: tuple[str, ...] = ("scale", "mode", "distribution", "seed")
@@ -192,7 +223,8 @@ class VarianceScaling(_Drawn):
         output_axes: None = None,
     ) -> None:
         super().__init__(seed)
-        _all_axes(input_axes, output_axes)
+        default_only("input_axes", input_axes, None, "inputs are counted by the shape alone")
+        default_only("output_axes", output_axes, None, "outputs are counted by the shape alone")
         choice("mode", mode, ("fan_in", "fan_out", "fan_avg"))
         if distribution == "normal":
             distribution = "truncated_normal"
@@ -213,13 +245,8 @@ class VarianceScaling(_Drawn):
         return math.sqrt(variance) / 0.87962566103423978 * _truncated(generator, shape)
 
 
-def _all_axes(input_axes: Any, output_axes: Any) -> None:
-    default_only("input_axes", input_axes, None, "inputs are counted by the shape alone")
-    default_only("output_axes", output_axes, None, "outputs are counted by the shape alone")
-
-
 class _Scaled(VarianceScaling):
-    """A VarianceScaling with everything but the seed fixed by its class."""
+    """Base of the initializers that fix everything of :class:`VarianceScaling` but the seed."""
 
     _fields: tuple[str, ...] = ("seed",)
     _scaling: tuple[float, str, str]
@@ -230,7 +257,10 @@ class _Scaled(VarianceScaling):
 
 @INITIALIZERS.register("glorot_uniform")
 class GlorotUniform(_Scaled):
-    """Uniform in +-sqrt(6 / (inputs + outputs)).
+    """Uniformly distributed values within +-sqrt(6 / (inputs + outputs)).
+
+    Args:
+        seed, input_axes, output_axes: see :class:`VarianceScaling`; so for the five that follow.
 
     Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.
 
@@ -244,42 +274,46 @@ class GlorotUniform(_Scaled):
 
 @INITIALIZERS.register("glorot_normal")
 class GlorotNormal(_Scaled):
-    """Truncated normal with variance 2 / (inputs + outputs). Source: Glorot and Bengio, 2010."""
+    """Truncated normal values with variance 2 / (inputs + outputs). Source: Glorot and Bengio, 2010."""
 
     _scaling = (1.0, "fan_avg", "truncated_normal")
 
 
 @INITIALIZERS.register("he_uniform")
 class HeUniform(_Scaled):
-    """Uniform in +-sqrt(6 / inputs). Source: He et al., Delving deep into rectifiers, 2015."""
+    """Uniformly distributed values within +-sqrt(6 / inputs). Source: He et al., Delving deep into rectifiers, 2015."""
 
     _scaling = (2.0, "fan_in", "uniform")
 
 
 @INITIALIZERS.register("he_normal")
 class HeNormal(_Scaled):
-    """Truncated normal with variance 2 / inputs. Source: He et al., Delving deep into rectifiers, 2015."""
+    """Truncated normal values with variance 2 / inputs. Source: He et al., Delving deep into rectifiers, 2015."""
 
     _scaling = (2.0, "fan_in", "truncated_normal")
 
 
 @INITIALIZERS.register("lecun_uniform")
 class LecunUniform(_Scaled):
-    """Uniform in +-sqrt(3 / inputs). Source: LeCun et al., Efficient backprop, 1998."""
+    """Uniformly distributed values within +-sqrt(3 / inputs). Source: LeCun et al., Efficient backprop, 1998."""
 
     _scaling = (1.0, "fan_in", "uniform")
 
 
 @INITIALIZERS.register("lecun_normal")
 class LecunNormal(_Scaled):
-    """Truncated normal with variance 1 / inputs. Source: LeCun et al., Efficient backprop, 1998."""
+    """Truncated normal values with variance 1 / inputs. Source: LeCun et al., Efficient backprop, 1998."""
 
     _scaling = (1.0, "fan_in", "truncated_normal")
 
 
 @INITIALIZERS.register("orthogonal")
 class Orthogonal(_Drawn):
-    """A matrix with orthonormal rows or columns (whichever are fewer), times ``gain``; QR of a normal matrix.
+    """A matrix with orthonormal rows or columns (whichever are fewer), from the QR decomposition of a normal matrix.
+
+    Args:
+        gain: factor, 1 by default.
+        seed: None draws from the global generator; an integer gives the same values at each call.
 
     Source: Saxe et al., Exact solutions to the nonlinear dynamics of learning in deep linear neural networks, 2013.
 
@@ -305,7 +339,15 @@ class Orthogonal(_Drawn):
 
 @INITIALIZERS.register("identity")
 class Identity(Initializer):
-    """The identity matrix times ``gain``; for 2 axes only."""
+    """The identity matrix, for weights with two axes.
+
+    Args:
+        gain: factor, 1 by default.
+
+    >>> Identity(2.0)((2, 2))
+    array([[2., 0.],
+           [0., 2.]], dtype=float32)
+    """
 
     _fields = ("gain",)
 
@@ -319,7 +361,7 @@ class Identity(Initializer):
 
 
 class _Function(Initializer):
-    """A function ``f(shape, dtype)`` of the user."""
+    """A custom function ``f(shape, dtype)``."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -341,7 +383,7 @@ def get(identifier: Any, argument: str = "initializer") -> Initializer:
 
     Args:
         identifier: "glorot_uniform", "GlorotUniform", ``GlorotUniform(seed=1)``, ``serialize(...)``, ...
-        argument: what to call it in an error.
+        argument: its name in errors.
 
     Raises:
         ValueError: for anything unknown.

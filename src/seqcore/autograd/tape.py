@@ -14,11 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import (
-    boolean,
-    choice,
-    default_only,
-)
+from .._validation import boolean, choice, default_only
 from ..typing import Array
 from .tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, unchecked_tensor
 

@@ -8,16 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import (
-    NUMBERS,
-    as_dtype,
-    boolean,
-    check_fits,
-    first_element,
-    is_array,
-    refuse_masked,
-    short_repr,
-)
+from .._validation import NUMBERS, as_dtype, boolean, check_fits, first_element, is_array, refuse_masked, short_repr
 from ..typing import Array
 from .dtypes import float_dtype
 from .staleness import Derived, mark_stale

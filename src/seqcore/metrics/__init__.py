@@ -12,12 +12,7 @@ from .accuracy import (
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
 )
-from .crossentropy import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    Perplexity,
-    SparseCategoricalCrossentropy,
-)
+from .crossentropy import BinaryCrossentropy, CategoricalCrossentropy, Perplexity, SparseCategoricalCrossentropy
 from .lookup import deserialize, get, serialize
 from .metric import Mean, MeanMetricWrapper, Metric
 from .regression import MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
