@@ -182,19 +182,30 @@ def refuse_masked(name: str, value: Any) -> None:
 
 
 def plain_array(name: str, value: Any) -> Array:
-    """``value`` (an array, a tensor, numbers in lists) as an array of the type that NumPy gives it.
+    """``value`` (of any array library, or numbers in lists) as an array of the type that NumPy gives it.
+
+    Types that only the other library knows, such as bfloat16, are widened to float32.
 
     Raises:
-        TypeError: for a masked array.
+        TypeError: for a masked array, and for one that NumPy cannot read.
         ValueError: for rows of different lengths.
     """
     if type(value) is np.ndarray:
         return value
     refuse_masked(name, value)
     try:
-        return np.asarray(value)
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            array: Array = np.from_dlpack(value)
+        else:
+            array = np.asarray(value)
     except ValueError:
         raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
+    except (TypeError, RuntimeError, BufferError) as error:
+        reason = str(error).partition("\n")[0]
+        raise TypeError(
+            f"{name}: expected numbers, got a {type(value).__name__} that NumPy cannot read: {reason}"
+        ) from None
+    return array.astype(np.float32) if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32) else array
 
 
 def check_whole(name: str, values: Array, expected: str = "whole numbers", mask: Array | None = None) -> None:

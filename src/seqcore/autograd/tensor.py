@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import NUMBERS, as_dtype, boolean, check_fits, first_element, is_array, refuse_masked, short_repr
+from .._validation import NUMBERS, as_dtype, boolean, check_fits, first_element, is_array, plain_array, short_repr
 from ..typing import Array
 from .dtypes import float_dtype
 from .staleness import Derived, mark_stale
@@ -144,8 +144,7 @@ class Variable(Tensor):
 
     def assign(self, value: Any) -> Variable:
         """Write ``value`` (same shape) in place; returns the variable."""
-        refuse_masked("value", value)
-        new = value._array if isinstance(value, Tensor) else _foreign_array("value", value)
+        new = plain_array("value", value)
         if new.shape != self.shape:
             raise ValueError(f"value: expected shape {self.shape} for variable {self.name!r}, got {new.shape}")
         if not np.can_cast(new.dtype, self.dtype, "same_kind"):
@@ -287,8 +286,7 @@ def as_array(value: Any, dtype: DTypeLike | None = None, name: str = "value") ->
     elif isinstance(value, IndexedSlices):
         array = np.asarray(value)
     else:
-        refuse_masked(name, value)
-        array = _foreign_array(name, value)
+        array = plain_array(name, value)
         first = first_element(value)
         if dtype is None and array.dtype == np.float64 and not hasattr(first, "dtype") and not is_array(first):
             array = array.astype(float_dtype(None))
@@ -309,22 +307,3 @@ def _described(value: Any, dtype: np.dtype[Any]) -> str:
         return f"an array of objects such as {short_repr(odd)}"
     words = "strings" if dtype.kind in "US" else f"type {dtype}"
     return short_repr(value) if np.ndim(value) == 0 else f"{type(value).__name__} of {words}"
-
-
-def _foreign_array(name: str, value: Any) -> Array:
-    """``value`` of Python or another library as an array; types that only that library knows are widened to float32."""
-    try:
-        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-            array = np.from_dlpack(value)
-        else:
-            array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
-    except (TypeError, RuntimeError, BufferError) as error:
-        reason = str(error).partition("\n")[0]
-        raise TypeError(
-            f"{name}: expected numbers, got a {type(value).__name__} that NumPy cannot read: {reason}"
-        ) from None
-    if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32):
-        return array.astype(np.float32)
-    return array

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._validation import at_least, boolean
+from ..ops.sampled_losses import NCE, SAMPLED_SOFTMAX, Formula
 from .crossentropy import SparseCategoricalCrossentropy
 from .loss import LOSSES
 
@@ -23,8 +24,7 @@ class SampledLoss(SparseCategoricalCrossentropy):
     the full softmax too and cost as much as it does: for speed compile without them.
     """
 
-    # The name of the formula in seqcore.ops.sampled_losses.
-    formula = ""
+    formula: Formula
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class NCELoss(SampledLoss):
     64
     """
 
-    formula = "nce"
+    formula = NCE
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class SampledSoftmaxLoss(SampledLoss):
     0.6931
     """
 
-    formula = "sampled_softmax"
+    formula = SAMPLED_SOFTMAX
 
     def __init__(
         self,

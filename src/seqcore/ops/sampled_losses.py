@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._core.sampling import sampled_loss
+from .._core import sampling
 from .._validation import boolean, integer, no_name
 from ..autograd.tape import is_recording, record, taken
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable
@@ -86,7 +86,7 @@ def nce_loss(
     """
     no_name(name, "nce_loss")
     arguments = (weights, biases, labels, inputs, num_sampled, num_classes, num_true, sampled_values)
-    return _sampled_loss(NCE, *arguments, remove_accidental_hits, seed)
+    return sampled_loss(NCE, *arguments, remove_accidental_hits, seed)
 
 
 def sampled_softmax_loss(
@@ -118,7 +118,7 @@ def sampled_softmax_loss(
     """
     no_name(name, "sampled_softmax_loss")
     arguments = (weights, biases, labels, inputs, num_sampled, num_classes, num_true, sampled_values)
-    return _sampled_loss(SAMPLED_SOFTMAX, *arguments, remove_accidental_hits, seed)
+    return sampled_loss(SAMPLED_SOFTMAX, *arguments, remove_accidental_hits, seed)
 
 
 def negative_sampling_loss(
@@ -147,10 +147,10 @@ def negative_sampling_loss(
     '4.0000'
     """
     arguments = (weights, biases, labels, inputs, num_sampled, num_classes, num_true, sampled_values)
-    return _sampled_loss(NEGATIVE_SAMPLING, *arguments, remove_accidental_hits, seed)
+    return sampled_loss(NEGATIVE_SAMPLING, *arguments, remove_accidental_hits, seed)
 
 
-def _sampled_loss(
+def sampled_loss(
     formula: Formula,
     weights: Any,
     biases: Any,
@@ -162,42 +162,25 @@ def _sampled_loss(
     sampled_values: Any,
     remove_accidental_hits: bool,
     seed: Any,
-) -> Tensor:
-    remove_accidental_hits = boolean("remove_accidental_hits", remove_accidental_hits)
-    x = float_tensor(inputs)
-    w = weights if isinstance(weights, Tensor) else Tensor(weights, x.dtype)
-    b = biases if biases is None or isinstance(biases, Tensor) else Tensor(biases, x.dtype)
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1] or not x.size:
-        raise ValueError(
-            f"weights: expected shape (num_classes, K) for inputs of shape (batch, K), got {w.shape} for {x.shape}"
-        )
-    if integer("num_classes", num_classes, 1, MAX_CLASSES) != w.shape[0]:
-        raise ValueError(
-            f"num_classes: expected {w.shape[0]}, the number of classes that weights have, got {num_classes}"
-        )
-    return rows_loss(formula, x, w, b, labels, num_sampled, num_true, sampled_values, remove_accidental_hits, seed)
-
-
-def rows_loss(
-    formula: Formula,
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    labels: Any,
-    num_sampled: int,
-    num_true: int,
-    sampled_values: Any,
-    remove_accidental_hits: bool,
-    seed: Any,
     *,
     by_columns: bool = False,
     row_weights: Array | None = None,
 ) -> Tensor:
-    """The losses (B,) of x (B, K) and weights (V, K), or (K, V) with ``by_columns``, whose shapes are checked.
+    """The losses (B,) of :func:`nce_loss` and the others, or with ``row_weights`` (B,) their weighted scalar sum.
 
-    With ``row_weights`` (B,) the result is the scalar sum of the losses times these weights.
+    With ``by_columns`` the weights are (K, V), like the kernel of a Dense layer.
     """
+    remove_accidental_hits = boolean("remove_accidental_hits", remove_accidental_hits)
+    x = float_tensor(inputs)
+    w = weights if isinstance(weights, Tensor) else Tensor(weights, x.dtype)
+    b = biases if biases is None or isinstance(biases, Tensor) else Tensor(biases, x.dtype)
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0 if by_columns else 1] or not x.size:
+        raise ValueError(
+            f"weights: expected shape (num_classes, K) for inputs of shape (batch, K), got {w.shape} for {x.shape}"
+        )
     batch, classes = x.shape[0], w.shape[1 if by_columns else 0]
+    if integer("num_classes", num_classes, 1, MAX_CLASSES) != classes:
+        raise ValueError(f"num_classes: expected {classes}, the number of classes that weights have, got {num_classes}")
     num_sampled = integer("num_sampled", num_sampled, 1, classes if sampled_values is None else MAX_CLASSES)
     num_true = integer("num_true", num_true, 1, MAX_CLASSES)
     ids = _checked_labels(labels, batch, num_true, classes)
@@ -215,7 +198,7 @@ def rows_loss(
 
     def run(weight: float, each: Array | None, gradients: bool) -> tuple[Any, ...]:
         """The losses and the gradients of their sum, each loss times ``weight`` or its entry of ``each``."""
-        return sampled_loss(
+        return sampling.sampled_loss(
             *core,
             softmax=formula.softmax,
             target=1.0 / num_true if formula.shared_label else 1.0,

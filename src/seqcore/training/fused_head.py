@@ -153,13 +153,14 @@ class FusedHead:
         flat, restore = flatten_steps(array)
         x = Tensor(flat)
         record((x,), (hidden,), lambda g: (restore(g),))
-        return sampled.rows_loss(
-            sampled.NCE if loss.formula == "nce" else sampled.SAMPLED_SOFTMAX,
-            x,
+        return sampled.sampled_loss(
+            loss.formula,
             self.dense.kernel,
             self.dense.bias,
             flatten_like(checked, array)[:, None],
+            x,
             loss.num_sampled,
+            self.dense.units,
             1,
             None,
             loss.remove_accidental_hits,
