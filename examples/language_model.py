@@ -6,10 +6,17 @@ python examples/language_model.py --words 200000 --units 100 --epochs 5
 import argparse
 
 import seqcore as sc
-from seqcore.callbacks import EpochDecay, ResetStates
+from seqcore.callbacks import Callback, EpochDecay, ResetStates
 from seqcore.datasets import grammar_corpus
 from seqcore.language_model import ValidationPerplexity, build_model, evaluate_perplexity, generate
 from seqcore.text import bptt_batches
+
+
+class Report(Callback):
+    """Prints the perplexity of the validation text after each epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        print(f"epoch {epoch + 1}: valid perplexity {logs['val_perplexity']:.2f}")
 
 
 def main() -> None:
@@ -28,7 +35,7 @@ def main() -> None:
     batches = bptt_batches(corpus.train, batch_size=20, steps=20)
     decay = EpochDecay(1.0, hold=2, factor=0.5)
     valid = ValidationPerplexity(corpus.valid, batch_size=20, steps=20)
-    model.fit(batches, epochs=arguments.epochs, callbacks=[decay, ResetStates(), valid])
+    model.fit(batches, epochs=arguments.epochs, callbacks=[decay, ResetStates(), valid, Report()], verbose=0)
 
     print(f"test perplexity {evaluate_perplexity(model, corpus.test):.2f}")
     print(f"the grammar's own on this text {corpus.true_perplexity['test']:.2f}, in the long run {corpus.bound:.2f}")

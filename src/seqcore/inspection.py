@@ -1,33 +1,39 @@
-"""Norms of gradients over time steps. T: time steps."""
+"""Norms of gradients over time steps.
+
+T: time steps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ._validation import choice
 from .autograd.tape import GradientTape
 from .callbacks.callback import Callback, Logs
+from .models import Model
 from .training.data_adapters import make_batch, plain
 from .typing import Array
 
-if TYPE_CHECKING:
-    from .models import Model
-
 
 class GradientNorms(Callback):
-    """Collects, for each recurrent layer, the norm of dL/dh_t over batch and units at every time step t.
+    """Record the norm of dL/dh_t over batch and units at each time step t, for each recurrent layer.
+
+    Norms that fall towards t = 0 show vanishing gradients, norms that grow exploding ones. Batches may differ in T: the
+    mean of a step is over the batches that have it. A ContextRNN has two states: its name stands for dL/dh_t,
+    ``name/context`` for dL/ds_t. :func:`gradient_norms` measures one batch without training.
 
     Args:
-        per: "epoch" (mean over its batches) or "batch".
+        per: "epoch" (the default) takes the mean over its batches, "batch" keeps each batch.
         layers: names of the layers; all recurrent ones by default.
 
-    ``norms`` maps a layer's name to a list of (T,) float64 arrays, one per epoch or batch; index t is the time step.
-    Where the norms fall towards t = 0 gradients vanish, where they rise they explode. Batches may differ in T: the mean
-    of a step is over the batches that have it. A ContextRNN has two states: under its name stands dL/dh_t, under
-    ``name/context`` dL/ds_t. :func:`gradient_norms` measures one batch without training.
+    Attributes:
+        norms: name of a layer -> list of (T,) float64 arrays, one per epoch or batch; index t is the time step.
+
+    Raises:
+        TypeError, ValueError: naming the argument; at the start of the training, for names of no recurrent layer.
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
@@ -82,15 +88,19 @@ class GradientNorms(Callback):
 def gradient_norms(
     model: Model, x: Any, y: Any, layers: Sequence[str] | None = None, *, lengths: Any = None
 ) -> dict[str, Array]:
-    """The norms of dL/dh_t that :class:`GradientNorms` collects, for one batch, without an update of the weights.
+    """The norms of dL/dh_t that :class:`GradientNorms` records, for one batch, without an update of the weights.
 
     Args:
-        model: compiled with a loss, built.
+        model: a built model that is compiled with a loss.
         x, y, lengths: the batch, as in ``fit``.
         layers: names of the layers; all recurrent ones by default.
 
     Returns:
-        layer's name -> (T,) float64.
+        Name of a layer -> (T,) float64.
+
+    Raises:
+        RuntimeError: a model that is not compiled.
+        ValueError: names of no recurrent layer, or a model without one.
 
     >>> from seqcore import Sequential, layers
     >>> model = Sequential([layers.Input((None, 1)), layers.SimpleRNN(1, activation="linear", name="rnn")])
@@ -123,31 +133,29 @@ def _layer_names(layers: Sequence[str] | None) -> list[str] | None:
 
 def _recurrent_layers(model: Any, names: list[str] | None) -> dict[str, Any]:
     """The layers inside that can store dL/dh_t, by name; those of ``names`` alone if given."""
-    found: dict[str, Any] = {}
+    layers: dict[str, Any] = {}
     for layer in model.layers_inside():
         if hasattr(layer, "step_gradients") and hasattr(layer, "last_step_gradients"):
             name, count = layer.name, 1
-            while name in found:
+            while name in layers:
                 name, count = f"{layer.name}_{count}", count + 1
-            found[name] = layer
-    if names is not None:
-        missing = [name for name in names if name not in found]
-        if missing:
-            known = ", ".join(found) or "none"
-            raise ValueError(f"layers: expected names of recurrent layers ({known}), got {missing[0]!r}")
-        return {name: found[name] for name in names}
-    if not found:
+            layers[name] = layer
+    if not layers and names is None:
         raise ValueError("GradientNorms: expected a model with a recurrent layer, got none")
-    return found
+    missing = [name for name in names or () if name not in layers]
+    if missing:
+        known = ", ".join(layers) or "none"
+        raise ValueError(f"layers: expected names of recurrent layers ({known}), got {missing[0]!r}")
+    return layers if names is None else {name: layers[name] for name in names}
 
 
 def _take_norms(layers: dict[str, Any]) -> dict[str, Array]:
-    """The norms over batch and units of what the last way back stored, which is then dropped."""
-    found: dict[str, Array] = {}
+    """The norms over batch and units of the gradients that the last backward pass stored, which are then dropped."""
+    norms: dict[str, Array] = {}
     for name, layer in layers.items():
         for attribute, key in (("last_step_gradients", name), ("last_context_gradients", f"{name}/context")):
             gradients = getattr(layer, attribute, None)
             if gradients is not None:
-                found[key] = np.sqrt(np.square(np.asarray(gradients), dtype=np.float64).sum(axis=(0, 2)))
+                norms[key] = np.sqrt(np.square(np.asarray(gradients), dtype=np.float64).sum(axis=(0, 2)))
                 setattr(layer, attribute, None)
-    return found
+    return norms

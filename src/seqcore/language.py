@@ -12,26 +12,11 @@ import numpy as np
 from . import random
 from ._validation import MALFORMED, at_least, integer, one_line, positive, short_repr
 from .callbacks import Callback, EpochDecay, Logs
-from .language_model.beam_search import beam_search
-from .language_model.evaluation import ValidationPerplexity, evaluate_perplexity, perplexity, word_losses
-from .language_model.generation import generate, next_words
-from .language_model.model import build_model, encode_text
+from .language_model import *  # noqa: F403
+from .language_model import ValidationPerplexity, perplexity
 from .losses import SampledLoss
 from .models import Sequential
 from .text.bptt import bptt_batches
-
-__all__ = [
-    "Interrupted",
-    "Schedule",
-    "Trainer",
-    "beam_search",
-    "build_model",
-    "encode_text",
-    "evaluate_perplexity",
-    "generate",
-    "next_words",
-    "word_losses",
-]
 
 
 class Schedule(EpochDecay):

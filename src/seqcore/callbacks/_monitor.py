@@ -1,4 +1,4 @@
-"""Base class of callbacks that follow a monitored metric."""
+"""Base class of the callbacks that monitor a metric."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .callback import Callback, Logs
 
 
 class _Monitor(Callback):
-    """Compares a number of the logs with its best so far."""
+    """Compare a value of the logs with its best so far."""
 
     def __init__(self, monitor: str, mode: str, min_delta: float, best: float | None) -> None:
         choice("mode", mode, ("auto", "min", "max"))
@@ -22,7 +22,7 @@ class _Monitor(Callback):
         self._sign: int | None = None
 
     def _direction(self) -> int:
-        """1 where larger is better, -1 where smaller is."""
+        """1 for a metric that is to be maximized, -1 for one to be minimized."""
         name = self.monitor.removeprefix("val_")
         if self.mode != "auto":
             return 1 if self.mode == "max" else -1
@@ -34,10 +34,10 @@ class _Monitor(Callback):
             return -1
         if {"acc", "accuracy"} & set(words):
             return 1
-        raise ValueError(f"monitor: whether {self.monitor!r} shall rise or fall is not known; pass mode='min' or 'max'")
+        raise ValueError(f"monitor: expected mode='min' or 'max' for {self.monitor!r}, whose direction is not known")
 
     def _better(self, value: float, than: float | None) -> bool:
-        """Whether ``value`` is better by more than min_delta; NaN never is."""
+        """True for a value that is better than another by more than ``min_delta``; NaN never is."""
         if self._sign is None:
             self._sign = self._direction()
         if math.isnan(value):

@@ -1,4 +1,4 @@
-"""Callback, the base class of callbacks."""
+"""Base class of callbacks."""
 
 from __future__ import annotations
 
@@ -8,22 +8,42 @@ Logs = dict[str, Any]
 
 
 class Callback:
-    """Base of the callbacks: hooks that do nothing. ``fit`` sets ``model`` and ``params`` (epochs, steps, verbose).
+    """Base class of callbacks; its hooks do nothing.
 
-    ``logs`` is a dict in every hook: names and numbers, empty where there are none. What a callback adds to the logs of
-    ``on_epoch_end`` reaches those after it.
+    ``fit``, ``evaluate`` and ``predict`` call the hooks. In each, ``logs`` is a dict of names and numbers, empty where
+    there are none. An entry that a callback adds to the logs of ``on_epoch_end`` reaches the callbacks after it.
+
+    Attributes:
+        model: the model, set before the first hook.
+        params: ``epochs``, ``steps`` (per epoch, or None) and ``verbose``.
+
+    >>> import numpy as np
+    >>> from seqcore import Sequential, layers
+    >>> class Epochs(Callback):
+    ...     def on_epoch_end(self, epoch, logs=None):
+    ...         print(epoch, *logs)
+    >>> model = Sequential([layers.Input((2,)), layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> history = model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0, callbacks=[Epochs()])
+    0 loss
+    1 loss
     """
 
     model: Any = None
     params: dict[str, Any] = {}
-    # Whether it is called behind all callbacks without this mark.
+    # Called after all callbacks without this mark, wherever it stands in the list.
     runs_last = False
     # Names of the attributes that :meth:`get_state` returns.
     _state: tuple[str, ...] = ()
 
     def get_state(self) -> dict[str, Any]:
-        """State that changes during training, for a :class:`BackupAndRestore`: names and numbers, texts, arrays, lists
-        and dicts of them. Override it together with :meth:`set_state`."""
+        """State that changes during training, for :class:`BackupAndRestore`.
+
+        A subclass with a state overrides it together with :meth:`set_state`.
+
+        Returns:
+            Names and numbers, texts, arrays, lists and dicts of them.
+        """
         return {name: getattr(self, name) for name in self._state}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""CallbackList: several callbacks called as one."""
+"""List of callbacks that is called like one."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ def _defines(callback: Callback, name: str) -> bool:
 
 
 class CallbackList:
-    """Several callbacks as one. A hook costs nothing where no callback defines it.
+    """List of callbacks that is called like one. A hook that no callback defines costs nothing.
 
     Args:
-        callbacks: called in this order.
-        add_history: append a :class:`History` unless there is one.
+        callbacks: the callbacks, called in this order; those with ``runs_last`` come after all others.
+        add_history: append a :class:`History` unless there is one; False by default.
         add_progbar: accepted as False alone.
-        model: passed to each.
-        params: epochs, steps (per epoch, or None), verbose, ...
+        model: the model of each callback.
+        params: the ``params`` of each callback: ``epochs``, ``steps`` (per epoch, or None), ``verbose``.
+
+    Raises:
+        TypeError: an element that is no :class:`Callback`.
 
     >>> history = History()
     >>> callbacks = CallbackList([history], model=None, epochs=1)
@@ -55,7 +58,7 @@ class CallbackList:
             self.append(History())
 
     def append(self, callback: Callback) -> None:
-        """Adds a callback at the end."""
+        """Append a callback."""
         if not isinstance(callback, Callback):
             got = type(callback).__name__
             if isinstance(callback, type):
@@ -100,7 +103,7 @@ class CallbackList:
         return iter(self.callbacks)
 
     def has(self, hook: str) -> bool:
-        """Whether some callback defines this hook, so that its logs are worth computing."""
+        """True if a callback defines this hook, so that its logs are worth computing."""
         return hook in self._hooks
 
     def _call(self, hook: str, logs: Logs | None, *position: int) -> None:

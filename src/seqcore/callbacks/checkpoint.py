@@ -1,4 +1,4 @@
-"""ModelCheckpoint, which saves models, and BackupAndRestore, which resumes an interrupted training."""
+"""Saving of models during training, and backups from which an interrupted training resumes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ def _save_freq(value: Any) -> str | int:
 
 
 class ModelCheckpoint(_Monitor):
-    """Saves the model after each epoch, or after some batches.
+    """Save the model after each epoch, or after some batches.
 
     Args:
         filepath: path with placeholders such as ``{epoch:02d}`` (from 1), ``{batch}`` (from 1, with a ``save_freq`` in
             batches) and the names of the logs: ``"model-{epoch:02d}-{val_loss:.2f}.seqcore"``. Folders are made.
-        monitor: name in the logs, for ``save_best_only``.
-        verbose: 1 prints a line.
-        save_best_only: save only when the number improved; NaN is no improvement.
-        save_weights_only: ``model.save_weights`` instead of ``model.save``.
-        mode: "min", "max" or "auto".
-        save_freq: "epoch", or a number of batches.
-        initial_value_threshold: the number to beat at first.
+        monitor: name of a metric in the logs, for ``save_best_only``; "val_loss" by default.
+        verbose: 1 prints a line, 0 (the default) none.
+        save_best_only: save only when the metric has improved; NaN is no improvement. False by default.
+        save_weights_only: call ``model.save_weights`` instead of ``model.save``; False by default.
+        mode: "min", "max" or "auto" (the default), which knows losses and the metrics of this package.
+        save_freq: "epoch" (the default), or a number of batches.
+        initial_value_threshold: value that the first saved model must beat; None by default.
 
     Raises:
-        ValueError: a path that ends like another program's files, such as ``.keras``.
+        ValueError: a path that ends like another program's files, such as ``.keras``, other arguments out of range,
+            or, when the model is to be saved, placeholders that are not in the logs.
+        OSError: a file that cannot be written.
     """
 
     _state = ("best", "_batches")
@@ -81,7 +83,7 @@ class ModelCheckpoint(_Monitor):
         if os.path.isdir(path):
             raise ValueError(f"filepath: expected a file, got the folder {path!r}")
         current = self._current(logs) if self.save_best_only else None
-        # As in Keras a number that is missing does not stop the saving; _current has warned.
+        # As in Keras, a metric that is missing does not stop the saving; _current has warned.
         if current is not None and not self._better(current, self.best):
             if self.verbose:
                 write(f"Epoch {place['epoch']}: {self.monitor} {current:.5f} did not improve on {self.best}\n")
@@ -99,19 +101,19 @@ class BackupAndRestore(Callback):
     The same ``fit`` in a new process, with the same data and callbacks, continues from the last backup: weights,
     optimizer, random state, carried states of stateful layers, the place in the epoch and in the order of its batches,
     the sums of its metrics, and the state of the other callbacks (:meth:`Callback.get_state`). A kill at any moment
-    leaves the old backup or the new one. It runs behind all other callbacks, wherever it stands in the list.
+    leaves the old backup or the new one. It is called after all other callbacks, wherever it stands in the list.
 
     Batches that come from an iterator or a generator are read again up to that place; data that shuffle by themselves
     must do so in the same order in each process.
 
     Args:
-        backup_dir: folder of the backup, ``checkpoint.safetensors``; it is made if need be.
-        save_freq: "epoch" saves after each epoch, an integer after so many batches.
+        backup_dir: folder of the backup, the file ``checkpoint.safetensors``; it is made if need be.
+        save_freq: "epoch" (the default) saves after each epoch, an integer after so many batches.
         double_checkpoint: accepted as False alone, since a backup is replaced as a whole.
-        delete_checkpoint: delete the backup when the training has ended. If it is kept, the same ``fit`` with more
-            epochs continues from it.
-        save_every: minutes; also save after each epoch, and inside an epoch at the end of a batch when so much time has
-            passed since the last backup. None saves as ``save_freq`` says alone.
+        delete_checkpoint: delete the backup when the training has ended, as by default. If it is kept, the same ``fit``
+            with more epochs continues from it.
+        save_every: minutes; also save after each epoch, and at the end of a batch when so much time has passed since
+            the last backup. None, the default, saves by ``save_freq`` alone.
         extra: further values for the backup: numbers, texts, arrays, lists and dicts; ``saving.read_position`` returns
             them.
 

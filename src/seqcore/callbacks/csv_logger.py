@@ -1,4 +1,4 @@
-"""CSVLogger."""
+"""Logs in a CSV file."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from .callback import Callback, Logs
 
 
 class CSVLogger(Callback):
-    """Writes the logs of each epoch to a CSV file with the columns epoch and the names of the logs.
-
-    Args:
-        filename: the file; its folder is made.
-        separator: between columns, one character.
-        append: keep what is in the file; otherwise it starts anew.
+    """Write the logs of each epoch to a CSV file with the columns ``epoch`` and the names of the logs.
 
     The whole file is replaced at the end of each epoch, so that a kill leaves the old one or the new one. Names that
-    turn up later become new columns; where a value is missing stands NA.
+    turn up later become new columns; a missing value is NA.
+
+    Args:
+        filename: path of the file; its folder is made.
+        separator: one character between columns, a comma by default.
+        append: keep the rows that the file has; otherwise, the default, it starts anew.
+
+    Raises:
+        ValueError: a separator of another length; at the start of the training, a file to append to that is no such
+            CSV file.
+        OSError: at the end of an epoch, a file that cannot be written.
     """
 
     _state = ("_columns", "_rows")
@@ -45,9 +50,9 @@ class CSVLogger(Callback):
             self._columns, self._rows = names, [dict(zip(names, row)) for row in rows]
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        found = {k: v.item() if isinstance(v, np.generic) else v for k, v in (logs or {}).items()}
-        self._columns += sorted(set(found) - set(self._columns))
-        self._rows.append({**found, "epoch": epoch})
+        row = {name: v.item() if isinstance(v, np.generic) else v for name, v in (logs or {}).items()}
+        self._columns += sorted(set(row) - set(self._columns))
+        self._rows.append({**row, "epoch": epoch})
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, self._columns, restval="NA", delimiter=self.sep, lineterminator="\n")
         writer.writeheader()

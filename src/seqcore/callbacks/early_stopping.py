@@ -1,4 +1,4 @@
-"""EarlyStopping."""
+"""Early stopping."""
 
 from __future__ import annotations
 
@@ -10,19 +10,34 @@ from .progress_bar import write
 
 
 class EarlyStopping(_Monitor):
-    """Stops training when a number stops improving.
+    """Stop training when a monitored metric has stopped improving.
 
     Args:
-        monitor: name in the logs.
-        min_delta: an improvement must be larger than this.
-        patience: epochs without improvement before training stops.
-        verbose: 1 prints a line.
-        mode: "min", "max" or "auto" (known for losses and for this package's metrics).
-        baseline: the number must beat this too, or patience runs on.
-        restore_best_weights: at the end give the model the weights of the best epoch.
-        start_from_epoch: epochs before this one do not count.
+        monitor: name of the metric in the logs, "val_loss" by default.
+        min_delta: smallest change that counts as an improvement, 0 by default.
+        patience: number of epochs without improvement after which training stops, 0 by default.
+        verbose: 1 prints a line, 0 (the default) none.
+        mode: "min", "max" or "auto" (the default), which knows losses and the metrics of this package.
+        baseline: value that the metric must also beat for an epoch to reset the patience; None by default.
+        restore_best_weights: give the model the weights of the best epoch at the end; False by default.
+        start_from_epoch: number of the first epoch that counts, 0 by default.
 
-    NaN is no improvement. ``stopped_epoch`` is the epoch training stopped at (0: it did not), ``best_epoch`` the best.
+    Attributes:
+        best, best_epoch: the best value and its epoch, from 0.
+        stopped_epoch: the epoch at which training stopped; 0 if it did not.
+
+    NaN is no improvement. A metric that is not in the logs is warned of.
+
+    Raises:
+        ValueError: naming the argument; at the end of an epoch, for a metric whose direction is not known.
+
+    >>> import numpy as np
+    >>> from seqcore import Sequential, layers
+    >>> model = Sequential([layers.Input((2,)), layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> stopping = EarlyStopping("loss", min_delta=100, patience=2)
+    >>> model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=9, verbose=0, callbacks=[stopping]).epoch
+    [0, 1, 2]
     """
 
     _state = ("best", "best_weights", "wait", "stopped_epoch", "best_epoch")

@@ -1,4 +1,4 @@
-"""History: the logs of each epoch."""
+"""Logs of all epochs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from .callback import Callback, Logs
 
 
 class History(Callback):
-    """Keeps the logs of each epoch: ``history`` maps names to lists, ``epoch`` holds the epochs' numbers from 0."""
+    """Record the logs of each epoch; ``fit`` returns one.
+
+    Attributes:
+        history: name -> list of the values, one per epoch.
+        epoch: numbers of the epochs, from 0.
+    """
 
     _state = ("history", "epoch")
 

@@ -1,4 +1,4 @@
-"""Callbacks that change the learning rate."""
+"""Callbacks that set the learning rate."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from .progress_bar import write
 
 
 class ReduceLROnPlateau(_Monitor):
-    """Lowers the learning rate when a number stops improving.
+    """Reduce the learning rate when a monitored metric has stopped improving.
 
     Args:
-        monitor: name in the logs.
-        factor: below 1; the learning rate is multiplied by it.
-        patience: epochs without improvement before it is.
-        verbose: 1 prints a line.
-        mode: "min", "max" or "auto".
-        min_delta: an improvement must be larger than this.
-        cooldown: epochs after a reduction in which nothing is counted.
-        min_lr: the learning rate does not go below this.
+        monitor: name of the metric in the logs, "val_loss" by default.
+        factor: factor of the learning rate, below 1; 0.1 by default.
+        patience: number of epochs without improvement after which the rate is reduced, 10 by default.
+        verbose: 1 prints a line, 0 (the default) none.
+        mode: "min", "max" or "auto" (the default), which knows losses and the metrics of this package.
+        min_delta: smallest change that counts as an improvement, 1e-4 by default.
+        cooldown: number of epochs after a reduction that do not count, 0 by default.
+        min_lr: lower bound of the learning rate, 0 by default.
+
+    The logs of each epoch get ``learning_rate``.
+
+    Raises:
+        ValueError: naming the argument; at the end of an epoch, for a metric whose direction is not known.
     """
 
     _state = ("best", "wait", "_cooling")
@@ -69,17 +74,19 @@ class ReduceLROnPlateau(_Monitor):
                     write(f"Epoch {epoch + 1}: learning rate reduced to {lower:g}\n")
 
 
-# --- learning rates by epoch ------------------------------------------------------------------------------------------
-
-
 class LearningRateScheduler(Callback):
-    """Sets the learning rate at the start of each epoch.
+    """Set the learning rate at the start of each epoch.
 
     Args:
-        schedule: ``f(epoch, learning_rate)`` or ``f(epoch)``, epoch from 0, returns the rate.
-        verbose: 1 prints a line.
+        schedule: function ``f(epoch, learning_rate)`` or ``f(epoch)`` of the epoch, from 0, and the current rate that
+            returns the new one.
+        verbose: 1 prints a line, 0 (the default) none.
 
     The logs of each epoch get ``learning_rate``.
+
+    Raises:
+        TypeError: a schedule that is no function.
+        ValueError: at the start of an epoch, for a rate that is no number >= 0.
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:

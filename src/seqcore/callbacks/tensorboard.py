@@ -1,4 +1,4 @@
-"""TensorBoard."""
+"""Logs for TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import os
 import time
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._validation import as_path, default_only, integer
 from .callback import Callback, Logs
-
-if TYPE_CHECKING:
-    pass
 
 _file_numbers = itertools.count()
 
@@ -55,11 +52,12 @@ class _EventFile:
 
 
 class TensorBoard(Callback):
-    """Writes the logs for TensorBoard: ``log_dir/train`` and ``log_dir/validation``.
+    """Write the logs for TensorBoard, in ``log_dir/train`` and ``log_dir/validation``.
 
     Args:
-        log_dir: the folder.
-        update_freq: "epoch", "batch" (each batch too), or a number of batches.
+        log_dir: the folder, "logs" by default.
+        update_freq: "epoch" (the default) writes the logs of each epoch, "batch" those of each batch too, an integer
+            those of one batch in so many.
         write_graph: without effect, since there is no graph.
         histogram_freq, write_images, write_steps_per_second, profile_batch, embeddings_freq, embeddings_metadata:
             accepted at Keras's defaults alone.
@@ -67,7 +65,8 @@ class TensorBoard(Callback):
     Tags are ``epoch_<name>`` by epoch and ``batch_<name>`` by batch, as in Keras. Needs tensorboardX or tensorboard.
 
     Raises:
-        ImportError: at the start of training, where neither is installed.
+        ValueError: naming the argument.
+        ImportError: at the start of the training, if neither is installed.
     """
 
     _state = ("_batches",)
@@ -102,10 +101,10 @@ class TensorBoard(Callback):
         self._files: dict[str, _EventFile] = {}
         self._batches = 0
 
-    def _file(self, kind: str) -> _EventFile:
-        if kind not in self._files:
-            self._files[kind] = _EventFile(os.path.join(self.log_dir, kind))
-        return self._files[kind]
+    def _file(self, split: str) -> _EventFile:
+        if split not in self._files:
+            self._files[split] = _EventFile(os.path.join(self.log_dir, split))
+        return self._files[split]
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._batches = 0
@@ -119,11 +118,11 @@ class TensorBoard(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         optimizer = getattr(self.model, "optimizer", None)
-        found = {"learning_rate": optimizer.learning_rate} if optimizer is not None else {}
-        for key, value in {**found, **(logs or {})}.items():
+        rate = {"learning_rate": optimizer.learning_rate} if optimizer is not None else {}
+        for key, value in {**rate, **(logs or {})}.items():
             if isinstance(value, (int, float, np.number)):
-                kind = "validation" if key.startswith("val_") else "train"
-                self._file(kind).scalar(f"epoch_{key.removeprefix('val_')}", float(value), epoch)
+                split = "validation" if key.startswith("val_") else "train"
+                self._file(split).scalar(f"epoch_{key.removeprefix('val_')}", float(value), epoch)
         for file in self._files.values():
             file.flush()
 
