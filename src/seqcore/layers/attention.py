@@ -162,10 +162,10 @@ class AdditiveAttention(Layer):
         query, value = input_shape[:2]
         return (*query[:2], value[2])
 
-    def _get_own_state(self) -> dict[str, Any]:
+    def get_own_state(self) -> dict[str, Any]:
         return self._dropout.get_state()
 
-    def _set_own_state(self, state: dict[str, Any]) -> None:
+    def set_own_state(self, state: dict[str, Any]) -> None:
         self._dropout.set_state(state)
 
 

@@ -321,7 +321,7 @@ class Layer:
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        return [weight for weight in self.weights if weight.trainable]
+        return [weight for weight in self.weights if weight._trainable]
 
     trainable_variables = trainable_weights
 
@@ -644,7 +644,7 @@ class Layer:
 
     def get_layer_state(self) -> dict[str, Any]:
         """State for an exact resume, next to the weights: dropout counters and carried states, of layers inside too."""
-        return {"own": self._get_own_state(), "inside": [layer.get_layer_state() for layer in self._sublayers]}
+        return {"own": self.get_own_state(), "inside": [layer.get_layer_state() for layer in self._sublayers]}
 
     def set_layer_state(self, state: dict[str, Any]) -> None:
         """Brings back what :meth:`get_layer_state` returned.
@@ -670,13 +670,14 @@ class Layer:
             raise ValueError(f"expected own and inside, a list of {len(layers)} states, for {self.name!r}")
         for layer, part in zip(layers, inside, strict=True):
             layer._set_layer_state(part)
-        self._set_own_state(state["own"])
+        self.set_own_state(state["own"])
 
-    def _get_own_state(self) -> dict[str, Any]:
+    def get_own_state(self) -> dict[str, Any]:
+        """State of the layer itself, without the layers inside: a dropout counter, a carried state."""
         return {}
 
-    def _set_own_state(self, state: dict[str, Any]) -> None:
-        pass
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        """Bring back the result of :meth:`get_own_state`."""
 
     def _add_to_stream(self, stream: Any) -> None:
         """Adds the layer to a ``_core.stream.Stream``.

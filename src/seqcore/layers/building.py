@@ -98,7 +98,7 @@ def call_on_zeros(layer: Any, shape: Any, size: int = 1) -> Any:
     draws weights.
     """
     layers = [layer, *layer.layers_inside()]
-    states = [(inner, inner._get_own_state()) for inner in layers]
+    states = [(inner, inner.get_own_state()) for inner in layers]
     generator, weights = _random.generator().bit_generator, sum(len(inner._own) for inner in layers)
     numbers = generator.state
     try:
@@ -106,7 +106,7 @@ def call_on_zeros(layer: Any, shape: Any, size: int = 1) -> Any:
             return layer(zeros(shape, size), training=False)
     finally:
         for inner, state in states:
-            inner._set_own_state(state)
+            inner.set_own_state(state)
         if sum(len(inner._own) for inner in layers) == weights:
             generator.state = numbers
 

@@ -87,10 +87,10 @@ class Dropout(NumericLayer):
         self._dropout.call += 1
         return y
 
-    def _get_own_state(self) -> dict[str, Any]:
+    def get_own_state(self) -> dict[str, Any]:
         return self._dropout.get_state()
 
-    def _set_own_state(self, state: dict[str, Any]) -> None:
+    def set_own_state(self, state: dict[str, Any]) -> None:
         self._dropout.set_state(state)
 
     def _add_to_stream(self, stream: Any) -> None:

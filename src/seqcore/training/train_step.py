@@ -74,7 +74,7 @@ class TrainStep(Derived):
         model = self._model
         layers: list[Any] = [model, *model.layers_inside()]
         self.depend_on(layers)
-        self._stateful = [layer for layer in layers[1:] if layer._get_own_state()]
+        self._stateful = [layer for layer in layers[1:] if layer.get_own_state()]
         self._custom_loss = model.overrides("compute_loss")
         self._custom_logs = model.overrides("compute_metrics")
         self._head: FusedHead | None = None
@@ -133,7 +133,7 @@ class TrainStep(Derived):
         assert optimizer is not None
         self._check(batch, "train on")
         flat = self.flat_parameters()
-        before = [(layer, layer._get_own_state()) for layer in self._stateful]
+        before = [(layer, layer.get_own_state()) for layer in self._stateful]
         try:
             with GradientTape() as tape:
                 loss, update = self._loss(batch, flat)
@@ -147,7 +147,7 @@ class TrainStep(Derived):
             gradients = tape.gradients_into_buffers(loss, flat.variables, flat.buffers)
         except BaseException:
             for layer, state in before:
-                layer._set_own_state(state)
+                layer.set_own_state(state)
             raise
         with defer_sigint():
             optimizer.apply_flat(flat, gradients)

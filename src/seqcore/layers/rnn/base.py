@@ -360,15 +360,15 @@ class RNNLayer(NumericLayer):
     def _put_state(self, state: Any) -> None:
         self._state, self._stddev = state
 
-    def _get_own_state(self) -> dict[str, Any]:
-        own = self.cell._get_own_state()
+    def get_own_state(self) -> dict[str, Any]:
+        own = self.cell.get_own_state()
         if self.stateful:
             own["state"] = None if self._state is None else [array.copy() for array in self._state]
             own["stddev"] = self._stddev
         return own
 
-    def _set_own_state(self, state: dict[str, Any]) -> None:
-        self.cell._set_own_state(state)
+    def set_own_state(self, state: dict[str, Any]) -> None:
+        self.cell.set_own_state(state)
         if not self.stateful:
             return
         arrays, stddev = state["state"], real("stddev", state["stddev"], 0.0)

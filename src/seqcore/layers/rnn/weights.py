@@ -161,10 +161,10 @@ class RNNWeights(NumericLayer):
         if self._dropout is not None:
             self._dropout.call += 2
 
-    def _get_own_state(self) -> dict[str, Any]:
+    def get_own_state(self) -> dict[str, Any]:
         return {} if self._dropout is None else {"dropout": self._dropout.get_state()}
 
-    def _set_own_state(self, state: dict[str, Any]) -> None:
+    def set_own_state(self, state: dict[str, Any]) -> None:
         if self._dropout is not None and "dropout" in state:
             self._dropout.set_state(state["dropout"])
 
