@@ -123,7 +123,7 @@ def cache_folder() -> Path:
 
 
 def download(name: str, folder: PathLike | None = None, sources: Mapping[str, Sequence[Source]] | None = None) -> Path:
-    """Fetches a data set unless its files are there already with the right sha256; needs pooch.
+    """Fetch a data set unless its files are there already with the right sha256; needs pooch.
 
     Args:
         name: a key of ``sources``.

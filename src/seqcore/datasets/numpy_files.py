@@ -186,7 +186,7 @@ _KNOWN = {_DTYPE, _NDARRAY, _ENCODE} | _NO_BYTES | _RECONSTRUCT | _SCALAR | _FRO
 
 
 class _Lists:
-    """Reads the pickle of an object array of integers or of lists of them, protocols 2 to 5, as NumPy 1 and 2 write it.
+    """Read the pickle of an object array of integers or of lists of them, protocols 2 to 5, as NumPy 1 and 2 write it.
 
     Args:
         raw: bytes that hold the pickle.
@@ -289,7 +289,7 @@ class _Lists:
         return item
 
     def push(self, item: Any) -> None:
-        """Puts an item on the stack."""
+        """Put an item on the stack."""
         self._stack.append(item)
 
     def small_integer(self, size: int, signed: bool) -> None:

@@ -94,7 +94,7 @@ def questions() -> dict[str, list[Question]]:
 
 
 def write_questions(path: PathLike) -> None:
-    """Writes :func:`questions` in the format of questions-words.txt."""
+    """Write :func:`questions` in the format of questions-words.txt."""
     lines = [
         line for name, asked in questions().items() for line in (f": {name}", *(" ".join(words) for words in asked))
     ]
@@ -122,7 +122,7 @@ def sentences(words: int = 1_000_000, seed: int = 1) -> list[list[str]]:
 
 
 def write_sentences(path: PathLike, words: int = 1_000_000, seed: int = 1) -> None:
-    """Writes :func:`sentences`, one per line."""
+    """Write :func:`sentences`, one per line."""
 
     def pieces() -> Iterator[bytes]:
         for names, ends in _blocks(words, seed):

@@ -48,7 +48,7 @@ class BPTTBatches(Sequence[tuple[Ids, Ids]]):
         return self.resume(0)
 
     def resume(self, position: int) -> Iterator[tuple[Ids, Ids]]:
-        """Iterates from batch ``position`` (0 ... len) to the end, keeping ``self.position`` up to date.
+        """Iterate from batch ``position`` (0 ... len) to the end, keeping ``self.position`` up to date.
 
         Raises:
             ValueError: a position outside.
@@ -66,7 +66,7 @@ class BPTTBatches(Sequence[tuple[Ids, Ids]]):
 
 
 def bptt_batches(ids: Any, batch_size: int, steps: int, vocabulary_size: int | None = None) -> BPTTBatches:
-    """Cuts one long stream of words into ``batch_size`` rows, and these into windows of ``steps`` words.
+    """Cut one long stream of words into ``batch_size`` rows, and these into windows of ``steps`` words.
 
     There are ``(N // batch_size - 1) // steps`` batches; the words left over at the end of each row are not used. An
     int32 array is not copied.

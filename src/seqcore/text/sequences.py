@@ -31,7 +31,7 @@ def pad_sequences(
     truncating: str = "pre",
     value: Any = 0.0,
 ) -> Array:
-    """Brings sequences to one length, as Keras does.
+    """Bring sequences to one length, as Keras does.
 
     Args:
         sequences: N sequences, each of shape (length, ...) with the same trailing axes.
@@ -120,7 +120,7 @@ def _padding_value(value: Any, dtype: np.dtype[Any]) -> Array:
 
 
 def _check_fits(name: str, values: Array, dtype: np.dtype[Any]) -> None:
-    """Refuses values that the type would change: integers out of its range, fractions and NaN as integers, words."""
+    """Refuse values that the type would change: integers out of its range, fractions and NaN as integers, words."""
     if dtype.kind == "O" or np.can_cast(values.dtype, dtype) or not values.size:
         return
     if dtype.kind in "SU":

@@ -140,7 +140,7 @@ class TextVectorization:
         return self._vocabulary
 
     def adapt(self, data: Iterable[str], batch_size: None = None, steps: None = None) -> None:
-        """Takes the vocabulary from texts: the most frequent word first, words of equal count from z to a, as in Keras.
+        """Take the vocabulary from texts: the most frequent word first, words of equal count from z to a, as in Keras.
 
         Args:
             data: the texts.
@@ -159,7 +159,7 @@ class TextVectorization:
         )
 
     def set_vocabulary(self, vocabulary: Iterable[str] | PathLike, idf_weights: None = None) -> None:
-        """Numbers the words in the order given, or the lines of a text file; see ``vocabulary`` of the class."""
+        """Number the words in the order given, or the lines of a text file; see ``vocabulary`` of the class."""
         default_only("idf_weights", idf_weights, None, "texts become ids")
         if isinstance(vocabulary, (str, bytes, os.PathLike)):
             words = _read_vocabulary(vocabulary, self.encoding)

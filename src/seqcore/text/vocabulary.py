@@ -61,7 +61,7 @@ class Vocabulary:
         unknown: str | None = None,
         ties: str = "a to z",
     ) -> Vocabulary:
-        """Numbers the words of a text, the most frequent first.
+        """Number the words of a text, the most frequent first.
 
         Args:
             tokens: the text, word by word.
@@ -214,12 +214,12 @@ class Vocabulary:
         return cls(words, unknown, counts)
 
     def save(self, path: PathLike) -> None:
-        """Writes a JSON file; a kill at any moment leaves the old file or the new one."""
+        """Write a JSON file; a kill at any moment leaves the old file or the new one."""
         atomic_write(path, [json.dumps(self.to_dict(), ensure_ascii=False).encode(), b"\n"])
 
     @classmethod
     def load(cls, path: PathLike) -> Vocabulary:
-        """Reads what :meth:`save` wrote.
+        """Read what :meth:`save` wrote.
 
         Raises:
             ValueError: the file is damaged or no vocabulary.
@@ -232,7 +232,7 @@ class Vocabulary:
 
 
 def check_format(config: Any, tag: str) -> None:
-    """Raises ValueError unless a description from a file is of version 1 of that format."""
+    """Raise ValueError unless a description from a file is of version 1 of that format."""
     if not isinstance(config, dict) or config.get("format") != tag or config.get("version") != 1:
         raise ValueError(f"config: expected a {tag} of version 1, got {str(config)[:60]!r}")
 
@@ -258,7 +258,7 @@ def index_words(name: str, words: Iterable[str]) -> dict[str, int]:
 
 
 def number_words(pieces: Iterable[Iterable[str]]) -> tuple[Vocabulary, Ids, NDArray[np.int64]]:
-    """Numbers the words of a text in the order of their first appearance.
+    """Number the words of a text in the order of their first appearance.
 
     Args:
         pieces: P lists of words, such as sentences; each is read once.

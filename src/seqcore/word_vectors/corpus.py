@@ -48,7 +48,7 @@ class Corpus:
         return len(self.offsets) - 1 if self.total_sentences is None else self.total_sentences
 
     def check(self, size: int) -> None:
-        """Raises ValueError unless this is a corpus over a vocabulary of that size."""
+        """Raise ValueError unless this is a corpus over a vocabulary of that size."""
         for name, array, dtype in (("ids", self.ids, np.int32), ("offsets", self.offsets, np.int64)):
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
                 raise ValueError(f"corpus: expected {name} as encode makes them, got {short_repr(array)}")
@@ -101,7 +101,7 @@ class CountedText:
 
 
 def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> CountedText:
-    """Counts the words of lists, or of a file; ``name`` is that of the argument with the lists.
+    """Count the words of lists, or of a file; ``name`` is that of the argument with the lists.
 
     Raises:
         TypeError: both or neither, or something other than lists of words.
@@ -135,7 +135,7 @@ def encode_file(path: str, vocabulary: Vocabulary) -> Corpus:
 
 
 def check_one(sentences: Any, corpus_file: Any, name: str) -> None:
-    """Raises TypeError unless one of the two is given."""
+    """Raise TypeError unless one of the two is given."""
     if (sentences is None) == (corpus_file is None):
         given = "neither" if sentences is None else "both"
         raise TypeError(f"{name}, corpus_file: expected one of the two, got {given}")

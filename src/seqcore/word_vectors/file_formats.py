@@ -100,7 +100,7 @@ class _Source:
         return line
 
     def check_end(self, where: str, rows: int, promised: int | None) -> None:
-        """Refuses anything but white space after the last row."""
+        """Refuse anything but white space after the last row."""
         hint = "" if promised is None else f" than the first line says; limit={rows} reads only these"
         if any(piece.strip() for piece in chain([self.pending], iter(lambda: self.file.read(_CHUNK), b""))):
             raise self.refuse(where, f"the end of the file after {rows} rows", f"more{hint}")
@@ -241,7 +241,7 @@ def _read_header(source: _Source, binary: bool) -> tuple[int, int]:
 
 
 def _read_text(rows: _Rows, wanted: int | None, columns: int | None) -> str:
-    """Reads up to ``wanted`` rows and names the line after them; ``columns`` None: as many as the first line has."""
+    """Read up to ``wanted`` rows, and name the line after them; ``columns`` None: as many as the first line has."""
     source, number = rows.source, 1 if columns is None else 2
     while wanted is None or len(rows) < wanted:
         where = f"line {number}"
@@ -289,7 +289,7 @@ def _is_number(text: bytes) -> bool:
 
 
 def _read_binary(rows: _Rows, wanted: int, columns: int) -> str:
-    """Reads up to ``wanted`` rows and names the byte after them."""
+    """Read up to ``wanted`` rows, and name the byte after them."""
     source, width = rows.source, 4 * columns
     held, at, base = b"", 0, 0  # bytes in hand, position in them, position of their first in the file after line 1
     while len(rows) < wanted:
@@ -340,7 +340,7 @@ def read_counts(
 def write_word2vec(
     path: PathLike, vectors: Floats, words: Sequence[str], binary: bool = False, header: bool = True
 ) -> None:
-    """Writes vectors (V, D) in word2vec's text or binary format; GloVe's without ``header``.
+    """Write vectors (V, D) in word2vec's text or binary format; GloVe's without ``header``.
 
     A ``path`` that ends in ``.gz`` or ``.bz2`` is packed. Text has nine significant digits, which give every float32
     back.
@@ -362,7 +362,7 @@ def write_word2vec(
 
 
 def write_counts(path: PathLike, words: Sequence[str], counts: Sequence[int]) -> None:
-    """Writes lines ``word count``; see :func:`read_counts`.
+    """Write lines ``word count``; see :func:`read_counts`.
 
     Raises:
         ValueError: a word that such lines cannot hold (empty, with white space, no valid Unicode).
@@ -372,7 +372,7 @@ def write_counts(path: PathLike, words: Sequence[str], counts: Sequence[int]) ->
 
 
 def check_count_words(words: Sequence[str]) -> None:
-    """Raises ValueError for a word that :func:`write_counts` cannot write."""
+    """Raise ValueError for a word that :func:`write_counts` cannot write."""
     for word in words:
         if word.encode("utf-8", "replace").split() != [word.encode("utf-8", "surrogatepass")]:
             raise ValueError(f"fvocab: expected words without white space, got {word!r}; save() keeps them")

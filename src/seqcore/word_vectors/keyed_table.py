@@ -5,7 +5,7 @@ V: words, D: dimensions of a vector.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -164,10 +164,14 @@ class KeyedTable(FixedAttributes):
             raise KeyError(f"key: expected a word of the vocabulary, got {short_repr(key)}")
         return row
 
+    def rows_of(self, words: Collection[str]) -> NDArray[np.intp]:
+        """(N,) the rows of words, -1 for unknown ones."""
+        return np.fromiter((self._rows.get(word, -1) for word in words), np.intp, len(words))
+
     # --- more rows ---
 
     def add_vector(self, key: str, vector: Any) -> int:
-        """Adds one word; returns its row. Many words are added faster by one :meth:`add_vectors`.
+        """Add one word; returns its row. Many words are added faster by one :meth:`add_vectors`.
 
         Raises:
             ValueError, TypeError: the word is there already, or the vector is none of D numbers.
@@ -187,7 +191,7 @@ class KeyedTable(FixedAttributes):
         extras: Mapping[str, Any] | None = None,
         replace: bool = False,
     ) -> None:
-        """Adds words and their vectors behind those there are.
+        """Add words and their vectors behind those there are.
 
         Args:
             keys: N words, each once, or one word.
@@ -221,8 +225,8 @@ class KeyedTable(FixedAttributes):
         for name, array in values.items():
             if array.shape != (len(words),):
                 raise ValueError(f"extras: expected {len(words)} values of {name!r}, got shape {array.shape}")
-        new = np.array([word not in self._rows for word in words], bool)
-        known = np.array([self._rows[word] for word in words if word in self._rows], np.intp)
+        rows = self.rows_of(words)
+        new, known = rows < 0, rows[rows >= 0]
         more = int(new.sum())
         expandos = {name: np.concatenate([array, _blank(more, array.dtype)]) for name, array in self.expandos.items()}
         for name, array in values.items():
@@ -244,11 +248,11 @@ class KeyedTable(FixedAttributes):
         self._vectors, self._norms, self.expandos = vectors, None, expandos
 
     def __setitem__(self, keys: str | Sequence[str], weights: Any) -> None:
-        """Sets the vectors of words, known ones and new ones: :meth:`add_vectors` with ``replace``."""
+        """Set the vectors of words, known ones and new ones: :meth:`add_vectors` with ``replace``."""
         self.add_vectors(cast(Any, [keys]) if isinstance(keys, (int, np.integer)) else keys, weights, replace=True)
 
     def sort_by_descending_frequency(self) -> None:
-        """Puts the most frequent words first; of equally frequent ones the last comes first, as in gensim.
+        """Put the most frequent words first; of equally frequent ones the last comes first, as in gensim.
 
         Raises:
             ValueError: the counts are not known.
@@ -265,7 +269,7 @@ class KeyedTable(FixedAttributes):
         self._lockf = None if self._lockf is None else self._lockf[order]
 
     def _lay_out(self, vectors: Floats) -> None:
-        """Takes another array with the vectors that there are (a model lays them out for its core), or none of them."""
+        """Take another array with the vectors that there are (a model lays them out for its core), or none of them."""
         self._vectors = vectors
 
     # --- attributes of words ---
@@ -306,7 +310,7 @@ class KeyedTable(FixedAttributes):
         return self.expandos[attr][row : row + 1].tolist()[0]
 
     def set_vecattr(self, key: str | int, attr: str, val: Any) -> None:
-        """Sets an attribute of a word; the first value makes its type, other words get 0 (None for objects).
+        """Set an attribute of a word; the first value makes its type, other words get 0 (None for objects).
 
         Raises:
             KeyError: an unknown word.
@@ -336,7 +340,7 @@ class KeyedTable(FixedAttributes):
         self._norms = None
 
     def fill_norms(self, force: bool = False) -> None:
-        """Computes the lengths of the vectors; anew, with ``force``, after ``vectors`` were written into."""
+        """Compute the lengths of the vectors; anew, with ``force``, after ``vectors`` were written into."""
         if boolean("force", force) or self._norms is None or len(self._norms) != len(self._vectors):
             self._norms = norms_of(self._vectors, self._words)
 
@@ -345,7 +349,7 @@ class KeyedTable(FixedAttributes):
         return unit_rows(self._vectors, self.norms)
 
     def unit_normalize_all(self) -> None:
-        """Scales all vectors to length 1, for good; rows of zeros stay."""
+        """Scale all vectors to length 1, for good; rows of zeros stay."""
         self.fill_norms(force=True)
         units = self.get_normed_vectors()
         if self._vectors.flags.writeable:
@@ -375,13 +379,13 @@ def as_list(name: str, items: Any) -> list[Any]:
 
 
 def as_float32(name: str, dtype: Any) -> None:
-    """Raises ValueError for another type than that of all vectors."""
+    """Raise ValueError for another type than that of all vectors."""
     if as_dtype(name, dtype, NUMBERS) != np.float32:
         raise ValueError(f"{name}: expected float32, the type of all vectors here, got {short_repr(dtype)}")
 
 
 def one_file(separately: Any, sep_limit: Any, ignore: Any, pickle_protocol: Any) -> None:
-    """Raises ValueError for options of gensim's files that a single file without pickle cannot have."""
+    """Raise ValueError for options of gensim's files that a single file without pickle cannot have."""
     default_only("separately", separately, None, "everything is in one file")
     default_only("sep_limit", sep_limit, 10 * 1024**2, "everything is in one file")
     default_only("ignore", ignore, (frozenset(), ()), "nothing is left out")

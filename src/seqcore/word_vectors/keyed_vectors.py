@@ -129,7 +129,7 @@ class KeyedVectors(SimilarityQueries):
         ignore: frozenset[str] = frozenset(),
         pickle_protocol: int = 4,
     ) -> None:
-        """Writes vectors, words and attributes as safetensors; a kill at any moment leaves the old file or the new one.
+        """Write vectors, words and attributes as safetensors; a kill at any moment leaves the old file or the new one.
 
         Args:
             fname: the file.
@@ -148,7 +148,7 @@ class KeyedVectors(SimilarityQueries):
 
     @classmethod
     def load(cls, fname: PathLike, mmap: bool | str | None = None) -> KeyedVectors:
-        """Reads what :meth:`save` wrote.
+        """Read what :meth:`save` wrote.
 
         Args:
             fname: the file.
@@ -173,7 +173,7 @@ class KeyedVectors(SimilarityQueries):
         append: bool = False,
         sort_attr: str = "count",
     ) -> None:
-        """Writes word2vec's text or binary format, GloVe's without ``write_header``.
+        """Write word2vec's text or binary format, GloVe's without ``write_header``.
 
         Args:
             fname: the file, packed if its name ends in ``.gz`` or ``.bz2``.
@@ -225,7 +225,7 @@ class KeyedVectors(SimilarityQueries):
         *,
         max_bytes: int | None = None,
     ) -> KeyedVectors:
-        """Reads word2vec's text or binary format, plain or packed by gzip or bzip2.
+        """Read word2vec's text or binary format, plain or packed by gzip or bzip2.
 
         Args:
             fname: the file.
@@ -257,7 +257,7 @@ class KeyedVectors(SimilarityQueries):
 
     @classmethod
     def load_glove(cls, path: PathLike, limit: int | None = None, *, max_bytes: int | None = None) -> KeyedVectors:
-        """Reads GloVe's text: ``load_word2vec_format(path, no_header=True, limit=limit, max_bytes=max_bytes)``."""
+        """Read GloVe's text: ``load_word2vec_format(path, no_header=True, limit=limit, max_bytes=max_bytes)``."""
         return cls.load_word2vec_format(path_of(path), no_header=True, limit=limit, max_bytes=max_bytes)
 
     def intersect_word2vec_format(
@@ -270,7 +270,7 @@ class KeyedVectors(SimilarityQueries):
         *,
         max_bytes: int | None = None,
     ) -> int:
-        """Takes the vectors of known words from a file in word2vec's format; other words of the file are left out.
+        """Take the vectors of known words from a file in word2vec's format; other words of the file are left out.
 
         Args:
             fname: the file.
@@ -350,7 +350,7 @@ class KeyedVectors(SimilarityQueries):
         listed = list(words)
         if not listed:
             raise ValueError("words: expected at least one, got none")
-        rows = np.fromiter((self.key_to_index.get(word, -1) for word in listed), np.intp, len(listed))
+        rows = self.rows_of(listed)
         matrix = np.zeros((len(listed), self.vector_size), np.float32)
         known = rows >= 0
         matrix[known] = self.vectors[rows[known]]

@@ -22,7 +22,7 @@ _BLOCK = 1 << 20  # numbers checked at once
 
 
 def write_table(path: PathLike, table: VectorTable) -> None:
-    """Writes vectors, words (UTF-8, joined), the bytes of each word, counts and attributes."""
+    """Write vectors, words (UTF-8, joined), the bytes of each word, counts and attributes."""
     try:
         texts = [word.encode() for word in table.words]
     except UnicodeEncodeError as error:
@@ -39,7 +39,7 @@ def write_table(path: PathLike, table: VectorTable) -> None:
 
 
 def read_table(path: PathLike, mmap: bool = False) -> VectorTable:
-    """Reads a file of :func:`write_table`; with ``mmap`` the vectors stay in the file and are read when used.
+    """Read a file of :func:`write_table`; with ``mmap`` the vectors stay in the file and are read when used.
 
     Raises:
         ValueError: naming the file, if it is truncated, of another format, or does not fit together.

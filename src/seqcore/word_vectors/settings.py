@@ -45,7 +45,7 @@ class Settings:
     comment: str | None = None
 
     def check(self) -> None:
-        """Raises ValueError or TypeError for a setting out of range; numbers become Python's own."""
+        """Raise ValueError or TypeError for a setting out of range; numbers become Python's own."""
         for name, low, high in (
             ("vector_size", 1, 4096), ("window", 1, 10_000), ("min_count", 0, None), ("max_final_vocab", 1, None),
             ("seed", 0, MAX_SEED), ("workers", 1, 1024), ("negative", 1, 64), ("epochs", 1, None),
@@ -106,7 +106,7 @@ class RateSchedule:
     scale: float = 1.0
 
     def check(self) -> None:
-        """Raises ValueError for a value out of range."""
+        """Raise ValueError for a value out of range."""
         self.epochs, self.done = at_least("epochs", self.epochs, 1), at_least("done", self.done, 0)
         for name in ("start_alpha", "end_alpha", "scale"):
             setattr(self, name, real(name, getattr(self, name), 0))

@@ -72,7 +72,7 @@ class TrainableTables(FixedAttributes):
         self.corpus_count = self.corpus_total_words = 0
         self.effective_min_count = self.settings.min_count
         self._wv = KeyedVectors(vector_size=self.settings.vector_size)
-        self._rows: list[str] = []
+        self._words: list[str] = []
         self._input = self._output = _table(0, self._stride)
         self._sampled = self.settings.sample
 
@@ -159,7 +159,7 @@ class TrainableTables(FixedAttributes):
         sample: float | None = None,
         dry_run: bool = False,
     ) -> Corpus:
-        """Counts the words of a corpus and makes the first vectors.
+        """Count the words of a corpus and make the first vectors.
 
         Args:
             corpus_iterable, corpus_file: as in the constructor.
@@ -194,7 +194,7 @@ class TrainableTables(FixedAttributes):
         trim_rule: TrimRule | None = None,
         update: bool = False,
     ) -> None:
-        """Makes the vocabulary from counts of words; arguments otherwise as for :meth:`build_vocab`.
+        """Make the vocabulary from counts of words; arguments otherwise as for :meth:`build_vocab`.
 
         Args:
             word_freq: how often each word comes.
@@ -254,7 +254,7 @@ class TrainableTables(FixedAttributes):
         return chosen, least
 
     def _add_words(self, text: CountedText, chosen: list[int], least: int, settings: Settings) -> None:
-        """Adds the chosen words of a text behind those there are, and the counts of all."""
+        """Add the chosen words of a text behind those there are, and the counts of all."""
         self._align_tables()
         wv, first, words = self._wv, len(self._wv), text.vocabulary.words
         new = [words[n] for n in chosen if words[n] not in wv]
@@ -264,7 +264,7 @@ class TrainableTables(FixedAttributes):
         wv.add_vectors(new, start / self.vector_size)
         counts = np.zeros(len(wv), np.int64) if wv.counts is None else wv.counts
         limits = wv.expandos.get("sample_int", np.zeros(len(wv), np.uint32))
-        rows = np.array([wv.key_to_index.get(word, -1) for word in words])
+        rows = wv.rows_of(words)
         known = rows >= 0
         counts[rows[known]] += text.counts[known]
         if chosen:
@@ -274,21 +274,15 @@ class TrainableTables(FixedAttributes):
         self._align_tables()
 
     def _align_tables(self) -> None:
-        """Lays the vectors of ``wv`` out as the core trains them, and gives each word its row of targets.
+        """Lay the vectors of ``wv`` out as the core trains them, and give each word its row of targets.
 
         Since the last time ``wv`` may have got other vectors, more words or another order, or may be a copy.
         """
         wv, shape = self._wv, (len(self._wv), self._stride)
-        if self._rows != wv.index_to_key:
-            before = {word: row for row, word in enumerate(self._rows)}
-            rows = np.array([before.get(word, -1) for word in wv.index_to_key], np.intp)
-            targets = _table(*shape)
-            targets[rows >= 0] = self._output[rows[rows >= 0]]
-            self._output, self._rows = targets, list(wv.index_to_key)
-        elif self._output.ctypes.data % 64:
-            targets = _table(*shape)
-            targets[...] = self._output
-            self._output = targets
+        if self._words != wv.index_to_key or self._output.ctypes.data % 64:
+            targets, rows = _table(*shape), wv.rows_of(self._words)
+            targets[rows[rows >= 0]] = self._output[rows >= 0]
+            self._output, self._words = targets, list(wv.index_to_key)
         if not same_memory(wv.vectors, self._input[:, : self.vector_size]):
             table = _table(*shape)
             table[:, : self.vector_size] = wv.vectors
@@ -301,7 +295,7 @@ class TrainableTables(FixedAttributes):
                 wv.expandos["sample_int"][blank] = 2**32 - 1
 
     def _take_settings(self, settings: Settings) -> None:
-        """Settings that were changed by an attribute."""
+        """Use settings of which an attribute was changed."""
         if settings.vector_size != self.settings.vector_size:
             if self.words:
                 size = self.settings.vector_size

@@ -65,7 +65,7 @@ class Progress:
 
 
 class Word2Vec(TrainableTables):
-    """Learns a vector for each word of a corpus.
+    """A model that learns a vector for each word of a corpus.
 
     Arguments, their order and their defaults are gensim's; those after ``shrink_windows`` are added. All settings are
     attributes, too: they are checked when they are set and used from the next training (``min_count`` and
@@ -217,7 +217,7 @@ class Word2Vec(TrainableTables):
         on_progress: Callable[[Progress], None] | None = None,
         verbose: int = 0,
     ) -> tuple[int, int]:
-        """Trains for ``epochs`` passes over a corpus.
+        """Train for ``epochs`` passes over a corpus.
 
         Args:
             corpus_iterable: sentences, or a :class:`Corpus` of :meth:`encode`.
@@ -246,7 +246,7 @@ class Word2Vec(TrainableTables):
         if on_progress is not None and not callable(on_progress):
             raise TypeError(f"on_progress: expected a function, got {short_repr(on_progress)}")
         verbose, resume = boolean("verbose", verbose), boolean("resume", resume)
-        default_only("word_count", word_count, 0, "all words are trained on")
+        default_only("word_count", word_count, 0, "all words are learnt")
         default_only("queue_factor", queue_factor, 2, "there is no queue of batches")
         default_only("report_delay", report_delay, 1.0, "nothing is logged; see on_progress and verbose")
         default_only("compute_loss", compute_loss, *CONSTANTS["compute_loss"])
@@ -413,7 +413,7 @@ class Word2Vec(TrainableTables):
         ignore: frozenset[str] = frozenset(),
         pickle_protocol: int = 4,
     ) -> None:
-        """Writes the whole model, what is left of a run included, so that :meth:`load` can go on exactly.
+        """Write the whole model, what is left of a run included, so that :meth:`load` can go on exactly.
 
         Args:
             fname: the file.
@@ -450,7 +450,7 @@ class Word2Vec(TrainableTables):
 
     @classmethod
     def load(cls, fname: PathLike, mmap: None = None, *, rethrow: bool = False) -> Word2Vec:
-        """Reads a file of :meth:`save`.
+        """Read a file of :meth:`save`.
 
         Args:
             fname: the file.
@@ -505,7 +505,7 @@ class Word2Vec(TrainableTables):
 
 
 def _check_place(checkpoint: Any) -> None:
-    """Raises OSError for a path that cannot be written, before hours are spent."""
+    """Raise OSError for a path that cannot be written, before hours are spent."""
     place = path_of(checkpoint, "checkpoint")
     folder = os.path.dirname(os.path.realpath(place))
     if os.path.isdir(place):
@@ -538,7 +538,7 @@ def _call(listeners: list[Any], method: str, model: Word2Vec) -> None:
 
 
 def _printer(also: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
-    """Shows the progress in a line on a terminal, and writes a line for each pass."""
+    """Show the progress in a line on a terminal, and write a line for each pass."""
     progress_line = ProgressLine()
 
     def report(now: Progress) -> None:
