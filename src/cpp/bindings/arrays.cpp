@@ -91,6 +91,10 @@ Index Array::size() const {
   return size;
 }
 
+void require_elements(const Array& matrix) {
+  if (!matrix.size()) fail(matrix.name(), "a matrix that is not empty", describe(matrix.object()));
+}
+
 void Array::refuse_type(const char* wanted) const {
   fail_type(name_, std::string("an array of ") + wanted, array_);
 }

@@ -177,6 +177,9 @@ class Array {
   mutable std::shared_ptr<void> copy_;
 };
 
+// Throws ValueError for a matrix without elements.
+void require_elements(const Array& matrix);
+
 using OptionalArray = std::optional<Array>;
 // The elements of an array that may be None: then null.
 template <class T>

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "bindings.h"
+#include "ids.h"
 
 namespace seqcore {
 namespace {
@@ -16,10 +17,30 @@ DenseCall<T> dense_call(const Array& x, const Array& kernel, Activation activati
   call.outputs = kernel.shape(1);
   call.activation = activation;
   call.use_bf16 = checked_mixed<T>(mixed);
-  if (!call.rows || !call.inputs) fail("x", "a matrix that is not empty", describe(x.object()));
-  if (!call.outputs) fail("kernel", "a matrix that is not empty", describe(kernel.object()));
+  require_elements(x);
+  require_elements(kernel);
   return call;
 }
+
+// The gradients that are wanted, as arrays that the call points at.
+struct Gradients {
+  py::object dx = py::none(), dkernel = py::none(), dbias = py::none();
+
+  template <class T, class Call>
+  void make(Call& call, Index columns, bool need_dx, bool need_weights, bool use_bias,
+            const OptionalItems& out, Outputs& outputs) {
+    if (need_dx) {
+      dx = new_array<T>({call.rows, call.inputs});
+      call.dx = data_of<T>(dx);
+    }
+    if (!need_weights) return;
+    dkernel = outputs.array<T>(out, 0, {call.inputs, columns});
+    call.dkernel = data_of<T>(dkernel);
+    if (!use_bias) return;
+    dbias = outputs.array<T>(out, 1, {columns});
+    call.dbias = data_of<T>(dbias);
+  }
+};
 
 double flops_of(Index rows, Index inputs, Index outputs) {
   return 2.0 * double(rows) * double(inputs) * double(outputs);
@@ -56,19 +77,8 @@ py::tuple dense_backward(const Array& x, const Array& kernel, const Array& y, co
     call.y = const_cast<T*>(y.read<T>({R, N}));
     call.dy = dy.read<T>({R, N});
     Outputs outputs;
-    py::object dx = py::none(), dkernel = py::none(), dbias = py::none();
-    if (need_dx) {
-      dx = new_array<T>({R, K});
-      call.dx = data_of<T>(dx);
-    }
-    if (need_weights) {
-      dkernel = outputs.array<T>(out, 0, {K, N});
-      call.dkernel = data_of<T>(dkernel);
-      if (use_bias) {
-        dbias = outputs.array<T>(out, 1, {N});
-        call.dbias = data_of<T>(dbias);
-      }
-    }
+    Gradients gradients;
+    gradients.make<T>(call, N, need_dx, need_weights, use_bias, out, outputs);
     outputs.require_apart(x, kernel, y, dy);
     DenseSizes sizes;
     kernels<T>().dense_sizes(call, sizes);
@@ -79,7 +89,7 @@ py::tuple dense_backward(const Array& x, const Array& kernel, const Array& y, co
     call.scratch_rows = rows.get();
     call.scratch_thread = scratch.get();
     run_released(threads, [&](const Team& team) { kernels<T>().dense_backward(call, team); });
-    return py::make_tuple(dx, dkernel, dbias);
+    return py::make_tuple(gradients.dx, gradients.dkernel, gradients.dbias);
   });
 }
 
@@ -95,37 +105,19 @@ py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArra
     const Index R = call.rows = x.shape(0), K = call.inputs = x.shape(1);
     call.kernel = kernel.read<T>({K, -1});
     const Index V = call.classes = kernel.shape(1);
-    if (!R || !K) fail("x", "a matrix that is not empty", describe(x.object()));
+    require_elements(x);
     if (!V || V > kMaxRows)
       fail("kernel", "1..." + std::to_string(kMaxRows) + " columns", describe(kernel.object()));
     call.bias = read<T>(bias, {V});
-    // A copy: nobody can change the numbers after they were looked at.
-    const int32_t* class_ids = targets.read<int32_t>({R});
-    const auto classes = pool_alloc_array<int32_t>(R);
-    std::memcpy(classes.get(), class_ids, sizeof(int32_t) * size_t(R));
+    const auto classes = copy_ids("targets", "class numbers", targets.read<int32_t>({R}), R, V);
     call.targets = classes.get();
-    for (Index r = 0; r < R; ++r)
-      if (call.targets[r] < 0 || call.targets[r] >= V)
-        fail("targets", "class numbers 0..." + std::to_string(V - 1),
-             std::to_string(call.targets[r]) + " at row " + std::to_string(r));
     call.weights = read<T>(weights, {R});
     const py::object losses = new_array<T>({R}), correct = new_array<bool>({R});
     call.losses = data_of<T>(losses);
     call.correct = data_of<uint8_t>(correct);
     Outputs outputs;
-    py::object dx = py::none(), dkernel = py::none(), dbias = py::none();
-    if (gradients) {
-      if (need_dx) {
-        dx = new_array<T>({R, K});
-        call.dx = data_of<T>(dx);
-      }
-      dkernel = outputs.array<T>(out, 0, {K, V});
-      call.dkernel = data_of<T>(dkernel);
-      if (call.bias) {
-        dbias = outputs.array<T>(out, 1, {V});
-        call.dbias = data_of<T>(dbias);
-      }
-    }
+    Gradients wanted;
+    wanted.make<T>(call, V, gradients && need_dx, gradients, call.bias, out, outputs);
     outputs.require_apart(x, kernel, bias, targets, weights);
     LinearSoftmaxSizes sizes;
     kernels<T>().linear_softmax_sizes(call, sizes);
@@ -138,7 +130,7 @@ py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArra
     call.scratch_rows = rows.get();
     call.scratch_thread = scratch.get();
     run_released(threads, [&](const Team& team) { kernels<T>().linear_softmax(call, team); });
-    return py::make_tuple(losses, correct, dx, dkernel, dbias);
+    return py::make_tuple(losses, correct, wanted.dx, wanted.dkernel, wanted.dbias);
   });
 }
 
@@ -147,7 +139,7 @@ py::object softmax(const Array& x) {
     using T = decltype(zero);
     const T* from = x.read<T>({-1, -1});
     const Index R = x.shape(0), N = x.shape(1);
-    if (!R || !N) fail("x", "a matrix that is not empty", describe(x.object()));
+    require_elements(x);
     const py::object y = new_array<T>({R, N});
     T* to = data_of<T>(y);
     std::memcpy(to, from, sizeof(T) * size_t(R * N));

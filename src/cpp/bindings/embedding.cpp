@@ -8,14 +8,6 @@
 namespace seqcore {
 namespace {
 
-template <class I>
-void check_ids(const I* ids, Index count, Index rows) {
-  for (Index n = 0; n < count; ++n)
-    if (ids[n] < 0 || ids[n] >= rows)
-      fail("ids", "whole numbers 0..." + std::to_string(rows - 1),
-           std::to_string(ids[n]) + " at " + std::to_string(n));
-}
-
 py::object embedding_forward(const Array& table, const Array& ids) {
   return with_type_of(table, [&](auto zero) {
     using T = decltype(zero);
@@ -23,12 +15,8 @@ py::object embedding_forward(const Array& table, const Array& ids) {
     const Index V = table.shape(0), D = table.shape(1), N = ids.size();
     if (ids.rank() > 2) fail("ids", "two axes at most", describe(ids.object()));
     return with_ids(ids, [&](auto* user_ids) {
-      // A copy: nobody can change the numbers after they were looked at.
-      const auto kept =
-          pool_alloc_array<std::remove_const_t<std::remove_pointer_t<decltype(user_ids)>>>(N);
-      const auto* id = kept.get();
-      std::copy(user_ids, user_ids + N, kept.get());
-      check_ids(id, N, V);
+      const auto copy = copy_ids(ids.name(), "whole numbers", user_ids, N, V);
+      const auto* id = copy.get();
       const Index B = ids.rank() == 2 ? ids.shape(0) : N, S = ids.rank() == 2 ? ids.shape(1) : 1;
       py::object y = ids.rank() == 2   ? new_sequence<T>(B, S, D)
                      : ids.rank() == 1 ? new_array<T>({N, D})
@@ -89,7 +77,7 @@ py::tuple embedding_backward(const Array& ids, const Array& dy, Index rows) {
     const Index D = dy.shape(1);
     if (rows < 1) fail("rows", "a number from 1", std::to_string(rows));
     return with_ids(ids, [&](auto* id) {
-      check_ids(id, N, rows);
+      require_ids(ids.name(), "whole numbers", id, N, rows);
       return N <= kMaxInt32 ? sum_by_id<int32_t>(id, from, N, D, rows)
                             : sum_by_id<Index>(id, from, N, D, rows);
     });

@@ -1,6 +1,7 @@
 // Row numbers given as arrays, and grouping equal ones.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -16,8 +17,26 @@ auto with_ids(const Array& ids, F f) {
   fail_type(ids.name(), "an array of int32 or int64", ids.object());
 }
 
-// Equal ids side by side: group u holds the positions order[starts[u]...starts[u + 1]), in order of
-// appearance; the groups are ordered by their id. P: the type of a position.
+// Throws ValueError unless every id from `first` on is one of the `items` 0...bound-1.
+template <class I>
+void require_ids(Name name, const char* items, const I* ids, Index count, Index bound,
+                 Index first = 0) {
+  for (Index n = first; n < count; ++n)
+    if (ids[n] < 0 || ids[n] >= bound)
+      fail(name, std::string(items) + " 0..." + std::to_string(bound - 1),
+           std::to_string(ids[n]) + " at " + std::to_string(n));
+}
+// A checked copy: nobody can change the ids after the check.
+template <class I>
+std::shared_ptr<I> copy_ids(Name name, const char* items, const I* ids, Index count, Index bound) {
+  auto copy = pool_alloc_array<I>(count);
+  std::copy(ids, ids + count, copy.get());
+  require_ids(name, items, copy.get(), count, bound);
+  return copy;
+}
+
+// Equal ids next to each other: group u holds the positions order[starts[u]...starts[u + 1]), in
+// order of appearance; the groups are ordered by their id. P: the type of a position.
 template <class P>
 struct Groups {
   std::vector<P> order, starts;

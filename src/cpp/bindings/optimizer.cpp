@@ -107,13 +107,13 @@ double sum_squares(const Arrays& arrays) {
   return total;
 }
 
-// Whether the indices are in 0...bound - 1 and each is larger than the one before.
+// True for unique, ascending indices within 0...bound - 1.
 bool is_sorted_unique(const Array& indices, Index bound) {
   const int64_t* at = indices.read<int64_t>({-1});
   int64_t before = -1;
-  bool rising = true;
-  for (Index n = 0; n < indices.size(); before = at[n++]) rising = rising && at[n] > before;
-  return rising && before < bound;
+  bool ascending = true;
+  for (Index n = 0; n < indices.size(); before = at[n++]) ascending = ascending && at[n] > before;
+  return ascending && before < bound;
 }
 
 // One array of which some rows, or columns, are updated: `count` of them, `width` elements each.
@@ -121,7 +121,7 @@ template <class T>
 struct Slices {
   T* param;
   const T* grad;
-  std::shared_ptr<int64_t> indices;  // a copy: nobody can change them after they were looked at
+  std::shared_ptr<int64_t> indices;  // a copy: nobody can change them after the check
   Index count, width, stride;
   bool columns;
   Index at(Index n) const { return indices.get()[n]; }
@@ -155,14 +155,15 @@ Slices<T> slices_of(const Array& param, const Array& values, const Array& indice
   return slices;
 }
 
-constexpr Index kTogether = 16;  // rows of a matrix of which some columns are updated
+constexpr Index kBlockRows = 16;  // rows of a matrix of which some columns are updated
 
-// The columns of a matrix: of a few of its rows at a time, so that along each the addresses rise.
+// The columns of a matrix: of a few of its rows at a time, so that the addresses along each row
+// ascend.
 template <class T>
 void sgd_columns(const UpdateRule& rule, const Slices<T>& slices, const Range& rows) {
-  for (Index k0 = rows.begin; k0 < rows.end; k0 += kTogether) {
-    const Index count = std::min(kTogether, rows.end - k0);
-    T gathered[kTogether];
+  for (Index k0 = rows.begin; k0 < rows.end; k0 += kBlockRows) {
+    const Index count = std::min(kBlockRows, rows.end - k0);
+    T gathered[kBlockRows];
     UpdatePiece<T> piece{};
     piece.param = gathered;
     piece.count = count;
@@ -202,17 +203,17 @@ void sgd_slices(const Arrays& params, const Arrays& values, const Arrays& indice
     // Not interruptible: an update is done whole or not at all.
     const py::gil_scoped_release release;
     run(threads_for(4.0 * double(total)), [&](const Team& team) {
-      for (const Slices<T>& one : all) {
-        if (one.columns) {
-          sgd_columns(rule, one, split_range(one.width, team, kTogether));
+      for (const Slices<T>& slices : all) {
+        if (slices.columns) {
+          sgd_columns(rule, slices, split_range(slices.width, team, kBlockRows));
           continue;
         }
         UpdatePiece<T> piece{};
-        piece.count = one.width;
-        const Range mine = split_range(one.count, team);
+        piece.count = slices.width;
+        const Range mine = split_range(slices.count, team);
         for (Index n = mine.begin; n < mine.end; ++n) {
-          piece.param = one.param + one.at(n) * one.width;
-          piece.grad = one.grad + n * one.width;
+          piece.param = slices.param + slices.at(n) * slices.width;
+          piece.grad = slices.grad + n * slices.width;
           kernels<T>().update(rule, piece);
         }
       }

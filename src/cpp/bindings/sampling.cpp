@@ -68,16 +68,9 @@ double draw(const Distribution& from, const Draws& draws, Index count, bool uniq
 py::tuple sample_classes(const Anything& distribution, Index classes, const Array& true_classes,
                          Index count, bool unique, uint64_t seed, uint64_t call) {
   const Distribution from = distribution_of(distribution, classes);
-  const int64_t* given = true_classes.read<int64_t>({-1});
   const Index N = true_classes.size();
-  // A copy: nobody can change the numbers after they were looked at.
-  const auto labels = pool_alloc_array<int64_t>(N);
-  for (Index n = 0; n < N; ++n) {
-    const int64_t label = labels.get()[n] = given[n];
-    if (label < 0 || label >= classes)
-      fail("true_classes", "class numbers 0..." + std::to_string(classes - 1),
-           std::to_string(label) + " at " + std::to_string(n));
-  }
+  const auto labels =
+      copy_ids("true_classes", "class numbers", true_classes.read<int64_t>({-1}), N, classes);
   if (count < 1) fail("num_sampled", "a number from 1", std::to_string(count));
   require_reachable(from, count, unique);
   const py::object sampled = new_array<int64_t>({count}), of_labels = new_array<double>({N}),
@@ -137,12 +130,8 @@ struct Candidates {
 
   template <class I>
   void add(Name name, const I* from, Index count, Index classes) {
-    for (Index n = 0; n < count; ++n) {
-      if (from[n] < 0 || from[n] >= classes)
-        fail(name, "class numbers 0..." + std::to_string(classes - 1),
-             std::to_string(from[n]) + " at " + std::to_string(n));
-      ids.push_back(int32_t(from[n]));
-    }
+    require_ids(name, "class numbers", from, count, classes);
+    ids.insert(ids.end(), from, from + count);
   }
 
   // sampled: None, to draw without replacement by the log-uniform distribution, or a tuple of
@@ -212,8 +201,8 @@ py::tuple sampled_loss(const Array& weights, const OptionalArray& biases, const 
     call.weights = weights.read<T>(by_columns ? Shape{K, -1} : Shape{-1, K});
     call.stride = weights.shape(1);
     const Index V = weights.shape(by_columns ? 1 : 0);
-    if (!R || !K) fail("inputs", "a matrix that is not empty", describe(inputs.object()));
-    if (!V) fail("weights", "a matrix that is not empty", describe(weights.object()));
+    require_elements(inputs);
+    require_elements(weights);
     call.biases = read<T>(biases, {V});
     call.row_weights = read<T>(row_weights, {R});
     need_weights = need_weights && gradients;

@@ -1,4 +1,5 @@
 // Streaming inference: a stack of layers that is advanced one time step at a time.
+#include "ids.h"
 #include "stream_stages.h"
 
 namespace seqcore {
@@ -36,7 +37,7 @@ class Stream : public StreamBase {
           "add_embedding: expected to be the first layer, got one behind another");
     const T* from = table.read<T>({-1, -1});
     const Index columns = table.shape(1);
-    if (!table.size()) fail("table", "a matrix that is not empty", describe(table.object()));
+    require_elements(table);
     const auto looked_up = pool_alloc_array<T>(product<T>({batch_, columns}));
     table_ = pool_alloc_array<T>(table.size());
     std::memcpy(table_.get(), from, sizeof(T) * size_t(table.size()));
@@ -181,10 +182,7 @@ class Stream : public StreamBase {
   template <class I>
   void copy_rows(const I* ids) {
     const Index D = table_columns_;
-    for (Index b = 0; b < batch_; ++b)
-      if (ids[b] < 0 || ids[b] >= vocabulary_)
-        fail("x", "ids 0..." + std::to_string(vocabulary_ - 1),
-             std::to_string(ids[b]) + " at " + std::to_string(b));
+    require_ids("x", "ids", ids, batch_, vocabulary_);
     for (Index b = 0; b < batch_; ++b)
       std::memcpy(looked_up_.get() + b * D, table_.get() + Index(ids[b]) * D,
                   sizeof(T) * size_t(D));

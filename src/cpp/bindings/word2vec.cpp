@@ -3,12 +3,13 @@
 
 #include "../sampling.h"
 #include "bindings.h"
+#include "ids.h"
 
 namespace seqcore {
 namespace {
 
 // Trains `input` and `output` in place on sentences [first, last). Returns (loss summed over the
-// pairs looked at, how many those were, how many pairs were learnt).
+// measured pairs, number of measured pairs, number of trained pairs).
 py::tuple train_word2vec(const Array& words, const Array& sentences, Index first, Index last,
                          const Array& input, const Array& output, Index size,
                          const OptionalArray& subsample_threshold, const AliasTable& noise,
@@ -38,10 +39,8 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
         call.sentences[s + 1] > words.size())
       fail("sentences", "offsets that rise within the words",
            std::to_string(call.sentences[s]) + " at " + std::to_string(s));
-  for (Index n = call.sentences[first]; n < call.sentences[last]; ++n)
-    if (call.words[n] < 0 || call.words[n] >= call.classes)
-      fail("words", "ids 0..." + std::to_string(call.classes - 1),
-           std::to_string(call.words[n]) + " at " + std::to_string(n));
+  require_ids("words", "ids", call.words, call.sentences[last], call.classes,
+              call.sentences[first]);
   call.subsample_threshold = read<uint32_t>(subsample_threshold, {call.classes});
   if (noise.size() != call.classes)
     fail("noise", std::to_string(call.classes) + " weights, one per word",
