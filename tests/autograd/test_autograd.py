@@ -32,8 +32,8 @@ def test_structure_of_sources_comes_back() -> None:
     a, b = Variable(1.0), Variable(2.0)
     with GradientTape() as tape:
         y = a * b
-    found = tape.gradient(y, {"first": [a], "second": (b, a)})
-    assert float(found["first"][0]) == 2.0 and [float(g) for g in found["second"]] == [1.0, 2.0]
+    gradients = tape.gradient(y, {"first": [a], "second": (b, a)})
+    assert float(gradients["first"][0]) == 2.0 and [float(g) for g in gradients["second"]] == [1.0, 2.0]
 
 
 def test_shared_variables_add_up() -> None:
@@ -59,8 +59,8 @@ def test_gradient_of_an_intermediate_tensor() -> None:
     with GradientTape() as tape:
         y = w * w
         z = y * y
-    found = tape.gradient(z, [y, w])
-    assert [float(g) for g in found] == [18.0, 108.0]
+    gradients = tape.gradient(z, [y, w])
+    assert [float(g) for g in gradients] == [18.0, 108.0]
 
 
 def test_one_gradient_call_unless_persistent() -> None:

@@ -31,7 +31,7 @@ def check_gradients(function: Callable[..., Any], *arrays: np.ndarray, tolerance
         tape.watch(tensors)
         out = function(*tensors)
         outs = out if isinstance(out, list) else [out]
-        weights = [np.cos(np.arange(one.size, dtype=float) + 1).reshape(one.shape) for one in outs]
+        weights = [np.cos(np.arange(out.size, dtype=float) + 1).reshape(out.shape) for out in outs]
     grads = tape.gradient(outs, tensors, weights)
 
     def total(values: list[np.ndarray]) -> float:
@@ -97,7 +97,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "concat": (lambda x, y: ops.concat([x, y], axis=1), (normal(2, 3), normal(2, 2))),
     "stack": (lambda x, y: ops.stack([x, y], axis=1), (normal(2, 3), normal(2, 3))),
     "unstack": (lambda x: ops.unstack(x, axis=1), (normal(2, 3, 2),)),
-    "unstack, one used": (lambda x: ops.unstack(x, axis=1)[1], (normal(2, 3, 2),)),
+    "unstack, a piece used": (lambda x: ops.unstack(x, axis=1)[1], (normal(2, 3, 2),)),
     "split": (lambda x: ops.split(x, 3, axis=1), (normal(2, 6),)),
     "split sizes": (lambda x: ops.split(x, [1, 4], axis=0), (normal(5, 2),)),
     "gather": (lambda x: ops.gather(x, [2, 0, 2]), (normal(3, 2),)),
@@ -164,7 +164,7 @@ def test_comparisons_and_identity() -> None:
     assert (x != [1.0, 0.0]).numpy().tolist() == [False, True]
     assert (x == None) is False  # noqa: E711
     assert {x: 1}[x] == 1
-    assert [float(one) for one in x] == [1.0, 2.0]
+    assert [float(number) for number in x] == [1.0, 2.0]
 
 
 def test_rows_of_a_batch() -> None:
@@ -203,7 +203,7 @@ def test_clipping() -> None:
     untouched, norm = ops.clip_by_global_norm(grads, 10.0)
     assert untouched[0].numpy().tolist() == [3.0] and float(norm) == 5.0
     spoiled, _ = ops.clip_by_global_norm([np.array([np.inf]), np.array([1.0])], 1.0)
-    assert all(np.isnan(one.numpy()).all() for one in spoiled)
+    assert all(np.isnan(gradient.numpy()).all() for gradient in spoiled)
     assert ops.clip_by_value(np.array([-7.0, 7.0]), -5, 5).numpy().tolist() == [-5.0, 5.0]
     sparse = ops.clip_by_value(IndexedSlices(np.array([[4.0], [4.0]]), [0, 0], (2, 1)), -5, 5)
     assert np.asarray(sparse).tolist() == [[5.0], [0.0]]
@@ -353,10 +353,14 @@ def test_orthogonal(shape: tuple[int, ...]) -> None:
 
 
 def test_initializers_by_name_config_and_seed() -> None:
-    for one in (initializers.GlorotUniform(seed=4), initializers.Constant([1.0, 2.0]), initializers.Identity(3.0)):
-        again = initializers.get(initializers.serialize(one))
-        shape = (2,) if isinstance(one, initializers.Constant) else (2, 2)
-        np.testing.assert_array_equal(one(shape), again(shape))
+    for initializer in (
+        initializers.GlorotUniform(seed=4),
+        initializers.Constant([1.0, 2.0]),
+        initializers.Identity(3.0),
+    ):
+        again = initializers.get(initializers.serialize(initializer))
+        shape = (2,) if isinstance(initializer, initializers.Constant) else (2, 2)
+        np.testing.assert_array_equal(initializer(shape), again(shape))
     assert initializers.get(initializers.Zeros)((2,)).tolist() == [0.0, 0.0]
     assert initializers.get(lambda shape, dtype: np.full(shape, 7.0))((2,)).tolist() == [7.0, 7.0]
     seeded = initializers.RandomUniform(0, 1, seed=9)

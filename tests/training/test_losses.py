@@ -98,13 +98,13 @@ def gradient(loss, target, x, **arguments):
 
 
 def differences(function, x, h=1e-6):
-    found = np.zeros_like(x)
+    dx = np.zeros_like(x)
     for i in np.ndindex(x.shape):
         up, down = x.copy(), x.copy()
         up[i] += h
         down[i] -= h
-        found[i] = (function(up) - function(down)) / (2 * h)
-    return found
+        dx[i] = (function(up) - function(down)) / (2 * h)
+    return dx
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -115,8 +115,8 @@ def test_value_follows_the_formula(make, formula, target, x, reduction, weightin
     weight = rng.uniform(0.5, 2, x.shape[:2]) if weighting in ("weight", "both") else None
     mask = rng.random(x.shape[:2]) < 0.6 if weighting in ("mask", "both") else None
     expected = reduced(formula(target, x), reduction, weight, mask)
-    found = make(reduction=reduction)(target, x, sample_weight=weight, mask=mask)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12, atol=1e-12)
+    value = make(reduction=reduction)(target, x, sample_weight=weight, mask=mask)
+    np.testing.assert_allclose(value.numpy(), expected, rtol=1e-12, atol=1e-12)
     single = make(reduction=reduction)(target, x.astype(np.float32), sample_weight=weight, mask=mask)
     assert single.dtype == np.float32
     np.testing.assert_allclose(single.numpy(), expected, rtol=3e-5, atol=1e-5)
@@ -128,9 +128,9 @@ def test_gradient_by_central_differences(make, formula, target, x, reduction):
     rng = np.random.default_rng(2)
     weight, mask = rng.uniform(0.5, 2, x.shape[:2]), rng.random(x.shape[:2]) < 0.7
     loss = make(reduction=reduction)
-    _, found = gradient(loss, target, x, sample_weight=weight, mask=mask)
+    _, dx = gradient(loss, target, x, sample_weight=weight, mask=mask)
     expected = differences(lambda z: reduced(formula(target, z), reduction, weight, mask), x)
-    np.testing.assert_allclose(found, expected, rtol=2e-7, atol=2e-8)
+    np.testing.assert_allclose(dx, expected, rtol=2e-7, atol=2e-8)
 
 
 @by_case
@@ -143,8 +143,8 @@ def test_gradient_of_single_losses(make, formula, target, x):
         with GradientTape() as tape:
             tape.watch(watched)
             value = run(target, watched)
-        found = tape.gradient(value, watched, output_gradients=above)
-        np.testing.assert_allclose(found.numpy(), expected, rtol=2e-7, atol=2e-8)
+        dx = tape.gradient(value, watched, output_gradients=above)
+        np.testing.assert_allclose(dx.numpy(), expected, rtol=2e-7, atol=2e-8)
 
 
 @by_case
@@ -155,9 +155,9 @@ def test_time_major_views_give_the_same_and_stay_views(make, formula, target, x)
     with GradientTape() as tape:
         tape.watch(watched)
         value = make()(target, watched)
-    found = tape.gradient(value, watched).numpy()
-    assert found.swapaxes(0, 1).flags.c_contiguous
-    np.testing.assert_array_equal(found, plain[1])
+    dx = tape.gradient(value, watched).numpy()
+    assert dx.swapaxes(0, 1).flags.c_contiguous
+    np.testing.assert_array_equal(dx, plain[1])
     np.testing.assert_allclose(value.numpy(), turned[0].numpy(), rtol=1e-15)
 
 
@@ -173,9 +173,9 @@ def test_persistent_tape_twice(make, formula, target, x):
 
 @by_case
 def test_two_axes(make, formula, target, x):
-    value, found = gradient(make(), target[:, 0], x[:, 0])
+    value, dx = gradient(make(), target[:, 0], x[:, 0])
     np.testing.assert_allclose(value.numpy(), formula(target[:, 0], x[:, 0]).mean(), rtol=1e-12)
-    assert found.shape == x[:, 0].shape
+    assert dx.shape == x[:, 0].shape
 
 
 @by_case
@@ -186,17 +186,17 @@ def test_masked_steps_may_hold_anything(make, formula, target, x):
     ruined[:, 2:] = -7
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        value, found = gradient(make(), ruined, spoiled, mask=mask)
+        value, dx = gradient(make(), ruined, spoiled, mask=mask)
     np.testing.assert_allclose(value.numpy(), formula(target[:, :2], x[:, :2]).mean(), rtol=1e-12)
-    assert (found[:, 2:] == 0).all() and np.isfinite(found).all()
+    assert (dx[:, 2:] == 0).all() and np.isfinite(dx).all()
 
 
 @by_case
 def test_nan_is_not_hidden(make, formula, target, x):
     x = x.copy()
     x[0, 0, 0] = np.nan
-    value, found = gradient(make(), target, x)
-    assert np.isnan(value.numpy()) and np.isnan(found[0, 0]).any() and np.isfinite(found[1:]).all()
+    value, dx = gradient(make(), target, x)
+    assert np.isnan(value.numpy()) and np.isnan(dx[0, 0]).any() and np.isfinite(dx[1:]).all()
 
 
 @by_case
@@ -232,10 +232,10 @@ def test_extreme_logits_stay_finite():
             (losses.CategoricalCrossentropy, [[1.0, 0.0, 0.0]]),
             (losses.BinaryCrossentropy, [[1.0, 0.0, 0.0]]),
         ):
-            value, found = gradient(make(from_logits=True), target, x)
-            assert 0 <= value.numpy() < 1 and np.isfinite(found).all()
-    value, found = gradient(losses.SparseCategoricalCrossentropy(True), [1], np.array([[0.0, -np.inf, 0.0]]))
-    assert value.numpy() == np.inf and np.isfinite(found).all()
+            value, dx = gradient(make(from_logits=True), target, x)
+            assert 0 <= value.numpy() < 1 and np.isfinite(dx).all()
+    value, dx = gradient(losses.SparseCategoricalCrossentropy(True), [1], np.array([[0.0, -np.inf, 0.0]]))
+    assert value.numpy() == np.inf and np.isfinite(dx).all()
 
 
 def test_probabilities_are_clipped():
@@ -245,9 +245,9 @@ def test_probabilities_are_clipped():
         (losses.CategoricalCrossentropy, [[0.0, 1.0]]),
         (losses.BinaryCrossentropy, [[0.0, 1.0]]),
     ):
-        value, found = gradient(make(), target, x)
+        value, dx = gradient(make(), target, x)
         np.testing.assert_allclose(value.numpy(), -np.log(EPS), rtol=2e-2)
-        assert (found == 0).all()
+        assert (dx == 0).all()
 
 
 def test_probabilities_are_divided_by_their_sum():
@@ -261,10 +261,10 @@ def test_ignore_class(from_logits):
     ids = np.array([[0, -1, 2, 3], [-1, -1, 4, 1], [0, 1, 2, -1]])
     valid = ids != -1
     loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class=-1)
-    value, found = gradient(loss, ids, x)
+    value, dx = gradient(loss, ids, x)
     safe = np.where(valid, ids, 0)
     np.testing.assert_allclose(value.numpy(), reduced(sparse(safe, x, from_logits), "mean", None, valid), rtol=1e-12)
-    assert (found[~valid] == 0).all()
+    assert (dx[~valid] == 0).all()
     single = losses.sparse_categorical_crossentropy(ids, x, from_logits, ignore_class=-1).numpy()
     assert (single[~valid] == 0).all() and (single[valid] > 0).all()
     mask = np.array([[True, True, False, False]] * 3)
@@ -287,9 +287,9 @@ def test_axis(axis):
         ),
         (losses.BinaryCrossentropy(axis=axis), yes, lambda z: binary(yes.swapaxes(1, 2), z.swapaxes(1, 2), False)),
     ):
-        value, found = gradient(loss, target, x)
+        value, dx = gradient(loss, target, x)
         np.testing.assert_allclose(value.numpy(), formula(x).mean(), rtol=1e-12)
-        np.testing.assert_allclose(found, differences(lambda z: formula(z).mean(), x), rtol=2e-7, atol=2e-8)  # noqa: B023
+        np.testing.assert_allclose(dx, differences(lambda z: formula(z).mean(), x), rtol=2e-7, atol=2e-8)  # noqa: B023
     np.testing.assert_allclose(
         losses.SparseCategoricalCrossentropy(axis=axis)(ids[:, None], x).numpy(), sparse(ids, turned, False).mean()
     )
@@ -302,9 +302,9 @@ def test_missing_last_axes():
         arguments = (False,) if formula is binary else ()
         expected = formula(t[:, None], x, *arguments)
         for target, y in ((t, x), (t[:, None], x), (t, x[:, 0]), (t[:, None], x[:, 0])):
-            value, found = gradient(loss(reduction="none"), target, y)
+            value, dx = gradient(loss(reduction="none"), target, y)
             np.testing.assert_allclose(value.numpy(), expected, rtol=1e-12)
-            assert found.shape == y.shape
+            assert dx.shape == y.shape
         weighted = loss()(t, x[:, 0], sample_weight=[1.0, 0.0, 2.0])
         np.testing.assert_allclose(weighted.numpy(), (expected * [1, 0, 2]).mean(), rtol=1e-6)
     per_step = losses.MeanSquaredError(reduction="batch_mean")(np.zeros((2, 3)), np.ones((2, 3, 1)))
@@ -344,9 +344,9 @@ def test_own_loss_class_and_function():
     x, t = np.array([[1.0, 2.0], [3.0, 4.0]]), np.zeros((2, 2))
     mask = np.array([True, False])
     for loss in (Cubed(), losses.get(lambda t, y: losses.mean_squared_error(t, y))):
-        value, found = gradient(loss, t, x, mask=mask)
+        value, dx = gradient(loss, t, x, mask=mask)
         assert value.numpy() == 2.5
-        np.testing.assert_allclose(found, [[1.0, 2.0], [0.0, 0.0]])
+        np.testing.assert_allclose(dx, [[1.0, 2.0], [0.0, 0.0]])
     assert Cubed().name == "cubed"
     with pytest.raises(TypeError, match="call"):
         losses.Loss()(t, x)
@@ -419,8 +419,8 @@ def test_dtype_of_a_loss_is_that_of_its_result(dtype, given):
     with GradientTape() as tape:
         value = losses.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype)([0, 1, 2], pred)
     assert value.dtype == dtype
-    found = tape.gradient(value, pred)
-    assert np.asarray(found).dtype == given
+    dx = tape.gradient(value, pred)
+    assert np.asarray(dx).dtype == given
     expected = losses.SparseCategoricalCrossentropy(from_logits=True)([0, 1, 2], x.astype(dtype))
     assert float(value) == float(expected)
     assert losses.MeanSquaredError(dtype=dtype)(x, x.astype(given) + 1).dtype == dtype
@@ -437,14 +437,14 @@ def test_a_loss_of_the_layers_type_is_fused(dtype):
 
 def test_fit_computes_the_loss_in_its_type():
     x, y = np.random.default_rng(1).normal(size=(8, 3)), np.arange(8) % 4
-    found = []
+    results = []
     for dtype in (None, "float64"):
         random.set_seed(0)
         model = Sequential([layers.Input((3,)), layers.Dense(5, "tanh"), layers.Dense(4)])
         model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype))
-        found.append(model.train_on_batch(x, y))
-    assert found[1] != float(np.float32(found[1]))
-    assert found[0] == pytest.approx(found[1], rel=1e-6)
+        results.append(model.train_on_batch(x, y))
+    assert results[1] != float(np.float32(results[1]))
+    assert results[0] == pytest.approx(results[1], rel=1e-6)
 
 
 # --- targets, predictions, weights and masks of different ranks -------------------------------------------------------

@@ -298,7 +298,7 @@ def test_top_k_of_sorted_ids():
 )
 @pytest.mark.parametrize("weighted", [False, True])
 def test_metrics_of_the_user_never_compare_a_table(target, output, weighted):
-    """Functions and classes get targets and predictions of one rank, also where a mask rides along."""
+    """Functions and classes get targets and predictions of one rank, also where there is a mask."""
     import seqcore as sc
 
     rng = np.random.default_rng(5)
