@@ -51,7 +51,7 @@ def among(d, k):
     return (rank[..., :k] == d["ids"][..., None]).any(-1)
 
 
-# metric, targets, predictions, single values, what the mean of these becomes
+# metric, targets, predictions, per-sample values, what the mean of these becomes
 CASES = [
     (metrics.BinaryAccuracy, {}, "yes", "scores", lambda d: ((d["scores"] > 0.5) == d["yes"]).mean(-1), None),
     (
