@@ -1,4 +1,4 @@
-"""seqcore: recurrent networks at the speed of the CPU, in Keras's words.
+"""seqcore: recurrent networks at the speed of the CPU, with the Keras API.
 
 >>> import numpy as np
 >>> import seqcore as sc
@@ -7,14 +7,13 @@
 (2, 1)
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from . import (
     autograd,
     callbacks,
-    datasets,
-    experiments,
     initializers,
-    inspection,
-    language_model,
     layers,
     losses,
     metrics,
@@ -24,13 +23,12 @@ from . import (
     random,
     saving,
     text,
-    word_vectors,
 )
 from ._core.system import __version__, get_num_threads, info, set_num_threads
+from ._registry import register_loader
 from .autograd.dtypes import dtype_policy, floatx, set_dtype_policy, set_floatx
 from .autograd.tape import GradientTape
 from .autograd.tensor import IndexedSlices, Tensor, Variable
-from .language_model import seq2seq
 from .models import Model, Sequential, load_model
 from .ops import candidate_samplers as sampling
 from .ops import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
@@ -41,8 +39,11 @@ from .ops.shape import unstack
 from .random import set_seed
 from .text.sequences import pad_sequences, to_categorical
 from .text.vectorization import TextVectorization
-from .word_vectors.keyed_vectors import KeyedVectors
-from .word_vectors.word2vec import Word2Vec
+
+if TYPE_CHECKING:
+    from . import datasets, experiments, inspection, language_model, word_vectors
+    from .language_model import seq2seq
+    from .word_vectors import KeyedVectors, Word2Vec
 
 __all__ = [
     "GradientTape",
@@ -98,3 +99,26 @@ __all__ = [
     "unstack",
     "word_vectors",
 ]
+
+# Imported when they are first used: many programs need none of them. Name -> its module.
+_LAZY = {
+    **{name: name for name in ("datasets", "experiments", "inspection", "language_model", "word_vectors")},
+    "seq2seq": "language_model",
+    "KeyedVectors": "word_vectors",
+    "Word2Vec": "word_vectors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f".{_LAZY[name]}", __name__)
+    return globals().setdefault(name, module if name == _LAZY[name] else getattr(module, name))
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+# A model file may name a class of an experiment.
+register_loader("seqcore.experiments.", lambda name: __getattr__("experiments").load_class(name))

@@ -126,7 +126,7 @@ SIGNATURES: dict[str, dict[str, Honoured | DefaultOnly]] = {
         "epochs": Honoured(None, 1, 2),
         "start_alpha": Honoured(None, 0.1, 0.2),
         "end_alpha": Honoured(None, 0.01, 0.02),
-        "word_count": DefaultOnly(0, 5, "all words are learnt"),
+        "word_count": DefaultOnly(0, 5, "all words are trained on"),
         "queue_factor": DefaultOnly(2, 5, "no queue"),
         "report_delay": DefaultOnly(1.0, 5.0, "nothing is logged", (1,)),
         "compute_loss": _loss,

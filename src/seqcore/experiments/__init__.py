@@ -13,8 +13,6 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from .._registry import register_loader
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -49,11 +47,8 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 
 
-def _load_class(name: str) -> None:
+def load_class(name: str) -> None:
     """Import the experiment of a class that a model file names ``EXPERIMENT/Class``."""
     experiment = EXPERIMENTS.get(name.partition("/")[0])
     if experiment is not None:
         experiment.load()
-
-
-register_loader(f"{__name__}.", _load_class)
