@@ -38,7 +38,7 @@ class GradientNorms(Callback):
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
 
-    _state = ("norms", "_sums")
+    _state = {"norms": dict, "_sums": dict}
 
     def __init__(self, per: str = "epoch", layers: Sequence[str] | None = None) -> None:
         choice("per", per, ("epoch", "batch"))

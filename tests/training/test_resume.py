@@ -1,5 +1,6 @@
 """Resume of an interrupted fit by BackupAndRestore: stopped after any batch, in validation or by SIGKILL, same bits."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from seqcore import Sequential, callbacks, layers, metrics, random, saving
+from seqcore import GradientTape, Sequential, Variable, callbacks, inspection, layers, metrics, random, saving
 from seqcore.losses import SparseCategoricalCrossentropy
 from seqcore.text import bptt_batches
 
@@ -234,7 +235,10 @@ def test_backups_of_other_fits(tmp_path):
     [
         {"epoch": -1}, {"epoch": "x"}, {"batch": 1.5}, {"logs": 3}, {"stop": None}, {"metrics": []},
         {"metrics": [3, 4, 5]}, {"data": {}}, {"data": None}, {"callbacks": 3},
-        {"callbacks": [["History", {"epoch": 3}]]},
+        {"callbacks": [["History", {"epoch": 3}]]}, {"callbacks": [["History", {"epoch": [], "history": {"loss": 3}}]]},
+        {"callbacks": [["CSVLogger", {"_columns": ["epoch"], "_rows": [1]}]]}, {"callbacks": [["Halve", {"a": 1}]]},
+        {"metrics": [{"total": "x"}, {}, {}]}, {"metrics": [{"else": 1.0}, {}, {}]},
+        {"data": {"taken": 1, "random": 3, "exhausted": False}},
     ],
 )  # fmt: skip
 def test_damaged_backups(change, tmp_path):
@@ -267,3 +271,70 @@ def test_damaged_backups(change, tmp_path):
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         callbacks.BackupAndRestore(**{"backup_dir": "backup"} | arguments)
+
+
+# ---------------------------------------------------------------- states of the user's classes
+
+
+class Largest(metrics.Metric):
+    """A metric that keeps a list, an array and a variable."""
+
+    def __init__(self, name="largest"):
+        super().__init__(name=name)
+        self.seen, self.top, self.count = [], np.zeros(1), Variable(np.zeros(1, np.float32))
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        value = float(np.max(np.asarray(y_pred)))
+        self.seen.append(value)
+        self.top = np.maximum(self.top, value)
+        self.count.assign(self.count.numpy() + 1)
+
+    def result(self):
+        return float(self.top[0] + self.count.numpy()[0] + sum(self.seen))
+
+    def reset_state(self):
+        self.seen, self.top = [], np.zeros(1)
+        self.count.assign(np.zeros(1))
+
+
+class Custom(Sequential):
+    """A model with a train_step, whose logs are those of the last batch."""
+
+    def train_step(self, data):
+        x, y = data
+        with GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True))
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables))
+        return {"loss": loss, "twice": 2 * float(loss)}
+
+
+class StopEarly(callbacks.Callback):
+    """Stops the training inside the second epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training = (self.model.fit_state.epoch, batch) == (1, 2)
+
+
+@pytest.mark.parametrize("kind", [Sequential, Custom])
+@pytest.mark.parametrize("after", [1, 4, 6, 7, 8])
+@pytest.mark.parametrize("stopping", [False, True])
+def test_classes_of_the_user(kind, after, stopping, tmp_path):
+    """Metrics, norms of gradients, logs of a train_step and a stop inside an epoch, each resumed exactly."""
+
+    def fit(folder, stop=None):
+        random.set_seed(2)
+        model = kind([layers.Input((None, 3)), layers.ContextRNN(4, 2, name="cf"), layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=[Largest(), "mae"])
+        norms = inspection.GradientNorms()
+        watchers = [norms, callbacks.BackupAndRestore(folder, save_freq=1), stop or Stop()]
+        if stopping:
+            watchers.insert(0, StopEarly())
+        targets = Y[:, None].astype(np.float32)
+        history = model.fit(X[:24], targets[:24], 8, 3, 0, watchers, validation_data=(X[24:], targets[24:])).history
+        norms = {name: np.array(values).tolist() for name, values in norms.norms.items()}
+        return [history, norms, [weights.tolist() for weights in model.get_weights()]]
+
+    expected = fit(tmp_path / "whole")
+    with pytest.raises(Interrupt) if not stopping or after < 7 else contextlib.nullcontext():
+        fit(tmp_path / "parts", Stop(after, "train"))
+    assert fit(tmp_path / "parts") == expected

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._validation import short_repr
+
 Logs = dict[str, Any]
 
 
@@ -33,8 +35,8 @@ class Callback:
     params: dict[str, Any] = {}
     # Called after all callbacks without this mark, wherever it stands in the list.
     runs_last = False
-    # Names of the attributes that :meth:`get_state` returns.
-    _state: tuple[str, ...] = ()
+    # Names and types of the attributes that :meth:`get_state` returns.
+    _state: dict[str, Any] = {}
 
     def get_state(self) -> dict[str, Any]:
         """State that changes during training, for :class:`BackupAndRestore`.
@@ -52,8 +54,11 @@ class Callback:
         Raises:
             ValueError: for the state of another callback.
         """
-        if state.keys() != set(self._state):
+        if state.keys() != self._state.keys():
             raise ValueError(f"state: expected {', '.join(self._state)}, got {', '.join(state)}")
+        for name, value in state.items():
+            if not isinstance(value, self._state[name]):
+                raise ValueError(f"{name}: expected a value of a {type(self).__name__}, got {short_repr(value)}")
         for name, value in state.items():
             setattr(self, name, value)
 

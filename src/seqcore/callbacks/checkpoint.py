@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 from .._files import refuse_foreign_suffix
@@ -38,7 +39,7 @@ class ModelCheckpoint(_Monitor):
         OSError: a file that cannot be written.
     """
 
-    _state = ("best", "_batches")
+    _state = {"best": (float, int, NoneType), "_batches": int}
 
     def __init__(
         self,

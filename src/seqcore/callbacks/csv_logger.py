@@ -32,7 +32,7 @@ class CSVLogger(Callback):
         OSError: at the end of an epoch, a file that cannot be written.
     """
 
-    _state = ("_columns", "_rows")
+    _state = {"_columns": list, "_rows": list}
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         if not isinstance(separator, str) or len(separator) != 1:
@@ -40,6 +40,9 @@ class CSVLogger(Callback):
         self.filename, self.sep, self.append = as_path(filename, "filename"), separator, boolean("append", append)
         self._columns: list[str] = ["epoch"]
         self._rows: list[dict[str, Any]] = []
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state({"_columns": list(map(str, state["_columns"])), "_rows": list(map(dict, state["_rows"]))})
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._columns, self._rows = ["epoch"], []

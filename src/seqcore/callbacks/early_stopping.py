@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import NoneType
+
 from .._validation import at_least, boolean, real, verbosity
 from ..typing import Array
 from ._monitor import _Monitor
@@ -40,7 +42,13 @@ class EarlyStopping(_Monitor):
     [0, 1, 2]
     """
 
-    _state = ("best", "best_weights", "wait", "stopped_epoch", "best_epoch")
+    _state = {
+        "best": (float, int, NoneType),
+        "best_weights": (list, NoneType),
+        "wait": int,
+        "stopped_epoch": int,
+        "best_epoch": int,
+    }
 
     def __init__(
         self,

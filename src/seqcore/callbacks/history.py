@@ -15,11 +15,14 @@ class History(Callback):
         epoch: numbers of the epochs, from 0.
     """
 
-    _state = ("history", "epoch")
+    _state = {"history": dict, "epoch": list}
 
     def __init__(self) -> None:
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state({**state, "history": {name: list(values) for name, values in state["history"].items()}})
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.history, self.epoch = {}, []

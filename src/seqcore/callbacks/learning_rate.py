@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from types import NoneType
 
 from .._validation import at_least, real, verbosity
 from ._monitor import _Monitor
@@ -31,7 +32,7 @@ class ReduceLROnPlateau(_Monitor):
         ValueError: naming the argument; at the end of an epoch, for a metric whose direction is not known.
     """
 
-    _state = ("best", "wait", "_cooling")
+    _state = {"best": (float, int, NoneType), "wait": int, "_cooling": int}
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ class TensorBoard(Callback):
         ImportError: at the start of the training, if neither is installed.
     """
 
-    _state = ("_batches",)
+    _state = {"_batches": int}
 
     def __init__(
         self,

@@ -255,13 +255,21 @@ def describe(run: Run, model: Sequential, corpus: Corpus, settings: Settings, lo
 class Report(ValidationPerplexity):
     """The lines of the run, and a row of figures per epoch in ``rows``; ``epoch`` and ``batch`` come next."""
 
-    _state = ("rows",)
-
     def __init__(self, run: Run, settings: Settings, corpus: Corpus, check: Callable[[], None]) -> None:
         super().__init__(corpus.valid, settings.batch_size, settings.steps, check)
         self._run, self._settings, self._bound, self._stop = run, settings, corpus.bound, check
         self.rows: list[dict[str, Any]] = []
         self.epoch = self.batch = 0
+
+    def get_state(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        rows = [{name: float(value) for name, value in row.items()} for row in state["rows"]]
+        names = ["epoch", "learning_rate", *self.figures(), "valid_perplexity", "words_per_second", "seconds"]
+        if [row["epoch"] for row in rows] != list(range(1, self.epoch + 1)) or any(list(row) != names for row in rows):
+            raise ValueError("rows: expected a row for each epoch, got others")
+        self.rows = [{**row, "epoch": int(row["epoch"])} for row in rows]
 
     def place(self, batches: int) -> str:
         """Where the run stands, for a line."""

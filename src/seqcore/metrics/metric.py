@@ -12,13 +12,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._registry import Registry, snake_case
-from .._validation import as_dtype
+from .._validation import as_dtype, short_repr
 from ..autograd.tensor import Tensor, Variable, as_array
 from ..ops._targets import expand_to, mask_of, same_rank
 from ..typing import Array
 
-# The types of attributes that are sums over batches.
-_STATE = (int, float, str, np.ndarray, np.generic, list, Variable)
+# The types of attributes that are sums over batches: numbers, texts, arrays, lists.
+_STATE = ((int, float, np.generic), (str,), (np.ndarray, Variable), (list,))
+
+
+def _state_types(value: Any) -> tuple[type, ...] | None:
+    return next((types for types in _STATE if isinstance(value, types)), None)
 
 
 class Metric:
@@ -61,7 +65,7 @@ class Metric:
         return {
             name: value.numpy() if isinstance(value, Variable) else value
             for name, value in vars(self).items()
-            if isinstance(value, _STATE)
+            if _state_types(value)
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -70,8 +74,9 @@ class Metric:
         Raises:
             ValueError: for the state of another metric; nothing is changed then.
         """
-        if not state.keys() <= vars(self).keys():
-            raise ValueError(f"state: expected {', '.join(vars(self))} of {self.name!r}, got {', '.join(state)}")
+        for name, value in state.items():
+            if name not in vars(self) or _state_types(vars(self)[name]) not in (None, _state_types(value)):
+                raise ValueError(f"state: expected that of a metric like {self.name!r}, got {name}={short_repr(value)}")
         for name, value in state.items():
             if isinstance(vars(self)[name], Variable):
                 vars(self)[name].assign(value)

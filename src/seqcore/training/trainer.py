@@ -378,7 +378,7 @@ class Trainer(StepHooks):
         try:
             callback_list.on_train_begin()
             logs: dict[str, float] = {}
-            while state.epoch < epochs and not (state.stopped or data.exhausted):
+            while state.epoch < epochs and (state.batch or not (state.stopped or data.exhausted)):
                 trained = self._fit_epoch(state, validation_epochs)
                 if trained is None:
                     break
