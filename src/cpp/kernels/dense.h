@@ -41,18 +41,11 @@ template <class T>
 void pack_dense(bool use_bf16, const T* kernel, const T* bias, Index K, Index N, T* to,
                 const Team& team) {
   using B = PanelLayout<T, 1>;
-  constexpr Index kColumns = B::kPanel * kLanes<T>;
   const Range mine = split_range(B::panels(N), team);
-  T* packed_bias = to + K * B::columns(N);
   dispatch_operand(use_bf16, to, [&](auto* packed) {
     pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, packed);
   });
-  if (bias) {
-    pack_panels<1>(bias, N, 1, N, mine.begin, mine.end, packed_bias);
-  } else {
-    for (Index n = mine.begin * kColumns; n < std::min(mine.end * kColumns, B::columns(N)); ++n)
-      packed_bias[n] = 0;
-  }
+  pack_bias<1>(bias, N, mine.begin, mine.end, to + K * B::columns(N));
 }
 
 template <class T>

@@ -83,8 +83,8 @@ SEQCORE_INLINE int panels_per_tile(int rows) {
 // rows, `vectors` in all. c points at the row's first packed column; bias likewise. descending: the
 // panels from the last to the first.
 template <class T, int PV, class E>
-void multiply(const E* const* a, Index ak, int rows, const E* packed, Index K, Index vectors,
-              Index p0, Index p1, T* const* c, Start start, const T* bias = nullptr,
+void multiply(const E* const* a, int rows, const E* packed, Index K, Index vectors, Index p0,
+              Index p1, T* const* c, Start start, const T* bias = nullptr,
               bool descending = false) {
   constexpr Index kColumns = Index(PV) * kLanes<T>;
   const int group = panels_per_tile<PV>(rows);
@@ -108,12 +108,12 @@ void multiply(const E* const* a, Index ak, int rows, const E* packed, Index K, I
                         : nullptr;
     if (p >= whole) {
       const int width = int(vectors - p * PV);
-      multiply_panel<T, PV>(width, a, ak, rows, panel, Index(width) * kLanes<T>, K, at, start,
+      multiply_panel<T, PV>(width, a, 1, rows, panel, Index(width) * kLanes<T>, K, at, start,
                             shift);
     } else if (take == 1) {
-      multiply_panels<T, PV, 1>(a, ak, rows, panel, kColumns, 0, K, at, start, shift, next);
+      multiply_panels<T, PV, 1>(a, 1, rows, panel, kColumns, 0, K, at, start, shift, next);
     } else {
-      multiply_panels<T, PV, 2>(a, ak, rows, panel, kColumns, K * kColumns, K, at, start, shift,
+      multiply_panels<T, PV, 2>(a, 1, rows, panel, kColumns, K * kColumns, K, at, start, shift,
                                 nullptr);
     }
     done += take;
@@ -162,7 +162,7 @@ void multiply_unpadded(const E* const* a, int rows, const E* packed, Index K, In
     if (blocked)
       multiply_blocked_k<T, B::kPanel>(a, rows, packed, K, vectors, p0, p1, to, start);
     else
-      multiply<T, B::kPanel>(a, 1, rows, packed, K, vectors, p0, p1, to, start, bias);
+      multiply<T, B::kPanel>(a, rows, packed, K, vectors, p0, p1, to, start, bias);
   };
   product(0, whole, c);
   if (whole == panels) return;
@@ -212,6 +212,17 @@ struct LhsRows {
     f(rows, packed, K);
   }
 };
+
+// multiply for panels of layout L, with rows and packed matrix of T or of pairs.
+template <class L, class T>
+void multiply_packed(const LhsRows<T>& lhs, int rows, const T* packed, Index K, Index units,
+                     Index p0, Index p1, T* const* c, Start start, const T* bias = nullptr,
+                     bool descending = false) {
+  lhs.dispatch(packed, K, [&](auto a, auto b, Index depth) {
+    multiply<T, L::kPanel>(a, rows, b, depth, L::vectors(units), p0, p1, c, start, bias,
+                           descending);
+  });
+}
 
 // Calls f(packed) with the operand type of the products: T, or Bf16Pair.
 template <class T, class F>

@@ -192,13 +192,8 @@ struct SoftmaxBlock {
     for (Index p = panels.begin; p < panels.end; ++p) {
       dispatch_operand(call.use_bf16, packed(slice),
                        [&](auto* to) { pack_panels<1>(from, V, K, count, p, p + 1, to); });
-      T* bias = packed_bias(slice);
-      if (call.bias) {
-        pack_panels<1>(call.bias + begin(slice), V, 1, count, p, p + 1, bias);
-      } else {
-        for (Index n = 0; n < Index(B::panel_vectors(count, p)) * kLanes<T>; ++n)
-          bias[p * kColumns + n] = 0;
-      }
+      pack_bias<1>(call.bias ? call.bias + begin(slice) : nullptr, count, p, p + 1,
+                   packed_bias(slice));
       if (!call.dx) continue;
       const Index column = p * kColumns, columns = std::min(kColumns, count - column);
       dispatch_operand(call.use_bf16, transposed(slice), [&](auto* to) {
@@ -252,10 +247,8 @@ struct SoftmaxBlock {
       a[i] = call.x + (first + r0 + i) * K;
       c[i] = logits(slice, r0 + i);
     }
-    LhsRows<T>(a, n, K, pairs).dispatch(packed(slice), K, [&](auto left, auto right, Index depth) {
-      multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(count), 0, B::panels(count), c,
-                             Start::kBias, packed_bias(slice));
-    });
+    multiply_packed<B>(LhsRows<T>(a, n, K, pairs), n, packed(slice), K, count, 0, B::panels(count),
+                       c, Start::kBias, packed_bias(slice));
     for (int i = 0; i < n; ++i) exponentiate(slice, r0 + i);
     if (!call.dx) return;
     const Index columns = B::columns(K);
@@ -263,11 +256,8 @@ struct SoftmaxBlock {
       a[i] = c[i];
       c[i] = scratch_dx + i * columns;
     }
-    LhsRows<T>(a, n, count, pairs)
-        .dispatch(transposed(slice), count, [&](auto left, auto right, Index depth) {
-          multiply<T, B::kPanel>(left, 1, n, right, depth, B::vectors(K), 0, B::panels(K), c,
-                                 Start::kZero);
-        });
+    multiply_packed<B>(LhsRows<T>(a, n, count, pairs), n, transposed(slice), count, K, 0,
+                       B::panels(K), c, Start::kZero);
     for (int i = 0; i < n; ++i) {
       const Index r = r0 + i, target = call.targets[first + r] - begin(slice);
       T* __restrict dx = call.dx + (first + r) * K;

@@ -71,13 +71,10 @@ void backprop_recurrent(const BackwardLayout<T, kCell>& layout, Index s, Index j
     a[i] = layout.recurrent_gradient_row(s, j0 + i);
     c[i] = scale ? layout.product_row(j0 + i) : layout.dh_row(j0 + i);
   }
-  LhsRows<T>(a, n, layout.gradient_columns, layout.pairs)
-      .dispatch(layout.transposed_recurrent(), layout.gradient_columns,
-                [&](auto rows, auto packed, Index depth) {
-                  multiply<T, Plain::kPanel>(
-                      rows, 1, int(n), packed, depth, Plain::vectors(layout.H), p0, p1, c,
-                      carries && !scale ? Start::kAccumulate : Start::kZero, nullptr, s & 1);
-                });
+  multiply_packed<Plain>(LhsRows<T>(a, n, layout.gradient_columns, layout.pairs), int(n),
+                         layout.transposed_recurrent(), layout.gradient_columns, layout.H, p0, p1,
+                         c, carries && !scale ? Start::kAccumulate : Start::kZero,
+                         static_cast<const T*>(nullptr), s & 1);
   if (!scale) return;
   const Index u0 = p0 * Plain::kPanel * kLanes<T>,
               u1 = std::min<Index>(layout.H, p1 * Plain::kPanel * kLanes<T>);
@@ -141,13 +138,9 @@ void backward_step_reset(const BackwardLayout<T, Cell::kGruResetBefore>& layout,
     dn[i] = layout.recurrent_row(s, j0 + i);
     d_reset_h[i] = layout.product_row(j0 + i);
   }
-  LhsRows<T>(dn, n, layout.gradient_columns, layout.pairs)
-      .dispatch(layout.transposed_recurrent(), layout.gradient_columns,
-                [&](auto rows, auto packed, Index depth) {
-                  multiply<T, Plain::kPanel>(rows, 1, int(n), packed, depth,
-                                             Plain::vectors(layout.H), p0, p1, d_reset_h,
-                                             Start::kZero);
-                });
+  multiply_packed<Plain>(LhsRows<T>(dn, n, layout.gradient_columns, layout.pairs), int(n),
+                         layout.transposed_recurrent(), layout.gradient_columns, layout.H, p0, p1,
+                         d_reset_h, Start::kZero);
   for (Index j = j0; j < j0 + n; ++j) {
     if (layout.masked(s, j)) continue;
     for_each_backward_block(layout, s, j, g0, g1, [&](const auto& block, Index unit, int) {
@@ -332,21 +325,44 @@ void weight_gradients_of_direction(const BackwardLayout<T, kCell>& layout, const
   const WeightTerm<T> by_x{x.data,      0,           layout.D,          0,       G,
                            dir.dkernel, &steps_of_x, dir.input_dropout, layout.D};
   const WeightTerm<T> by_h{h, H, H, 0, G, dir.drecurrent, in_order ? nullptr : &states_before};
-  const auto gradients = [&](const T* g, const WeightTerm<T>* factors, int count, T* bias) {
+  const auto gradients = [&](const T* g, const WeightTerm<T>* terms, int count, T* bias) {
     team_weight_gradients<T, G>(team, layout.call.use_bf16, MatrixRows<T>{g, layout.gate_stride}, R,
-                                H, factors, count, bias, false, scratch);
+                                H, terms, count, bias, false, scratch);
   };
   if constexpr (kCell == Cell::kGru) {
     gradients(dir.saved_gates, &by_x, 1, dir.dbias);
     gradients(dir.saved_recurrent, &by_h, 1, dir.dbias ? dir.dbias + G * H : nullptr);
   } else if constexpr (kCell == Cell::kGruResetBefore) {
-    const WeightTerm<T> factors[] = {by_x,
-                                     {h, H, H, 0, 2, dir.drecurrent, by_h.order},
-                                     {dir.saved_reset_h, H, H, 2, 1, dir.drecurrent}};
-    gradients(dir.saved_gates, factors, 3, dir.dbias);
+    const WeightTerm<T> terms[] = {by_x,
+                                   {h, H, H, 0, 2, dir.drecurrent, by_h.order},
+                                   {dir.saved_reset_h, H, H, 2, 1, dir.drecurrent}};
+    gradients(dir.saved_gates, terms, 3, dir.dbias);
   } else {
-    const WeightTerm<T> factors[] = {by_x, by_h};
-    gradients(dir.saved_gates, factors, 2, dir.dbias);
+    const WeightTerm<T> terms[] = {by_x, by_h};
+    gradients(dir.saved_gates, terms, 2, dir.dbias);
+  }
+}
+
+// dx of all rows, shared by sequences; with fewer sequences than threads, by steps. Padded steps
+// get zeros; kSequences with one direction has computed the others already.
+template <class T, Cell kCell>
+void input_gradients(const RecurrentCall<T>& call, const Team& team, T* scratch) {
+  const PackedBatch& batch = call.direction[0].batch;
+  const bool by_steps = call.batch < team.size;
+  const Range rows = by_steps ? Range{0, call.batch} : split_sequences(batch, team);
+  const Range steps = by_steps ? split_range(call.steps, team) : Range{0, call.steps};
+  for (Index j = rows.begin; j < rows.end; ++j) {
+    const Index b = batch.order[j];
+    for (Index s = std::max<Index>(batch.lengths[b], steps.begin); s < steps.end; ++s)
+      std::memset(call.dx.data + b * call.dx.batch_stride + s * call.dx.step_stride, 0,
+                  sizeof(T) * call.features);
+  }
+  if (call.directions == 1 && call.partition == Partition::kSequences) return;
+  for (int d = 0; d < call.directions; ++d) {
+    // The second direction adds to rows of dx that another thread may have written.
+    if (d && by_steps) wait(team);
+    input_gradient(BackwardLayout<T, kCell>(call, d, team), steps.begin, steps.end, rows.begin,
+                   rows.end, d > 0, scratch);
   }
 }
 
@@ -369,27 +385,7 @@ void recurrent_backward(const RecurrentCall<T>& call, const A& act, const Team& 
       backward_sequences(layout, act, team, j, std::min(j + kMaxRows, mine.end), scratch);
   }
   call.partition == Partition::kProducts ? wait_uncounted(team) : wait(team);
-  if (call.dx.data) {
-    // Fewer sequences than threads: some steps of all of them for each.
-    const PackedBatch& batch = call.direction[0].batch;
-    const bool by_steps = call.batch < team.size;
-    const Range rows = by_steps ? Range{0, call.batch} : split_sequences(batch, team);
-    const Range steps = by_steps ? split_range(call.steps, team) : Range{0, call.steps};
-    for (Index j = rows.begin; j < rows.end; ++j) {
-      const Index b = batch.order[j];
-      for (Index s = std::max<Index>(batch.lengths[b], steps.begin); s < steps.end; ++s)
-        std::memset(call.dx.data + b * call.dx.batch_stride + s * call.dx.step_stride, 0,
-                    sizeof(T) * call.features);
-    }
-    for (int d = 0;
-         d < call.directions && (call.directions > 1 || call.partition != Partition::kSequences);
-         ++d) {
-      // The second direction adds to rows of dx that another thread may have written.
-      if (d && by_steps) wait(team);
-      input_gradient(BackwardLayout<T, kCell>(call, d, team), steps.begin, steps.end, rows.begin,
-                     rows.end, d > 0, scratch);
-    }
-  }
+  if (call.dx.data) input_gradients<T, kCell>(call, team, scratch);
   for (int d = 0; d < call.directions; ++d) {
     if (!call.direction[d].dkernel) continue;
     const Team part =

@@ -11,7 +11,6 @@ template <class T, Cell kCell>
 void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
   using Gates = typename Layout<T, kCell>::Gates;
   constexpr int G = Layout<T, kCell>::G;
-  constexpr Index kColumns = Gates::kPanel * kLanes<T>;
   const auto& dir = layout.dir;
   const Index panels = Gates::panels(layout.H), stride = G * layout.H;
   const Range mine = split_range(panels, team);
@@ -21,17 +20,10 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
   dispatch_operand(layout.call.use_bf16, layout.packed_recurrent(), [&](auto* to) {
     pack_panels<G>(dir.recurrent, stride, layout.H, layout.H, mine.begin, mine.end, to);
   });
-  T* bias = layout.packed_bias();
-  if (dir.bias) {
-    pack_panels<G>(dir.bias, stride, 1, layout.H, mine.begin, mine.end, bias);
-    if (kCell == Cell::kGru)
-      pack_panels<G>(dir.bias + stride, stride, 1, layout.H, mine.begin, mine.end,
-                     bias + layout.gate_columns);
-  } else {
-    for (Index n = mine.begin * kColumns; n < std::min(mine.end * kColumns, layout.gate_columns);
-         ++n)
-      bias[n] = bias[layout.gate_columns + n] = 0;
-  }
+  // The reset-after GRU alone has a second row of biases.
+  const T* recurrent_bias = kCell == Cell::kGru && dir.bias ? dir.bias + stride : nullptr;
+  pack_bias<G>(dir.bias, layout.H, mine.begin, mine.end, layout.packed_bias());
+  pack_bias<G>(recurrent_bias, layout.H, mine.begin, mine.end, layout.packed_recurrent_bias());
 }
 
 // x_t·W + b for rows j0...j1-1 of steps [s0, s1), at most kMaxRows of them, into gates(s, j).
@@ -58,11 +50,9 @@ void input_product(const Layout<T, kCell>& layout, Index s0, Index s1, Index j0,
       c[rows] = gates(s, j);
     }
   }
-  LhsRows<T>(a, rows, layout.D, layout.pairs)
-      .dispatch(layout.packed_kernel(), layout.D, [&](auto left, auto packed, Index depth) {
-        multiply<T, Gates::kPanel>(left, 1, rows, packed, depth, Gates::vectors(layout.H), 0,
-                                   Gates::panels(layout.H), c, Start::kBias, layout.packed_bias());
-      });
+  multiply_packed<Gates>(LhsRows<T>(a, rows, layout.D, layout.pairs), rows, layout.packed_kernel(),
+                         layout.D, layout.H, 0, Gates::panels(layout.H), c, Start::kBias,
+                         layout.packed_bias());
 }
 
 // Writes h of one block of a row after step s: the state, its dropped copy for the next step, and
@@ -170,11 +160,9 @@ void forward_step(const Layout<T, kCell>& layout, const A& act, Index s, Index j
     for (Index done = 0; done < p1 - p0; done += group) {
       const Index some = std::min<Index>(group, p1 - p0 - done),
                   p = descending ? p1 - done - some : p0 + done;
-      lhs.dispatch(layout.packed_recurrent(), layout.H, [&](auto rows, auto packed, Index depth) {
-        multiply<T, Gates::kPanel>(rows, 1, int(n), packed, depth, Gates::vectors(layout.H), p,
-                                   p + some, recurrent, start, layout.packed_recurrent_bias(),
-                                   descending);
-      });
+      multiply_packed<Gates>(lhs, int(n), layout.packed_recurrent(), layout.H, layout.H, p,
+                             p + some, recurrent, start, layout.packed_recurrent_bias(),
+                             descending);
       finish_step(layout, act, s, j0, n, p, p + some, gates, recurrent);
     }
   }

@@ -317,7 +317,7 @@ struct SampledLoss {
         a[i] = call.x + (r0 + i) * K;
         c[i] = logits_of(r0 + i);
       }
-      multiply<T, B::kPanel>(a, 1, rows, packed, K, B::vectors(S), 0, B::panels(S), c, Start::kBias,
+      multiply<T, B::kPanel>(a, rows, packed, K, B::vectors(S), 0, B::panels(S), c, Start::kBias,
                              bias);
       if (call.remove_hits)
         for (int i = 0; i < rows; ++i) remove_hits(r0 + i);

@@ -117,6 +117,15 @@ void pack_panels(const T* from, Index stride, Index K, Index units, Index p0, In
   }
 }
 
+// Packs the bias of panels [p0, p1) to their places in `to`; null: zeros.
+template <int G, class T>
+void pack_bias(const T* bias, Index units, Index p0, Index p1, T* to) {
+  using L = PanelLayout<T, G>;
+  constexpr Index kColumns = L::kPanel * kLanes<T>;
+  if (bias) return pack_panels<G>(bias, G * units, 1, units, p0, p1, to);
+  for (Index n = p0 * kColumns; n < std::min(p1 * kColumns, L::columns(units)); ++n) to[n] = 0;
+}
+
 // Packs panel `panel` of the transpose of a (N, G·units) matrix: K runs over its packed gate
 // columns (for G = 1 over its units alone), the columns over its N rows. It multiplies gate
 // gradients, which stay in packed order. Blocks at the edges are packed under a mask rather than
