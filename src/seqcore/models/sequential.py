@@ -23,9 +23,7 @@ from .stream import Stream
 class _Weights(Derived):
     """All weights of a model as long as no layer inside changes."""
 
-    def __init__(self, layers: list[Layer], weights: list[Variable]) -> None:
-        self.weights = weights
-        self.depend_on(layers)
+    weights: list[Variable]
 
 
 @register()
@@ -104,7 +102,7 @@ class Sequential(Model):
             self.built = True
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Take the last layer away and returns it; ``rebuild`` is accepted as True alone."""
+        """Take the last layer away and return it; ``rebuild`` is accepted as True alone."""
         default_only("rebuild", rebuild, True, "the model always is what its layers are")
         if not self._stack:
             raise ValueError(f"pop: expected a layer in model {self.name!r}, got none")
@@ -142,13 +140,14 @@ class Sequential(Model):
         """All variables, layer by layer."""
         known = self._known_weights
         if known is None or known.stale:
-            weights = super().weights
-            inside = self.layers_inside()
-            # A model inside that overrides call may hold layers in a list that grows.
-            fixed = all(layer.built and (not isinstance(layer, Model) or type(layer) is Sequential) for layer in inside)
-            if not fixed or type(self) is not Sequential:
-                return weights
-            known = self._known_weights = _Weights([self, *inside], weights)
+            layers = [self, *self.layers_inside()]
+            # A model that overrides call may hold layers in a list that grows.
+            if not all(layer.built and (not isinstance(layer, Model) or type(layer) is Sequential) for layer in layers):
+                return super().weights
+            known = _Weights()
+            known.depend_on(layers)
+            known.weights = super().weights
+            self._known_weights = known
         return list(known.weights)
 
     # ------------------------------------------------------------ building and calling
@@ -174,7 +173,7 @@ class Sequential(Model):
         return call_in_order(self._stack, inputs, training, mask, lengths)
 
     def _first_call(self, inputs: Any, training: bool | None, mask: Any, lengths: Any) -> Any:
-        """Call and builds layer by layer while other threads wait; a failure leaves unbuilt what was unbuilt."""
+        """Call and build layer by layer while other threads wait; a failure leaves unbuilt what was unbuilt."""
         if not self._stack:
             raise ValueError(f"model: expected layers in {self.name!r}, got none")
         with self._build_lock:
