@@ -11,9 +11,9 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
-from .. import _core, ops
 from .. import initializers as _initializers
-from .._core.dense import dense_backward, dense_forward
+from .. import ops
+from .._core.dense import dense_backward, dense_forward, softmax
 from .._validation import (
     NUMBERS,
     as_dtype,
@@ -121,11 +121,11 @@ def dense(
     x = inputs._array
     flat, restore = ops.flatten_steps(x)
     # A softmax runs over the logits; its backward pass gives the gradient of the logits, and the rest is linear.
-    softmax = activation == "softmax"
-    fused = "linear" if softmax else activation
+    is_softmax = activation == "softmax"
+    fused = "linear" if is_softmax else activation
     y = dense_forward(flat, kernel._array, None if bias is None else bias._array, fused, mixed=mixed)
-    if softmax:
-        y = _core.dense.softmax(y)
+    if is_softmax:
+        y = softmax(y)
     outputs = Tensor(restore(y))
     tensors = (inputs, kernel, bias)
     if not is_recording(tensors):
@@ -134,7 +134,7 @@ def dense(
 
     def backward(dy: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
         flat_dy = ops.flatten_like(dy, x)
-        if softmax:
+        if is_softmax:
             flat_dy = ops.softmax_backward(y, flat_dy)
         dx, dkernel, dbias = dense_backward(
             flat,
