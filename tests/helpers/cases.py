@@ -11,14 +11,10 @@ import numpy as np
 from seqcore.autograd.tensor import Tensor, Variable
 from tests.helpers import reference
 
-CELLS = {
-    "tanh": ("rnn", "tanh"),
-    "relu": ("rnn", "relu"),
-    "lstm": ("lstm", "tanh"),
-    "gru": ("gru", "tanh"),
-    "gru_before": ("gru_reset_before", "tanh"),
-}
-GATES = {"rnn": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+# Name of the case: cell and activation. Every cell of the reference is a case.
+_NAMES = {"rnn": "tanh", "gru_reset_before": "gru_before"}
+CELLS = {_NAMES.get(cell, cell): (cell, "tanh") for cell in reference.CELLS} | {"relu": ("rnn", "relu")}
+GATES = {cell: math.gates for cell, math in reference.CELLS.items()}
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "both": (False, True)}
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
@@ -56,7 +52,7 @@ class Case:
 
 @dataclass
 class Problem:
-    """Arguments of one forward call, and the gradients its way back starts from."""
+    """Arguments of one forward call, and the gradients that its backward pass starts from."""
 
     cell: str
     x: np.ndarray
@@ -106,7 +102,7 @@ def make(case, dtype):
     def scale(size):
         return ((rng.random((b, size)) < 0.7) / 0.7).astype(dtype)
 
-    states = 2 if cell == "lstm" else 1
+    states = reference.CELLS[cell].states
     x = array(b, t, d)
     weights = [random_weights(rng, cell, d, h, case.bias, dtype) for _ in reverse]
     options = {
@@ -167,7 +163,7 @@ def run_reference(problem, step_gradients=False):
 
 @dataclass
 class ContextProblem:
-    """RNN-CF in one direction: weights (B, A, P, R, bias), initial (h, s), and what its way back starts from."""
+    """RNN-CF in one direction: weights (B, A, P, R, bias), initial (h, s), and the gradients of the outputs."""
 
     x: np.ndarray
     weights: list

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,100 +13,7 @@ from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import IndexedSlices, Tensor, Variable
 from seqcore.layers import base, registry
 from tests.helpers.cases import central_difference
-
-RNG = np.random.default_rng(3)
-BATCH, STEPS, FEATURES, UNITS = 3, 5, 4, 6
-
-SEQUENCE = (BATCH, STEPS, FEATURES)
-CELLS: dict[str, Callable[..., Any]] = {
-    "SimpleRNN": layers.SimpleRNN,
-    "LSTM": layers.LSTM,
-    "GRU": layers.GRU,
-    "GRU reset before": lambda units, **kw: layers.GRU(units, reset_after=False, **kw),
-    "ContextRNN": lambda units, **kw: layers.ContextRNN(units, 2, **kw),
-}
-WIDTH = {name: UNITS + 2 if name == "ContextRNN" else UNITS for name in CELLS}
-
-# Name: constructor, shape of the input, shape of the output, number of weight arrays.
-BATTERY: dict[str, tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], int]] = {
-    "Dense": (lambda **kw: layers.Dense(UNITS, "tanh", **kw), (BATCH, FEATURES), (BATCH, UNITS), 2),
-    "Dense over time": (lambda **kw: layers.Dense(UNITS, **kw), SEQUENCE, (BATCH, STEPS, UNITS), 2),
-    "Dense softmax": (lambda **kw: layers.Dense(UNITS, "softmax", **kw), SEQUENCE, (BATCH, STEPS, UNITS), 2),
-    "Dense without bias": (
-        lambda **kw: layers.Dense(UNITS, use_bias=False, **kw),
-        (BATCH, 2, 2, FEATURES),
-        (BATCH, 2, 2, UNITS),
-        1,
-    ),
-    "Embedding": (lambda **kw: layers.Embedding(9, UNITS, **kw), (BATCH, STEPS), (BATCH, STEPS, UNITS), 1),
-    "Embedding of one id": (lambda **kw: layers.Embedding(9, UNITS, **kw), (BATCH,), (BATCH, UNITS), 1),
-    "Embedding of 3 axes": (lambda **kw: layers.Embedding(9, 2, **kw), (BATCH, 2, 4), (BATCH, 2, 4, 2), 1),
-    "Dropout": (lambda **kw: layers.Dropout(0.5, **kw), SEQUENCE, SEQUENCE, 0),
-    "Activation": (lambda **kw: layers.Activation("sigmoid", **kw), SEQUENCE, SEQUENCE, 0),
-    "ReLU": (lambda **kw: layers.ReLU(1.0, 0.1, 0.2, **kw), SEQUENCE, SEQUENCE, 0),
-    "Softmax": (lambda **kw: layers.Softmax(**kw), SEQUENCE, SEQUENCE, 0),
-    "Flatten": (lambda **kw: layers.Flatten(**kw), SEQUENCE, (BATCH, STEPS * FEATURES), 0),
-    "GlobalAveragePooling1D": (lambda **kw: layers.GlobalAveragePooling1D(**kw), SEQUENCE, (BATCH, FEATURES), 0),
-    "GlobalMaxPooling1D": (lambda **kw: layers.GlobalMaxPooling1D(**kw), SEQUENCE, (BATCH, FEATURES), 0),
-    "GlobalSumPooling1D": (lambda **kw: layers.GlobalSumPooling1D(**kw), SEQUENCE, (BATCH, FEATURES), 0),
-    "TimeDistributed": (
-        lambda **kw: layers.TimeDistributed(layers.Dense(UNITS, **kw), **kw),
-        SEQUENCE,
-        (BATCH, STEPS, UNITS),
-        2,
-    ),
-}
-for _name, _make in CELLS.items():
-    _count = 5 if _name == "ContextRNN" else 3
-    BATTERY[_name] = (
-        lambda make=_make, **kw: make(UNITS, dropout=0.1, recurrent_dropout=0.1, **kw),
-        SEQUENCE,
-        (BATCH, WIDTH[_name]),
-        _count,
-    )
-    BATTERY[f"{_name} sequences"] = (
-        lambda make=_make, **kw: make(UNITS, return_sequences=True, go_backwards=True, **kw),
-        SEQUENCE,
-        (BATCH, STEPS, WIDTH[_name]),
-        _count,
-    )
-    BATTERY[f"Bidirectional {_name}"] = (
-        lambda make=_make, **kw: layers.Bidirectional(make(UNITS, return_sequences=True, **kw), **kw),
-        SEQUENCE,
-        (BATCH, STEPS, 2 * WIDTH[_name]),
-        2 * _count,
-    )
-BATTERY["Bidirectional of two classes"] = (
-    lambda **kw: layers.Bidirectional(
-        layers.LSTM(UNITS, **kw), "sum", backward_layer=layers.GRU(UNITS, go_backwards=True, **kw), **kw
-    ),
-    SEQUENCE,
-    (BATCH, UNITS),
-    6,
-)
-for _cell in ("SimpleRNNCell", "LSTMCell", "GRUCell"):
-    BATTERY[_cell] = (
-        lambda cell=_cell, **kw: getattr(layers, cell)(UNITS, dropout=0.1, recurrent_dropout=0.1, **kw),
-        (BATCH, FEATURES),
-        (BATCH, UNITS),
-        3,
-    )
-BATTERY["ContextRNNCell"] = (
-    lambda **kw: layers.ContextRNNCell(UNITS, 2, **kw),
-    (BATCH, FEATURES),
-    (BATCH, UNITS + 2),
-    5,
-)
-
-
-def data(shape: tuple[int, ...], name: str, dtype: str = "float32") -> np.ndarray:
-    if name.startswith("Embedding"):
-        return RNG.integers(0, 9, shape)
-    return RNG.normal(size=shape).astype(dtype)
-
-
-def output(y: Any) -> Tensor:
-    return y[0] if isinstance(y, (tuple, list)) else y
+from tests.helpers.layer_cases import BATCH, BATTERY, FEATURES, RNG, STEPS, data, output
 
 
 @pytest.fixture(params=BATTERY)

@@ -15,7 +15,7 @@ from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import Tensor, Variable
 from seqcore.layers import registry
 from tests.helpers.cases import central_difference
-from tests.layers.test_layers import BATCH, CELLS, FEATURES, RNG, SEQUENCE, STEPS, UNITS, data
+from tests.helpers.layer_cases import BATCH, CELLS, FEATURES, RNG, SEQUENCE, STEPS, UNITS, data
 
 
 @pytest.fixture(params=CELLS)
@@ -64,7 +64,7 @@ def test_cells_step_by_step_equal_the_layer(cell: Any) -> None:
 
 @pytest.mark.parametrize("both", [False, True])
 def test_packed_weights_follow_the_weights(cell: Any, both: bool) -> None:
-    """Calls without a way back keep packed weights; whatever changes a weight must show, bit by bit as under a tape."""
+    """Inference calls keep packed weights; whatever changes a weight must show, bit by bit as under a tape."""
     one = cell(return_sequences=True)
     layer = layers.Bidirectional(one, dtype="float64") if both else one
     x = data(SEQUENCE, "", "float64")

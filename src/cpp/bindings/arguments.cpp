@@ -5,6 +5,8 @@
 #include <cstring>
 #include <iterator>
 
+#include "cell_shapes.h"
+
 namespace seqcore {
 namespace {
 
@@ -131,11 +133,10 @@ OutputActivation Loader<OutputActivation>::load(Name name, PyObject* value) {
   return {Activation(choose(name, value, kActivations, 6))};
 }
 Cell Loader<Cell>::load(Name name, PyObject* value) {
-  static const Word kCells[] = {{"rnn", int(Cell::kRnn)},
-                                {"lstm", int(Cell::kLstm)},
-                                {"gru", int(Cell::kGru)},
-                                {"gru_reset_before", int(Cell::kGruResetBefore)}};
-  return Cell(choose(name, value, kCells, int(std::size(kCells))));
+  constexpr int count = int(std::size(kCells));
+  Word words[count];
+  for (int i = 0; i < count; ++i) words[i] = {kCells[i].name, i};
+  return Cell(choose(name, value, words, count));
 }
 DType Loader<DType>::load(Name name, PyObject* value) {
   static const Word kTypes[] = {{"float32", int(DType::kFloat32)},

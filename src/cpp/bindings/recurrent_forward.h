@@ -235,7 +235,7 @@ class RecurrentForward : public SavedForward {
         dir.saved_recurrent = keep_memory((c.keep_gates ? R : B) * columns).get();
       if (c.cell == Cell::kGruResetBefore)
         dir.saved_reset_h = keep_memory((c.keep_gates ? R : B) * H).get();
-      if (c.cell == Cell::kLstm)
+      if (state_count(c.cell) == 2)
         dir.saved_c = keep_memory((c.keep_gates ? B + R : 2 * B) * sizes_.state_stride).get();
       saved_h_ = keep_memory((B + R) * H);
       dir.saved_h = saved_h_.get();

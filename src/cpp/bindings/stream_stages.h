@@ -66,7 +66,7 @@ class RecurrentStage : public Stage<T> {
     dir.saved_h = own(2 * batch * units);
     h_ = own(batch * units);
     dir.h0 = dir.h_last = h_;
-    if (cell == Cell::kLstm) {
+    if (state_count(cell) == 2) {
       c_ = own(batch * units);
       dir.c0 = dir.c_last = c_;
     }

@@ -40,10 +40,10 @@ def recurrent_forward(
 ) -> tuple[Array, list[tuple[Array, ...]], SavedForward | None]:
     """One recurrent layer over a whole sequence, in one or two directions at the same time.
 
-    cell: "rnn", "lstm", "gru" (reset-after) or "gru_reset_before". weights: per direction (kernel (D, gH), recurrent
-    (H, gH), bias or None) with g = 1, 4, 3 and Keras's gate order (i f c o; z r h); the bias is (gH,), for "gru"
-    (2, 3H). initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction; None: one
-    direction, forwards.
+    cell: a name in bindings/cell_shapes.h, such as "lstm" or "gru" (reset-after). weights: per direction (kernel
+    (D, gH), recurrent (H, gH), bias or None) with g = 1, 4, 3 and Keras's gate order (i f c o; z r h); the bias is
+    (gH,), for "gru" (2, 3H). initial: per direction (h (B, H),) or (h, c), or None for zeros. reverse: per direction;
+    None: one direction, forwards.
 
     lengths: (B,) int32, 0...T; mask: (B, T) bool. input_dropout: per direction a mask (B, D); state_dropout: (B, H).
     processing_order: outputs in the order of processing instead of time. zero_masked: outputs at masked steps are zero
