@@ -164,8 +164,10 @@ class Bidirectional(NumericLayer):
         mask, lengths = check_masks(x, mask, lengths)
         given = self._split_state(initial_state)
         starts = [layer._initial_state(start, x.shape[0]) for layer, start in zip(layers, given, strict=True)]
-        sequences, reverse = self.return_sequences, (layers[0].go_backwards, layers[1].go_backwards)
-        options = run_options(sequences, self.return_state, self.stateful, reverse, False, sequences)
+        reverse = (layers[0].go_backwards, layers[1].go_backwards)
+        options = run_options(
+            self.return_sequences, self.return_state, self.stateful, reverse, False, self.return_sequences
+        )
         cells = [layer.cell for layer in layers]
         masks = None
         if training and any(cell._dropout is not None for cell in cells):
