@@ -527,7 +527,7 @@ def test_tensorboard_through_tensorboardx(monkeypatch, tmp_path):
     assert validation.scalars == [("epoch_loss", 3.0, 0), ("epoch_loss", 2.0, 1)]
     assert [s for s in train.scalars if s[0] == "epoch_loss"] == [("epoch_loss", 0.5, 0), ("epoch_loss", 0.5, 1)]
     assert ("epoch_learning_rate", 1.0, 1) in train.scalars
-    # The files of a loop of fits lie beside each other, those of one second too.
+    # The files of a loop of fits lie next to each other, also those of the same second.
     run([3.0], callbacks.TensorBoard(tmp_path), batches=1)
     assert len({writer.suffix for writer in FakeWriter.made}) == len(FakeWriter.made) == 4
     assert [s for s in train.scalars if s[0] == "batch_loss"] == [("batch_loss", 0.5, i) for i in (1, 3, 5)]

@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import numpy as np
@@ -139,37 +140,30 @@ class ProgressBar(Callback):
         self._total = self.params.get("steps") or self._done or None
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        self._start_alone("Test")
+        self._alone(self._start, "Test")
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self._advance_alone(batch, logs)
+        self._alone(self._advance, batch, logs)
 
     def on_test_end(self, logs: Logs | None = None) -> None:
-        self._finish_alone(logs)
+        self._alone(self._finish, logs)
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
-        self._start_alone("Predict")
+        self._alone(self._start, "Predict")
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        self._advance_alone(batch, None)
+        self._alone(self._advance, batch, None)
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
-        self._finish_alone(None)
+        self._alone(self._finish, None)
 
     # --- drawing ---
 
-    def _start_alone(self, title: str) -> None:
+    def _alone(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Calls a method outside ``fit``, whose line includes the validation."""
         if not self._training:
             self._total = self.params.get("steps")
-            self._start(title)
-
-    def _advance_alone(self, batch: int, logs: Logs | None) -> None:
-        if not self._training:
-            self._advance(batch, logs)
-
-    def _finish_alone(self, logs: Logs | None) -> None:
-        if not self._training:
-            self._finish(logs)
+            action(*arguments)
 
     def _start(self, title: str) -> None:
         self._title, self._done, self._steps = title, 0, 0

@@ -10,7 +10,7 @@ import argparse
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
@@ -206,7 +206,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def identity_of(arguments: argparse.Namespace, settings: Settings, corpus: Corpus, loss: Loss | None) -> dict[str, Any]:
-    """What two runs must share for one to go on from the other's checkpoint."""
+    """Settings that two runs must share for one to continue from the checkpoint of the other."""
     text = hashlib.sha256()
     for ids in (corpus.train, corpus.valid):
         text.update(ids.tobytes())
@@ -266,13 +266,13 @@ class Report(ValidationPerplexity):
 
     def set_state(self, state: dict[str, Any]) -> None:
         rows = [{name: float(value) for name, value in row.items()} for row in state["rows"]]
-        names = ["epoch", "learning_rate", *self.figures(), "valid_perplexity", "words_per_second", "seconds"]
+        names = ["epoch", "learning_rate", f"train_{self.cost()[0]}", "valid_perplexity", "words_per_second", "seconds"]
         if [row["epoch"] for row in rows] != list(range(1, self.epoch + 1)) or any(list(row) != names for row in rows):
             raise ValueError("rows: expected a row for each epoch, got others")
         self.rows = [{**row, "epoch": int(row["epoch"])} for row in rows]
 
     def place(self, batches: int) -> str:
-        """Where the run stands, for a line."""
+        """Place of the run, as text."""
         if self.batch == 0:
             return f"after epoch {self.epoch}"
         return f"in epoch {self.epoch + 1} after {self.batch} of {batches} batches"
@@ -281,7 +281,7 @@ class Report(ValidationPerplexity):
         super().on_train_batch_end(batch, logs)
         self.batch = done = batch + 1
         total, epochs, speed = self.params["steps"], self._settings.epochs, self.words_per_second
-        cost = cost_text(self.figures())
+        cost = "{} {:.3f}".format(*self.cost())
         if done * 10 // total != (done - 1) * 10 // total:
             rate = self.model.optimizer.learning_rate
             self._run.say(
@@ -293,32 +293,25 @@ class Report(ValidationPerplexity):
         self._run.progress.update(done, total, f"{speed:,.0f} words/s", left, cost)
         self._stop()
 
-    def figures(self) -> dict[str, float]:
-        """The training figure of the epoch so far, by its name in the rows."""
+    def cost(self) -> tuple[str, float]:
+        """Name and value of the training figure of the epoch so far: perplexity, or loss per word of a sampled loss."""
         if isinstance(self.model.loss, SampledLoss):
-            return {"train_loss": self.loss_per_word}
-        return {"train_perplexity": perplexity(self.loss_per_word)}
+            return "loss", self.loss_per_word
+        return "perplexity", perplexity(self.loss_per_word)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = {} if logs is None else logs
-        figures = self.figures()
+        name, cost = self.cost()
         super().on_epoch_end(epoch, logs)
-        row = {"epoch": epoch + 1, "learning_rate": logs["learning_rate"], **figures}
+        row = {"epoch": epoch + 1, "learning_rate": logs["learning_rate"], f"train_{name}": cost}
         row |= {"valid_perplexity": logs["val_perplexity"], "words_per_second": logs["words_per_second"]}
         self.rows.append({**row, "seconds": time.perf_counter() - self._begin})
         self.epoch, self.batch = epoch + 1, 0
         bound = f"  (bound {self._bound:.3f})" if self._bound else ""
         self._run.say(
-            f"epoch {epoch + 1}/{self._settings.epochs}  train {cost_text(figures)}  valid perplexity "
+            f"epoch {epoch + 1}/{self._settings.epochs}  train {name} {cost:.3f}  valid perplexity "
             f"{row['valid_perplexity']:.3f}{bound}  {self.rows[-1]['seconds']:.1f} s"
         )
-
-
-def cost_text(row: Mapping[str, float]) -> str:
-    """Training perplexity, or the loss per word of a sampled loss."""
-    if "train_loss" in row:
-        return f"loss {row['train_loss']:.3f}"
-    return f"perplexity {row['train_perplexity']:.3f}"
 
 
 def test(run: Run, model: Sequential, corpus: Corpus, rows: list[dict[str, Any]], check: Callable[[], None]) -> None:
