@@ -30,8 +30,9 @@ from ..typing import Floats, Ids
 from ..word_vectors.corpus import LONGEST
 from ..word_vectors.evaluation import Questions, read_questions
 from ..word_vectors.keyed_vectors import KeyedVectors
+from ..word_vectors.reporting import Progress
 from ..word_vectors.window_batches import cbow_batches, skipgram_batches
-from ..word_vectors.word2vec import Progress, Word2Vec
+from ..word_vectors.word2vec import Word2Vec
 from ._run import Run
 
 UNKNOWN = "UNK"

@@ -3,8 +3,9 @@
 from .corpus import Corpus
 from .evaluation import read_questions
 from .keyed_vectors import KeyedVectors
+from .reporting import Progress
 from .window_batches import WindowBatches, cbow_batches, skipgram_batches
-from .word2vec import Progress, Word2Vec
+from .word2vec import Word2Vec
 
 __all__ = [
     "Corpus",

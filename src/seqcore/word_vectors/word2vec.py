@@ -19,7 +19,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,11 @@ from .._core.sampling import AliasTable
 from .._core.word2vec import train_word2vec
 from .._files import parse_json
 from .._validation import MALFORMED, at_least, boolean, default_only, one_line, real, short_repr
-from ..callbacks.progress_bar import ProgressLine
 from ..text.files import path_of
 from ..typing import Array, PathLike
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
 from .keyed_table import one_file
+from .reporting import Report, RunProgress, as_listeners, notify, print_progress
 from .safetensors_format import ATTRIBUTE
 from .settings import CONSTANTS, RateSchedule, Settings, keep_limits
 from .trainable_tables import TrainableTables, same_memory
@@ -42,26 +42,6 @@ from .trainable_tables import TrainableTables, same_memory
 WORDS_PER_CALL = 400_000
 """Words per call of the core: between two updates of the learning rate, of the progress and checks for Ctrl-C."""
 _MASK = 2**64 - 1
-
-
-@dataclass
-class Progress:
-    """The argument of ``on_progress``.
-
-    Attributes:
-        epoch, epochs: the current pass, from 0, and the number of passes.
-        share: the part of the current pass that is done, 0...1.
-        loss: mean loss per pair of the latest piece.
-        words_per_second: since ``train`` began.
-        seconds_left: until the last pass ends, at this rate.
-    """
-
-    epoch: int
-    epochs: int
-    share: float
-    loss: float
-    words_per_second: float
-    seconds_left: float
 
 
 class Word2Vec(TrainableTables):
@@ -177,9 +157,10 @@ class Word2Vec(TrainableTables):
             default_only("callbacks", callbacks, ((), []), reason)
             default_only("verbose", verbose, 0, reason)
             return
-        listeners = _listeners(callbacks)
+        listeners = as_listeners(callbacks)
         corpus = self._build_vocabulary(read(sentences, corpus_file), False, trim_rule, self.settings)
-        self._train(corpus, self._schedule_of(None, None, None), listeners, boolean("verbose", verbose), None)
+        report = print_progress(None) if boolean("verbose", verbose) else None
+        self._train(corpus, self._schedule_of(), listeners, report)
 
     def __repr__(self) -> str:
         architecture = "skip-gram" if self.settings.sg else "CBOW"
@@ -214,7 +195,7 @@ class Word2Vec(TrainableTables):
         *,
         resume: bool = False,
         checkpoint: PathLike | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Report | None = None,
         verbose: int = 0,
     ) -> tuple[int, int]:
         """Train for ``epochs`` passes over a corpus.
@@ -242,7 +223,7 @@ class Word2Vec(TrainableTables):
             KeyboardInterrupt: the training until then stays.
         """
         self._need_words()
-        listeners = _listeners(callbacks)
+        listeners = as_listeners(callbacks)
         if on_progress is not None and not callable(on_progress):
             raise TypeError(f"on_progress: expected a function, got {short_repr(on_progress)}")
         verbose, resume = boolean("verbose", verbose), boolean("resume", resume)
@@ -275,16 +256,16 @@ class Word2Vec(TrainableTables):
             schedule = self._schedule_of(epochs, start_alpha, end_alpha, scale)
         if checkpoint is not None:
             _check_place(checkpoint)
-        return self._train(corpus, schedule, listeners, verbose, checkpoint, on_progress)
+        report = print_progress(on_progress) if verbose else on_progress
+        return self._train(corpus, schedule, listeners, report, checkpoint)
 
     def _schedule_of(
-        self, epochs: int | None, start_alpha: float | None, end_alpha: float | None, scale: float = 1.0
+        self, epochs: Any = None, start_alpha: Any = None, end_alpha: Any = None, scale: float = 1.0
     ) -> RateSchedule:
-        settings = self.settings
         schedule = RateSchedule(
-            settings.epochs if epochs is None else epochs,
-            settings.alpha if start_alpha is None else start_alpha,
-            settings.min_alpha if end_alpha is None else end_alpha,
+            self.epochs if epochs is None else epochs,
+            self.alpha if start_alpha is None else start_alpha,
+            self.min_alpha if end_alpha is None else end_alpha,
             scale=scale,
         )
         schedule.check()
@@ -295,37 +276,25 @@ class Word2Vec(TrainableTables):
         corpus: Corpus,
         schedule: RateSchedule,
         listeners: list[Any],
-        verbose: int,
-        checkpoint: PathLike | None,
-        on_progress: Callable[[Progress], None] | None = None,
+        report: Report | None,
+        checkpoint: PathLike | None = None,
     ) -> tuple[int, int]:
-        self._schedule = schedule
-        first = schedule.done
-        if not first:
+        self._schedule, passes = schedule, schedule.epochs - schedule.done
+        if not schedule.done:
             self.running_training_loss = 0.0
-        report = _printer(on_progress) if verbose else on_progress
-        started = time.perf_counter()
-        _call(listeners, "on_train_begin", self)
-        for epoch in range(first, schedule.epochs):
-            _call(listeners, "on_epoch_begin", self)
-            self._pass(corpus, schedule, epoch, started, (epoch - first) * len(corpus.ids), report)
+        progress = RunProgress(len(corpus.ids), schedule, report)
+        notify(listeners, "on_train_begin", self)
+        for epoch in range(schedule.done, schedule.epochs):
+            notify(listeners, "on_epoch_begin", self)
+            self._pass(corpus, schedule, epoch, progress)
             schedule.done = epoch + 1
             if checkpoint is not None:
                 self.save(checkpoint)
-            _call(listeners, "on_epoch_end", self)
-        _call(listeners, "on_train_end", self)
-        passes = schedule.epochs - first
+            notify(listeners, "on_epoch_end", self)
+        notify(listeners, "on_train_end", self)
         return passes * len(corpus.ids), passes * corpus.total_words
 
-    def _pass(
-        self,
-        corpus: Corpus,
-        schedule: RateSchedule,
-        epoch: int,
-        started: float,
-        before: int,
-        report: Callable[[Progress], None] | None,
-    ) -> None:
+    def _pass(self, corpus: Corpus, schedule: RateSchedule, epoch: int, progress: RunProgress) -> None:
         """One pass, in pieces of whole sentences."""
         self._align_tables()
         settings, count = self.settings, len(corpus.ids)
@@ -336,8 +305,7 @@ class Word2Vec(TrainableTables):
         marks = np.arange(0, count + WORDS_PER_CALL, WORDS_PER_CALL)
         cuts = np.unique(np.minimum(np.searchsorted(corpus.offsets, marks), len(corpus.offsets) - 1))
         seed = (settings.seed * 0x9E3779B97F4A7C15 + self._passes) & _MASK
-        began, reported = time.perf_counter(), started
-        loss_sum, measured, pairs = 0.0, 0, 0
+        began, loss_sum, measured, pairs = time.perf_counter(), 0.0, 0, 0
         for first, last in zip(cuts[:-1], cuts[1:]):
             at, end = (float(corpus.offsets[n]) / count for n in (first, last))
             if not same_memory(self._wv.vectors, self._input[:, : settings.vector_size]):
@@ -370,12 +338,7 @@ class Word2Vec(TrainableTables):
             loss_sum, measured, pairs = loss_sum + piece_loss, measured + piece_measured, pairs + piece_pairs
             mean_loss = piece_loss / max(piece_measured, 1)
             self.running_training_loss += mean_loss * piece_pairs
-            now = time.perf_counter()
-            if report and (now - reported > 0.2 or last == cuts[-1]):
-                reported = now
-                rate = (before + end * count) / max(now - started, 1e-9)
-                left = ((schedule.epochs - epoch - end) * count) / max(rate, 1e-9)
-                report(Progress(epoch, schedule.epochs, end, mean_loss, rate, left))
+            progress.update(epoch, end, mean_loss)
         self._passes += 1
         seconds = time.perf_counter() - began
         self.history.append(
@@ -521,34 +484,3 @@ def _log_powers(counts: Array, exponent: float) -> Array:
     powers -= powers.max()
     logarithms: Array = powers - np.log(np.exp(powers).sum())
     return logarithms
-
-
-def _listeners(callbacks: Any) -> list[Any]:
-    try:
-        return list(callbacks)
-    except TypeError:
-        text = f"callbacks: expected a list of objects with on_epoch_end, ..., got {short_repr(callbacks)}"
-        raise TypeError(text) from None
-
-
-def _call(listeners: list[Any], method: str, model: Word2Vec) -> None:
-    for listener in listeners:
-        if hasattr(listener, method):
-            getattr(listener, method)(model)
-
-
-def _printer(also: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
-    """Show the progress in a line on a terminal, and write a line for each pass."""
-    progress_line = ProgressLine()
-
-    def report(now: Progress) -> None:
-        if also:
-            also(now)
-        title, rate = f"epoch {now.epoch + 1}/{now.epochs}", f"{now.words_per_second:,.0f} words/s"
-        if now.share < 1:
-            done = int(100 * now.share)
-            progress_line.update(done, 100, rate, now.seconds_left, f"loss {now.loss:.3f}", title=title)
-        else:
-            progress_line.line(f"{title}  100%  loss {now.loss:.3f}  {rate}  {now.seconds_left:,.0f} s left")
-
-    return report

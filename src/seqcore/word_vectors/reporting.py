@@ -1,0 +1,91 @@
+"""Reports of a training run of Word2Vec: to callbacks, to ``on_progress``, and on the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .._validation import short_repr
+from ..callbacks.progress_bar import ProgressLine
+from .settings import RateSchedule
+
+
+@dataclass
+class Progress:
+    """The argument of ``on_progress``.
+
+    Attributes:
+        epoch, epochs: the current pass, from 0, and the number of passes.
+        share: the part of the current pass that is done, 0...1.
+        loss: mean loss per pair of the latest piece.
+        words_per_second: since ``train`` began.
+        seconds_left: until the last pass ends, at this rate.
+    """
+
+    epoch: int
+    epochs: int
+    share: float
+    loss: float
+    words_per_second: float
+    seconds_left: float
+
+
+Report = Callable[[Progress], None]
+
+
+class RunProgress:
+    """Measurement of a training run, reported a few times per second and at the end of each pass.
+
+    Args:
+        words: of the corpus.
+        schedule: the passes of the run.
+        report: takes the progress; None for nobody.
+    """
+
+    def __init__(self, words: int, schedule: RateSchedule, report: Report | None) -> None:
+        self._words, self._first, self._epochs, self._report = words, schedule.done, schedule.epochs, report
+        self._started = self._reported = time.perf_counter()
+
+    def update(self, epoch: int, share: float, loss: float) -> None:
+        """Report the share of a pass that is done and the latest loss, if it is time."""
+        now = time.perf_counter()
+        if self._report and (now - self._reported > 0.2 or share == 1):
+            self._reported = now
+            rate = (epoch - self._first + share) * self._words / max(now - self._started, 1e-9)
+            left = (self._epochs - epoch - share) * self._words / max(rate, 1e-9)
+            self._report(Progress(epoch, self._epochs, share, loss, rate, left))
+
+
+def as_listeners(callbacks: Any) -> list[Any]:
+    """Callbacks as a list; TypeError for anything else."""
+    try:
+        return list(callbacks)
+    except TypeError:
+        text = f"callbacks: expected a list of objects with on_epoch_end, ..., got {short_repr(callbacks)}"
+        raise TypeError(text) from None
+
+
+def notify(listeners: list[Any], method: str, model: Any) -> None:
+    """Call a method of those listeners that have it."""
+    for listener in listeners:
+        if hasattr(listener, method):
+            getattr(listener, method)(model)
+
+
+def print_progress(also: Report | None) -> Report:
+    """Show the progress in a line on a terminal, and write a line for each pass."""
+    progress_line = ProgressLine()
+
+    def report(now: Progress) -> None:
+        if also:
+            also(now)
+        title, rate = f"epoch {now.epoch + 1}/{now.epochs}", f"{now.words_per_second:,.0f} words/s"
+        if now.share < 1:
+            done = int(100 * now.share)
+            progress_line.update(done, 100, rate, now.seconds_left, f"loss {now.loss:.3f}", title=title)
+        else:
+            progress_line.line(f"{title}  100%  loss {now.loss:.3f}  {rate}  {now.seconds_left:,.0f} s left")
+
+    return report
