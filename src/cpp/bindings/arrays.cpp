@@ -61,7 +61,7 @@ std::string quoted(const std::string& text) {
 
 namespace {
 
-// Whatever a name or a dtype holds, an error is one line.
+// One line, also where a name or a dtype holds line breaks.
 std::string message(Name name, const std::string& expected, const std::string& came) {
   std::string text = name.str() + ": expected " + expected + ", got " + came;
   for (char& letter : text)

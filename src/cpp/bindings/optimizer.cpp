@@ -20,7 +20,7 @@ void require_count(const char* name, const Arrays& arrays, const Arrays& params)
 
 using Clip = std::optional<double>;
 
-// What an optimizer keeps of each parameter.
+// State of an optimizer: one array per parameter.
 struct Slot {
   const char* name;
   const Arrays* arrays;  // null: not kept
@@ -29,7 +29,7 @@ Slot slot_of(const char* name, const OptionalArrays& arrays) {
   return {name, arrays ? &*arrays : nullptr};
 }
 
-// What every rule takes; the rest is 0.
+// The settings that all rules share; the others are 0.
 UpdateRule update_rule(Rule rule, double learning_rate, double scale, const Clip& clipvalue) {
   UpdateRule update{};
   update.rule = rule;

@@ -1,5 +1,5 @@
 // The forward pass of a recurrent layer over whole sequences: its arguments, its memory, the call
-// of the kernel. What a backward pass needs stays in the object.
+// of the kernel. The object keeps everything that a backward pass needs.
 #pragma once
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 // Functions and classes of the module. A signature is written once, as Python shows it:
-// "softmax(x)", "dropout_mask(shape, rate, seed, stream, call, dtype='float32')". What each
-// argument may be follows from the type of the C++ parameter in the same place (arguments.h). A
-// call costs a fraction of a microsecond: arguments come as an array (METH_FASTCALL), each is
-// looked at once, and no other overload is tried.
+// "softmax(x)", "dropout_mask(shape, rate, seed, stream, call, dtype='float32')". The type of the
+// C++ parameter in the same place decides which values are accepted (arguments.h). A call costs a
+// fraction of a microsecond: arguments come as an array (METH_FASTCALL), each is read once, and
+// there are no overloads.
 #pragma once
 
 #include <memory>
@@ -87,8 +87,8 @@ PyObject* to_python(std::shared_ptr<C>&& value) {
   return make_object(std::move(value)).release().ptr();
 }
 
-// What a parameter A is loaded as: itself without const and &, or a reference to one of our
-// classes.
+// The type that a parameter A is loaded as: itself without const and &, or a reference to one of
+// our classes.
 template <class T, class = void>
 struct HasLoader : std::false_type {};
 template <class T>
@@ -98,7 +98,7 @@ using Plain = std::remove_const_t<std::remove_reference_t<A>>;
 template <class A>
 using Loaded = std::conditional_t<HasLoader<Plain<A>>::value, Plain<A>, A>;
 
-// What a bound function F does, found from its type.
+// Loads the arguments of a bound function F and calls it; all follows from the type of F.
 template <class... A>
 struct Parameters {
   static constexpr int kCount = sizeof...(A);

@@ -1,5 +1,5 @@
-// How many threads a call gets, and how they share a recurrent layer: pure functions of the sizes,
-// which a test can ask without a clock. No plan changes a bit of a result.
+// Threads of a call, and their way of sharing a recurrent layer: pure functions of the sizes, which
+// a test can ask without a clock. No plan changes a bit of a result.
 #pragma once
 
 #include "../kernels/api.h"
