@@ -194,7 +194,8 @@ class GradientTape:
             RuntimeError: on a second call without ``persistent=True``, for a weight that was changed after it was used,
                 and for gradients of gradients.
         """
-        choice("unconnected_gradients", unconnected_gradients, ("none", "zero"))
+        if unconnected_gradients != "none":
+            choice("unconnected_gradients", unconnected_gradients, ("none", "zero"))
         flat: Any = sources
         flat_already = isinstance(sources, (list, tuple)) and _are_tensors(sources)
         if not flat_already:

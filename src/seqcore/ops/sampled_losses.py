@@ -174,27 +174,29 @@ def sampled_loss(
     x = float_tensor(inputs)
     w = weights if isinstance(weights, Tensor) else Tensor(weights, x.dtype)
     b = biases if biases is None or isinstance(biases, Tensor) else Tensor(biases, x.dtype)
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[0 if by_columns else 1] or not x.size:
+    x_array, w_array, b_array = x._array, w._array, None if b is None else b._array
+    rows, columns = x_array.shape, w_array.shape[::-1] if by_columns else w_array.shape
+    if len(rows) != 2 or len(columns) != 2 or rows[1] != columns[1] or not x_array.size:
         raise ValueError(
             f"weights: expected shape (num_classes, K) for inputs of shape (batch, K), got {w.shape} for {x.shape}"
         )
-    batch, classes = x.shape[0], w.shape[1 if by_columns else 0]
+    batch, classes = rows[0], columns[0]
     if integer("num_classes", num_classes, 1, MAX_CLASSES) != classes:
         raise ValueError(f"num_classes: expected {classes}, the number of classes that weights have, got {num_classes}")
     num_sampled = integer("num_sampled", num_sampled, 1, classes if sampled_values is None else MAX_CLASSES)
     num_true = integer("num_true", num_true, 1, MAX_CLASSES)
     ids = _checked_labels(labels, batch, num_true, classes)
-    if b is not None and b.shape != (classes,):
-        raise ValueError(f"biases: expected shape ({classes},), got {b.shape}")
-    for name, weight in (("weights", w), ("biases", b)):
-        if weight is not None and weight.dtype != x.dtype:
-            raise TypeError(f"{name}: expected {x.dtype} like the inputs, got {weight.dtype}")
+    if b_array is not None and b_array.shape != (classes,):
+        raise ValueError(f"biases: expected shape ({classes},), got {b_array.shape}")
+    for name, array in (("weights", w_array), ("biases", b_array)):
+        if array is not None and array.dtype != x_array.dtype:
+            raise TypeError(f"{name}: expected {x_array.dtype} like the inputs, got {array.dtype}")
     inputs = (x, w) if b is None else (x, w, b)
     need_dx, need_weights = is_recording((x,)), is_recording(inputs[1:])
     samples = None if sampled_values is None else checked_values(sampled_values, batch, num_true, num_sampled)
     seed, call = resolve_seed(seed) if samples is None else (0, 0)
-    bias = None if b is None else np.ascontiguousarray(b._array)
-    core = (np.ascontiguousarray(w._array), bias, ids, np.ascontiguousarray(x._array), samples, num_sampled)
+    bias = None if b_array is None else np.ascontiguousarray(b_array)
+    core = (np.ascontiguousarray(w_array), bias, ids, np.ascontiguousarray(x_array), samples, num_sampled)
 
     def run(weight: float, each: Array | None, gradients: bool) -> tuple[Any, ...]:
         """The losses and the gradients of their sum, each loss times ``weight`` or its entry of ``each``."""
@@ -220,7 +222,7 @@ def sampled_loss(
     if row_weights is not None:
         # A weight of 0 leaves a row out even where its loss is not finite.
         weighted = np.where(row_weights == 0, 0, losses * row_weights)
-        losses = np.asarray(x.dtype.type(weighted.sum(dtype=np.float64)))
+        losses = np.asarray(x_array.dtype.type(weighted.sum(dtype=np.float64)))
     # Given away by the first backward pass, whose caller may change them; later ones of a persistent tape compute
     # them again.
     fresh = [gradients]
@@ -234,10 +236,10 @@ def sampled_loss(
         else:
             factor, parts = 1.0, run(1.0, np.ascontiguousarray(g), True)[1:]
         parts = parts or taken(fresh) or run(mean, row_weights, True)[1:]
-        dx, dw, db, rows = parts if factor == 1.0 else map(_times, parts, repeat(factor))
-        if dw is None or db is None or rows is None:
+        dx, dw, db, used = parts if factor == 1.0 else map(_times, parts, repeat(factor))
+        if dw is None or db is None or used is None:
             return dx, None, None
-        return dx, _slices(dw, rows, w, by_columns), None if b is None else _slices(db, rows, b)
+        return dx, _slices(dw, used, w, by_columns), None if b is None else _slices(db, used, b)
 
     loss = Tensor(losses)
     if need_dx or need_weights:
@@ -259,7 +261,7 @@ def _checked_labels(labels: Any, batch: int, num_true: int, classes: int) -> Arr
 
 def _slices(values: Array, rows: Array, of: Tensor, by_columns: bool = False) -> Gradient:
     """The gradient of a variable as its slices; that of another tensor is dense, as operations expect."""
-    slices = IndexedSlices.from_sorted(values, rows, of.shape, 1 if by_columns else 0)
+    slices = IndexedSlices.from_sorted(values, rows, of._array.shape, 1 if by_columns else 0)
     return slices if isinstance(of, Variable) else np.asarray(slices)
 
 
