@@ -1,5 +1,6 @@
 """Models and checkpoints with every field changed in turn: refused in one line, nothing changed, nothing large made."""
 
+import collections
 import copy
 import json
 import os
@@ -10,7 +11,19 @@ import numpy as np
 import pytest
 
 import seqcore as sc
-from seqcore import cli, initializers, language, language_model, layers, losses, metrics, models, optimizers, saving
+from seqcore import (
+    callbacks,
+    cli,
+    initializers,
+    language,
+    language_model,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    saving,
+)
 from seqcore.experiments import EXPERIMENTS
 from seqcore.layers import registry
 from seqcore.optimizers import schedules
@@ -490,3 +503,45 @@ def test_a_position_of_a_run_with_any_field_changed(sampled):
     assert refused > 100
     other.restore(good)
     assert len(other.run()) == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_backup_of_a_fit_with_any_field_changed(tmp_path):
+    """``BackupAndRestore`` continues, or refuses the backup in one line that names it."""
+
+    class Stop(callbacks.Callback):
+        runs_last = True
+
+        def on_train_batch_end(self, batch, logs=None):
+            if (self.model.fit_state.epoch, batch) == (2, 1):
+                raise KeyboardInterrupt
+
+    def fit(*further):
+        sc.set_seed(5)
+        model = models.Sequential([layers.Input((4,)), layers.Dense(2)])
+        model.compile("sgd", "mse", metrics=["mae", "accuracy"])
+        stopping = callbacks.EarlyStopping("loss", patience=3)
+        plateau = callbacks.ReduceLROnPlateau("loss", patience=1)
+        backup = callbacks.BackupAndRestore(tmp_path, save_freq=1, delete_checkpoint=False)
+        model.fit(X, X[:, :2], 1, 4, 0, [stopping, plateau, backup, *further])
+        return model.history.epoch
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Stop())
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, texts = saving.read_tensors(path)
+    good = json.loads(texts["position"])["fit"]
+    answers = collections.Counter()
+    for field in fields(good):
+        for new in [*VALUES, ...] if field else VALUES:
+            position = json.dumps({"fit": changed(good, field, new)})
+            saving.write_tensors(path, tensors, {**texts, "position": position})
+            try:
+                fit()
+                answers["continued"] += 1
+            except ValueError as error:
+                assert "checkpoint.safetensors: expected a" in str(error) and "\n" not in str(error)
+                answers["refused"] += 1
+    assert min(answers["refused"], answers["continued"]) > 50
+    saving.write_tensors(path, tensors, texts)
+    assert fit() == [0, 1, 2, 3]

@@ -81,6 +81,12 @@ class Source:
         """The words in order, in lists of any length."""
         return iter(self.sentences) if self.path is None else iterate_words(self.path)
 
+    def __iter__(self) -> Iterator[list[str]]:
+        """Sentences, or pieces of a long stream."""
+        for piece in self.pieces():
+            for start in range(0, len(piece), LONGEST):
+                yield piece[start : start + LONGEST]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of this experiment to the common ones."""
@@ -276,7 +282,7 @@ def train_estimator(run: Run, source: Source) -> KeyedVectors:
         seed=run.arguments.seed,
     )
     begin = time.perf_counter()
-    corpus = model.build_vocab(_Sentences(source))
+    corpus = model.build_vocab(source)
     run.say(
         f"{model.corpus_total_words:,} words, vocabulary {len(model.words):,}, in {time.perf_counter() - begin:.1f} s; "
         f"{run.arguments.architecture} of {model.vector_size} dimensions, {model.epochs} epochs"
@@ -360,18 +366,6 @@ def draw_words(figure: Any, kv: KeyedVectors, run: Run, text: str) -> None:
     axes.set_title(f"{method} of the {shown} most frequent words of {text}")
     axes.set_axis_off()
     run.say(f"picture: {run.folder / 'words.png'}")
-
-
-class _Sentences:
-    """The text for the estimator, which reads it several times: sentences, or pieces of a long stream."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
-    def __iter__(self) -> Iterator[list[str]]:
-        for piece in self.source.pieces():
-            for start in range(0, len(piece), LONGEST):
-                yield piece[start : start + LONGEST]
 
 
 def flatten(vectors: Any, seed: int) -> tuple[Any, str]:
