@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import IndexedSlices, Tensor, Variable
 from seqcore.layers import base, registry
 from tests.helpers.cases import central_difference
-from tests.helpers.layer_cases import BATCH, BATTERY, FEATURES, RNG, STEPS, data, output
+from tests.helpers.layer_cases import BATCH, BATTERY, FEATURES, RNG, SEQUENCE, STEPS, data, output
 
 
 @pytest.fixture(params=BATTERY)
@@ -329,11 +330,11 @@ def test_a_failing_build_leaves_no_weights() -> None:
 
 def test_input_shapes_given_beforehand() -> None:
     assert layers.Input((5,), batch_size=2).batch_shape == (2, 5)
-    assert layers.Dense(2, input_dim=3)._batch_input_shape == (None, 3)
-    assert layers.LSTM(2, input_shape=(None, 3))._batch_input_shape == (None, None, 3)
-    assert layers.Embedding(3, 2, input_length=7)._batch_input_shape == (None, 7)
+    assert layers.Dense(2, input_dim=3).get_config()["batch_input_shape"] == [None, 3]
+    assert layers.LSTM(2, input_shape=(None, 3)).get_config()["batch_input_shape"] == [None, None, 3]
+    assert layers.Embedding(3, 2, input_length=7).get_config()["batch_input_shape"] == [None, 7]
     clone = registry.deserialize(registry.serialize(layers.LSTM(2, input_shape=(4, 3))))
-    assert clone._batch_input_shape == (None, 4, 3)
+    assert clone.get_config()["batch_input_shape"] == [None, 4, 3]
 
 
 # --- Softmax, ReLU, weights ------------------------------------------------------------------------------------------
@@ -426,3 +427,32 @@ def test_weights_without_an_initializer() -> None:
     for wrong in ((2, 1.5), (0,), (-1, 2), (None, 2), "ab", (True,)):
         with pytest.raises(ValueError, match=r"\Ashape: expected positive sizes, got"):
             layer.add_weight(wrong)
+    # Numbers that an integer weight cannot hold are refused instead of cut off to zeros.
+    assert (layer.add_weight((2,), "ones", dtype="int32", trainable=False).numpy() == 1).all()
+    count = len(layer.weights)
+    for dtype in ("int32", "bool"):
+        with pytest.raises(ValueError, match=r"\Ainitializer: expected whole numbers"):
+            layer.add_weight((4, 4), "glorot_uniform", dtype=dtype, trainable=False)
+    assert len(layer.weights) == count
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: layers.LSTM(3), (BATCH, STEPS)),
+        (lambda: layers.GlobalAveragePooling1D(), (BATCH, STEPS)),
+        (lambda: layers.Softmax(), SEQUENCE),
+        (lambda: layers.TimeDistributed(layers.Softmax()), SEQUENCE),
+    ],
+)
+def test_masks_of_numbers_have_one_rule(make: Callable[[], Any], shape: tuple[int, ...]) -> None:
+    """Numbers count as valid unless they are zero; NaN is refused."""
+    random.set_seed(1)
+    layer, x = make(), data(SEQUENCE, "")
+    mask = RNG.integers(0, 2, shape).astype(bool)
+    mask[:, 0] = True
+    expected = layer(x, mask=mask).numpy()
+    for numbers in (mask.astype(int), mask * 0.25, mask * -2.0):
+        np.testing.assert_array_equal(layer(x, mask=numbers).numpy(), expected)
+    with pytest.raises(ValueError, match=r"\Amask: expected booleans, got NaN"):
+        layer(x, mask=np.where(mask, 1.0, np.nan))

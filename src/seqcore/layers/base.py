@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from inspect import Parameter, signature
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -29,7 +25,6 @@ from .._validation import (
     check_fits,
     check_shape,
     default_only,
-    first_element,
     is_array,
     no_regularizers,
     one_line,
@@ -41,56 +36,18 @@ from ..autograd.staleness import Derived, mark_stale
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor, Variable, as_array
 from ..typing import Array, Shape
+from .arguments import (
+    CallSignature,
+    automatic_name,
+    input_hint,
+    input_shapes,
+    mask_of,
+    refuse_unknown,
+    weight_sizes,
+)
+from .arguments import reset_names as reset_names
 from .building import Build, build_inside, call_on_zeros, file_limits
 from .calling import context
-
-
-class _CallSignature(NamedTuple):
-    """Positions of arguments of ``call`` (-1: by keyword alone; None: not taken), and the name of its first one."""
-
-    training: int | None = None
-    mask: int | None = None
-    lengths: int | None = None
-    first: str = "inputs"
-
-    @classmethod
-    def of(cls, call: Callable[..., Any]) -> _CallSignature:
-        parameters = list(signature(call).parameters.values())[1:]
-        positions = {
-            parameter.name: -1 if parameter.kind is parameter.KEYWORD_ONLY else i
-            for i, parameter in enumerate(parameters)
-        }
-        default = -1 if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters) else None
-        training, mask, lengths = (positions.get(name, default) for name in ("training", "mask", "lengths"))
-        named = parameters and parameters[0].kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-        return cls(training, mask, lengths, parameters[0].name if named else "inputs")
-
-
-_counters: dict[str, Iterator[int]] = {}
-
-
-def _automatic_name(cls: type) -> str:
-    """The next name of a class: lstm, lstm_1, ... in the order of making."""
-    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower().lstrip("_")
-    # One step of the interpreter each: threads that make layers at the same time get different names.
-    count = next(_counters.setdefault(word, itertools.count()))
-    return f"{word}_{count}" if count else word
-
-
-def reset_names() -> None:
-    """Let automatic layer names count from the beginning again."""
-    _counters.clear()
-
-
-def _refuse_unknown(cls: type, unknown: dict[str, Any]) -> None:
-    """Refuse keyword arguments that no class of the layer knows; the message names the nearest one that it does."""
-    from difflib import get_close_matches  # rarely needed
-
-    for key in unknown:
-        known = [name for base in cls.__mro__[:-1] for name in signature(base.__init__).parameters]  # type: ignore[misc]
-        near = get_close_matches(key, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{cls.__name__}: got an unknown argument {key!r}{hint}")
 
 
 class Layer:
@@ -128,7 +85,7 @@ class Layer:
     _takes_several = True
     # Kinds of arrays that are cast to the layer's dtype: "f" as in Keras; "fiub" in layers of numbers; none of ids.
     _input_kinds = "f"
-    _signature = _CallSignature()
+    _signature = CallSignature()
     # The build or first call that a thread is at work on, which the others then wait for.
     _building: Build | None = None
     # Objects computed from the weights and the layers inside, which become stale when those change.
@@ -160,7 +117,7 @@ class Layer:
             cls._own_mask = True
             cls.supports_masking = cls.__dict__.get("supports_masking", True)
         if "call" in cls.__dict__:
-            cls._signature = _CallSignature.of(cls.__dict__["call"])
+            cls._signature = CallSignature.of(cls.__dict__["call"])
 
     def __init__(
         self,
@@ -179,14 +136,14 @@ class Layer:
         if limits is not None:
             limits.count_layer()
         if unknown:
-            _refuse_unknown(type(self), unknown)
+            refuse_unknown(type(self), unknown)
         no_regularizers(activity_regularizer=activity_regularizer)
         if input_dim is not None and input_shape is None:
             input_shape = (at_least("input_dim", input_dim, 1),)
         if not autocast:
             self._input_kinds = ""
         self._autocast = boolean("autocast", autocast)
-        self.name = str(name) if name else _automatic_name(type(self))
+        self.name = str(name) if name else automatic_name(type(self))
         self._dtype, mixed = resolve_dtype(dtype)
         self._policy = MIXED if mixed else str(self._dtype.name)
         # True where the core computes products in bfloat16.
@@ -258,7 +215,7 @@ class Layer:
         default_only("autocast", autocast, True, "a variable keeps its type")
         default_only("aggregation", aggregation, ("none", None), "there are no replicas of a variable")
         default_only("overwrite_with_gradient", overwrite_with_gradient, False, "optimizers update variables")
-        sizes, trainable = _weight_sizes(shape), boolean("trainable", trainable)
+        sizes, trainable = weight_sizes(shape), boolean("trainable", trainable)
         weight_dtype = self._dtype if dtype is None else as_dtype("dtype", dtype, NUMBERS)
         is_float = weight_dtype.kind == "f"
         if initializer is None:
@@ -336,7 +293,7 @@ class Layer:
         return [weight.numpy() for weight in self.weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Writes arrays in the order of :attr:`weights`.
+        """Write arrays in the order of :attr:`weights`.
 
         Raises:
             ValueError: if their number or a shape differs; nothing is changed then.
@@ -374,7 +331,7 @@ class Layer:
     # --- calling ---
 
     def build(self, input_shape: Any) -> None:
-        """Makes the weights for inputs of ``input_shape``; subclasses override it.
+        """Make the weights for inputs of ``input_shape``; subclasses override it.
 
         A class without a ``build`` of its own gets the weights of the layers inside, by a call on zeros.
         """
@@ -410,7 +367,7 @@ class Layer:
         return True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Builds at the first call, casts the input, passes ``training``, ``mask`` and ``lengths``, and runs ``call``.
+        """Build at the first call, cast the input, pass ``training``, ``mask`` and ``lengths``, and run ``call``.
 
         Raises:
             ValueError: for both mask and lengths, and for a symbolic input.
@@ -461,7 +418,7 @@ class Layer:
     def _with_own_mask(self, x: Any, y: Any) -> Any:
         """The output with what an override of ``compute_mask`` returns, unless ``call`` has put a mask there."""
         several = isinstance(y, (list, tuple))
-        before = [_mask_of(item) for item in x] if isinstance(x, (list, tuple)) else _mask_of(x)
+        before = [mask_of(item) for item in x] if isinstance(x, (list, tuple)) else mask_of(x)
         masks = self.compute_mask(x, before)
         outputs = list(y) if several else [y]
         for i, mask in enumerate(masks if isinstance(masks, (list, tuple)) else [masks]):
@@ -475,7 +432,7 @@ class Layer:
         return outputs if several else outputs[0]
 
     def _take_masks(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, bool]:
-        """Puts what masks or lengths there are where ``call`` and the output find them."""
+        """Put the mask or lengths where ``call`` and the output find them."""
         called = self._signature
         mask = (
             args[called.mask] if called.mask is not None and 0 < called.mask < len(args) else kwargs.pop("mask", None)
@@ -533,7 +490,7 @@ class Layer:
         try:
             array = as_array(value, name="inputs")
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{error}{_advice(value)}") from None
+            raise type(error)(f"{error}{input_hint(value)}") from None
         if array.dtype != self._dtype and self._casts(array.dtype):
             array = array.astype(self._dtype)
         return Tensor(array)
@@ -545,17 +502,17 @@ class Layer:
         return len(self._input_kinds) > 1 or not self._sublayers
 
     def _build_once(self, x: Any) -> None:
-        """Builds for the first of several threads that call the layer; the others wait until it has its weights."""
+        """Build in the first of several threads that call the layer; the others wait until it has its weights."""
         with self._build_lock:
             if not self.built:
                 self._build(x)
 
     def _build(self, x: Any) -> None:
         # The call that follows builds the layers inside.
-        self._build_with(_shape(x), inside=False)
+        self._build_with(input_shapes(x), inside=False)
 
     def _build_with(self, shape: Any, inside: bool = True) -> None:
-        """Builds for inputs of ``shape``, layers inside too, unless it is built; a failing build leaves no weights."""
+        """Build for inputs of ``shape``, layers inside too, unless that is done; a failing build leaves no weights."""
         if isinstance(shape, list) and not self._takes_several:
             raise ValueError(self._several(shape))
         check_shape("input_shape", shape if not isinstance(shape, dict) else list(shape.values()))
@@ -594,7 +551,7 @@ class Layer:
         )
 
     def _build_by_shape(self, shape: Any) -> None:
-        """Builds without a call, by the shape of the first one; None for a layer that has no weights of its own."""
+        """Build without a call, for inputs of ``shape``; None for a layer without weights."""
         if shape is not None:
             self._build_with(shape)
         self.built = True
@@ -602,7 +559,7 @@ class Layer:
     # --- state that is no weight ---
 
     def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
-        """Sets the states of stateful layers inside to zero, or to normal noise of that standard deviation.
+        """Set the states of stateful layers inside to zero, or to normal noise of that standard deviation.
 
         Raises:
             ValueError: for ``states``, which a recurrent layer takes.
@@ -614,11 +571,11 @@ class Layer:
             layer.reset_states(stddev=stddev)
 
     def reset_state(self) -> None:
-        """Sets the states of stateful layers inside to zero."""
+        """Set the states of stateful layers inside to zero."""
         self.reset_states()
 
     def reset_dropout_masks(self) -> None:
-        """Lets cells inside draw new dropout masks at their next step, as the call of a model does."""
+        """Let cells inside draw new dropout masks at their next step, as the call of a model does."""
         for layer in self._sublayers:
             layer.reset_dropout_masks()
 
@@ -626,15 +583,15 @@ class Layer:
     _predict_state: Any = None
 
     def _take_state(self) -> Any:
-        """Removes and returns the carried state."""
+        """Remove and return the carried state."""
         return None
 
     def _put_state(self, state: Any) -> None:
-        """Brings back what :meth:`_take_state` returned."""
+        """Bring back the state that :meth:`_take_state` returned."""
 
     @contextmanager
     def state_scope(self) -> Iterator[None]:
-        """Inside, stateful layers work on states of their own that start at zero; the old ones come back afterwards."""
+        """Inside, stateful layers start from zero states; the old ones come back afterwards."""
         taken = [(layer, layer._take_state()) for layer in [self, *self.layers_inside()]]
         try:
             yield
@@ -647,7 +604,7 @@ class Layer:
         return {"own": self.get_own_state(), "inside": [layer.get_layer_state() for layer in self._sublayers]}
 
     def set_layer_state(self, state: dict[str, Any]) -> None:
-        """Brings back what :meth:`get_layer_state` returned.
+        """Bring back a state that :meth:`get_layer_state` returned.
 
         Raises:
             ValueError: if it comes from a layer of another structure, or is damaged; nothing is changed then.
@@ -680,7 +637,7 @@ class Layer:
         """Bring back the result of :meth:`get_own_state`."""
 
     def _add_to_stream(self, stream: Any) -> None:
-        """Adds the layer to a ``_core.stream.Stream``.
+        """Add the layer to a ``_core.stream.Stream``.
 
         Raises:
             ValueError: for layers that cannot run one step at a time.
@@ -728,51 +685,12 @@ def not_a_layer(value: Any) -> str:
     return f"{name}; give the model its ids" if name == "TextVectorization" else name
 
 
-def _advice(value: Any) -> str:
-    """Hint for an error about inputs that are no numbers."""
-    first = first_element(value)
-    if isinstance(first, str) or (isinstance(value, np.ndarray) and value.dtype.kind in "US"):
-        return "; TextVectorization turns texts into ids"
-    if isinstance(value, (list, tuple)) and isinstance(value[0], (list, tuple)):
-        return "; pad_sequences brings rows to one length"
-    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-        return "; x.astype('float32') converts what holds nothing else"
-    return ""
-
-
-def _weight_sizes(shape: Any) -> tuple[int, ...]:
-    """The sizes of a weight: a tuple, one number for a vector, None for a scalar."""
-    given = () if shape is None else shape if isinstance(shape, (tuple, list)) else (shape,)
-    try:
-        sizes = tuple(at_least("shape", size, 1) for size in given)
-    except ValueError:
-        raise ValueError(f"shape: expected positive sizes, got {short_repr(shape)}") from None
-    if math.prod(sizes) >= 2**60:
-        raise ValueError(f"shape: expected fewer than 2**60 numbers in a weight, got {short_repr(sizes)}")
-    return sizes
-
-
-def _mask_of(x: Any) -> Array | None:
-    """The mask of a tensor, also one that its lengths mean."""
-    if not isinstance(x, Tensor) or x.lengths is None:
-        return x.mask if isinstance(x, Tensor) else None
-    return np.asarray(np.arange(x.shape[1]) < x.lengths[:, None])
-
-
-def _shape(x: Any) -> Any:
-    if isinstance(x, Tensor):
-        return x.shape
-    if isinstance(x, dict):
-        return {key: _shape(item) for key, item in x.items()}
-    return [_shape(item) for item in x] if isinstance(x, (list, tuple)) else None
-
-
 # Types of attributes that hold neither layers nor variables.
 _PLAIN = frozenset((str, int, float, bool, type(None), np.ndarray, Tensor))
 
 
 def _collect(value: Any, path: str, variables: dict[int, Variable], layers: dict[int, tuple[str, Layer]]) -> None:
-    """Adds the variables and layers of an attribute, those in lists, tuples and dicts included."""
+    """Add the variables and layers of an attribute, those in lists, tuples and dicts included."""
     if isinstance(value, Variable):
         variables.setdefault(id(value), value)
     elif isinstance(value, Layer):
