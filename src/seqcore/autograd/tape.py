@@ -67,11 +67,8 @@ _local = _Local()
 def is_recording(inputs: Iterable[Any]) -> bool:
     """True where an active tape follows one of ``inputs``: the operation saves what its backward pass needs."""
     for tape in _local.tapes:
-        tracked = tape._tracked
-        for x in inputs:
-            # Tape.follows, without the call.
-            if id(x) in tracked or (type(x) is Variable and x._trainable):
-                return True
+        if tape.follows(inputs):
+            return True
     return False
 
 
@@ -91,14 +88,11 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
     """
     node: _Node | None = None
     for tape in _local.tapes:
-        tracked = tape._tracked
-        for x in inputs:
-            if id(x) in tracked or (type(x) is Variable and x._trainable):
-                if node is None:
-                    versions = [x.version if type(x) is Variable else None for x in inputs]
-                    node = outputs, inputs, backward, takes_buffers, versions
-                tape._add(node)
-                break
+        if tape.follows(inputs):
+            if node is None:
+                versions = [x.version if type(x) is Variable else None for x in inputs]
+                node = outputs, inputs, backward, takes_buffers, versions
+            tape._add(node)
 
 
 @contextmanager
@@ -165,9 +159,13 @@ class GradientTape:
             self._watched.append(x)
             self._tracked.add(id(x))
 
-    def follows(self, x: Tensor) -> bool:
-        """Whether the tape records what is computed from ``x``."""
-        return id(x) in self._tracked or (type(x) is Variable and x._trainable)
+    def follows(self, inputs: Iterable[Any]) -> bool:
+        """True where the tape records what is computed from ``inputs``, since it follows one of them."""
+        tracked = self._tracked
+        for x in inputs:
+            if id(x) in tracked or (type(x) is Variable and x._trainable):
+                return True
+        return False
 
     def _add(self, node: _Node) -> None:
         # The node holds its outputs, so an id in the set stays theirs as long as the tape lives.
@@ -215,7 +213,7 @@ class GradientTape:
         if unconnected_gradients == "zero":
             results = [Tensor(np.zeros_like(x._array)) if g is None else g for g, x in zip(results, flat, strict=True)]
         for tape in _local.tapes:
-            if tape is not self and any(map(tape.follows, targets)):
+            if tape is not self and tape.follows(targets):
                 dense = tuple(g for g in results if isinstance(g, Tensor))
                 tape._add((dense, tuple(flat), _refuse_second_order, False, [None] * len(flat)))
         return results if flat_already else _unflatten(sources, iter(results))

@@ -173,8 +173,7 @@ class FusedLoss(Loss):
 
     def _to_last(self, array: Array) -> Array:
         """A view of ``array`` with ``axis`` as its last."""
-        axis = axis_of(self.axis, array.ndim)
-        return array if axis == array.ndim - 1 else np.moveaxis(array, axis, -1)
+        return array if self.axis == -1 else np.moveaxis(array, axis_of(self.axis, array.ndim), -1)
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         return self._run(y_true, y_pred, None)
@@ -189,7 +188,7 @@ class FusedLoss(Loss):
         if not x.size or not x.ndim:
             raise ValueError(f"y_pred: expected at least one prediction along a last axis, got shape {x.shape}")
         kept = None if weighting is None else mask_of(y_pred, self.sample_shape(x), weighting[1])
-        axis, last = axis_of(self.axis, x.ndim), self._to_last(x)
+        last = self._to_last(x)
         with np.errstate(all="ignore"):
             losses, backward_per_sample, valid = self._per_sample(y_true, last, kept)
         if weighting is None:
@@ -205,7 +204,7 @@ class FusedLoss(Loss):
             dx = dx.reshape(last.shape)
             if kept is not None:
                 dx[~kept] = 0
-            return dt, dx if last is x else np.moveaxis(dx, -1, axis)
+            return dt, dx if last is x else np.moveaxis(dx, -1, self.axis)
 
         record((result,), (y_true if self._differentiates_targets else None, y_pred), backward)
         return result

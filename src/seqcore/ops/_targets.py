@@ -28,7 +28,7 @@ def standard_reduction(reduction: str | None) -> str:
     'mean'
     """
     name = {None: "none", "sum_over_batch_size": "mean"}.get(reduction, reduction)
-    return str(choice("reduction", name, REDUCTIONS))
+    return name if name in REDUCTIONS else str(choice("reduction", name, REDUCTIONS))
 
 
 def expand_to(name: str, value: Any, shape: tuple[int, ...]) -> Array:

@@ -139,7 +139,7 @@ class TrainStep(Derived):
                 loss, update = self._loss(batch, flat)
             # The call may have built layers.
             flat = self.flat_parameters()
-            if flat.variables and not tape.follows(loss):
+            if flat.variables and not tape.follows([loss]):
                 raise ValueError(
                     "loss: expected a loss that depends on the weights, got one that does not; functions of NumPy "
                     "leave the tape, those of seqcore.ops stay on it"
