@@ -208,7 +208,7 @@ def test_padding_keeps_what_fits(rows, maxlen, padding, truncating):
         (lambda: pad_sequences([[1]], truncating="x"), "truncating: expected"),
         (lambda: pad_sequences([1, 2]), "sequences: expected a sequence at position 0, got 1"),
         (lambda: pad_sequences(["ab"]), "sequences: expected a sequence at position 0"),
-        (lambda: pad_sequences([[1]], maxlen=-1), "maxlen: expected an integer >= 0"),
+        (lambda: pad_sequences([[1]], maxlen=-1), "maxlen: expected None or an integer >= 0"),
         (lambda: pad_sequences([[[1, 2]], [[1, 2, 3]]]), "sequences: expected elements of one shape"),
         (lambda: pad_sequences([[[1, 2], [1]]]), "sequences: expected elements of one shape in sequence 0"),
     ],
@@ -275,7 +275,7 @@ def test_what_is_no_list_of_sequences(sequences):
 
 @pytest.mark.parametrize("maxlen", [-1, 2.5, 2.0, True, "3", np.nan], ids=str)
 def test_a_length_is_a_whole_number(maxlen):
-    with pytest.raises(ValueError, match=r"\Amaxlen: expected an integer"):
+    with pytest.raises(ValueError, match=r"\Amaxlen: expected None or an integer"):
         pad_sequences([[1]], maxlen)
 
 

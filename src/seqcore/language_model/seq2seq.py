@@ -106,8 +106,7 @@ class Seq2Seq(Model):
     ) -> None:
         super().__init__(**kwargs)
         choice("attention", attention, ("additive", "none"))
-        if separator not in ("", " "):
-            raise ValueError(f"separator: expected '' or ' ', got {separator!r}")
+        choice("separator", separator, ("", " "))
         self.max_length = integer("max_length", max_length, 1, _LONGEST)
         at_least("embedding", embedding, 1)
         dropout_rate("dropout", dropout)

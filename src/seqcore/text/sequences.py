@@ -53,12 +53,10 @@ def pad_sequences(
     array([[2, 3],
            [0, 4]], dtype=int32)
     """
-    for name, value_of in (("padding", padding), ("truncating", truncating)):
-        choice(name, value_of, ("pre", "post"))
+    choice("padding", padding, ("pre", "post"))
+    choice("truncating", truncating, ("pre", "post"))
     dtype = as_dtype("dtype", dtype, NUMBERS + "OSU")
-    length = None if maxlen is None else integer("maxlen", maxlen)
-    if length is not None and length < 0:
-        raise ValueError(f"maxlen: expected an integer >= 0 or None, got {maxlen}")
+    length = None if maxlen is None else integer("maxlen", maxlen, 0, alternative="None")
     numbers = dtype.kind in NUMBERS
     rows = [_as_row(i, sequence, length, truncating, numbers) for i, sequence in enumerate(_iterate(sequences))]
     if length is None:

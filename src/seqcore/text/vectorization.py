@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import at_least, boolean, choice, default_only, ordered, refuse_masked, short_repr
+from .._validation import boolean, choice, default_only, integer, ordered, refuse_masked, short_repr
 from ..typing import Ids, PathLike
 from .files import encoding_name, read_lines
 from .sequences import pad_sequences
@@ -34,6 +34,15 @@ STANDARDIZE: dict[str | None, Callable[[str], str]] = {
     "alphanumeric": lambda text: re.sub("[^0-9a-z]+", " ", text.lower()),
 }
 _SPLIT: dict[str, Callable[[str], list[str]]] = {"whitespace": str.split, "character": list}
+
+
+# The most steps that a file can have every text padded to: a number of a few bytes must not cost gigabytes.
+_MOST_STEPS = 1_000_000
+
+_OPTIONS = (
+    "max_tokens", "standardize", "split", "output_sequence_length", "encoding", "oov_token", "start_token", "padding",
+    "truncating",
+)  # fmt: skip
 
 
 class TextVectorization:
@@ -105,18 +114,20 @@ class TextVectorization:
             ("ragged", ragged, False, "rows are padded"),
         ):
             default_only(argument, given, default, reason)
-        _check_choice("standardize", standardize, STANDARDIZE)
-        _check_choice("split", split, _SPLIT)
-        _check_choice("padding", padding, ("pre", "post"))
-        _check_choice("truncating", truncating, ("pre", "post"))
+        choice("standardize", standardize, STANDARDIZE)
+        choice("split", split, _SPLIT)
+        choice("padding", padding, ("pre", "post"))
+        choice("truncating", truncating, ("pre", "post"))
         self.name, self.encoding = str(name) if name else "text_vectorization", encoding_name(encoding)
         if isinstance(stop_words, str):
             raise TypeError("stop_words: expected a sequence of words, got one string")
         for argument, token in (("oov_token", oov_token), ("start_token", start_token)):
             if token is not None and not isinstance(token, str):
                 raise ValueError(f"{argument}: expected a string or None, got {short_repr(token)}")
-        self.max_tokens = _size_or_none("max_tokens", max_tokens)
-        self.output_sequence_length = _size_or_none("output_sequence_length", output_sequence_length)
+        sizes = {"max_tokens": max_tokens, "output_sequence_length": output_sequence_length}
+        self.max_tokens, self.output_sequence_length = (
+            None if size is None else integer(argument, size, 1, alternative="None") for argument, size in sizes.items()
+        )
         self.standardize, self.split, self.stop_words = standardize, split, frozenset(stop_words)
         self.oov_token, self.start_token = oov_token, start_token
         self.padding, self.truncating = padding, truncating
@@ -247,27 +258,6 @@ class TextVectorization:
             return cls(**given)
         except TypeError as error:
             raise ValueError(f"config: expected the options of a TextVectorization ({error})") from None
-
-
-# The most steps that a file can have every text padded to: a number of a few bytes must not cost gigabytes.
-_MOST_STEPS = 1_000_000
-
-_OPTIONS = (
-    "max_tokens", "standardize", "split", "output_sequence_length", "encoding", "oov_token", "start_token", "padding",
-    "truncating",
-)  # fmt: skip
-
-
-def _size_or_none(name: str, value: Any) -> int | None:
-    try:
-        return None if value is None else at_least(name, value, 1)
-    except ValueError:
-        raise ValueError(f"{name}: expected an integer >= 1 or None, got {value!r}") from None
-
-
-def _check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
-    listed = list(choices)
-    choice(name, value, listed)
 
 
 def _read_vocabulary(path: PathLike | bytes, encoding: str) -> list[str]:

@@ -250,8 +250,7 @@ class SimilarityQueries(KeyedTable):
             raise ValueError(f"vector_1: expected shape (D,), got {vector.shape}")
         if rows.ndim != 2 or rows.shape[1] != len(vector):
             raise ValueError(f"vectors_all: expected rows of {vector.size} numbers as vector_1, got shape {rows.shape}")
-        unit = unit_rows(vector[None], np.linalg.norm(vector[None], axis=1))[0]
-        cosines: Floats = unit_rows(rows, np.linalg.norm(rows, axis=1)) @ unit
+        cosines: Floats = _units(rows) @ _units(vector[None])[0]
         return cosines
 
     def relative_cosine_similarity(self, wa: str | int, wb: str | int, topn: int = 10) -> float:
@@ -266,10 +265,9 @@ class SimilarityQueries(KeyedTable):
         """1 - cosine from a word or vector to ``other_words``, or to all words."""
         known = isinstance(word_or_vector, (str, int, np.integer))
         vector = self.get_vector(word_or_vector) if known else self._check_vector("word_or_vector", word_or_vector)
-        unit = unit_rows(vector[None], np.linalg.norm(vector[None], axis=1))[0]
         rows = [self.get_index(word) for word in ([] if other_words is None else as_list("other_words", other_words))]
         others = self.unit_vectors(rows) if rows else self.get_normed_vectors()
-        result: Floats = 1 - others @ unit
+        result: Floats = 1 - others @ _units(vector[None])[0]
         return result
 
     def n_similarity(self, ws1: Sequence[str | int], ws2: Sequence[str | int]) -> float:
@@ -329,6 +327,11 @@ class SimilarityQueries(KeyedTable):
         if not words:
             raise ValueError("keys_list: expected at least one word, got none")
         return words[int(np.argmin(self.distances(key1, words)))]
+
+
+def _units(rows: Floats) -> Floats:
+    """(N, D) rows scaled to length 1; rows of zeros stay."""
+    return unit_rows(rows, np.linalg.norm(rows, axis=1))
 
 
 def _asked(name: str, items: Any) -> list[Any]:
