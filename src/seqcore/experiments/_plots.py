@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._files import atomic_write
@@ -34,3 +35,37 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     atomic_write(path, [buffer.getbuffer()])
+
+
+def draw_curves(
+    axes: Any,
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float], str, str]],
+    levels: Mapping[str, float] | None = None,
+    **settings: Any,
+) -> None:
+    """Draw curves with a grid and a legend.
+
+    Args:
+        axes: those of matplotlib.
+        curves: label -> x, y, style such as "o-", color.
+        levels: label -> height of a dashed line across the picture.
+        settings: those of ``axes.set``, such as title, xlabel, ylabel and yscale.
+    """
+    for label, (x, y, style, color) in curves.items():
+        axes.plot(x, y, style, color=color, label=label, markersize=14 if style == "*" else 5)
+    for (label, height), style in zip((levels or {}).items(), ("--", ":", "-.")):
+        axes.axhline(height, color="#555555", linestyle=style, label=label)
+    axes.set(**settings)
+    if settings.get("yscale") == "log":
+        axes.yaxis.set_major_formatter("{x:g}")
+    if settings.get("xlabel") == "epoch":
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def draw_image(axes: Any, image: Any, title: str, color: str = "black") -> None:
+    """Draw a gray image, dark on white, with a small title and no axes."""
+    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    axes.set_title(title, fontsize=9, color=color)
+    axes.set_axis_off()

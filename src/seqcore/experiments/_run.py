@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,11 @@ from .._files import atomic_write
 from ..callbacks import Callback, EarlyStopping
 from ..callbacks.callback import Logs
 from ..callbacks.progress_bar import ProgressLine
-from ._plots import new_figure, save_figure
+from ..datasets import download
+from ..models import Model
+from ._plots import draw_curves, new_figure, save_figure
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-    from ..models import Model
-
-Settings = TypeVar("Settings", bound="DataclassInstance")
+Settings = TypeVar("Settings")
 
 
 def add_common_arguments(
@@ -91,13 +88,6 @@ def open_folder(path: str | Path) -> Path:
     return folder
 
 
-def write_results(arguments: argparse.Namespace, folder: Path, results: Mapping[str, Any]) -> None:
-    """Writes ``metrics.json`` into the folder, and what ``--json`` names."""
-    write_json(folder / "metrics.json", results)
-    if arguments.json:
-        write_json(arguments.json, results)
-
-
 def write_json(path: str | Path, value: Any) -> None:
     """Writes JSON; numbers that JSON has no word for become null."""
     atomic_write(path, [json.dumps(_finite(value), indent=1).encode(), b"\n"])
@@ -111,23 +101,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
-
-
-def record(
-    arguments: argparse.Namespace, experiment: str, metrics: Mapping[str, Any], history: Sequence[Any], seconds: float
-) -> dict[str, Any]:
-    """What ``metrics.json`` and ``--json`` hold."""
-    return {
-        "experiment": experiment,
-        "preset": arguments.preset,
-        "data": str(arguments.data),
-        "seed": arguments.seed,
-        "threads": system.get_num_threads(),
-        "isa": system.info()["isa"],
-        "metrics": dict(metrics),
-        "history": list(history),
-        "seconds": seconds,
-    }
 
 
 def check_at_least(least: float, **given: float | None) -> None:
@@ -156,7 +129,7 @@ def override(settings: Settings, arguments: argparse.Namespace, *options: str) -
     Sizes(units=3, epochs=2)
     """
     given = {name: value for name in options if (value := getattr(arguments, name)) is not None}
-    return dataclasses.replace(settings, **given)
+    return dataclasses.replace(settings, **given)  # type: ignore[type-var]
 
 
 def data_folder(data: str, source: str = "") -> Path | None:
@@ -169,8 +142,6 @@ def data_folder(data: str, source: str = "") -> Path | None:
     Raises:
         ValueError, OSError, ImportError: there is no such folder, or it cannot be fetched.
     """
-    from ..datasets import download
-
     if data == "builtin":
         return None
     if not source:
@@ -293,6 +264,16 @@ class Run:
             draw(figure)
             save_figure(figure, self.folder / file)
 
+    def plot_curves(
+        self,
+        file: str,
+        curves: Mapping[str, tuple[Sequence[float], Sequence[float], str, str]],
+        levels: Mapping[str, float] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Draw a picture of curves; the arguments are those of :func:`draw_curves`."""
+        self.plot(file, lambda figure: draw_curves(figure.add_subplot(), curves, levels, **settings))
+
     def finish(self, **facts: Any) -> int:
         """Writes ``metrics.json`` and what ``--json`` names; the exit status 0.
 
@@ -300,11 +281,21 @@ class Run:
             facts: further entries beside the metrics, such as the cell.
         """
         seconds = time.perf_counter() - self.begin
-        write_results(
-            self.arguments,
-            self.folder,
-            record(self.arguments, self.name, self.metrics, self.history, seconds) | facts,
-        )
+        figures = {
+            "experiment": self.name,
+            "preset": self.arguments.preset,
+            "data": str(self.arguments.data),
+            "seed": self.arguments.seed,
+            "threads": system.get_num_threads(),
+            "isa": system.info()["isa"],
+            "metrics": self.metrics,
+            "history": self.history,
+            "seconds": seconds,
+            **facts,
+        }
+        for path in (self.folder / "metrics.json", self.arguments.json):
+            if path:
+                write_json(path, figures)
         self.say(f"{seconds:.1f} s in all; results in {self.folder}")
         return 0
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import layers
-from ..datasets.sentiment import LABELS, TWEETS, LabelledTexts, SentimentData, load_airline, sentiment_corpus
+from ..datasets.sentiment import TWEETS, LabelledTexts, SentimentData, load_airline, sentiment_corpus
 from ..models import Sequential
 from ..optimizers import Adam
 from ..text import read_words
 from ..text.sequences import to_categorical
 from ..text.vectorization import TextVectorization
 from ._run import Run, data_folder, majority_accuracy, override
-from ._sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
+from ._sentiment import SentimentRun, hold_back, plot_accuracy, report_baselines, tfidf_accuracy
 
 BOOK_WORDS = 12_532
 TITLES = {"rnn": "SimpleRNN(40)", "lstm": "LSTM(40)", "lstm2": "two LSTM(40)"}
@@ -154,59 +152,29 @@ def run(arguments: argparse.Namespace) -> int:
     # As in the book the words of all tweets are numbered; those of the test part alone keep their first vectors.
     vectorize = TextVectorization(standardize="alphanumeric", stop_words=words, oov_token=None)
     vectorize.adapt([*data.train.texts, *data.test.texts])
-    train, valid = hold_back(data.train, arguments.seed)
-    parts = {"train": train, "valid": valid, "test": data.test}
-    ids = {name: [vectorize.encode(text) for text in part.texts] for name, part in parts.items()}
-    count, longest = vectorize.vocabulary_size() - 1, max(len(one) for part in ids.values() for one in part)
+    texts = SentimentRun(this, *hold_back(data.train, arguments.seed), data.test, vectorize)
+    count, longest = vectorize.vocabulary_size() - 1, max(len(ids) for part in texts.ids.values() for ids in part)
     if arguments.data == "builtin":
         settings = replace(settings, steps=longest)
     vectorize.output_sequence_length = settings.steps
-    rows = {name: vectorize.pad(one) for name, one in ids.items()}
-    targets = {name: to_categorical(part.labels, 2) for name, part in parts.items()}
+    for name, part in texts.parts.items():
+        texts.rows[name], texts.targets[name] = vectorize.pad(texts.ids[name]), to_categorical(part.labels, 2)
 
-    sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
-    this.say(f"tweets: {sizes}; {phrase}: {count:,} words, the longest tweet has {longest}")
+    this.say(f"tweets: {texts.sizes}; {phrase}: {count:,} words, the longest tweet has {longest}")
     this.metrics |= {"vocabulary": count, "longest": longest}
-    learn = [*ids["train"], *ids["valid"]], np.concatenate([parts["train"].labels, parts["valid"].labels])
-    this.metrics["majority_accuracy"] = majority_accuracy(learn[1], data.test.labels)
-    this.metrics["tfidf_accuracy"] = tfidf_accuracy(*learn, ids["test"], data.test.labels, count + 1)
+    ids, labels = texts.learned
+    this.metrics["majority_accuracy"] = majority_accuracy(labels, data.test.labels)
+    this.metrics["tfidf_accuracy"] = tfidf_accuracy(ids, labels, texts.ids["test"], data.test.labels, count + 1)
 
-    model = build_model(arguments.model, count, settings)
+    model, title = build_model(arguments.model, count, settings), TITLES[arguments.model]
     model.compile(Adam(settings.learning_rate), "categorical_crossentropy", metrics=["accuracy"])
     model.summary(print_fn=this.say)
-    history = this.fit(
-        model,
-        rows["train"],
-        targets["train"],
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        validation_data=(rows["valid"], targets["valid"]),
-        validation_batch_size=512,
-    )
-    test = model.evaluate(rows["test"], targets["test"], batch_size=512, verbose=0, return_dict=True)
-    this.metrics |= {"test_accuracy": test["accuracy"], "test_loss": test["loss"]}
-    _keep(this, model, vectorize, history, data, TITLES[arguments.model])
-    return this.finish(model=arguments.model, stop_words=arguments.stop_words)
-
-
-def _keep(
-    this: Run,
-    model: Sequential,
-    vectorize: TextVectorization,
-    history: Sequence[dict[str, Any]],
-    data: SentimentData,
-    title: str,
-) -> None:
-    """Saves the model, prints the result beside the baselines, draws the pictures."""
-    model.extra = {"text_vectorization": vectorize.to_dict(), "labels": list(LABELS)}
-    this.save_model(model)
-    say_examples(this, model, SAME_WORDS)
+    history = texts.fit(model, settings.epochs, settings.batch_size)
+    texts.keep(model, SAME_WORDS, "Two tweets of the same words, without their stop words")
     accuracy = this.metrics["test_accuracy"]
-    this.say(
-        f"{accuracy:8.4f}  test accuracy, {title} (epoch {this.metrics['best_epoch']}, the best on validation tweets)"
-    )
+    this.say(f"{accuracy:8.4f}  test accuracy, {title} (epoch {this.metrics['best_epoch']}, best on validation tweets)")
     report_baselines(this, data.bayes)
-    where = "built-in tweets" if this.arguments.data == "builtin" else "airline tweets"
-    plot_accuracy(this, {"": history}, accuracy, f"{title} on {where}: test accuracy {accuracy:.1%}")
-    plot_reading(this, model, vectorize, SAME_WORDS, "Two tweets of the same words, without their stop words")
+    where = "built-in tweets" if arguments.data == "builtin" else "airline tweets"
+    plot_accuracy(this, {"": history}, f"{title} on {where}: test accuracy {accuracy:.1%}")
     this.say(f'try: seqcore predict {this.folder} --text "{SAME_WORDS[0]}"')
+    return this.finish(model=arguments.model, stop_words=arguments.stop_words)

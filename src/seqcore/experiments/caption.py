@@ -26,6 +26,7 @@ from ..optimizers.schedules import CosineDecay
 from ..text.sequences import pad_sequences
 from ..text.vocabulary import Vocabulary
 from ..typing import Array, Ids
+from ._plots import draw_image
 from ._run import Run, check_at_least, override
 from .mnist import baselines, load_data
 
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--encoder",
         choices=("lstm", "dense"),
         default="lstm",
-        help="what reads the image: an LSTM in both directions over its rows (default), or a dense layer",
+        help="the encoder of the image: an LSTM in both directions over its rows (default), or a dense layer",
     )
     parser.add_argument("--units", type=int, metavar="N", help="of the LSTM over letters (default: the preset's)")
     parser.add_argument("--beam", type=int, default=4, metavar="N", help="width of the beam search (default 4)")
@@ -80,7 +81,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def spell(labels: Labels) -> tuple[Ids, Ids]:
-    """What the LSTM over letters sees and what it shall say, L the longest name with its end.
+    """Inputs and target outputs of the LSTM over letters; L is the length of the longest name with its end.
 
     Args:
         labels: (N,) digits.
@@ -110,7 +111,7 @@ class Captioner(Model):
         units: H, of the LSTM over letters and of the encoder.
         encoder: "lstm" (both directions over the rows) or "dense".
         embedding: numbers per letter.
-        dropout: of what the encoder found, in training.
+        dropout: of the encoder's outputs, in training.
     """
 
     def __init__(self, units: int = 64, encoder: str = "lstm", embedding: int = 16, dropout: float = 0.0) -> None:
@@ -183,9 +184,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
-    one = Run(arguments, "caption", settings.encoder)
-    one.start(digits.summary)
-    found = baselines(digits)
+    run = Run(arguments, "caption", settings.encoder)
+    run.start(digits.summary)
+    bounds = baselines(digits)
     model = Captioner(settings.units, settings.encoder, settings.embedding, settings.dropout)
     (x, y), valid = _examples(digits.train), _examples(digits.valid)
     steps = settings.epochs * -(-len(digits.train) // settings.batch_size)
@@ -194,18 +195,18 @@ def run(arguments: argparse.Namespace) -> int:
         SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
     )
-    one.fit(model, x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid)
-    one.metrics["parameters"] = model.count_params()
-    one.metrics |= found
-    said = _test(one, model, digits.test, arguments.beam)
-    one.plot("captions.png", lambda figure: _draw_captions(figure, digits.test, said), height=3.6)
-    lines = [f"{NAMES[label]}\t{name}" for label, name in zip(digits.test.labels, said, strict=True)]
-    one.write_text("captions.txt", "\n".join(["true\tsaid", *lines]))
-    one.save_model(model, images=digits.name)
-    return one.finish(encoder=settings.encoder, units=settings.units, beam=arguments.beam)
+    run.fit(model, x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid)
+    run.metrics["parameters"] = model.count_params()
+    run.metrics |= bounds
+    names = _test(run, model, digits.test, arguments.beam)
+    run.plot("captions.png", lambda figure: _draw_captions(figure, digits.test, names), height=3.6)
+    lines = [f"{NAMES[label]}\t{name}" for label, name in zip(digits.test.labels, names, strict=True)]
+    run.write_text("captions.txt", "\n".join(["true\tsaid", *lines]))
+    run.save_model(model, images=digits.name)
+    return run.finish(encoder=settings.encoder, units=settings.units, beam=arguments.beam)
 
 
-def _test(one: Run, model: Captioner, test: Part, width: int) -> list[str]:
+def _test(run: Run, model: Captioner, test: Part, width: int) -> list[str]:
     """Prints the share of names that are right, by greedy choice and by beam search; the names of the latter."""
     true = [NAMES[label] for label in test.labels]
     greedy, beam = (describe(model, test.images, kept) for kept in (1, width))
@@ -214,35 +215,32 @@ def _test(one: Run, model: Captioner, test: Part, width: int) -> list[str]:
     }
     differ = sum(map(str.__ne__, greedy, beam))
     strange = [name for name in greedy if name not in NAMES]
-    one.metrics |= {
+    run.metrics |= {
         "test_exact_match": share["beam"],
         "test_exact_match_greedy": share["greedy"],
         "greedy_beam_differ": differ,
         "greedy_no_names": len(strange),
     }
-    one.say(
-        f"baselines: always the commonest name {one.metrics['majority_accuracy']:.2%}, the name of the digit that "
-        f"logistic regression on the pixels says {one.metrics['logistic_accuracy']:.2%}"
+    run.say(
+        f"baselines: always the commonest name {run.metrics['majority_accuracy']:.2%}, the name of the digit that "
+        f"logistic regression on the pixels says {run.metrics['logistic_accuracy']:.2%}"
     )
-    one.say(
+    run.say(
         f"whole names right on the test images: {share['greedy']:.2%} letter by letter, {share['beam']:.2%} by beam "
         f"search of width {width}; they differ for {differ} of {len(true):,} images"
     )
     if strange:
-        one.say(f"letter by letter {len(strange)} words are no name of a digit, such as {strange[0]!r}")
+        run.say(f"letter by letter {len(strange)} words are no name of a digit, such as {strange[0]!r}")
     return beam
 
 
-def _draw_captions(figure: Any, test: Part, said: list[str]) -> None:
+def _draw_captions(figure: Any, test: Part, names: list[str]) -> None:
     """The first images that are wrong, up to half of the picture, among the first that are right."""
-    right = np.array([name == NAMES[label] for name, label in zip(said, test.labels, strict=True)])
+    right = np.array([name == NAMES[label] for name, label in zip(names, test.labels, strict=True)])
     wrong = np.flatnonzero(~right)[: _SHOWN // 2]
     shown = [*np.flatnonzero(right)[: _SHOWN - len(wrong)], *wrong]
-    figure.suptitle(f"Images and what the network calls them: {right.mean():.1%} of {len(test):,} right")
-    for place, number in enumerate(shown):
-        axes = figure.add_subplot(2, -(-len(shown) // 2), place + 1)
-        axes.imshow(test.images[number], cmap="gray_r", vmin=0, vmax=1)
-        colour = "#117733" if right[number] else "#cc3311"
-        title = said[number] if right[number] else f"{said[number]}\n(is {NAMES[test.labels[number]]})"
-        axes.set_title(title, fontsize=9, color=colour)
-        axes.set_axis_off()
+    figure.suptitle(f"Images and the names that the network gives them: {right.mean():.1%} of {len(test):,} right")
+    for place, number in enumerate(shown, 1):
+        axes = figure.add_subplot(2, -(-len(shown) // 2), place)
+        title = names[number] if right[number] else f"{names[number]}\n(is {NAMES[test.labels[number]]})"
+        draw_image(axes, test.images[number], title, "#117733" if right[number] else "#cc3311")

@@ -175,8 +175,8 @@ def forecast(model: Model, x: Any) -> Values:
         raise ValueError(f"x: expected windows of {facts['window']} values, got shape {x.shape}")
     inputs, origin = scaled(x, facts["mean"], facts["scale"], facts["target"])
     outputs = np.asarray(model.predict(inputs, batch_size=500, verbose=0), np.float64)[:, 0]
-    said: Values = origin + facts["scale"] * outputs
-    return said
+    values: Values = origin + facts["scale"] * outputs
+    return values
 
 
 def describe(model: Model, x: Any) -> list[float]:
@@ -192,9 +192,9 @@ def least_squares(parts: Split) -> Values:
     return line
 
 
-def errors(said: Values, true: Values) -> tuple[float, float]:
+def errors(forecast: Values, true: Values) -> tuple[float, float]:
     """Mean absolute and root-mean-square error."""
-    return float(np.abs(said - true).mean()), float(np.sqrt(np.square(said - true).mean()))
+    return float(np.abs(forecast - true).mean()), float(np.sqrt(np.square(forecast - true).mean()))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -206,8 +206,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     series = load_series(arguments, settings.values)
     parts = split(series.values, settings.window)
-    one = Run(arguments, "forecast", arguments.cell, series.name if arguments.csv is None else "csv")
-    one.start(series.description)
+    run = Run(arguments, "forecast", arguments.cell, series.name if arguments.csv is None else "csv")
+    run.start(series.description)
     model = build_model(arguments.cell, settings.units, settings.window)
     train, valid = (_examples(parts, part, arguments.target) for part in (parts.train, parts.valid))
     steps = settings.epochs * -(-len(train[0]) // settings.batch_size)
@@ -216,27 +216,34 @@ def run(arguments: argparse.Namespace) -> int:
         "window": settings.window, "target": arguments.target, "mean": parts.mean, "scale": parts.scale,
         "series": series.name,
     }  # fmt: skip
-    one.say(
+    run.say(
         f"model: {CELLS[arguments.cell].__name__} of {settings.units} units over windows of {settings.window} values, "
         f"{model.count_params():,} parameters; {len(train[0]):,} windows to train on"
     )
-    one.fit(
+    run.fit(
         model, *train, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid, monitor="val_loss"
     )
     true, test = parts.y[parts.test], parts.x[parts.test]
-    said = {
+    forecasts = {
         "naive": test[:, -1],
         "linear": least_squares(parts)[parts.test],
         arguments.cell: forecast(model, test),
     }
     if series.best is not None:
-        said["best possible"] = series.best[settings.window :][parts.test]
-    _report(one, arguments.cell, said, true)
-    _note_range(one, parts, arguments.target)
-    one.plot("forecast.png", lambda figure: _draw_forecast(figure, said, true, arguments.cell, series), height=4)
-    one.plot("errors.png", lambda figure: _draw_errors(figure, said, true, arguments.cell), 6, 3.2)
-    one.save_model(model, **model.extra)
-    return one.finish(cell=arguments.cell, series=series.name, target=arguments.target, window=settings.window)
+        forecasts["best possible"] = series.best[settings.window :][parts.test]
+    _report(run, arguments.cell, forecasts, true)
+    _note_range(run, parts, arguments.target)
+    times = np.arange(len(series.values) - len(true), len(series.values))[-_SHOWN:]
+    curves: dict[str, Any] = {
+        "values": (times, true[-_SHOWN:], "o", "#555555"),
+        f"forecast ({arguments.cell.upper()})": (times, forecasts[arguments.cell][-_SHOWN:], "-", "#ee6677"),
+    }
+    title = f"The last {len(times)} test values, each forecast from those before it"
+    unit = f"{series.name} (units of the series)"
+    run.plot_curves("forecast.png", curves, xlabel="time step", ylabel=unit, title=title)
+    run.plot("errors.png", lambda figure: _draw_errors(figure, forecasts, true, arguments.cell), 6, 3.2)
+    run.save_model(model, **model.extra)
+    return run.finish(cell=arguments.cell, series=series.name, target=arguments.target, window=settings.window)
 
 
 def _examples(parts: Split, part: slice, target: str) -> tuple[Floats, Floats]:
@@ -244,19 +251,19 @@ def _examples(parts: Split, part: slice, target: str) -> tuple[Floats, Floats]:
     return inputs, ((parts.y[part] - origin) / parts.scale).astype(np.float32)[:, None]
 
 
-def _report(one: Run, cell: str, said: dict[str, Values], true: Values) -> None:
+def _report(run: Run, cell: str, forecasts: dict[str, Values], true: Values) -> None:
     """Prints the errors of all forecasts, and what they mean; metrics test_mae, naive_mae, optimal_mae, ..."""
-    found = {name: errors(values, true) for name, values in said.items()}
-    one.say(f"{f'{len(true):,} test values':<18}  MAE        RMSE   (in the units of the series)")
-    for name, (mae, rmse) in found.items():
+    measured = {name: errors(values, true) for name, values in forecasts.items()}
+    run.say(f"{f'{len(true):,} test values':<18}  MAE        RMSE   (in the units of the series)")
+    for name, (mae, rmse) in measured.items():
         key = {cell: "test", "best possible": "optimal"}.get(name, name)
-        one.metrics |= {f"{key}_mae": mae, f"{key}_rmse": rmse}
-        one.say(f"  {name:<16} {mae:10.4g} {rmse:10.4g}")
-    naive, linear, network = (found[name][1] for name in ("naive", "linear", cell))
+        run.metrics |= {f"{key}_mae": mae, f"{key}_rmse": rmse}
+        run.say(f"  {name:<16} {mae:10.4g} {rmse:10.4g}")
+    naive, linear, network = (measured[name][1] for name in ("naive", "linear", cell))
     least = min(naive, linear)
     # Chance: two standard errors of the difference of the mean squares.
-    other = said["naive" if naive <= linear else "linear"]
-    gain = np.square(other - true) - np.square(said[cell] - true)
+    other = forecasts["naive" if naive <= linear else "linear"]
+    gain = np.square(other - true) - np.square(forecasts[cell] - true)
     certain = abs(float(gain.mean())) > 2 * float(gain.std()) / np.sqrt(len(true))
     if not certain:
         verdict = "the network is neither better nor worse than the better baseline, beyond chance"
@@ -264,44 +271,30 @@ def _report(one: Run, cell: str, said: dict[str, Values], true: Values) -> None:
         verdict = f"the network is {1 - network / least:.1%} better than the better baseline"
     else:
         verdict = f"the network is worse than the better baseline, {network / least:.3g} times its error"
-    one.say(f"RMSE: {verdict}")
+    run.say(f"RMSE: {verdict}")
     if naive < 1.02 * min(network, linear):
-        one.say("the last value is as good a forecast as any here: the series looks like a random walk")
+        run.say("the last value is as good a forecast as any here: the series looks like a random walk")
 
 
-def _note_range(one: Run, parts: Split, target: str) -> None:
+def _note_range(run: Run, parts: Split, target: str) -> None:
     """Says so where the series has left the range that the network was trained on."""
     low, high = parts.y[parts.train].min(), parts.y[parts.train].max()
     true = parts.y[parts.test]
     outside = float(((true < low) | (true > high)).mean())
-    one.metrics["test_outside_training_range"] = outside
+    run.metrics["test_outside_training_range"] = outside
     if outside > 0.05 and target == "value":
-        one.say(
+        run.say(
             f"note: {outside:.0%} of the test values lie outside the range of the training values; a network that says "
             "values cannot follow them, --target change can"
         )
 
 
-def _draw_forecast(figure: Any, said: dict[str, Values], true: Values, cell: str, series: Series) -> None:
+def _draw_errors(figure: Any, forecasts: dict[str, Values], true: Values, cell: str) -> None:
     axes = figure.add_subplot()
-    times = np.arange(len(series.values) - len(true), len(series.values))[-_SHOWN:]
-    axes.plot(times, true[-_SHOWN:], "o", color="#555555", markersize=3, label="values")
-    axes.plot(times, said[cell][-_SHOWN:], "-", color="#ee6677", label=f"forecast ({cell.upper()})")
-    axes.set_xlabel("time step")
-    axes.set_ylabel(f"{series.name} (units of the series)")
-    axes.set_title(f"The last {len(times)} test values, each foretold from those before it")
-    axes.grid(alpha=0.3)
-    axes.legend()
-
-
-def _draw_errors(figure: Any, said: dict[str, Values], true: Values, cell: str) -> None:
-    axes = figure.add_subplot()
-    names = list(said)
-    heights = [errors(said[name], true)[1] for name in names]
-    colours = ["#ee6677" if name == cell else "#228833" if name == "best possible" else "#4477aa" for name in names]
-    bars = axes.barh([name.upper() if name == cell else name for name in names], heights, color=colours)
+    heights = [errors(values, true)[1] for values in forecasts.values()]
+    colors = [{cell: "#ee6677", "best possible": "#228833"}.get(name, "#4477aa") for name in forecasts]
+    bars = axes.barh([name.upper() if name == cell else name for name in forecasts], heights, color=colors)
     axes.bar_label(bars, [f"{height:.4g}" for height in heights], padding=3)
-    axes.set_xlim(0, max(heights) * 1.15)
-    axes.invert_yaxis()
+    axes.set(xlim=(0, max(heights) * 1.15), title="Errors of the forecasts")
     axes.set_xlabel("root-mean-square error on the test values (units of the series)")
-    axes.set_title("How far the forecasts are off")
+    axes.invert_yaxis()

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import layers, ops, random
-from ..datasets.sentiment import LABELS, SentimentData, load_imdb, sentiment_corpus
+from ..datasets.sentiment import SentimentData, load_imdb, sentiment_corpus
 from ..models import Model, Sequential, register
 from ..optimizers import Adam
 from ..text.vectorization import TextVectorization
 from ..word_vectors.keyed_vectors import KeyedVectors
 from ._run import Run, data_folder, majority_accuracy, override
-from ._sentiment import hold_back, plot_accuracy, plot_reading, report_baselines, say_examples, tfidf_accuracy
+from ._sentiment import SentimentRun, hold_back, plot_accuracy, report_baselines, tfidf_accuracy
 
 RECURRENT = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 CELLS = {"rnn": layers.SimpleRNNCell, "lstm": layers.LSTMCell, "gru": layers.GRUCell}
@@ -95,16 +95,16 @@ def build_head(kind: str, units: int, dropout: float) -> list[layers.Layer]:
 
 def build_layers(settings: Settings, cell: str, head: str = "simple", pool: str = "last") -> Sequential:
     """The model as a Sequential: Embedding, two recurrent layers, the head."""
-    one, pooled = RECURRENT[cell], pool != "last"
+    layer, pooled = RECURRENT[cell], pool != "last"
     model = Sequential(
         [
             layers.Embedding(settings.words, settings.width, input_length=settings.steps),
-            one(settings.units, dropout=settings.dropout, return_sequences=True),
-            one(settings.units, dropout=settings.dropout, return_sequences=pooled),
+            layer(settings.units, dropout=settings.dropout, return_sequences=True),
+            layer(settings.units, dropout=settings.dropout, return_sequences=pooled),
         ]
     )
-    for layer in [*([POOLS[pool]()] if pooled else []), *build_head(head, settings.units, settings.dropout)]:
-        model.add(layer)
+    for added in [*([POOLS[pool]()] if pooled else []), *build_head(head, settings.units, settings.dropout)]:
+        model.add(added)
     return model
 
 
@@ -219,7 +219,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments.preset, arguments.data == "builtin", glove)
     settings = override(settings, arguments, "epochs")
     variant = [arguments.cell, arguments.style, arguments.head, arguments.pool]
-    this = Run(arguments, "imdb", *(one for one in variant if one not in ("layers", "simple", "last")), *tables[:glove])
+    this = Run(
+        arguments, "imdb", *(word for word in variant if word not in ("layers", "simple", "last")), *tables[:glove]
+    )
     data = load_data(arguments.data, arguments.preset)
     this.start(data.description)
     vectorize = make_vectorizer(data, settings)
@@ -231,115 +233,69 @@ def run(arguments: argparse.Namespace) -> int:
         this.metrics["words_without_vector"] = len(missing)
         count = f"{len(missing):,} of {settings.words:,} words"
         this.say(f"GloVe: {settings.width} numbers a word; {count} have none and get zeros")
-    return _Experiment(this, settings, data, vectorize, pretrained).run(tables)
+    texts = SentimentRun(this, *hold_back(data.train, arguments.seed), data.test, vectorize)
+    for name, part in texts.parts.items():
+        texts.rows[name] = vectorize.pad(texts.ids[name])
+        texts.targets[name] = part.labels[:, None].astype(np.float32)
+    this.say(f"reviews: {texts.sizes}; {settings.words:,} words, {settings.steps} steps")
+    last = " ".join(vectorize.decode(texts.rows["test"][0])[-12:])
+    this.say(f"the first test review as ids and back, its last words: {last}")
+    _baselines(texts, settings)
+    curves = _compare(texts, settings, tables, pretrained)
+    _report(this, curves, data.bayes)
+    shown = {name: getattr(arguments, name) for name in ("cell", "style", "head", "pool")}
+    return this.finish(**shown)
 
 
-class _Experiment:
-    """Data as arrays, and what is done with them."""
+def _baselines(texts: SentimentRun, settings: Settings) -> None:
+    metrics, labels = texts.run.metrics, texts.parts["test"].labels
+    ids, learned = texts.learned
+    metrics["majority_accuracy"] = majority_accuracy(learned, labels)
+    seen, test = list(texts.vectorize.pad(ids)), list(texts.rows["test"])
+    metrics["tfidf_accuracy"] = tfidf_accuracy(seen, learned, test, labels, settings.words)
+    if max(map(len, ids)) > settings.steps:
+        metrics["tfidf_whole_accuracy"] = tfidf_accuracy(ids, learned, texts.ids["test"], labels, settings.words)
 
-    def __init__(
-        self,
-        this: Run,
-        settings: Settings,
-        data: SentimentData,
-        vectorize: TextVectorization,
-        pretrained: NDArray[np.float32] | None,
-    ) -> None:
-        self.this, self.arguments, self.settings = this, this.arguments, settings
-        self.data, self.vectorize, self.pretrained = data, vectorize, pretrained
-        self.train, self.valid = hold_back(data.train, self.arguments.seed)
-        self.ids = {name: self._encode(part.texts) for name, part in self._parts().items()}
-        self.rows = {name: vectorize.pad(ids) for name, ids in self.ids.items()}
-        self.targets = {name: part.labels[:, None].astype(np.float32) for name, part in self._parts().items()}
 
-    def _parts(self) -> dict[str, Any]:
-        return {"train": self.train, "valid": self.valid, "test": self.data.test}
-
-    def _encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        return [self.vectorize.encode(text) for text in texts]
-
-    def run(self, tables: Sequence[str]) -> int:
-        """A model for each kind of table; the first one is the result, the others stand beside it."""
-        this, say = self.this, self.this.say
-        sizes = ", ".join(f"{name} {len(part):,}" for name, part in self._parts().items())
-        say(f"reviews: {sizes}; {self.settings.words:,} words, {self.settings.steps} steps")
-        words = self.vectorize.decode(self.rows["test"][0])
-        say(f"the first test review as ids and back, its last words: {' '.join(words[-12:])}")
-        self._baselines()
-        curves: dict[str, list[dict[str, Any]]] = {}
-        beside: dict[str, Any] = {}
-        for number, table in enumerate(tables):
-            random.set_seed(self.arguments.seed)
-            model = self._build(table)
-            if not number:
-                model.summary(print_fn=say)
-            if len(tables) > 1:
-                say(f"word vectors: {table}")
-            curves[table] = self._train(model)
-            for row in curves[table]:
-                row["embedding"] = table
-            test = model.evaluate(self.rows["test"], self.targets["test"], batch_size=512, verbose=0, return_dict=True)
-            this.metrics["test_accuracy"], this.metrics["test_loss"] = test["accuracy"], test["loss"]
-            if not number:
-                self._keep(model)
-                first = dict(this.metrics)
-            else:
-                beside |= {f"{table}_{key}": this.metrics[key] for key in OF_A_MODEL}
-        this.metrics = first | beside
-        self._report(curves)
-        return this.finish(
-            cell=self.arguments.cell, style=self.arguments.style, head=self.arguments.head, pool=self.arguments.pool
-        )
-
-    def _build(self, table: str) -> Model:
-        build = build_layers if self.arguments.style == "layers" else build_cells
-        model = build(self.settings, self.arguments.cell, self.arguments.head, self.arguments.pool)
+def _compare(
+    texts: SentimentRun, settings: Settings, tables: Sequence[str], pretrained: NDArray[np.float32] | None
+) -> dict[str, list[dict[str, Any]]]:
+    """Train a model for each kind of table; the first one is the result. Returns the rows of each."""
+    run, arguments = texts.run, texts.run.arguments
+    build = build_layers if arguments.style == "layers" else build_cells
+    curves: dict[str, list[dict[str, Any]]] = {}
+    further: dict[str, Any] = {}
+    for number, table in enumerate(tables):
+        random.set_seed(arguments.seed)
+        model = build(settings, arguments.cell, arguments.head, arguments.pool)
         if table != "random":
-            embedding_of(model).set_weights([self.pretrained])
+            embedding_of(model).set_weights([pretrained])
             embedding_of(model).trainable = table == "tuned"
-        model.compile(Adam(self.settings.learning_rate), "binary_crossentropy", metrics=["accuracy"])
-        return model
+        model.compile(Adam(settings.learning_rate), "binary_crossentropy", metrics=["accuracy"])
+        if not number:
+            model.summary(print_fn=run.say)
+        if len(tables) > 1:
+            run.say(f"word vectors: {table}")
+        curves[table] = texts.fit(model, settings.epochs, settings.batch_size)
+        for row in curves[table]:
+            row["embedding"] = table
+        if not number:
+            texts.keep(model, SAME_WORDS, "Two reviews of the same words: the prediction after each word")
+            first = dict(run.metrics)
+        else:
+            further |= {f"{table}_{key}": run.metrics[key] for key in OF_A_MODEL}
+    run.metrics = first | further
+    return curves
 
-    def _train(self, model: Model) -> list[dict[str, Any]]:
-        return self.this.fit(
-            model,
-            self.rows["train"],
-            self.targets["train"],
-            epochs=self.settings.epochs,
-            batch_size=self.settings.batch_size,
-            validation_data=(self.rows["valid"], self.targets["valid"]),
-            validation_batch_size=512,
-        )
 
-    def _baselines(self) -> None:
-        metrics, labels = self.this.metrics, self.data.test.labels
-        learn = [*self.ids["train"], *self.ids["valid"]], np.concatenate([self.train.labels, self.valid.labels])
-        metrics["majority_accuracy"] = majority_accuracy(learn[1], labels)
-        seen = self.vectorize.pad(learn[0])
-        metrics["tfidf_accuracy"] = tfidf_accuracy(
-            list(seen), learn[1], list(self.rows["test"]), labels, self.settings.words
-        )
-        if max(map(len, learn[0])) > self.settings.steps:
-            metrics["tfidf_whole_accuracy"] = tfidf_accuracy(*learn, self.ids["test"], labels, self.settings.words)
-
-    def _keep(self, model: Model) -> None:
-        """Saves the model, shows what it says of two reviews of the same words, and draws how it reads them."""
-        model.extra = {"text_vectorization": self.vectorize.to_dict(), "labels": list(LABELS)}
-        self.this.save_model(model)
-        title = "Two reviews of the same words: the model's verdict as it reads"
-        plot_reading(self.this, model, self.vectorize, SAME_WORDS, title)
-        say_examples(self.this, model, SAME_WORDS)
-
-    def _report(self, curves: dict[str, list[dict[str, Any]]]) -> None:
-        this, metrics = self.this, self.this.metrics
-        cell = RECURRENT[self.arguments.cell].__name__
-        for table in curves:
-            lead = "" if table == next(iter(curves)) else f"{table}_"
-            kind = f", {table} word vectors" if len(curves) > 1 else ""
-            best, accuracy = metrics[f"{lead}best_epoch"], metrics[f"{lead}test_accuracy"]
-            this.say(f"{accuracy:8.4f}  test accuracy, {cell}{kind} (epoch {best}, the best on the validation reviews)")
-        report_baselines(this, self.data.bayes)
-        where = "built-in reviews" if self.arguments.data == "builtin" else "IMDB reviews"
-        title = f"{cell} on {where}: test accuracy {metrics['test_accuracy']:.1%}"
-        plot_accuracy(this, curves, metrics["test_accuracy"], title)
-        this.say(f'try: seqcore predict {this.folder} --text "{SAME_WORDS[0]}"')
+def _report(run: Run, curves: dict[str, list[dict[str, Any]]], bayes: float | None) -> None:
+    metrics, cell = run.metrics, RECURRENT[run.arguments.cell].__name__
+    for table in curves:
+        lead = "" if table == next(iter(curves)) else f"{table}_"
+        kind = f", {table} word vectors" if len(curves) > 1 else ""
+        best, accuracy = metrics[f"{lead}best_epoch"], metrics[f"{lead}test_accuracy"]
+        run.say(f"{accuracy:8.4f}  test accuracy, {cell}{kind} (epoch {best}, the best on the validation reviews)")
+    report_baselines(run, bayes)
+    where = "built-in reviews" if run.arguments.data == "builtin" else "IMDB reviews"
+    plot_accuracy(run, curves, f"{cell} on {where}: test accuracy {metrics['test_accuracy']:.1%}")
+    run.say(f'try: seqcore predict {run.folder} --text "{SAME_WORDS[0]}"')

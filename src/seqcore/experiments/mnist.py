@@ -29,6 +29,7 @@ from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..optimizers.schedules import CosineDecay
 from ..typing import Array
+from ._plots import draw_image
 from ._run import Run, check_at_least, data_folder, majority_accuracy, override
 
 PRESETS = ("quick", "book", "best")
@@ -44,7 +45,7 @@ _SEEN = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a run. ``steps``: batches of an epoch, which ends with a look at the validation part; 0: those of a pass."""
+    """Of a run. ``steps``: batches of an epoch, which ends with the validation; 0: one pass."""
 
     units: int = 256
     layers: int = 1
@@ -167,10 +168,10 @@ def baselines(digits: Digits) -> dict[str, float]:
         # A hundred iterations are enough for a baseline.
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(train.images.reshape(len(train), -1), train.labels)
-    said = regression.predict(test.images.reshape(len(test), -1))
+    predicted = regression.predict(test.images.reshape(len(test), -1))
     return {
         "majority_accuracy": majority_accuracy(train.labels, test.labels),
-        "logistic_accuracy": float((said == test.labels).mean()),
+        "logistic_accuracy": float((predicted == test.labels).mean()),
     }
 
 
@@ -187,8 +188,8 @@ class _AtTheEnd(Callback):
 
 def accuracy(model: Model, part: Part) -> tuple[float, Array]:
     """Share of the images that are named rightly, and the names (N,)."""
-    said = np.asarray(model.predict(part.images, batch_size=500, verbose=0)).argmax(-1)
-    return float((said == part.labels).mean()), said
+    predicted = np.asarray(model.predict(part.images, batch_size=500, verbose=0)).argmax(-1)
+    return float((predicted == part.labels).mean()), predicted
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -199,9 +200,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
-    one = Run(arguments, "mnist", settings.read)
-    one.start(digits.summary)
-    found = baselines(digits)
+    run = Run(arguments, "mnist", settings.read)
+    run.start(digits.summary)
+    bounds = baselines(digits)
     model = build_model(digits.shape, settings)
     steps = settings.steps or -(-len(digits.train) // settings.batch_size)
     total, rate = settings.epochs * steps, settings.learning_rate
@@ -211,16 +212,16 @@ def run(arguments: argparse.Namespace) -> int:
         metrics=["accuracy"],
     )
     layers = "1 bidirectional LSTM layer" if settings.layers == 1 else f"{settings.layers} bidirectional LSTM layers"
-    one.say(
+    run.say(
         f"model: {layers} of 2 x {settings.units} units, reading {_SEEN[settings.read]}; "
         f"{model.count_params():,} parameters"
     )
-    one.say(f"training: {total:,} batches of {settings.batch_size}, {total * settings.batch_size:,} samples")
+    run.say(f"training: {total:,} batches of {settings.batch_size}, {total * settings.batch_size:,} samples")
 
     def test_last() -> None:
-        one.metrics["last_test_accuracy"] = accuracy(model, digits.test)[0]
+        run.metrics["last_test_accuracy"] = accuracy(model, digits.test)[0]
 
-    rows = one.fit(
+    rows = run.fit(
         model,
         drawn_batches(digits.train, settings.batch_size, settings.shift),
         epochs=settings.epochs,
@@ -229,63 +230,54 @@ def run(arguments: argparse.Namespace) -> int:
         validation_batch_size=500,
         callbacks=[_AtTheEnd(settings.epochs, test_last)],
     )
-    one.metrics["test_accuracy"], said = accuracy(model, digits.test)
-    one.metrics["parameters"] = model.count_params()
-    one.metrics |= found
-    _report(one)
-    one.plot("accuracy.png", lambda figure: _draw_accuracy(figure, rows, one.metrics))
-    one.plot("mistakes.png", lambda figure: _draw_mistakes(figure, digits.test, said))
-    one.save_model(model, images=digits.name)
-    return one.finish(read=settings.read, layers=settings.layers, units=settings.units)
+    run.metrics["test_accuracy"], predicted = accuracy(model, digits.test)
+    run.metrics["parameters"] = model.count_params()
+    run.metrics |= bounds
+    _report(run)
+    _plot_errors(run, rows)
+    run.plot("mistakes.png", lambda figure: _draw_mistakes(figure, digits.test, predicted))
+    run.save_model(model, images=digits.name)
+    return run.finish(read=settings.read, layers=settings.layers, units=settings.units)
 
 
-def _report(one: Run) -> None:
-    """Prints the test accuracy beside the baselines."""
-    metrics = one.metrics
-    one.say(
+def _report(run: Run) -> None:
+    """Print the baselines and the test accuracy."""
+    metrics = run.metrics
+    run.say(
         f"baselines: always the commonest digit {metrics['majority_accuracy']:.2%}, "
         f"logistic regression on the pixels {metrics['logistic_accuracy']:.2%}"
     )
-    one.say(
+    run.say(
         f"test accuracy {metrics['test_accuracy']:.2%} (weights of epoch {metrics['best_epoch']}, the best on the "
         f"validation part); weights of the last epoch {metrics['last_test_accuracy']:.2%}"
     )
 
 
-def _draw_accuracy(figure: Any, rows: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
-    from matplotlib.ticker import FormatStrFormatter, MaxNLocator
-
-    axes = figure.add_subplot()
-    epochs = [row["epoch"] for row in rows]
-    errors = {
-        name: [100 * (1 - row[key]) for row in rows] for name, key in (("train", "accuracy"), ("valid", "val_accuracy"))
+def _plot_errors(run: Run, rows: list[dict[str, Any]]) -> None:
+    """``accuracy.png``: the share of wrong answers by epoch, on a logarithmic scale unless run is zero."""
+    metrics, epochs = run.metrics, [row["epoch"] for row in rows]
+    train, valid = ([100 * (1 - row[key]) for row in rows] for key in ("accuracy", "val_accuracy"))
+    test, logistic = (100 * (1 - metrics[f"{name}_accuracy"]) for name in ("test", "logistic"))
+    curves: dict[str, Any] = {
+        "train": (epochs, train, "o-", "#4477aa"),
+        "valid": (epochs, valid, "s-", "#ee6677"),
+        f"test {test:.2f} %": ([metrics["best_epoch"]], [test], "*", "#228833"),
     }
-    axes.plot(epochs, errors["train"], "o-", color="#4477aa", label="train")
-    axes.plot(epochs, errors["valid"], "s-", color="#ee6677", label="valid")
-    test = 100 * (1 - metrics["test_accuracy"])
-    axes.plot(metrics["best_epoch"], test, "*", color="#228833", markersize=14, label=f"test {test:.2f} %")
-    logistic = 100 * (1 - metrics["logistic_accuracy"])
-    axes.axhline(logistic, color="#555555", linestyle="--", label=f"logistic regression, test {logistic:.2f} %")
-    if min(min(one) for one in errors.values()) > 0 and test > 0:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("images named wrongly (%)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title("Share of wrong answers while training")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    levels = {f"logistic regression, test {logistic:.2f} %": logistic}
+    scale = "log" if min(*train, *valid, test) > 0 else "linear"
+    title = "Share of wrong answers while training"
+    run.plot_curves(
+        "accuracy.png", curves, levels, yscale=scale, xlabel="epoch", ylabel="wrong answers (%)", title=title
+    )
 
 
-def _draw_mistakes(figure: Any, test: Part, said: Array) -> None:
-    wrong = np.flatnonzero(said != test.labels)
+def _draw_mistakes(figure: Any, test: Part, predicted: Array) -> None:
+    wrong = np.flatnonzero(predicted != test.labels)
     shown = wrong[:_SHOWN]
     more = f", the first {_SHOWN}:" if len(wrong) > _SHOWN else ""
     figure.suptitle(f"{len(wrong)} of {len(test):,} test images are named wrongly{more}")
     rows = -(-len(shown) // 8)
     figure.set_figheight(0.5 + 1.3 * rows)
-    for place, number in enumerate(shown):
-        axes = figure.add_subplot(rows, 8, place + 1)
-        axes.imshow(test.images[number], cmap="gray_r", vmin=0, vmax=1)
-        axes.set_title(f"{test.labels[number]}, said {said[number]}", fontsize=9)
-        axes.set_axis_off()
+    for place, number in enumerate(shown, 1):
+        title = f"{test.labels[number]}, not {predicted[number]}"
+        draw_image(figure.add_subplot(rows, 8, place), test.images[number], title)
