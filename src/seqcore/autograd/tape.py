@@ -67,8 +67,11 @@ _local = _Local()
 def is_recording(inputs: Iterable[Any]) -> bool:
     """True where an active tape follows one of ``inputs``: the operation saves what its backward pass needs."""
     for tape in _local.tapes:
-        if tape.follows(inputs):
-            return True
+        tracked = tape._tracked
+        for x in inputs:
+            # follows(), here and in record without the call: 0.3 of the 12.5 us of a recorded call of LSTM and Dense.
+            if id(x) in tracked or (type(x) is Variable and x._trainable):
+                return True
     return False
 
 
@@ -88,11 +91,14 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
     """
     node: _Node | None = None
     for tape in _local.tapes:
-        if tape.follows(inputs):
-            if node is None:
-                versions = [x.version if type(x) is Variable else None for x in inputs]
-                node = outputs, inputs, backward, takes_buffers, versions
-            tape._add(node)
+        tracked = tape._tracked
+        for x in inputs:
+            if id(x) in tracked or (type(x) is Variable and x._trainable):
+                if node is None:
+                    versions = [x.version if type(x) is Variable else None for x in inputs]
+                    node = outputs, inputs, backward, takes_buffers, versions
+                tape._add(node)
+                break
 
 
 @contextmanager

@@ -429,7 +429,19 @@ class Trainer(StepHooks):
         *,
         lengths: Any = None,
     ) -> Any:
-        """Loss and metrics over all of the data; arguments as in :meth:`fit`, results as in :meth:`train_on_batch`.
+        """Loss and metrics over all of the data.
+
+        Args:
+            x, y, sample_weight, lengths: the data, as in :meth:`fit`.
+            batch_size: rows of a batch, 32 by default.
+            verbose: 0 silent, 1 or "auto" progress bar, 2 one line.
+            steps: batches to evaluate on; all by default.
+            callbacks: callbacks, called in order.
+            return_dict: return {"loss": ..., metric: ...}.
+
+        Returns:
+            The loss, a list with the metrics if there are any, or a dict. The mean of the loss weighs each batch by its
+            rows, or by its valid steps where a mask or lengths leave some out.
 
         Stateful layers start from zero and carry a separate state; the state of training comes back afterwards.
         """
@@ -477,7 +489,17 @@ class Trainer(StepHooks):
         *,
         lengths: Any = None,
     ) -> Any:
-        """Outputs for all of the data as one array (N, ...), or a list of them for a model with several outputs.
+        """Outputs for all of the data.
+
+        Args:
+            x, lengths: the data, as in :meth:`fit`.
+            batch_size: rows of a batch, 32 by default.
+            verbose: 0 silent, 1 or "auto" progress bar, 2 one line.
+            steps: batches to predict for; all by default.
+            callbacks: callbacks, called in order.
+
+        Returns:
+            One array (N, ...), or a list of them for a model with several outputs.
 
         Stateful layers go on from the state that the last ``predict`` left, at first from zero; ``reset_states`` zeroes
         it, and the next ``predict`` may then have another batch size. The state of training comes back afterwards.
