@@ -54,7 +54,7 @@ def figures(folder):
     results = json.loads((folder / "metrics.json").read_text())
     metrics = {key: value for key, value in results["metrics"].items() if key != "words_per_second"}
     drop = {"words_per_second", "seconds"}
-    return metrics, [{key: value for key, value in one.items() if key not in drop} for one in results["history"]]
+    return metrics, [{key: value for key, value in row.items() if key not in drop} for row in results["history"]]
 
 
 def error_line(capsys, *words):
@@ -166,7 +166,7 @@ def test_a_run_leaves_what_it_should(finished):
     assert metrics["bound_perplexity"] == pytest.approx(12.766, abs=1e-3)
     assert metrics["bound_perplexity"] < metrics["test_perplexity"] < 372
     assert metrics["words_per_second"] > 0
-    assert [one["epoch"] for one in results["history"]] == [1]
+    assert [row["epoch"] for row in results["history"]] == [1]
     assert (finished / "perplexity.png").read_bytes()[:8] == PNG
     assert "greedy:" in (finished / "samples.txt").read_text()
     files = "best.safetensors last.safetensors checkpoint.safetensors metrics.json samples.txt perplexity.png"

@@ -27,7 +27,7 @@ def run(*words):
 def figures(folder):
     results = json.loads((folder / "metrics.json").read_text())
     timed = {"words_per_second", "steps_per_second", "training_seconds", "seconds"}
-    drop = [{key: value for key, value in one.items() if key not in timed} for one in results["history"]]
+    drop = [{key: value for key, value in row.items() if key not in timed} for row in results["history"]]
     return {key: value for key, value in results["metrics"].items() if key not in timed}, drop
 
 
@@ -49,7 +49,7 @@ def test_the_book_learns_the_relations(tmp_path, capsys, architecture, accuracy)
     assert results == json.loads((tmp_path / "figures.json").read_text())
     assert (results["experiment"], results["preset"], results["architecture"]) == ("word2vec", "book", architecture)
     metrics, history = results["metrics"], results["history"]
-    assert [one["step"] for one in history] == list(range(2000, 24_001, 2000))
+    assert [row["step"] for row in history] == list(range(2000, 24_001, 2000))
     assert metrics["average_loss"] == history[-1]["average_loss"] < 0.8 * history[0]["average_loss"]
     assert metrics["analogy_accuracy"] > accuracy and metrics["analogy_questions"] == 534
     assert set(metrics["analogy_sections"]) == set(relations.PAIRS)
@@ -91,7 +91,7 @@ def test_the_step_is_that_of_plain_numpy():
     expected = (np.logaddexp(0, logits) - logits * target).sum(axis=1).mean()
     assert loss == pytest.approx(expected, rel=1e-5)
     g = (1 / (1 + np.exp(-logits)) - target) / 4
-    new = [one.copy() for one in (table, w, b)]
+    new = [array.copy() for array in (table, w, b)]
     np.subtract.at(new[0], inputs, np.einsum("bs,bsd->bd", g, w[rows]))
     np.subtract.at(new[1], rows, g[:, :, None] * x[:, None])
     np.subtract.at(new[2], rows, g)
@@ -185,5 +185,5 @@ def test_quick_trains_the_estimator(tmp_path):
     results = json.loads((tmp_path / "metrics.json").read_text())
     assert results["preset"] == "quick" and results["metrics"]["analogy_accuracy"] > 0.9
     assert (tmp_path / "vectors.safetensors").exists() and (tmp_path / "nearest.txt").exists()
-    losses = [one["loss"] for one in results["history"]]
+    losses = [row["loss"] for row in results["history"]]
     assert losses[-1] < losses[0] and results["metrics"]["loss"] == losses[-1]

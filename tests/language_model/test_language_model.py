@@ -109,11 +109,11 @@ def test_long_windows_equal_single_steps():
 
 def test_windows_do_not_change_a_bit(monkeypatch):
     model, ids = small_model(), tokens(300)
-    found = []
+    losses = []
     for window in (1, 7, 64, 1000):
         monkeypatch.setattr("seqcore.language_model.evaluation._WINDOW", window)
-        found.append(word_losses(model, ids))
-    assert all(np.array_equal(found[0], other) for other in found[1:])
+        losses.append(word_losses(model, ids))
+    assert all(np.array_equal(losses[0], other) for other in losses[1:])
 
 
 def test_rows_and_dropped_tail():
@@ -234,8 +234,8 @@ def test_resume_is_exact(corpus, tmp_path, place):
         watchers = [EpochDecay(1.0, 1, 0.5), ResetStates(), ValidationPerplexity(corpus.valid, 4, 5)]
         watchers += [BackupAndRestore(tmp_path, save_freq=1), Stop(*place)]
         model.fit(bptt_batches(corpus.train, 4, 5), epochs=3, verbose=0, callbacks=watchers)
-    found, second = train(corpus, tmp_path, seed=99)
-    assert found == expected
+    logs, second = train(corpus, tmp_path, seed=99)
+    assert logs == expected
     for a, b in zip(whole.get_weights(), second.get_weights(), strict=True):
         assert np.array_equal(a, b)
 
@@ -298,28 +298,28 @@ def test_greedy_is_what_the_limits_of_the_others_give():
 @pytest.mark.parametrize("seed", range(4))
 def test_wide_beams_find_the_likeliest_sequence(seed):
     model = small_model(seed)
-    found = generate(model, VOCABULARY, "c", 3, method="beam", beam_width=25)
+    words = generate(model, VOCABULARY, "c", 3, method="beam", beam_width=25)
     every = itertools.product(VOCABULARY.words, repeat=3)
     best = max(every, key=lambda words: sequence_log_probability(model, "c", words))
-    assert found == list(best)
+    assert words == list(best)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_beams_with_an_end_find_the_likeliest_finished_or_full_sequence(seed):
     model = small_model(seed)
-    found = generate(model, VOCABULARY, "c", 3, method="beam", beam_width=25, stop="b")
+    words = generate(model, VOCABULARY, "c", 3, method="beam", beam_width=25, stop="b")
     every = [words for n in (1, 2, 3) for words in itertools.product(VOCABULARY.words, repeat=n)]
     every = [w for w in every if "b" not in w[:-1] and (len(w) == 3 or w[-1] == "b")]
     best = max(every, key=lambda words: sequence_log_probability(model, "c", words))
-    assert found == list(best)
+    assert words == list(best)
 
 
 def test_samples_follow_the_distribution():
     model = small_model()
     expected = dict(next_words(model, VOCABULARY, "b", 5))
     assert sum(expected.values()) == pytest.approx(1)
-    found = [generate(model, VOCABULARY, "b", 1, seed=seed)[0] for seed in range(2000)]
-    chi_square = sum((found.count(word) - 2000 * p) ** 2 / (2000 * p) for word, p in expected.items())
+    words = [generate(model, VOCABULARY, "b", 1, seed=seed)[0] for seed in range(2000)]
+    chi_square = sum((words.count(word) - 2000 * p) ** 2 / (2000 * p) for word, p in expected.items())
     assert chi_square < 23.5  # 4 degrees of freedom, 0.01 percent
     ranked = [word for word, _ in next_words(model, VOCABULARY, "b", 5)]
     assert {generate(model, VOCABULARY, "b", 1, top_k=2, seed=seed)[0] for seed in range(200)} == set(ranked[:2])
@@ -345,11 +345,11 @@ def test_excluded_words_never_come(seed):
     assert not set(generate(model, VOCABULARY, "a", 200, seed=seed, exclude=banned)) & set(banned)
     words = generate(model, VOCABULARY, "a", 6, method="greedy", exclude=banned)
     for n, word in enumerate(words):
-        ranked = [found for found, _ in next_words(model, VOCABULARY, ["a", *words[:n]], 5) if found not in banned]
+        ranked = [likely for likely, _ in next_words(model, VOCABULARY, ["a", *words[:n]], 5) if likely not in banned]
         assert ranked[0] == word
-    found = generate(model, VOCABULARY, "c", 3, method="beam", beam_width=25, exclude=banned)
+    words = generate(model, VOCABULARY, "c", 3, method="beam", beam_width=25, exclude=banned)
     every = itertools.product([word for word in VOCABULARY.words if word not in banned], repeat=3)
-    assert found == list(max(every, key=lambda words: sequence_log_probability(model, "c", words)))
+    assert words == list(max(every, key=lambda words: sequence_log_probability(model, "c", words)))
     with pytest.raises(ValueError, match="exclude: expected to leave one of the 5 words"):
         generate(model, VOCABULARY, "a", exclude=VOCABULARY.words)
 

@@ -598,8 +598,8 @@ def test_gradient_norms_by_batch_and_epoch():
     callback = inspection.GradientNorms(layers=["lstm"])
     run([1.0, 1.0], Feed(), callback, model=Stack(a, b))
     assert list(callback.norms) == ["lstm"]
-    for found in callback.norms["lstm"]:
-        np.testing.assert_array_equal(found, [6.0, 6.0, 8.0])
+    for norms in callback.norms["lstm"]:
+        np.testing.assert_array_equal(norms, [6.0, 6.0, 8.0])
     with pytest.raises(ValueError, match="layers: .*lstm, lstm_1.*'gru'"):
         run([1.0], inspection.GradientNorms(layers=["gru"]), model=Stack(a, b))
     with pytest.raises(ValueError, match="GradientNorms: "):
@@ -680,7 +680,7 @@ def test_fit_with_the_usual_callbacks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "kind", "message"),
+    ("make", "error", "message"),
     [
         (lambda: callbacks.EarlyStopping(mode="up"), ValueError, "mode: .*'up'"),
         (lambda: callbacks.EarlyStopping(patience=-1), ValueError, "patience: .*-1"),
@@ -698,7 +698,7 @@ def test_fit_with_the_usual_callbacks(tmp_path):
         (lambda: callbacks.ProgressBar(width=0), ValueError, "width: "),
     ],
 )
-def test_bad_arguments(make, kind, message):
-    with pytest.raises(kind, match=message) as caught:
+def test_bad_arguments(make, error, message):
+    with pytest.raises(error, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)

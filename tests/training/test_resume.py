@@ -140,11 +140,11 @@ def write_result(model, folder):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Results of uninterrupted fits."""
-    found = {}
+    results = {}
     for data in DATA:
         folder = tmp_path_factory.mktemp("whole")
-        found[data] = result(train(folder, data), folder)
-    return found
+        results[data] = result(train(folder, data), folder)
+    return results
 
 
 @pytest.mark.filterwarnings("ignore:steps_per_epoch")
@@ -315,15 +315,15 @@ class StopEarly(callbacks.Callback):
         self.model.stop_training = (self.model.fit_state.epoch, batch) == (1, 2)
 
 
-@pytest.mark.parametrize("kind", [Sequential, Custom])
+@pytest.mark.parametrize("model_class", [Sequential, Custom])
 @pytest.mark.parametrize("after", [1, 4, 6, 7, 8])
 @pytest.mark.parametrize("stopping", [False, True])
-def test_classes_of_the_user(kind, after, stopping, tmp_path):
+def test_classes_of_the_user(model_class, after, stopping, tmp_path):
     """Metrics, norms of gradients, logs of a train_step and a stop inside an epoch, each resumed exactly."""
 
     def fit(folder, stop=None):
         random.set_seed(2)
-        model = kind([layers.Input((None, 3)), layers.ContextRNN(4, 2, name="cf"), layers.Dense(1)])
+        model = model_class([layers.Input((None, 3)), layers.ContextRNN(4, 2, name="cf"), layers.Dense(1)])
         model.compile("sgd", "mse", metrics=[Largest(), "mae"])
         norms = inspection.GradientNorms()
         watchers = [norms, callbacks.BackupAndRestore(folder, save_freq=1), stop or Stop()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -17,38 +17,29 @@ from .callback import Callback, Logs
 _file_numbers = itertools.count()
 
 
-class _EventFile:
-    """Scalars in a TensorBoard event file, through tensorboardX or TensorBoard's own writer."""
+def _open_events(folder: str) -> tuple[Any, Callable[[str, float, int], Any]]:
+    """The writer of an event file, by tensorboardX or TensorBoard itself, and its function of a tag, value and step."""
+    try:
+        # Its files are named by second and host: two of the same second would be one.
+        suffix = f".{os.getpid()}.{next(_file_numbers)}"
+        writer = import_module("tensorboardX").SummaryWriter(folder, filename_suffix=suffix)
+        return writer, writer.add_scalar
+    except ImportError:
+        pass
+    try:
+        event = import_module("tensorboard.compat.proto.event_pb2").Event
+        summary = import_module("tensorboard.compat.proto.summary_pb2").Summary
+        writer = import_module("tensorboard.summary.writer.event_file_writer").EventFileWriter(folder)
+    except ImportError:
+        raise ImportError(
+            "TensorBoard: expected tensorboardX or tensorboard, got neither; pip install 'seqcore[tensorboard]'"
+        ) from None
 
-    def __init__(self, folder: str) -> None:
-        try:
-            # Its files are named by second and host: two of one second would be one.
-            suffix = f".{os.getpid()}.{next(_file_numbers)}"
-            self._writer = import_module("tensorboardX").SummaryWriter(folder, filename_suffix=suffix)
-            self._event: Any = None
-        except ImportError:
-            try:
-                self._event = import_module("tensorboard.compat.proto.event_pb2").Event
-                self._summary = import_module("tensorboard.compat.proto.summary_pb2").Summary
-                writer = import_module("tensorboard.summary.writer.event_file_writer").EventFileWriter
-            except ImportError:
-                raise ImportError(
-                    "TensorBoard: expected tensorboardX or tensorboard, got neither; pip install 'seqcore[tensorboard]'"
-                ) from None
-            self._writer = writer(folder)
+    def add_scalar(tag: str, value: float, step: int) -> None:
+        scalars = summary(value=[summary.Value(tag=tag, simple_value=value)])
+        writer.add_event(event(wall_time=time.time(), step=step, summary=scalars))
 
-    def scalar(self, tag: str, value: float, step: int) -> None:
-        if self._event is None:
-            self._writer.add_scalar(tag, value, step)
-            return
-        summary = self._summary(value=[self._summary.Value(tag=tag, simple_value=value)])
-        self._writer.add_event(self._event(wall_time=time.time(), step=step, summary=summary))
-
-    def flush(self) -> None:
-        self._writer.flush()
-
-    def close(self) -> None:
-        self._writer.close()
+    return writer, add_scalar
 
 
 class TensorBoard(Callback):
@@ -98,23 +89,23 @@ class TensorBoard(Callback):
         if update_freq != "epoch":
             update_freq = integer("update_freq", update_freq, 1, alternative="'epoch', 'batch'")
         self.log_dir, self.update_freq = as_path(log_dir, "log_dir"), update_freq
-        self._files: dict[str, _EventFile] = {}
+        self._files: dict[str, tuple[Any, Callable[[str, float, int], Any]]] = {}
         self._batches = 0
 
-    def _file(self, split: str) -> _EventFile:
+    def _open(self, split: str) -> Callable[[str, float, int], Any]:
         if split not in self._files:
-            self._files[split] = _EventFile(os.path.join(self.log_dir, split))
-        return self._files[split]
+            self._files[split] = _open_events(os.path.join(self.log_dir, split))
+        return self._files[split][1]
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._batches = 0
-        self._file("train")
+        self._open("train")
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._batches += 1
         if isinstance(self.update_freq, int) and self._batches % self.update_freq == 0:
             for key, value in (logs or {}).items():
-                self._file("train").scalar(f"batch_{key}", float(value), self._batches - 1)
+                self._open("train")(f"batch_{key}", float(value), self._batches - 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         optimizer = getattr(self.model, "optimizer", None)
@@ -122,11 +113,11 @@ class TensorBoard(Callback):
         for key, value in {**rate, **(logs or {})}.items():
             if isinstance(value, (int, float, np.number)):
                 split = "validation" if key.startswith("val_") else "train"
-                self._file(split).scalar(f"epoch_{key.removeprefix('val_')}", float(value), epoch)
-        for file in self._files.values():
-            file.flush()
+                self._open(split)(f"epoch_{key.removeprefix('val_')}", float(value), epoch)
+        for writer, _ in self._files.values():
+            writer.flush()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        for file in self._files.values():
-            file.close()
+        for writer, _ in self._files.values():
+            writer.close()
         self._files = {}
