@@ -120,5 +120,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# A model file may name a class of an experiment.
+# A model file may name a class of a module that is not imported yet.
+register_loader("Seq2Seq", lambda name: __getattr__("language_model"))
 register_loader("seqcore.experiments.", lambda name: __getattr__("experiments").load_class(name))

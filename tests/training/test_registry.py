@@ -1,5 +1,7 @@
 """The registry of classes by name, and custom objects inside it."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -134,3 +136,11 @@ def test_custom_objects_reach_every_registry():
     for get, name in ((losses.get, "Cubed"), (metrics.get, "Error"), (optimizers.get, "Slow")):
         with pytest.raises(ValueError, match=f"expected one of .*, got '{name}'"):
             get(name)
+
+
+def test_classes_of_the_package_are_found_in_a_new_process():
+    """Model files name them, and ``import seqcore`` alone must do to load one."""
+    names = ["Seq2Seq", "seqcore.experiments.mnist/ReadOut", "seqcore.experiments.imdb/CellLoop", "Sequential", "LSTM"]
+    program = f"import seqcore\nfor name in {names}: print(seqcore.layers.registry.get_class(name).__name__)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert result.stdout.split() == [name.rpartition("/")[2] for name in names], result.stderr
