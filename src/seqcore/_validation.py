@@ -444,6 +444,13 @@ def no_regularizers(**given: Any) -> None:
         default_only(name, value, None, "regularizers and constraints are not supported")
 
 
+def no_adapters(lora_rank: Any, lora_alpha: Any, quantization_config: Any) -> None:
+    """Accept Keras's arguments of low-rank adapters and quantization as None alone."""
+    default_only("lora_rank", lora_rank, None, "low-rank adapters are not supported")
+    default_only("lora_alpha", lora_alpha, None, "low-rank adapters are not supported")
+    default_only("quantization_config", quantization_config, None, "quantization is not supported")
+
+
 def channels_last(data_format: Any) -> None:
     """Accept Keras's ``data_format`` where it means features along the last axis."""
     default_only("data_format", data_format, (None, "channels_last"), "features lie along the last axis")

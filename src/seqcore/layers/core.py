@@ -23,6 +23,7 @@ from .._validation import (
     channels_last,
     check_shape,
     default_only,
+    no_adapters,
     no_regularizers,
 )
 from ..autograd.tape import GradientBuffers, is_recording, record
@@ -203,7 +204,7 @@ class Dense(NumericLayer):
             kernel_constraint=kernel_constraint,
             bias_constraint=bias_constraint,
         )
-        _no_adapters(lora_rank, lora_alpha, quantization_config)
+        no_adapters(lora_rank, lora_alpha, quantization_config)
         self.units = at_least("units", units, 1)
         self.activation = activation_name("activation", activation, (*FUSED_ACTIVATIONS, "softmax"))
         self.use_bias = boolean("use_bias", use_bias)
@@ -231,12 +232,6 @@ class Dense(NumericLayer):
 
     def _add_to_stream(self, stream: Any) -> None:
         stream.add_dense(self.kernel._array, None if self.bias is None else self.bias._array, self.activation)
-
-
-def _no_adapters(lora_rank: Any, lora_alpha: Any, quantization_config: Any) -> None:
-    default_only("lora_rank", lora_rank, None, "low-rank adapters are not supported")
-    default_only("lora_alpha", lora_alpha, None, "low-rank adapters are not supported")
-    default_only("quantization_config", quantization_config, None, "quantization is not supported")
 
 
 @register()
