@@ -27,7 +27,7 @@ from .._validation import (
     no_regularizers,
 )
 from ..autograd.tape import GradientBuffers, is_recording, record
-from ..autograd.tensor import Gradient, Tensor, Variable
+from ..autograd.tensor import Gradient, Tensor, Variable, unchecked_tensor
 from ..ops.activations import FUSED_ACTIVATIONS, activation_name
 from ..typing import Array, Shape
 from .base import Layer, NumericLayer
@@ -127,7 +127,7 @@ def dense(
     y = dense_forward(flat, kernel._array, None if bias is None else bias._array, fused, mixed=mixed)
     if is_softmax:
         y = softmax(y)
-    outputs = Tensor(restore(y))
+    outputs = unchecked_tensor(restore(y))
     tensors = (inputs, kernel, bias)
     if not is_recording(tensors):
         return outputs

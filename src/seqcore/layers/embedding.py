@@ -14,7 +14,7 @@ from .. import ops
 from .._core.embedding import embedding_backward, embedding_forward
 from .._validation import as_booleans, as_mask, at_least, boolean, no_adapters, no_regularizers, plain_array
 from ..autograd.tape import is_recording, record
-from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array
+from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, unchecked_tensor
 from ..typing import Array
 from .base import Layer
 from .registry import register
@@ -112,7 +112,7 @@ class Embedding(Layer):
         except ValueError:
             self._checked_ids(inputs)
             raise
-        out = Tensor(y)
+        out = unchecked_tensor(y)
         if self.mask_zero:
             if inputs.lengths is not None:
                 raise ValueError(f"mask_zero, lengths: expected at most one of them for layer {self.name!r}, got both")
