@@ -334,6 +334,7 @@ READERS: dict[str, Reader] = {
 
 #: Public names with an argument that names a file and that read none, or read it only by another reader of the table.
 EXCUSED = {
+    "CountedText.__init__": "names the file that was read",
     **dict.fromkeys(
         (
             "KeyedVectors.save",

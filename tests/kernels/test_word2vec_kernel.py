@@ -140,7 +140,7 @@ def test_pieces_change_nothing(sg, monkeypatch):
     model.build_vocab(sentences)
     corpus = model.encode(sentences)
     table, output, _, pairs = expected(model, corpus, 2)
-    monkeypatch.setattr(word2vec, "_PIECE", 37)
+    monkeypatch.setattr(word2vec, "WORDS_PER_CALL", 37)
     shares = []
     model.train(corpus, on_progress=lambda now: shares.append((now.epoch, now.share)))
     np.testing.assert_allclose(model.wv.vectors, table, rtol=1e-5, atol=1e-5)

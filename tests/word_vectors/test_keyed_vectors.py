@@ -256,7 +256,7 @@ CHANGES = {
     "keys: expected each word once": lambda kv: kv.add_vectors(["new", "new"], np.ones((2, D))),
     r"weights: expected shape \(2, 12\)": lambda kv: kv.add_vectors(["new", "w0"], np.ones((2, 5)), replace=True),
     "weights: expected numbers": lambda kv: kv.add_vectors(["new"], [["x"] * D]),
-    "weights: expected rows of equal length": lambda kv: kv.add_vectors(["new", "newer"], [[1], [1, 2]]),
+    "weights: expected rows of one length": lambda kv: kv.add_vectors(["new", "newer"], [[1], [1, 2]]),
     "extras: expected 1 values": lambda kv: kv.add_vectors(["new"], np.ones((1, D)), {"count": [1, 2]}),
     "extras: expected an integer": lambda kv: kv.add_vectors(["new"], np.ones((1, D)), {"count": [1.5]}),
     "key: expected a new word": lambda kv: kv.add_vector("w0", np.ones(D)),

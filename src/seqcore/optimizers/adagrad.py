@@ -24,6 +24,7 @@ class Adagrad(Optimizer):
 
     Source: Duchi, Hazan and Singer, "Adaptive subgradient methods", 2011.
 
+    >>> import numpy as np
     >>> from seqcore import Variable
     >>> w = Variable([1.0], name="w")
     >>> _ = Adagrad(0.1, initial_accumulator_value=0.0).apply_gradients([(np.array([2.0], np.float32), w)])

@@ -25,6 +25,7 @@ class Adam(Optimizer):
 
     Sources: Kingma and Ba, "Adam", 2015; Reddi et al., "On the convergence of Adam and beyond", 2018.
 
+    >>> import numpy as np
     >>> from seqcore import Variable
     >>> w = Variable([1.0], name="w")
     >>> _ = Adam(0.1).apply_gradients([(np.array([2.0], np.float32), w)])

@@ -27,6 +27,7 @@ class RMSprop(Optimizer):
     Source: Hinton, "Neural networks for machine learning", lecture 6e, 2012; centered: Graves, "Generating sequences
     with recurrent neural networks", 2013.
 
+    >>> import numpy as np
     >>> from seqcore import Variable
     >>> w = Variable([1.0], name="w")
     >>> _ = RMSprop(0.1, rho=0.0).apply_gradients([(np.array([2.0], np.float32), w)])

@@ -117,11 +117,11 @@ def save_model(model: Any, path: Path, extra: Mapping[str, Any] | None = None, i
         model: a built model; a subclassed one must be registered (``models.register``) and have ``get_config``.
         path: the file.
         extra: what belongs to the model: a vocabulary, preprocessing; numbers, texts, arrays, lists and dicts of
-            them. :func:`load_model` gives it back as ``model.extra``.
+            them. ``seqcore.load_model`` gives it back as ``model.extra``.
         include_optimizer: write how the model was compiled; without it the model comes back not compiled.
 
     >>> import tempfile, os
-    >>> from seqcore import Sequential, layers
+    >>> from seqcore import Sequential, layers, load_model
     >>> model = Sequential([layers.Input((4,)), layers.Dense(2)])
     >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
     >>> save_model(model, path, {"words": ["the", "cat"]})

@@ -58,6 +58,7 @@ class StepHooks(Layer):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One update on one batch. An override returns the logs, a dict of names and numbers.
 
+        >>> import numpy as np
         >>> import seqcore as sc
         >>> class Doubled(sc.Sequential):
         ...     def train_step(self, data):
