@@ -14,7 +14,7 @@ from ._validation import choice
 from .autograd.tape import GradientTape
 from .callbacks.callback import Callback, Logs
 from .models import Model
-from .training.data_adapters import make_batch, plain
+from .training.batch import make_batch, plain
 from .typing import Array
 
 

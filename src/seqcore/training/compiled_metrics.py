@@ -13,6 +13,7 @@ import numpy as np
 from ..autograd.tensor import Tensor, as_array
 from ..losses import Loss
 from ..metrics import Mean, Metric
+from ..metrics import get as get_metric
 from ..ops._targets import mask_of, same_rank
 from ..typing import Array
 
@@ -67,6 +68,55 @@ class CompiledMetrics:
         logs = {"loss": loss.total / loss.count if loss.count else 0.0}
         logs.update((name, metric.result()) for name, (metric, _) in zip(self.names, self.metrics))
         return logs
+
+
+def compile_metrics(metrics: Any, weighted_metrics: Any, loss: Loss | None) -> CompiledMetrics:
+    """The metrics of ``compile``.
+
+    Args:
+        metrics: a metric, its name, or a list of them.
+        weighted_metrics: the same, for metrics that take sample weights.
+        loss: the loss of ``compile``, on which the meaning of "accuracy" depends.
+
+    Raises:
+        ValueError, TypeError: naming the argument.
+    """
+    return CompiledMetrics(
+        [
+            (_checked_metric(get_metric(metric, loss=loss), loss), weighted)
+            for name, given, weighted in (("metrics", metrics, False), ("weighted_metrics", weighted_metrics, True))
+            for metric in _listed(name, given)
+        ]
+    )
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        raise TypeError(f"{name}: expected a list of metrics, got a dict; a model has one output here")
+    listed = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
+        listed = list(listed[0])
+    if any(isinstance(item, (list, tuple)) for item in listed):
+        raise TypeError(f"{name}: expected a list of metrics, got a list of lists; a model has one output here")
+    return listed
+
+
+def _checked_metric(metric: Metric, loss: Loss | None) -> Metric:
+    """A metric of targets and predictions that does not take logits where the loss takes probabilities."""
+    if getattr(type(metric), "update_state") is Mean.update_state:  # noqa: B009
+        raise TypeError(
+            f"metrics: expected metrics of targets and predictions, got {metric.name!r}, which takes values"
+        )
+    own = getattr(metric, "loss", None)
+    if own is not None and isinstance(loss, type(own)):
+        mine, theirs = getattr(own, "from_logits", None), getattr(loss, "from_logits", None)
+        if mine != theirs:
+            raise ValueError(
+                f"metrics: expected {metric.name!r} with from_logits={theirs} as in the loss, got from_logits={mine}"
+            )
+    return metric
 
 
 def _is_built_in(metric: Metric) -> bool:

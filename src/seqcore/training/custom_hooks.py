@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.tensor import Tensor, as_array
-from .data_adapters import Batch, plain
+from .batch import Batch, plain
 
 
 def call_by_name(name: str, hook: Callable[..., Any], arguments: dict[str, Any], newer: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
-"""Batches for training and evaluation, cut from arrays or taken from the caller's iterable, with everything checked.
+"""Adapters of data: batches cut from arrays, or taken from an iterable of the caller.
 
-B: batch, T: time steps, N: rows of the whole data.
+N: rows of the whole data.
 """
 
 from __future__ import annotations
@@ -11,170 +11,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import count, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .. import random
-from .._validation import NUMBERS, as_lengths, at_least, check_whole, is_array, real
+from .._validation import at_least, is_array, real
 from ..autograd.tensor import Tensor, Variable, as_array
-from ..typing import Array
-
-
-class Batch(NamedTuple):
-    """One step's data. ``x``: a Tensor (lengths and mask on it) or a list of them; ``y``, ``weight``: array or None."""
-
-    x: Any
-    y: Any
-    weight: Array | None
-
-    @property
-    def size(self) -> int:
-        return int((self.x[0] if isinstance(self.x, list) else self.x).shape[0])
-
-
-def _rows(name: str, value: Any) -> Array | Tensor:
-    """``value`` as numbers with at least one axis."""
-    plain = (type(value) is np.ndarray and value.dtype.kind in NUMBERS) or isinstance(value, Tensor)
-    array = value if plain else as_array(value, name=name)
-    if array.ndim == 0:
-        raise ValueError(f"{name}: expected an array with a batch axis, got a single number")
-    return array
-
-
-def _are_arrays(values: Any) -> bool:
-    """True for a list or tuple of arrays, each with a batch axis."""
-    if not isinstance(values, (list, tuple)) or not values:
-        return False
-    return all(is_array(item) and len(item.shape) for item in values)
-
-
-def as_inputs(value: Any) -> Any:
-    """Input of a model: one array or, for models with several inputs, a list of arrays."""
-    if _are_arrays(value):
-        return [_rows("x", item) for item in value]
-    if isinstance(value, dict):
-        raise TypeError("x: expected an array or a list of arrays, got a dict")
-    if hasattr(value, "toarray"):
-        raise TypeError(f"x: expected a dense array, got a {type(value).__name__}; pass x.toarray()")
-    return _rows("x", value)
-
-
-def _as_targets(name: str, value: Any, rows: int) -> Array | Tensor:
-    """Targets or weights with one row for each row of x; a list of one such array is that array."""
-    if isinstance(value, (list, tuple)) and len(value) == 1 and _are_arrays(value) and len(value[0]) == rows:
-        value = value[0]
-    if isinstance(value, dict):
-        raise TypeError(f"{name}: expected an array, got a dict; a model has one output here")
-    array = _rows(name, value)
-    if array.shape[0] != rows:
-        several = "; a model has one output here" if _are_arrays(value) else ""
-        raise ValueError(f"{name}: expected {rows} rows as in x, got shape {array.shape}{several}")
-    return array
-
-
-def _tensor(value: Any, lengths: Array | None = None, mask: Array | None = None) -> Tensor:
-    """A tensor of the caller's array; a tensor stays itself unless lengths are added."""
-    if isinstance(value, Tensor) and lengths is None and mask is None:
-        return value
-    tensor = Tensor(value)
-    tensor.lengths, tensor.mask = lengths, mask
-    return tensor
-
-
-def make_batch(
-    x: Any,
-    y: Any = None,
-    sample_weight: Any = None,
-    class_weight: Mapping[int, float] | None = None,
-    lengths: Any = None,
-    sparse: bool | None = None,
-) -> Batch:
-    """Checked data of one step as the caller gave them; ``sparse`` as in :func:`_class_weights`."""
-    inputs = as_inputs(x)
-    first = inputs[0] if isinstance(inputs, list) else inputs
-    rows = first.shape[0]
-    if rows == 0:
-        raise ValueError(f"x: expected at least one row, got shape {first.shape}")
-    target = None if y is None else _as_targets("y", y, rows)
-    weight = None if sample_weight is None else np.asarray(_as_targets("sample_weight", sample_weight, rows))
-    if weight is not None and not np.isfinite(weight).all():
-        raise ValueError(f"sample_weight: expected finite numbers, got {weight[~np.isfinite(weight)].flat[0]}")
-    if isinstance(inputs, list):
-        for array in inputs:
-            if array.shape[0] != rows:
-                raise ValueError(f"x: expected inputs with the same number of rows, got {rows} and {array.shape[0]}")
-    if class_weight is not None:
-        weight = _class_weights(class_weight, target, weight, sparse)
-    checked = None if lengths is None else as_lengths(lengths, first.shape)
-    if isinstance(inputs, list):
-        return Batch([_tensor(array, checked) for array in inputs], target, weight)
-    return Batch(_tensor(inputs, checked), target, weight)
-
-
-def plain(x: Any) -> Any:
-    """The array of an input that carries neither lengths nor a mask."""
-    if isinstance(x, list):
-        return [plain(part) for part in x]
-    return x._array if isinstance(x, Tensor) and x.mask is None and x.lengths is None else x
-
-
-def pack_batch(batch: Batch) -> Any:
-    """The argument ``data`` of a hook: x, (x, y) or (x, y, sample_weight)."""
-    x = plain(batch.x)
-    if batch.y is None and batch.weight is None:
-        return (x,) if isinstance(x, list) else x
-    y = None if batch.y is None else np.asarray(batch.y)
-    return (x, y) if batch.weight is None else (x, y, batch.weight)
-
-
-def _class_weights(
-    class_weight: Mapping[int, float], y: Any, weight: Array | None, sparse: bool | None = None
-) -> Array:
-    """Sample weights times the weight of each target's class (1 for classes that are not named).
-
-    Args:
-        class_weight: class number -> weight.
-        y: class ids, also one per step, or one-hot targets.
-        weight: sample weights or None.
-        sparse: whether y holds ids (True) or one number per class (False); None: targets with several numbers along
-            their last axis are one-hot if they look so.
-    """
-    if not isinstance(class_weight, Mapping):
-        raise TypeError(f"class_weight: expected a dict class -> weight, got {type(class_weight).__name__}")
-    if y is None:
-        raise ValueError("class_weight: expected targets y to weight, got none")
-    table: dict[int, float] = {}
-    for number, value in class_weight.items():
-        if not isinstance(number, (int, float, np.number)) or not number >= 0 or number % 1:
-            raise ValueError(f"class_weight: expected class numbers from 0, got {number!r}")
-        table[int(number)] = real("class_weight", value)
-    ids, places = np.unique(_classes(as_array(y), sparse), return_inverse=True)
-    weights = np.array([table.get(int(number), 1.0) for number in ids])[places]
-    if weight is None:
-        return weights
-    axes = max(weights.ndim, weight.ndim)
-    first, second = (array.reshape(array.shape + (1,) * (axes - array.ndim)) for array in (weights, weight))
-    try:
-        return np.asarray(first * second)
-    except ValueError:
-        raise ValueError(
-            f"sample_weight: expected shape {weights.shape}, as class_weight gives it for y, or its leading axes, got "
-            f"{weight.shape}"
-        ) from None
-
-
-def _classes(y: Array, sparse: bool | None) -> Array:
-    """Class number of each target; see :func:`_class_weights`."""
-    if y.ndim > 1 and y.shape[-1] == 1:
-        y = y[..., 0]
-    elif y.ndim > 1 and not sparse:
-        zeros_and_ones = ((y == 0) | (y == 1)).all() and (y.sum(axis=-1) == 1).all()
-        # Targets that are no whole numbers are probabilities of the classes.
-        if sparse is False or zeros_and_ones or (y.dtype.kind == "f" and (y % 1 != 0).any()):
-            return np.asarray(y.argmax(-1))
-    check_whole("y", y, "class numbers that class_weight can name")
-    return y
+from .batch import Batch, make_batch, unpack_batch
 
 
 class DataAdapter:
@@ -406,18 +250,6 @@ class IterableAdapter(DataAdapter):
 
     def _batch(self, item: Any) -> Batch:
         return make_batch(*unpack_batch(item), self._class_weight, sparse=self._sparse)
-
-
-def unpack_batch(item: Any) -> tuple[Any, Any, Any]:
-    """x, y and sample_weight (None where there are none) of a batch in a tuple, or in a list of arrays."""
-    if isinstance(item, list) and any(is_array(part) or _are_arrays(part) for part in item):
-        item = tuple(item)
-    if not isinstance(item, tuple):
-        return item, None, None
-    if not 1 <= len(item) <= 3:
-        raise ValueError(f"x: expected batches x, (x, y) or (x, y, sample_weight), got {len(item)} parts")
-    x, y, weight = (*item, None, None)[:3]
-    return x, y, weight
 
 
 def is_list_of_batches(data: Any) -> bool:

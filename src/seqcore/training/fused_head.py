@@ -19,8 +19,8 @@ from ..ops import _targets
 from ..ops import sampled_losses as sampled
 from ..ops._broadcast import flatten_like, flatten_steps
 from ..typing import Array
+from .batch import Batch
 from .compiled_metrics import CompiledMetrics, as_class_ids, counted_steps, loss_weight
-from .data_adapters import Batch
 from .flat_parameters import FlatParameters
 
 

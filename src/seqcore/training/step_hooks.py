@@ -11,9 +11,9 @@ from typing import Any
 from ..layers.base import Layer
 from ..losses import Loss
 from ..metrics import Metric
+from .batch import Batch, make_batch, pack_batch, unpack_batch
 from .compiled_metrics import CompiledMetrics, metrics_inside
 from .custom_hooks import as_logs
-from .data_adapters import Batch, make_batch, pack_batch, unpack_batch
 from .train_step import TrainStep
 
 

@@ -14,9 +14,9 @@ from ..layers.base import Layer
 from ..layers.calling import CallScope, call_in_order
 from ..metrics import Metric
 from ..optimizers import Optimizer
+from .batch import Batch
 from .compiled_metrics import CompiledMetrics, counted_steps, loss_weight, metrics_inside
 from .custom_hooks import custom_logs, custom_loss
-from .data_adapters import Batch
 from .flat_parameters import FlatParameters
 from .fused_head import FusedHead, find_fused_head
 from .interrupts import defer_sigint

@@ -22,16 +22,9 @@ from ..autograd.staleness import mark_stale
 from ..autograd.tensor import Variable
 from ..callbacks import CallbackList, History, ProgressBar
 from ..layers.base import Layer
-from .compiled_metrics import CompiledMetrics
-from .data_adapters import (
-    ArrayAdapter,
-    Batch,
-    DataAdapter,
-    make_adapter,
-    make_batch,
-    make_validation_adapter,
-    pack_batch,
-)
+from .batch import Batch, make_batch, pack_batch
+from .compiled_metrics import CompiledMetrics, compile_metrics
+from .data_adapters import ArrayAdapter, DataAdapter, make_adapter, make_validation_adapter
 from .fit_state import FitState
 from .flat_parameters import FlatParameters
 from .step_hooks import StepHooks
@@ -108,12 +101,8 @@ class Trainer(StepHooks):
         )
         new_optimizer = _optimizers.get(optimizer)
         new_loss = None if loss is None else _losses.get(loss)
-        pairs = [
-            (_checked_metric(_metrics.get(metric, loss=new_loss), new_loss), weighted)
-            for name, given, weighted in (("metrics", metrics, False), ("weighted_metrics", weighted_metrics, True))
-            for metric in _listed(name, given)
-        ]
-        self.optimizer, self.loss, self._compiled_metrics = new_optimizer, new_loss, CompiledMetrics(pairs)
+        new_metrics = compile_metrics(metrics, weighted_metrics, new_loss)
+        self.optimizer, self.loss, self._compiled_metrics = new_optimizer, new_loss, new_metrics
         self._step = TrainStep(self, self._compiled_metrics)
 
     @property
@@ -575,35 +564,6 @@ def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:
         return epochs.__contains__
     period = at_least("validation_freq", validation_freq, 1)
     return lambda epoch: epoch % period == 0
-
-
-def _listed(name: str, value: Any) -> list[Any]:
-    if value is None:
-        return []
-    if isinstance(value, dict):
-        raise TypeError(f"{name}: expected a list of metrics, got a dict; a model has one output here")
-    listed = list(value) if isinstance(value, (list, tuple)) else [value]
-    if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
-        listed = list(listed[0])
-    if any(isinstance(item, (list, tuple)) for item in listed):
-        raise TypeError(f"{name}: expected a list of metrics, got a list of lists; a model has one output here")
-    return listed
-
-
-def _checked_metric(metric: _metrics.Metric, loss: _losses.Loss | None) -> _metrics.Metric:
-    """A metric of targets and predictions that does not take logits where the loss takes probabilities."""
-    if getattr(type(metric), "update_state") is _metrics.Mean.update_state:  # noqa: B009
-        raise TypeError(
-            f"metrics: expected metrics of targets and predictions, got {metric.name!r}, which takes values"
-        )
-    own = getattr(metric, "loss", None)
-    if own is not None and isinstance(loss, type(own)):
-        mine, theirs = getattr(own, "from_logits", None), getattr(loss, "from_logits", None)
-        if mine != theirs:
-            raise ValueError(
-                f"metrics: expected {metric.name!r} with from_logits={theirs} as in the loss, got from_logits={mine}"
-            )
-    return metric
 
 
 def _arrays(outputs: Any) -> Any:
