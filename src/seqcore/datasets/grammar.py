@@ -278,7 +278,7 @@ _CLAUSE_VERBS = "think say believe know hope"
 def english() -> Grammar:
     """The grammar of the built-in corpus: short English-like sentences, each ended by ``<eos>``.
 
-    What a model has to keep in mind goes beyond its last words: a verb agrees in number with its noun across
+    A model has to remember more than its last words: a verb agrees in number with its noun across
     prepositional phrases and nested relative clauses; a second verb after "and" still agrees with the first noun; and
     all nouns, verbs and adjectives of a sentence belong to one of four topics. Within a class, words follow Zipf's law.
     No word but "the" belongs to two classes, and each sentence has one derivation.

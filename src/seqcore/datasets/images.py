@@ -108,7 +108,7 @@ def read_idx(path: PathLike, rank: int, *, max_bytes: int | None = None) -> Byte
 
 
 def _read(file: IO[bytes], count: int) -> bytearray:
-    """The next ``count`` bytes or what is left, piece by piece: a count that is a lie costs no memory."""
+    """The next ``count`` bytes or the rest, piece by piece: a wrong count costs no memory."""
     content = bytearray()
     while piece := file.read(min(_PIECE, count - len(content))):
         content += piece

@@ -3,7 +3,7 @@
 Every pair, such as Norland and its capital, has topic words of its own; every role, such as being a country or being a
 capital, has words that go with all words in that role. A sentence is about one word: it mixes words of the pair's topic
 with words of the role. So the two words of a pair differ in nothing but the role, and the words of a role in nothing
-but the topic: what a method must find for "a is to b as c is to d" to hold is in the text by construction.
+but the topic: "a is to b as c is to d" holds in the text by construction.
 """
 
 from __future__ import annotations

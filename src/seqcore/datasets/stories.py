@@ -17,7 +17,7 @@ from ..typing import Ids, PathLike
 from .corpora import UNKNOWN
 from .grammar import END, Grammar, Rule
 
-#: Two characters, not overlapping, in lower case: what the book's tales are made of.
+#: Two characters, not overlapping, in lower case: the tokens of the book's tales.
 BIGRAMS = Tokenizer(2, lower=True)
 
 # A story longer than this many tokens gives its last ones for validation: at most a tenth of it.

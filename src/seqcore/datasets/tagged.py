@@ -1,4 +1,4 @@
-"""Sentences with a tag for each word, some of which only later words decide, and what the best tagger can reach.
+"""Sentences with a tag for each word, some of which only later words decide, and the accuracy of the best tagger.
 
 T: words of a sentence, K: kinds of sentences, V: words.
 """
@@ -22,7 +22,7 @@ PADDING, UNKNOWN = "<pad>", "<unk>"
 DIRECTIONS = ("forward", "backward", "both")
 _STOP = "."
 
-# Words by class; what stands in two classes of different tags is ambiguous. The first word of a class is its tag.
+# Words by class; a word in two classes of different tags is ambiguous. The first word of a class is its tag.
 _CLASSES = {
     "DET": "the",
     "DET this": "this that",
@@ -59,7 +59,7 @@ _CLASSES = {
 def tagged_grammar() -> Grammar:
     """The grammar of the tagged sentences, without recursion; its words are ``word/TAG``.
 
-    What the tag of a word waits for (the last one: for what stands before it):
+    The words that decide on the tag of another word follow it (in the last example they precede it):
 
     - "the old man the boats" against "the old man paints the boats": adjective and noun, or noun and verb;
     - "the boat raced past the barn" against "the boat raced past the barn sank": verb or participle;

@@ -21,7 +21,7 @@ from .._files import describe_foreign_file, parse_json
 from .._validation import as_path, at_least, one_line, short_repr
 from ..typing import PathLike
 
-# What a packed file may unpack to where the caller does not say: text rarely shrinks to less than a tenth.
+# The default limit of unpacked files, in bytes and times their size: text rarely shrinks to less than a tenth.
 _UNPACKED, _RATIO = 16 << 20, 16
 # A pipe has no size to measure it by.
 _PIPE = 1 << 30
@@ -130,7 +130,7 @@ def _no_text(place: str, encoding: str, start: bytes, error: UnicodeError) -> Va
     """The error for a file whose bytes, ``start`` being its first ones, are in another encoding."""
     reason = one_line(error)
     foreign = describe_foreign_file(place)
-    if foreign is not None and not foreign.startswith(("a gzip", "a bzip2")):  # what is inside is no text either
+    if foreign is not None and not foreign.startswith(("a gzip", "a bzip2")):  # its content is no text either
         reason = f"it is {foreign}"
     for mark, name in _WIDE.items():
         if start.startswith(mark):

@@ -39,7 +39,7 @@ def pad_sequences(
         dtype: type of the result.
         padding: where short sequences are filled up: "pre" (at the front) or "post".
         truncating: where long ones lose elements: "pre" (the first go) or "post".
-        value: what fills up; a number, a word (with ``dtype=object`` or a type of strings), or an array of the trailing
+        value: the padding: a number, a word (with ``dtype=object`` or a type of strings), or an array of the trailing
             shape.
 
     Returns:

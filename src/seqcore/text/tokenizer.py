@@ -35,7 +35,7 @@ class Tokenizer:
         object.__setattr__(self, "lower", boolean("lower", self.lower))
 
     def split(self, text: str) -> list[str]:
-        """The tokens of a text; spaces are put in front of one that is no whole number of runs long."""
+        """The tokens of a text; a text that is no whole number of runs long is padded with spaces in front."""
         if not isinstance(text, str):
             raise TypeError(f"text: expected a string, got {short_repr(text)}")
         text = text.lower() if self.lower else text

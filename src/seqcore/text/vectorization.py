@@ -24,7 +24,7 @@ _DELETED = str.maketrans("", "", _PUNCTUATION)
 _SPACED = str.maketrans({character: " " for character in _PUNCTUATION.replace("'", "") + "\t\n"})
 
 #: Ways of cleaning a text, the values of ``standardize``.
-#: "lower_and_split_punctuation" is what Keras's Tokenizer does: an apostrophe stays.
+#: "lower_and_split_punctuation" is the one of Keras's Tokenizer: an apostrophe stays.
 STANDARDIZE: dict[str | None, Callable[[str], str]] = {
     None: lambda text: text,
     "lower": str.lower,
@@ -275,7 +275,7 @@ def as_text(name: str, text: Any, encoding: str = "utf-8") -> str:
     """One text; bytes are decoded.
 
     Raises:
-        TypeError: for what is no string, such as the NaN of a missing value.
+        TypeError: for anything but a string, such as the NaN of a missing value.
     """
     if isinstance(text, str):
         return text
@@ -292,7 +292,7 @@ def as_texts(texts: Any, encoding: str = "utf-8") -> list[str]:
     """N texts as strings, from a list, an array (N,) or (N, 1), a column of a data frame or any other iterable.
 
     Raises:
-        TypeError: one text alone, and what is no string, naming its position.
+        TypeError: a single text, and anything but a string, naming its position.
         ValueError: an array with more columns.
     """
     if isinstance(texts, (str, bytes)):

@@ -129,7 +129,7 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> CountedTe
 
 def encode_file(path: str, vocabulary: Vocabulary) -> Corpus:
     """A file as ids of a vocabulary."""
-    # Words from lists may hold what no UTF-8 text does: a lone surrogate, white space.
+    # Unlike those of a UTF-8 text, words from lists may hold a lone surrogate or white space.
     words = [word.encode("utf-8", "surrogatepass") for word in vocabulary]
     return Corpus(*encode_words(path, words, LONGEST))
 

@@ -48,7 +48,7 @@ class VectorTable:
 
 
 def describe_file(place: str, text: bool) -> str | None:
-    """A description of a file that was read as one of word vectors in vain, for the message.
+    """A description of a file that could not be read as one of word vectors, for the message.
 
     Args:
         place: the file.
@@ -111,7 +111,7 @@ def _reading(path: PathLike, max_bytes: int | None) -> Iterator[_Source]:
     with open_plain(path, max_bytes) as file:
         try:
             size: int | None = os.fstat(file.fileno()).st_size
-        except OSError:  # what is unpacked has no descriptor
+        except OSError:  # an unpacked stream has no descriptor
             size = None
         try:
             yield _Source(path_of(path), file, size)
@@ -123,7 +123,7 @@ def _reading(path: PathLike, max_bytes: int | None) -> Iterator[_Source]:
 
 
 class _Rows:
-    """Rows as they come, each word once; room grows by half, never by what a header promises."""
+    """Rows in the order of the file, each word once; room grows by half, never by the promise of a header."""
 
     def __init__(self, source: _Source, encoding: str, errors: str) -> None:
         self.source, self.encoding, self.errors = source, encoding, errors
@@ -176,7 +176,7 @@ def read_word2vec(
             the same first line, then for each word the word, a space, D float32 numbers (little-endian) and perhaps a
             line end. The empty word is a word, as in gensim, which writes it for texts with double spaces.
         binary: which of the two.
-        limit: reads the first ``limit`` rows only and does not look at what follows.
+        limit: reads the first ``limit`` rows only; the rest is not checked.
         encoding, errors: of the words, as in ``bytes.decode``.
         header: False: text without the first line, as GloVe's; words may then hold spaces.
         max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.

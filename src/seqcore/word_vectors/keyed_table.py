@@ -88,10 +88,11 @@ class KeyedTable(FixedAttributes):
 
     @property
     def vectors(self) -> Floats:
-        """(V, D) the vectors, row i for word i. Those of a model are the table that it trains: what is written here
-        reaches training and files, and what is trained shows here. After writing, ``fill_norms(force=True)``.
+        """(V, D) the vectors, row i for word i.
 
-        Assigning takes an array (V, D) of numbers in their place, a float32 one without a copy.
+        For a model this is the table that it trains: training changes it, and values written into it are trained on and
+        saved. Call ``fill_norms(force=True)`` after writing. An assigned array (V, D) of numbers takes its place,
+        without a copy if it is float32.
         """
         return self._vectors
 
@@ -104,8 +105,9 @@ class KeyedTable(FixedAttributes):
 
     @property
     def vectors_lockf(self) -> Floats:
-        """(V,) factors of the steps by which training moves the vectors of words: 0 holds a vector fast, 1 (at first)
-        lets it go. Writing into it and assigning a number for each word, or one for all, reach the next training."""
+        """(V,) factors of the training steps of each vector: 0 freezes it; 1 by default.
+
+        Write into it, or assign a number for each word or one for all; the next training uses it."""
         if self._lockf is None:
             self._lockf = np.ones(len(self), np.float32)
         return self._lockf
@@ -298,7 +300,7 @@ class KeyedTable(FixedAttributes):
         self.expandos["count"] = array.astype(np.int64)
 
     def get_vecattr(self, key: str | int, attr: str) -> Any:
-        """An attribute of a word; ``get_vecattr(word, "count")`` says how often it was seen.
+        """An attribute of a word; ``get_vecattr(word, "count")`` is its count.
 
         Raises:
             KeyError: an unknown word, or an attribute that was not set.
@@ -349,7 +351,7 @@ class KeyedTable(FixedAttributes):
         return unit_rows(self._vectors, self.norms)
 
     def unit_normalize_all(self) -> None:
-        """Scale all vectors to length 1, for good; rows of zeros stay."""
+        """Scale all vectors to length 1 in place; rows of zeros stay."""
         self.fill_norms(force=True)
         units = self.get_normed_vectors()
         if self._vectors.flags.writeable:
@@ -369,7 +371,7 @@ def as_floats(name: str, values: Any) -> Floats:
 
 
 def as_list(name: str, items: Any) -> list[Any]:
-    """A list of words or vectors as a list; TypeError for one word alone and for what is no list."""
+    """Words or vectors as a list; TypeError for a single word and for anything but a list."""
     try:
         if isinstance(items, (str, bytes)):
             raise TypeError

@@ -148,14 +148,14 @@ class KeyedVectors(SimilarityQueries):
 
     @classmethod
     def load(cls, fname: PathLike, mmap: bool | str | None = None) -> KeyedVectors:
-        """Read what :meth:`save` wrote.
+        """Read a file of :meth:`save`.
 
         Args:
             fname: the file.
             mmap: True or "r" leaves the vectors in the file; they are read (and checked for NaN) when they are used.
 
         Raises:
-            ValueError: naming the file and what is wrong with it.
+            ValueError: naming the file and the damage.
             OSError: it cannot be read.
         """
         if not (mmap is None or isinstance(mmap, (bool, str))) or mmap not in (None, False, True, "r"):
@@ -237,10 +237,10 @@ class KeyedVectors(SimilarityQueries):
             no_header: text without the line "V D", as GloVe's.
             max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
-        A word that comes twice keeps its first vector; ``duplicates`` says how many rows were left out.
+        A word that occurs twice keeps its first vector; ``duplicates`` counts the rows that were left out.
 
         Raises:
-            ValueError: naming file and line or byte and what is wrong there.
+            ValueError: naming the file, the line or byte, and the error there.
             OSError: it cannot be read.
         """
         as_float32("datatype", datatype)
@@ -274,7 +274,7 @@ class KeyedVectors(SimilarityQueries):
 
         Args:
             fname: the file.
-            lockf: ``vectors_lockf`` of these words: 0 holds them fast in training, 1 trains them on.
+            lockf: ``vectors_lockf`` of these words: 0 freezes them, 1 trains them.
             binary, encoding, unicode_errors, max_bytes: as for :meth:`load_word2vec_format`.
 
         Returns:
@@ -329,7 +329,7 @@ class KeyedVectors(SimilarityQueries):
 
         Args:
             words: N words, or a vocabulary.
-            missing: "zero" or "random": what stands for words without a vector; random rows are normal with the
+            missing: "zero" or "random": the rows of words without a vector; random rows are normal with the
                 standard deviation that the found rows have in each column.
             seed: of the random rows; None takes the global generator.
 

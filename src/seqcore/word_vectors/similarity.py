@@ -119,8 +119,8 @@ class SimilarityQueries(KeyedTable):
             topn: how many; None gives the cosines of all rows instead.
             clip_start, clip_end: rows to search.
             restrict_vocab: searches the first rows only.
-            indexer: an index of other vectors or an approximate one: what its ``most_similar(vector, topn)`` gives
-                is returned.
+            indexer: an index of other vectors or an approximate one; the result is that of its
+                ``most_similar(vector, topn)``.
 
         Returns:
             ``topn`` pairs (word, cosine), the nearest first; or (rows,) float32 cosines.

@@ -84,8 +84,8 @@ class TrainableTables(FixedAttributes):
 
     @property
     def wv(self) -> KeyedVectors:
-        """The words' vectors: the table that is trained, so that a ``wv`` that is held shows the training, and what is
-        written into ``wv.vectors`` is trained on and saved. Empty before :meth:`build_vocab`.
+        """The words' vectors: the table that is trained. Training shows in a ``wv`` that the caller holds, and values
+        written into ``wv.vectors`` are trained on and saved. Empty before :meth:`build_vocab`.
 
         Assigning takes vectors with counts, of the same size, in their place; words that stay keep their targets.
         """
@@ -288,7 +288,7 @@ class TrainableTables(FixedAttributes):
             table[:, : self.vector_size] = wv.vectors
             self._input = table
             wv._lay_out(table[:, : self.vector_size])
-        # A word that was added by hand counts as seen once and always stays.
+        # A word from wv.add_vectors counts as seen once and is never left out.
         if len(wv) and (blank := self.counts < 1).any():
             self.counts[blank] = 1
             if "sample_int" in wv.expandos:

@@ -24,7 +24,7 @@ _PREPARED = 1 << 15  # pairs made at once
 class WindowBatches:
     """Endless batches of a text read as a ring: after its last word comes its first.
 
-    ``position`` is the number of the batch that comes next; batch i is the same whichever way one gets there.
+    ``position`` is the number of the batch that comes next; batch i does not depend on the batches taken before.
     Made by :func:`skipgram_batches` and :func:`cbow_batches`.
     """
 

@@ -67,15 +67,15 @@ class Word2Vec(TrainableTables):
         negative: noise words per centre, drawn by count**ns_exponent.
         cbow_mean: 1: CBOW takes the mean of the contexts, 0: their sum.
         epochs: passes over the corpus.
-        trim_rule: ``rule(word, count, min_count)`` says what becomes of a word: 1 leaves it out, 2 keeps it, 0 or None
-            leaves it to ``min_count``.
+        trim_rule: ``rule(word, count, min_count)`` decides on each word: 1 leaves it out, 2 keeps it, 0 or None
+            applies ``min_count``.
         callbacks: objects with any of gensim's methods on_train_begin, on_epoch_begin, on_epoch_end and
             on_train_end(model).
         comment: a text that goes into the model's file.
         max_final_vocab: raises ``min_count`` until at most so many words are left.
         shrink_windows: draw the window of each centre from 1...window.
         max_vocab_size, hs, hashfxn, null_word, sorted_vocab, batch_words, compute_loss: settings of gensim's, accepted
-            at the value that says what happens here anyway.
+            at the one value that they can have here.
         loss: "negative_sampling", or "nce", which takes log(negative · P(word)) from each logit.
         deterministic: the same bits for any number of workers, at the price of working on one thread. Otherwise
             threads write to the shared vectors without locks, and only one worker gives the same bits again.
@@ -84,13 +84,13 @@ class Word2Vec(TrainableTables):
     Attributes:
         corpus_count, corpus_total_words: of the corpus that the vocabulary came from, the sentences (of a file, those
             that hold words of the vocabulary), and the words, all of them.
-        effective_min_count: what ``min_count`` was raised to by ``max_final_vocab``.
+        effective_min_count: ``min_count`` after ``max_final_vocab`` raised it.
         history: one dict per pass: epoch, loss (mean per pair over every 64th block; NaN without pairs), pairs,
             seconds, words_per_second.
-        running_training_loss: what :meth:`get_latest_training_loss` returns; may be set to 0 between passes.
+        running_training_loss: the result of :meth:`get_latest_training_loss`; may be set to 0 between passes.
 
     Raises:
-        ValueError, TypeError: naming the argument, what was expected and what came.
+        ValueError, TypeError: naming the argument, with the expected and the given value.
 
     >>> text = [["cats", "chase", "mice"], ["dogs", "chase", "cats"]] * 50
     >>> model = Word2Vec(text, vector_size=8, min_count=1, window=2, sg=1, epochs=3, workers=1)
@@ -206,17 +206,17 @@ class Word2Vec(TrainableTables):
             total_examples, total_words: sentences or words in all (the first goes before); as in gensim, the learning
                 rate falls as if the corpus had so many. Without them, and for ``corpus_count``, as many as it has.
             epochs, start_alpha, end_alpha: by default the settings ``epochs``, ``alpha`` and ``min_alpha``.
-            word_count, queue_factor, report_delay, compute_loss: arguments of gensim's, at the values that say what
-                happens here anyway.
+            word_count, queue_factor, report_delay, compute_loss: arguments of gensim's, at the one value that they can
+                have here.
             callbacks: as in the constructor.
-            resume: go on with the passes that the run saved in a checkpoint still had to do; with one worker (or
-                ``deterministic``) the result is that of a run which was never stopped, to the last bit.
+            resume: do the remaining passes of the run that was saved in a checkpoint; with one worker (or
+                ``deterministic``) the result has the same bits as that of an uninterrupted run.
             checkpoint: file to save the model in after each pass.
             on_progress: called with a :class:`Progress` a few times per second.
             verbose: 1 prints a line of progress.
 
         Returns:
-            (words of the vocabulary that were gone through, words of the text), over all passes.
+            (words of the vocabulary, words of the text) that were read, over all passes.
 
         Raises:
             ValueError: no vocabulary, an empty corpus, arguments out of range. Nothing is changed then.
@@ -227,7 +227,7 @@ class Word2Vec(TrainableTables):
         if on_progress is not None and not callable(on_progress):
             raise TypeError(f"on_progress: expected a function, got {short_repr(on_progress)}")
         verbose, resume = boolean("verbose", verbose), boolean("resume", resume)
-        default_only("word_count", word_count, 0, "all words are learnt")
+        default_only("word_count", word_count, 0, "all words are trained on")
         default_only("queue_factor", queue_factor, 2, "there is no queue of batches")
         default_only("report_delay", report_delay, 1.0, "nothing is logged; see on_progress and verbose")
         default_only("compute_loss", compute_loss, *CONSTANTS["compute_loss"])
@@ -376,7 +376,7 @@ class Word2Vec(TrainableTables):
         ignore: frozenset[str] = frozenset(),
         pickle_protocol: int = 4,
     ) -> None:
-        """Write the whole model, what is left of a run included, so that :meth:`load` can go on exactly.
+        """Write the whole model and the state of an unfinished run, so that :meth:`load` can resume it exactly.
 
         Args:
             fname: the file.
