@@ -16,7 +16,7 @@ class SampledLoss(SparseCategoricalCrossentropy):
     Args:
         num_sampled: S, classes that are sampled for each batch, by the log-uniform distribution without replacement:
             ids must be ranks by frequency, as vocabularies have them.
-        remove_accidental_hits: leaves samples that are a row's target out.
+        remove_accidental_hits: leave out samples that are the target of their row.
         ignore_class, reduction, name: see :class:`SparseCategoricalCrossentropy`.
 
     In ``fit`` and ``train_on_batch`` the loss is the sampled one; the model must end in a Dense layer without

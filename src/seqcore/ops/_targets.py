@@ -102,34 +102,37 @@ def step_weights(
 # --- targets ----------------------------------------------------------------------------------------------------------
 
 
-def ids_of(y_true: Any, shape: tuple[int, ...]) -> Array:
+def ids_of(y_true: Any, shape: tuple[int, ...], name: str = "y_true") -> Array:
     """Class ids of that shape, from ids that may have a last axis of size 1."""
     ids = as_array(y_true)
     if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
         ids = ids[..., 0]
     if ids.shape != shape:
         hint = "; one-hot targets need categorical_crossentropy" if ids.shape[:-1] == shape else ""
-        raise ValueError(f"y_true: expected class ids of shape {shape}, got shape {ids.shape}{hint}")
+        raise ValueError(f"{name}: expected class ids of shape {shape}, got shape {ids.shape}{hint}")
     return ids
 
 
-def whole_ids(y_true: Any, shape: tuple[int, ...], mask: Array | None = None) -> Array:
+def whole_ids(y_true: Any, shape: tuple[int, ...], mask: Array | None = None, name: str = "y_true") -> Array:
     """Class ids of that shape that are whole numbers; those where ``mask`` is False may be any.
 
     Raises:
         ValueError: for fractions and NaN.
     """
-    ids = ids_of(y_true, shape)
-    check_whole("y_true", ids, "whole numbers as class ids", mask)
+    ids = ids_of(y_true, shape, name)
+    check_whole(name, ids, "whole numbers as class ids", mask)
     return ids
 
 
-def class_ids(y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | None = None) -> Array:
+def class_ids(
+    y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | None = None, name: str = "y_true"
+) -> Array:
     """Checked class ids of ``shape``, int32.
 
     Args:
         y_true: ids 0...classes-1 of ``shape`` or ``shape + (1,)``; floats must be whole numbers.
         mask: bool of ``shape``; where it is False any id is allowed and becomes 0.
+        name: of the argument, for errors.
 
     Raises:
         ValueError: for another shape, for fractions and NaN, and for ids out of range.
@@ -137,10 +140,10 @@ def class_ids(y_true: Any, classes: int, shape: tuple[int, ...], mask: Array | N
     >>> class_ids([[2.0], [0.0]], 3, (2,))
     array([2, 0], dtype=int32)
     """
-    ids = whole_ids(y_true, shape, mask)
+    ids = whole_ids(y_true, shape, mask, name)
     if mask is not None:
         ids = np.where(mask, ids, 0)
-    check_range("y_true", ids, classes, "class ids")
+    check_range(name, ids, classes, "class ids")
     return ids.astype(np.int32, copy=False)
 
 

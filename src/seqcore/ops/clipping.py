@@ -67,6 +67,9 @@ def clip_by_norm(t: Any, clip_norm: float, axes: None = None, name: None = None)
         t: a tensor or array; IndexedSlices stay such.
         clip_norm: positive number.
         axes: accepted as None alone.
+
+    >>> clip_by_norm([3.0, 4.0], 1.0).numpy().round(2)
+    array([0.6, 0.8], dtype=float32)
     """
     no_name(name)
     default_only("axes", axes, None, "the norm is that of all elements")
@@ -89,7 +92,7 @@ def clip_by_norm(t: Any, clip_norm: float, axes: None = None, name: None = None)
 
 
 def global_norm(t_list: Iterable[Any], name: None = None) -> Tensor:
-    """Euclidean norm of all elements of several gradients together; None counts nothing. It has no gradient.
+    """Euclidean norm of all elements of several gradients together; None is skipped. It has no gradient.
 
     >>> float(global_norm([[3.0], None, [4.0]]))
     5.0
@@ -106,7 +109,7 @@ def clip_by_global_norm(
     Args:
         t_list: tensors, arrays, IndexedSlices and None.
         clip_norm: positive number.
-        use_norm: the norm, if it is known already.
+        use_norm: the global norm where the caller knows it already.
 
     Returns:
         The list in the same order, and the norm. A norm that is not finite makes every gradient NaN.

@@ -64,10 +64,7 @@ def linear_softmax_cross_entropy(
     mask = mask_of(t, lead, mask)
     by_row = standard_reduction(reduction) == "none"
     weights = step_weights(reduction, lead, sample_weight, mask, t.dtype)
-    try:
-        ids = class_ids(targets, k.shape[1], lead, mask)
-    except ValueError as error:
-        raise ValueError(str(error).replace("y_true", "targets", 1)) from None
+    ids = class_ids(targets, k.shape[1], lead, mask, "targets")
     flat, restore = flatten_steps(t._array)
     flat_weights = flatten_like(weights, t._array)
     flat_ids = flatten_like(ids, t._array).astype(np.int32, copy=False)

@@ -64,12 +64,12 @@ def nce_loss(
         inputs: (B, K) float.
         num_sampled: S; all rows share the samples.
         num_classes: V.
-        num_true: N; each true class has the label 1 / N.
-        sampled_values: what a sampler of :mod:`seqcore.sampling` returned. By default
+        num_true: N, 1 by default; each true class has the label 1 / N.
+        sampled_values: the result of a sampler of :mod:`seqcore.sampling`. By default that of
             ``log_uniform_candidate_sampler(..., unique=True)``, for which ids must be ranks by frequency.
-        remove_accidental_hits: leaves samples that are a true class of the row out.
+        remove_accidental_hits: leave out samples that are a true class of their row.
         name: accepted at its default alone.
-        seed: of the default sampler; see there.
+        seed: that of the default sampler; see there.
 
     Returns:
         (B,) losses. Gradients of the weights and biases are ``IndexedSlices`` of the rows used.
