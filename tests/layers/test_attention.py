@@ -29,26 +29,26 @@ def make(**options):
 
 
 def wanted(parts, scale, allowed=None):
-    return reference.additive_attention(*[one.numpy() for one in parts], scale, allowed)
+    return reference.additive_attention(*[part.numpy() for part in parts], scale, allowed)
 
 
-def check(found, expected):
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one.numpy(), other, rtol=1e-12, atol=1e-14)
+def check(outputs, expected):
+    for part, other in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(part.numpy(), other, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("use_scale", [True, False])
 def test_formula(parts, use_scale):
     layer = make(use_scale=use_scale)
     y, weights = layer(parts, return_attention_scores=True)
-    assert y.shape == layer.compute_output_shape([one.shape for one in parts]) == (BATCH, ASKED, WIDTH)
-    assert [one.shape for one in layer.weights] == [(FEATURES,)] * use_scale
+    assert y.shape == layer.compute_output_shape([part.shape for part in parts]) == (BATCH, ASKED, WIDTH)
+    assert [part.shape for part in layer.weights] == [(FEATURES,)] * use_scale
     check((y, weights), wanted(parts, layer.scale.numpy() if use_scale else np.ones(FEATURES)))
     np.testing.assert_array_equal(layer(parts).numpy(), y.numpy())
     single = layers.AdditiveAttention(use_scale)
-    single([one.numpy().astype(np.float32) for one in parts])
+    single([part.numpy().astype(np.float32) for part in parts])
     single.set_weights(layer.get_weights())
-    got = single([one.numpy() for one in parts])
+    got = single([part.numpy() for part in parts])
     assert got.dtype == np.float32
     np.testing.assert_allclose(got.numpy(), y.numpy(), atol=1e-5)
 
@@ -72,28 +72,28 @@ def test_padding_is_not_seen(parts, way):
         value.mask = valid
     else:
         given["mask"] = [None, valid]
-    for one in (value, key):
-        one._array[~valid] = 1e6
+    for part in (value, key):
+        part._array[~valid] = 1e6
     with GradientTape() as tape:
-        for one in parts:
-            tape.watch(one)
+        for part in parts:
+            tape.watch(part)
         y, weights = layer(parts, return_attention_scores=True, **given)
         total = ops.reduce_sum(ops.square(y))
-    gradients = [np.asarray(one) for one in tape.gradient(total, [*parts, layer.scale])]
+    gradients = [np.asarray(part) for part in tape.gradient(total, [*parts, layer.scale])]
     allowed = np.broadcast_to(valid[:, None], weights.shape)
     check((y, weights), wanted(parts, layer.scale.numpy(), allowed))
     assert (weights.numpy()[~allowed] == 0).all() and y.lengths is None and y.mask is None
     assert all((gradients[i][~valid] == 0).all() for i in (1, 2))
     scale = np.zeros(FEATURES)
     for row, length in enumerate(LENGTHS):
-        cut = [Tensor(query.numpy()[[row]]), *[Tensor(one.numpy()[[row], :length]) for one in (value, key)]]
+        cut = [Tensor(query.numpy()[[row]]), *[Tensor(part.numpy()[[row], :length]) for part in (value, key)]]
         with GradientTape() as tape:
-            for one in cut:
-                tape.watch(one)
+            for part in cut:
+                tape.watch(part)
             total = ops.reduce_sum(ops.square(layer(cut)))
-        apart = [np.asarray(one) for one in tape.gradient(total, [*cut, layer.scale])]
-        for one, other in zip(gradients, apart[:3]):
-            np.testing.assert_allclose(one[row, : other.shape[1]], other[0], rtol=1e-10, atol=1e-14)
+        apart = [np.asarray(part) for part in tape.gradient(total, [*cut, layer.scale])]
+        for part, other in zip(gradients, apart[:3]):
+            np.testing.assert_allclose(part[row, : other.shape[1]], other[0], rtol=1e-10, atol=1e-14)
         scale += apart[3]
     np.testing.assert_allclose(gradients[3], scale, rtol=1e-10)
 
@@ -143,8 +143,8 @@ def test_gradients_against_central_differences(parts, options, rng):
 
     sources = [*parts, *layer.weights]
     with GradientTape() as tape:
-        for one in parts:
-            tape.watch(one)
+        for part in parts:
+            tape.watch(part)
         y = total()
     for source, gradient in zip(sources, tape.gradient(y, sources), strict=True):
         for place in np.ndindex(source.shape):
@@ -206,12 +206,12 @@ def test_rows_do_not_meet(parts):
     layer = make()
     together = layer(parts).numpy()
     for row in range(BATCH):
-        alone = layer([Tensor(one.numpy()[[row]]) for one in parts]).numpy()
+        alone = layer([Tensor(part.numpy()[[row]]) for part in parts]).numpy()
         np.testing.assert_array_equal(alone[0], together[row])
 
 
 def test_wrong_input_is_refused(parts):
-    query, value, key = (one.numpy() for one in parts)
+    query, value, key = (part.numpy() for part in parts)
     pair = r"inputs: expected \[query, value\] or \[query, value, key\]"
     for wrong in (query, [query], [query, value, key, key], [query[0], value, key], [query, value[..., 0], key]):
         layer = make()

@@ -226,9 +226,9 @@ def test_saved_and_loaded(holder: Any, known: bool, tmp_path: Path) -> None:
         other = new()
         getattr(other, load)(tmp_path / path)
         np.testing.assert_array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
-    for one in (model, other):
+    for trained in (model, other):
         sc.set_seed(5)
-        one.fit(x, y, epochs=1, verbose=0)
+        trained.fit(x, y, epochs=1, verbose=0)
     for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -390,7 +390,7 @@ def test_time_distributed_keeps_masks_and_lengths() -> None:
     inside = layers.TimeDistributed(layers.Embedding(9, 4, mask_zero=True))(IDS)
     np.testing.assert_array_equal(inside.mask, mask)
     several = layers.TimeDistributed(layers.LSTM(3, return_state=True, dtype="float64"))(x)
-    assert [one.shape for one in several] == [(2, 3, 3)] * 3
+    assert [output.shape for output in several] == [(2, 3, 3)] * 3
     assert (
         layers.TimeDistributed(layers.LSTM(3, return_state=True)).compute_output_shape((None, 3, 5, 4))
         == [(None, 3, 3)] * 3
@@ -443,7 +443,7 @@ def test_states_are_set_and_read(make: Any, both: bool) -> None:
     layer = new()
     assert layer.states is None
     y = layer(x).numpy()
-    saved = [one.numpy() for one in layer.states]
+    saved = [state.numpy() for state in layer.states]
     second = layer(x).numpy()
     assert not np.allclose(second, y)
     layer.reset_states(saved)
@@ -468,13 +468,13 @@ def test_states_are_set_and_read(make: Any, both: bool) -> None:
         [*saved[:-1], saved[-1][:1]],
         [*saved[:-1], "h"],
         [*saved[:-1], None],
-        [one[:1] for one in saved],
+        [state[:1] for state in saved],
         0.5,
         "zeros",
         [],
         {},
     ]
-    kept = [one.numpy() for one in other.states]
+    kept = [state.numpy() for state in other.states]
     for wrong in wrongs:
         for write in (other.reset_states, lambda value: setattr(other, "states", value)):
             with pytest.raises((ValueError, TypeError), match=r"\A(states|value): expected [^\n]+\Z"):
@@ -551,7 +551,7 @@ def test_several_outputs_where_they_fit() -> None:
         3,
     )
     last = sc.Sequential([layers.Input((T, D)), layers.LSTM(3, return_state=True)])(np.ones((B, T, D)))
-    assert [one.shape for one in last] == [(B, 3)] * 3
+    assert [output.shape for output in last] == [(B, 3)] * 3
 
 
 def test_registered_holders_survive_their_config(holder: Any) -> None:

@@ -13,6 +13,7 @@ from seqcore import layers, ops, random
 from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import IndexedSlices, Tensor, Variable
 from seqcore.layers import base, registry
+from seqcore.saving.models import named_layers
 from tests.helpers.cases import central_difference
 from tests.helpers.layer_cases import BATCH, BATTERY, FEATURES, RNG, SEQUENCE, STEPS, data, output
 
@@ -280,7 +281,7 @@ def test_layers_inside_layers() -> None:
     block = Block(8, name="block")
     x = np.ones((2, 3))
     block(x)
-    assert [path for path, _ in block._named_sublayers()] == ["parts.0", "parts.1.drop"]
+    assert [path for path, _ in named_layers(block)] == ["", "parts.0", "parts.1.drop"]
     assert len(block.weights) == 3 and len(block.trainable_variables) == 3
     y = block(x, training=True).numpy()
     assert (y == 0).any()
@@ -317,7 +318,7 @@ def test_registry_and_names() -> None:
     with pytest.raises(TypeError, match="a layer must define call"):
         Unknown()([1.0])
     base.reset_names()
-    names = [one.name for one in (layers.LSTM(1), layers.LSTM(1), layers.SimpleRNN(1), layers.ReLU())]
+    names = [layer.name for layer in (layers.LSTM(1), layers.LSTM(1), layers.SimpleRNN(1), layers.ReLU())]
     assert names == ["lstm", "lstm_1", "simple_rnn", "re_lu"]
 
 

@@ -52,7 +52,7 @@ def test_cells_step_by_step_equal_the_layer(cell: Any) -> None:
             out, state = step(x_t, state)
             outs.append(out)
         total = ops.reduce_sum(ops.stack(outs, axis=1) * weights)
-    np.testing.assert_allclose(np.stack([one.numpy() for one in outs], 1), y.numpy(), atol=1e-12)
+    np.testing.assert_allclose(np.stack([out.numpy() for out in outs], 1), y.numpy(), atol=1e-12)
     for ours, theirs in zip(state, states, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-12)
     with GradientTape() as other:
@@ -65,8 +65,8 @@ def test_cells_step_by_step_equal_the_layer(cell: Any) -> None:
 @pytest.mark.parametrize("both", [False, True])
 def test_packed_weights_follow_the_weights(cell: Any, both: bool) -> None:
     """Inference calls keep packed weights; whatever changes a weight must show, bit by bit as under a tape."""
-    one = cell(return_sequences=True)
-    layer = layers.Bidirectional(one, dtype="float64") if both else one
+    single = cell(return_sequences=True)
+    layer = layers.Bidirectional(single, dtype="float64") if both else single
     x = data(SEQUENCE, "", "float64")
 
     def agrees() -> np.ndarray[Any, Any]:
@@ -143,8 +143,8 @@ def test_gradient_of_the_initial_state(cell: Any) -> None:
 
     def total() -> Tensor:
         result = ops.reduce_sum(ops.square(layer(x, initial_state=states)[0]))
-        for one in layer(x, initial_state=states)[1:]:
-            result = result + ops.reduce_sum(ops.sigmoid(one))
+        for state in layer(x, initial_state=states)[1:]:
+            result = result + ops.reduce_sum(ops.sigmoid(state))
         return result
 
     with GradientTape() as tape:
@@ -237,8 +237,8 @@ def test_go_backwards_is_the_flipped_sequence(cell: Any) -> None:
 def test_bidirectional_merges(cell: Any, mode: str | None, sequences: bool) -> None:
     both = layers.Bidirectional(cell(return_sequences=sequences, return_state=True), merge_mode=mode)
     x = data(SEQUENCE, "", "float64")
-    found = both(x)
-    assert both.compute_output_shape(SEQUENCE) == [one.shape for one in found]
+    results = both(x)
+    assert both.compute_output_shape(SEQUENCE) == [result.shape for result in results]
     first, second = cell(return_sequences=sequences, return_state=True), None
     first(x)
     first.set_weights(both.forward_layer.get_weights())
@@ -248,12 +248,12 @@ def test_bidirectional_merges(cell: Any, mode: str | None, sequences: bool) -> N
     a, b = a.numpy(), b.numpy()[:, ::-1] if sequences else b.numpy()
     expected = {"concat": lambda: np.concatenate([a, b], -1), "sum": lambda: a + b, "mul": lambda: a * b}
     expected["ave"] = lambda: (a + b) / 2
-    outputs = found[: 2 if mode is None else 1]
+    outputs = results[: 2 if mode is None else 1]
     wanted = [a, b] if mode is None else [expected[mode]()]
-    for ours, theirs in zip([*outputs, *found[len(outputs) :]], [*wanted, *a_states, *b_states], strict=True):
+    for ours, theirs in zip([*outputs, *results[len(outputs) :]], [*wanted, *a_states, *b_states], strict=True):
         np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-12)
     again = both(x, initial_state=[*a_states, *b_states])
-    assert len(again) == len(found)
+    assert len(again) == len(results)
     with pytest.raises(ValueError, match="initial_state: expected a list of"):
         both(x, initial_state=a_states[:1])
 
@@ -268,8 +268,8 @@ def test_bidirectional_gradients_equal_two_layers(cell: Any) -> None:
 
     def score(y: Any, states: Any) -> Tensor:
         total = ops.reduce_sum(y * weights)
-        for one in states:
-            total = total + ops.reduce_sum(ops.square(one))
+        for state in states:
+            total = total + ops.reduce_sum(ops.square(state))
         return total
 
     with GradientTape() as tape:
@@ -283,8 +283,8 @@ def test_bidirectional_gradients_equal_two_layers(cell: Any) -> None:
         b, *b_states = second(x)
         total = score(ops.concat([a, b[:, ::-1]]), [*a_states, *b_states])
     theirs = tape.gradient(total, [x, *first.trainable_variables, *second.trainable_variables])
-    for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-10)
+    for gradient, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(gradient, other, atol=1e-10)
 
 
 def test_inputs_of_any_layout_and_type(cell: Any) -> None:
@@ -345,13 +345,13 @@ def test_context_gradients() -> None:
     with GradientTape() as tape:
         total = ops.reduce_sum(layer(x) ** 2)
     gradient = tape.gradient(total, layer.context_kernel)
-    found = layer.last_context_gradients
-    assert found.shape == (BATCH, STEPS, 2)
-    np.testing.assert_allclose(0.3 * np.einsum("btd,btc->dc", x, found), gradient, atol=1e-12)
+    of_context = layer.last_context_gradients
+    assert of_context.shape == (BATCH, STEPS, 2)
+    np.testing.assert_allclose(0.3 * np.einsum("btd,btc->dc", x, of_context), gradient, atol=1e-12)
     # At the last step s_T reaches the loss as an output and through h_T.
     y, pushed = layer(x).numpy()[:, -1], layer.context_recurrent_kernel.numpy()
     last = 2 * y[:, 3:] + (2 * y[:, :3] * (1 - y[:, :3] ** 2)) @ pushed.T
-    np.testing.assert_allclose(found[:, -1], last, atol=1e-12)
+    np.testing.assert_allclose(of_context[:, -1], last, atol=1e-12)
 
 
 def test_recurrent_dropout_masks_stay_over_the_steps(cell: Any) -> None:
@@ -391,7 +391,7 @@ def test_bad_states_masks_and_lengths(cell: Any) -> None:
     count, good = len(sizes), [np.zeros((BATCH, n)) for n in sizes]
     for text, arguments in [
         (f"initial_state: expected {count} states", {"initial_state": good + good}),
-        ("initial_state: expected states of shape", {"initial_state": [one[:2] for one in good]}),
+        ("initial_state: expected states of shape", {"initial_state": [state[:2] for state in good]}),
         (r"mask: expected booleans of shape \(3, 5\)", {"mask": np.ones((3, 4), bool)}),
         (r"lengths: expected integers 0...5 of shape \(3,\), got 6", {"lengths": [1, 6, 2]}),
         (r"lengths: expected integers 0...5 of shape \(3,\), got -1", {"lengths": [1, -1, 2]}),
@@ -473,7 +473,7 @@ def test_zero_output_for_mask(make, backwards, sequences, stateful):
     x, weight = np.random.default_rng(0).normal(size=(3, 5, 4)), np.random.default_rng(1).normal(size=(3, 5, 5))
     mask = np.array([[1, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 1, 1, 1, 1]], bool)
     options = {"return_sequences": sequences, "go_backwards": backwards, "return_state": True, "dtype": "float64"}
-    found = []
+    results = []
     for zeros in (False, True):
         layer = make(3, zero_output_for_mask=zeros, stateful=stateful, **options)
         layer(x)
@@ -486,8 +486,8 @@ def test_zero_output_for_mask(make, backwards, sequences, stateful):
             y, *states = layer(x, mask=mask)
             scale = weight[:, :, : y.shape[-1]] if sequences else weight[:, 0, : y.shape[-1]]
             loss = ops.reduce_sum(y * scale * np.where(kept, 1.0, float(zeros)))
-        found.append([np.where(kept, y, 0), *states, *map(np.asarray, tape.gradient(loss, layer.weights))])
+        results.append([np.where(kept, y, 0), *states, *map(np.asarray, tape.gradient(loss, layer.weights))])
         if zeros:
             assert not np.asarray(y)[~np.broadcast_to(kept, y.shape)].any()
-    for plain, zeroed in zip(*found, strict=True):
+    for plain, zeroed in zip(*results, strict=True):
         np.testing.assert_allclose(zeroed, plain, rtol=1e-12, atol=1e-13)
