@@ -107,7 +107,7 @@ def test_experiment(tmp_path, capsys):
 def test_same_seed_same_figures(tmp_path, monkeypatch):
     """Small settings, twice."""
     monkeypatch.setattr(experiment.Run, "plot", lambda *_, **__: None)
-    monkeypatch.setitem(experiment.PRESET_SETTINGS, "quick", experiment.Settings(6, 1, 20))
+    monkeypatch.setitem(experiment.SETTINGS, "quick", experiment.Settings(6, 1, 20))
     small = ("--steps", "6", "--units", "4", "--epochs", "1")
     first, again, other = (
         run(tmp_path / n, *small, "--seed", seed) for n, seed in (("a", "3"), ("b", "3"), ("c", "4"))

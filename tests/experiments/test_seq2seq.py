@@ -395,7 +395,7 @@ def test_wrong_options_end_before_any_work(words, message, tmp_path, capsys):
 
 
 def test_presets():
-    assert {name: (one.pairs, one.epochs) for name, one in experiment.PRESETS_OF.items()} == {
+    assert {name: (one.pairs, one.epochs) for name, one in experiment.SETTINGS.items()} == {
         "quick": (10_000, 8),
         "book": (40_000, 12),
     }

@@ -9,6 +9,16 @@ from typing import Any
 
 from .._files import atomic_write
 
+# Label of a curve -> x, y, style such as "o-", color.
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float], str, str]]
+COLORS = {
+    "SimpleRNN": "#ee6677",
+    "3 SimpleRNN layers": "#aa3377",
+    "RNN-CF": "#228833",
+    "LSTM": "#4477aa",
+    "GRU": "#ccaa22",
+}
+
 
 def new_figure(width: float, height: float) -> Any:
     """An empty figure of that many inches.
@@ -37,12 +47,7 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     atomic_write(path, [buffer.getbuffer()])
 
 
-def draw_curves(
-    axes: Any,
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float], str, str]],
-    levels: Mapping[str, float] | None = None,
-    **settings: Any,
-) -> None:
+def draw_curves(axes: Any, curves: Curves, levels: Mapping[str, float] | None = None, **settings: Any) -> None:
     """Draw curves with a grid and a legend.
 
     Args:
@@ -57,7 +62,9 @@ def draw_curves(
         axes.axhline(height, color="#555555", linestyle=style, label=label)
     axes.set(**settings)
     if settings.get("yscale") == "log":
+        axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
     if settings.get("xlabel") == "epoch":
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""What the experiments share: their common options, their lines on the screen, their files."""
+"""Shared parts of the experiments: common options, lines on the screen, files, recurrent layers by their names."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ from ..callbacks import Callback, EarlyStopping
 from ..callbacks.callback import Logs
 from ..callbacks.progress_bar import ProgressLine
 from ..datasets import download
+from ..layers import GRU, LSTM, ContextRNN, Layer, SimpleRNN
 from ..models import Model
-from ._plots import draw_curves, new_figure, save_figure
+from ._plots import Curves, draw_curves, new_figure, save_figure
+
+# The recurrent layers by the names that lines and pictures give them.
+LAYERS: dict[str, Any] = {"SimpleRNN": SimpleRNN, "RNN-CF": ContextRNN, "LSTM": LSTM, "GRU": GRU}
 
 Settings = TypeVar("Settings")
 
@@ -32,7 +36,7 @@ Settings = TypeVar("Settings")
 def add_common_arguments(
     parser: argparse.ArgumentParser, has_data: bool = True, presets: Sequence[str] = ("quick", "book")
 ) -> None:
-    """The options of every experiment.
+    """Add the options of every experiment.
 
     Args:
         parser: takes them.
@@ -56,7 +60,7 @@ def add_common_arguments(
 
 
 def apply_common_arguments(arguments: argparse.Namespace) -> None:
-    """Checks the common options and sets the threads; ``seqcore run`` does it before the experiment begins.
+    """Check the common options and sets the threads; ``seqcore run`` does it before the experiment begins.
 
     Raises:
         ValueError: for a value out of range.
@@ -89,22 +93,22 @@ def open_folder(path: str | Path) -> Path:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes JSON; numbers that JSON has no word for become null."""
+    """Write JSON; numbers that JSON has no word for become null."""
     atomic_write(path, [json.dumps(_finite(value), indent=1).encode(), b"\n"])
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value
 
 
 def check_at_least(least: float, **given: float | None) -> None:
-    """Checks options by their names; None is an option that was not given.
+    """Check options by their names; None is an option that was not given.
 
     Raises:
         ValueError: a value is below ``least``.
@@ -136,7 +140,7 @@ def data_folder(data: str, source: str = "") -> Path | None:
     """The folder that ``--data`` names, fetched first for ``download``; None for ``builtin``.
 
     Args:
-        data: what the option says.
+        data: value of the option.
         source: name of the download; "" for an experiment that makes its own data.
 
     Raises:
@@ -160,6 +164,16 @@ def majority_accuracy(train: NDArray[Any], test: NDArray[Any]) -> float:
     0.25
     """
     return float(np.mean(test == np.bincount(train).argmax()))
+
+
+def recurrent_layer(name: str, units: int, /, **options: Any) -> Layer:
+    """A recurrent layer by its name in ``LAYERS``; RNN-CF gets as many units of context.
+
+    >>> recurrent_layer("RNN-CF", 4).units
+    4
+    """
+    layer: Layer = LAYERS[name](*[units] * (2 if name == "RNN-CF" else 1), **options)
+    return layer
 
 
 class Run:
@@ -191,17 +205,17 @@ class Run:
         random.set_seed(arguments.seed)
         self.was_finished = (self.folder / "metrics.json").exists()
 
-    def say(self, text: str = "") -> None:
-        """Prints a line."""
+    def log(self, text: str = "") -> None:
+        """Print a line."""
         self.progress.line(text)
 
     def start(self, data: str) -> None:
-        """Prints the first lines: which data are used, where the results go. Figures of an earlier run are removed."""
+        """Print the first lines: the data used, the folder of the results. Removes the figures of an earlier run."""
         (self.folder / "metrics.json").unlink(missing_ok=True)
-        self.say(f"data: {data}")
-        self.say(f"results: {self.folder}")
+        self.log(f"data: {data}")
+        self.log(f"results: {self.folder}")
         if not self._can_plot:
-            self.say("note: no plots without matplotlib (pip install 'seqcore[experiments]')")
+            self.log("note: no plots without matplotlib (pip install 'seqcore[experiments]')")
 
     def fit(
         self,
@@ -215,7 +229,7 @@ class Run:
         callbacks: Sequence[Callback] = (),
         **options: Any,
     ) -> list[dict[str, Any]]:
-        """Trains, and leaves the model with the weights of the epoch that was best on the validation data.
+        """Train, and leave the model with the weights of the epoch that was best on the validation data.
 
         Args:
             model: compiled.
@@ -244,15 +258,15 @@ class Run:
         return rows.rows
 
     def save_model(self, model: Model, file: str = "model.safetensors", **extra: Any) -> None:
-        """Saves the model with what is needed to use it again, such as its vocabulary."""
+        """Save the model, with extra facts that its use needs, such as its vocabulary."""
         model.save(self.folder / file, extra={"experiment": self.name, **extra})
 
     def write_text(self, file: str, text: str) -> None:
-        """Writes a text file of the run."""
+        """Write a text file of the run."""
         atomic_write(self.folder / file, [text.rstrip("\n").encode(), b"\n"])
 
     def plot(self, file: str, draw: Callable[[Any], None], width: float = 7, height: float = 4.5) -> None:
-        """Draws a picture of the run, or none without matplotlib.
+        """Draw a picture of the run, or none without matplotlib.
 
         Args:
             file: its name, a PNG.
@@ -267,7 +281,7 @@ class Run:
     def plot_curves(
         self,
         file: str,
-        curves: Mapping[str, tuple[Sequence[float], Sequence[float], str, str]],
+        curves: Curves,
         levels: Mapping[str, float] | None = None,
         **settings: Any,
     ) -> None:
@@ -275,10 +289,10 @@ class Run:
         self.plot(file, lambda figure: draw_curves(figure.add_subplot(), curves, levels, **settings))
 
     def finish(self, **facts: Any) -> int:
-        """Writes ``metrics.json`` and what ``--json`` names; the exit status 0.
+        """Write ``metrics.json`` and the file of ``--json``; the exit status 0.
 
         Args:
-            facts: further entries beside the metrics, such as the cell.
+            facts: further entries next to the metrics, such as the cell.
         """
         seconds = time.perf_counter() - self.begin
         figures = {
@@ -296,7 +310,7 @@ class Run:
         for path in (self.folder / "metrics.json", self.arguments.json):
             if path:
                 write_json(path, figures)
-        self.say(f"{seconds:.1f} s in all; results in {self.folder}")
+        self.log(f"{seconds:.1f} s in all; results in {self.folder}")
         return 0
 
 

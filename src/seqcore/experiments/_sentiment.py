@@ -65,7 +65,7 @@ def report_baselines(run: Run, bayes: float | None) -> None:
         run.metrics["bayes_accuracy"] = bayes
     for key, name in names.items():
         if key in run.metrics:
-            run.say(f"{run.metrics[key]:8.4f}  {name}")
+            run.log(f"{run.metrics[key]:8.4f}  {name}")
 
 
 def plot_accuracy(run: Run, curves: Mapping[str, Sequence[Mapping[str, float]]], title: str) -> None:
@@ -167,5 +167,5 @@ class SentimentRun:
         model.extra = {"text_vectorization": self.vectorize.to_dict(), "labels": list(LABELS)}
         self.run.save_model(model)
         for example in classify_texts(model, examples):
-            self.run.say(f"{example.probability:8.4f}  {example.prediction}: {example.text}")
+            self.run.log(f"{example.probability:8.4f}  {example.prediction}: {example.text}")
         plot_reading(self.run, model, self.vectorize, examples, title)

@@ -145,14 +145,14 @@ def run(arguments: argparse.Namespace) -> int:
     words, phrase = stop_words(arguments.stop_words)
     settings = settings_of(arguments.preset, arguments.data == "builtin", arguments.model)
     settings = override(settings, arguments, "epochs")
-    this = Run(arguments, "airline", arguments.model)
+    run = Run(arguments, "airline", arguments.model)
     data = load_data(arguments.data, arguments.preset)
-    this.start(data.description)
+    run.start(data.description)
 
     # As in the book the words of all tweets are numbered; those of the test part alone keep their first vectors.
     vectorize = TextVectorization(standardize="alphanumeric", stop_words=words, oov_token=None)
     vectorize.adapt([*data.train.texts, *data.test.texts])
-    texts = SentimentRun(this, *hold_back(data.train, arguments.seed), data.test, vectorize)
+    texts = SentimentRun(run, *hold_back(data.train, arguments.seed), data.test, vectorize)
     count, longest = vectorize.vocabulary_size() - 1, max(len(ids) for part in texts.ids.values() for ids in part)
     if arguments.data == "builtin":
         settings = replace(settings, steps=longest)
@@ -160,21 +160,21 @@ def run(arguments: argparse.Namespace) -> int:
     for name, part in texts.parts.items():
         texts.rows[name], texts.targets[name] = vectorize.pad(texts.ids[name]), to_categorical(part.labels, 2)
 
-    this.say(f"tweets: {texts.sizes}; {phrase}: {count:,} words, the longest tweet has {longest}")
-    this.metrics |= {"vocabulary": count, "longest": longest}
+    run.log(f"tweets: {texts.sizes}; {phrase}: {count:,} words, the longest tweet has {longest}")
+    run.metrics |= {"vocabulary": count, "longest": longest}
     ids, labels = texts.learned
-    this.metrics["majority_accuracy"] = majority_accuracy(labels, data.test.labels)
-    this.metrics["tfidf_accuracy"] = tfidf_accuracy(ids, labels, texts.ids["test"], data.test.labels, count + 1)
+    run.metrics["majority_accuracy"] = majority_accuracy(labels, data.test.labels)
+    run.metrics["tfidf_accuracy"] = tfidf_accuracy(ids, labels, texts.ids["test"], data.test.labels, count + 1)
 
     model, title = build_model(arguments.model, count, settings), TITLES[arguments.model]
     model.compile(Adam(settings.learning_rate), "categorical_crossentropy", metrics=["accuracy"])
-    model.summary(print_fn=this.say)
+    model.summary(print_fn=run.log)
     history = texts.fit(model, settings.epochs, settings.batch_size)
     texts.keep(model, SAME_WORDS, "Two tweets of the same words, without their stop words")
-    accuracy = this.metrics["test_accuracy"]
-    this.say(f"{accuracy:8.4f}  test accuracy, {title} (epoch {this.metrics['best_epoch']}, best on validation tweets)")
-    report_baselines(this, data.bayes)
+    accuracy = run.metrics["test_accuracy"]
+    run.log(f"{accuracy:8.4f}  test accuracy, {title} (epoch {run.metrics['best_epoch']}, best on validation tweets)")
+    report_baselines(run, data.bayes)
     where = "built-in tweets" if arguments.data == "builtin" else "airline tweets"
-    plot_accuracy(this, {"": history}, f"{title} on {where}: test accuracy {accuracy:.1%}")
-    this.say(f'try: seqcore predict {this.folder} --text "{SAME_WORDS[0]}"')
-    return this.finish(model=arguments.model, stop_words=arguments.stop_words)
+    plot_accuracy(run, {"": history}, f"{title} on {where}: test accuracy {accuracy:.1%}")
+    run.log(f'try: seqcore predict {run.folder} --text "{SAME_WORDS[0]}"')
+    return run.finish(model=arguments.model, stop_words=arguments.stop_words)

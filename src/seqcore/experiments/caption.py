@@ -221,16 +221,16 @@ def _test(run: Run, model: Captioner, test: Part, width: int) -> list[str]:
         "greedy_beam_differ": differ,
         "greedy_no_names": len(strange),
     }
-    run.say(
+    run.log(
         f"baselines: always the commonest name {run.metrics['majority_accuracy']:.2%}, the name of the digit that "
         f"logistic regression on the pixels says {run.metrics['logistic_accuracy']:.2%}"
     )
-    run.say(
+    run.log(
         f"whole names right on the test images: {share['greedy']:.2%} letter by letter, {share['beam']:.2%} by beam "
         f"search of width {width}; they differ for {differ} of {len(true):,} images"
     )
     if strange:
-        run.say(f"letter by letter {len(strange)} words are no name of a digit, such as {strange[0]!r}")
+        run.log(f"letter by letter {len(strange)} words are no name of a digit, such as {strange[0]!r}")
     return beam
 
 

@@ -216,7 +216,7 @@ def run(arguments: argparse.Namespace) -> int:
         "window": settings.window, "target": arguments.target, "mean": parts.mean, "scale": parts.scale,
         "series": series.name,
     }  # fmt: skip
-    run.say(
+    run.log(
         f"model: {CELLS[arguments.cell].__name__} of {settings.units} units over windows of {settings.window} values, "
         f"{model.count_params():,} parameters; {len(train[0]):,} windows to train on"
     )
@@ -254,11 +254,11 @@ def _examples(parts: Split, part: slice, target: str) -> tuple[Floats, Floats]:
 def _report(run: Run, cell: str, forecasts: dict[str, Values], true: Values) -> None:
     """Prints the errors of all forecasts, and what they mean; metrics test_mae, naive_mae, optimal_mae, ..."""
     measured = {name: errors(values, true) for name, values in forecasts.items()}
-    run.say(f"{f'{len(true):,} test values':<18}  MAE        RMSE   (in the units of the series)")
+    run.log(f"{f'{len(true):,} test values':<18}  MAE        RMSE   (in the units of the series)")
     for name, (mae, rmse) in measured.items():
         key = {cell: "test", "best possible": "optimal"}.get(name, name)
         run.metrics |= {f"{key}_mae": mae, f"{key}_rmse": rmse}
-        run.say(f"  {name:<16} {mae:10.4g} {rmse:10.4g}")
+        run.log(f"  {name:<16} {mae:10.4g} {rmse:10.4g}")
     naive, linear, network = (measured[name][1] for name in ("naive", "linear", cell))
     least = min(naive, linear)
     # Chance: two standard errors of the difference of the mean squares.
@@ -271,9 +271,9 @@ def _report(run: Run, cell: str, forecasts: dict[str, Values], true: Values) -> 
         verdict = f"the network is {1 - network / least:.1%} better than the better baseline"
     else:
         verdict = f"the network is worse than the better baseline, {network / least:.3g} times its error"
-    run.say(f"RMSE: {verdict}")
+    run.log(f"RMSE: {verdict}")
     if naive < 1.02 * min(network, linear):
-        run.say("the last value is as good a forecast as any here: the series looks like a random walk")
+        run.log("the last value is as good a forecast as any here: the series looks like a random walk")
 
 
 def _note_range(run: Run, parts: Split, target: str) -> None:
@@ -283,7 +283,7 @@ def _note_range(run: Run, parts: Split, target: str) -> None:
     outside = float(((true < low) | (true > high)).mean())
     run.metrics["test_outside_training_range"] = outside
     if outside > 0.05 and target == "value":
-        run.say(
+        run.log(
             f"note: {outside:.0%} of the test values lie outside the range of the training values; a network that says "
             "values cannot follow them, --target change can"
         )

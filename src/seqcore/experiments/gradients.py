@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,8 @@ from ..inspection import gradient_norms
 from ..models import Sequential
 from ..ops.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from ..typing import Array
-from ._run import Run, check_at_least, data_folder
+from ._plots import COLORS, Curves, draw_curves
+from ._run import Run, check_at_least, data_folder, override, recurrent_layer
 
 # The book's matrices, and how many products it makes of each: W, W^2, ... W^11.
 MATRICES = {2.0: np.ones((2, 2)), 0.8: np.full((2, 2), 0.4)}
@@ -27,17 +27,12 @@ POWERS = 11
 
 # Symbols to recall, symbols of noise.
 SYMBOLS, NOISE = 8, 4
-CELLS: dict[str, tuple[str, Callable[[int], layers.Layer]]] = {
-    "rnn": ("SimpleRNN", lambda units: layers.SimpleRNN(units, name="cell")),
-    "lstm": ("LSTM", lambda units: layers.LSTM(units, name="cell")),
-    "gru": ("GRU", lambda units: layers.GRU(units, name="cell")),
-    "rnn-cf": ("RNN-CF", lambda units: layers.ContextRNN(units, units, name="cell")),
-}
-COLORS = {"rnn": "#ee6677", "lstm": "#4477aa", "gru": "#228833", "rnn-cf": "#aa7722"}
+CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU", "rnn-cf": "RNN-CF"}
 
 # Training that explodes: all eigenvalues of the recurrent kernel start at this modulus.
 RADIUS, EXPLODING_STEPS, EXPLODING_RATE = 1.5, 40, 0.03
 CLIPPINGS = {"none": "", "value": "clipvalue", "norm": "clipnorm", "global norm": "global_clipnorm"}
+CLIPPING_COLORS = {"none": "#ee6677", "value": "#aa7722", "norm": "#228833", "global norm": "#4477aa"}
 
 # The cliff: h_t = sigmoid(w h_{t-1} + b) over 50 steps from 1/2, graded at the end against 0.7.
 CLIFF_STEPS, CLIFF_TARGET = 50, 0.7
@@ -52,7 +47,7 @@ class Settings:
     batches: int
 
 
-PRESET_SETTINGS = {"quick": Settings(40, 15, 400), "book": Settings(80, 40, 1500)}
+SETTINGS = {"quick": Settings(40, 15, 400), "book": Settings(80, 40, 1500)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,10 +94,10 @@ def linear_gradient_norms(matrix: Array, steps: int = POWERS) -> Array:
 
 
 def recall_data(rows: int, steps: int, rng: np.random.Generator, at_first: bool = False) -> tuple[Array, Array]:
-    """Noise of 4 symbols with one of 8 others in it, to be named at the end.
+    """Sequences of noise (4 symbols) with one of 8 others in each, to be named at the end.
 
     Returns:
-        (rows, T, 12) float32 one-hot sequences and (rows,) the symbol, which stands anywhere, or at the first step.
+        (rows, T, 12) float32 one-hot sequences and (rows,) the symbol, which is anywhere, or at the first step.
     """
     symbols = rng.integers(0, SYMBOLS, rows)
     ids = rng.integers(SYMBOLS, SYMBOLS + NOISE, (rows, steps))
@@ -112,8 +107,8 @@ def recall_data(rows: int, steps: int, rng: np.random.Generator, at_first: bool 
 
 def recall_model(cell: str, units: int) -> Sequential:
     """A recurrent layer of that cell whose last output names the symbol."""
-    make = CELLS[cell][1]
-    model = Sequential([layers.Input((None, SYMBOLS + NOISE)), make(units), layers.Dense(SYMBOLS)])
+    layer = recurrent_layer(CELLS[cell], units, name="cell")
+    model = Sequential([layers.Input((None, SYMBOLS + NOISE)), layer, layers.Dense(SYMBOLS)])
     model.compile(
         optimizers.Adam(0.01, global_clipnorm=1.0),
         losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -134,31 +129,42 @@ def train_to_recall(
     return rows
 
 
-def compare_cells(run: Run, settings: Settings, units: int) -> dict[str, dict[str, Array]]:
-    """Trains each cell to recall; the norms of dL/dh_t where the symbol is at the first step, before and after."""
-    found: dict[str, dict[str, Array]] = {}
-    run.say(f"one of {SYMBOLS} symbols to recall, somewhere in {settings.steps} steps of noise; {units} units.")
-    run.say("accuracy where it stands at the first step, and the norm of dL/dh_1 over that of dL/dh_T there:")
-    run.say(f"{'':12}{'epochs':>6}{'accuracy':>10}{'untrained':>11}{'trained':>10}")
-    for cell, (title, _) in CELLS.items():
+def compare_cells(run: Run, settings: Settings, units: int) -> None:
+    """Train each cell to recall; the norms of dL/dh_t where the symbol is at the first step, before and after."""
+    norms: dict[str, dict[str, Array]] = {}
+    run.log(f"one of {SYMBOLS} symbols to recall, somewhere in {settings.steps} steps of noise; {units} units.")
+    run.log("accuracy where it stands at the first step, and the norm of dL/dh_1 over that of dL/dh_T there:")
+    run.log(f"{'':12}{'epochs':>6}{'accuracy':>10}{'untrained':>11}{'trained':>10}")
+    for cell, title in CELLS.items():
         random.set_seed(run.arguments.seed)
         rng = np.random.default_rng(run.arguments.seed)
         model, held = recall_model(cell, units), recall_data(500, settings.steps, rng, at_first=True)
         before = gradient_norms(model, *held)
         rows = train_to_recall(model, held, settings.epochs, rng)
         after = gradient_norms(model, *held)
-        for layer in before:
-            found[layer.replace("cell", cell)] = {"untrained": before[layer], "trained": after[layer]}
         name, accuracy = cell.replace("-", "_"), rows[-1]["accuracy"]
         for layer in before:
-            ratios = {when: float(norms[0] / norms[-1]) for when, norms in found[layer.replace("cell", cell)].items()}
+            norms[layer.replace("cell", title)] = {"untrained": before[layer], "trained": after[layer]}
             key = layer.replace("cell", name).replace("/", "_")
-            run.metrics.update({f"{key}_{when}_ratio": ratio for when, ratio in ratios.items()})
-        run.metrics[f"{name}_test_accuracy"], run.metrics[f"{name}_epochs"] = accuracy, len(rows)
+            for when, values in (("untrained", before[layer]), ("trained", after[layer])):
+                run.metrics[f"{key}_{when}_ratio"] = float(values[0] / values[-1])
+        run.metrics |= {f"{name}_test_accuracy": accuracy, f"{name}_epochs": len(rows)}
         run.history += [{"part": "recall", "cell": cell, **row} for row in rows]
-        shown = "".join(f"{run.metrics[f'{name}_{when}_ratio']:10.1e}" for when in ("untrained", "trained"))
-        run.say(f"{title:12}{len(rows):6}{accuracy:10.3f} {shown}")
-    return found
+        ratios = "".join(f"{run.metrics[f'{name}_{when}_ratio']:10.1e}" for when in ("untrained", "trained"))
+        run.log(f"{title:12}{len(rows):6}{accuracy:10.3f} {ratios}")
+    run.plot("norms.png", lambda figure: _draw_norms(figure, norms), 9, 4.2)
+
+
+def _draw_norms(figure: Any, norms: dict[str, dict[str, Array]]) -> None:
+    for axes, when in zip(figure.subplots(1, 2, sharey=True), ("untrained", "trained"), strict=True):
+        curves: dict[str, Any] = {}
+        for name, of_layer in norms.items():
+            title, values = name.split("/")[0], of_layer[when]
+            label, style = (f"{title}, dL/ds", "--") if "/" in name else (title, "-")
+            curves[label] = np.arange(1, len(values) + 1), values / values[-1], style, COLORS[title]
+        draw_curves(axes, curves, yscale="log", xlabel="time step t", title=when)
+    figure.supylabel("norm of dL/dh at t over that at the last step")
+    figure.suptitle("Gates that have learned to remember let the gradient through to the first step")
 
 
 # --- the three clippings ----------------------------------------------------------------------------------------------
@@ -167,8 +173,8 @@ def compare_cells(run: Run, settings: Settings, units: int) -> dict[str, dict[st
 def clipping_table(seed: int) -> list[dict[str, Any]]:
     """The three clippings at the book's limits, on random gradients of the norms that the book prints.
 
-    The book draws its tensors without a seed: what can be had again are the limits, the norms before (5.380655 and
-    4.1547523) and after. ``cosine`` is that of the angle between all gradients before and after.
+    The book draws its tensors without a seed: only the limits and the norms before (5.380655 and 4.1547523) and after
+    can be reproduced. ``cosine`` is that of the angle between all gradients before and after.
     """
     rng = np.random.default_rng(seed)
     value = [rng.uniform(0, 1, (2, 2))]
@@ -177,20 +183,20 @@ def clipping_table(seed: int) -> list[dict[str, Any]]:
     rows = [
         ("clip_by_value(0.4, 0.6)", value, [clip_by_value(value[0], 0.4, 0.6)]),
         ("clip_by_norm(5)", norm, [clip_by_norm(norm[0], 5)]),
-        ("clip_by_value(-0.6, 0.6), two tensors", several, [clip_by_value(one, -0.6, 0.6) for one in several]),
-        ("clip_by_norm(1), two tensors", several, [clip_by_norm(one, 1) for one in several]),
+        ("clip_by_value(-0.6, 0.6), two tensors", several, [clip_by_value(array, -0.6, 0.6) for array in several]),
+        ("clip_by_norm(1), two tensors", several, [clip_by_norm(array, 1) for array in several]),
         ("clip_by_global_norm(2), two tensors", several, clip_by_global_norm(several, 2)[0]),
     ]
-    return [{"way": way, **_compared(before, after)} for way, before, after in rows]
+    return [{"way": name, **_compared(before, after)} for name, before, after in rows]
 
 
 def _scaled(arrays: list[Array], norm: float) -> list[Array]:
     total = np.linalg.norm(_flat(arrays))
-    return [one * (norm / total) for one in arrays]
+    return [array * (norm / total) for array in arrays]
 
 
 def _flat(arrays: list[Any]) -> Array:
-    return np.concatenate([np.asarray(one, np.float64).ravel() for one in arrays])
+    return np.concatenate([np.asarray(array, np.float64).ravel() for array in arrays])
 
 
 def _compared(before: list[Any], after: list[Any]) -> dict[str, float]:
@@ -209,14 +215,14 @@ def sum_batch(rows: int, rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def limit_of(clipping: str, limit: float) -> float:
-    """Each of a thousand numbers is held to a tenth of the limit for a norm: all of them make the norm."""
+    """The limit of a clipping: a tenth for each of the thousand numbers, which together make the norm."""
     return limit / 10 if clipping == "value" else limit
 
 
 def train_to_sum(clipping: str, limit: float, batches: int, seed: int) -> tuple[Array, Array]:
     """Trains a SimpleRNN of rectifiers by plain SGD with a tape, as in the book; losses and gradient norms by batch.
 
-    It stops where the loss is no longer finite: nothing can be learnt from there on.
+    It stops where the loss is no longer finite: nothing can be learned from there on.
     """
     random.set_seed(seed)
     rng = np.random.default_rng(seed)
@@ -239,29 +245,37 @@ def train_to_sum(clipping: str, limit: float, batches: int, seed: int) -> tuple[
     return np.array(costs), np.array(norms)
 
 
-def compare_clippings(run: Run, limit: float, batches: int) -> dict[str, Array]:
-    """The losses of the four trainings; those that explode end early."""
-    seed, found = run.arguments.seed, {}
-    run.say(
+def compare_clippings(run: Run, limit: float, batches: int) -> None:
+    """The four trainings and their losses; those that explode end early."""
+    run.log(
         f"sum of {EXPLODING_STEPS} numbers by a SimpleRNN of rectifiers, recurrent eigenvalues at {RADIUS}, SGD "
         f"{EXPLODING_RATE} (always guessing the mean: loss 1):"
     )
-    for clipping in CLIPPINGS:
-        costs, norms = train_to_sum(clipping, limit, batches, seed)
-        found[clipping] = costs
+    curves: dict[str, Any] = {}
+    for clipping, color in CLIPPING_COLORS.items():
+        costs, norms = train_to_sum(clipping, limit, batches, run.arguments.seed)
         key = f"{clipping.replace(' ', '_')}_clipping" if clipping != "none" else "no_clipping"
         last = costs[-max(1, batches // 10) :].mean() if len(costs) == batches else math.nan
-        run.metrics[f"{key}_final_loss"] = float(last)
-        run.metrics[f"{key}_batches"] = int(np.isfinite(costs).sum())
-        run.metrics[f"{key}_largest_gradient_norm"] = float(norms[np.isfinite(norms)].max())
+        finite = int(np.isfinite(costs).sum())
+        largest = float(norms[np.isfinite(norms)].max())
+        run.metrics |= {f"{key}_final_loss": float(last), f"{key}_batches": finite}
+        run.metrics[f"{key}_largest_gradient_norm"] = largest
         run.history += [
             {"part": "sum", "clipping": clipping, "batch": i + 1, "loss": float(costs[i])}
             for i in range(0, len(costs), 10)
         ]
         end = f"loss {last:.3f} at the end" if math.isfinite(last) else f"not finite after {len(costs) - 1} batches"
         label = "no clipping" if clipping == "none" else f"by {clipping}, {limit_of(clipping, limit):g}"
-        run.say(f"{label:22}{end}; largest gradient norm {run.metrics[f'{key}_largest_gradient_norm']:.3g}")
-    return found
+        run.log(f"{label:22}{end}; largest gradient norm {largest:.3g}")
+        steps = np.arange(1, finite + 1)
+        curves[label] = steps, costs[:finite], "-", color
+        if finite < len(costs):
+            curves[f"{label}: then infinite"] = steps[-1:], costs[finite - 1 : finite], "x", color
+    title = "Without clipping the loss explodes"
+    levels = {"guessing the mean": 1.0}
+    run.plot_curves(
+        "clipping.png", curves, levels, yscale="log", xlabel="batch", ylabel="mean squared error", title=title
+    )
 
 
 # --- the cliff --------------------------------------------------------------------------------------------------------
@@ -276,148 +290,100 @@ def cliff_loss(w: Array, b: Array) -> Array:
 
 
 def descend_cliff(start: tuple[float, float], limit: float | None, rate: float, updates: int) -> Array:
-    """(updates + 1, 2) the way of (w, b) down the gradient; ``limit`` clips it by its global norm."""
+    """(updates + 1, 2) path of (w, b) down the gradient; ``limit`` clips it by its global norm."""
     cell = layers.SimpleRNN(1, activation="sigmoid", dtype="float64")
     cell.build((None, None, 1))
     cell.set_weights([np.zeros((1, 1)), [[start[0]]], [start[1]]])
     x, h = np.zeros((1, CLIFF_STEPS, 1)), np.full((1, 1), 0.5)
     optimizer = optimizers.SGD(rate, global_clipnorm=limit)
     weights = cell.trainable_variables[1:]  # w and b; the input is zero
-    way = [start]
+    path = [start]
     for _ in range(updates):
         with GradientTape() as tape:
             loss = reduce_mean((cell(x, initial_state=[h]) - CLIFF_TARGET) ** 2)
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        way.append((float(weights[0].numpy()[0, 0]), float(weights[1].numpy()[0])))
-    return np.array(way)
+        path.append((float(weights[0].numpy()[0, 0]), float(weights[1].numpy()[0])))
+    return np.array(path)
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measures, trains, draws and writes the results; the exit status.
+    """Measure, train, draw and write the results; the exit status.
 
     Raises:
-        ValueError, OSError: with one line that says what to do.
+        ValueError, OSError: with one line that tells how to mend it.
     """
     check_at_least(2, steps=arguments.steps)
     check_at_least(1, units=arguments.units)
     if not 0 < arguments.clip < math.inf:
         raise ValueError(f"--clip: expected a number > 0, got {arguments.clip}")
     data_folder(arguments.data)
-    preset = PRESET_SETTINGS[arguments.preset]
-    settings = Settings(arguments.steps or preset.steps, arguments.epochs or preset.epochs, preset.batches)
-    one = Run(arguments, "gradients")
-    one.start("generated: the book's matrices, symbols to recall after noise, sums of numbers")
-    powers = _powers(one)
-    _clippings(one)
-    norms = compare_cells(one, settings, arguments.units)
-    costs = compare_clippings(one, arguments.clip, settings.batches)
-    ways = _cliff(one)
-    one.plot("powers.png", lambda figure: _draw_powers(figure, powers))
-    one.plot("norms.png", lambda figure: _draw_norms(figure, norms), 9, 4.2)
-    one.plot("clipping.png", lambda figure: _draw_costs(figure, costs))
-    one.plot("cliff.png", lambda figure: _draw_cliff(figure, ways))
-    return one.finish(units=arguments.units, steps=settings.steps, clip=arguments.clip)
+    settings = override(SETTINGS[arguments.preset], arguments, "steps", "epochs")
+    run = Run(arguments, "gradients")
+    run.start("generated: the book's matrices, symbols to recall after noise, sums of numbers")
+    _powers(run)
+    _clippings(run)
+    compare_cells(run, settings, arguments.units)
+    compare_clippings(run, arguments.clip, settings.batches)
+    _cliff(run)
+    return run.finish(units=arguments.units, steps=settings.steps, clip=arguments.clip)
 
 
-def _powers(run: Run) -> dict[float, Array]:
-    found = {}
-    run.say(f"{'W':22}{'eigenvalues':>14}{'norm of W':>12}{f'W^{POWERS}':>12}{'by eigenvalues':>16}")
-    for largest, matrix in MATRICES.items():
-        found[largest] = power_norms(matrix)
-        by_eigenvalues = power_norms_by_eigenvalues(matrix)
+def _powers(run: Run) -> None:
+    curves: dict[str, Any] = {}
+    run.log(f"{'W':22}{'eigenvalues':>14}{'norm of W':>12}{f'W^{POWERS}':>12}{'by eigenvalues':>16}")
+    for (largest, matrix), color in zip(MATRICES.items(), ("#ee6677", "#4477aa"), strict=True):
+        norms, exact = power_norms(matrix), power_norms_by_eigenvalues(matrix)
         steps = linear_gradient_norms(matrix)
         low, high = np.linalg.eigvalsh(matrix)
-        run.say(
+        run.log(
             f"{np.array2string(matrix, separator=' ').replace(chr(10), ''):22}{f'{abs(low):.1f}, {high:.1f}':>14}"
-            f"{found[largest][0]:12.4g}{found[largest][-1]:12.4g}{by_eigenvalues[-1]:16.4g}"
+            f"{norms[0]:12.4g}{norms[-1]:12.4g}{exact[-1]:16.4g}"
         )
         name = f"{largest:g}".replace(".", "_")
-        run.metrics[f"power_norm_{name}"] = float(found[largest][-1])
+        run.metrics[f"power_norm_{name}"] = float(norms[-1])
         run.metrics[f"linear_gradient_ratio_{name}"] = float(steps[0] / steps[-1])
-        run.say(
+        run.log(
             f"  as the recurrent kernel of a linear SimpleRNN: dL/dh_1 is {steps[0] / steps[-1]:.4g} times "
             f"dL/dh_{POWERS} ({largest:g}^{POWERS - 1})"
         )
-    return found
+        powers = np.arange(1, POWERS + 1)
+        curves[f"by eigenvalues: {largest:g}ⁿ"] = powers, exact, "-", color
+        curves[f"repeated products, largest eigenvalue {largest:g}"] = powers, norms, "o", color
+    title = "Powers grow or vanish with the largest eigenvalue"
+    run.plot_curves("powers.png", curves, yscale="log", xlabel="power n", ylabel="norm of Wⁿ", title=title)
 
 
 def _clippings(run: Run) -> None:
-    run.say(f"{'clipping':40}{'norm before':>12}{'after':>10}{'cosine of the angle':>21}")
-    table = clipping_table(run.arguments.seed)
+    run.log(f"{'clipping':40}{'norm before':>12}{'after':>10}{'cosine of the angle':>21}")
+    run.metrics["clippings"] = table = clipping_table(run.arguments.seed)
     for row in table:
-        run.say(f"{row['way']:40}{row['norm_before']:12.6g}{row['norm_after']:10.6g}{row['cosine']:21.4f}")
-    run.metrics["clippings"] = table
+        run.log(f"{row['way']:40}{row['norm_before']:12.6g}{row['norm_after']:10.6g}{row['cosine']:21.4f}")
 
 
-def _cliff(run: Run) -> dict[str, Array]:
-    """The ways down from the same point, with and without clipping."""
-    ways = {
-        "no clipping": descend_cliff((5.5, -2.6), None, 0.5, 120),
-        "clipped by norm 0.3": descend_cliff((5.5, -2.6), 0.3, 0.5, 120),
-    }
-    for name, way in ways.items():
-        longest, loss = float(np.linalg.norm(np.diff(way, axis=0), axis=1).max()), float(cliff_loss(*way[-1]))
-        key = "cliff_" + ("clipped" if "clipped" in name else "unclipped")
-        run.metrics[f"{key}_longest_step"], run.metrics[f"{key}_final_loss"] = longest, loss
-        run.say(f"cliff, {name:20} longest step {longest:10.4g}, loss at the end {loss:.2g}")
-    return ways
+def _cliff(run: Run) -> None:
+    """Descend from the same point with and without clipping."""
+    curves: dict[str, Any] = {}
+    for key, name, limit, color in (
+        ("unclipped", "no clipping", None, "#ee6677"),
+        ("clipped", "clipped by norm 0.3", 0.3, "#4477aa"),
+    ):
+        path = descend_cliff((5.5, -2.6), limit, 0.5, 120)
+        longest, loss = float(np.linalg.norm(np.diff(path, axis=0), axis=1).max()), float(cliff_loss(*path[-1]))
+        run.metrics |= {f"cliff_{key}_longest_step": longest, f"cliff_{key}_final_loss": loss}
+        run.log(f"cliff, {name:20} longest step {longest:10.4g}, loss at the end {loss:.2g}")
+        curves[name] = path[:, 0], path[:, 1], "o-", color
+    curves["start"] = [5.5], [-2.6], "*", "#228833"
+    run.plot("cliff.png", lambda figure: _draw_cliff(figure, curves))
 
 
-def _draw_powers(figure: Any, powers: dict[float, Array]) -> None:
-    axes = figure.add_subplot()
-    steps = np.arange(1, POWERS + 1)
-    for (largest, norms), color in zip(powers.items(), ("#ee6677", "#4477aa"), strict=True):
-        exact = power_norms_by_eigenvalues(MATRICES[largest])
-        axes.plot(steps, exact, color=color, label=f"by eigenvalues: {largest:g}ⁿ")
-        axes.plot(steps, norms, "o", color=color, label=f"repeated products, largest eigenvalue {largest:g}")
-    axes.set(yscale="log", xlabel="power n", ylabel="norm of Wⁿ", title="Powers grow or vanish as the eigenvalues say")
-    axes.grid(alpha=0.3)
-    axes.legend()
-
-
-def _draw_norms(figure: Any, found: dict[str, dict[str, Array]]) -> None:
-    first, second = figure.subplots(1, 2, sharey=True)
-    for axes, when in ((first, "untrained"), (second, "trained")):
-        for name, norms in found.items():
-            cell, context = name.split("/")[0], "/" in name
-            label = CELLS[cell][0] + (", dL/ds" if context else "")
-            steps, ratio = np.arange(1, len(norms[when]) + 1), norms[when] / norms[when][-1]
-            axes.plot(steps, ratio, "--" if context else "-", color=COLORS[cell], label=label)
-        axes.set(yscale="log", xlabel="time step t", title=when)
-        axes.grid(alpha=0.3)
-    first.set_ylabel("norm of dL/dh at t over that at the last step")
-    second.legend()
-    figure.suptitle("Gates that have learnt to remember let the gradient through to the first step")
-
-
-def _draw_costs(figure: Any, costs: dict[str, Array]) -> None:
-    axes = figure.add_subplot()
-    colors = {"none": "#ee6677", "value": "#aa7722", "norm": "#228833", "global norm": "#4477aa"}
-    for clipping, values in costs.items():
-        shown = values[np.isfinite(values)]
-        batches = np.arange(1, len(shown) + 1)
-        label = "no clipping" if clipping == "none" else f"clipping by {clipping}"
-        axes.plot(batches, shown, color=colors[clipping], label=label, linewidth=1)
-        if len(shown) < len(values):
-            axes.plot(batches[-1:], shown[-1:], "x", color=colors[clipping], markersize=10)
-            axes.annotate("then infinite", (batches[-1], shown[-1]), xytext=(8, -4), textcoords="offset points")
-    axes.axhline(1, color="#555555", linestyle="--", linewidth=1, label="guessing the mean")
-    axes.set(yscale="log", xlabel="batch", ylabel="mean squared error", title="Without clipping the loss explodes")
-    axes.grid(alpha=0.3)
-    axes.legend()
-
-
-def _draw_cliff(figure: Any, ways: dict[str, Array]) -> None:
+def _draw_cliff(figure: Any, curves: Curves) -> None:
     axes = figure.add_subplot()
     w, b = np.meshgrid(np.linspace(3.4, 6, 260), np.linspace(-3, -1.2, 260))
     surface = axes.contourf(w, b, cliff_loss(w, b), 24, cmap="Greys", vmax=0.7)
     figure.colorbar(surface, label="loss J(w, b)")
-    for (name, way), color in zip(ways.items(), ("#ee6677", "#4477aa"), strict=True):
-        axes.plot(way[:, 0], way[:, 1], "o-", color=color, markersize=3, linewidth=1, label=name)
-    axes.plot(*ways["no clipping"][0], "*", color="#228833", markersize=14, label="start")
-    axes.set(xlim=(3.4, 6), ylim=(-3, -1.2), xlabel="recurrent weight w", ylabel="bias b")
-    axes.set_title(f"One step off the cliff leaves the picture\nh(t) = σ(w h(t-1) + b), {CLIFF_STEPS} time steps")
-    axes.legend(loc="upper right")
+    title = f"One step off the cliff leaves the picture\nh(t) = σ(w h(t-1) + b), {CLIFF_STEPS} time steps"
+    labels: dict[str, Any] = {"xlabel": "recurrent weight w", "ylabel": "bias b", "title": title}
+    draw_curves(axes, curves, xlim=(3.4, 6), ylim=(-3, -1.2), **labels)

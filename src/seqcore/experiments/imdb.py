@@ -219,32 +219,32 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments.preset, arguments.data == "builtin", glove)
     settings = override(settings, arguments, "epochs")
     variant = [arguments.cell, arguments.style, arguments.head, arguments.pool]
-    this = Run(
+    run = Run(
         arguments, "imdb", *(word for word in variant if word not in ("layers", "simple", "last")), *tables[:glove]
     )
     data = load_data(arguments.data, arguments.preset)
-    this.start(data.description)
+    run.start(data.description)
     vectorize = make_vectorizer(data, settings)
     settings = replace(settings, words=vectorize.vocabulary_size())
     pretrained = None
     if vectors is not None:
         pretrained, missing = vectors.embedding_matrix(vectorize.get_vocabulary())
         settings = replace(settings, width=vectors.vector_size)
-        this.metrics["words_without_vector"] = len(missing)
+        run.metrics["words_without_vector"] = len(missing)
         count = f"{len(missing):,} of {settings.words:,} words"
-        this.say(f"GloVe: {settings.width} numbers a word; {count} have none and get zeros")
-    texts = SentimentRun(this, *hold_back(data.train, arguments.seed), data.test, vectorize)
+        run.log(f"GloVe: {settings.width} numbers a word; {count} have none and get zeros")
+    texts = SentimentRun(run, *hold_back(data.train, arguments.seed), data.test, vectorize)
     for name, part in texts.parts.items():
         texts.rows[name] = vectorize.pad(texts.ids[name])
         texts.targets[name] = part.labels[:, None].astype(np.float32)
-    this.say(f"reviews: {texts.sizes}; {settings.words:,} words, {settings.steps} steps")
+    run.log(f"reviews: {texts.sizes}; {settings.words:,} words, {settings.steps} steps")
     last = " ".join(vectorize.decode(texts.rows["test"][0])[-12:])
-    this.say(f"the first test review as ids and back, its last words: {last}")
+    run.log(f"the first test review as ids and back, its last words: {last}")
     _baselines(texts, settings)
     curves = _compare(texts, settings, tables, pretrained)
-    _report(this, curves, data.bayes)
+    _report(run, curves, data.bayes)
     shown = {name: getattr(arguments, name) for name in ("cell", "style", "head", "pool")}
-    return this.finish(**shown)
+    return run.finish(**shown)
 
 
 def _baselines(texts: SentimentRun, settings: Settings) -> None:
@@ -273,9 +273,9 @@ def _compare(
             embedding_of(model).trainable = table == "tuned"
         model.compile(Adam(settings.learning_rate), "binary_crossentropy", metrics=["accuracy"])
         if not number:
-            model.summary(print_fn=run.say)
+            model.summary(print_fn=run.log)
         if len(tables) > 1:
-            run.say(f"word vectors: {table}")
+            run.log(f"word vectors: {table}")
         curves[table] = texts.fit(model, settings.epochs, settings.batch_size)
         for row in curves[table]:
             row["embedding"] = table
@@ -294,8 +294,8 @@ def _report(run: Run, curves: dict[str, list[dict[str, Any]]], bayes: float | No
         lead = "" if table == next(iter(curves)) else f"{table}_"
         kind = f", {table} word vectors" if len(curves) > 1 else ""
         best, accuracy = metrics[f"{lead}best_epoch"], metrics[f"{lead}test_accuracy"]
-        run.say(f"{accuracy:8.4f}  test accuracy, {cell}{kind} (epoch {best}, the best on the validation reviews)")
+        run.log(f"{accuracy:8.4f}  test accuracy, {cell}{kind} (epoch {best}, the best on the validation reviews)")
     report_baselines(run, bayes)
     where = "built-in reviews" if run.arguments.data == "builtin" else "IMDB reviews"
     plot_accuracy(run, curves, f"{cell} on {where}: test accuracy {metrics['test_accuracy']:.1%}")
-    run.say(f'try: seqcore predict {run.folder} --text "{SAME_WORDS[0]}"')
+    run.log(f'try: seqcore predict {run.folder} --text "{SAME_WORDS[0]}"')

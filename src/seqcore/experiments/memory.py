@@ -1,6 +1,6 @@
 """``seqcore run memory``: how far back each cell remembers, and what helps against vanishing gradients.
 
-Somewhere in a sequence of noise stands one of a few symbols; at the end it is asked for.
+A sequence of noise holds one of a few symbols; at its end the network names the symbol.
 
 B: sequences of a batch, T: time steps, k: steps of noise between symbol and end (0...T-1), H: units.
 """
@@ -8,7 +8,8 @@ B: sequences of a batch, T: time steps, k: steps of noise between symbol and end
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +17,13 @@ import numpy as np
 
 from .. import ops, random
 from ..initializers import Identity, Initializer, Orthogonal, TruncatedNormal
-from ..layers import GRU, LSTM, ContextRNN, Dense, Embedding, Layer, LSTMCell, SimpleRNN
+from ..layers import Dense, Embedding, Layer, LSTMCell
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
 from ..optimizers import Adam
 from ..typing import Ids
-from ._run import Run, check_at_least, data_folder, override
+from ._plots import COLORS, draw_curves
+from ._run import Run, check_at_least, data_folder, override, recurrent_layer
 
 CELLS = {"rnn": "SimpleRNN", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
 PARTS = ("recall", "truncated", "remedies", "gates")
@@ -42,8 +44,10 @@ class Settings:
     windows: tuple[int, ...] = (2, 3, 4, 6, 12)
 
 
-QUICK = Settings((10, 20, 40, 80), epochs=5)
-BOOK = Settings((10, 20, 40, 80, 160), epochs=15, repeats=3)
+SETTINGS = {
+    "quick": Settings((10, 20, 40, 80), epochs=5),
+    "book": Settings((10, 20, 40, 80, 160), epochs=15, repeats=3),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,11 +87,8 @@ def sequences(generator: np.random.Generator, rows: int, steps: int, delay: int 
 
 def make_layer(cell: str, recurrent: Initializer | None = None, **options: Any) -> Layer:
     """A recurrent layer of H units whose weights start small, as in the book's program for stories."""
-    kind: Any = {"rnn": SimpleRNN, "context": ContextRNN, "lstm": LSTM, "gru": GRU}[cell]
-    sizes = (UNITS, UNITS) if cell == "context" else (UNITS,)
     small, start = TruncatedNormal(stddev=STDDEV), recurrent or TruncatedNormal(stddev=STDDEV)
-    layer: Layer = kind(*sizes, kernel_initializer=small, recurrent_initializer=start, **options)
-    return layer
+    return recurrent_layer(CELLS[cell], UNITS, kernel_initializer=small, recurrent_initializer=start, **options)
 
 
 def compiled(model: Any, learning_rate: float = LEARNING_RATE) -> Any:
@@ -109,7 +110,7 @@ def build_model(*layers: Layer, learning_rate: float = LEARNING_RATE) -> Sequent
 def train(
     model: Model, steps: int, epochs: int, seed: int, window: int | None = None, delay: int | None = None
 ) -> None:
-    """Trains on sequences whose symbol stands anywhere, or always ``delay`` steps before the end.
+    """Train on sequences whose symbol is anywhere, or always ``delay`` steps before the end.
 
     With a ``window`` the model is stateful: it reads all windows but the last without looking back, carries its state
     over, and the gradient reaches back to the beginning of the last window only: truncated back-propagation.
@@ -123,7 +124,7 @@ def train(
 
 
 def _read(model: Model, x: Ids, window: int) -> Ids:
-    """Lets a stateful model read all but the last window of (B, T) ids, from a state of zeros; returns the last."""
+    """Let a stateful model read all but the last window of (B, T) ids, from a state of zeros; returns the last."""
     model.reset_states()
     for begin in range(0, x.shape[1] - window, window):
         model.predict_on_batch(x[:, begin : begin + window])
@@ -132,72 +133,124 @@ def _read(model: Model, x: Ids, window: int) -> Ids:
 
 def accuracy(model: Model, steps: int, delay: int, window: int | None = None) -> float:
     """Share of symbols recalled after ``delay`` steps of noise, on sequences that training did not see."""
-    found = right = 0
+    tested = right = 0
     generator = np.random.default_rng((1, delay))
-    while found < TEST_ROWS:
+    while tested < TEST_ROWS:
         x, y = sequences(generator, BATCH_SIZE, steps, delay)
         if window is not None:
             x = _read(model, x, window)
         right += int((np.argmax(model.predict_on_batch(x), axis=-1) == y).sum())
-        found += len(y)
-    return right / found
+        tested += len(y)
+    return right / tested
 
 
 # --- the parts -------------------------------------------------------------------------------------------------------
 
 
-def recall(this: Run, settings: Settings) -> None:
-    """Accuracy of the symbol that came first, by the length of the sequences, for each cell."""
+def trials(
+    run: Run,
+    settings: Settings,
+    make: Callable[[], Any],
+    steps: int,
+    window: int | None = None,
+    delay: int | None = None,
+) -> Iterator[tuple[float, Any]]:
+    """For each seed the accuracy of the symbol that came first, and the model, trained as :func:`train` does."""
+    for seed in range(run.arguments.seed, run.arguments.seed + settings.repeats):
+        random.set_seed(seed)
+        model = make()
+        train(model, steps, settings.epochs, seed, window, delay)
+        yield accuracy(model, steps, steps - 1, window), model
+
+
+def compare_cells(
+    run: Run,
+    part: str,
+    key: str,
+    heading: str,
+    points: Sequence[int],
+    trial: Callable[[str, int], list[float]],
+    **labels: str,
+) -> dict[str, dict[str, float]]:
+    """A table of all cells: printed, among the metrics, in the history and as a picture.
+
+    Args:
+        run: of the experiment.
+        part: of the experiment, in the names of the metrics and of the picture.
+        key, heading: name of a point in the history and in the table.
+        points: rows of the table.
+        trial: gives the accuracies of a cell at a point, one for each seed.
+        labels: title and xlabel of the picture.
+
+    Returns:
+        cell -> point -> mean accuracy.
+    """
+    run.log(f"{heading:>6}" + "".join(f"{title:>12}" for title in CELLS.values()))
     table: dict[str, dict[int, list[float]]] = {cell: {} for cell in CELLS}
-    this.say(f"recall of the first symbol after k steps of noise (chance {CHANCE:.3f})")
-    this.say(f"{'k':>6}" + "".join(f"{title:>12}" for title in CELLS.values()))
-    best: tuple[int, float, str, Model] | None = None
-    for steps in settings.lengths:
-        for cell in CELLS:
-            for seed in _seeds(this, settings):
-                random.set_seed(seed)
-                model = build_model(make_layer(cell))
-                train(model, steps, settings.epochs, seed)
-                right = accuracy(model, steps, steps - 1)
-                table[cell].setdefault(steps - 1, []).append(right)
-                if best is None or (steps, right) > best[:2]:
-                    best = steps, right, cell, model
-        this.say(f"{steps - 1:>6}" + "".join(f"{np.mean(table[cell][steps - 1]):>12.3f}" for cell in CELLS))
-    assert best is not None
-    for cell, found in table.items():
-        means = {delay: float(np.mean(values)) for delay, values in found.items()}
-        this.metrics[f"{cell}_recall_accuracy"] = {str(delay): mean for delay, mean in means.items()}
-        this.metrics[f"{cell}_reach"] = max([0, *(delay for delay, mean in means.items() if mean >= 0.9)])
-        this.history += _rows("recall", "delay", cell, found, this.arguments.seed)
-    this.save_model(best[3], cell=best[2], steps=best[0])
-    this.plot("recall.png", lambda figure: _draw_recall(figure, table))
+    for point in points:
+        for cell, row in table.items():
+            row[point] = trial(cell, point)
+        run.log(f"{point:>6}" + "".join(f"{np.mean(row[point]):>12.3f}" for row in table.values()))
+    means = {cell: {str(point): float(np.mean(row[point])) for point in points} for cell, row in table.items()}
+    run.metrics |= {f"{cell}_{part}_accuracy": row for cell, row in means.items()}
+    for cell, row in table.items():
+        run.history += _rows(part, key, cell, row, run.arguments.seed)
+
+    def draw(figure: Any) -> None:
+        axes, curves = figure.add_subplot(), {}
+        for (cell, row), style in zip(table.items(), ("o-", "s-", "^-", "v-"), strict=True):
+            title, seeds = CELLS[cell], list(row.values())
+            curves[title] = points, list(means[cell].values()), style, COLORS[title]
+            axes.fill_between(points, list(map(min, seeds)), list(map(max, seeds)), color=COLORS[title], alpha=0.15)
+        draw_curves(
+            axes, curves, {"chance": CHANCE}, xscale="log", ylim=(0, 1.03), ylabel="accuracy of recall", **labels
+        )
+        axes.set_xticks(points, map(str, points))
+        axes.minorticks_off()
+
+    run.plot(f"{part}.png", draw)
+    return means
 
 
-def truncated(this: Run, settings: Settings) -> None:
+def recall(run: Run, settings: Settings) -> None:
+    """Accuracy of the symbol that came first, by the length of the sequences, for each cell."""
+    run.log(f"recall of the first symbol after k steps of noise (chance {CHANCE:.3f})")
+    best: list[tuple[int, float, str, Model]] = []
+
+    def trial(cell: str, delay: int) -> list[float]:
+        accuracies = []
+        for right, model in trials(run, settings, lambda: build_model(make_layer(cell)), delay + 1):
+            accuracies.append(right)
+            if not best or (delay + 1, right) > best[0][:2]:
+                best[:] = [(delay + 1, right, cell, model)]
+        return accuracies
+
+    delays = [steps - 1 for steps in settings.lengths]
+    labels = {"title": "How far back each cell remembers", "xlabel": "steps of noise after the symbol"}
+    for cell, means in compare_cells(run, "recall", "delay", "k", delays, trial, **labels).items():
+        run.metrics[f"{cell}_reach"] = max([0, *(int(delay) for delay, mean in means.items() if mean >= 0.9)])
+    ((steps, _, cell, model),) = best
+    run.save_model(model, cell=cell, steps=steps)
+
+
+def truncated(run: Run, settings: Settings) -> None:
     """Accuracy of the symbol that always comes first, by how far the gradient reaches back; the last is full BPTT.
 
-    Short of the whole sequence the gradient never reaches the symbol: only the output layer learns to read what the
-    state happens to have kept.
+    Short of the whole sequence the gradient never reaches the symbol: only the output layer learns to read the traces
+    that the state happens to have kept.
     """
     steps = settings.truncated_length
-    found: dict[str, dict[int, list[float]]] = {cell: {} for cell in CELLS}
-    this.say(f"truncated: sequences of {steps} steps that start with the symbol, by how far the gradient reaches back")
-    this.say(f"{'steps':>6}" + "".join(f"{title:>12}" for title in CELLS.values()))
-    for window in settings.windows:
-        for cell in CELLS:
-            found[cell][window] = []
-            for seed in _seeds(this, settings):
-                random.set_seed(seed)
-                model = build_model(make_layer(cell, stateful=True))
-                train(model, steps, settings.epochs, seed, window, steps - 1)
-                found[cell][window].append(accuracy(model, steps, steps - 1, window))
-        this.say(f"{window:>6}" + "".join(f"{np.mean(found[cell][window]):>12.3f}" for cell in CELLS))
-    for cell, values in found.items():
-        this.metrics[f"{cell}_truncated_accuracy"] = {
-            str(window): float(np.mean(one)) for window, one in values.items()
-        }
-        this.history += _rows("truncated", "window", cell, values, this.arguments.seed)
-    this.plot("truncated.png", lambda figure: _draw_truncated(figure, found))
+    run.log(f"truncated: sequences of {steps} steps that start with the symbol, by how far the gradient reaches back")
+
+    def trial(cell: str, window: int) -> list[float]:
+        models = trials(run, settings, lambda: build_model(make_layer(cell, stateful=True)), steps, window, steps - 1)
+        return [right for right, _ in models]
+
+    compare_cells(
+        run, "truncated", "window", "steps", settings.windows, trial,
+        title=f"A symbol {steps - 1} steps before the end, and a gradient that is cut",
+        xlabel=f"steps that the gradient reaches back ({steps}: the whole sequence)",
+    )  # fmt: skip
 
 
 class SkipLayers(Model):
@@ -237,8 +290,8 @@ class SkipSteps(Model):
         return self.head(last[:, -1])
 
 
-def remedies(this: Run, settings: Settings) -> None:
-    """What the books name against vanishing gradients, one at a time, on a SimpleRNN that fails without."""
+def remedies(run: Run, settings: Settings) -> None:
+    """The remedies of the books against vanishing gradients, one at a time, on a SimpleRNN that fails without."""
     steps = settings.remedies_length
     models: dict[str, Callable[[], Any]] = {
         "as it is": lambda: build_model(make_layer("rnn")),
@@ -251,19 +304,14 @@ def remedies(this: Run, settings: Settings) -> None:
         "recurrent weights start as identity": lambda: build_model(make_layer("rnn", Identity())),
         "LSTM in its place": lambda: build_model(make_layer("lstm")),
     }
-    this.say(f"SimpleRNN, sequences of {steps} steps: accuracy after {steps - 1} steps of noise")
-    found: dict[str, list[float]] = {}
+    run.log(f"SimpleRNN, sequences of {steps} steps: accuracy after {steps - 1} steps of noise")
+    table: dict[str, list[float]] = {}
     for title, make in models.items():
-        found[title] = []
-        for seed in _seeds(this, settings):
-            random.set_seed(seed)
-            model = make()
-            train(model, steps, settings.epochs, seed)
-            found[title].append(accuracy(model, steps, steps - 1))
-        this.say(f"{title:<38}{np.mean(found[title]):.3f}")
-    this.metrics["remedies_accuracy"] = {title: float(np.mean(values)) for title, values in found.items()}
-    this.history += _rows("remedies", "remedy", "rnn", found, this.arguments.seed)
-    this.plot("remedies.png", lambda figure: _draw_remedies(figure, found, steps), 8, 4)
+        table[title] = [right for right, _ in trials(run, settings, make, steps)]
+        run.log(f"{title:<38}{np.mean(table[title]):.3f}")
+    run.metrics["remedies_accuracy"] = {title: float(np.mean(values)) for title, values in table.items()}
+    run.history += _rows("remedies", "remedy", "rnn", table, run.arguments.seed)
+    run.plot("remedies.png", lambda figure: _draw_remedies(figure, table, steps), 8, 4)
 
 
 GATES = {(0, 1): "kept, input ignored", (1, 1): "input added", (0, 0): "erased", (1, 0): "overwritten"}
@@ -282,31 +330,31 @@ def gate_states(input_gate: int, forget_gate: int, inputs: Sequence[float], star
     held = [30.0 if gate else -30.0 for gate in (input_gate, forget_gate)]
     cell.set_weights([[[0.0, 0.0, 1.0, 0.0]], np.zeros((1, 4)), [*held, 0.0, 30.0]])
     state: list[Any] = [np.zeros((1, 1)), np.full((1, 1), start)]
-    found = []
+    states = []
     for x in inputs:
         _, state = cell(np.full((1, 1), x), state)
-        found.append(float(np.asarray(state[1])[0, 0]))
-    return found
+        states.append(float(np.asarray(state[1])[0, 0]))
+    return states
 
 
-def gates(this: Run, settings: Settings) -> None:
+def gates(run: Run, settings: Settings) -> None:
     """The four extremes of the LSTM's input and forget gate, on a cell."""
     inputs, start = [0.5, -1.0, 0.25, 1.5, -0.5], 0.8
-    found = {pair: gate_states(*pair, inputs, start) for pair in GATES}
-    this.say("LSTM cell: input gate i, forget gate f, and c after each input " + ", ".join(map(str, inputs)))
-    for (i, f), values in found.items():
-        this.say(f"i={i} f={f}  {GATES[i, f]:<20}" + "".join(f"{round(c, 3) + 0.0:>8.3f}" for c in values))
-    this.metrics["gates"] = {f"i{i}f{f}": values for (i, f), values in found.items()}
-    this.plot("gates.png", lambda figure: _draw_gates(figure, found, inputs, start), 7, 5)
+    states = {pair: gate_states(*pair, inputs, start) for pair in GATES}
+    run.log("LSTM cell: input gate i, forget gate f, and c after each input " + ", ".join(map(str, inputs)))
+    for (i, f), values in states.items():
+        run.log(f"i={i} f={f}  {GATES[i, f]:<20}" + "".join(f"{round(c, 3) + 0.0:>8.3f}" for c in values))
+    run.metrics["gates"] = {f"i{i}f{f}": values for (i, f), values in states.items()}
+    run.plot("gates.png", lambda figure: _draw_gates(figure, states, inputs, start), 7, 5)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the parts and writes the results; the exit status.
+    """Run the parts and write the results; the exit status.
 
     Raises:
         ValueError, OSError: with one line that says what to do.
     """
-    settings = QUICK if arguments.preset == "quick" else BOOK
+    settings = SETTINGS[arguments.preset]
     check_at_least(min(settings.lengths), longest=arguments.longest)
     check_at_least(1, repeats=arguments.repeats)
     data_folder(arguments.data)
@@ -314,69 +362,32 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.longest is not None:
         lengths = tuple(steps for steps in settings.lengths if steps <= arguments.longest)
         settings = replace(settings, lengths=lengths)
-    this = Run(arguments, "memory", *([] if arguments.part == "all" else [arguments.part]))
-    this.start(f"made here: one of {SYMBOLS} symbols among noise, asked for at the end of the sequence")
-    this.say(f"training: {settings.epochs * UPDATES_PER_EPOCH:,} updates of {BATCH_SIZE} sequences for each model")
+    run = Run(arguments, "memory", *([] if arguments.part == "all" else [arguments.part]))
+    run.start(f"made here: one of {SYMBOLS} symbols among noise, asked for at the end of the sequence")
+    run.log(f"training: {settings.epochs * UPDATES_PER_EPOCH:,} updates of {BATCH_SIZE} sequences for each model")
     parts = {"recall": recall, "truncated": truncated, "remedies": remedies, "gates": gates}
     for name in PARTS if arguments.part == "all" else (arguments.part,):
-        parts[name](this, settings)
-    return this.finish(part=arguments.part, repeats=settings.repeats)
+        parts[name](run, settings)
+    return run.finish(part=arguments.part, repeats=settings.repeats)
 
 
-def _rows(part: str, key: str, cell: str, found: Mapping[Any, list[float]], first_seed: int) -> list[dict[str, Any]]:
+def _rows(part: str, key: str, cell: str, table: Mapping[Any, list[float]], first_seed: int) -> list[dict[str, Any]]:
     """Rows of the history: an accuracy for each seed."""
     return [
-        {"part": part, "cell": cell, key: one, "seed": seed, "test_accuracy": value}
-        for one, values in found.items()
+        {"part": part, "cell": cell, key: point, "seed": seed, "test_accuracy": value}
+        for point, values in table.items()
         for seed, value in enumerate(values, first_seed)
     ]
 
 
-def _seeds(this: Run, settings: Settings) -> range:
-    return range(this.arguments.seed, this.arguments.seed + settings.repeats)
-
-
 # --- pictures --------------------------------------------------------------------------------------------------------
 
-_COLORS = {"rnn": "#ee6677", "context": "#228833", "lstm": "#4477aa", "gru": "#ccaa22"}
-_MARKS = {"rnn": "o", "context": "s", "lstm": "^", "gru": "v"}
 
-
-def _draw_cells(axes: Any, found: dict[str, dict[int, list[float]]]) -> None:
-    """A curve of means for each cell, shaded from the worst seed to the best."""
-    for cell, values in found.items():
-        x, seeds = list(values), list(values.values())
-        axes.plot(x, [np.mean(one) for one in seeds], color=_COLORS[cell], marker=_MARKS[cell], label=CELLS[cell])
-        axes.fill_between(x, [min(one) for one in seeds], [max(one) for one in seeds], color=_COLORS[cell], alpha=0.15)
-    axes.axhline(CHANCE, color="#555555", linestyle="--", label="chance")
-    axes.set(xscale="log", ylim=(0, 1.03), ylabel="accuracy of recall")
-    axes.set_xticks(x, [str(one) for one in x])
-    axes.minorticks_off()
-    axes.grid(alpha=0.3)
-    axes.legend()
-
-
-def _draw_recall(figure: Any, found: dict[str, dict[int, list[float]]]) -> None:
+def _draw_remedies(figure: Any, table: dict[str, list[float]], steps: int) -> None:
     axes = figure.add_subplot()
-    _draw_cells(axes, found)
-    axes.set(title="How far back each cell remembers", xlabel="steps of noise after the symbol")
-
-
-def _draw_truncated(figure: Any, found: dict[str, dict[int, list[float]]]) -> None:
-    axes = figure.add_subplot()
-    _draw_cells(axes, found)
-    full = max(next(iter(found.values())))
-    axes.set(
-        title=f"A symbol {full - 1} steps before the end, and a gradient that is cut",
-        xlabel=f"steps that the gradient reaches back ({full}: the whole sequence)",
-    )
-
-
-def _draw_remedies(figure: Any, found: dict[str, list[float]], steps: int) -> None:
-    axes = figure.add_subplot()
-    means = [float(np.mean(values)) for values in found.values()]
-    axes.barh(list(found), means, color=["#ee6677", *["#4477aa"] * (len(found) - 2), "#aaaaaa"])
-    for row, values in enumerate(found.values()):
+    means = [float(np.mean(values)) for values in table.values()]
+    axes.barh(list(table), means, color=["#ee6677", *["#4477aa"] * (len(table) - 2), "#aaaaaa"])
+    for row, values in enumerate(table.values()):
         axes.plot(values, [row] * len(values), ".", color="#222222", markersize=5)
     axes.axvline(CHANCE, color="#555555", linestyle="--")
     axes.invert_yaxis()
@@ -385,16 +396,13 @@ def _draw_remedies(figure: Any, found: dict[str, list[float]], steps: int) -> No
     axes.grid(alpha=0.3, axis="x")
 
 
-def _draw_gates(figure: Any, found: dict[tuple[int, int], list[float]], inputs: Sequence[float], start: float) -> None:
-    grid = figure.subplots(2, 2, sharex=True, sharey=True)
+def _draw_gates(figure: Any, states: dict[tuple[int, int], list[float]], inputs: Sequence[float], start: float) -> None:
     times = range(len(inputs) + 1)
-    for axes, ((i, f), values) in zip(grid.flat, found.items(), strict=True):
-        axes.plot(times, [start, *values], "o-", color="#4477aa", label="c, the cell's memory")
-        axes.plot(times[1:], np.tanh(inputs), "x", color="#ee6677", label="tanh(x), the candidate")
-        axes.set_title(f"input gate {i}, forget gate {f}: {GATES[i, f]}", fontsize=10)
-        axes.grid(alpha=0.3)
-    for axes in grid[1]:
-        axes.set_xlabel("time step")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("value")
-    grid[0, 0].legend(fontsize=8)
+    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    for axes, ((i, f), values) in zip(panels.flat, states.items(), strict=True):
+        curves = {
+            "c, the cell's memory": (times, [start, *values], "o-", "#4477aa"),
+            "tanh(x), the candidate": (times[1:], [math.tanh(x) for x in inputs], "x", "#ee6677"),
+        }
+        title = f"input gate {i}, forget gate {f}: {GATES[i, f]}"
+        draw_curves(axes, curves, title=title, xlabel="time step", ylabel="value")

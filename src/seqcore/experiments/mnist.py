@@ -212,11 +212,11 @@ def run(arguments: argparse.Namespace) -> int:
         metrics=["accuracy"],
     )
     layers = "1 bidirectional LSTM layer" if settings.layers == 1 else f"{settings.layers} bidirectional LSTM layers"
-    run.say(
+    run.log(
         f"model: {layers} of 2 x {settings.units} units, reading {_SEEN[settings.read]}; "
         f"{model.count_params():,} parameters"
     )
-    run.say(f"training: {total:,} batches of {settings.batch_size}, {total * settings.batch_size:,} samples")
+    run.log(f"training: {total:,} batches of {settings.batch_size}, {total * settings.batch_size:,} samples")
 
     def test_last() -> None:
         run.metrics["last_test_accuracy"] = accuracy(model, digits.test)[0]
@@ -243,11 +243,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _report(run: Run) -> None:
     """Print the baselines and the test accuracy."""
     metrics = run.metrics
-    run.say(
+    run.log(
         f"baselines: always the commonest digit {metrics['majority_accuracy']:.2%}, "
         f"logistic regression on the pixels {metrics['logistic_accuracy']:.2%}"
     )
-    run.say(
+    run.log(
         f"test accuracy {metrics['test_accuracy']:.2%} (weights of epoch {metrics['best_epoch']}, the best on the "
         f"validation part); weights of the last epoch {metrics['last_test_accuracy']:.2%}"
     )

@@ -180,7 +180,7 @@ def run(arguments: argparse.Namespace) -> int:
             (run.folder / CHECKPOINT).unlink(missing_ok=True)
         else:
             report.epoch, report.batch = place
-            run.say(f"resumed {report.place(len(batches))}")
+            run.log(f"resumed {report.place(len(batches))}")
         minutes = max(arguments.checkpoint_minutes, 1e-9)
         backup = BackupAndRestore(run.folder, delete_checkpoint=False, save_every=minutes, extra={"run": identity})
         # A folder may have braces in its name.
@@ -196,12 +196,12 @@ def run(arguments: argparse.Namespace) -> int:
         except Stopped:
             if training:
                 backup.save()
-            run.say(f"stopped {report.place(len(batches))}; the same command goes on from there")
+            run.log(f"stopped {report.place(len(batches))}; the same command goes on from there")
             return 128 + signals.received
     run.plot("perplexity.png", lambda figure: draw(figure, run, corpus))
     sampled = {"num_sampled": loss.num_sampled} if isinstance(loss, SampledLoss) else {}
     run.finish(size=arguments.size, loss=arguments.loss, dtype_policy=arguments.dtype_policy, **sampled)
-    run.say(f"try: seqcore generate {run.folder} --prompt 'the'")
+    run.log(f"try: seqcore generate {run.folder} --prompt 'the'")
     return 0
 
 
@@ -241,15 +241,15 @@ def place_to_resume(run: Run, identity: dict[str, Any]) -> tuple[int, int] | Non
 def describe(run: Run, model: Sequential, corpus: Corpus, settings: Settings, loss: Loss | None) -> None:
     """Prints the sizes of the text and of the model."""
     sizes = ", ".join(f"{split} {len(getattr(corpus, split)):,}" for split in ("train", "valid", "test"))
-    run.say(f"words: {sizes}; vocabulary {corpus.vocabulary.size:,}")
+    run.log(f"words: {sizes}; vocabulary {corpus.vocabulary.size:,}")
     layers = "1 LSTM layer" if settings.layers == 1 else f"{settings.layers} LSTM layers"
     threads = system.get_num_threads()
-    run.say(
+    run.log(
         f"model: {layers} of {settings.units} units, {model.count_params():,} parameters; "
         f"seed {run.arguments.seed}, {threads} thread{'s' * (threads > 1)}, {system.info()['isa']}"
     )
     if isinstance(loss, SampledLoss):
-        run.say(f"loss: {loss.name} over {loss.num_sampled:,} sampled words; perplexities by the full softmax")
+        run.log(f"loss: {loss.name} over {loss.num_sampled:,} sampled words; perplexities by the full softmax")
 
 
 class Report(ValidationPerplexity):
@@ -284,7 +284,7 @@ class Report(ValidationPerplexity):
         cost = "{} {:.3f}".format(*self.cost())
         if done * 10 // total != (done - 1) * 10 // total:
             rate = self.model.optimizer.learning_rate
-            self._run.say(
+            self._run.log(
                 f"epoch {self.epoch + 1}/{epochs}  {done / total:.2f}  {cost}  learning rate {rate:.4g}  "
                 f"{speed:,.0f} words/s"
             )
@@ -308,7 +308,7 @@ class Report(ValidationPerplexity):
         self.rows.append({**row, "seconds": time.perf_counter() - self._begin})
         self.epoch, self.batch = epoch + 1, 0
         bound = f"  (bound {self._bound:.3f})" if self._bound else ""
-        self._run.say(
+        self._run.log(
             f"epoch {epoch + 1}/{self._settings.epochs}  train {name} {cost:.3f}  valid perplexity "
             f"{row['valid_perplexity']:.3f}{bound}  {self.rows[-1]['seconds']:.1f} s"
         )
@@ -334,13 +334,13 @@ def test(run: Run, model: Sequential, corpus: Corpus, rows: list[dict[str, Any]]
         "words_per_second": median(row["words_per_second"] for row in rows),
         "parameters": model.count_params(),
     }
-    run.say(f"test perplexity {last_test:.3f} (model of the last epoch)")
+    run.log(f"test perplexity {last_test:.3f} (model of the last epoch)")
     if best_epoch != len(rows):
-        run.say(f"test perplexity {best_test:.3f} (model of epoch {best_epoch}, the best on the valid text)")
+        run.log(f"test perplexity {best_test:.3f} (model of epoch {best_epoch}, the best on the valid text)")
     if corpus.bound:
         true = corpus.true_perplexity["test"]
         run.metrics |= {"bound_perplexity": corpus.bound, "true_test_perplexity": true}
-        run.say(f"bound {corpus.bound:.3f} in the long run; the true distribution has {true:.3f} on this test text")
+        run.log(f"bound {corpus.bound:.3f} in the long run; the true distribution has {true:.3f} on this test text")
     write_samples(run, best, corpus)
 
 
@@ -360,7 +360,7 @@ def write_samples(run: Run, model: Sequential, corpus: Corpus) -> None:
         for prompt in prompts
     ]
     run.write_text("samples.txt", "\n".join(lines))
-    run.say(lines[min(2, len(lines) - 1)])
+    run.log(lines[min(2, len(lines) - 1)])
 
 
 def draw(figure: Any, run: Run, corpus: Corpus) -> None:

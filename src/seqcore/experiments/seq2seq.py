@@ -20,7 +20,7 @@ from ..language_model.seq2seq import PairBatches, Seq2Seq, Translation
 from ..losses import SparseCategoricalCrossentropy
 from ..metrics import SequenceAccuracy
 from ..optimizers import Adam
-from ._run import Run, check_at_least, data_folder
+from ._run import Run, check_at_least, data_folder, override
 
 # Pairs to validate and to test with.
 VALID, TEST = 1_000, 2_000
@@ -37,7 +37,7 @@ class Settings:
     clip: float = 1.0
 
 
-PRESETS_OF = {"quick": Settings(pairs=10_000, epochs=8), "book": Settings(pairs=40_000, epochs=12)}
+SETTINGS = {"quick": Settings(pairs=10_000, epochs=8), "book": Settings(pairs=40_000, epochs=12)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,13 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--units", type=int, default=64, metavar="N", help="units of the encoder in each direction (default 64)"
     )
     parser.add_argument(
-        "--beam-width", type=int, default=4, metavar="K", help="of the beam search beside the greedy one (default 4)"
+        "--beam-width", type=int, default=4, metavar="K", help="of the beam search, next to the greedy one (default 4)"
     )
     parser.add_argument("--pairs", type=int, metavar="N", help="training pairs (quick 10000, book 40000)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains, translates the test dates and writes the results; the exit status.
+    """Train, translate the test dates and write the results; the exit status.
 
     Raises:
         ValueError, OSError: with one line that says what to do.
@@ -69,45 +69,54 @@ def run(arguments: argparse.Namespace) -> int:
     check_at_least(1, units=arguments.units, pairs=arguments.pairs)
     check_at_least(2, beam_width=arguments.beam_width)
     data_folder(arguments.data)
-    settings = PRESETS_OF[arguments.preset]
-    pairs, epochs = arguments.pairs or settings.pairs, arguments.epochs or settings.epochs
+    settings = override(SETTINGS[arguments.preset], arguments, "pairs", "epochs")
     try:
-        train, valid, test = date_pairs(arguments.direction, (pairs, VALID, TEST), arguments.seed)
+        train, valid, test = date_pairs(arguments.direction, (settings.pairs, VALID, TEST), arguments.seed)
     except ValueError as error:
         raise ValueError(f"--pairs: {error}") from None
-    this = Run(arguments, "seq2seq", arguments.direction, arguments.attention)
-    this.start(
+    run = Run(arguments, "seq2seq", arguments.direction, arguments.attention)
+    run.start(
         f"built-in dates from 1900 to 2099, {arguments.direction}: {len(train):,} pairs to train, {len(valid):,} to "
         f"validate, {len(test):,} to test, all of different dates"
     )
-    this.say(f"for example: {train.source[0]} -> {train.target[0]}")
+    run.log(f"for example: {train.source[0]} -> {train.target[0]}")
     model = build_model(train, arguments.units, arguments.attention, settings)
-    this.say(
+    run.log(
         f"model: bidirectional LSTM of {arguments.units} units, LSTM of {2 * arguments.units}, attention "
         f"{arguments.attention}, {model.count_params():,} parameters; seed {arguments.seed}, "
         f"{system.get_num_threads()} threads, {system.info()['isa']}"
     )
-    decay = EpochDecay(settings.learning_rate, hold=(epochs + 1) // 2, factor=0.5)
-    rows = this.fit(
+    decay = EpochDecay(settings.learning_rate, hold=(settings.epochs + 1) // 2, factor=0.5)
+    rows = run.fit(
         model,
         PairBatches(model, train.source, train.target, settings.batch_size),
-        epochs=epochs,
+        epochs=settings.epochs,
         validation_data=PairBatches(model, valid.source, valid.target, 256, shuffle=False),
         monitor="val_loss",
         callbacks=[decay],
     )
-    this.metrics["valid_accuracy"] = rows[this.metrics["best_epoch"] - 1]["val_accuracy"]
-    this.metrics["parameters"] = model.count_params()
-    this.save_model(model)
-    evaluate(this, model, train, test, arguments.beam_width)
-    this.plot("learning.png", lambda figure: draw_learning(figure, rows, arguments.direction, arguments.attention))
+    run.metrics["valid_accuracy"] = rows[run.metrics["best_epoch"] - 1]["val_accuracy"]
+    run.metrics["parameters"] = model.count_params()
+    run.save_model(model)
+    evaluate(run, model, train, test, arguments.beam_width)
+    curves = {
+        label: ([row["epoch"] for row in rows], [100 * row[key] for row in rows], "o-", color)
+        for key, label, color in (
+            ("accuracy", "training dates, during the epoch", "#4477aa"),
+            ("val_accuracy", "validation dates", "#ee6677"),
+        )
+    }
+    labels: dict[str, Any] = {"xlabel": "epoch", "ylabel": "dates right in every letter (%)", "ylim": (-3, 103)}
+    title = f"Dates {arguments.direction}, attention {arguments.attention}"
+    run.plot_curves("learning.png", curves, title=title, **labels)
     if model.attention is not None:
         shown = test.forms.index(SPOKEN) if SPOKEN in test.forms else 0
-        this.plot(
-            "attention.png", lambda figure: draw_attention(figure, model, test.source[shown]), *_size(test, shown)
-        )
-    this.say(f"try: seqcore predict {this.folder} --text '{test.source[0]}'")
-    return this.finish(direction=arguments.direction, attention=arguments.attention, units=arguments.units)
+        source, target = test.source[shown], test.target[shown]
+        # Inches for a picture in which each letter has its place.
+        width, height = max(6.5, 0.19 * len(source) + 2.5), max(4.0, 0.24 * len(target) + 1.5)
+        run.plot("attention.png", lambda figure: draw_attention(figure, model, source), width, height)
+    run.log(f"try: seqcore predict {run.folder} --text '{test.source[0]}'")
+    return run.finish(direction=arguments.direction, attention=arguments.attention, units=arguments.units)
 
 
 def build_model(train: DatePairs, units: int, attention: str, settings: Settings) -> Seq2Seq:
@@ -127,42 +136,42 @@ def build_model(train: DatePairs, units: int, attention: str, settings: Settings
     return model
 
 
-def evaluate(this: Run, model: Seq2Seq, train: DatePairs, test: DatePairs, width: int) -> None:
+def evaluate(run: Run, model: Seq2Seq, train: DatePairs, test: DatePairs, width: int) -> None:
     """Exact match on the test dates, greedy and by beam search, with a baseline and the table by ways of writing."""
     greedy, beam = model.translate(test.source), model.translate(test.source, width)
     constant = commonest_letters(train.target)
-    this.metrics |= {
+    run.metrics |= {
         "test_accuracy": exact_match(greedy, test.target),
         "test_accuracy_beam": exact_match(beam, test.target),
-        "test_letter_accuracy": letter_accuracy([one.text for one in greedy], test.target),
-        "baseline_accuracy": sum(constant == one for one in test.target) / len(test),
+        "test_letter_accuracy": letter_accuracy([translation.text for translation in greedy], test.target),
+        "baseline_accuracy": test.target.count(constant) / len(test),
         "baseline_letter_accuracy": letter_accuracy([constant] * len(test), test.target),
     }
-    found = this.metrics
-    this.say(
-        f"exact match on {len(test):,} unseen dates: greedy {found['test_accuracy']:.4f}, "
-        f"beam of {width} {found['test_accuracy_beam']:.4f}"
+    metrics = run.metrics
+    run.log(
+        f"exact match on {len(test):,} unseen dates: greedy {metrics['test_accuracy']:.4f}, "
+        f"beam of {width} {metrics['test_accuracy_beam']:.4f}"
     )
-    this.say(
-        f"letters in their place {found['test_letter_accuracy']:.4f}; the commonest in each place, {constant!r}: "
-        f"letters {found['baseline_letter_accuracy']:.4f}, exact match {found['baseline_accuracy']:.4f}"
+    run.log(
+        f"letters in their place {metrics['test_letter_accuracy']:.4f}; the commonest in each place, {constant!r}: "
+        f"letters {metrics['baseline_letter_accuracy']:.4f}, exact match {metrics['baseline_accuracy']:.4f}"
     )
-    right = Counter(form for form, one, target in zip(test.forms, greedy, test.target) if one.text == target)
+    texts = [translation.text for translation in greedy]
+    right = Counter(form for form, text, target in zip(test.forms, texts, test.target) if text == target)
     total = Counter(test.forms)
-    for form in sorted(total, key=lambda one: (right[one] / total[one], one)):
-        this.say(f"  {right[form]:5} of {total[form]:5}  {form}")
+    for form in sorted(total, key=lambda form: (right[form] / total[form], form)):
+        run.log(f"  {right[form]:5} of {total[form]:5}  {form}")
     marks = [
-        f"{'   ' if one.text == target else 'no '}{source} -> {one.text}"
-        + ("" if one.text == target else f", expected {target}")
-        for source, one, target in zip(test.source, greedy, test.target)
+        f"   {source} -> {text}" if text == target else f"no {source} -> {text}, expected {target}"
+        for source, text, target in zip(test.source, texts, test.target)
     ]
     wrong = [line for line in marks if line.startswith("no ")]
-    this.write_text("translations.txt", "\n".join(wrong + marks[:40]))
+    run.write_text("translations.txt", "\n".join(wrong + marks[:40]))
 
 
-def exact_match(found: Sequence[Translation], target: Sequence[str]) -> float:
+def exact_match(translations: Sequence[Translation], target: Sequence[str]) -> float:
     """Share of translations that are right in every letter."""
-    return sum(one.text == text for one, text in zip(found, target, strict=True)) / len(target)
+    return sum(t.text == text for t, text in zip(translations, target, strict=True)) / len(target)
 
 
 def commonest_letters(texts: Sequence[str]) -> str:
@@ -175,46 +184,25 @@ def commonest_letters(texts: Sequence[str]) -> str:
     return "".join(Counter(column).most_common(1)[0][0] for column in columns)
 
 
-def letter_accuracy(found: Sequence[str], target: Sequence[str]) -> float:
-    """Share of the targets' letters that stand in their place.
+def letter_accuracy(texts: Sequence[str], target: Sequence[str]) -> float:
+    """Share of the targets' letters that are right, place by place.
 
     >>> letter_accuracy(["1997", "19"], ["1998", "1919"])
     0.625
     """
-    right = sum(a == b for one, text in zip(found, target, strict=True) for a, b in zip(one, text))
+    right = sum(a == b for pair in zip(texts, target, strict=True) for a, b in zip(*pair))
     return right / sum(map(len, target))
-
-
-def draw_learning(figure: Any, rows: Sequence[dict[str, Any]], direction: str, attention: str) -> None:
-    """Exact match by epoch."""
-    axes = figure.add_subplot()
-    epochs = [row["epoch"] for row in rows]
-    for key, label in (("accuracy", "training dates, during the epoch"), ("val_accuracy", "validation dates")):
-        axes.plot(epochs, [100 * row[key] for row in rows], marker="o", label=label)
-    axes.set(xlabel="epoch", ylabel="dates right in every letter (%)", ylim=(-3, 103))
-    axes.set_title(f"Dates {direction}, attention {attention}")
-    axes.grid(alpha=0.3)
-    axes.legend()
 
 
 def draw_attention(figure: Any, model: Seq2Seq, source: str) -> None:
     """How much each letter of the translation looked at each letter of the source."""
-    said = model.translate([source])[0].text
-    weights = model.attention_weights([source], [said])[0]
+    written = model.translate([source])[0].text
+    weights = model.attention_weights([source], [written])[0]
     axes = figure.add_subplot()
     image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(weights.shape[1]), [_visible(one) for one in model.tokenize(source)])
-    axes.set_yticks(range(weights.shape[0]), [*map(_visible, said), "end"])
+    axes.set_xticks(range(weights.shape[1]), [letter.replace(" ", "␣") for letter in model.tokenize(source)])
+    axes.set_yticks(range(weights.shape[0]), [*written.replace(" ", "␣"), "end"])
     axes.tick_params(length=0)
     axes.set(xlabel="letter read", ylabel="letter written")
-    axes.set_title(f"Where the decoder looks while it writes\n{source} → {said}", fontsize=10)
+    axes.set_title(f"Where the decoder looks while it writes\n{source} → {written}", fontsize=10)
     figure.colorbar(image, ax=axes, label="attention weight (each row sums to 1)")
-
-
-def _visible(letter: str) -> str:
-    return "␣" if letter == " " else letter
-
-
-def _size(pairs: DatePairs, index: int) -> tuple[float, float]:
-    """Inches for a picture in which each letter has its place."""
-    return max(6.5, 0.19 * len(pairs.source[index]) + 2.5), max(4.0, 0.24 * len(pairs.target[index]) + 1.5)

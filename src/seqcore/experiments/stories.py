@@ -247,10 +247,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("--windows: expected with --order stories, got it with stream")
     settings, steps, stories = settings_of(arguments), arguments.unroll, load(arguments)
     names = list(MODELS) if arguments.model == "all" else [arguments.model]
-    this = Run(arguments, "stories", arguments.model, str(arguments.stories), f"unroll{steps}")
-    this.start(stories.description)
+    run = Run(arguments, "stories", arguments.model, str(arguments.stories), f"unroll{steps}")
+    run.start(stories.description)
     baselines = {"unigram": unigram_perplexity(stories), "markov": markov_perplexity(stories)}
-    _introduce(this, stories, order, baselines)
+    _introduce(run, stories, order, baselines)
     best: tuple[float, str, Sequential] | None = None
     tales: list[str] = []
     for name in names:
@@ -261,33 +261,33 @@ def run(arguments: argparse.Namespace) -> int:
             batches = Visits(model, stories.train, steps, settings.windows, settings.batch_size)
         else:
             batches = Stream(model, stories.train, steps, settings.batch_size)
-        rows = _train(this, name, model, stories, batches, settings.epochs)
+        rows = _train(run, name, model, stories, batches, settings.epochs)
         found = _figures(model, rows)
         prefix = f"{name}_" if len(names) > 1 else ""
-        this.metrics |= {prefix + key: value for key, value in found.items()}
+        run.metrics |= {prefix + key: value for key, value in found.items()}
         tales += _tell(name, model, stories, arguments.seed)
         if len(names) > 1:
-            this.save_model(model, f"{name}.safetensors", **_extra(name, stories))
+            run.save_model(model, f"{name}.safetensors", **_extra(name, stories))
         if best is None or found["valid_perplexity"] < best[0]:
             best = found["valid_perplexity"], name, model
     assert best is not None
-    this.save_model(best[2], **_extra(best[1], stories))
-    this.write_text("tales.txt", "\n\n".join(tales))
-    this.metrics |= {f"{key}_valid_perplexity": value for key, value in baselines.items()}
-    _table(this, names, baselines)
-    this.plot("perplexity.png", lambda figure: _draw(figure, this.history, names, baselines), 8, 4)
-    this.say(f"try: seqcore generate {this.folder} --prompt '{_prompt(stories)}'")
-    return this.finish(order=order, unroll=arguments.unroll, stories=len(stories.train), epochs=settings.epochs)
+    run.save_model(best[2], **_extra(best[1], stories))
+    run.write_text("tales.txt", "\n\n".join(tales))
+    run.metrics |= {f"{key}_valid_perplexity": value for key, value in baselines.items()}
+    _table(run, names, baselines)
+    run.plot("perplexity.png", lambda figure: _draw(figure, run.history, names, baselines), 8, 4)
+    run.log(f"try: seqcore generate {run.folder} --prompt '{_prompt(stories)}'")
+    return run.finish(order=order, unroll=arguments.unroll, stories=len(stories.train), epochs=settings.epochs)
 
 
-def _introduce(this: Run, stories: Stories, order: str, baselines: dict[str, float]) -> None:
-    this.say(
+def _introduce(run: Run, stories: Stories, order: str, baselines: dict[str, float]) -> None:
+    run.log(
         f"bigrams: {stories.tokens:,} to train on, {stories.valid.size:,} held back from {len(stories.valid)} ends; "
         f"vocabulary {stories.vocabulary.size:,}"
     )
     threads = system.get_num_threads()
-    this.say(f"order: {order}; seed {this.arguments.seed}, {threads} thread{'s' * (threads > 1)}")
-    this.say("valid perplexity of frequencies {unigram:.2f}, of pairs {markov:.2f}".format(**baselines))
+    run.log(f"order: {order}; seed {run.arguments.seed}, {threads} thread{'s' * (threads > 1)}")
+    run.log("valid perplexity of frequencies {unigram:.2f}, of pairs {markov:.2f}".format(**baselines))
 
 
 class _Report(Callback):
@@ -312,17 +312,17 @@ class _Report(Callback):
 
 
 def _train(
-    this: Run, name: str, model: Sequential, stories: Stories, batches: Visits | Stream, epochs: int
+    run: Run, name: str, model: Sequential, stories: Stories, batches: Visits | Stream, epochs: int
 ) -> list[dict[str, Any]]:
     """A row of figures per epoch; the model is left as it was after the best one."""
-    rows = this.fit(
+    rows = run.fit(
         model,
         batches,
         epochs=epochs,
         validation_data=(stories.valid[:, :-1], stories.valid[:, 1:]),
         validation_batch_size=len(stories.valid),
         monitor="val_loss",
-        callbacks=[_Report(this.progress, MODELS[name], epochs)],
+        callbacks=[_Report(run.progress, MODELS[name], epochs)],
         verbose=0,
     )
     for row in rows:
@@ -386,14 +386,14 @@ def _tell(name: str, model: Sequential, stories: Stories, seed: int) -> list[str
     return found
 
 
-def _table(this: Run, names: Sequence[str], baselines: dict[str, float]) -> None:
-    this.say(f"{'':<20}{'train':>10}{'best valid':>12}{'last valid':>12}{'change':>10}")
+def _table(run: Run, names: Sequence[str], baselines: dict[str, float]) -> None:
+    run.log(f"{'':<20}{'train':>10}{'best valid':>12}{'last valid':>12}{'change':>10}")
     for name in names:
         prefix = f"{name}_" if len(names) > 1 else ""
         keys = ("train_perplexity", "valid_perplexity", "last_valid_perplexity", "valid_change_stddev")
-        a, b, c, d = (this.metrics[prefix + key] for key in keys)
-        this.say(f"{MODELS[name]:<20}{a:>10.2f}{b:>12.2f}{c:>12.2f}{d:>10.2f}")
-    this.say("change: standard deviation of its changes from epoch to epoch, second half of the epochs")
+        a, b, c, d = (run.metrics[prefix + key] for key in keys)
+        run.log(f"{MODELS[name]:<20}{a:>10.2f}{b:>12.2f}{c:>12.2f}{d:>10.2f}")
+    run.log("change: standard deviation of its changes from epoch to epoch, second half of the epochs")
 
 
 _COLORS = {"rnn": "#ee6677", "rnn3": "#aa3377", "context": "#228833", "lstm": "#4477aa", "gru": "#ccaa22"}

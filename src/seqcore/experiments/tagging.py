@@ -255,7 +255,7 @@ class _Tagging:
         self.models: dict[str, Tagger] = {}
 
     def run(self) -> int:
-        self.one.say(f"{'tags right, %':34}{'all words':>10}{'ambiguous':>11}{'sentences':>11}")
+        self.one.log(f"{'tags right, %':34}{'all words':>10}{'ambiguous':>11}{'sentences':>11}")
         self._bounds()
         cells = list(CELLS) if self.arguments.cell == "all" else [self.arguments.cell]
         directions = ("forward", "both") if self.arguments.direction == "compare" else (self.arguments.direction,)
@@ -277,7 +277,7 @@ class _Tagging:
         ):
             self._report(f"ceiling_{direction}", title, [posteriors.best(words, direction) for words, _ in test])
         metrics["ceiling_forward_long_run"] = posteriors.ceiling("forward")
-        self.one.say(
+        self.one.log(
             f"in the long run nobody gets more than {100 * metrics['ceiling_forward_long_run']:.2f} % of the words "
             "right from left to right"
         )
@@ -290,7 +290,7 @@ class _Tagging:
         if key != "ceiling_forward":  # the best word by word is not the best for whole sentences
             self.one.metrics[f"{key}_sentence_accuracy"] = found.sentences
             values += f"{100 * found.sentences:11.2f}"
-        self.one.say(f"{title:34}{values}")
+        self.one.log(f"{title:34}{values}")
         return found
 
     def _train(self, cell: str, direction: str) -> None:
@@ -326,8 +326,8 @@ class _Tagging:
         self.one.write_text("samples.txt", "\n".join(lines))
         tables = [f"{title}\n{format_table(table, self.corpus.tags)}\n" for title, table in self.tables.items()]
         self.one.write_text("confusion.txt", "rows: true tag, columns: predicted\n\n" + "\n".join(tables))
-        self.one.say(self.models[chosen].predict_text(EXAMPLES[:1])[0]["prediction"])
-        self.one.say(f"try: seqcore predict {self.one.folder} --text '{EXAMPLES[3]}'")
+        self.one.log(self.models[chosen].predict_text(EXAMPLES[:1])[0]["prediction"])
+        self.one.log(f"try: seqcore predict {self.one.folder} --text '{EXAMPLES[3]}'")
 
     def _plot(self) -> None:
         self.one.plot("accuracy.png", self._draw_accuracy)

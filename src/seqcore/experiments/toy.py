@@ -1,8 +1,8 @@
 """``seqcore run toy``: a sentence of four words, and each prediction computed again by hand from the weights.
 
 The recipe of the book: "this is an example" gives two samples, two words and the next one; one recurrent unit reads
-the words' numbers as values, Dense(5) with softmax says the number of the next word. H = 1 here, so that every gate of
-every step is one number; the formulas hold for any H.
+the words' numbers as values, Dense(5) with softmax predicts the number of the next word. H = 1 here, so that every
+gate of every step is a single number; the formulas hold for any H.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .. import layers, losses, metrics, optimizers
 from ..models import Sequential
 from ..text.sequences import pad_sequences, to_categorical
 from ..typing import Array
-from ._run import Run, data_folder
+from ._plots import COLORS
+from ._run import Run, data_folder, recurrent_layer
 
 Steps = list[dict[str, Array]]
 
@@ -27,6 +28,7 @@ EPOCHS = 500
 # The book's rate is Adam's own; 500 steps of 0.001 are too few for the sentence to be learned, those of 0.05 are not.
 RATES = {"quick": 0.05, "book": 0.001}
 # The book trains the LSTM with the binary loss.
+CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 LOSSES = {"rnn": "categorical_crossentropy", "lstm": "binary_crossentropy", "gru": "categorical_crossentropy"}
 _TOLERANCE = 1e-12
 _SATURATED = 1e-2
@@ -43,31 +45,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains each cell, computes its predictions again and writes the results; the exit status.
+    """Train each cell, compute its predictions again and write the results; the exit status.
 
     Raises:
         ValueError, OSError: with one line that says what to do.
         FloatingPointError: a prediction differs from the one by hand.
     """
     data_folder(arguments.data)
-    this = Run(arguments, "toy", arguments.cell)
+    run = Run(arguments, "toy", arguments.cell)
     numbers = number_words()
     x, y = make_samples(numbers)
-    this.start("built-in sentence 'this is an example'")
+    run.start("built-in sentence 'this is an example'")
     words = {number: word for word, number in numbers.items()}
     for row, label in zip(x[:, :, 0].astype(int), y.argmax(axis=1)):
-        this.say(f"{row.tolist()} ({' '.join(words[n] for n in row)}) -> {label} ({words[label]})")
+        run.log(f"{row.tolist()} ({' '.join(words[n] for n in row)}) -> {label} ({words[label]})")
     traces: dict[str, list[Steps]] = {}
     cells = list(LOSSES) if arguments.cell == "all" else [arguments.cell]
     for cell in cells:
-        model = train(this, cell, x, y)
-        traces[cell] = compare(this, cell, model, x)
+        model = train(run, cell, x, y)
+        traces[cell] = compare(run, cell, model, x)
         file = "model.safetensors" if len(cells) == 1 else f"model-{cell}.safetensors"
-        this.save_model(model, file, words=[words.get(n, "") for n in range(len(words) + 1)])
+        run.save_model(model, file, words=[words.get(n, "") for n in range(len(words) + 1)])
     rows = sum(len(samples[0][0]) for samples in traces.values())
-    this.plot("gates.png", lambda figure: draw_gates(figure, traces), 7, 0.34 * rows + 0.7 * len(traces))
-    this.plot("loss.png", lambda figure: draw_losses(figure, this.history, arguments.loss))
-    return this.finish(cell=arguments.cell)
+    run.plot("gates.png", lambda figure: draw_gates(figure, traces), 7, 0.34 * rows + 0.7 * len(traces))
+    plot_losses(run)
+    return run.finish(cell=arguments.cell)
 
 
 def number_words() -> dict[str, int]:
@@ -86,14 +88,13 @@ def make_samples(numbers: dict[str, int]) -> tuple[Array, Array]:
     return x[:, :, None], to_categorical([numbers[word] for word in LABELS], len(numbers) + 1)
 
 
-def train(this: Run, cell: str, x: Array, y: Array) -> Sequential:
+def train(run: Run, cell: str, x: Array, y: Array) -> Sequential:
     """A layer of one unit whose recurrent weights start at zero, and Dense(5); float64, as the computation by hand."""
-    arguments = this.arguments
-    kind = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}[cell]
+    arguments = run.arguments
     model = Sequential(
         [
             layers.Input(x.shape[1:], dtype="float64"),
-            kind(1, recurrent_initializer="zeros", dtype="float64"),
+            recurrent_layer(CELLS[cell], 1, recurrent_initializer="zeros", dtype="float64"),
             layers.Dense(y.shape[1], "softmax", dtype="float64"),
         ]
     )
@@ -102,48 +103,45 @@ def train(this: Run, cell: str, x: Array, y: Array) -> Sequential:
     model.compile(optimizers.Adam(RATES[arguments.preset]), loss, metrics=[accuracy])
     epochs = arguments.epochs or EPOCHS
     history = model.fit(x, y, epochs=epochs, verbose=0).history
-    found = model.evaluate(x, y, verbose=0, return_dict=True)
-    # Who does not read the words can do no better than the share of each label.
+    result = model.evaluate(x, y, verbose=0, return_dict=True)
+    # A model that does not read the words can do no better than the share of each label.
     constant = float(loss(y, np.broadcast_to(y.mean(axis=0), y.shape)))
     for epoch in range(0, epochs, 10):
-        this.history.append({"cell": cell, "epoch": epoch + 1, **{key: history[key][epoch] for key in history}})
-    this.metrics |= {f"{cell}_loss": found["loss"], f"{cell}_accuracy": found["accuracy"]}
-    this.metrics[f"{cell}_constant_loss"] = constant
-    this.say()
-    this.say(
-        f"{kind.__name__}(1), Dense(5, softmax): {model.count_params()} parameters, {arguments.loss or LOSSES[cell]}"
-    )
-    this.say(
-        f"after {epochs} epochs: loss {found['loss']:.4f} (a constant guess: {constant:.4f}), "
-        f"accuracy {found['accuracy']:.2f} (0.50)"
+        run.history.append({"cell": cell, "epoch": epoch + 1, **{key: history[key][epoch] for key in history}})
+    run.metrics |= {f"{cell}_{name}": value for name, value in result.items()} | {f"{cell}_constant_loss": constant}
+    run.log()
+    run.log(f"{CELLS[cell]}(1), Dense(5, softmax): {model.count_params()} parameters, {arguments.loss or LOSSES[cell]}")
+    run.log(
+        f"after {epochs} epochs: loss {result['loss']:.4f} (a constant guess: {constant:.4f}), "
+        f"accuracy {result['accuracy']:.2f} (0.50)"
     )
     return model
 
 
-def compare(this: Run, cell: str, model: Sequential, x: Array) -> list[Steps]:
-    """Prints the model's predictions beside those by hand; the steps of each sample.
+def compare(run: Run, cell: str, model: Sequential, x: Array) -> list[Steps]:
+    """Print the model's predictions next to those by hand; the steps of each sample.
 
     Raises:
         FloatingPointError: they differ.
     """
     weights = model.get_weights()
-    by_model, found, largest = model.predict(x, verbose=0), [], 0.0
+    by_model, traces, largest = model.predict(x, verbose=0), [], 0.0
     for sample, predicted in zip(x, by_model):
         steps, by_hand = recompute(cell, weights, sample)
-        found.append(steps)
+        traces.append(steps)
         largest = max(largest, float(np.abs(by_hand - predicted).max()))
-        this.say(f"  input {sample[:, 0].astype(int).tolist()}")
+        run.log(f"  input {sample[:, 0].astype(int).tolist()}")
         for number, (step, value) in enumerate(zip(steps, sample[:, 0]), 1):
-            this.say(
+            run.log(
                 f"    step {number}, x = {value:g}: " + ", ".join(f"{k} {float(v[0]):.6f}" for k, v in step.items())
             )
-        this.say(f"    by the model  {' '.join(f'{p:.6f}' for p in predicted)}")
-        this.say(f"    by hand       {' '.join(f'{p:.6f}' for p in by_hand)}")
-    this.metrics[f"{cell}_largest_difference"] = largest
-    this.say(f"  largest difference {largest:.1e}")
-    ends = [float(steps[-1]["h"][0]) for steps in found]
+        run.log(f"    by the model  {' '.join(f'{p:.6f}' for p in predicted)}")
+        run.log(f"    by hand       {' '.join(f'{p:.6f}' for p in by_hand)}")
+    run.metrics[f"{cell}_largest_difference"] = largest
+    run.log(f"  largest difference {largest:.1e}")
+    ends = [float(steps[-1]["h"][0]) for steps in traces]
     if abs(ends[0] - ends[1]) < _SATURATED:
-        this.say(
+        run.log(
             f"  h ends at {ends[0]:.4f} and {ends[1]:.4f}: the unit is saturated, its gradient vanishes, and it gives "
             "both inputs the same answer; other initial weights (--seed) may do better"
         )
@@ -151,14 +149,14 @@ def compare(this: Run, cell: str, model: Sequential, x: Array) -> list[Steps]:
         raise FloatingPointError(
             f"{cell}: expected predictions equal to {_TOLERANCE:g}, got a difference of {largest:.3g}"
         )
-    return found
+    return traces
 
 
 # --- by hand ---------------------------------------------------------------------------------------------------------
 
 
 def recompute(cell: str, weights: list[Array], x: Array) -> tuple[Steps, Array]:
-    """What happens in each step, and the probabilities (5,), in plain NumPy from ``model.get_weights()``.
+    """Gates and states of each step, and the probabilities (5,), in plain NumPy from ``model.get_weights()``.
 
     Args:
         cell: "rnn", "lstm" or "gru".
@@ -208,7 +206,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 def draw_gates(figure: Any, traces: dict[str, list[Steps]]) -> None:
-    """Each gate and state of each step as a number on a colour, a row of panels per cell, a column per sample."""
+    """Each gate and state of each step as a number on a color, a row of panels per cell, a column per sample."""
     ratios = [len(samples[0][0]) for samples in traces.values()]
     panels = figure.subplots(len(traces), len(DOCUMENTS), squeeze=False, gridspec_kw={"height_ratios": ratios})
     image = None
@@ -218,8 +216,8 @@ def draw_gates(figure: Any, traces: dict[str, list[Steps]]) -> None:
             values = np.array([[float(step[name][0]) for step in steps] for name in names])
             image = axes.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
             for (i, j), value in np.ndenumerate(values):
-                colour = "white" if abs(value) > 0.6 else "black"
-                axes.text(j, i, f"{value:.3f}", ha="center", va="center", color=colour, fontsize=9)
+                color = "white" if abs(value) > 0.6 else "black"
+                axes.text(j, i, f"{value:.3f}", ha="center", va="center", color=color, fontsize=9)
             numbers = number_words()
             axes.set_xticks(range(len(steps)), [f"x = {numbers[word]} ({word})" for word in text.split()])
             axes.set_yticks(range(len(names)), names)
@@ -228,14 +226,13 @@ def draw_gates(figure: Any, traces: dict[str, list[Steps]]) -> None:
     figure.colorbar(image, ax=panels, label="value of a gate or state (c may lie beyond ±1)", shrink=0.9)
 
 
-def draw_losses(figure: Any, history: list[dict[str, Any]], loss: str | None) -> None:
-    """Loss by epoch, a line per cell."""
-    axes = figure.add_subplot()
-    for cell in LOSSES:
-        rows = [row for row in history if row["cell"] == cell]
-        label = f"{cell.upper()}, {(loss or LOSSES[cell]).replace('_', ' ')}"
+def plot_losses(run: Run) -> None:
+    """``loss.png``: loss by epoch, a curve per cell."""
+    curves = {}
+    for cell, title in CELLS.items():
+        rows = [row for row in run.history if row["cell"] == cell]
+        label = f"{cell.upper()}, {(run.arguments.loss or LOSSES[cell]).replace('_', ' ')}"
         if rows:
-            axes.plot([row["epoch"] for row in rows], [row["loss"] for row in rows], label=label)
-    axes.set(xlabel="epoch", ylabel="loss (nats)", title="One unit learns “this is an example”", ylim=(0, None))
-    axes.grid(alpha=0.3)
-    axes.legend()
+            curves[label] = [row["epoch"] for row in rows], [row["loss"] for row in rows], "-", COLORS[title]
+    title = "One unit learns “this is an example”"
+    run.plot_curves("loss.png", curves, xlabel="epoch", ylabel="loss (nats)", ylim=(0, None), title=title)

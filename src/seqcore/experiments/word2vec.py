@@ -234,7 +234,7 @@ def train_book(run: Run, source: Source, neighbours: list[str]) -> KeyedVectors:
     if arguments.epochs is not None:
         steps = max(1, arguments.epochs * len(ids) // centres)
     model = SkipGram(vocabulary.size, settings)
-    run.say(
+    run.log(
         f"{len(ids):,} words, vocabulary {vocabulary.size:,}; {arguments.architecture} of "
         f"{settings.embedding_size} dimensions, {steps:,} steps of {settings.batch_size}, {model.samples} noise words"
     )
@@ -248,7 +248,7 @@ def train_book(run: Run, source: Source, neighbours: list[str]) -> KeyedVectors:
             if not math.isfinite(average):
                 raise FloatingPointError(f"the loss became {average} before step {step:,}")
             run.history.append({"step": step, "average_loss": average, "seconds": seconds})
-            run.say(f"step {step:,}: average loss {average:.4f}, {step / seconds:,.0f} steps/s")
+            run.log(f"step {step:,}: average loss {average:.4f}, {step / seconds:,.0f} steps/s")
         if step % settings.nearest_steps == 0 or step == steps:
             kv = KeyedVectors(model.vectors(), vocabulary.words, vocabulary.counts)
             neighbours.append(f"step {step:,}")
@@ -283,7 +283,7 @@ def train_estimator(run: Run, source: Source) -> KeyedVectors:
     )
     begin = time.perf_counter()
     corpus = model.build_vocab(source)
-    run.say(
+    run.log(
         f"{model.corpus_total_words:,} words, vocabulary {len(model.words):,}, in {time.perf_counter() - begin:.1f} s; "
         f"{run.arguments.architecture} of {model.vector_size} dimensions, {model.epochs} epochs"
     )
@@ -291,7 +291,7 @@ def train_estimator(run: Run, source: Source) -> KeyedVectors:
     def show(now: Progress) -> None:
         rate = f"{now.words_per_second:,.0f} words/s"
         if now.share >= 1:
-            run.say(f"epoch {now.epoch + 1}/{now.epochs}  loss {now.loss:.4f}  {rate}")
+            run.log(f"epoch {now.epoch + 1}/{now.epochs}  loss {now.loss:.4f}  {rate}")
         else:
             done = int(1000 * (now.epoch + now.share))
             run.progress.update(done, 1000 * now.epochs, rate, now.seconds_left, f"loss {now.loss:.4f}")
@@ -319,7 +319,7 @@ def show_nearest(run: Run, kv: KeyedVectors, neighbours: list[str]) -> None:
     for word, rows in zip(words, nearest.tolist()):
         near = [kv.index_to_key[row] for row in rows if kv.index_to_key[row] != word][: BOOK.top_k]
         neighbours.append(f"nearest to {word}: {', '.join(near)}")
-        run.say(neighbours[-1])
+        run.log(neighbours[-1])
 
 
 def test(run: Run, kv: KeyedVectors, source: Source) -> None:
@@ -332,15 +332,15 @@ def test(run: Run, kv: KeyedVectors, source: Source) -> None:
         run.metrics |= {"analogy_accuracy": score, "analogy_questions": asked[total]}
         run.metrics["analogy_sections"] = {name: right[name] / max(1, asked[name]) for name in names}
         known = sum(map(len, source.questions.values()))
-        run.say(f"analogy accuracy {score:.4f} ({right[total]} of {asked[total]} questions, {known} in all)")
+        run.log(f"analogy accuracy {score:.4f} ({right[total]} of {asked[total]} questions, {known} in all)")
     for path in source.pairs:
         try:
             _, (spearman, _), unknown = kv.evaluate_word_pairs(path)
         except ValueError as error:
-            run.say(f"note: {error}")
+            run.log(f"note: {error}")
             continue
         run.metrics[f"{path.stem.lower().replace('-', '_')}_spearman"] = spearman
-        run.say(f"{path.name}: Spearman's correlation {spearman:.4f}, {unknown:.1f} % of the pairs with unknown words")
+        run.log(f"{path.name}: Spearman's correlation {spearman:.4f}, {unknown:.1f} % of the pairs with unknown words")
 
 
 def draw_losses(figure: Any, history: list[dict[str, Any]], title: str) -> None:
@@ -359,13 +359,13 @@ def draw_words(figure: Any, kv: KeyedVectors, run: Run, text: str) -> None:
     axes = figure.add_subplot()
     points, method = flatten(kv.unit_vectors(np.arange(shown)), run.arguments.seed)
     if method == "PCA":
-        run.say("note: PCA instead of t-SNE without scikit-learn (pip install 'seqcore[experiments]')")
+        run.log("note: PCA instead of t-SNE without scikit-learn (pip install 'seqcore[experiments]')")
     axes.scatter(points[:, 0], points[:, 1], s=12, color="#4477aa")
     for word, point in zip(kv.index_to_key, points):
         axes.annotate(word, point, xytext=(4, 2), textcoords="offset points", fontsize=9)
     axes.set_title(f"{method} of the {shown} most frequent words of {text}")
     axes.set_axis_off()
-    run.say(f"picture: {run.folder / 'words.png'}")
+    run.log(f"picture: {run.folder / 'words.png'}")
 
 
 def flatten(vectors: Any, seed: int) -> tuple[Any, str]:
