@@ -219,7 +219,7 @@ READERS: dict[str, Reader] = {
     ),
     "load_airline": Reader(datasets.load_airline, {"Tweets.csv": _TWEETS.encode()}, ("load_airline",), packed=True),
     "read_column": Reader(
-        lambda f: read_column(f / "a.csv", "close"), {"a.csv": _CSV.encode()}, ("read_column",), packed=True
+        lambda f: read_column(f / "a.csv", "close"), {"a.csv": _CSV.encode()}, ("read_column", "read_csv"), packed=True
     ),
     "load_stories": Reader(
         lambda f: datasets.load_stories(f, 2),
@@ -292,6 +292,8 @@ READERS: dict[str, Reader] = {
             "Word2Vec.__init__",
             "WordTables.build_vocab",
             "Word2Vec.train",
+            "TrainableTables.build_vocab",
+            "TrainableTables.encode",
             "WordTables.encode",
             "read",
             "encode_file",
@@ -335,6 +337,7 @@ READERS: dict[str, Reader] = {
 #: Public names with an argument that names a file and that read none, or read it only by another reader of the table.
 EXCUSED = {
     "CountedText.__init__": "names the file that was read",
+    **dict.fromkeys(("find_file", "find_files"), "look for a file by its name"),
     **dict.fromkeys(
         (
             "KeyedVectors.save",
@@ -361,8 +364,5 @@ EXCUSED = {
     ),
     **dict.fromkeys(("as_path", "check_one", "path_of", "refuse_foreign_suffix"), "looks at the name alone"),
     "Source.__init__": "a name for load_sources and download",
-    "Text.__init__": "made by corpus.read",
-    "count_words": "the core under corpus.read",
-    "encode_words": "the core under corpus.encode_file",
     "download": "what it fetches must have a known sha256",
 }
