@@ -13,8 +13,8 @@ import seqcore as sc
 from seqcore import cli
 from seqcore.experiments import mnist
 from seqcore.experiments._run import add_common_arguments
-from tests.datasets.test_images import idx, write_mnist
 from tests.helpers import runs
+from tests.helpers.mnist_files import idx, write_mnist
 
 pytest.importorskip("sklearn")
 

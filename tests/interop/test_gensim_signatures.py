@@ -11,7 +11,7 @@ from seqcore import KeyedVectors, Word2Vec
 from seqcore.word_vectors.corpus import Corpus
 from tests.helpers import gensim_signatures as table
 from tests.helpers.gensim_signatures import COUNTS, OTHER, ROWS, SIGNATURES, TEXT, Honoured, Required
-from tests.kernels.test_robustness import refused
+from tests.helpers.refusals import refused
 
 SMALL = dict(vector_size=4, min_count=1, workers=1, alpha=0.1, epochs=1, sample=0)
 LETTERS = ["a", "b", "c", "d", "e", "f", "a\xe9"]

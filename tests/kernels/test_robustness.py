@@ -11,23 +11,13 @@ import pytest
 from seqcore import _core
 from tests.helpers import cases
 from tests.helpers.cases import Case
+from tests.helpers.refusals import refused
 
 F32 = np.float32
 
 
 def zeros(*shape, dtype=F32):
     return np.zeros(shape, dtype)
-
-
-def refused(name, function, *args, **kwargs):
-    """Asserts a one-line ValueError or TypeError in which the argument's name stands; returns its text."""
-    with pytest.raises((ValueError, TypeError)) as caught:
-        function(*args, **kwargs)
-    text = str(caught.value)
-    assert "\n" not in text and "incompatible function arguments" not in text, text
-    assert name in text.replace("[", " ").replace(":", " ").replace(".", " ").split(), text
-    assert "expected" in text, text
-    return text
 
 
 # Recurrent layers: B 3, T 4, D 5, H 6 ---------------------------------------------------------------------------------

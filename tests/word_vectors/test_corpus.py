@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from seqcore import Word2Vec, _core
 from seqcore.word_vectors import corpus as corpora
-from tests.kernels.test_robustness import refused
+from tests.helpers.refusals import refused
 
 
 def count(data):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from seqcore import KeyedVectors, Word2Vec, saving
 from seqcore.datasets import relations
 from seqcore.word_vectors import word2vec
-from tests.kernels.test_robustness import refused
+from tests.helpers.refusals import refused
 
 try:
     from gensim.models import Word2Vec as GensimWord2Vec

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seqcore import Word2Vec, _core
 from seqcore.word_vectors.corpus import Corpus
-from tests.kernels.test_robustness import refused
+from tests.helpers.refusals import refused
 from tests.word_vectors.test_word2vec import state
 
 # Bad input ------------------------------------------------------------------------------------------------------------
