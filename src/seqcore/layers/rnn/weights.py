@@ -62,7 +62,7 @@ class _Packed:
 class RNNWeights(NumericLayer):
     """Kernel (D, G * H), recurrent kernel (H, G * H), bias (G * H,), and the arguments that they depend on.
 
-    Subclasses say which cell of the core they are, and the arguments, variables and states that they have besides.
+    Subclasses name the cell of the core, and add their own arguments, variables and states.
     """
 
     _config_arguments: tuple[str, ...] = ARGUMENTS
