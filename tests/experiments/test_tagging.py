@@ -206,7 +206,7 @@ def test_padding_does_not_count():
 def test_same_seed_same_model(tmp_path, monkeypatch):
     """Twice the same, and another with another seed."""
     monkeypatch.setattr(experiment.Run, "plot", lambda *_, **__: None)
-    monkeypatch.setitem(experiment.PRESET_SETTINGS, "quick", experiment.Settings(300, 1))
+    monkeypatch.setitem(experiment.SETTINGS, "quick", experiment.Settings(300, 1))
     small = ("--cell", "rnn", "--direction", "forward", "--units", "4", "--epochs", "1")
     results = [run(tmp_path / name, *small, "--seed", seed) for name, seed in (("a", "3"), ("b", "3"), ("c", "4"))]
     found = [{k: v for k, v in one["metrics"].items() if "seconds" not in k} for one in results]

@@ -62,7 +62,8 @@ def draw_curves(axes: Any, curves: Curves, levels: Mapping[str, float] | None = 
         axes.axhline(height, color="#555555", linestyle=style, label=label)
     axes.set(**settings)
     if settings.get("yscale") == "log":
-        axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
+        bottom, top = axes.get_ylim()
+        axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5) if top < 1e4 * bottom else (1,))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
     if settings.get("xlabel") == "epoch":

@@ -345,7 +345,7 @@ def gates(run: Run, settings: Settings) -> None:
     for (i, f), values in states.items():
         run.log(f"i={i} f={f}  {GATES[i, f]:<20}" + "".join(f"{round(c, 3) + 0.0:>8.3f}" for c in values))
     run.metrics["gates"] = {f"i{i}f{f}": values for (i, f), values in states.items()}
-    run.plot("gates.png", lambda figure: _draw_gates(figure, states, inputs, start), 7, 5)
+    run.plot("gates.png", lambda figure: _draw_gates(figure, states, inputs, start), 9, 6)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,17 +1,16 @@
-"""``seqcore run stories``: fairy tales by bigrams of characters, told by SimpleRNN, RNN-CF, LSTM and GRU.
+"""``seqcore run stories``: fairy tales by bigrams of characters, written by SimpleRNN, RNN-CF, LSTM and GRU.
 
 RNN-CF, the recurrent network with contextual features, is that of T. Mikolov, A. Joulin, S. Chopra, M. Mathieu,
 M. Ranzato, Learning longer memory in recurrent neural networks (2014). Sizes, optimizer, clipping, initial weights and
 the order of reading are those of the book.
 
-B: rows read side by side, T: tokens per window (the reach of the gradient), V: tokens of the vocabulary.
+B: rows read in parallel, T: tokens per window (the reach of the gradient), V: tokens of the vocabulary.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,26 +22,20 @@ from .. import random
 from .._core import system
 from ..callbacks import Callback
 from ..callbacks.callback import Logs
-from ..callbacks.progress_bar import ProgressLine
 from ..datasets import Stories, builtin_stories, load_stories, load_text
 from ..initializers import TruncatedNormal
 from ..language_model.generation import generate
-from ..layers import GRU, LSTM, ContextRNN, Dense, Embedding, SimpleRNN
+from ..layers import Dense, Embedding, SimpleRNN
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..optimizers import Adam
 from ..text.bptt import bptt_batches
 from ..typing import Ids
-from ._run import Run, check_at_least, data_folder, override
+from ._plots import COLORS, draw_curves
+from ._run import Run, check_at_least, data_folder, override, recurrent_layer
 
-MODELS = {
-    "rnn": "SimpleRNN",
-    "rnn3": "3 SimpleRNN layers",
-    "context": "RNN-CF",
-    "lstm": "LSTM",
-    "gru": "GRU",
-}
-UNITS, CONTEXT_UNITS, ALPHA, CLIP, NOISE = 64, 64, 0.9, 5.0, 0.01
+MODELS = {"rnn": "SimpleRNN", "rnn3": "3 SimpleRNN layers", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
+UNITS, ALPHA, CLIP, NOISE = 64, 0.9, 5.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -55,22 +48,24 @@ class Settings:
     epochs: int
 
 
-BOOK = Settings(batch_size=64, learning_rate=0.001, windows=100, epochs=10)
-# Fewer rows and larger steps learn from a hundredth of the book's text.
-QUICK = Settings(batch_size=16, learning_rate=0.005, windows=25, epochs=8)
+# quick: fewer rows and larger steps learn from a hundredth of the book's text.
+SETTINGS = {
+    "quick": Settings(batch_size=16, learning_rate=0.005, windows=25, epochs=8),
+    "book": Settings(batch_size=64, learning_rate=0.001, windows=100, epochs=10),
+}
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The settings of a preset, with what the options change; the book trains longer on 100 stories.
+    """The settings of a preset with the options put over them; the book trains longer on 100 stories.
 
     >>> given = argparse.Namespace(preset="book", epochs=None, windows=None, text=None, stories=100)
     >>> settings_of(given).epochs
     50
     """
-    chosen = QUICK if arguments.preset == "quick" else BOOK
-    if chosen is BOOK and arguments.text is None and arguments.stories >= 100:
-        chosen = replace(chosen, epochs=50)
-    return override(chosen, arguments, "epochs", "windows")
+    settings = SETTINGS[arguments.preset]
+    if arguments.preset == "book" and arguments.text is None and arguments.stories >= 100:
+        settings = replace(settings, epochs=50)
+    return override(settings, arguments, "epochs", "windows")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,9 +109,9 @@ def load(arguments: argparse.Namespace) -> Stories:
 class Visits:
     """An epoch of the book's program: 5 of 20 stories or 10 of 100, by chance, and ``windows`` updates on each.
 
-    The B rows start at B places of the story, evenly spread, and read on from there; at the end of the story a row
-    goes on at its beginning, and a later visit goes on where the last one stopped. The state is zero at the start of a
-    visit.
+    The B rows start at B places of the story, evenly spread, and read on from there; a row that reaches the end of the
+    story continues at its beginning, and a later visit continues where the last one stopped. The state is zero at the
+    start of a visit.
     """
 
     def __init__(
@@ -160,7 +155,7 @@ def build_model(name: str, vocabulary_size: int, learning_rate: float = 0.001) -
     """One of :data:`MODELS`, compiled: s_t, h_t and the logits of y_t as in the book, without biases.
 
     A one-hot x_t times a matrix is a row of that matrix, so A x_t (and B x_t, or the four products of an LSTM) is
-    looked up: the matrices side by side are the Embedding, and the first layer's own input kernel is the identity and
+    looked up: the joined matrices are the Embedding, and the first layer's own input kernel is the identity and
     stays it.
     """
 
@@ -176,16 +171,9 @@ def build_model(name: str, vocabulary_size: int, learning_rate: float = 0.001) -
             "stateful": True,
         }
 
-    first: Any
-    if name == "context":
-        first = ContextRNN(UNITS, CONTEXT_UNITS, ALPHA, context_initializer=small(), **options())
-        width = CONTEXT_UNITS + UNITS
-    elif name == "lstm":
-        first, width = LSTM(UNITS, **options()), 4 * UNITS
-    elif name == "gru":
-        first, width = GRU(UNITS, **options()), 3 * UNITS
-    else:
-        first, width = SimpleRNN(UNITS, **options()), UNITS
+    context = {"alpha": ALPHA, "context_initializer": small()} if name == "context" else {}
+    first: Any = recurrent_layer(MODELS[name.rstrip("3")], UNITS, **context, **options())
+    width = UNITS * {"context": 2, "lstm": 4, "gru": 3}.get(name, 1)
     deeper = [SimpleRNN(UNITS, **options()) for _ in range(2)] if name == "rnn3" else []
     model = Sequential(
         [
@@ -228,15 +216,15 @@ def markov_perplexity(stories: Stories) -> float:
         np.add.at(pairs, (story[:-1], story[1:]), 1)
     before, after = stories.valid[:, :-1], stories.valid[:, 1:]
     seen, total = pairs[before, after], pairs.sum(axis=1)[before]
-    found = [-np.log((seen + k * single[after]) / (total + k)).mean() for k in (1, 3, 10, 30, 100, 300)]
-    return math.exp(min(found))
+    costs = [-np.log((seen + k * single[after]) / (total + k)).mean() for k in (1, 3, 10, 30, 100, 300)]
+    return math.exp(min(costs))
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains the models, evaluates and writes the results; the exit status.
+    """Train the models, evaluate and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with one line that says what to do.
@@ -251,6 +239,9 @@ def run(arguments: argparse.Namespace) -> int:
     run.start(stories.description)
     baselines = {"unigram": unigram_perplexity(stories), "markov": markov_perplexity(stories)}
     _introduce(run, stories, order, baselines)
+    extra: dict[str, Any] = {"vocabulary": stories.vocabulary.to_dict(), "tokens": stories.tokenizer.to_dict()}
+    # The first known tokens of the first story.
+    prompt = stories.vocabulary.decode(stories.train[0][stories.train[0] != 0][:8])
     best: tuple[float, str, Sequential] | None = None
     tales: list[str] = []
     for name in names:
@@ -261,22 +252,22 @@ def run(arguments: argparse.Namespace) -> int:
             batches = Visits(model, stories.train, steps, settings.windows, settings.batch_size)
         else:
             batches = Stream(model, stories.train, steps, settings.batch_size)
-        rows = _train(run, name, model, stories, batches, settings.epochs)
-        found = _figures(model, rows)
+        figures = _train(run, name, model, stories, batches, settings.epochs)
         prefix = f"{name}_" if len(names) > 1 else ""
-        run.metrics |= {prefix + key: value for key, value in found.items()}
-        tales += _tell(name, model, stories, arguments.seed)
+        run.metrics |= {prefix + key: value for key, value in figures.items()}
+        tales += _write_tales(name, model, stories, prompt, arguments.seed)
         if len(names) > 1:
-            run.save_model(model, f"{name}.safetensors", **_extra(name, stories))
-        if best is None or found["valid_perplexity"] < best[0]:
-            best = found["valid_perplexity"], name, model
+            run.save_model(model, f"{name}.safetensors", network=name, **extra)
+        if best is None or figures["valid_perplexity"] < best[0]:
+            best = figures["valid_perplexity"], name, model
     assert best is not None
-    run.save_model(best[2], **_extra(best[1], stories))
+    run.save_model(best[2], network=best[1], **extra)
     run.write_text("tales.txt", "\n\n".join(tales))
     run.metrics |= {f"{key}_valid_perplexity": value for key, value in baselines.items()}
     _table(run, names, baselines)
-    run.plot("perplexity.png", lambda figure: _draw(figure, run.history, names, baselines), 8, 4)
-    run.log(f"try: seqcore generate {run.folder} --prompt '{_prompt(stories)}'")
+    run.plot("perplexity.png", lambda figure: _draw(figure, run.history, names, baselines), 9, 4.5)
+    text = stories.tokenizer.join(prompt).replace("\n", " ").lstrip()
+    run.log(f"try: seqcore generate {run.folder} --prompt '{text}'")
     return run.finish(order=order, unroll=arguments.unroll, stories=len(stories.train), epochs=settings.epochs)
 
 
@@ -293,19 +284,19 @@ def _introduce(run: Run, stories: Stories, order: str, baselines: dict[str, floa
 class _Report(Callback):
     """A line per epoch, and a bar over all of them where the output is a terminal."""
 
-    def __init__(self, progress: ProgressLine, title: str, epochs: int) -> None:
-        self.progress, self.title, self.epochs = progress, title, epochs
+    def __init__(self, run: Run, title: str, epochs: int) -> None:
+        self.run, self.title, self.epochs = run, title, epochs
         self._done, self._begin = 0, time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._done += 1
         total, seconds = self.epochs * self.params["steps"], time.perf_counter() - self._begin
         left = (total - self._done) * seconds / self._done
-        self.progress.update(self._done, total, f"{self._done / seconds:,.0f} updates/s", left, title=self.title)
+        self.run.progress.update(self._done, total, f"{self._done / seconds:,.0f} updates/s", left, title=self.title)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         assert logs is not None
-        self.progress.line(
+        self.run.log(
             f"{self.title}: epoch {epoch + 1}/{self.epochs}  train perplexity {_exp(logs['loss']):.3f}  "
             f"valid perplexity {_exp(logs['val_loss']):.3f}"
         )
@@ -313,8 +304,11 @@ class _Report(Callback):
 
 def _train(
     run: Run, name: str, model: Sequential, stories: Stories, batches: Visits | Stream, epochs: int
-) -> list[dict[str, Any]]:
-    """A row of figures per epoch; the model is left as it was after the best one."""
+) -> dict[str, Any]:
+    """Train; the figures of the training. The model is left as it was after the best epoch.
+
+    ``valid_change_stddev`` is measured on the second half of the epochs, when the fall of the first ones is over.
+    """
     rows = run.fit(
         model,
         batches,
@@ -322,20 +316,12 @@ def _train(
         validation_data=(stories.valid[:, :-1], stories.valid[:, 1:]),
         validation_batch_size=len(stories.valid),
         monitor="val_loss",
-        callbacks=[_Report(run.progress, MODELS[name], epochs)],
+        callbacks=[_Report(run, MODELS[name], epochs)],
         verbose=0,
     )
     for row in rows:
         row |= {"model": name, "train_perplexity": _exp(row["loss"]), "valid_perplexity": _exp(row["val_loss"])}
         del row["loss"], row["val_loss"]
-    return rows
-
-
-def _figures(model: Sequential, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is kept of a training: the best epoch, the last one, and how much the validation perplexity varies.
-
-    The last is measured on the second half of the epochs, when the fall of the first ones is over.
-    """
     valid = [row["valid_perplexity"] for row in rows]
     best = int(np.argmin(valid))
     late = valid[len(valid) // 2 :] if len(valid) > 3 else valid
@@ -345,8 +331,8 @@ def _figures(model: Sequential, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "last_valid_perplexity": valid[-1],
         "train_perplexity": rows[-1]["train_perplexity"],
         "valid_change_stddev": float(np.std(np.diff(late))) if len(late) > 1 else math.nan,
-        "parameters": sum(one.size for one in model.trainable_weights),
-        "seconds_per_epoch": statistics.median(row["seconds"] for row in rows),
+        "parameters": sum(weight.size for weight in model.trainable_weights),
+        "seconds_per_epoch": run.metrics["seconds_per_epoch"],
     }
 
 
@@ -354,36 +340,24 @@ def _exp(value: float) -> float:
     return math.exp(min(value, 700.0))
 
 
-def _extra(name: str, stories: Stories) -> dict[str, Any]:
-    """What ``seqcore generate`` needs beside the model."""
-    return {"network": name, "vocabulary": stories.vocabulary.to_dict(), "tokens": stories.tokenizer.to_dict()}
-
-
-def _prompt(stories: Stories) -> str:
-    """The first known tokens of the first story, as text of one line."""
-    known = stories.train[0][stories.train[0] != 0][:8]
-    return stories.tokenizer.join(stories.vocabulary.decode(known)).replace("\n", " ").lstrip()
-
-
-def _tell(name: str, model: Sequential, stories: Stories, seed: int) -> list[str]:
-    """Tales that go on from the same words: the likeliest token each time as in the book, drawn ones, beam search.
+def _write_tales(name: str, model: Sequential, stories: Stories, prompt: list[str], seed: int) -> list[str]:
+    """Tales that start with the same words: the likeliest token each time as in the book, drawn ones, beam search.
 
     The state starts from small noise, so that texts differ.
     """
-    tokens, vocabulary = stories.tokenizer, stories.vocabulary
-    prompt = vocabulary.decode(stories.train[0][stories.train[0] != 0][:8])
-    ways: tuple[tuple[str, int, dict[str, Any]], ...] = (
-        ("the likeliest bigram each time", 150, {"method": "greedy"}),
-        ("drawn", 300, {"method": "sample"}),
-        ("drawn at temperature 0.7", 300, {"method": "sample", "temperature": 0.7}),
-        ("beam search of width 5", 150, {"method": "beam", "beam_width": 5}),
-    )
-    found = []
-    for title, length, options in ways:
-        barred = [one for one in [vocabulary.unknown] if one is not None]
-        told = generate(model, vocabulary, prompt, length, noise=NOISE, seed=seed, exclude=barred, **options)
-        found.append(f"--- {MODELS[name]}, {title} ---\n{tokens.join([*prompt, *told])}")
-    return found
+    vocabulary = stories.vocabulary
+    methods: dict[str, tuple[int, dict[str, Any]]] = {
+        "the likeliest bigram each time": (150, {"method": "greedy"}),
+        "drawn": (300, {"method": "sample"}),
+        "drawn at temperature 0.7": (300, {"method": "sample", "temperature": 0.7}),
+        "beam search of width 5": (150, {"method": "beam", "beam_width": 5}),
+    }
+    tales = []
+    for title, (length, options) in methods.items():
+        exclude = [] if vocabulary.unknown is None else [vocabulary.unknown]
+        tokens = generate(model, vocabulary, prompt, length, noise=NOISE, seed=seed, exclude=exclude, **options)
+        tales.append(f"--- {MODELS[name]}, {title} ---\n{stories.tokenizer.join([*prompt, *tokens])}")
+    return tales
 
 
 def _table(run: Run, names: Sequence[str], baselines: dict[str, float]) -> None:
@@ -396,31 +370,14 @@ def _table(run: Run, names: Sequence[str], baselines: dict[str, float]) -> None:
     run.log("change: standard deviation of its changes from epoch to epoch, second half of the epochs")
 
 
-_COLORS = {"rnn": "#ee6677", "rnn3": "#aa3377", "context": "#228833", "lstm": "#4477aa", "gru": "#ccaa22"}
-
-
 def _draw(figure: Any, history: list[dict[str, Any]], names: Sequence[str], baselines: dict[str, float]) -> None:
-    """Perplexity by epoch of all models: of what they train on, and of what was held back."""
-    from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
-
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, key, title in ((left, "train_perplexity", "training"), (right, "valid_perplexity", "validation")):
+    """Perplexity by epoch of all models: of the training text, and of the text held back."""
+    for axes, title in zip(figure.subplots(1, 2, sharey=True), ("training", "validation"), strict=True):
+        curves = {}
         for name in names:
             rows = [row for row in history if row["model"] == name]
-            axes.plot(
-                [row["epoch"] for row in rows],
-                [row[key] for row in rows],
-                color=_COLORS[name],
-                marker="o" if len(rows) < 16 else None,
-                markersize=4,
-                label=MODELS[name],
-            )
-        axes.set(title=title, xlabel="epoch", yscale="log")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axes.grid(alpha=0.3)
-    right.axhline(baselines["markov"], color="#555555", linestyle="--", label="pairs of bigrams, counted")
-    left.set_ylabel("perplexity per bigram")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncol=3)
+            values = [row[f"{title[:5]}_perplexity"] for row in rows]
+            style = "o-" if len(rows) < 16 else "-"
+            curves[MODELS[name]] = [row["epoch"] for row in rows], values, style, COLORS[MODELS[name]]
+        levels = {"pairs of bigrams, counted": baselines["markov"]} if title == "validation" else {}
+        draw_curves(axes, curves, levels, title=title, xlabel="epoch", ylabel="perplexity per bigram", yscale="log")

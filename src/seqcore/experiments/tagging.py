@@ -26,10 +26,10 @@ from ..ops.activations import shifted_exp
 from ..text.sequences import pad_sequences
 from ..text.vocabulary import Vocabulary
 from ..typing import Array
-from ._run import Run, check_at_least, data_folder
+from ._plots import COLORS
+from ._run import Run, check_at_least, data_folder, override, recurrent_layer
 
-CELLS = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
-TITLES = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
+CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 EMBEDDING, BATCH, RATE = 32, 64, 0.005
 # Share of the words that training replaces by <unk>, so that a new word gets its tag from its neighbours.
 HIDDEN_WORDS = 0.02
@@ -51,7 +51,7 @@ class Settings:
     epochs: int
 
 
-PRESET_SETTINGS = {"quick": Settings(4000, 12), "book": Settings(20000, 20)}
+SETTINGS = {"quick": Settings(4000, 12), "book": Settings(20000, 20)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,13 +106,13 @@ class Tagger(Sequential):
         vocabulary, tags = Vocabulary.from_dict(self.extra["vocabulary"]), list(self.extra["tags"])
         sentences = [split_words(text) for text in texts]
         x = encode_words(sentences, vocabulary)
-        found = []
+        results = []
         for words, p in zip(sentences, _softmax(self.predict(x, verbose=0)), strict=True):
             best = p[: len(words)].argmax(axis=1)
             pairs = [f"{word}/{tags[i]}" for word, i in zip(words, best, strict=True)]
             probability = float(p[np.arange(len(words)), best].prod())
-            found.append({"text": " ".join(words), "prediction": " ".join(pairs), "probability": probability})
-        return found
+            results.append({"text": " ".join(words), "prediction": " ".join(pairs), "probability": probability})
+        return results
 
 
 def split_words(text: str) -> list[str]:
@@ -133,11 +133,10 @@ def _softmax(logits: Array) -> Array:
 
 
 def build_tagger(cell: str, direction: str, units: int, words: int, tags: int) -> Tagger:
-    """A compiled tagger; ``both`` directions share the units, so that the two kinds have outputs of one size."""
+    """A compiled tagger; ``both`` directions share the units, so that its outputs have the same size as ``forward``."""
+    recurrent = recurrent_layer(CELLS[cell], units // 2 if direction == "both" else units, return_sequences=True)
     if direction == "both":
-        recurrent: layers.Layer = layers.Bidirectional(CELLS[cell](units // 2, return_sequences=True))
-    else:
-        recurrent = CELLS[cell](units, return_sequences=True)
+        recurrent = layers.Bidirectional(recurrent)
     model = Tagger([layers.Embedding(words, EMBEDDING), recurrent, layers.Dense(tags)])
     model.compile(
         optimizers.Adam(RATE, global_clipnorm=1.0),
@@ -168,7 +167,7 @@ def most_frequent_tags(train: Sequence[Sentence], sentences: Sequence[Sentence])
     """The baseline: each word has the tag that it had most often, new ones the most frequent of all."""
     counts = _tag_counts(train)
     total = sum(counts.values(), Counter())
-    best = {word: found.most_common(1)[0][0] for word, found in counts.items()}
+    best = {word: tags.most_common(1)[0][0] for word, tags in counts.items()}
     return [[best.get(word, total.most_common(1)[0][0]) for word in words] for words, _ in sentences]
 
 
@@ -226,142 +225,106 @@ def format_table(table: Array, tags: Sequence[str]) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains, evaluates and writes the results; the exit status.
+    """Train, evaluate and write the results; the exit status.
 
     Raises:
-        ValueError, OSError: with one line that says what to do.
+        ValueError, OSError: with one line that tells how to mend it.
     """
     check_at_least(2, units=arguments.units)
     if arguments.units % 2:
         raise ValueError(f"--units: expected an even number, since two directions share them, got {arguments.units}")
     data_folder(arguments.data)
-    settings = PRESET_SETTINGS[arguments.preset]
-    one = Run(arguments, "tagging", arguments.cell, arguments.direction)
+    settings = override(SETTINGS[arguments.preset], arguments, "epochs")
+    run = Run(arguments, "tagging", arguments.cell, arguments.direction)
     corpus = tagged_corpus(settings.sentences, seed=arguments.seed)
-    one.start(corpus.description)
-    return _Tagging(one, corpus, arguments.epochs or settings.epochs).run()
+    run.start(corpus.description)
+    run.log(f"{'tags right, %':34}{'all words':>10}{'ambiguous':>11}{'sentences':>11}")
+    _report_bounds(run, corpus)
+    parts = (corpus.train, corpus.valid, corpus.test)
+    (x, y), valid, (x_test, _) = (encode_sentences(part, corpus.vocabulary, corpus.tags) for part in parts)
+    models: dict[str, Tagger] = {}
+    curves: dict[str, Any] = {}
+    tables: dict[str, Array] = {}
+    for cell in CELLS if arguments.cell == "all" else [arguments.cell]:
+        for direction in ("forward", "both") if arguments.direction == "compare" else (arguments.direction,):
+            key = f"{cell}_{direction}"
+            random.set_seed(arguments.seed)
+            model = build_tagger(cell, direction, arguments.units, corpus.vocabulary.size, len(corpus.tags))
+            hidden = hide_words(x, corpus.vocabulary.id("<unk>"), arguments.seed)
+            rows = run.fit(model, hidden, y, epochs=settings.epochs, batch_size=BATCH, validation_data=valid, verbose=0)
+            for row in rows:
+                row["model"] = key
+            for name in ("best_epoch", "valid_accuracy", "seconds_per_epoch"):
+                run.metrics[f"{key}_{name}"] = run.metrics[name]
+            predicted = predict_tags(model, x_test, corpus.tags)
+            title = f"{CELLS[cell]}, {'both directions' if direction == 'both' else 'left to right'}"
+            _report(run, corpus, key, title, predicted)
+            values, style = [100 * row["val_accuracy"] for row in rows], "o-" if direction == "both" else "s--"
+            curves[title] = [row["epoch"] for row in rows], values, style, COLORS[CELLS[cell]]
+            tables[title] = confusion_table(corpus.test, predicted, corpus.tags)
+            models[key] = model
+    _save(run, corpus, models)
+    texts = [f"{title}\n{format_table(table, corpus.tags)}\n" for title, table in tables.items()]
+    run.write_text("confusion.txt", "rows: true tag, columns: predicted\n\n" + "\n".join(texts))
+    baseline, ceiling = (100 * run.metrics[name] for name in ("baseline_test_accuracy", "ceiling_forward_long_run"))
+    levels = {"best possible from left to right": ceiling, "most frequent tag of each word": baseline}
+    title = "Only who reads both ways knows every tag"
+    run.plot_curves(
+        "accuracy.png", curves, levels, xlabel="epoch", ylabel="tags right on validation sentences (%)", title=title,
+        ylim=(min(90.0, baseline - 1), 100.3),
+    )  # fmt: skip
+    run.plot("confusion.png", lambda figure: _draw_confusion(figure, corpus.tags, tables), 5.2 * len(tables) + 0.6, 4.8)
+    return run.finish(cell=arguments.cell, direction=arguments.direction, units=arguments.units)
 
 
-class _Tagging:
-    """The models of one run, what is printed and saved."""
+def _report_bounds(run: Run, corpus: TaggedCorpus) -> None:
+    """Print the baseline, and the scores of the best taggers that know the grammar."""
+    _report(run, corpus, "baseline", "most frequent tag of each word", most_frequent_tags(corpus.train, corpus.test))
+    posteriors = TagPosteriors(tagged_grammar())
+    for direction, title in (("forward", " from left to right"), ("both", ", whole sentence")):
+        predicted = [posteriors.best(words, direction) for words, _ in corpus.test]
+        _report(run, corpus, f"ceiling_{direction}", f"best possible{title}", predicted)
+    run.metrics["ceiling_forward_long_run"] = ceiling = posteriors.ceiling("forward")
+    run.log(f"in the long run nobody gets more than {100 * ceiling:.2f} % of the words right from left to right")
 
-    def __init__(self, run: Run, corpus: TaggedCorpus, epochs: int) -> None:
-        self.one, self.corpus, self.epochs, self.arguments = run, corpus, epochs, run.arguments
-        self.ambiguous = ambiguous_words(corpus.train)
-        parts = (corpus.train, corpus.valid, corpus.test)
-        self.train, self.valid, self.test = (encode_sentences(part, corpus.vocabulary, corpus.tags) for part in parts)
-        self.curves: dict[str, list[float]] = {}
-        self.tables: dict[str, Array] = {}
-        self.models: dict[str, Tagger] = {}
 
-    def run(self) -> int:
-        self.one.log(f"{'tags right, %':34}{'all words':>10}{'ambiguous':>11}{'sentences':>11}")
-        self._bounds()
-        cells = list(CELLS) if self.arguments.cell == "all" else [self.arguments.cell]
-        directions = ("forward", "both") if self.arguments.direction == "compare" else (self.arguments.direction,)
-        for cell in cells:
-            for direction in directions:
-                self._train(cell, direction)
-        self._save()
-        self._plot()
-        return self.one.finish(cell=self.arguments.cell, direction=self.arguments.direction, units=self.arguments.units)
+def _report(run: Run, corpus: TaggedCorpus, key: str, title: str, predicted: Sequence[Sequence[str]]) -> None:
+    result = score(corpus.test, predicted, ambiguous_words(corpus.train))
+    values = {"test_accuracy": result.words, "ambiguous_accuracy": result.ambiguous}
+    if key != "ceiling_forward":  # the best word by word is not the best for whole sentences
+        values["sentence_accuracy"] = result.sentences
+    run.metrics |= {f"{key}_{name}": value for name, value in values.items()}
+    run.log(f"{title:33}" + "".join(f"{100 * value:11.2f}" for value in values.values()))
 
-    def _bounds(self) -> None:
-        """The baseline, and what the best taggers reach that know the grammar."""
-        test, metrics = self.corpus.test, self.one.metrics
-        self._report("baseline", "most frequent tag of each word", most_frequent_tags(self.corpus.train, test))
-        posteriors = TagPosteriors(tagged_grammar())
-        for direction, title in (
-            ("forward", "best possible from left to right"),
-            ("both", "best possible, whole sentence"),
-        ):
-            self._report(f"ceiling_{direction}", title, [posteriors.best(words, direction) for words, _ in test])
-        metrics["ceiling_forward_long_run"] = posteriors.ceiling("forward")
-        self.one.log(
-            f"in the long run nobody gets more than {100 * metrics['ceiling_forward_long_run']:.2f} % of the words "
-            "right from left to right"
-        )
 
-    def _report(self, key: str, title: str, predicted: Sequence[Sequence[str]]) -> Score:
-        found = score(self.corpus.test, predicted, self.ambiguous)
-        self.one.metrics[f"{key}_test_accuracy"] = found.words
-        self.one.metrics[f"{key}_ambiguous_accuracy"] = found.ambiguous
-        values = f"{100 * found.words:10.2f}{100 * found.ambiguous:11.2f}"
-        if key != "ceiling_forward":  # the best word by word is not the best for whole sentences
-            self.one.metrics[f"{key}_sentence_accuracy"] = found.sentences
-            values += f"{100 * found.sentences:11.2f}"
-        self.one.log(f"{title:34}{values}")
-        return found
+def _save(run: Run, corpus: TaggedCorpus, models: dict[str, Tagger]) -> None:
+    """Save the models, the one best on the validation sentences as the result, and their tags of the examples.
 
-    def _train(self, cell: str, direction: str) -> None:
-        corpus, key = self.corpus, f"{cell}_{direction}"
-        random.set_seed(self.arguments.seed)
-        model = build_tagger(cell, direction, self.arguments.units, corpus.vocabulary.size, len(corpus.tags))
-        x, y = self.train
-        x = hide_words(x, corpus.vocabulary.id("<unk>"), self.arguments.seed)
-        rows = self.one.fit(model, x, y, epochs=self.epochs, batch_size=BATCH, validation_data=self.valid, verbose=0)
-        for row in rows:
-            row["model"] = key
-        for name in ("best_epoch", "valid_accuracy", "seconds_per_epoch"):
-            self.one.metrics[f"{key}_{name}"] = self.one.metrics[name]
-        predicted = predict_tags(model, self.test[0], corpus.tags)
-        title = f"{TITLES[cell]}, {'both directions' if direction == 'both' else 'left to right'}"
-        self._report(key, title, predicted)
-        self.curves[title] = [row["val_accuracy"] for row in rows]
-        self.tables[title] = confusion_table(corpus.test, predicted, corpus.tags)
-        self.models[key] = model
+    The result is a model of both directions if there is one.
+    """
+    keys = [key for key in models if key.endswith("both")] or list(models)
+    chosen = max(keys, key=lambda key: float(run.metrics[f"{key}_valid_accuracy"]))
+    lines = []
+    for key, model in models.items():
+        model.extra = {"vocabulary": corpus.vocabulary.to_dict(), "tags": list(corpus.tags)}
+        run.save_model(model, "model.safetensors" if key == chosen else f"{key}.safetensors")
+        lines += [key, *(result["prediction"] for result in model.predict_text(EXAMPLES)), ""]
+    for name in ("test_accuracy", "ambiguous_accuracy", "sentence_accuracy", "best_epoch", "valid_accuracy"):
+        run.metrics[name] = run.metrics[f"{chosen}_{name}"]
+    run.write_text("samples.txt", "\n".join(lines))
+    run.log(models[chosen].predict_text(EXAMPLES[:1])[0]["prediction"])
+    run.log(f"try: seqcore predict {run.folder} --text '{EXAMPLES[3]}'")
 
-    def _save(self) -> None:
-        """The best model on the validation sentences, of both directions if there are such; tables and examples."""
-        keys = [key for key in self.models if key.endswith("both")] or list(self.models)
-        chosen = max(keys, key=lambda key: float(self.one.metrics[f"{key}_valid_accuracy"]))
-        extra = {"vocabulary": self.corpus.vocabulary.to_dict(), "tags": list(self.corpus.tags)}
-        lines = []
-        for key, model in self.models.items():
-            model.extra = extra
-            self.one.save_model(model, "model.safetensors" if key == chosen else f"{key}.safetensors")
-            lines += [key, *(found["prediction"] for found in model.predict_text(EXAMPLES)), ""]
-        for name in ("test_accuracy", "ambiguous_accuracy", "sentence_accuracy", "best_epoch", "valid_accuracy"):
-            self.one.metrics[name] = self.one.metrics[f"{chosen}_{name}"]
-        self.one.write_text("samples.txt", "\n".join(lines))
-        tables = [f"{title}\n{format_table(table, self.corpus.tags)}\n" for title, table in self.tables.items()]
-        self.one.write_text("confusion.txt", "rows: true tag, columns: predicted\n\n" + "\n".join(tables))
-        self.one.log(self.models[chosen].predict_text(EXAMPLES[:1])[0]["prediction"])
-        self.one.log(f"try: seqcore predict {self.one.folder} --text '{EXAMPLES[3]}'")
 
-    def _plot(self) -> None:
-        self.one.plot("accuracy.png", self._draw_accuracy)
-        self.one.plot("confusion.png", self._draw_confusion, 5.2 * len(self.tables) + 0.6, 4.8)
-
-    def _draw_accuracy(self, figure: Any) -> None:
-        axes, metrics = figure.add_subplot(), self.one.metrics
-        colors = {"SimpleRNN": "#ee6677", "LSTM": "#4477aa", "GRU": "#228833"}
-        for title, values in self.curves.items():
-            cell, way = title.split(", ")
-            style = "o-" if way == "both directions" else "s--"
-            axes.plot(range(1, len(values) + 1), np.multiply(100, values), style, color=colors[cell], label=title)
-        for name, text, style in (
-            ("ceiling_forward_long_run", "best possible from left to right", "--"),
-            ("baseline_test_accuracy", "most frequent tag of each word", ":"),
-        ):
-            axes.axhline(100 * metrics[name], color="#555555", linestyle=style, label=text)
-        axes.set(xlabel="epoch", ylabel="tags right on validation sentences (%)")
-        axes.set_ylim(bottom=min(90.0, 100 * metrics["baseline_test_accuracy"] - 1), top=100.3)
-        axes.set_title("Only who reads both ways knows every tag")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
-
-    def _draw_confusion(self, figure: Any) -> None:
-        many = figure.subplots(1, len(self.tables), squeeze=False)[0]
-        tags, places = self.corpus.tags, range(len(self.corpus.tags))
-        for axes, (title, table) in zip(many, self.tables.items(), strict=True):
-            share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-            axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-            for i, j in zip(*np.nonzero(table), strict=True):
-                color = "white" if share[i, j] > 0.5 else "black"
-                axes.text(j, i, table[i, j], ha="center", va="center", fontsize=7, color=color)
-            axes.set_xticks(places, tags, rotation=60, fontsize=8)
-            axes.set_yticks(places, tags, fontsize=8)
-            axes.set(xlabel="predicted tag", ylabel="true tag", title=title)
-        figure.suptitle("Test words by true and predicted tag: what later words decide is guessed from left to right")
+def _draw_confusion(figure: Any, tags: Sequence[str], tables: dict[str, Array]) -> None:
+    panels, places = figure.subplots(1, len(tables), squeeze=False)[0], range(len(tags))
+    for axes, (title, table) in zip(panels, tables.items(), strict=True):
+        share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for i, j in zip(*np.nonzero(table), strict=True):
+            color = "white" if share[i, j] > 0.5 else "black"
+            axes.text(j, i, table[i, j], ha="center", va="center", fontsize=7, color=color)
+        axes.set_xticks(places, tags, rotation=60, fontsize=8)
+        axes.set_yticks(places, tags, fontsize=8)
+        axes.set(xlabel="predicted tag", ylabel="true tag", title=title)
+    figure.suptitle("Test words by true and predicted tag: what later words decide is guessed from left to right")
