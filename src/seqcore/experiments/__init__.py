@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Experiment:
-    """Name on the command line, one line about it, and the data it can take beside the built-in."""
+    """Name on the command line, one line about it, and the data it can take besides the built-in."""
 
     name: str
     summary: str
@@ -28,13 +28,13 @@ class Experiment:
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    one.name: one
-    for one in (
+    experiment.name: experiment
+    for experiment in (
         Experiment("toy", "a toy sentence, its predictions recomputed step by step", ""),
         Experiment("gradients", "vanishing and exploding gradients, and clipping", ""),
         Experiment("imdb", "sentiment of film reviews", "IMDB reviews, GloVe"),
         Experiment("airline", "sentiment of tweets about airlines", "airline tweets"),
-        Experiment("stories", "fairy tales by bigrams of characters: RNN-CF beside the others", "Grimm, any text"),
+        Experiment("stories", "fairy tales by bigrams of characters: RNN-CF next to the others", "Grimm, any text"),
         Experiment("memory", "how far back each cell remembers", ""),
         Experiment("tagging", "one label per word of a sentence, in one direction and in both", ""),
         Experiment("ptb", "LSTM language model", "Penn Treebank"),

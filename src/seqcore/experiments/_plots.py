@@ -37,7 +37,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
-    """Writes the figure as PNG.
+    """Write the figure as PNG.
 
     Raises:
         OSError: the file cannot be written.

@@ -54,7 +54,7 @@ def tfidf_accuracy(train: Ids, labels: NDArray[Any], test: Ids, test_labels: NDA
 
 
 def report_baselines(run: Run, bayes: float | None) -> None:
-    """Prints the baselines among the metrics, and the best accuracy possible where it is known."""
+    """Print the baselines among the metrics, and the best accuracy possible where it is known."""
     names = {
         "majority_accuracy": "always the more frequent label",
         "tfidf_accuracy": "TF-IDF with logistic regression, the words that the network reads",

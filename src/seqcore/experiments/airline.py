@@ -55,7 +55,7 @@ def settings_of(preset: str, builtin: bool, model: str) -> Settings:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment."""
+    """Add the options of this experiment."""
     parser.add_argument("--model", choices=tuple(TITLES), default="lstm", help="which of the three (default lstm)")
     parser.add_argument(
         "--stop-words",
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains, evaluates and writes the results; the exit status.
 
     Raises:
-        ValueError, OSError, ImportError: with one line that says what to do.
+        ValueError, OSError, ImportError: with a message of one line.
     """
     words, phrase = stop_words(arguments.stop_words)
     settings = settings_of(arguments.preset, arguments.data == "builtin", arguments.model)

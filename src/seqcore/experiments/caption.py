@@ -30,7 +30,6 @@ from ._plots import draw_image
 from ._run import Run, check_at_least, override
 from .mnist import baselines, load_data
 
-PRESETS = ("quick", "book")
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PAD, END = "<pad>", "<end>"
 VOCABULARY = Vocabulary([PAD, END, *sorted(set("".join(NAMES)))])
@@ -56,7 +55,7 @@ BOOK = Settings(units=128, batch_size=128, learning_rate=0.002, epochs=10)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment beside the common ones."""
+    """Add the options of this experiment."""
     parser.add_argument(
         "--encoder",
         choices=("lstm", "dense"),
@@ -180,7 +179,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains, tests, writes the results; the exit status.
 
     Raises:
-        ValueError, OSError, ImportError: with one line that says what to do.
+        ValueError, OSError, ImportError: with a message of one line.
     """
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
@@ -207,7 +206,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _test(run: Run, model: Captioner, test: Part, width: int) -> list[str]:
-    """Prints the share of names that are right, by greedy choice and by beam search; the names of the latter."""
+    """Print the share of names that are right, by greedy choice and by beam search; the names of the latter."""
     true = [NAMES[label] for label in test.labels]
     greedy, beam = (describe(model, test.images, kept) for kept in (1, width))
     share = {

@@ -1,9 +1,9 @@
 """``seqcore run forecast``: the next value of a series from the ones before it.
 
-A recurrent layer reads a window of values, one per time step, and a dense layer says the next: the one-to-one network
-of the books, whose output hangs on its input and all inputs before it. It is held against two forecasts that need no
-network: the last value once more, and the least-squares line through the same window. On a series that is a random walk
-nothing beats the first of them by more than chance, and the run says so.
+A recurrent layer reads a window of values, one per time step, and a dense layer predicts the next: the one-to-one
+network of the books, whose output depends on its input and all inputs before it. It is compared with two forecasts that
+need no network: the last value once more, and the least-squares line through the same window. On a series that is a
+random walk nothing beats the first of them by more than chance, and the run reports it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from ._run import Run, check_at_least, override
 
 Floats = NDArray[np.float32]
 
-PRESETS = ("quick", "book")
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 _BUILT_IN = {"seasonal": seasonal_series, "price": price_series}
 _SHARES = 0.7, 0.15
@@ -66,7 +65,7 @@ class Split:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment beside the common ones."""
+    """Add the options of this experiment."""
     parser.add_argument("--series", choices=tuple(_BUILT_IN), help="which built-in series (default seasonal)")
     parser.add_argument("--csv", metavar="FILE", help="a CSV file instead, in the folder of --data if that is one")
     parser.add_argument("--column", metavar="NAME", help="the column of the CSV file")
@@ -77,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         choices=("value", "change"),
         default="value",
-        help="what the network sees and says: values, or their differences from the last one (default value)",
+        help="inputs and outputs of the network: values, or their differences from the last one (default value)",
     )
 
 
@@ -117,7 +116,7 @@ def load_series(arguments: argparse.Namespace, count: int) -> Series:
 
 
 def split(values: Values, window: int) -> Split:
-    """Windows in three parts by the time of what they foretell: 70 % for training, 15 % each for validation and test.
+    """Windows in three parts by the time of their targets: 70 % for training, 15 % each for validation and test.
 
     A window reaches back into the part before, as it would in use, and never ahead.
 
@@ -138,10 +137,10 @@ def split(values: Values, window: int) -> Split:
 
 
 def scaled(x: Values, mean: float, scale: float, target: str) -> tuple[Floats, Values]:
-    """What the network sees of windows x (N, T), and what its output counts from.
+    """Inputs of the network for windows x (N, T), and the origins of its outputs.
 
     Returns:
-        (N, T, 1) float32 and (N,): forecast = (what it counts from) + scale · output.
+        (N, T, 1) float32 and (N,): forecast = origin + scale · output.
     """
     origin = x[:, -1] if target == "change" else np.full(len(x), mean)
     return ((x - origin[:, None]) / scale).astype(np.float32)[:, :, None], origin
@@ -186,9 +185,9 @@ def describe(model: Model, x: Any) -> list[float]:
 
 def least_squares(parts: Split) -> Values:
     """Forecasts (N,) of all windows by the line w·x + b that is best on the training part."""
-    centred = np.concatenate([parts.x - parts.mean, np.ones((len(parts.y), 1))], axis=1)
-    weights = np.linalg.lstsq(centred[parts.train], parts.y[parts.train] - parts.mean, rcond=None)[0]
-    line: Values = centred @ weights + parts.mean
+    centered = np.concatenate([parts.x - parts.mean, np.ones((len(parts.y), 1))], axis=1)
+    weights = np.linalg.lstsq(centered[parts.train], parts.y[parts.train] - parts.mean, rcond=None)[0]
+    line: Values = centered @ weights + parts.mean
     return line
 
 
@@ -201,7 +200,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains, tests, writes the results; the exit status.
 
     Raises:
-        ValueError, OSError, ImportError: with one line that says what to do.
+        ValueError, OSError, ImportError: with a message of one line.
     """
     settings = settings_of(arguments)
     series = load_series(arguments, settings.values)
@@ -252,7 +251,7 @@ def _examples(parts: Split, part: slice, target: str) -> tuple[Floats, Floats]:
 
 
 def _report(run: Run, cell: str, forecasts: dict[str, Values], true: Values) -> None:
-    """Prints the errors of all forecasts, and what they mean; metrics test_mae, naive_mae, optimal_mae, ..."""
+    """Print the errors of all forecasts, and what they mean; metrics test_mae, naive_mae, optimal_mae, ..."""
     measured = {name: errors(values, true) for name, values in forecasts.items()}
     run.log(f"{f'{len(true):,} test values':<18}  MAE        RMSE   (in the units of the series)")
     for name, (mae, rmse) in measured.items():
@@ -277,7 +276,7 @@ def _report(run: Run, cell: str, forecasts: dict[str, Values], true: Values) -> 
 
 
 def _note_range(run: Run, parts: Split, target: str) -> None:
-    """Says so where the series has left the range that the network was trained on."""
+    """Report it where the series has left the range that the network was trained on."""
     low, high = parts.y[parts.train].min(), parts.y[parts.train].max()
     true = parts.y[parts.test]
     outside = float(((true < low) | (true > high)).mean())

@@ -51,7 +51,7 @@ SETTINGS = {"quick": Settings(40, 15, 400), "book": Settings(80, 40, 1500)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment."""
+    """Add the options of this experiment."""
     parser.add_argument("--steps", type=int, metavar="T", help="time steps over which a symbol is recalled")
     parser.add_argument("--units", type=int, default=32, metavar="N", help="units of each cell (default 32)")
     parser.add_argument("--clip", type=float, default=1.0, metavar="X", help="limit of the clippings (default 1)")
@@ -220,7 +220,7 @@ def limit_of(clipping: str, limit: float) -> float:
 
 
 def train_to_sum(clipping: str, limit: float, batches: int, seed: int) -> tuple[Array, Array]:
-    """Trains a SimpleRNN of rectifiers by plain SGD with a tape, as in the book; losses and gradient norms by batch.
+    """Train a SimpleRNN of rectifiers by plain SGD with a tape, as in the book; losses and gradient norms by batch.
 
     It stops where the loss is no longer finite: nothing can be learned from there on.
     """
@@ -313,7 +313,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, train, draw and write the results; the exit status.
 
     Raises:
-        ValueError, OSError: with one line that tells how to mend it.
+        ValueError, OSError: with a message of one line.
     """
     check_at_least(2, steps=arguments.steps)
     check_at_least(1, units=arguments.units)

@@ -62,7 +62,7 @@ def settings_of(preset: str, builtin: bool, glove: bool) -> Settings:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment."""
+    """Add the options of this experiment."""
     parser.add_argument("--cell", choices=tuple(RECURRENT), default="lstm", help="recurrent cell (default lstm)")
     parser.add_argument(
         "--style", choices=("layers", "cells"), default="layers", help="layers one after the other, or cells in a loop"
@@ -207,7 +207,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains, evaluates and writes the results; the exit status.
 
     Raises:
-        ValueError, OSError, ImportError: with one line that says what to do.
+        ValueError, OSError, ImportError: with a message of one line.
     """
     glove = arguments.glove is not None
     tables = arguments.embedding or (["frozen", "random"] if glove else ["random"])

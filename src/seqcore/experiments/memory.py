@@ -51,7 +51,7 @@ SETTINGS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment beside the common ones."""
+    """Add the options of this experiment."""
     parser.add_argument("--part", choices=("all", *PARTS), default="all", help="which part (default all)")
     parser.add_argument(
         "--repeats", type=int, metavar="N", help="seeds tried of each model, from --seed on (default: quick 1, book 3)"
@@ -352,7 +352,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the parts and write the results; the exit status.
 
     Raises:
-        ValueError, OSError: with one line that says what to do.
+        ValueError, OSError: with a message of one line.
     """
     settings = SETTINGS[arguments.preset]
     check_at_least(min(settings.lengths), longest=arguments.longest)

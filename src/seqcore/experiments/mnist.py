@@ -2,7 +2,7 @@
 
 Each image is a sequence of its rows; a bidirectional LSTM reads it, a softmax names the digit. The book's program draws
 400,000 images in batches of 128 and trains with Adam at 0.01; its classifier sees the output of the last time step,
-where the backward half has read one row only. ``--read`` sets that beside the two other ways.
+where the backward half has read one row only. ``--read`` compares that with two other ways.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ QUICK = Settings(units=64, read="states", batch_size=32, learning_rate=0.005, co
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment beside the common ones."""
+    """Add the options of this experiment."""
     parser.add_argument(
         "--read",
         choices=READS,
@@ -176,7 +176,7 @@ def baselines(digits: Digits) -> dict[str, float]:
 
 
 class _AtTheEnd(Callback):
-    """Calls a function when the last epoch has ended, before the weights of the best one come back."""
+    """Call a function when the last epoch has ended, before the weights of the best one come back."""
 
     def __init__(self, epochs: int, function: Callable[[], None]) -> None:
         self._epochs, self._function = epochs, function
@@ -196,7 +196,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains, tests, writes the results; the exit status.
 
     Raises:
-        ValueError, OSError, ImportError: with one line that says what to do.
+        ValueError, OSError, ImportError: with a message of one line.
     """
     settings = settings_of(arguments)
     digits = load_data(arguments.data)
@@ -254,7 +254,7 @@ def _report(run: Run) -> None:
 
 
 def _plot_errors(run: Run, rows: list[dict[str, Any]]) -> None:
-    """``accuracy.png``: the share of wrong answers by epoch, on a logarithmic scale unless run is zero."""
+    """``accuracy.png``: the share of wrong answers by epoch, on a logarithmic scale unless a share is zero."""
     metrics, epochs = run.metrics, [row["epoch"] for row in rows]
     train, valid = ([100 * (1 - row[key]) for row in rows] for key in ("accuracy", "val_accuracy"))
     test, logistic = (100 * (1 - metrics[f"{name}_accuracy"]) for name in ("test", "logistic"))

@@ -60,7 +60,7 @@ _BOOK_WORDS = 929_589
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of this experiment to the common ones."""
+    """Add the options of this experiment."""
     parser.add_argument("--size", choices=tuple(BOOK), default="small", help="the book's model sizes (default small)")
     parser.add_argument(
         "--loss",
@@ -144,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains, evaluates and writes the results; the exit status.
 
     Raises:
-        ValueError, OSError, ImportError: with one line that says what to do.
+        ValueError, OSError, ImportError: with a message of one line.
     """
     settings = settings_of(arguments.size, arguments.preset, arguments.data == "builtin")
     settings = override(settings, arguments, "epochs")
@@ -198,7 +198,7 @@ def run(arguments: argparse.Namespace) -> int:
                 backup.save()
             run.log(f"stopped {report.place(len(batches))}; the same command goes on from there")
             return 128 + signals.received
-    run.plot("perplexity.png", lambda figure: draw(figure, run, corpus))
+    plot(run, corpus)
     sampled = {"num_sampled": loss.num_sampled} if isinstance(loss, SampledLoss) else {}
     run.finish(size=arguments.size, loss=arguments.loss, dtype_policy=arguments.dtype_policy, **sampled)
     run.log(f"try: seqcore generate {run.folder} --prompt 'the'")
@@ -239,7 +239,7 @@ def place_to_resume(run: Run, identity: dict[str, Any]) -> tuple[int, int] | Non
 
 
 def describe(run: Run, model: Sequential, corpus: Corpus, settings: Settings, loss: Loss | None) -> None:
-    """Prints the sizes of the text and of the model."""
+    """Print the sizes of the text and of the model."""
     sizes = ", ".join(f"{split} {len(getattr(corpus, split)):,}" for split in ("train", "valid", "test"))
     run.log(f"words: {sizes}; vocabulary {corpus.vocabulary.size:,}")
     layers = "1 LSTM layer" if settings.layers == 1 else f"{settings.layers} LSTM layers"
@@ -363,32 +363,20 @@ def write_samples(run: Run, model: Sequential, corpus: Corpus) -> None:
     run.log(lines[min(2, len(lines) - 1)])
 
 
-def draw(figure: Any, run: Run, corpus: Corpus) -> None:
-    """Perplexities over the epochs."""
-    from matplotlib.ticker import FormatStrFormatter, MaxNLocator
-
+def plot(run: Run, corpus: Corpus) -> None:
+    """``perplexity.png``: perplexities by epoch; with a sampled loss there are none of the training text."""
     rows, test = run.history, run.metrics["test_perplexity"]
     epochs = [row["epoch"] for row in rows]
-    axes = figure.add_subplot()
-    styles = {"train": ("o-", "#4477aa"), "valid": ("s-", "#ee6677")}
-    # A sampled loss tells no training perplexity.
-    splits = [split for split in styles if f"{split}_perplexity" in rows[0]]
-    curves = {split: [row[f"{split}_perplexity"] for row in rows] for split in splits}
-    for split, values in curves.items():
-        style, color = styles[split]
-        axes.plot(epochs, values, style, color=color, label=split)
-    axes.plot(epochs[-1:], [test], "*", color="#228833", markersize=12, label="test")
-    if corpus.bound:
-        axes.axhline(corpus.bound, color="#555555", linestyle="--", label=f"bound {corpus.bound:.2f}")
-    if all(map(math.isfinite, sum(curves.values(), []))):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        axes.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
+    curves: dict[str, Any] = {
+        split: (epochs, [row[f"{split}_perplexity"] for row in rows], style, color)
+        for split, style, color in (("train", "o-", "#4477aa"), ("valid", "s-", "#ee6677"))
+        if f"{split}_perplexity" in rows[0]
+    }
+    scale = "log" if all(math.isfinite(y) for _, values, *_ in curves.values() for y in values) else "linear"
+    curves["test"] = epochs[-1:], [test], "*", "#228833"
+    levels = {f"bound {corpus.bound:.2f}": corpus.bound} if corpus.bound else {}
     title = f"{run.arguments.size} model on {corpus.name}: test perplexity {test:.2f}"
-    axes.set(xlabel="epoch", ylabel="perplexity", title=title)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend()
+    run.plot_curves("perplexity.png", curves, levels, yscale=scale, xlabel="epoch", ylabel="perplexity", title=title)
 
 
 def format_words(words: list[str]) -> str:

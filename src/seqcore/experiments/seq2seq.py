@@ -41,7 +41,7 @@ SETTINGS = {"quick": Settings(pairs=10_000, epochs=8), "book": Settings(pairs=40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment beside the common ones."""
+    """Add the options of this experiment."""
     parser.add_argument(
         "--direction", choices=DIRECTIONS, default=DIRECTIONS[0], help="to ISO dates (default) or back to words"
     )
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, translate the test dates and write the results; the exit status.
 
     Raises:
-        ValueError, OSError: with one line that says what to do.
+        ValueError, OSError: with a message of one line.
     """
     check_at_least(1, units=arguments.units, pairs=arguments.pairs)
     check_at_least(2, beam_width=arguments.beam_width)
@@ -195,7 +195,7 @@ def letter_accuracy(texts: Sequence[str], target: Sequence[str]) -> float:
 
 
 def draw_attention(figure: Any, model: Seq2Seq, source: str) -> None:
-    """How much each letter of the translation looked at each letter of the source."""
+    """The attention of each letter of the translation to each letter of the source."""
     written = model.translate([source])[0].text
     weights = model.attention_weights([source], [written])[0]
     axes = figure.add_subplot()

@@ -40,7 +40,7 @@ UNITS, ALPHA, CLIP, NOISE = 64, 0.9, 5.0, 0.01
 
 @dataclass(frozen=True)
 class Settings:
-    """How the models are trained; ``windows`` are the updates at each visit to a story."""
+    """The training of the models; ``windows`` are the updates at each visit to a story."""
 
     batch_size: int
     learning_rate: float
@@ -69,7 +69,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment beside the common ones."""
+    """Add the options of this experiment."""
     parser.add_argument("--model", choices=("all", *MODELS), default="all", help="which model (default all)")
     parser.add_argument("--stories", type=int, default=20, metavar="N", help="the first N stories (default 20)")
     parser.add_argument("--text", metavar="FILE", help="any text in place of stories")
@@ -227,7 +227,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train the models, evaluate and write the results; the exit status.
 
     Raises:
-        ValueError, OSError, ImportError: with one line that says what to do.
+        ValueError, OSError, ImportError: with a message of one line.
     """
     check_at_least(1, stories=arguments.stories, unroll=arguments.unroll, windows=arguments.windows)
     order = arguments.order or ("stream" if arguments.text or arguments.data == "download" else "stories")

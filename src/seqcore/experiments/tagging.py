@@ -55,7 +55,7 @@ SETTINGS = {"quick": Settings(4000, 12), "book": Settings(20000, 20)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment."""
+    """Add the options of this experiment."""
     parser.add_argument("--cell", choices=(*CELLS, "all"), default="lstm", help="recurrent layer (default lstm)")
     parser.add_argument(
         "--direction", choices=("forward", "both", "compare"), default="compare", help="which way to read, or compare"
@@ -180,7 +180,7 @@ def _tag_counts(sentences: Sequence[Sentence]) -> dict[str, Counter[str]]:
 
 
 def score(sentences: Sequence[Sentence], predicted: Sequence[Sequence[str]], ambiguous: set[str]) -> Score:
-    """Compares predicted tags with the true ones.
+    """Compare predicted tags with the true ones.
 
     >>> score([(["a", "b"], ["X", "Y"]), (["b"], ["X"])], [["X", "Y"], ["Y"]], {"b"})
     Score(words=0.6666666666666666, ambiguous=0.5, sentences=0.5)
@@ -228,7 +228,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, evaluate and write the results; the exit status.
 
     Raises:
-        ValueError, OSError: with one line that tells how to mend it.
+        ValueError, OSError: with a message of one line.
     """
     check_at_least(2, units=arguments.units)
     if arguments.units % 2:

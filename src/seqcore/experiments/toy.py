@@ -35,7 +35,7 @@ _SATURATED = 1e-2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this experiment beside the common ones."""
+    """Add the options of this experiment."""
     parser.add_argument("--cell", choices=(*LOSSES, "all"), default="all", help="the recurrent layer (default all)")
     parser.add_argument(
         "--loss",
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train each cell, compute its predictions again and write the results; the exit status.
 
     Raises:
-        ValueError, OSError: with one line that says what to do.
+        ValueError, OSError: with a message of one line.
         FloatingPointError: a prediction differs from the one by hand.
     """
     data_folder(arguments.data)

@@ -89,7 +89,7 @@ class Source:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of this experiment to the common ones."""
+    """Add the options of this experiment."""
     parser.add_argument(
         "--architecture", choices=("skipgram", "cbow"), default="skipgram", help="what predicts what (default skipgram)"
     )
@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains, tests and writes the results; the exit status.
 
     Raises:
-        ValueError, OSError, ImportError: with one line that says what to do.
+        ValueError, OSError, ImportError: with a message of one line.
     """
     for name, value in (("steps", arguments.steps), ("plot-words", arguments.plot_words)):
         if value is not None and value < 2:
@@ -164,17 +164,19 @@ def run(arguments: argparse.Namespace) -> int:
     source = load_source(arguments.data, arguments.preset, arguments.seed)
     run = Run(arguments, "word2vec", arguments.architecture, data=source.name)
     run.start(source.description)
-    neighbours: list[str] = []
+    neighbors: list[str] = []
     if arguments.preset == "book":
-        kv = train_book(run, source, neighbours)
+        kv = train_book(run, source, neighbors)
     else:
         kv = train_estimator(run, source)
-        show_nearest(run, kv, neighbours)
+        show_nearest(run, kv, neighbors)
     kv.save(run.folder / VECTORS)
-    run.write_text("nearest.txt", "\n".join(neighbours))
+    run.write_text("nearest.txt", "\n".join(neighbors))
     test(run, kv, source)
+    key, loss = ("step", "average_loss") if arguments.preset == "book" else ("epoch", "loss")
+    curves = {"average loss": ([row[key] for row in run.history], [row[loss] for row in run.history], "-", "#4477aa")}
     title = f"{arguments.architecture} on {source.name}"
-    run.plot("loss.png", lambda figure: draw_losses(figure, run.history, title))
+    run.plot_curves("loss.png", curves, yscale="log", xlabel=key, ylabel="average loss", title=title)
     if len(kv) > 1:
         run.plot("words.png", lambda figure: draw_words(figure, kv, run, source.name), 12, 12)
     return run.finish(architecture=arguments.architecture)
@@ -201,7 +203,7 @@ class SkipGram:
         self.optimizer = optimizers.SGD(settings.learning_rate)
 
     def loss(self, inputs: Ids, labels: Ids) -> Tensor:
-        """The mean loss of centres (B,), or of contexts (B, 2w) whose vectors are averaged, and labels (B, 1)."""
+        """The mean loss of centers (B,), or of contexts (B, 2w) whose vectors are averaged, and labels (B, 1)."""
         hidden = self.embedding(inputs)
         if inputs.ndim == 2:
             hidden = ops.reduce_mean(hidden, axis=1)
@@ -219,20 +221,20 @@ class SkipGram:
         return self.embedding.embeddings.numpy()
 
 
-def train_book(run: Run, source: Source, neighbours: list[str]) -> KeyedVectors:
-    """The book's program: batches, steps of SGD, and neighbours now and then, which ``neighbours`` gets too."""
+def train_book(run: Run, source: Source, neighbors: list[str]) -> KeyedVectors:
+    """The book's program: batches, steps of SGD, and neighbors now and then, which ``neighbors`` gets too."""
     settings, arguments = BOOK, run.arguments
     vocabulary, ids = build_dataset(source, settings.vocabulary_size)
     if arguments.architecture == "skipgram":
         sizes = settings.batch_size, settings.num_skips, settings.skip_window
         batches = skipgram_batches(ids, *sizes, seed=arguments.seed)
-        centres = settings.batch_size // settings.num_skips
+        centers = settings.batch_size // settings.num_skips
     else:
         batches = cbow_batches(ids, settings.batch_size, settings.skip_window)
-        centres = settings.batch_size
+        centers = settings.batch_size
     steps = arguments.steps or settings.steps
     if arguments.epochs is not None:
-        steps = max(1, arguments.epochs * len(ids) // centres)
+        steps = max(1, arguments.epochs * len(ids) // centers)
     model = SkipGram(vocabulary.size, settings)
     run.log(
         f"{len(ids):,} words, vocabulary {vocabulary.size:,}; {arguments.architecture} of "
@@ -241,7 +243,7 @@ def train_book(run: Run, source: Source, neighbours: list[str]) -> KeyedVectors:
     total, counted, begin, paused = 0.0, 0, time.perf_counter(), 0.0
     for step in range(1, steps + 1):
         total, counted = total + model.step(*next(batches)), counted + 1
-        # Without the seconds for showing neighbours.
+        # Without the seconds for showing neighbors.
         seconds = time.perf_counter() - begin - paused
         if step % settings.report_steps == 0 or step == steps:
             average, total, counted = total / counted, 0.0, 0
@@ -251,8 +253,8 @@ def train_book(run: Run, source: Source, neighbours: list[str]) -> KeyedVectors:
             run.log(f"step {step:,}: average loss {average:.4f}, {step / seconds:,.0f} steps/s")
         if step % settings.nearest_steps == 0 or step == steps:
             kv = KeyedVectors(model.vectors(), vocabulary.words, vocabulary.counts)
-            neighbours.append(f"step {step:,}")
-            show_nearest(run, kv, neighbours)
+            neighbors.append(f"step {step:,}")
+            show_nearest(run, kv, neighbors)
             paused = time.perf_counter() - begin - seconds
         if step % 64 == 0:
             run.progress.update(step, steps, f"{step / seconds:,.0f} steps/s", (steps - step) * seconds / step)
@@ -260,7 +262,7 @@ def train_book(run: Run, source: Source, neighbours: list[str]) -> KeyedVectors:
         "average_loss": run.history[-1]["average_loss"],
         "steps": steps,
         "steps_per_second": steps / seconds,
-        "words_per_second": steps * centres / seconds,
+        "words_per_second": steps * centers / seconds,
         "training_seconds": seconds,
         "vocabulary_size": vocabulary.size,
     }
@@ -310,16 +312,16 @@ def train_estimator(run: Run, source: Source) -> KeyedVectors:
     return model.wv
 
 
-def show_nearest(run: Run, kv: KeyedVectors, neighbours: list[str]) -> None:
-    """Prints the neighbours of some of the most frequent words, drawn by the seed, and adds the lines to a list."""
+def show_nearest(run: Run, kv: KeyedVectors, neighbors: list[str]) -> None:
+    """Print the neighbors of some of the most frequent words, drawn by the seed, and adds the lines to a list."""
     window = min(BOOK.valid_window, len(kv))
     generator = np.random.Generator(np.random.Philox(run.arguments.seed))
     words = [kv.index_to_key[row] for row in generator.choice(window, min(BOOK.valid_size, window), replace=False)]
     nearest = kv.nearest_rows(kv.unit_vectors([kv.get_index(word) for word in words]), BOOK.top_k + 1)[0]
     for word, rows in zip(words, nearest.tolist()):
         near = [kv.index_to_key[row] for row in rows if kv.index_to_key[row] != word][: BOOK.top_k]
-        neighbours.append(f"nearest to {word}: {', '.join(near)}")
-        run.log(neighbours[-1])
+        neighbors.append(f"nearest to {word}: {', '.join(near)}")
+        run.log(neighbors[-1])
 
 
 def test(run: Run, kv: KeyedVectors, source: Source) -> None:
@@ -343,16 +345,6 @@ def test(run: Run, kv: KeyedVectors, source: Source) -> None:
         run.log(f"{path.name}: Spearman's correlation {spearman:.4f}, {unknown:.1f} % of the pairs with unknown words")
 
 
-def draw_losses(figure: Any, history: list[dict[str, Any]], title: str) -> None:
-    """The average loss over the steps or epochs."""
-    axes = figure.add_subplot()
-    x, y = ("step", "average_loss") if "step" in history[0] else ("epoch", "loss")
-    axes.plot([row[x] for row in history], [row[y] for row in history], color="#4477aa")
-    axes.set(xlabel=x, ylabel="average loss", title=title)
-    axes.set_yscale("log")
-    axes.grid(alpha=0.3)
-
-
 def draw_words(figure: Any, kv: KeyedVectors, run: Run, text: str) -> None:
     """The most frequent words in the plane."""
     shown = min(run.arguments.plot_words, len(kv))
@@ -373,8 +365,8 @@ def flatten(vectors: Any, seed: int) -> tuple[Any, str]:
     try:
         from sklearn.manifold import TSNE
     except ImportError:
-        centred = vectors - vectors.mean(axis=0)
-        u, s, _ = np.linalg.svd(centred, full_matrices=False)
+        centered = vectors - vectors.mean(axis=0)
+        u, s, _ = np.linalg.svd(centered, full_matrices=False)
         return (u[:, :2] * s[:2]) if len(s) > 1 else np.column_stack([u * s, np.zeros(len(u))]), "PCA"
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     # The exact method takes half a second for 100 words; the threads of the other one stall where cores are shared.
