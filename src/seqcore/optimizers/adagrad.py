@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._core.optimizer import adagrad
 from .._validation import real
-from ..typing import Array
+from ..typing import Arrays
 from .optimizer import OPTIMIZERS, Optimizer, Rate, refuse_unsupported
 
 
@@ -62,9 +62,7 @@ class Adagrad(Optimizer):
     def slot_values(self) -> dict[str, float]:
         return {"accumulator": self.initial_accumulator_value}
 
-    def _update(
-        self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
-    ) -> None:
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
         adagrad(
             params,
             grads,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._core.optimizer import adam
 from .._validation import boolean, real
-from ..typing import Array
+from ..typing import Arrays
 from .optimizer import OPTIMIZERS, Optimizer, Rate, refuse_unsupported
 
 
@@ -68,9 +68,7 @@ class Adam(Optimizer):
     def slot_values(self) -> dict[str, float]:
         return {"momentum": 0.0, "velocity": 0.0} | ({"velocity_hat": 0.0} if self.amsgrad else {})
 
-    def _update(
-        self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
-    ) -> None:
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
         momentums, velocities, *largest = slots
         adam(
             params,

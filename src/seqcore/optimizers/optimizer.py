@@ -16,7 +16,7 @@ from .._registry import Registry
 from .._validation import MAX_SEED, at_least, default_only, integer, real, short_repr
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slice_view
 from ..ops.clipping import clip_scale, finite_clip_scale
-from ..typing import Array
+from ..typing import Array, Arrays
 from . import schedules
 from .schedules import LearningRateSchedule
 
@@ -43,7 +43,7 @@ class DenseUpdate(NamedTuple):
 
     param: Array
     gradient: Array
-    slots: Sequence[Array]
+    slots: Arrays
 
 
 class SparseUpdate(NamedTuple):
@@ -51,7 +51,7 @@ class SparseUpdate(NamedTuple):
 
     param: Array
     gradient: IndexedSlices
-    slots: Sequence[Array]
+    slots: Arrays
 
 
 def refuse_unsupported(
@@ -150,9 +150,7 @@ class Optimizer:
         """Name and initial value of each slot."""
         return {}
 
-    def _update(
-        self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
-    ) -> None:
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
         """Update arrays of one type by one call of the core.
 
         Args:
@@ -379,9 +377,8 @@ class Optimizer:
                 for param in [update.param for update in flat] + [v._array for v, _ in pairs]:
                     param *= param.dtype.type(1.0 - self.weight_decay * learning_rate)
             for updates in _by_dtype(dense, [update.param for update in dense]):
-                slots_of = [list(arrays) for arrays in zip(*(update.slots for update in updates))]
-                params, grads = [update.param for update in updates], [update.gradient for update in updates]
-                self._update(params, grads, slots_of, learning_rate, scale)
+                params, grads, slots_of = zip(*updates)
+                self._update(params, grads, list(zip(*slots_of)), learning_rate, scale)
             for tables in _by_dtype(sparse, [update.param for update in sparse]):
                 self._update_rows(tables, learning_rate, scale)
         finally:
@@ -521,9 +518,12 @@ def _scaled(gradient: Array | IndexedSlices, scale: float) -> Array | IndexedSli
 
 def _by_dtype(items: list[Item], arrays: Sequence[Array]) -> list[list[Item]]:
     """The items in groups of one type, that of the array of each."""
+    dtypes = [array.dtype for array in arrays]
+    if items and dtypes.count(dtypes[0]) == len(items):  # the usual case, without a dict
+        return [items]
     groups: dict[Any, list[Item]] = {}
-    for item, array in zip(items, arrays, strict=True):
-        groups.setdefault(array.dtype, []).append(item)
+    for item, dtype in zip(items, dtypes, strict=True):
+        groups.setdefault(dtype, []).append(item)
     return list(groups.values())
 
 

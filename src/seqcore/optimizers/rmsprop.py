@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._core.optimizer import rmsprop
 from .._validation import boolean, real
-from ..typing import Array
+from ..typing import Arrays
 from .optimizer import OPTIMIZERS, Optimizer, Rate, refuse_unsupported
 
 
@@ -71,9 +71,7 @@ class RMSprop(Optimizer):
         names = ["velocity"] + ["momentum"] * (self.momentum > 0) + ["average_gradient"] * self.centered
         return dict.fromkeys(names, 0.0)
 
-    def _update(
-        self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
-    ) -> None:
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
         by_name = dict(zip(self.slot_values(), slots, strict=True))
         rmsprop(
             params,

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._core.optimizer import sgd, sgd_slices
 from .._validation import boolean, real
-from ..typing import Array
+from ..typing import Arrays
 from .optimizer import OPTIMIZERS, Optimizer, Rate, SparseUpdate, refuse_unsupported
 
 
@@ -66,9 +66,7 @@ class SGD(Optimizer):
     def slot_values(self) -> dict[str, float]:
         return {"momentum": 0.0} if self.momentum else {}
 
-    def _update(
-        self, params: list[Array], grads: list[Array], slots: list[list[Array]], learning_rate: float, scale: float
-    ) -> None:
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
         sgd(
             params,
             grads,
