@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from .. import random
 from .._core import system
 from .._files import atomic_write
-from ..callbacks import Callback, EarlyStopping
-from ..callbacks.callback import Logs
+from ..callbacks import Callback, EarlyStopping, Logs
 from ..callbacks.progress_bar import ProgressLine
 from ..datasets import download
 from ..layers import GRU, LSTM, ContextRNN, Layer, SimpleRNN
+from ..losses import SparseCategoricalCrossentropy
 from ..models import Model
+from ..optimizers import Adam
 from ._plots import Curves, draw_curves, new_figure, save_figure
 
 # The recurrent layers by the names that lines and pictures give them.
@@ -60,7 +61,7 @@ def add_common_arguments(
 
 
 def apply_common_arguments(arguments: argparse.Namespace) -> None:
-    """Check the common options and sets the threads; ``seqcore run`` does it before the experiment begins.
+    """Check the common options and set the threads; ``seqcore run`` does it before the experiment begins.
 
     Raises:
         ValueError: for a value out of range.
@@ -174,6 +175,26 @@ def recurrent_layer(name: str, units: int, /, **options: Any) -> Layer:
     """
     layer: Layer = LAYERS[name](*[units] * (2 if name == "RNN-CF" else 1), **options)
     return layer
+
+
+def compile_classifier(
+    model: Model,
+    learning_rate: Any,
+    clip: float | None = 1.0,
+    metrics: Sequence[Any] = ("accuracy",),
+    from_logits: bool = True,
+) -> None:
+    """Compile a model for integer labels: cross-entropy, Adam, gradients clipped by their global norm.
+
+    Args:
+        model: its outputs are logits, or probabilities without ``from_logits``.
+        learning_rate: a number or a schedule.
+        clip: limit of the global norm; None clips nothing.
+        metrics: as in :meth:`seqcore.Model.compile`.
+        from_logits: the outputs are logits.
+    """
+    loss = SparseCategoricalCrossentropy(from_logits=from_logits)
+    model.compile(Adam(learning_rate, global_clipnorm=clip), loss, metrics=list(metrics))
 
 
 class Run:

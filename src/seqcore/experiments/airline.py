@@ -137,7 +137,7 @@ def split_book(tweets: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains, evaluates and writes the results; the exit status.
+    """Train, evaluate and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.

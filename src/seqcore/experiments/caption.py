@@ -17,17 +17,13 @@ import numpy as np
 from ..autograd.tensor import Tensor
 from ..datasets.images import Images, Labels, Part
 from ..language_model.beam_search import beam_search
-from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten
-from ..layers.registry import register
-from ..losses import SparseCategoricalCrossentropy
+from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten, register
 from ..models import Model
-from ..optimizers import Adam
-from ..optimizers.schedules import CosineDecay
-from ..text.sequences import pad_sequences
-from ..text.vocabulary import Vocabulary
+from ..optimizers import CosineDecay
+from ..text import Vocabulary, pad_sequences
 from ..typing import Array, Ids
 from ._plots import draw_image
-from ._run import Run, check_at_least, override
+from ._run import Run, check_at_least, compile_classifier, override
 from .mnist import baselines, load_data
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -176,7 +172,7 @@ def _examples(part: Part) -> tuple[list[Array], Ids]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains, tests, writes the results; the exit status.
+    """Train, test and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
@@ -189,11 +185,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = Captioner(settings.units, settings.encoder, settings.embedding, settings.dropout)
     (x, y), valid = _examples(digits.train), _examples(digits.valid)
     steps = settings.epochs * -(-len(digits.train) // settings.batch_size)
-    model.compile(
-        Adam(CosineDecay(settings.learning_rate, steps), global_clipnorm=1.0),
-        SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
-    )
+    compile_classifier(model, CosineDecay(settings.learning_rate, steps), from_logits=False)
     run.fit(model, x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid)
     run.metrics["parameters"] = model.count_params()
     run.metrics |= bounds

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from ..datasets.series import Series, Values, price_series, read_column, seasonal_series, windows
 from ..layers import GRU, LSTM, Dense, Input, SimpleRNN
 from ..models import Model, Sequential
-from ..optimizers import Adam
-from ..optimizers.schedules import CosineDecay
+from ..optimizers import Adam, CosineDecay
 from ._run import Run, check_at_least, override
 
 Floats = NDArray[np.float32]
@@ -197,7 +196,7 @@ def errors(forecast: Values, true: Values) -> tuple[float, float]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains, tests, writes the results; the exit status.
+    """Train, test and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.

@@ -19,7 +19,7 @@ from ..models import Sequential
 from ..ops.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from ..typing import Array
 from ._plots import COLORS, Curves, draw_curves
-from ._run import Run, check_at_least, data_folder, override, recurrent_layer
+from ._run import Run, check_at_least, compile_classifier, data_folder, override, recurrent_layer
 
 # The book's matrices, and how many products it makes of each: W, W^2, ... W^11.
 MATRICES = {2.0: np.ones((2, 2)), 0.8: np.full((2, 2), 0.4)}
@@ -109,11 +109,7 @@ def recall_model(cell: str, units: int) -> Sequential:
     """A recurrent layer of that cell whose last output names the symbol."""
     layer = recurrent_layer(CELLS[cell], units, name="cell")
     model = Sequential([layers.Input((None, SYMBOLS + NOISE)), layer, layers.Dense(SYMBOLS)])
-    model.compile(
-        optimizers.Adam(0.01, global_clipnorm=1.0),
-        losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    compile_classifier(model, 0.01)
     return model
 
 

@@ -204,7 +204,7 @@ def load_data(data: str, preset: str) -> SentimentData:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains, evaluates and writes the results; the exit status.
+    """Train, evaluate and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.

@@ -18,12 +18,10 @@ import numpy as np
 from .. import ops, random
 from ..initializers import Identity, Initializer, Orthogonal, TruncatedNormal
 from ..layers import Dense, Embedding, Layer, LSTMCell
-from ..losses import SparseCategoricalCrossentropy
 from ..models import Model, Sequential
-from ..optimizers import Adam
 from ..typing import Ids
 from ._plots import COLORS, draw_curves
-from ._run import Run, check_at_least, data_folder, override, recurrent_layer
+from ._run import Run, check_at_least, compile_classifier, data_folder, override, recurrent_layer
 
 CELLS = {"rnn": "SimpleRNN", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
 PARTS = ("recall", "truncated", "remedies", "gates")
@@ -91,19 +89,10 @@ def make_layer(cell: str, recurrent: Initializer | None = None, **options: Any) 
     return recurrent_layer(CELLS[cell], UNITS, kernel_initializer=small, recurrent_initializer=start, **options)
 
 
-def compiled(model: Any, learning_rate: float = LEARNING_RATE) -> Any:
-    """The model, ready to train."""
-    model.compile(
-        Adam(learning_rate, global_clipnorm=CLIP), SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
-    )
-    return model
-
-
 def build_model(*layers: Layer, learning_rate: float = LEARNING_RATE) -> Sequential:
     """Embedding, the layers, Dense over the symbols."""
-    model: Sequential = compiled(
-        Sequential([Embedding(SYMBOLS + NOISE, WIDTH), *layers, Dense(SYMBOLS)]), learning_rate
-    )
+    model = Sequential([Embedding(SYMBOLS + NOISE, WIDTH), *layers, Dense(SYMBOLS)])
+    compile_classifier(model, learning_rate, CLIP)
     return model
 
 
@@ -260,6 +249,7 @@ class SkipLayers(Model):
         super().__init__()
         self.skip, self.table, self.head = skip, Embedding(SYMBOLS + NOISE, WIDTH), Dense(SYMBOLS)
         self.stack: list[Any] = [make_layer("rnn", return_sequences=True) for _ in range(3)]
+        compile_classifier(self, LEARNING_RATE, CLIP)
 
     def call(self, inputs: Any, training: Any = False) -> Any:
         x = self.stack[0](self.table(inputs))
@@ -279,6 +269,7 @@ class SkipSteps(Model):
         super().__init__()
         self.stride, self.table, self.head = stride, Embedding(SYMBOLS + NOISE, WIDTH), Dense(SYMBOLS)
         self.lower, self.upper = make_layer("rnn", return_sequences=True), make_layer("rnn")
+        compile_classifier(self, LEARNING_RATE, CLIP)
 
     def call(self, inputs: Any, training: Any = False) -> Any:
         x = self.lower(self.table(inputs))
@@ -297,9 +288,9 @@ def remedies(run: Run, settings: Settings) -> None:
         "as it is": lambda: build_model(make_layer("rnn")),
         "learning rate 10 times lower": lambda: build_model(make_layer("rnn"), learning_rate=LEARNING_RATE / 10),
         "learning rate 3 times higher": lambda: build_model(make_layer("rnn"), learning_rate=LEARNING_RATE * 3),
-        "three layers": lambda: compiled(SkipLayers(skip=False)),
-        "three layers, skip connections": lambda: compiled(SkipLayers(skip=True)),
-        "connections that skip 8 steps": lambda: compiled(SkipSteps(8)),
+        "three layers": lambda: SkipLayers(skip=False),
+        "three layers, skip connections": lambda: SkipLayers(skip=True),
+        "connections that skip 8 steps": lambda: SkipSteps(8),
         "recurrent weights start orthogonal": lambda: build_model(make_layer("rnn", Orthogonal())),
         "recurrent weights start as identity": lambda: build_model(make_layer("rnn", Identity())),
         "LSTM in its place": lambda: build_model(make_layer("lstm")),

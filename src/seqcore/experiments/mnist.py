@@ -17,20 +17,15 @@ import numpy as np
 
 from .. import ops
 from ..autograd.tensor import Tensor
-from ..callbacks import Callback
-from ..callbacks.callback import Logs
+from ..callbacks import Callback, Logs
 from ..datasets.images import Digits, Part, drawn_batches, load_digits, load_mnist
 from ..initializers import RandomNormal
-from ..layers import LSTM, Bidirectional, Dense, Dropout, GlobalAveragePooling1D, Input
-from ..layers.base import Layer
-from ..layers.registry import register
-from ..losses import SparseCategoricalCrossentropy
+from ..layers import LSTM, Bidirectional, Dense, Dropout, GlobalAveragePooling1D, Input, Layer, register
 from ..models import Model, Sequential
-from ..optimizers import Adam
-from ..optimizers.schedules import CosineDecay
+from ..optimizers import CosineDecay
 from ..typing import Array
 from ._plots import draw_image
-from ._run import Run, check_at_least, data_folder, majority_accuracy, override
+from ._run import Run, check_at_least, compile_classifier, data_folder, majority_accuracy, override
 
 PRESETS = ("quick", "book", "best")
 READS = ("last", "states", "mean")
@@ -193,7 +188,7 @@ def accuracy(model: Model, part: Part) -> tuple[float, Array]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains, tests, writes the results; the exit status.
+    """Train, test and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
@@ -206,11 +201,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = build_model(digits.shape, settings)
     steps = settings.steps or -(-len(digits.train) // settings.batch_size)
     total, rate = settings.epochs * steps, settings.learning_rate
-    model.compile(
-        Adam(CosineDecay(rate, total) if settings.cosine else rate),
-        SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
-    )
+    compile_classifier(model, CosineDecay(rate, total) if settings.cosine else rate, None, from_logits=False)
     layers = "1 bidirectional LSTM layer" if settings.layers == 1 else f"{settings.layers} bidirectional LSTM layers"
     run.log(
         f"model: {layers} of 2 x {settings.units} units, reading {_SEEN[settings.read]}; "

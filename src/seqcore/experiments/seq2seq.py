@@ -17,10 +17,8 @@ from .._core import system
 from ..callbacks import EpochDecay
 from ..datasets.dates import DIRECTIONS, SPOKEN, DatePairs, date_pairs
 from ..language_model.seq2seq import PairBatches, Seq2Seq, Translation
-from ..losses import SparseCategoricalCrossentropy
 from ..metrics import SequenceAccuracy
-from ..optimizers import Adam
-from ._run import Run, check_at_least, data_folder, override
+from ._run import Run, check_at_least, compile_classifier, data_folder, override
 
 # Pairs to validate and to test with.
 VALID, TEST = 1_000, 2_000
@@ -125,11 +123,7 @@ def build_model(train: DatePairs, units: int, attention: str, settings: Settings
     target = sorted(set("".join(train.target)))
     longest = max(map(len, train.target)) + 1
     model = Seq2Seq("".join(source), "".join(target), units, attention=attention, lower=True, max_length=longest)
-    model.compile(
-        Adam(settings.learning_rate, global_clipnorm=settings.clip),
-        SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[SequenceAccuracy("accuracy")],
-    )
+    compile_classifier(model, settings.learning_rate, settings.clip, [SequenceAccuracy("accuracy")])
     # One pair builds it.
     inputs, _ = next(iter(PairBatches(model, train.source[:1], train.target[:1])))
     model(inputs)

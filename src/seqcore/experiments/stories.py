@@ -20,19 +20,16 @@ import numpy as np
 
 from .. import random
 from .._core import system
-from ..callbacks import Callback
-from ..callbacks.callback import Logs
+from ..callbacks import Callback, Logs
 from ..datasets import Stories, builtin_stories, load_stories, load_text
 from ..initializers import TruncatedNormal
 from ..language_model.generation import generate
 from ..layers import Dense, Embedding, SimpleRNN
-from ..losses import SparseCategoricalCrossentropy
 from ..models import Sequential
-from ..optimizers import Adam
 from ..text.bptt import bptt_batches
 from ..typing import Ids
 from ._plots import COLORS, draw_curves
-from ._run import Run, check_at_least, data_folder, override, recurrent_layer
+from ._run import Run, check_at_least, compile_classifier, data_folder, override, recurrent_layer
 
 MODELS = {"rnn": "SimpleRNN", "rnn3": "3 SimpleRNN layers", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
 UNITS, ALPHA, CLIP, NOISE = 64, 0.9, 5.0, 0.01
@@ -190,7 +187,7 @@ def build_model(name: str, vocabulary_size: int, learning_rate: float = 0.001) -
         columns, part = columns[:, kernel.shape[1] :], columns[:, : kernel.shape[1]]
         kernel.assign(np.ascontiguousarray(part))
         kernel.trainable = False
-    model.compile(Adam(learning_rate, global_clipnorm=CLIP), SparseCategoricalCrossentropy(from_logits=True))
+    compile_classifier(model, learning_rate, CLIP, metrics=())
     return model
 
 

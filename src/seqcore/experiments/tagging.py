@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import layers, losses, optimizers, random
-from ..autograd.tensor import Tensor
+from .. import layers, random
+from ..autograd import Tensor
 from ..datasets import TaggedCorpus, TagPosteriors, tagged_corpus, tagged_grammar
 from ..datasets.tagged import Sentence
 from ..layers import register
 from ..models import Sequential
 from ..ops.activations import shifted_exp
-from ..text.sequences import pad_sequences
-from ..text.vocabulary import Vocabulary
+from ..text import Vocabulary, pad_sequences
 from ..typing import Array
 from ._plots import COLORS
-from ._run import Run, check_at_least, data_folder, override, recurrent_layer
+from ._run import Run, check_at_least, compile_classifier, data_folder, override, recurrent_layer
 
 CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 EMBEDDING, BATCH, RATE = 32, 64, 0.005
@@ -138,11 +137,7 @@ def build_tagger(cell: str, direction: str, units: int, words: int, tags: int) -
     if direction == "both":
         recurrent = layers.Bidirectional(recurrent)
     model = Tagger([layers.Embedding(words, EMBEDDING), recurrent, layers.Dense(tags)])
-    model.compile(
-        optimizers.Adam(RATE, global_clipnorm=1.0),
-        losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    compile_classifier(model, RATE)
     return model
 
 

@@ -20,19 +20,13 @@ import numpy as np
 
 from .. import initializers, layers, ops, optimizers
 from .._core import system
-from ..autograd.tape import GradientTape
-from ..autograd.tensor import Tensor, Variable
+from ..autograd import GradientTape, Tensor, Variable
 from ..datasets import relations
-from ..ops.sampled_losses import nce_loss
-from ..text import iterate_words
-from ..text.vocabulary import Vocabulary, number_words
+from ..text import Vocabulary, iterate_words, number_words
 from ..typing import Floats, Ids
+from ..word_vectors import KeyedVectors, Progress, Word2Vec, cbow_batches, read_questions, skipgram_batches
 from ..word_vectors.corpus import LONGEST
-from ..word_vectors.evaluation import Questions, read_questions
-from ..word_vectors.keyed_vectors import KeyedVectors
-from ..word_vectors.reporting import Progress
-from ..word_vectors.window_batches import cbow_batches, skipgram_batches
-from ..word_vectors.word2vec import Word2Vec
+from ..word_vectors.evaluation import Questions
 from ._run import Run
 
 UNKNOWN = "UNK"
@@ -151,7 +145,7 @@ def build_dataset(source: Source, size: int) -> tuple[Vocabulary, Ids]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains, tests and writes the results; the exit status.
+    """Train, test and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
@@ -207,7 +201,7 @@ class SkipGram:
         hidden = self.embedding(inputs)
         if inputs.ndim == 2:
             hidden = ops.reduce_mean(hidden, axis=1)
-        return ops.reduce_mean(nce_loss(self.weights, self.biases, labels, hidden, self.samples, self.words))
+        return ops.reduce_mean(ops.nce_loss(self.weights, self.biases, labels, hidden, self.samples, self.words))
 
     def step(self, inputs: Ids, labels: Ids) -> float:
         """One step of SGD; the loss before it."""
