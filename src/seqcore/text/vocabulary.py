@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, repeat
@@ -18,6 +17,7 @@ from ..typing import Array, Ids, PathLike
 from .files import read_json, read_words
 
 _FORMAT = "seqcore vocabulary"
+_BLOCK = 1 << 20
 
 
 class Vocabulary:
@@ -275,11 +275,16 @@ def number_words(pieces: Iterable[Iterable[str]]) -> tuple[Vocabulary, Ids, NDAr
     (('to', 'be', 'or', 'not'), [2, 2, 1, 1], [0, 1, 2, 3, 0, 1], [0, 2, 2, 6])
     """
     numbers: defaultdict[str, int] = defaultdict(count().__next__)
-    text, offsets = array("i"), array("q", [0])
+    blocks: list[Ids] = []  # 4 bytes a word; the list of the latest words has 8
+    latest: list[int] = []
+    offsets, before = [0], 0
     for piece in pieces:
-        text.extend(map(numbers.__getitem__, piece))
-        offsets.append(len(text))
-    ids = np.array(text, np.int32)
+        latest += map(numbers.__getitem__, piece)
+        offsets.append(before + len(latest))
+        if len(latest) >= _BLOCK:
+            blocks.append(np.array(latest, np.int32))
+            before, latest = offsets[-1], []
+    ids = np.concatenate([*blocks, np.array(latest, np.int32)])
     counts = np.bincount(ids, minlength=len(numbers))
     return Vocabulary(list(numbers), counts=counts), ids, np.array(offsets, np.int64)
 
