@@ -1,4 +1,4 @@
-"""Files: written whole or not at all; JSON of unknown origin; foreign formats recognized by their content."""
+"""Files: atomic writes; JSON of unknown origin; foreign formats recognized by their content."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _write_through(place: str, mode: int, pieces: Iterable[bytes | memoryview]) 
             kind = "a block device" if stat.S_ISBLK(mode) else "a socket" if stat.S_ISSOCK(mode) else "no file"
             raise OSError(22, f"expected a file, a character device or a FIFO, got {kind}")
         try:
-            # A FIFO that nobody reads would make a blocking open wait for ever.
+            # A FIFO that nobody reads would block an open without end.
             descriptor = os.open(place, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
             if stat.S_ISFIFO(mode) and error.errno == 6:

@@ -55,7 +55,7 @@ def test_gradient_clipping():
 
 
 def test_character_model():
-    """The short text is learnt nearly by heart, and what is generated has mostly its words."""
+    """The short text is nearly memorized, and the generated text has mostly its words."""
     text = run("character_model", *SMALL["character_model"])
     perplexities = numbers(r"perplexity ([\d.]+)", text)
     assert perplexities[0] > 10 and min(perplexities) < 2

@@ -267,7 +267,7 @@ SIGNATURES: dict[str, dict[str, Honoured | DefaultOnly]] = {
         "total_vec": DefaultOnly(None, 1000, "how many rows", (7,)),
         "write_header": Honoured(True, True, False),
         "prefix": Honoured("", "", "word:"),
-        "append": DefaultOnly(False, True, "whole or not at all"),
+        "append": DefaultOnly(False, True, "writes are atomic"),
         "sort_attr": Honoured("count", "count", "score"),
     },
     "KeyedVectors.set_vecattr": {

@@ -1,7 +1,7 @@
 """NumPy float64 cells, loops, losses and optimizers, written from the equations; never imports the library.
 
 B, T, D, H: batch, time steps, input features, units. Everything is computed one time step after the other, with each
-way back written out, so that a reader can hold every line against the formula it stands for.
+backward pass written out, so that a reader can compare every line with its formula.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def softmax(x):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-# Cells: one step forward and its way back -----------------------------------------------------------------------------
+# Cells: one step forward and backward --------------------------------------------------------------------------------
 #
 # step(x, state, scale, w, act, gate) -> (new state, cache). `scale` multiplies h_{t-1} where it enters a product
 # (recurrent dropout of Keras 3: the GRU's z * h_{t-1} takes the h without it). `gate` is the recurrent activation.

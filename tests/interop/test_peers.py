@@ -508,7 +508,7 @@ def test_keras_overridden_steps():
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_keras_stateful_predict(kind, rng):
-    """predict goes on from its state, and reset_states zeroes it."""
+    """predict continues from its state, and reset_states zeroes it."""
     x = rng.normal(size=(2, 6, 3)).astype(np.float32)
     theirs, ours = (
         chain(

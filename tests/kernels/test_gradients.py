@@ -245,7 +245,7 @@ def test_context_central_differences(reverse, ragged, units):
 @pytest.mark.parametrize("directions", cases.DIRECTIONS)
 @pytest.mark.parametrize("cell", cases.CELLS)
 def test_float32_against_float64(cell, directions, ragged, units):
-    """The float32 kernels' gradients of two layers, held against the float64 gradients."""
+    """The float32 kernels' gradients of two layers, checked against the float64 gradients."""
     for seed in range(50):
         stacks = [Stack(cell, units, 2, directions, ragged, dtype=dtype, seed=seed) for dtype in cases.DTYPES]
         if stacks[1].clearance() > 1e-6:
@@ -281,7 +281,7 @@ def _difference(loss, array, step=1e-6):
 )
 @pytest.mark.parametrize("cell", ["tanh", "lstm", "gru", "gru_before"])
 def test_reference_by_differences(cell, directions, ragged, sequences, scales):
-    """The reference's own way back against central differences of its forward pass."""
+    """The reference's own backward pass against central differences of its forward pass."""
     case = cases.Case(
         cell,
         units=2,

@@ -144,7 +144,7 @@ def test_lengths_of_zero(cell, dtype):
 @dtypes
 @cells
 def test_padded_steps_are_never_read(cell, dtype):
-    """NaN past the lengths and any number at masked steps stays without effect, on the way back too."""
+    """NaN past the lengths and any number at masked steps stays without effect, in the backward pass too."""
     for ragged in ("lengths", "mask", "zero_masked"):
         problem = cases.make(Case(cell, batch=7, steps=6, directions="both", ragged=ragged), dtype)
         expected = cases.run_core(problem)
@@ -441,7 +441,7 @@ def test_activation_values(activation, dtype):
 @pytest.mark.parametrize("ragged", ["none", "lengths", "mask"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (7, 4, 40), (20, 6, 17)], ids=str)
 def test_context_scan(shape, ragged, reverse, dtype, rng):
-    """The context's scan and its way back."""
+    """The context's scan and its backward pass."""
     batch, steps, columns = shape
     z = rng.normal(size=shape).astype(dtype)
     start = rng.normal(size=(batch, columns)).astype(dtype)

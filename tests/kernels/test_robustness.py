@@ -135,7 +135,7 @@ BACKWARD = {
 
 @pytest.mark.parametrize("mistake", BACKWARD)
 def test_recurrent_backward(mistake):
-    """Every argument of the way back; the arrays in `out` stay as they were."""
+    """Every argument of the backward pass; the arrays in `out` stay as they were."""
     name, changes = BACKWARD[mistake]
     out = [tuple(np.full_like(a, 7) for a in layer())]
     arguments = {"dy": DY, "out": out, **changes}
@@ -165,7 +165,7 @@ def test_saved_of_another_kind():
 
 @pytest.mark.parametrize("cell", cases.CELLS)
 def test_way_back_twice(cell):
-    """A second way back over the same call gives the same gradients, or is refused; it never gives others."""
+    """A second backward pass over the same call gives the same gradients, or is refused; it never gives others."""
     problem = cases.make(Case(cell, units=17, batch=7), "float64")
     kept = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[2]
     first = _core.recurrent.recurrent_backward(kept, problem.dy, problem.dstates)

@@ -78,7 +78,7 @@ def test_large_layers(cell, units, batch):
 @pytest.mark.parametrize("batch", [1, 3])
 @cells
 def test_fewer_sequences_than_threads(cell, batch, directions, ragged, dtype):
-    """The products with W and their way back are then shared by steps."""
+    """The products with W and their backward pass are then shared by steps."""
     case = Case(
         cell,
         70,
@@ -768,7 +768,7 @@ def test_interrupt_forward(cell, gates, threads):
 @pytest.mark.native
 @pytest.mark.parametrize("threads", [1, 2])
 def test_interrupt_backward(threads):
-    """After SIGINT on the way back the call can be made again, and gives what it would have given."""
+    """After SIGINT in the backward pass the call can be made again, and gives what it would have given."""
     code = f"""
         _core.system.set_num_threads({threads})
         weights = layer("lstm", 4, 1536)

@@ -173,7 +173,7 @@ def everything(model):
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("built", [True, False])
 def test_a_checkpoint_with_any_field_changed(tmp_path, name, built):
-    """It is refused and all is as before, or it is one that training can go on from."""
+    """It is refused and all is as before, or it is one that training can continue from."""
     sc.set_seed(3)
     path = tmp_path / "checkpoint"
     trained(name, 2).save_checkpoint(path, {"epoch": 1, "best": 0.5, "where": [1, {"a": np.arange(2)}]})

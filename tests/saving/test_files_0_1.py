@@ -129,7 +129,7 @@ def weights_case(name):
 
 
 def checkpoint_case(name):
-    """A run goes on: position, slots of the optimizer, random state, dropout, carried states."""
+    """A resumed run: position, slots of the optimizer, random state, dropout, carried states."""
     model = load(name)
     x, options, y = call_of(name)
     position = model.load_checkpoint(FOLDER / f"checkpoint-{name}.safetensors")
@@ -163,7 +163,7 @@ def language_parts():
 
 
 def trainer_case(name):
-    """A checkpoint of ``seqcore.language.Trainer``, in the middle of an epoch: the run goes on to its end."""
+    """A checkpoint of ``seqcore.language.Trainer``, in the middle of an epoch: the run continues to its end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         schedule, trainer = language_parts()
@@ -184,7 +184,7 @@ def trainer_case(name):
 
 
 def ptb_run_case(name):
-    """A stopped ``seqcore run ptb``: it goes on to the same bits, or refuses the old checkpoint in one line."""
+    """A stopped ``seqcore run ptb``: it continues to the same bits, or refuses the old checkpoint in one line."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "run")
         out.mkdir()
@@ -206,7 +206,7 @@ def vocabulary_case(name):
 
 
 def word2vec_case(name):
-    """A Word2Vec model saved between two passes goes on exactly; vectors, counts and settings are kept."""
+    """A Word2Vec model saved between two passes continues exactly; vectors, counts and settings are kept."""
     model = sc.Word2Vec.load(FOLDER / f"{name}.safetensors")
     words = list(model.wv.index_to_key)
     values = {

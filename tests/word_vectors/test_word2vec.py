@@ -640,7 +640,7 @@ def test_exact_resume(settings, how, sentences, tmp_path):
     assert loaded.train(sentences, resume=True, checkpoint=path)[0] == 2 * count
     assert state(loaded) == state(whole) == state(Word2Vec.load(path))
     refused("resume", loaded.train, sentences, resume=True)
-    # A new run goes on from there, as it would have without the stop.
+    # A new run continues from there, as it would have without the stop.
     whole.train(sentences, epochs=1)
     loaded.train(sentences, epochs=1)
     assert state(loaded) == state(whole)

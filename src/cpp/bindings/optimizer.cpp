@@ -75,7 +75,7 @@ void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, con
                           std::min(kChunk, count - n)});
     }
     require_apart(std::move(extents));
-    // Not interruptible: an update is done whole or not at all.
+    // Not interruptible: an update is atomic.
     const py::gil_scoped_release release;
     run(threads_for(10.0 * double(total)), [&](const Team& team) {
       const Range mine = split_range(Index(pieces.size()), team);
@@ -200,7 +200,7 @@ void sgd_slices(const Arrays& params, const Arrays& values, const Arrays& indice
         extents.push_back(array->extent(written));
     }
     require_apart(std::move(extents));
-    // Not interruptible: an update is done whole or not at all.
+    // Not interruptible: an update is atomic.
     const py::gil_scoped_release release;
     run(threads_for(4.0 * double(total)), [&](const Team& team) {
       for (const Slices<T>& slices : all) {

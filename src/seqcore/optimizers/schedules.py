@@ -110,7 +110,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
 @SCHEDULES.register()
 class PolynomialDecay(LearningRateSchedule):
-    """(initial - end) * (1 - step / decay_steps) ** power + end, then ``end_learning_rate`` for ever.
+    """(initial - end) * (1 - step / decay_steps) ** power + end, then ``end_learning_rate``.
 
     With ``cycle`` the decay_steps are multiplied by the first whole number that brings them up to step.
 

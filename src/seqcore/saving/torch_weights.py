@@ -146,7 +146,7 @@ def _one_from_torch(
 
 
 def to_torch(layers: Sequence[Sequence[Any]], cell: str) -> dict[str, Array]:
-    """The way back of :func:`from_torch`: arrays for ``load_state_dict`` of a ``torch.nn.RNN``, ``LSTM`` or ``GRU``.
+    """The inverse of :func:`from_torch`: arrays for ``load_state_dict`` of a ``torch.nn.RNN``, ``LSTM`` or ``GRU``.
 
     Args:
         layers: ``layer.get_weights()`` of each layer; six arrays (four without biases) mean two directions.

@@ -12,7 +12,7 @@ from .vocabulary import check_ids
 
 
 class BPTTBatches(Sequence[tuple[Ids, Ids]]):
-    """Batches of one long stream for truncated back-propagation through time; made by :func:`bptt_batches`.
+    """Batches of one long stream for truncated backpropagation through time; made by :func:`bptt_batches`.
 
     ``len(batches)`` batches; ``batches[i]`` is the pair (inputs, targets), both (B, T) int32 views of the stream,
     targets one word ahead. Row b of batch i + 1 continues row b of batch i, so a stateful model carries its state over.

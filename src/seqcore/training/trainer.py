@@ -205,7 +205,7 @@ class Trainer(StepHooks):
     ) -> Any:
         """Loss and metrics of one batch, as :meth:`train_on_batch` returns them, without an update.
 
-        Stateful layers go on from their state, as in a plain call.
+        Stateful layers continue from their state, as in a plain call.
         """
         return_dict = boolean("return_dict", return_dict)
         run = self._runner("test_step")
@@ -213,7 +213,7 @@ class Trainer(StepHooks):
         return self._results(run(make_batch(x, y, sample_weight, None, lengths)), return_dict)
 
     def predict_on_batch(self, x: Any, *, lengths: Any = None) -> Any:
-        """Output of one batch as an array. Stateful layers go on from their state, as in a plain call."""
+        """Output of one batch as an array. Stateful layers continue from their state, as in a plain call."""
         return self._predicted(make_batch(x, lengths=lengths))
 
     def _predicted(self, batch: Batch) -> Any:
@@ -490,7 +490,7 @@ class Trainer(StepHooks):
         Returns:
             One array (N, ...), or a list of them for a model with several outputs.
 
-        Stateful layers go on from the state that the last ``predict`` left, at first from zero; ``reset_states`` zeroes
+        Stateful layers continue from the state that the last ``predict`` left, at first from zero; ``reset_states`` zeroes
         it, and the next ``predict`` may then have another batch size. The state of training comes back afterwards.
 
         >>> from seqcore import Sequential, layers

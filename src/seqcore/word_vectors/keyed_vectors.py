@@ -182,13 +182,13 @@ class KeyedVectors(SimilarityQueries):
             total_vec: V or None; more rows than there are cannot follow.
             write_header: False: without the line "V D".
             prefix: stands before each word.
-            append: False; files are written whole or not at all.
+            append: False; writes are atomic.
             sort_attr: the rows with the largest values of this attribute come first; without it they keep their order.
 
         Raises:
             ValueError: a word that the format cannot hold, or ``fvocab`` without the attribute.
         """
-        default_only("append", append, False, "files are written whole or not at all")
+        default_only("append", append, False, "writes are atomic")
         default_only("total_vec", total_vec, (None, len(self)), "the first line says how many rows there are")
         if not isinstance(prefix, str):
             raise TypeError(f"prefix: expected a text, got {short_repr(prefix)}")
