@@ -490,8 +490,8 @@ class Trainer(StepHooks):
         Returns:
             One array (N, ...), or a list of them for a model with several outputs.
 
-        Stateful layers continue from the state that the last ``predict`` left, at first from zero; ``reset_states`` zeroes
-        it, and the next ``predict`` may then have another batch size. The state of training comes back afterwards.
+        Stateful layers continue from the final state of the last ``predict``, at first from zero; ``reset_states``
+        zeroes it, and the next ``predict`` may then have another batch size. The state of training does not change.
 
         >>> from seqcore import Sequential, layers
         >>> model = Sequential([layers.Input((5, 3)), layers.GRU(4)])
