@@ -1,13 +1,13 @@
 """The benchmark harness: the compiled core against NumPy and the peers that are installed.
 
-Each contender lives in a process of its own, its library imported once. For each case all of them get the same arrays;
-their results are held against NumPy's first, and a wrong one ends the run. Then they are timed in turn, round after
-round, so that whatever else the machine does falls on all of them. What counts as 100 % is the processor's multiply-add
-peak, measured in the same rounds.
+Each contender runs in its own process, which imports its library once. For each case all of them get the same arrays;
+their results are first checked against NumPy's, and a wrong one ends the run. Then they are timed in turn, round after
+round, so that other load on the machine affects all of them. 100 % is the processor's multiply-add peak, measured in
+the same rounds.
 
-``cases``: what can be measured. ``answers``: arrays and whether results are right. ``contenders``: the same work in
-each library. ``runner``: processes and rounds. ``report``, ``tables``, ``figures``: what is shown. ``memory``: what a
-training step keeps, as a formula. ``everything``: all tables of docs/guide/performance.md in one run.
+``cases``: the measurements. ``answers``: arrays and the check of results. ``contenders``: the same work in
+each library. ``runner``: processes and rounds. ``report``, ``tables``, ``figures``: output. ``memory``: the memory of a
+training step as a formula. ``everything``: all tables of docs/guide/performance.md in one run.
 """
 
 from __future__ import annotations

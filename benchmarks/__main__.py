@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: the compiled core against NumPy, and against the peers that are named."""
+"""``python -m benchmarks``: the compiled core against NumPy and the chosen peers."""
 
 import sys
 

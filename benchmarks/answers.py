@@ -1,4 +1,4 @@
-"""What the contenders compute on, and whether what they computed is right."""
+"""The arrays of the contenders, and the check of their results."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .contenders.task import GRADIENT, IMDB_BATCHES, IMDB_WIDTH, LOSS, OUTPUT, U
 
 Array = NDArray[Any]
 
-# Largest deviation from NumPy by the largest element: an honest result stays a hundred times below it.
+# Largest deviation from NumPy relative to the largest element: a correct result is a hundred times below it.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-11}
-# PyTorch adds 1e-6 to a norm before it clips by it.
+# PyTorch adds 1e-6 to a norm before clipping.
 _CLIPPED = 1e-5
-# A learning rate at which minutes of timing leave the weights much as they are, but one update shows every gradient.
+# A learning rate that hardly changes the weights in minutes of timing, but shows every gradient in one update.
 _RATE = 2e-6
 
 
 def make_arrays(case: Case) -> dict[str, Array]:
-    """What all contenders of a case share, by name, of the case's type; drawn from a fixed seed."""
+    """The arrays of a case by name, in its type, drawn with a fixed seed."""
     rng = np.random.default_rng(20161121)
     b, t, d, h, layers, both = case.shape
     directions, gates = 1 + both, CELLS[case.cell]
@@ -57,11 +57,11 @@ def make_arrays(case: Case) -> dict[str, Array]:
     if case.what == "ragged":
         arrays["lengths"] = rng.permutation(np.array(case.lengths, np.int32))
         arrays["dy"] *= (np.arange(t) < arrays["lengths"][:, None])[..., None]
-    return {**arrays, **{f"w{i}": one for i, one in enumerate(weights)}}
+    return {**arrays, **{f"w{i}": weight for i, weight in enumerate(weights)}}
 
 
 def task_sizes(case: Case, threads: int) -> dict[str, Any]:
-    """What a task has beside its arrays."""
+    """The arguments of a task apart from its arrays."""
     # The norm of a first ptb gradient exceeds 1, so that the clipping is checked too.
     update = {"rate": 1.0, "clip": 1.0} if case.what == "ptb" else {"rate": _RATE, "clip": math.inf}
     if case.what == "imdb":
@@ -77,17 +77,17 @@ def reference(case: Case, folder: str | Path) -> dict[str, Array]:
 def check_answer(
     who: str, case: Case, expected: Mapping[str, Array], got: Mapping[str, Array], weights: Sequence[Array] = ()
 ) -> float:
-    """Holds one contender's results against NumPy's.
+    """Check a contender's results against NumPy's.
 
     Args:
         who: the contender.
-        case: what was computed.
-        expected, got: arrays by name; ``got`` may lack gradients of weights, whose updates show them, and whatever
-            belongs to training if it has no update at all.
-        weights: before the update; it is known no better than to two units of their last place.
+        case: the case.
+        expected, got: arrays by name; ``got`` may lack the gradients of the weights, which the updates show, and all
+            results of training if it has no update.
+        weights: before the update, which is known to two units of their last place.
 
     Returns:
-        The largest deviation of the outputs and gradients by the largest element of each array.
+        The largest deviation of the outputs and gradients relative to the largest element of each array.
 
     Raises:
         ValueError: naming contender, case and array.
@@ -95,7 +95,7 @@ def check_answer(
     tolerance = max(TOLERANCE[case.dtype], _CLIPPED if case.what == "ptb" else 0.0)
     last_place = float(np.finfo(case.dtype).eps)
     names = weight_names(case.what, case.shape.layers, case.shape.both)
-    sizes = dict(zip(names, (float(np.abs(one).max(initial=0)) for one in weights), strict=False))
+    sizes = dict(zip(names, (float(np.abs(weight).max(initial=0)) for weight in weights), strict=False))
     trains = any(name.startswith(UPDATE) for name in got)
     for name in expected:
         if name not in got and (name in (OUTPUT, LOSS) or (trains and name not in map(GRADIENT.__add__, names))):

@@ -1,4 +1,4 @@
-"""What can be measured: kinds of measurement, their shapes, and the operations of one call."""
+"""The measurements: their kinds and shapes, and the operations of one call."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Shape(NamedTuple):
 class Kind(NamedTuple):
     """A kind of measurement.
 
-    work: what the contenders are asked to make. measures: which of its functions are timed. shapes, cells: the cases
-    by default. memory: the measure whose memory and page faults are taken as well, in processes of their own; "" none.
+    work: name of the runner of the contenders. measures: names of its timed functions. shapes, cells: the default
+    cases. memory: the measure whose memory and page faults are also measured, in separate processes; "" for none.
     """
 
     work: str
@@ -71,7 +71,7 @@ KINDS: dict[str, Kind] = {
             "single": Shape(1, 80, 100, 64, 1),
         },
     ),
-    # One unit shows what a call from Python costs where there is nothing to compute.
+    # One unit shows the cost of a call from Python with nothing to compute.
     "stream": Kind(
         "stream",
         ("step",),
@@ -120,7 +120,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure.
+    """One case of a measurement.
 
     what: a name of `KINDS`. name: of its shape, or the sizes. dtype: of arrays and weights.
     """
@@ -133,12 +133,12 @@ class Case:
 
     @property
     def label(self) -> str:
-        """As it is called in tables and in ``--cases``."""
+        """Name in tables and in ``--cases``."""
         return f"{self.name}/{self.cell}"
 
     @property
     def kind(self) -> Kind:
-        """What is measured of it."""
+        """Names of its timed functions."""
         return KINDS[self.what]
 
     @property
@@ -147,13 +147,13 @@ class Case:
         return self.shape.batch * (IMDB_BATCHES if self.what == "imdb" else 1)
 
     def flops(self, measure: str) -> int:
-        """Floating-point operations of the matrix products of one call; the way back has twice those of the way there.
+        """Floating-point operations of the matrix products of a call; the backward pass has twice those of the forward.
 
         >>> case = Case("recurrent", "x", "LSTM", Shape(2, 3, 5, 7, 1))
         >>> case.flops("forward") == 2 * 2 * 3 * 4 * 7 * (5 + 7), case.flops("train") // case.flops("forward")
         (True, 3)
 
-        Of a ragged batch only real steps count; "full forward" and "full train" compute them all.
+        In a ragged batch only valid steps count; "full forward" and "full train" compute them all.
 
         >>> case = Case("ragged", "x", "LSTM", Shape(2, 3, 5, 7, 1))
         >>> case.flops("forward") / case.flops("full forward") == case.real_steps / 6
@@ -173,7 +173,7 @@ class Case:
 
     @property
     def lengths(self) -> list[int]:
-        """Of a ragged batch: B lengths spread evenly over 1...T, in ascending order.
+        """Lengths of a ragged batch: B of them, spread evenly over 1...T, in ascending order.
 
         >>> Case("ragged", "x", "GRU", Shape(4, 10, 2, 2, 1)).lengths
         [1, 4, 7, 10]
@@ -183,29 +183,29 @@ class Case:
 
     @property
     def real_steps(self) -> int:
-        """Steps of a ragged batch that are no padding."""
+        """Valid steps of a ragged batch."""
         return sum(self.lengths)
 
 
 def select_cases(what: str, names: Sequence[str] = (), cells: Sequence[str] = (), dtype: str = "float32") -> list[Case]:
-    """The cases that names and cells choose; all by default.
+    """The cases with the given names and cells; all by default.
 
     Args:
         what: a name of `KINDS`.
-        names: each ``NAME`` or ``NAME/CELL`` of the table, or sizes of one's own ``BxTxDxHxL``, with ``xboth`` for both
+        names: each ``NAME`` or ``NAME/CELL`` of the table, or custom sizes ``BxTxDxHxL``, with ``xboth`` for both
             directions (ptb and imdb: V words for D).
         cells: of those without ``/CELL``; "SimpleRNN", "LSTM", "GRU".
         dtype: "float32" or "float64".
 
     Raises:
-        ValueError: for a name that is not there.
+        ValueError: for an unknown name.
 
     >>> [case.label for case in select_cases("recurrent", ["imdb", "2x3x4x5x1/GRU"], ["LSTM"])]
     ['imdb/LSTM', '2x3x4x5x1/GRU']
     """
     kind = KINDS[what]
     cases = []
-    for name, _, given in (one.partition("/") for one in names or kind.shapes):
+    for name, _, given in (text.partition("/") for text in names or kind.shapes):
         if name not in kind.shapes and not _CUSTOM.fullmatch(name):
             raise ValueError(f"--cases: expected {_names(kind.shapes)} or sizes BxTxDxHxL[xboth], got {name!r}")
         shape = kind.shapes[name] if name in kind.shapes else _custom(what, name)

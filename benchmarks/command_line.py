@@ -38,7 +38,7 @@ def words(text: str) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m benchmarks",
-        description="Measures the compiled core against NumPy and the peers that are installed, in one run.",
+        description="Measure the compiled core, NumPy and the installed peers in one run.",
     )
     parser.add_argument(
         "--what",
@@ -55,10 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         parser.add_argument(option, type=words, default=default, metavar="LIST", help=described)
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of all arrays (default float32)")
-    parser.add_argument("--isa", metavar="NAME", help="force an instruction set upon seqcore: base, avx2, avx512, ...")
+    parser.add_argument("--isa", metavar="NAME", help="force an instruction set for seqcore: base, avx2, avx512, ...")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of each contender (a stream has one)")
     parser.add_argument("--seconds", type=float, default=0.3, metavar="X", help="for one measurement (default 0.3)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each contender (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of each contender (default 3)")
     parser.add_argument(
         "--python",
         action="append",
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace) -> dict[str, str]:
-    """Raises ValueError for what is out of range; the interpreters by contender."""
+    """The interpreters by contender; raises ValueError for values out of range."""
     for name, least in (("threads", 1), ("rounds", 1)):
         value = getattr(arguments, name)
         if value is not None and value < least:
@@ -88,7 +88,7 @@ def _check(arguments: argparse.Namespace) -> dict[str, str]:
         if path is not None and (Path(path).is_dir() or not os.access(Path(path).absolute().parent, os.W_OK)):
             raise ValueError(f"--{option}: expected a file in a folder that can be written, got {path!r}")
     if arguments.plot:
-        new_figure(1, 1)  # without matplotlib the error comes before the work
+        new_figure(1, 1)  # fails before the work without matplotlib
     return interpreters
 
 
@@ -99,7 +99,7 @@ def check_peers(peers: Sequence[str], python: Sequence[str]) -> tuple[list[str],
     ([], {})
 
     Raises:
-        ValueError: for an unknown peer or an interpreter that is not there.
+        ValueError: for an unknown peer or a missing interpreter.
     """
     groups: dict[tuple[str, ...], tuple[str, ...]] = {("all",): PEERS, ("none",): ()}
     chosen = list(dict.fromkeys(groups.get(tuple(peers), tuple(peers))))
@@ -107,7 +107,7 @@ def check_peers(peers: Sequence[str], python: Sequence[str]) -> tuple[list[str],
     for pair in python:
         names, equals, interpreter = pair.partition("=")
         if not equals or shutil.which(interpreter) is None:
-            raise ValueError(f"--python: expected NAME=INTERPRETER, an interpreter that is there, got {pair!r}")
+            raise ValueError(f"--python: expected NAME=INTERPRETER, an existing interpreter, got {pair!r}")
         interpreters.update(dict.fromkeys(words(names), interpreter))
     for option, named in (("peers", chosen), ("python", interpreters)):
         for name in named:
@@ -119,7 +119,7 @@ def check_peers(peers: Sequence[str], python: Sequence[str]) -> tuple[list[str],
 def measure(
     bench: Bench, cases: Sequence[Case], save: Callable[[dict[str, Any]], None] | None = None
 ) -> dict[str, Any]:
-    """Runs a bench, shows its table as it grows, and returns its report.
+    """Run a bench, print its table row by row, and return its report.
 
     Args:
         bench: not yet entered; its progress is set here.
@@ -162,13 +162,13 @@ def measure(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs ``python -m benchmarks``.
+    """Run ``python -m benchmarks``.
 
     Args:
-        argv: the words behind it; None takes those of the process.
+        argv: the arguments; None takes those of the process.
 
     Returns:
-        0, or 2 after one line on standard error that says what is wrong.
+        0, or 2 after an error of one line on standard error.
     """
     arguments = _parser().parse_args(argv)
     try:

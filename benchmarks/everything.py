@@ -1,7 +1,7 @@
 """``python -m benchmarks.everything``: every kind of measurement, as JSON, Markdown tables and plots.
 
-After each case what is there is written, so that a run that is killed keeps it; a later run into the same folder
-replaces only the parts that it measures again.
+Results are written after each case, so that a killed run keeps them; a later run into the same folder replaces only
+the parts that it measures again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Part(NamedTuple):
     """One run: a kind of measurement with its own options.
 
     threads: 0 takes those of ``--threads``. alone: without peers. names, cells: the cases; all by default. quick: the
-    few cases of ``--quick``.
+    cases of ``--quick``.
     """
 
     title: str
@@ -75,8 +75,10 @@ PARTS = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m benchmarks.everything", description="Measures all of docs/guide/performance.md.")
-    parser.add_argument("--out", required=True, metavar="DIR", help="records, tables.md and plots go there")
+    parser = Parser(
+        prog="python -m benchmarks.everything", description="Measure everything in docs/guide/performance.md."
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for records, tables.md and plots")
     parser.add_argument("--parts", type=words, default=list(PARTS), metavar="LIST", help=f"of {','.join(PARTS)}")
     parser.add_argument(
         "--peers", type=words, default=["all"], metavar="LIST", help="as of python -m benchmarks (default all)"
@@ -86,13 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of each contender where a part names none")
     parser.add_argument("--seconds", type=float, metavar="X", help="for one measurement (default 0.3, quick 0.01)")
-    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contender (default 5, quick 1)")
-    parser.add_argument("--quick", action="store_true", help="a few small cases: whether everything works")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each contender (default 5, quick 1)")
+    parser.add_argument("--quick", action="store_true", help="a few small cases, as a test")
     return parser
 
 
 def _check(arguments: argparse.Namespace) -> dict[str, str]:
-    """Raises ValueError for what is out of range; the interpreters by contender."""
+    """The interpreters by contender; raises ValueError for values out of range."""
     for name in arguments.parts:
         if name not in PARTS:
             raise ValueError(f"--parts: expected {', '.join(PARTS)}, got {name!r}")
@@ -105,13 +107,13 @@ def _check(arguments: argparse.Namespace) -> dict[str, str]:
     if not (math.isfinite(arguments.seconds) and arguments.seconds > 0):
         raise ValueError(f"--seconds: expected a positive number, got {arguments.seconds}")
     arguments.peers, interpreters = check_peers(arguments.peers, arguments.python)
-    new_figure(1, 1)  # without matplotlib the error comes before the work
+    new_figure(1, 1)  # fails before the work without matplotlib
     Path(arguments.out).mkdir(parents=True, exist_ok=True)
     return interpreters
 
 
 def command_of(arguments: argparse.Namespace) -> str:
-    """The command line without what belongs to one machine: folder and interpreters.
+    """The command line without the folder and interpreters of one machine.
 
     >>> command_of(_parser().parse_args(["--out", "x", "--quick", "--peers", "torch,jax"]))
     'python -m benchmarks.everything --out DIR --peers torch,jax --quick'
@@ -133,7 +135,7 @@ class _Folder:
         self.records = {name: record for name, record in read_records(self.path).items() if name in PARTS}
 
     def save(self, name: str, report: Mapping[str, Any], *, complete: bool) -> None:
-        """Puts one part's record into the folder; the plot only when it is complete."""
+        """Write the record of a part into the folder; the plot only when it is complete."""
         write_record(self.path / f"{name}.json", self.command, {**report, "complete": complete})
         self.records[name] = read_records(self.path)[name]
         in_order = {part: self.records[part] for part in PARTS if part in self.records}
@@ -160,10 +162,10 @@ def _run(part: Part, arguments: argparse.Namespace, interpreters: Mapping[str, s
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs ``python -m benchmarks.everything``.
+    """Run ``python -m benchmarks.everything``.
 
     Returns:
-        0, or 2 after one line that says what is wrong; a part that fails does not stop the others.
+        0, or 2 after an error of one line; a failing part does not stop the others.
     """
     status = 0
     try:

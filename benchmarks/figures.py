@@ -25,7 +25,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def draw(report: Mapping[str, Any], path: str | Path) -> None:
-    """The plot that belongs to the kind of a report, as a PNG.
+    """Draw the plot of a report as a PNG.
 
     Raises:
         ImportError: without matplotlib. OSError: the file cannot be written.
@@ -41,15 +41,15 @@ def _unique(rows: Rows, name: str) -> list[Any]:
 
 
 def _bar_panels(rows: Rows, value: str, label: str) -> Any:
-    """One panel for each measure, in it bars for each case and contender."""
+    """One panel per measure with bars for each case and contender."""
     measures, cases, names = (_unique(rows, name) for name in ("measure", "case", "contender"))
     figure = new_figure(2 + 4.5 * len(measures), 1.6 + len(cases) * (0.12 + 0.13 * len(names)))
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):
         for i, name in enumerate(names):
-            found = {row["case"]: row for row in rows if (row["measure"], row["contender"]) == (measure, name)}
-            places = [cases.index(case) + (i - (len(names) - 1) / 2) * 0.8 / len(names) for case in found]
-            values = [row[value] for row in found.values()]
+            by_case = {row["case"]: row for row in rows if (row["measure"], row["contender"]) == (measure, name)}
+            places = [cases.index(case) + (i - (len(names) - 1) / 2) * 0.8 / len(names) for case in by_case]
+            values = [row[value] for row in by_case.values()]
             color = COLORS[name.partition(" ")[0]]
             hatch = {"": None, "(sorted)": "///", "(layer)": "///", "(core)": "..."}[name.partition(" ")[2]]
             axes.barh(places, values, 0.8 / len(names), label=name, color=color, hatch=hatch, edgecolor="white", lw=0.3)
@@ -95,7 +95,7 @@ def _latency(report: Mapping[str, Any]) -> Any:
 
 
 def axis_of(row: Mapping[str, Any]) -> str:
-    """What a curve's case varies: "units", "batch" or "steps"; "" for sizes of one's own.
+    """The axis of a case of a curve: "units", "batch" or "steps"; "" for custom sizes.
 
     >>> axis_of({"case": "units-16/LSTM"}), axis_of({"case": "2x3x4x5x1/LSTM"})
     ('units', '')
@@ -105,12 +105,12 @@ def axis_of(row: Mapping[str, Any]) -> str:
 
 
 def _axes_in(rows: Rows) -> list[str]:
-    """The axes that have cases; all sizes of one's own make a curve over the units."""
+    """The axes that have cases; custom sizes make a curve over the units."""
     return [axis for axis in _unique([{"axis": axis_of(row)} for row in rows], "axis") if axis] or ["units"]
 
 
 def _curves(report: Mapping[str, Any]) -> Any:
-    """GFLOP/s of a training step over units, batch and steps: one panel for each, one row of them for each cell."""
+    """GFLOP/s of a training step over units, batch and steps: one panel for each, one row of panels per cell."""
     rows = report["rows"]
     axes_names, cells = _axes_in(rows), _unique(rows, "cell")
     figure = new_figure(4.3 * len(axes_names) + 0.6, 3.5 * len(cells) + 0.7)
@@ -141,7 +141,7 @@ def _curves(report: Mapping[str, Any]) -> Any:
 
 
 def _ragged(report: Mapping[str, Any]) -> Any:
-    """Left: cost by the cost of the full batch, beside the share of real steps; right: times of the contenders."""
+    """Left: cost relative to the full batch, and the share of valid steps; right: times of the contenders."""
     rows = report["rows"]
     labels = [(case, measure) for case in _unique(rows, "case") for measure in ("forward", "train")]
     figure = new_figure(11, 1.8 + 0.5 * len(labels))
@@ -171,7 +171,7 @@ def _ragged(report: Mapping[str, Any]) -> Any:
 
 
 def _growth(report: Mapping[str, Any]) -> Any:
-    """Time for a row of a step over batch and steps, which stays level, and memory beside its formula."""
+    """Time per row and step over batch and steps, which is constant, and memory with its formula."""
     rows = report["rows"]
     axes_names = _axes_in(rows)
     figure = new_figure(4.3 * (len(axes_names) + 1) + 0.4, 4)

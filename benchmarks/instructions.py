@@ -1,10 +1,10 @@
 """A guard that needs no clock: instructions of a few fixed calls of the core, counted by valgrind's cachegrind.
 
     python -m benchmarks.instructions              # against benchmarks/instructions.json
-    python -m benchmarks.instructions --record     # after a change that was meant
+    python -m benchmarks.instructions --record     # after an intended change
 
-Each case runs twice in a process of its own, with 1 and with 1 + N calls, on one thread and the AVX2 kernels (valgrind
-knows no AVX-512); the difference is what N calls take, without the start of Python. The exit status is 1 if a case
+Each case runs twice in a separate process, with 1 and with 1 + N calls, on one thread and the AVX2 kernels (valgrind
+knows no AVX-512); the difference is the cost of N calls, without the start of Python. The exit status is 1 if a case
 needs more than ``--bound`` percent above its record.
 """
 
@@ -27,7 +27,7 @@ RECORD = Path(__file__).with_suffix(".json")
 
 
 def recurrent(cell: str, batch: int, steps: int, features: int, units: int) -> Callable[[], Any]:
-    """A sequence forward and back, all gradients."""
+    """Forward and backward pass of a sequence, all gradients."""
     from seqcore import _core
 
     gates = {"lstm": 4, "gru": 3, "rnn": 1}[cell]
@@ -48,7 +48,7 @@ def recurrent(cell: str, batch: int, steps: int, features: int, units: int) -> C
 
 
 def softmax_loss() -> Callable[[], Any]:
-    """Dense, softmax and loss, forward and back."""
+    """Dense, softmax and loss, forward and backward."""
     from seqcore import _core
 
     rng = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def softmax_loss() -> Callable[[], Any]:
 
 
 def sampled_loss() -> Callable[[], Any]:
-    """The book's noise-contrastive estimation, forward and back."""
+    """The book's noise-contrastive estimation, forward and backward."""
     from seqcore import _core
 
     rng = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def adam() -> Callable[[], Any]:
 
 
 class Case(NamedTuple):
-    """What is called, and how often: until the start of Python no longer matters."""
+    """A function and its number of calls: enough that the start of Python does not matter."""
 
     make: Callable[[], Callable[[], Any]]
     calls: int
@@ -94,7 +94,7 @@ CASES = {
 
 
 def count(case: str, calls: int) -> int:
-    """Instructions of a process that makes that many calls."""
+    """Instructions of a process with that many calls."""
     command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     # The threads of NumPy's BLAS would spin.
     fixed = {"SEQCORE_ISA": "avx2", "SEQCORE_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
@@ -104,14 +104,14 @@ def count(case: str, calls: int) -> int:
         text=True,
         env={**os.environ, **fixed},
     )
-    found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
-    if done.returncode or not found:
+    match = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
+    if done.returncode or not match:
         raise RuntimeError(f"valgrind: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'failed'}")
-    return int(found[1].replace(",", ""))
+    return int(match[1].replace(",", ""))
 
 
 def main() -> int:
-    """Counts, prints one line a case, compares."""
+    """Count, print one line per case, compare."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__.splitlines()[0])
     parser.add_argument("--cases", default=",".join(CASES), help="comma-separated (default all)")
     parser.add_argument("--bound", type=float, default=10.0, metavar="PERCENT", help="allowed above the record")

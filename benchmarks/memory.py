@@ -22,7 +22,7 @@ _HUGE = 2 * 1024 * 1024
 
 @dataclass(frozen=True)
 class StepMemory:
-    """Blocks of memory of a training step beside x, dy and the weights, bytes by name.
+    """Memory of a training step in addition to x, dy and the weights: bytes by name.
 
     saved: memory that the backward pass needs (together ``SavedForward.nbytes`` of the core). gradients: of x, of the
     weights and of the initial state. scratch: packed weights, states carried back, and the memory of the threads.
@@ -34,12 +34,12 @@ class StepMemory:
 
     @property
     def total(self) -> int:
-        """All of them: the pool of the core keeps what one part leaves, and no part fits into what another left."""
+        """The sum of all parts: no part reuses the memory of another."""
         return sum(self._blocks())
 
     @property
     def resident(self) -> int:
-        """The same in the pages that hold them, where the system has huge pages: a large block takes whole ones."""
+        """The same in pages, where the system has huge pages: a large block takes whole ones."""
         return sum(map(_resident, self._blocks()))
 
     def _blocks(self) -> list[int]:
@@ -56,7 +56,7 @@ def pool_block(size: int) -> int:
     while power < size:
         power *= 2
     classes = [power // 8 * quarter for quarter in (5, 6, 7)] if power > 256 else []
-    return next((one for one in classes if one >= size), power)
+    return next((block for block in classes if block >= size), power)
 
 
 def _resident(size: int) -> int:
@@ -66,7 +66,7 @@ def _resident(size: int) -> int:
 
 
 def row_width(units: int, blocks: int, lanes: int, size: int = 4) -> int:
-    """Numbers from row to row of what is stored packed: whole vectors, an odd number of them.
+    """Numbers from row to row of a packed array: an odd number of whole vectors.
 
     ``blocks`` values for each unit (the gates, or 1 for a state). The last vectors of four gates may be narrower, down
     to a quarter of a vector of at least 16 bytes.
@@ -145,7 +145,7 @@ def training_step(
         "packed weights, forward": (inputs + h + 2) * columns,
         "packed weights, backward": columns * transposed,
         "states carried back": 3 * batch * state_width,
-        # Of the room for products no more is touched than the products of all columns.
+        # Of the space for products no more is touched than the products of all columns.
         "threads": threads * (64 * panel + min(_PRODUCTS_BYTES // size, (inputs + h + 1) * columns) + block),
     }
     return StepMemory(*({name: count * size for name, count in part.items()} for part in (saved, gradients, scratch)))

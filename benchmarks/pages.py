@@ -1,7 +1,7 @@
-"""``python -m benchmarks.pages``: writes the tables of README.md and docs/ from the records in benchmarks/results.
+"""``python -m benchmarks.pages``: write the tables of README.md and docs/ from the records in benchmarks/results.
 
-A table stands between ``<!-- record: NAME -->`` and ``<!-- end -->``; NAME is a record, whose table is that of
-``benchmarks.tables``, or one of BLOCKS, which take from several. ``--check`` writes nothing and ends with status 1
+A table is between ``<!-- record: NAME -->`` and ``<!-- end -->``; NAME is a record, whose table is that of
+``benchmarks.tables``, or one of BLOCKS, which combine several. ``--check`` writes nothing and ends with status 1
 where a page and its records differ.
 """
 
@@ -26,7 +26,7 @@ Records = Mapping[str, Record]
 
 
 def _source(record: Record) -> str:
-    """Machine and command of a record in a line."""
+    """Machine and command of a record in one line."""
     where = f"{record['cpu']}, {record['isa']}, {record['threads']} threads, {str(record['date'])[:10]}"
     return f"{where}, commit {record['commit']}: `{record['command']}`"
 
@@ -47,7 +47,7 @@ def _rates(record: Record, contender: str, key: str) -> list[float]:
 
 
 def words(records: Records) -> list[str]:
-    """Rates of Word2Vec against gensim and of the NCE step against TensorFlow, best turns."""
+    """Speeds of Word2Vec and gensim, and of the NCE step and TensorFlow: the best rounds."""
     lines = []
     for name, peer, key, unit in (
         ("word2vec-skipgram", "gensim", "words_per_second", "words/s"),
@@ -122,7 +122,7 @@ BLOCKS: dict[str, Callable[[Records], list[str]]] = {
 
 
 def filled(text: str, records: Records) -> str:
-    """A page with every table written anew.
+    """A page with all tables filled in.
 
     >>> filled("no table", {})
     'no table'
@@ -139,7 +139,7 @@ def filled(text: str, records: Records) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs ``python -m benchmarks.pages``. Returns 0, or 1 where ``--check`` finds a difference."""
+    """Run ``python -m benchmarks.pages``. Returns 0, or 1 where ``--check`` finds a difference."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description="Tables of the pages from records.")
     parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args(argv)

@@ -24,11 +24,11 @@ def commit() -> str:
 
 
 def write_record(path: str | Path, command: str, report: Mapping[str, Any]) -> None:
-    """Writes one record.
+    """Write a record.
 
     Args:
         path: the file.
-        command: the command line that measures the same again, without what belongs to one machine.
+        command: the command line of the measurement, without the details of one machine.
         report: the machine, the versions and the rows.
     """
     write_json(path, {"command": command, "commit": commit(), **report})
@@ -38,7 +38,7 @@ def read_records(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
     """All records of a folder by name.
 
     Raises:
-        ValueError: naming a file that is no record.
+        ValueError: naming a file that is not a record.
     """
     records = {}
     for path in sorted(folder.glob("*.json")):

@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks`` prints: the lines of its table, the comparison with the fastest peers."""
+"""Output of ``python -m benchmarks``: the lines of its table, the comparison with the fastest peers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .memory import training_step
 
 
 def time_of(microseconds: float) -> str:
-    """Microseconds as one reads them.
+    """Format microseconds.
 
     >>> time_of(3.21), time_of(43210.0), time_of(1.5e6)
     ('3.21 us', '43.21 ms', '1.50 s')
@@ -20,12 +20,12 @@ def time_of(microseconds: float) -> str:
 
 
 def threads_of(facts: Mapping[str, Any]) -> str:
-    """How many threads each contender had, in words."""
+    """The number of threads of each contender, in words."""
     return f"{facts['threads']} thread{'s' * (facts['threads'] > 1)}"
 
 
 def row_of(rows: Iterable[Mapping[str, Any]], **wanted: Any) -> Mapping[str, Any] | None:
-    """The first row that has those values.
+    """The first row with the given values.
 
     >>> row_of([{"case": "a"}, {"case": "b", "gflops": 1}], case="b")
     {'case': 'b', 'gflops': 1}
@@ -39,7 +39,7 @@ def step_row_ns(row: Mapping[str, Any]) -> float:
 
 
 def predicted_bytes(row: Mapping[str, Any], isa: str, threads: int) -> int:
-    """What the formula of ``memory`` says of a row of "growth"."""
+    """The memory of a row of "growth" by the formula."""
     sizes = [row[name] for name in ("batch", "steps", "inputs", "units")]
     return training_step(row["cell"], *sizes, dtype=row["dtype"], isa=isa, threads=threads).resident
 
@@ -54,13 +54,13 @@ _LAST_COLUMN: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
 
 
 def machine(facts: Mapping[str, Any]) -> str:
-    """Processor, instruction set, type, threads and date in a line."""
+    """Processor, instruction set, type, threads and date in one line."""
     isa = facts["isa"] + (" (forced)" if facts["isa_forced"] else "")
     return f"{facts['cpu']}, {isa}, {facts['dtype']}, {threads_of(facts)}, {facts['date']}"
 
 
 def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
-    """Who was left out of what and why; cases with the same reason in one line.
+    """The omitted contenders with the reasons; cases with the same reason in one line.
 
     >>> left_out_lines({"jax": "not installed", "torch at a/GRU": "no memory", "torch at b/GRU": "no memory"})
     ['left out: jax: not installed', 'left out: torch at a/GRU, b/GRU: no memory']
@@ -73,7 +73,7 @@ def left_out_lines(left_out: Mapping[str, str]) -> list[str]:
 
 
 def heading(facts: Mapping[str, Any]) -> list[str]:
-    """Lines above the table: machine, versions, who was left out, the columns."""
+    """Lines above the table: machine, versions, omitted contenders, the columns."""
     libraries = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return [
         machine(facts),
@@ -87,7 +87,7 @@ def heading(facts: Mapping[str, Any]) -> list[str]:
 
 
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows as lines of the table; a name that stands in the line above is not repeated."""
+    """Rows as lines of the table; a name is not repeated from the line above."""
     lines, above = [], ("", "")
     for row in rows:
         case = row["case"] if row["case"] != above[0] else ""
@@ -106,8 +106,8 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """For each measure, seqcore against the fastest peer of each case: geometric mean and the least.
 
-    >>> one = {"measure": "train", "case": "a", "contender": "numpy", "library": "numpy", "times": 4.0}
-    >>> summary([one, {**one, "contender": "jax", "times": 2.0}, {**one, "case": "b", "times": 8.0}])
+    >>> row = {"measure": "train", "case": "a", "contender": "numpy", "library": "numpy", "times": 4.0}
+    >>> summary([row, {**row, "contender": "jax", "times": 2.0}, {**row, "case": "b", "times": 8.0}])
     {'train': {'geometric_mean': 4.0, 'least': 2.0, 'least_case': 'a', 'least_peer': 'jax'}}
     """
     best: dict[str, dict[str, Mapping[str, Any]]] = {}
@@ -129,7 +129,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def closing(report: Mapping[str, Any]) -> list[str]:
-    """Lines below the table: the peak, what is special about the kind, the comparison with the fastest peers."""
+    """Lines below the table: the peak, details of the kind, the comparison with the fastest peers."""
     lines = [
         f"peak: {report['peak_gflops']:.0f} GFLOP/s ({threads_of(report)}), {report['peak_gflops_per_thread']:.0f} one"
     ]
@@ -145,10 +145,10 @@ def closing(report: Mapping[str, Any]) -> list[str]:
     for row in rows:
         if "memory_above_imports" in row:
             lines.append(memory_line(row, report))
-    for measure, one in report["summary"].items():
+    for measure, ratios in report["summary"].items():
         lines.append(
-            f"{measure}: {one['geometric_mean']:.2f} times the fastest peer (geometric mean), "
-            f"least {one['least']:.2f} ({one['least_case']}, {one['least_peer']})"
+            f"{measure}: {ratios['geometric_mean']:.2f} times the fastest peer (geometric mean), "
+            f"least {ratios['least']:.2f} ({ratios['least_case']}, {ratios['least_peer']})"
         )
     return lines
 
@@ -166,7 +166,7 @@ def _ragged_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def share_of_real_steps(row: Mapping[str, Any]) -> float:
-    """Of a row of "ragged": the steps that are no padding by all of them."""
+    """The share of valid steps of a row of "ragged"."""
     return float(row["real_steps"] / (row["batch"] * row["steps"]))
 
 

@@ -1,7 +1,7 @@
-"""Contenders at work: each a process of its own, all of them asked in turn, round after round.
+"""The runner: one process per contender, timed in turn, round after round.
 
-For each case all of them get the same arrays; their results are held against NumPy's first, and a wrong one ends the
-run. What counts as 100 % is the processor's multiply-add peak, measured in the same rounds for the same instruction set
+For each case all of them get the same arrays; their results are first checked against NumPy's, and a wrong one ends
+the run. 100 % is the processor's multiply-add peak, measured in the same rounds for the same instruction set
 and type, on all threads at the same time.
 """
 
@@ -31,7 +31,7 @@ from .cases import KINDS, Case
 from .contenders import CONTENDERS
 
 PEERS = tuple(name for name in CONTENDERS if name != "seqcore")
-# Seconds before each turn, in which the threads of the one before stop spinning.
+# Seconds before each turn, in which the threads of the previous contender stop spinning.
 _REST = 0.05
 
 # Lets the folder that a contender needs be imported without the package around them, which its interpreter may lack.
@@ -47,11 +47,11 @@ main(sys.argv[2])
 
 
 class _Failed(Exception):
-    """A contender could not do what it was asked; the message says why."""
+    """A contender failed; the message has the reason."""
 
 
 class _Missing(_Failed):
-    """Its library is not there."""
+    """The library of a contender is missing."""
 
 
 class _Contender:
@@ -65,7 +65,7 @@ class _Contender:
         if name == "seqcore" and isa:
             environment["SEQCORE_ISA"] = isa
         if interpreter is None:
-            # Our own interpreter finds what this process finds, however that came about.
+            # The same interpreter gets the import path of this process.
             environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
         self._process = subprocess.Popen(
             [interpreter or sys.executable, "-c", _BOOT, str(Path(__file__).parent), name],
@@ -77,7 +77,7 @@ class _Contender:
         )
 
     def ask(self, do: str, **message: Any) -> dict[str, Any]:
-        """One request and its answer."""
+        """Send a request and return its answer."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **message}) + "\n")
@@ -99,7 +99,7 @@ class _Contender:
         return reply
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         with contextlib.suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -114,18 +114,18 @@ class _Contender:
 
 
 class Bench:
-    """Contenders at work: a context that starts and ends their processes.
+    """A context that starts and ends the processes of the contenders.
 
     Args:
         what: a name of ``KINDS``.
         peers: names out of ``PEERS``; those not installed are left out and named in ``left_out``.
         threads: for each contender; streams run on one.
         seconds: for one measurement in one round.
-        rounds: turns each contender has.
+        rounds: turns of each contender.
         interpreters: contender -> Python interpreter of another environment.
         progress: called with (done, total, text) before each measurement.
         dtype: "float32" or "float64", of the cases that will be measured.
-        isa: the instruction set forced upon seqcore; None leaves the choice to it.
+        isa: the instruction set of seqcore; None takes the best one.
 
     Raises:
         OSError: seqcore itself cannot be measured.
@@ -167,8 +167,8 @@ class Bench:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for one in self.contenders:
-            one.close()
+        for contender in self.contenders:
+            contender.close()
         self._temporary.cleanup()
 
     def _start(self, name: str) -> None:
@@ -203,17 +203,17 @@ class Bench:
     def measure(
         self, cases: Sequence[Case], on_case: Callable[[list[dict[str, Any]]], None] | None = None
     ) -> list[Any]:
-        """Measures cases one after the other.
+        """Measure cases one after the other.
 
         Args:
             cases: of this bench's kind.
-            on_case: called with the rows of each case when it is done.
+            on_case: called with the rows of each finished case.
 
         Returns:
             One row for each case, measure and contender.
 
         Raises:
-            ValueError: an answer is wrong. OSError: seqcore fails.
+            ValueError: for a wrong answer. OSError: seqcore fails.
         """
         rows = []
         for i, case in enumerate(cases):
@@ -227,7 +227,7 @@ class Bench:
         here = self._open(case, number, total)
         times: dict[tuple[str, str], list[dict[str, float]]] = {}
         for turn in range(self.rounds):
-            # The order turns round, so that nobody always comes after the same one.
+            # The order is reversed each round, so that no contender always follows the same one.
             for contender in list(here) if turn % 2 == 0 else list(reversed(here)):
                 text = f"{case.label} {contender.name} round {turn + 1} of {self.rounds}"
                 self.progress(number * self.rounds + turn, total * self.rounds, text)
@@ -251,7 +251,7 @@ class Bench:
         self.peak, self.peak_of_one = max(self.peak, peak["all"]), max(self.peak_of_one, peak["one"])
 
     def _measure_memory(self, contender: _Contender, case: Case, folder: str) -> None:
-        """In a process that does nothing else; where the system does not say, there is no memory in the rows."""
+        """Measure memory in a separate process; the rows have none where the system does not report it."""
         self.memory.pop((case.label, contender.name), None)
         process = self._process(contender.name)
         try:
@@ -264,7 +264,7 @@ class Bench:
             self.memory[case.label, contender.name] = reply
 
     def _open(self, case: Case, number: int, total: int) -> list[_Contender]:
-        """The contenders whose results for a case are right; the others end the run or, if they failed, stay out."""
+        """The contenders with correct results for a case; a wrong one ends the run, a failing contender is left out."""
         here = []
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             arrays = make_arrays(case)
@@ -293,7 +293,7 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
             sizes = task_sizes(case, self.threads)
             reply = contender.ask("open", what=case.kind.work, folder=folder, answer=place, **sizes)
-            contender.measures = [one for one in reply["measures"] if one.partition("/")[0] in case.kind.measures]
+            contender.measures = [name for name in reply["measures"] if name.partition("/")[0] in case.kind.measures]
             return {name: np.load(Path(place) / f"{i}.npy") for i, name in enumerate(reply["names"])}
 
     def _rows(
@@ -301,7 +301,7 @@ class Bench:
     ) -> list[dict[str, Any]]:
         rows = []
         for measure in case.kind.measures:
-            ours = min(one["min_us"] for one in times[measure, "seqcore"])
+            ours = min(turn["min_us"] for turn in times[measure, "seqcore"])
             for contender in here:
                 for name in contender.measures:
                     plain, _, way = name.partition("/")
@@ -312,9 +312,9 @@ class Bench:
         return rows
 
     def _row(
-        self, case: Case, contender: _Contender, measure: str, found: Sequence[Mapping[str, float]]
+        self, case: Case, contender: _Contender, measure: str, turns: Sequence[Mapping[str, float]]
     ) -> dict[str, Any]:
-        best = min(one["min_us"] for one in found)
+        best = min(turn["min_us"] for turn in turns)
         gflops = case.flops(measure) / best / 1e3
         row = {
             "case": case.label,
@@ -326,9 +326,9 @@ class Bench:
             "contender": contender.name,
             "library": contender.name,
             "min_us": best,
-            "median_us": median(one["median_us"] for one in found),
-            "p99_us": median(one["p99_us"] for one in found),
-            "calls": int(sum(one["calls"] for one in found)),
+            "median_us": median(turn["median_us"] for turn in turns),
+            "p99_us": median(turn["p99_us"] for turn in turns),
+            "calls": int(sum(turn["calls"] for turn in turns)),
             "gflops": gflops,
             "peak_gflops": self.peak,
             "percent_of_peak": 100 * gflops / self.peak,
@@ -345,7 +345,7 @@ class Bench:
         return row
 
     def facts(self) -> dict[str, Any]:
-        """The machine and the versions that the figures belong to."""
+        """The machine and the versions of the measurement."""
         return {
             "what": self.what,
             **machine_facts(self.threads),

@@ -3,7 +3,7 @@
     python -m benchmarks.sampled --rounds 3
 
 50,000 words, 128 dimensions, batches of 128, 64 noise words, SGD with learning rate 1.0; words and contexts follow
-Zipf's law. Contenders take turns, each in a process of its own. TensorFlow is left out where it is not installed;
+Zipf's law. Contenders take turns, each in its own process. TensorFlow is left out where it is not installed;
 ``--python tensorflow=INTERPRETER`` names another one.
 """
 
@@ -46,12 +46,12 @@ def seqcore_step(start: list[Any], threads: int) -> Callable[[Any, Any], Any]:
 
 
 def tensorflow_step(start: list[Any], threads: int) -> Callable[[Any, Any], Any]:
-    """One step as a graph, with updates of the rows used alone."""
+    """One step as a graph that updates only the used rows."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    table, weights, biases = variables = [tf.Variable(one) for one in start]
+    table, weights, biases = variables = [tf.Variable(value) for value in start]
 
     @tf.function  # type: ignore[untyped-decorator]
     def step(words: Any, contexts: Any) -> Any:
@@ -89,7 +89,7 @@ def turn(contender: str, steps: int, threads: int) -> float:
 
 
 def main() -> int:
-    """Measures and prints one line a turn, then the ratio."""
+    """Measure and print one line per turn, then the ratio."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sampled", description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=2000, help="of one turn (default 2000)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contender (default 3)")
@@ -107,8 +107,8 @@ def main() -> int:
         for name in names:
             call = [interpreters.get(name, sys.executable), __file__, "--turn", name]
             call += [str(arguments.steps), str(arguments.threads)]
-            found = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True)
-            rates[name].append(float(found.stdout.splitlines()[-1]))
+            done = subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True)
+            rates[name].append(float(done.stdout.splitlines()[-1]))
             print(f"{name:10} {rates[name][-1]:,.0f} steps/s", flush=True)
     if len(names) == 2:
         best, middle = (f(rates["seqcore"]) / f(rates["tensorflow"]) for f in (max, median))

@@ -11,7 +11,7 @@ from .report import left_out_lines, machine, predicted_bytes, row_of, share_of_r
 
 Report = Mapping[str, Any]
 Row = Mapping[str, Any]
-# How the libraries are called in a sentence.
+# Names of the libraries in a sentence.
 NAMES = {
     "numpy": "NumPy",
     "torch": "PyTorch",
@@ -39,12 +39,12 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]
 
 
 def ratio(row: Row | None, ours: Row | None) -> str:
-    """How many times slower ``row`` is than ``ours``."""
+    """Ratio of the time of ``row`` to that of ``ours``."""
     return "" if row is None or ours is None else f"{row['min_us'] / ours['min_us']:.2f}"
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """Their geometric mean.
+    """The geometric mean.
 
     >>> round(geometric_mean([2.0, 8.0]), 6)
     4.0
@@ -53,9 +53,9 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def best_peer(rows: Iterable[Row], case: str, measure: str) -> Row | None:
-    """The fastest row that is not seqcore's; NumPy counts only where there is nobody else."""
-    found = [row for row in rows if (row["case"], row["measure"]) == (case, measure) and row["library"] != "seqcore"]
-    return min(found, key=lambda row: (row["library"] == "numpy", row["min_us"]), default=None)
+    """The fastest row that is not seqcore's; NumPy counts only without other peers."""
+    others = [row for row in rows if (row["case"], row["measure"]) == (case, measure) and row["library"] != "seqcore"]
+    return min(others, key=lambda row: (row["library"] == "numpy", row["min_us"]), default=None)
 
 
 def _cases(report: Report) -> list[str]:
@@ -80,7 +80,7 @@ def _heading(title: str, report: Report) -> list[str]:
     partial = [] if report.get("complete", True) else ["", "**Not complete: the run ended early.**"]
     rounds = f"{report['rounds']} rounds of {report['seconds']:g} s; {report['compiler']}; {versions}."
     about = [f"{machine(report)}. {peak}", rounds, f"`{report['command']}`"]
-    # A list must have an empty line before it.
+    # A list needs an empty line before it.
     return [f"## {title}", "", *about, *partial, *([""] if left_out else []), *left_out, ""]
 
 
@@ -122,9 +122,9 @@ def _shares(reports: Mapping[str, Report]) -> list[str]:
     cases = [f"{name}/{cell}" for name in SHARES for cell in CELLS]
     lines = []
     for case in cases:
-        found = [row_of(reports[run]["rows"], case=case, measure="train", contender="seqcore") for run in runs]
-        if any(row is not None for row in found):
-            lines.append([case, *("" if row is None else f"{row['percent_of_peak']:.0f}" for row in found)])
+        of_runs = [row_of(reports[run]["rows"], case=case, measure="train", contender="seqcore") for run in runs]
+        if any(row is not None for row in of_runs):
+            lines.append([case, *("" if row is None else f"{row['percent_of_peak']:.0f}" for row in of_runs)])
     titles = [
         f"{reports[run]['isa']}, {reports[run]['dtype']}, {reports[run]['threads']} thr., "
         f"peak {reports[run]['peak_gflops']:.0f}"
@@ -134,7 +134,7 @@ def _shares(reports: Mapping[str, Report]) -> list[str]:
 
 
 def _ragged(report: Report) -> list[str]:
-    """Cost by that of the full batch beside the share of real steps, and PyTorch's faster packed way."""
+    """Cost relative to the full batch, the share of valid steps, and the faster packed variant of PyTorch."""
     rows, lines = report["rows"], []
     for case in _cases(report):
         for measure in ("forward", "train"):
@@ -155,13 +155,15 @@ def _stream(report: Report) -> list[str]:
     names = list(dict.fromkeys(row["contender"] for row in report["rows"]))
     lines = []
     for case in _cases(report):
-        found = [row_of(report["rows"], case=case, contender=name) for name in names]
-        lines.append([case, *("" if row is None else f"{row['median_us']:.2f} / {row['p99_us']:.2f}" for row in found)])
+        of_case = [row_of(report["rows"], case=case, contender=name) for name in names]
+        lines.append(
+            [case, *("" if row is None else f"{row['median_us']:.2f} / {row['p99_us']:.2f}" for row in of_case)]
+        )
     return [*markdown(["p50 / p99, µs", *(NAMES.get(name, name) for name in names)], lines), ""]
 
 
 def _small(report: Report) -> list[str]:
-    """Forward and backward, and what Python adds to a layer's two calls of the core."""
+    """Forward and backward pass, and the overhead of Python in the two calls of a layer."""
     rows, lines = report["rows"], []
     for case in _cases(report):
         of_case = [row for row in rows if row["case"] == case]
@@ -220,8 +222,8 @@ def _curve(report: Report) -> list[str]:
         ours = row_of(report["rows"], case=case, contender="seqcore")
         peer = best_peer(report["rows"], case, "train")
         if ours is not None:
-            beside = "" if peer is None else f"{peer['gflops']:.0f} ({NAMES[peer['library']]})"
-            lines.append([case, f"{ours['gflops']:.0f}", beside, ratio(peer, ours), f"{ours['percent_of_peak']:.0f}"])
+            best = "" if peer is None else f"{peer['gflops']:.0f} ({NAMES[peer['library']]})"
+            lines.append([case, f"{ours['gflops']:.0f}", best, ratio(peer, ours), f"{ours['percent_of_peak']:.0f}"])
     return [*markdown(["", "seqcore, GFLOP/s", "best peer, GFLOP/s", "ratio", "% of peak"], lines), ""]
 
 

@@ -1,10 +1,10 @@
-"""Word2Vec against gensim on a text file: rates of vocabulary and training, and what the vectors are worth.
+"""Word2Vec against gensim on a text file: speed of vocabulary and training, and quality of the vectors.
 
     python -m benchmarks.word2vec corpus.txt --tests DIR --epochs 5 --seeds 1,2,3
 
-The text has one sentence a line. DIR holds ``questions-words.txt`` (analogies, asked among the 30,000 most frequent
+The text has one sentence per line. DIR holds ``questions-words.txt`` (analogies, asked among the 30,000 most frequent
 words) and files of word pairs with human scores (``*.txt``, ``*.tsv``; Spearman's correlation). Contenders take turns,
-each in a process of its own. gensim is left out where it is not installed; ``--python gensim=INTERPRETER`` names
+each in its own process. gensim is left out where it is not installed; ``--python gensim=INTERPRETER`` names
 another one.
 """
 
@@ -26,7 +26,7 @@ _RESTRICT = 30_000
 
 
 def train(contender: str, settings: dict[str, Any], corpus: str, vectors: str) -> dict[str, float]:
-    """Runs in the contender's process: seconds of vocabulary and training, words of the text; writes the vectors."""
+    """Run in the contender's process: seconds of vocabulary and training, words of the text; write the vectors."""
     threads, epochs, gensim_decay = (settings.pop(key) for key in ("threads", "epochs", "gensim_decay"))
     settings |= {"workers": threads, "min_count": 5}
     if contender == "seqcore":
@@ -77,7 +77,7 @@ def evaluate(vectors: str, tests: Path) -> dict[str, float]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.word2vec", description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", help="text file, one sentence a line")
+    parser.add_argument("corpus", help="text file, one sentence per line")
     parser.add_argument("--tests", type=Path, metavar="DIR", help="folder of questions-words.txt and word pairs")
     parser.add_argument("--architecture", choices=("skipgram", "cbow"), default="skipgram")
     for option, default, kind in (
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Measures and prints one line a turn, then the means."""
+    """Measure and print one line per turn, then the means."""
     arguments = _parser().parse_args()
     interpreters = dict(pair.split("=", 1) for pair in arguments.python)
     names = arguments.contenders.split(",")
@@ -129,10 +129,8 @@ def main() -> int:
                     "gensim_decay": arguments.gensim_decay,
                 }
                 call = [interpreters.get(name, sys.executable), __file__, "--turn", name, json.dumps(settings)]
-                found = subprocess.run(
-                    [*call, arguments.corpus, vectors], check=True, stdout=subprocess.PIPE, text=True
-                )
-                row = {"contender": name, "seed": seed, **json.loads(found.stdout.splitlines()[-1])}
+                done = subprocess.run([*call, arguments.corpus, vectors], check=True, stdout=subprocess.PIPE, text=True)
+                row = {"contender": name, "seed": seed, **json.loads(done.stdout.splitlines()[-1])}
                 row |= evaluate(vectors, arguments.tests) if arguments.tests else {}
                 rows.append(row)
                 print(_line(row), flush=True)

@@ -11,7 +11,7 @@ import seqcore as sc
 
 
 class Memory(sc.Model):
-    """Reads (B, T, 1) step by step and gives one number per sequence."""
+    """Reads (B, T, 1) step by step; one output per sequence."""
 
     def __init__(self, units: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A stateful model of characters: trained window by window on a short text, then asked to go on from a few letters.
+"""A stateful model of characters: trained window by window on a short text, then continuing a few letters.
 
 python examples/character_model.py --epochs 60 --prompt "the cat"
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 import seqcore as sc
 from seqcore import layers
-from seqcore.language_model.generation import generate
+from seqcore.language_model import generate
 from seqcore.text import Tokenizer, Vocabulary, bptt_batches
 
 TEXT = """the cat sat by the door and waited for the rain to stop.
@@ -22,7 +22,7 @@ then the rain stopped, and the dog and the cat went out together.
 
 
 class ResetStates(sc.callbacks.Callback):
-    """Each epoch begins at the beginning of the text, so the state must be zero there."""
+    """Zero the state at the start of each epoch, which is the start of the text."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.reset_states()
@@ -40,7 +40,7 @@ def main() -> None:
     characters = Tokenizer(1)
     tokens = characters.split(TEXT * 4)
     vocabulary = Vocabulary.from_tokens(tokens)
-    # Row b of a window goes on where row b of the window before ended: the state is carried from one to the next.
+    # Row b of a window continues row b of the previous window: the state is carried over.
     batches = bptt_batches(vocabulary.encode(tokens), batch_size=4, steps=20)
     print(f"{len(tokens)} characters, {vocabulary.size} different ones, {len(batches)} windows per epoch")
 
@@ -59,7 +59,7 @@ def main() -> None:
     print(f"epoch {arguments.epochs}: perplexity {np.exp(history[-1]):.3f}")
 
     prompt = characters.known(arguments.prompt, vocabulary)
-    # Small noise in the state that generation starts from: other seeds tell other stories.
+    # Small noise in the initial state: other seeds give other stories.
     for seed in (0, 1):
         told = generate(model, vocabulary, prompt, arguments.length, temperature=0.5, noise=0.1, seed=seed)
         print(f"--- seed {seed}\n{characters.join(prompt + told)}")

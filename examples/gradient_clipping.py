@@ -1,4 +1,4 @@
-"""A training loop of one's own, with and without clipping: a network of rectifiers learns the sum of 40 numbers.
+"""A custom training loop with and without clipping: a ReLU network learns the sum of 40 numbers.
 
 python examples/gradient_clipping.py --clip 1 --batches 400
 """

@@ -1,4 +1,4 @@
-"""Trains a language model on the built-in sentences and sets its perplexity against the one of the grammar itself.
+"""A language model of the built-in sentences; its perplexity compared with that of the grammar itself.
 
 python examples/language_model.py --words 200000 --units 100 --epochs 5
 """

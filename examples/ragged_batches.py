@@ -35,9 +35,9 @@ def main() -> None:
     held = len(x) // 5
     model.fit(x[held:], labels[held:], lengths=lengths[held:], epochs=arguments.epochs, verbose=2)
     loss, accuracy = model.evaluate(x[:held], labels[:held], lengths=lengths[:held], verbose=0)
-    print(f"held back: loss {loss:.3f}, accuracy {accuracy:.3f}")
+    print(f"held out: loss {loss:.3f}, accuracy {accuracy:.3f}")
 
-    # Steps past a length are never computed: what stands there does not matter.
+    # Steps past a length are never computed: their values do not matter.
     other = np.where(np.arange(x.shape[1]) < lengths[:, None], x, 3)
     same = np.array_equal(
         model.predict(x[:held], lengths=lengths[:held], verbose=0),

@@ -1,4 +1,4 @@
-"""Sentiment in 30 lines: texts to ids, an LSTM, labels for new texts. The words alone do not tell; their order does.
+"""Sentiment in 30 lines: texts to ids, an LSTM, labels for new texts. Word order decides the label.
 
 python examples/sentiment.py --texts 8000 --units 64
 """

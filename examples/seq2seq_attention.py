@@ -1,4 +1,4 @@
-"""From one sequence to another with attention: words are turned around, letter by letter.
+"""Sequence to sequence with attention: words are reversed, letter by letter.
 
 python examples/seq2seq_attention.py --words 3000 --epochs 5
 """
@@ -22,30 +22,32 @@ def main() -> None:
     rng = np.random.default_rng(0)
     words = sorted({"".join(rng.choice(SYLLABLES, rng.integers(1, 5))) for _ in range(arguments.words)})
     rng.shuffle(words)
-    turned = [word[::-1] for word in words]
+    reversed_words = [word[::-1] for word in words]
     held = len(words) // 10
 
     letters = sorted(set("".join(words)))
-    model = sc.seq2seq.Seq2Seq(letters, letters, units=32, embedding=16)
+    model = sc.language_model.Seq2Seq(letters, letters, units=32, embedding=16)
     model.compile(
         sc.optimizers.Adam(0.005, global_clipnorm=1.0),
         sc.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["sequence_accuracy"],
     )
     model.fit(
-        sc.seq2seq.PairBatches(model, words[held:], turned[held:], batch_size=32),
+        sc.language_model.PairBatches(model, words[held:], reversed_words[held:], batch_size=32),
         epochs=arguments.epochs,
-        validation_data=sc.seq2seq.PairBatches(model, words[:held], turned[:held], batch_size=256, shuffle=False),
+        validation_data=sc.language_model.PairBatches(
+            model, words[:held], reversed_words[:held], batch_size=256, shuffle=False
+        ),
         verbose=2,
     )
 
-    found = model.translate(words[:held], beam_width=3)
-    right = np.mean([one.text == word for one, word in zip(found, turned)])
-    print(f"unseen words turned around: {right:.3f}")
-    for word, one in zip(words[:3], found):
-        print(f"{word} -> {one.text}  (probability {np.exp(one.log_probability):.3f})")
+    translations = model.translate(words[:held], beam_width=3)
+    right = np.mean([translation.text == word for translation, word in zip(translations, reversed_words)])
+    print(f"unseen words reversed: {right:.3f}")
+    for word, translation in zip(words[:3], translations):
+        print(f"{word} -> {translation.text}  (probability {np.exp(translation.log_probability):.3f})")
 
-    # Which letter the decoder looks at while it writes each one: the last first.
+    # The letter that the decoder attends to while it writes each one: the last first.
     word = max(words[:held], key=len)
     [weights] = model.attention_weights([word], [word[::-1]])
     looks = "".join(word[j] for j in weights[:-1].argmax(axis=1))

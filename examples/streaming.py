@@ -1,4 +1,4 @@
-"""The same model over whole sequences and one time step at a time, and what a step costs.
+"""The same model over whole sequences and one time step at a time, and the cost of a step.
 
 python examples/streaming.py --units 64 --steps 2000
 """
@@ -40,7 +40,7 @@ def main() -> None:
     print(f"one step: median {1e6 * np.median(seconds):.1f} µs")
     print(f"largest difference to the whole sequence: {largest:.1e}")
 
-    middle = stream.get_state()  # copies: the stream can come back here
+    middle = stream.get_state()  # copies: the stream can return to this state
     first = stream.step(x_t)
     stream.set_state(middle)
     print(f"the same step from the same state is equal: {np.array_equal(first, stream.step(x_t))}")

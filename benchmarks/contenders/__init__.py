@@ -1,6 +1,6 @@
-"""The contenders of a benchmark: one file for each library, and what all of them share.
+"""The contenders of a benchmark: one file per library, and their shared code.
 
-A contender is a process of its own (``worker``), which imports one library and makes what a task asks for.
+A contender is a separate process (``worker``), which imports one library and runs the functions of a task.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Maker = Callable[[Task], Runner]
 
 
 class Contender(NamedTuple):
-    """How a library starts (threads -> version), and what it has a part in."""
+    """How to start a library (threads -> version), and its kinds of measurement."""
 
     start: Callable[[int], str]
     parts: Mapping[str, Maker]

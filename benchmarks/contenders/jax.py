@@ -1,4 +1,4 @@
-"""JAX: a scan over the time steps, the input's product before it, gates in one product, everything under jit."""
+"""JAX: a scan over the time steps after the product of the input, gates in one product, everything under jit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def start(threads: int) -> str:
     """Imports it."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     if hasattr(os, "sched_setaffinity"):
-        # XLA has a thread for each processor that the process may use; there is no other switch.
+        # XLA has one thread for each processor of the process; there is no other setting.
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
     return str(import_module("jax").__version__)
 
@@ -96,7 +96,7 @@ def recurrent(task: Task) -> Runner:
     def answer() -> dict[str, Array]:
         output = np.array(run(weights, x)).swapaxes(0, 1)
         dx = np.array(train()).swapaxes(0, 1)
-        return trained(task, output, dx, [np.array(one) for layer in weights for part in layer for one in part])
+        return trained(task, output, dx, [np.array(weight) for layer in weights for part in layer for weight in part])
 
     return Runner(
         {
@@ -130,7 +130,7 @@ def ptb(task: Task) -> Runner:
     jnp = jax.numpy
     product, one_step = _cell("LSTM")
     states = [_state(task) for _ in range(task.layers)]
-    weights = [jnp.asarray(one) for one in task.weights]
+    weights = [jnp.asarray(weight) for weight in task.weights]
     words, targets = (jnp.asarray(np.ascontiguousarray(task.arrays[name].T)) for name in ("words", "targets"))
 
     def loss(weights: Any, states: Any) -> Any:
@@ -146,9 +146,9 @@ def ptb(task: Task) -> Runner:
     @jax.jit  # type: ignore[untyped-decorator]
     def update(weights: Any, states: Any) -> Any:
         (value, after), gradients = jax.value_and_grad(loss, has_aux=True)(weights, states)
-        norm = jnp.sqrt(sum(jnp.vdot(one, one) for one in gradients))
+        norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in gradients))
         rate = task.rate * jnp.minimum(1.0, task.clip / norm)
-        return value, after, [weight - rate * one for weight, one in zip(weights, gradients, strict=True)]
+        return value, after, [weight - rate * gradient for weight, gradient in zip(weights, gradients, strict=True)]
 
     def train() -> Any:
         nonlocal weights, states

@@ -1,11 +1,12 @@
-"""Recurrent networks in NumPy, as fast as NumPy gets: what the compiled core is measured and checked against.
+"""Recurrent networks in fast NumPy: the reference for measuring and checking the compiled core.
 
 The product of the input is taken for all time steps at once, the gates of a step are one product and one tanh, the
-gradients of the weights are one product over all steps, and every buffer is used again from call to call. Nothing here
+gradients of the weights are one product over all steps, and every buffer is reused from call to call. Nothing here
 imports the rest of the package, so that the file also runs under an interpreter that has NumPy alone.
 
 T: time steps, B: batch, D: input features, H: units, V: words; g = 1, 4, 3 gates. Sequences are time-major (T, B, D);
-weights stand as in Keras: kernel (D, gH), recurrent (H, gH), bias (gH,), of the GRU (2, 3H); gates i f c o and z r h.
+weights have the layout of Keras: kernel (D, gH), recurrent (H, gH), bias (gH,), of the GRU (2, 3H); gates i f c o and z
+r h.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Weights = tuple[Array, Array, Array]
 
-# Elements of the gates for which the way back prepares its factors at once: few enough to stay in the cache.
+# Elements of the gates for which the backward pass prepares its factors at once: few enough to stay in the cache.
 _BLOCK = 1 << 16
 
 
@@ -35,7 +36,7 @@ class _Direction:
         self.saved_h, self.h_before, self.h = self._states()
         self.scratch_product = self._empty(batch, self.recurrent.shape[1])
         self.dh, self.dx = self._empty(batch, self.units), self._empty(steps, batch, self.kernel.shape[0])
-        self.gradients = tuple(np.empty_like(one) for one in weights)
+        self.gradients = tuple(np.empty_like(weight) for weight in weights)
 
     def _empty(self, *shape: int) -> Array:
         return np.empty(shape, self.kernel.dtype)
@@ -54,7 +55,7 @@ class _Direction:
         return range(self.steps - 1, -1, -1) if self.reverse else range(self.steps)
 
     def _blocks(self) -> list[tuple[slice, range]]:
-        """Blocks of time steps in the order of the way back, each as a slice and as its steps in that order."""
+        """Blocks of time steps in the order of the backward pass, each as a slice and as its steps in that order."""
         size = max(1, _BLOCK // self.dgates[0].size)
         starts = range(0, self.steps, size)
         turn = 1 if self.reverse else -1
@@ -167,7 +168,7 @@ class _LSTM(_Direction):
                 np.matmul(self.dgates[t], back, out=dh)
 
     def _factors(self, block: slice) -> None:
-        """What dc_t and dh_t are multiplied by: for the gates into dgates, for dh_t's way into dc_t over u."""
+        """Factors of dc_t and dh_t: those of the gates into dgates, that of dh_t in dc_t over u."""
         a, d, u = self.gates[block], self.dgates4[block], self.saved_u[block]
         i, g, o = a[:, :, 0], a[:, :, 2], a[:, :, 3]
         np.subtract(1.0, a, out=d)
@@ -186,7 +187,7 @@ class _LSTM(_Direction):
 class _GRU(_Direction):
     """h_t = z h_{t-1} + (1 - z) n, n = tanh(x_t W_h + b_h + r (h_{t-1} U_h + b'_h)); K. Cho et al., 2014.
 
-    The reset gate stands after the product, as in Keras's default and cuDNN.
+    The reset gate is applied after the product, as in Keras's default and cuDNN.
     """
 
     def __init__(self, weights: Weights, steps: int, batch: int, reverse: bool = False) -> None:
@@ -231,7 +232,7 @@ class _GRU(_Direction):
                 dh += product
 
     def _factors(self, block: slice) -> None:
-        """What dh_t is multiplied by: for z, r and the reset product into dgates, for n into dn."""
+        """Factors of dh_t: those of z, r and the reset product into dgates, that of n into dn."""
         units = self.units
         a, d, dn = self.saved_gates[block], self.dgates[block], self.dn[block]
         z, n = a[..., :units], a[..., 2 * units :]
@@ -248,7 +249,7 @@ class _GRU(_Direction):
         dr *= self.saved_q[block]
 
     def _input_side(self, dbias: Array) -> None:
-        # dU has been taken from [dz, dr, r dn]; from here on dn stands in the third place, for W.
+        # dU has been computed from [dz, dr, r dn]; from here on dn is in the third place, for W.
         units = self.units
         np.sum(self.dgates.reshape(-1, 3 * units), axis=0, out=dbias[1])
         dbias[0, : 2 * units] = dbias[1, : 2 * units]
@@ -283,12 +284,12 @@ class Network:
     def forward(self, x: Array, carry: bool = False) -> Array:
         """x (T, B, D) -> y (T, B, directions * H), valid until the next call.
 
-        ``carry`` goes on from the last call's states.
+        ``carry`` continues from the states of the last call.
         """
         self._inputs = []
         for layer in self.layers:
             self._inputs.append(x)
-            outputs = [one.forward(x, carry) for one in layer]
+            outputs = [direction.forward(x, carry) for direction in layer]
             x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=2)
         return x
 
@@ -305,22 +306,24 @@ class Network:
     @property
     def weights(self) -> list[Array]:
         """Kernel, recurrent, bias of each direction of each layer."""
-        return [one for layer in self.layers for part in layer for one in (part.kernel, part.recurrent, part.bias)]
+        return [
+            weight for layer in self.layers for part in layer for weight in (part.kernel, part.recurrent, part.bias)
+        ]
 
     @property
     def gradients(self) -> list[Array]:
         """As `weights`, from the last `backward`."""
-        return [one for layer in self.layers for part in layer for one in part.gradients]
+        return [gradient for layer in self.layers for part in layer for gradient in part.gradients]
 
     def update(self, learning_rate: float) -> None:
-        """Gradient descent in place; the gradients are used up."""
+        """Gradient descent in place; overwrites the gradients."""
         for weight, gradient in zip(self.weights, self.gradients, strict=True):
             gradient *= learning_rate
             weight -= gradient
 
 
 class Stepper:
-    """One layer one time step at a time: input and state side by side against kernel and recurrent above each other.
+    """One layer, one time step at a time: [input, state] times the stacked kernel and recurrent kernel.
 
     Args:
         cell: as for `Network`.
@@ -425,7 +428,7 @@ class LanguageModel:
         dy = np.matmul(self.logits, self.kernel.T).reshape(y.shape)
         values, rows = _sum_rows(words.reshape(-1), self.network.backward(dy).reshape(len(flat), -1))
         dense = [*self.network.gradients, self.dkernel, self.dbias]
-        norm = math.sqrt(sum(float(np.vdot(one, one)) for one in [values, *dense]))
+        norm = math.sqrt(sum(float(np.vdot(g, g)) for g in [values, *dense]))
         rate = self.learning_rate * min(1.0, self.clip / norm)
         self.embeddings[rows] -= rate * values
         self.network.update(rate)
@@ -451,7 +454,7 @@ class LanguageModel:
 def _sum_rows(ids: Array, values: Array) -> tuple[Array, Array]:
     """Values (N, D) of equal ids (N,) summed: (values (U, D), ids (U,)).
 
-    >>> [one.tolist() for one in _sum_rows(np.array([2, 0, 2]), np.array([[1.0], [2.0], [3.0]]))]
+    >>> [array.tolist() for array in _sum_rows(np.array([2, 0, 2]), np.array([[1.0], [2.0], [3.0]]))]
     [[[2.0], [4.0]], [0, 2]]
     """
     order = np.argsort(ids, kind="stable")

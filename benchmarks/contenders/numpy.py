@@ -1,4 +1,4 @@
-"""NumPy: the answer that all others are held against, and a contender itself."""
+"""NumPy: the reference for all others, and a contender itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def start(threads: int) -> str:
 
 
 def recurrent(task: Task) -> Runner:
-    """Whole sequences. With lengths the padded steps are computed like the others, and what they show is zero."""
+    """Whole sequences. With lengths the padded steps are computed like the others, and their output is set to zero."""
     network = networks.Network(task.cell, task.stack, task.steps, task.batch)
     x, dy = (np.ascontiguousarray(task.arrays[name].swapaxes(0, 1)) for name in ("x", "dy"))
 
@@ -48,7 +48,7 @@ def recurrent(task: Task) -> Runner:
     def answer() -> dict[str, Array]:
         output = forward().copy()
         dx = network.backward(dy).copy()
-        gradients = [one.copy() for one in network.gradients]
+        gradients = [gradient.copy() for gradient in network.gradients]
         network.update(task.rate)
         return trained(task, output.swapaxes(0, 1), dx.swapaxes(0, 1), network.weights, gradients)
 
@@ -63,7 +63,7 @@ def stream(task: Task) -> Runner:
 
 def ptb(task: Task) -> Runner:
     """The language model's training step."""
-    weights = [one.copy() for one in task.weights]
+    weights = [weight.copy() for weight in task.weights]
     model = networks.LanguageModel(weights, task.steps, task.batch, task.clip, task.rate)
     words, targets = (np.ascontiguousarray(task.arrays[name].T) for name in ("words", "targets"))
     train = partial(model.step, words, targets)
@@ -72,7 +72,9 @@ def ptb(task: Task) -> Runner:
 
 def imdb(task: Task) -> Runner:
     """One plain update of the book's model of film reviews: what is checked, without the dropout that is timed."""
-    model = networks.Classifier([one.copy() for one in task.weights], task.cell, task.steps, task.batch, task.rate)
+    model = networks.Classifier(
+        [weight.copy() for weight in task.weights], task.cell, task.steps, task.batch, task.rate
+    )
     words, labels = task.arrays["words"], task.arrays["labels"]
 
     def answer() -> dict[str, Array]:

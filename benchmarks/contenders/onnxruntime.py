@@ -1,4 +1,4 @@
-"""ONNX Runtime: inference alone, of a graph made for the task."""
+"""ONNX Runtime: only inference, of a graph made for the task."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def _layer(task: Task, weights: Sequence[Sequence[Array]], names: Sequence[str],
     if task.cell == "GRU":
         options["linear_before_reset"] = 1
     node = onnx.helper.make_node(operator, [names[0], *values, "", *names[1:]], list(outputs), **options)
-    initializers = [onnx.numpy_helper.from_array(np.ascontiguousarray(one), name) for name, one in values.items()]
+    initializers = [onnx.numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in values.items()]
     return node, initializers
 
 
 def _session(task: Task, nodes: Any, inputs: Any, outputs: Any, initializers: Any) -> Any:
     onnx, runtime = import_module("onnx"), import_module("onnxruntime")
-    kind = onnx.TensorProto.DOUBLE if task.dtype == "float64" else onnx.TensorProto.FLOAT
+    dtype = onnx.TensorProto.DOUBLE if task.dtype == "float64" else onnx.TensorProto.FLOAT
 
     def values(shapes: dict[str, tuple[int, ...]]) -> list[Any]:
-        return [onnx.helper.make_tensor_value_info(name, kind, one) for name, one in shapes.items()]
+        return [onnx.helper.make_tensor_value_info(name, dtype, shape) for name, shape in shapes.items()]
 
     graph = onnx.helper.make_graph(nodes, "bench", values(inputs), values(outputs), initializers)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
@@ -63,7 +63,7 @@ def _session(task: Task, nodes: Any, inputs: Any, outputs: Any, initializers: An
 
 
 def recurrent(task: Task) -> Runner:
-    """Whole sequences, forward alone."""
+    """Whole sequences, only the forward pass."""
     onnx: Any = import_module("onnx")
     nodes, initializers, width = [], [], task.units * (1 + task.both)
     shape = np.array([task.steps, task.batch, width], np.int64)

@@ -1,4 +1,4 @@
-"""seqcore itself, through its public functions; where Python's part is wanted, through the core's as well."""
+"""seqcore itself, through its public functions, and for the overhead of Python through the core."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def _model(task: Task) -> Any:
     sc: Any = import_module("seqcore")
 
     def layer() -> Any:
-        one = getattr(sc.layers, task.cell)(task.units, return_sequences=True, dtype=task.dtype)
-        return sc.layers.Bidirectional(one, dtype=task.dtype) if task.both else one
+        layer = getattr(sc.layers, task.cell)(task.units, return_sequences=True, dtype=task.dtype)
+        return sc.layers.Bidirectional(layer, dtype=task.dtype) if task.both else layer
 
     model = sc.Sequential([layer() for _ in range(task.layers)])
     model.build((None, None, task.inputs))
@@ -45,7 +45,7 @@ def _model(task: Task) -> Any:
 
 
 def recurrent(task: Task) -> Runner:
-    """Whole sequences; "gradients" is a training step without its update, also by the layer and by the core alone."""
+    """Whole sequences; "gradients" is a training step without update, also with the layer and the core alone."""
     sc: Any = import_module("seqcore")
     model = _model(task)
     x, dy = sc.Tensor(task.arrays["x"]), task.arrays["dy"]
@@ -57,13 +57,13 @@ def recurrent(task: Task) -> Runner:
         with sc.GradientTape() as tape:
             tape.watch(x)
             y = call(x, training=True, **options)
-        found: list[Any] = tape.gradient(y, [x, *variables], output_gradients=dy)
-        return found
+        result: list[Any] = tape.gradient(y, [x, *variables], output_gradients=dy)
+        return result
 
     def train(**options: Any) -> tuple[Any, list[Any]]:
-        dx, *found = gradients(**options)
-        optimizer.apply_gradients(zip(found, variables, strict=True))
-        return dx, found
+        dx, *dweights = gradients(**options)
+        optimizer.apply_gradients(zip(dweights, variables, strict=True))
+        return dx, dweights
 
     def forward(**options: Any) -> Any:
         return model(x, training=False, **options)
@@ -72,8 +72,8 @@ def recurrent(task: Task) -> Runner:
 
     def answer() -> dict[str, Array]:
         output = np.array(forward(**given))
-        dx, found = train(**given)
-        return trained(task, output, dx, model.get_weights(), found)
+        dx, dweights = train(**given)
+        return trained(task, output, dx, model.get_weights(), dweights)
 
     measures: dict[str, Callable[[], Any]] = {"forward": partial(forward, **given), "train": partial(train, **given)}
     if given:
@@ -86,15 +86,15 @@ def recurrent(task: Task) -> Runner:
 
 
 def _core_calls(task: Task) -> Callable[[], Any]:
-    """Forward and backward of one layer by the core, without layer and tape: what `gradients` cannot do without."""
+    """Forward and backward pass of one layer in the core, without layer and tape: the least that `gradients` needs."""
     core: Any = import_module("seqcore._core.recurrent")
     cell = {"SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru"}[task.cell]
     weights, x, dy = [tuple(task.weights)], task.arrays["x"], task.arrays["dy"]
-    homes = [tuple(np.empty_like(one) for one in task.weights)]
+    buffers = [tuple(np.empty_like(weight) for weight in task.weights)]
 
     def call() -> Any:
         _, _, saved = core.recurrent_forward(cell, x, weights)
-        return core.recurrent_backward(saved, dy, out=homes)
+        return core.recurrent_backward(saved, dy, out=buffers)
 
     return call
 

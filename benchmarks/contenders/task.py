@@ -1,7 +1,7 @@
-"""What a contender is given and what it gives back: the task, the functions to time, the names of the results.
+"""The interface of a contender: its task, the functions to time, the names of the results.
 
 T: time steps, B: batch, D: input features, H: units, V: words. Arrays come as (B, T, ...) and Keras's weights; each
-contender turns them into the layout it likes best before anything is timed.
+contender converts them to its best layout before the timing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IMDB_WIDTH, IMDB_DROPOUT, IMDB_RATE, IMDB_BATCHES = 100, 0.5, 1e-3, 8
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be computed: a cell, its sizes, and the arrays that all contenders share.
+    """A computation: a cell, its sizes, and the arrays that all contenders share.
 
     Arrays by name: recurrent x (B, T, D), dy (B, T, directions * H); ragged the same and lengths (B,) int32, dy being
     zero past them; stream x (N, B, D); ptb words, targets (B, T); imdb words (N, T), labels (N, 1). ``weights`` in
@@ -58,9 +58,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Runner:
-    """What one contender can do for a task: functions to time by name, and its results under the names above.
+    """A contender's functions to time, by name, and its results under the names above.
 
-    A name "train/sorted" is another way of doing what "train" is: a row of its own in the tables.
+    "train/sorted" is a variant of "train" with a separate row in the tables.
     """
 
     measures: dict[str, Callable[[], Any]]
@@ -95,12 +95,12 @@ def trained(
     names = weight_names("recurrent", task.layers, task.both)
     answer = {OUTPUT: np.array(output), INPUT_GRADIENT: np.array(dx)}
     if gradients is not None:
-        answer.update({GRADIENT + name: np.array(one) for name, one in zip(names, gradients, strict=True)})
+        answer.update({GRADIENT + name: np.array(gradient) for name, gradient in zip(names, gradients, strict=True)})
     return {**answer, **updates(names, task.weights, weights)}
 
 
 def updates(names: Sequence[str], before: Sequence[Array], after: Sequence[Any]) -> dict[str, Array]:
-    """What one update changed."""
+    """The changes of one update."""
     pairs = zip(names, before, after, strict=True)
     return {UPDATE + name: np.asarray(new) - old for name, old, new in pairs}
 
@@ -108,7 +108,7 @@ def updates(names: Sequence[str], before: Sequence[Array], after: Sequence[Any])
 def two_steps(task: Task, train: Callable[[], Any], weights: Callable[[], Sequence[Any]]) -> dict[str, Array]:
     """The results of a ptb task: two losses, the second from the carried states, and the first update."""
     first = float(train())
-    changes = updates(weight_names("ptb", task.layers, False), task.weights, [np.array(one) for one in weights()])
+    changes = updates(weight_names("ptb", task.layers, False), task.weights, [np.array(weight) for weight in weights()])
     return {LOSS: np.array([first, float(train())]), **changes}
 
 
@@ -126,6 +126,8 @@ def classified(task: Task, output: Any, loss: Any, weights: Sequence[Any]) -> di
 def load_task(folder: str | Path, **sizes: Any) -> Task:
     """The task whose arrays were left in ``folder`` (``w0.npy`` ... are the weights)."""
     files = sorted(Path(folder).glob("*.npy"))
-    arrays = {one.stem: np.load(one) for one in files}
-    weights = [arrays.pop(f"w{i}") for i in range(sum(one.stem[:1] == "w" and one.stem[1:].isdigit() for one in files))]
+    arrays = {path.stem: np.load(path) for path in files}
+    weights = [
+        arrays.pop(f"w{i}") for i in range(sum(path.stem[:1] == "w" and path.stem[1:].isdigit() for path in files))
+    ]
     return Task(arrays=arrays, weights=weights, **sizes)

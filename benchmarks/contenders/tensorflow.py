@@ -38,8 +38,8 @@ def recurrent(task: Task, xla: bool = False) -> Runner:
     keras = tf.keras
 
     def layer() -> Any:
-        one = getattr(keras.layers, task.cell)(task.units, return_sequences=True, dtype=task.dtype)
-        return keras.layers.Bidirectional(one, dtype=task.dtype) if task.both else one
+        layer = getattr(keras.layers, task.cell)(task.units, return_sequences=True, dtype=task.dtype)
+        return keras.layers.Bidirectional(layer, dtype=task.dtype) if task.both else layer
 
     first = keras.layers.Input((task.steps, task.inputs), dtype=task.dtype)
     model = keras.Sequential([first, *(layer() for _ in range(task.layers))])
@@ -121,7 +121,9 @@ def ptb(task: Task, xla: bool = False) -> Runner:
         loss, states = update(words, targets, states)
         return loss.numpy()
 
-    return Runner({"train": train}, lambda: two_steps(task, train, lambda: [one.numpy() for one in variables]))
+    return Runner(
+        {"train": train}, lambda: two_steps(task, train, lambda: [variable.numpy() for variable in variables])
+    )
 
 
 def imdb(task: Task, xla: bool = False) -> Runner:

@@ -31,12 +31,12 @@ def _to_torch(cell: str, weights: Sequence[Array]) -> list[Array]:
     """Keras's (kernel, recurrent, bias) as PyTorch's (W_ih, W_hh, b_ih, b_hh)."""
     kernel, recurrent, bias = weights
     biases = bias if cell == "GRU" else np.stack([bias, np.zeros_like(bias)])
-    return [_swap_gates(cell, one) for one in (kernel.T, recurrent.T, *biases)]
+    return [_swap_gates(cell, weight) for weight in (kernel.T, recurrent.T, *biases)]
 
 
 def _from_torch(cell: str, parameters: Sequence[Any]) -> list[Array]:
     """The inverse of `_to_torch`; where Keras has one bias, it is b_ih."""
-    w_ih, w_hh, b_ih, b_hh = (_swap_gates(cell, one.detach().numpy()) for one in parameters)
+    w_ih, w_hh, b_ih, b_hh = (_swap_gates(cell, weight.detach().numpy()) for weight in parameters)
     return [w_ih.T, w_hh.T, np.stack([b_ih, b_hh]) if cell == "GRU" else b_ih.copy()]
 
 
@@ -48,7 +48,7 @@ def _network(task: Task, inputs: int, weights: Sequence[Array]) -> Any:
     torch: Any = import_module("torch")
     name = {"SimpleRNN": "RNN"}.get(task.cell, task.cell)
     network = getattr(torch.nn, name)(inputs, task.units, task.layers, bidirectional=task.both, dtype=_dtype(task))
-    values = [one for i in range(0, len(weights), 3) for one in _to_torch(task.cell, weights[i : i + 3])]
+    values = [weight for i in range(0, len(weights), 3) for weight in _to_torch(task.cell, weights[i : i + 3])]
     with torch.no_grad():
         for parameter, value in zip(network.parameters(), values, strict=True):
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
@@ -57,7 +57,7 @@ def _network(task: Task, inputs: int, weights: Sequence[Array]) -> Any:
 
 def _weights(cell: str, network: Any) -> list[Array]:
     parameters = list(network.parameters())
-    return [one for i in range(0, len(parameters), 4) for one in _from_torch(cell, parameters[i : i + 4])]
+    return [weight for i in range(0, len(parameters), 4) for weight in _from_torch(cell, parameters[i : i + 4])]
 
 
 def _updater(task: Task, parameters: Sequence[Any]) -> Callable[[], None]:
@@ -104,7 +104,7 @@ def recurrent(task: Task) -> Runner:
 
 
 def ragged(task: Task) -> Runner:
-    """Packed sequences in the order they come in, as a user has them, and of a batch that was sorted beforehand."""
+    """Packed sequences in the order of the user's batch, and of a batch that was sorted beforehand."""
     torch: Any = import_module("torch")
     utilities: Any = import_module("torch.nn.utils.rnn")
     network = _network(task, task.inputs, task.weights)
@@ -191,8 +191,8 @@ def ptb(task: Task) -> Runner:
     with torch.no_grad():
         dense.weight.copy_(torch.from_numpy(kernel.T.copy()))
         dense.bias.copy_(torch.from_numpy(bias))
-    every = [one for module in (embedding, network, dense) for one in module.named_parameters()]
-    # Keras has one bias where PyTorch has two; the second stays as it is and out of the norm.
+    every = [named for module in (embedding, network, dense) for named in module.named_parameters()]
+    # Keras has one bias where PyTorch has two; the second stays unchanged and does not count in the norm.
     parameters = [parameter for name, parameter in every if not name.startswith("bias_hh")]
     words, targets = (torch.from_numpy(task.arrays[name].T.astype(np.int64)) for name in ("words", "targets"))
     state: Any = None
@@ -202,7 +202,7 @@ def ptb(task: Task) -> Runner:
         for _, parameter in every:
             parameter.grad = None
         y, after = network(embedding(words), state)
-        state = tuple(one.detach() for one in after)
+        state = tuple(state.detach() for state in after)
         logits = dense(y).view(-1, task.inputs)
         loss = torch.nn.functional.cross_entropy(logits, targets.reshape(-1), reduction="sum") / task.batch
         loss.backward()
@@ -213,7 +213,7 @@ def ptb(task: Task) -> Runner:
 
     def weights() -> list[Any]:
         ends = [embedding.weight, dense.weight.T, dense.bias]
-        table, *softmax = (one.detach().numpy() for one in ends)
+        table, *softmax = (weight.detach().numpy() for weight in ends)
         return [table, *_weights(task.cell, network), *softmax]
 
     return Runner({"train": train}, lambda: two_steps(task, train, weights))

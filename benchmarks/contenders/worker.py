@@ -1,7 +1,7 @@
-"""The process of one contender: told what to do line by line, it answers line by line.
+"""The process of one contender: it reads requests and writes answers line by line.
 
-Started by ``seqcore.bench``, it may run under an interpreter that has no seqcore: the files of this folder need NumPy
-and, of the libraries, only the one that is measured.
+Started by ``benchmarks.runner``, it may run under an interpreter that has no seqcore: the files of this folder need
+NumPy and, of the libraries, only the measured one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ except ImportError:  # not a POSIX system
 
 
 def timed(function: Callable[[], Any], seconds: float) -> dict[str, float]:
-    """Calls a function for about ``seconds`` after a warm-up: the times of a call in microseconds.
+    """Call a function for about ``seconds`` after a warm-up; the times of a call in microseconds.
 
     At least twice without looking at the clock, then at least three times with it.
 
@@ -59,7 +59,7 @@ def timed(function: Callable[[], Any], seconds: float) -> dict[str, float]:
 
 
 def memory(name: str) -> int:
-    """Resident bytes of this process: "VmRSS" now, "VmHWM" at most so far; 0 where the system does not say."""
+    """Resident bytes of this process: "VmRSS" now, "VmHWM" the peak; 0 where the system does not report it."""
     try:
         text = Path("/proc/self/status").read_text()
     except OSError:
@@ -84,7 +84,7 @@ def faults(function: Callable[[], Any], calls: int) -> float:
 
 
 def peak(threads: int, dtype: str, seconds: float) -> float:
-    """The multiply-add peak in GFLOP/s of the loop that runs on that many threads at the same time, all together."""
+    """The multiply-add peak in GFLOP/s of the loop on that many threads at the same time, summed over the threads."""
     system = import_module("seqcore._core.system")
     found, begin = [0.0] * threads, Barrier(threads)
 
@@ -93,11 +93,11 @@ def peak(threads: int, dtype: str, seconds: float) -> float:
         found[i] = system.peak_gflops(dtype, seconds)
 
     others = [Thread(target=run, args=(i,)) for i in range(1, threads)]
-    for one in others:
-        one.start()
+    for thread in others:
+        thread.start()
     run(0)
-    for one in others:
-        one.join()
+    for thread in others:
+        thread.join()
     return sum(found)
 
 
@@ -110,7 +110,7 @@ class Worker:
         self.imported = 0
 
     def hello(self, threads: int) -> dict[str, Any]:
-        """Imports the library."""
+        """Import the library."""
         reply = {"version": self.contender.start(threads), "python": ".".join(map(str, sys.version_info[:3]))}
         if self.name == "seqcore":
             reply["isa"] = import_module("seqcore._core.system").info()["isa"]
@@ -118,7 +118,7 @@ class Worker:
         return reply
 
     def open(self, what: str, folder: str, answer: str, **sizes: Any) -> dict[str, Any]:
-        """Makes a task's runner and leaves its results as arrays in the folder ``answer``."""
+        """Make the runner of a task and write its results as arrays into the folder ``answer``."""
         self.runner = self.contender.parts[what](load_task(folder, **sizes))
         names = []
         for i, (name, array) in enumerate(self.runner.answer().items()):
@@ -127,21 +127,21 @@ class Worker:
         return {"measures": list(self.runner.measures), "names": names}
 
     def time(self, measure: str, seconds: float) -> dict[str, Any]:
-        """Times one of the runner's functions."""
+        """Time a function of the runner."""
         if self.runner is None:
             raise ValueError("time: expected an open task, got none")
         return timed(self.runner.measures[measure], seconds)
 
     def memory(self, what: str, folder: str, measure: str, **sizes: Any) -> dict[str, Any]:
-        """What a task takes in a process that has done nothing else, in bytes, and page faults of a later call.
+        """Memory of a task in a fresh process, in bytes, and page faults of a later call.
 
-        "step": from before the first call to the most ever, which is what a call needs beside its inputs and the
-        weights; "above_imports": from the imports to the most ever, without the arrays the task was handed.
+        "step": from before the first call to the peak, the memory of a call in addition to its inputs and the
+        weights; "above_imports": from the imports to the peak, without the arrays of the task.
         """
         if self.runner is not None:
             raise ValueError("memory: expected a new process, got one that has had a task")
         task = load_task(folder, **sizes)
-        handed = sum(one.nbytes for one in (*task.arrays.values(), *task.weights))
+        handed = sum(array.nbytes for array in (*task.arrays.values(), *task.weights))
         self.runner = self.contender.parts[what](task)
         function = self.runner.measures[measure]
         gc.collect()
@@ -150,31 +150,31 @@ class Worker:
             function()
         most = memory("VmHWM")
         reply: dict[str, Any] = {"step": most - before, "above_imports": most - self.imported - handed}
-        # Caches of the interpreter and of the allocator have grown by now.
+        # By now the caches of the interpreter and the allocator have grown.
         return {**reply, "page_faults": faults(function, 8)}
 
     def peak(self, seconds: float, threads: int = 1, dtype: str = "float32") -> dict[str, Any]:
         """The multiply-add peak in GFLOP/s: of one thread, and of all at once."""
-        one = peak(1, dtype, seconds)
-        return {"one": one, "all": one if threads == 1 else peak(threads, dtype, seconds)}
+        single = peak(1, dtype, seconds)
+        return {"one": single, "all": single if threads == 1 else peak(threads, dtype, seconds)}
 
     def close(self) -> dict[str, Any]:
-        """Forgets the task."""
+        """Delete the task."""
         self.runner = None
         return {}
 
 
 def end_with_parent() -> None:
-    """Has Linux end this process with the one that started it, also in the midst of a long call."""
+    """Let Linux end this process together with its parent, even during a long call."""
     end, signal = 1, 9  # PR_SET_PDEATHSIG, SIGKILL
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(end, signal, 0, 0, 0)
 
 
 def main(name: str) -> None:
-    """Serves one contender over standard input and output until the input or the benchmark ends."""
+    """Serve one contender over standard input and output until the input or the benchmark ends."""
     end_with_parent()
-    # What a library prints must not get between the answers: standard output becomes standard error.
+    # Output of a library must not mix with the answers: standard output becomes standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker = Worker(name)

@@ -70,13 +70,13 @@ def test_numpy_network_is_the_reference(rng, monkeypatch, cell, layers, directio
     d, gradients = dy.swapaxes(0, 1), []
     for tape in reversed(tapes):
         d, of_layer, _, _ = reference.backward(tape, d)
-        gradients = [one for part in of_layer for one in part] + gradients
+        gradients = [array for part in of_layer for array in part] + gradients
     np.testing.assert_allclose(y.swapaxes(0, 1), h, atol=1e-12)
     np.testing.assert_allclose(dx.swapaxes(0, 1), d, atol=1e-12)
     for got, expected in zip(network.gradients, gradients, strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-11)
 
-    before = [one.copy() for one in network.weights]
+    before = [array.copy() for array in network.weights]
     network.update(0.1)
     for after, old, gradient in zip(network.weights, before, gradients, strict=True):
         np.testing.assert_allclose(after, old - 0.1 * gradient, atol=1e-11)
@@ -88,7 +88,7 @@ def test_numpy_stepper_and_carried_states(rng, cell):
     x = rng.normal(size=(6, 4, 3))
     whole = networks.Network(cell, stack, steps=6, batch=4).forward(x)
     stepper = networks.Stepper(cell, stack[0][0], batch=4)
-    np.testing.assert_allclose(np.stack([stepper.step(one) for one in x]), whole, atol=1e-12)
+    np.testing.assert_allclose(np.stack([stepper.step(array) for array in x]), whole, atol=1e-12)
     half = networks.Network(cell, stack, steps=3, batch=4)
     first = half.forward(x[:3]).copy()
     np.testing.assert_allclose(np.concatenate([first, half.forward(x[3:], carry=True)]), whole, atol=1e-12)
@@ -100,9 +100,9 @@ def test_numpy_language_model_descends_by_its_clipped_gradient(rng):
     weights = [rng.normal(size=(7, 4)), *inside, rng.normal(size=(4, 7)), rng.normal(size=7)]
 
     def loss(values):
-        return networks.LanguageModel([one.copy() for one in values], 3, 2, 1e9, 0.0).step(words, targets)
+        return networks.LanguageModel([array.copy() for array in values], 3, 2, 1e9, 0.0).step(words, targets)
 
-    after = [one.copy() for one in weights]
+    after = [array.copy() for array in weights]
     assert networks.LanguageModel(after, 3, 2, clip=1e9, learning_rate=1.0).step(words, targets) == loss(weights)
     gradients = [old - new for old, new in zip(weights, after, strict=True)]
     for number, gradient in enumerate(gradients):
@@ -110,12 +110,12 @@ def test_numpy_language_model_descends_by_its_clipped_gradient(rng):
             place = tuple(rng.integers(0, size) for size in gradient.shape)
             values = []
             for shift in (1e-6, -1e-6):
-                moved = [one.copy() for one in weights]
+                moved = [array.copy() for array in weights]
                 moved[number][place] += shift
                 values.append(loss(moved))
             assert gradient[place] == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-6)
-    norm = np.sqrt(sum((one**2).sum() for one in gradients))
-    clipped = [one.copy() for one in weights]
+    norm = np.sqrt(sum((array**2).sum() for array in gradients))
+    clipped = [array.copy() for array in weights]
     networks.LanguageModel(clipped, 3, 2, clip=norm / 4, learning_rate=1.0).step(words, targets)
     for old, new, gradient in zip(weights, clipped, gradients, strict=True):
         np.testing.assert_allclose(old - new, gradient / 4, atol=1e-12)
@@ -185,9 +185,9 @@ def test_a_wrong_answer_ends_the_run(monkeypatch, capsys, tmp_path, what, name, 
 
     def wrong(first, weights, *rest):
         if part == "LanguageModel":
-            return inner([first[0], *(one * np.float32(0.9) for one in first[1:])], weights, *rest)
-        scaled = [[tuple(one * np.float32(0.9) for one in weights[0][0])]] if part == "Network" else None
-        return inner(first, scaled or tuple(one * np.float32(0.9) for one in weights), *rest)
+            return inner([first[0], *(array * np.float32(0.9) for array in first[1:])], weights, *rest)
+        scaled = [[tuple(array * np.float32(0.9) for array in weights[0][0])]] if part == "Network" else None
+        return inner(first, scaled or tuple(array * np.float32(0.9) for array in weights), *rest)
 
     monkeypatch.setattr(networks, part, wrong)
     place = tmp_path / "result.json"
@@ -225,7 +225,7 @@ def test_a_run_and_its_report(capsys, tmp_path, what, name, measures):
     assert set(report["versions"]) == {"seqcore", "numpy"} and report["left_out"] == {}
     found = [(row["case"], row["measure"], row["contender"]) for row in report["rows"]]
     labels = [f"{name}/{cell}" for cell in cells]
-    assert found == [(label, one, who) for label in labels for one in measures for who in ("seqcore", "numpy")]
+    assert found == [(label, measure, who) for label in labels for measure in measures for who in ("seqcore", "numpy")]
     for row in report["rows"]:
         assert 0 < row["min_us"] <= row["median_us"] <= row["p99_us"] and row["calls"] >= 3
         case = bench.select_cases(what, [row["case"]])[0]
@@ -241,10 +241,10 @@ def test_a_run_and_its_report(capsys, tmp_path, what, name, measures):
 
 
 def test_the_peak_of_several_threads_is_taken_at_once(monkeypatch):
-    with bench.Bench("recurrent", peers=(), threads=2, seconds=0.0005, rounds=2) as one:
-        rows = one.measure(bench.select_cases("recurrent", ["2x3x4x5x1/GRU"]))
-        folder = one.folder
-        assert one.facts()["threads"] == 2 and rows[0]["peak_gflops"] == one.peak and one.peak_of_one > 0
+    with bench.Bench("recurrent", peers=(), threads=2, seconds=0.0005, rounds=2) as runner:
+        rows = runner.measure(bench.select_cases("recurrent", ["2x3x4x5x1/GRU"]))
+        folder = runner.folder
+        assert runner.facts()["threads"] == 2 and rows[0]["peak_gflops"] == runner.peak and runner.peak_of_one > 0
     assert not folder.exists()
     together = threading.Barrier(3)
 
@@ -267,10 +267,10 @@ def test_peers_give_the_same_answers(name):
         ("ragged", ["4x5x3x4x1"]),
         ("imdb", ["4x3x30x5x2"]),
     ):
-        with bench.Bench(what, peers=[name], threads=1, seconds=0.0005, rounds=1) as one:
-            rows = one.measure(bench.select_cases(what, cases))
+        with bench.Bench(what, peers=[name], threads=1, seconds=0.0005, rounds=1) as runner:
+            rows = runner.measure(bench.select_cases(what, cases))
             has_part = what in CONTENDERS[name].parts
-            assert one.left_out == ({} if has_part else {name: f"has no part in {what}"})
+            assert runner.left_out == ({} if has_part else {name: f"has no part in {what}"})
         assert (name in {row["contender"] for row in rows}) == has_part
 
 
@@ -300,13 +300,13 @@ def test_peers_that_cannot_be_measured_are_left_out(tmp_path, capsys):
 def test_a_peer_that_fails_at_a_case_is_left_out_of_it(tmp_path):
     # Says hello as torch, cannot do the first case, and is gone before the second.
     replies = [{"version": "1"}, {"error": "MemoryError"}]
-    script = "".join(f"read line; echo '{json.dumps(one)}'\n" for one in replies)
+    script = "".join(f"read line; echo '{json.dumps(reply)}'\n" for reply in replies)
     peer = interpreter(tmp_path, "peer", script + "read line; echo killed >&2; exit 1")
     cases = bench.select_cases("recurrent", ["2x3x4x5x1/GRU", "2x3x4x5x1/LSTM"])
-    with bench.Bench("recurrent", ["torch"], 1, 0.0005, 1, {"torch": peer}) as one:
-        rows = one.measure(cases)
-        assert one.versions["torch"] == "1"
-        assert one.left_out == {"torch at 2x3x4x5x1/GRU": "MemoryError", "torch at 2x3x4x5x1/LSTM": "killed"}
+    with bench.Bench("recurrent", ["torch"], 1, 0.0005, 1, {"torch": peer}) as runner:
+        rows = runner.measure(cases)
+        assert runner.versions["torch"] == "1"
+        assert runner.left_out == {"torch at 2x3x4x5x1/GRU": "MemoryError", "torch at 2x3x4x5x1/LSTM": "killed"}
     assert {row["contender"] for row in rows} == {"seqcore"} and len(rows) == 4
 
 
@@ -352,7 +352,7 @@ def test_the_books_shapes():
         (["--rounds", "x"], "--rounds: invalid int value: 'x'"),
         (["--seconds", "0"], "--seconds: expected a positive number, got 0.0"),
         (["--seconds", "nan"], "--seconds: expected a positive number, got nan"),
-        (["--python", "torch"], "--python: expected NAME=INTERPRETER, an interpreter that is there, got 'torch'"),
+        (["--python", "torch"], "--python: expected NAME=INTERPRETER, an existing interpreter, got 'torch'"),
         (["--python", "torch=/no/such/python"], "got 'torch=/no/such/python'"),
         (["--python", f"theano={sys.executable}"], "--python: expected numpy, torch, "),
         (["--json", "/no/such/folder/x.json"], "--json: expected a file in a folder that can be written"),
@@ -405,15 +405,15 @@ def test_float64_with_a_forced_instruction_set(tmp_path, capsys):
     for row in found["rows"]:
         assert row["dtype"] == "float64" and row["deviation"] < bench.TOLERANCE["float64"]
     arrays = bench.make_arrays(bench.select_cases("recurrent", ["2x3x4x5x1/GRU"], dtype="float64")[0])
-    assert {one.dtype.name for one in arrays.values()} == {"float64"}
+    assert {array.dtype.name for array in arrays.values()} == {"float64"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="stands on shell scripts")
 def test_the_instruction_set_is_forced_upon_seqcore_alone(tmp_path, monkeypatch):
     monkeypatch.delenv("SEQCORE_ISA", raising=False)
     peer = interpreter(tmp_path, "peer", 'read line; echo "{\\"version\\": \\"[$SEQCORE_ISA]\\"}"; read line')
-    with bench.Bench("recurrent", ["torch"], 1, 0.0005, 1, {"torch": peer}, isa="base") as one:
-        assert one.versions["torch"] == "[]" and one.facts()["isa"] == "base"
+    with bench.Bench("recurrent", ["torch"], 1, 0.0005, 1, {"torch": peer}, isa="base") as runner:
+        assert runner.versions["torch"] == "[]" and runner.facts()["isa"] == "base"
 
 
 def test_a_ragged_run(tmp_path, capsys):
@@ -449,13 +449,13 @@ def test_the_imdb_model(tmp_path):
 
 def test_numpy_classifier_descends_by_its_gradient(rng):
     words, labels = rng.integers(0, 7, (3, 2)), np.array([[1.0], [0.0]])
-    inside = [one for part in make_layers(rng, "GRU", 4, 5, 2, 1) for one in part[0]]
+    inside = [array for part in make_layers(rng, "GRU", 4, 5, 2, 1) for array in part[0]]
     weights = [rng.normal(size=(7, 4)), *inside, rng.normal(size=(5, 1)), rng.normal(size=1)]
 
     def loss(values):
-        return networks.Classifier([one.copy() for one in values], "GRU", 3, 2, 0.0).step(words, labels)[1]
+        return networks.Classifier([array.copy() for array in values], "GRU", 3, 2, 0.0).step(words, labels)[1]
 
-    after = [one.copy() for one in weights]
+    after = [array.copy() for array in weights]
     networks.Classifier(after, "GRU", 3, 2, 1.0).step(words, labels)
     for number, (old, new) in enumerate(zip(weights, after, strict=True)):
         place = tuple(rng.integers(0, size) for size in old.shape)
@@ -463,7 +463,7 @@ def test_numpy_classifier_descends_by_its_gradient(rng):
             place = (int(words[0, 0]), 1)
         values = []
         for shift in (1e-6, -1e-6):
-            moved = [one.copy() for one in weights]
+            moved = [array.copy() for array in weights]
             moved[number][place] += shift
             values.append(loss(moved))
         assert (old - new)[place] == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-7)
@@ -493,9 +493,9 @@ def test_memory_of_a_training_step_is_the_formula(tmp_path, cell):
     case = bench.select_cases("growth", ["32x1200x64x128x1"], [cell])[0]
     for name, array in bench.make_arrays(case).items():
         np.save(tmp_path / f"{name}.npy", array)
-    with bench.Bench("growth", (), 1) as one:
-        one._measure_memory(one.contenders[0], case, str(tmp_path))
-        isa, measured = one.isa, one.memory[case.label, "seqcore"]
+    with bench.Bench("growth", (), 1) as runner:
+        runner._measure_memory(runner.contenders[0], case, str(tmp_path))
+        isa, measured = runner.isa, runner.memory[case.label, "seqcore"]
     formula = memory.training_step(cell, 32, 1200, 64, 128, isa=isa)
     assert formula.total > 12 * 2**20
     # With or without huge pages; Python's own objects and the C library's come on top.
@@ -581,15 +581,15 @@ def test_contenders_end_with_the_benchmark(tmp_path):
     text = """
         from pathlib import Path
         from benchmarks.runner import _Contender
-        one = _Contender("seqcore", None, 1, Path(sys.argv[1]))
-        one.ask("hello", threads=1)
-        one._process.stdin.write('{"do": "peak", "seconds": 60}\\n')
-        one._process.stdin.flush()
-        print(one._process.pid, flush=True)
+        contender = _Contender("seqcore", None, 1, Path(sys.argv[1]))
+        contender.ask("hello", threads=1)
+        contender._process.stdin.write('{"do": "peak", "seconds": 60}\\n')
+        contender._process.stdin.flush()
+        print(contender._process.pid, flush=True)
         sys.stdin.read()
     """
     words = [sys.executable, "-c", "import sys\n" + textwrap.dedent(text), str(tmp_path)]
-    path, pipe = os.pathsep.join(os.path.abspath(one) for one in sys.path), subprocess.PIPE
+    path, pipe = os.pathsep.join(os.path.abspath(folder) for folder in sys.path), subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, env={**os.environ, "PYTHONPATH": path}) as benchmark:
         contender = int(benchmark.stdout.readline())
         assert is_running(contender)

@@ -84,9 +84,9 @@ def test_ragged_batches():
 
 
 def test_seq2seq_attention():
-    """Most words that were not seen are turned around, and the decoder looks at about the letter that it writes."""
+    """Most unseen words are reversed, and the decoder attends to about the letter that it writes."""
     text = run("seq2seq_attention", *SMALL["seq2seq_attention"])
-    assert numbers(r"unseen words turned around: ([\d.]+)", text)[0] > 0.8
+    assert numbers(r"unseen words reversed: ([\d.]+)", text)[0] > 0.8
     word, looks = re.search(r"^(\w+): looks at (\w+)$", text, re.MULTILINE).groups()
     assert len(word) == len(looks) and np.mean([a == b for a, b in zip(looks, word[::-1])]) > 0.6
 
