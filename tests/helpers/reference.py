@@ -378,7 +378,7 @@ def scan_forward(z, alpha, initial=None, lengths=None, mask=None, reverse=False)
 
 
 def scan_backward(ds, ds_last, alpha, shape, lengths=None, mask=None, reverse=False):
-    """Way back of `scan_forward`: dz and the gradient of the initial s."""
+    """Backward pass of `scan_forward`: dz and the gradient of the initial s."""
     batch, steps, columns = shape
     dz = np.zeros(shape)
     d = np.zeros((batch, columns)) if ds_last is None else np.array(ds_last, F)
