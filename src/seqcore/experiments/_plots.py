@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .._files import atomic_write
 
 # Label of a curve -> x, y, style such as "o-", color.
@@ -70,6 +72,36 @@ def draw_curves(axes: Any, curves: Curves, levels: Mapping[str, float] | None = 
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend()
+
+
+def draw_matrix(
+    axes: Any,
+    values: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    texts: Any = (),
+    low: float = 0,
+    **settings: Any,
+) -> Any:
+    """Draw a matrix as colors, with a name for each row and column; the image, for a color bar.
+
+    Args:
+        axes: those of matplotlib.
+        values: (R, C) numbers from ``low`` to 1.
+        rows, columns: their names.
+        texts: (R, C) texts in the cells.
+        low: 0, or -1 for values of both signs.
+        settings: those of ``axes.set``.
+    """
+    image = axes.imshow(values, cmap="RdBu" if low < 0 else "Blues", vmin=low, vmax=1, aspect="auto")
+    for (i, j), text in np.ndenumerate(texts):
+        color = "white" if abs(values[i, j]) > 0.55 else "black"
+        axes.text(j, i, text, ha="center", va="center", color=color, fontsize=8)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    axes.set(**settings)
+    return image
 
 
 def draw_image(axes: Any, image: Any, title: str, color: str = "black") -> None:

@@ -264,14 +264,7 @@ class Run:
         """
         best = EarlyStopping(monitor, patience=epochs, restore_best_weights=True)
         rows = _EpochRows()
-        model.fit(
-            x,
-            y,
-            epochs=epochs,
-            validation_data=validation_data,
-            callbacks=[best, rows, *callbacks],
-            **options,
-        )
+        model.fit(x, y, epochs=epochs, validation_data=validation_data, callbacks=[best, rows, *callbacks], **options)
         self.history += rows.rows
         self.metrics["best_epoch"] = best.best_epoch + 1
         self.metrics[monitor.replace("val_", "valid_", 1)] = rows.rows[best.best_epoch][monitor]
@@ -300,11 +293,7 @@ class Run:
             save_figure(figure, self.folder / file)
 
     def plot_curves(
-        self,
-        file: str,
-        curves: Curves,
-        levels: Mapping[str, float] | None = None,
-        **settings: Any,
+        self, file: str, curves: Curves, levels: Mapping[str, float] | None = None, **settings: Any
     ) -> None:
         """Draw a picture of curves; the arguments are those of :func:`draw_curves`."""
         self.plot(file, lambda figure: draw_curves(figure.add_subplot(), curves, levels, **settings))

@@ -46,8 +46,7 @@ class Settings:
     epochs: int = 25
 
 
-QUICK = Settings()
-BOOK = Settings(units=128, batch_size=128, learning_rate=0.002, epochs=10)
+SETTINGS = {"quick": Settings(), "book": Settings(units=128, batch_size=128, learning_rate=0.002, epochs=10)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,19 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--units", type=int, metavar="N", help="of the LSTM over letters (default: the preset's)")
     parser.add_argument("--beam", type=int, default=4, metavar="N", help="width of the beam search (default 4)")
-
-
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The preset with the options put over it.
-
-    Raises:
-        ValueError: an option out of range.
-    """
-    check_at_least(1, units=arguments.units, beam=arguments.beam)
-    settings = BOOK if arguments.preset == "book" else QUICK
-    if arguments.preset == "quick" and arguments.data != "builtin":
-        settings = replace(settings, batch_size=128, epochs=2)
-    return override(settings, arguments, "encoder", "units", "epochs")
 
 
 def spell(labels: Labels) -> tuple[Ids, Ids]:
@@ -177,7 +163,11 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
-    settings = settings_of(arguments)
+    check_at_least(1, units=arguments.units, beam=arguments.beam)
+    settings = SETTINGS[arguments.preset]
+    if arguments.preset == "quick" and arguments.data != "builtin":
+        settings = replace(settings, batch_size=128, epochs=2)
+    settings = override(settings, arguments, "encoder", "units", "epochs")
     digits = load_data(arguments.data)
     run = Run(arguments, "caption", settings.encoder)
     run.start(digits.summary)

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.series import Series, Values, price_series, read_column, seasonal_series, windows
-from ..layers import GRU, LSTM, Dense, Input, SimpleRNN
+from ..layers import Dense, Input
 from ..models import Model, Sequential
 from ..optimizers import Adam, CosineDecay
-from ._run import Run, check_at_least, override
+from ._run import Run, check_at_least, override, recurrent_layer
 
 Floats = NDArray[np.float32]
 
-CELLS = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
+CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 _BUILT_IN = {"seasonal": seasonal_series, "price": price_series}
 _SHARES = 0.7, 0.15
 _SHOWN = 120
@@ -43,8 +43,7 @@ class Settings:
     values: int = 5000
 
 
-QUICK = Settings()
-BOOK = Settings(units=64, epochs=60, values=10_000)
+SETTINGS = {"quick": Settings(), "book": Settings(units=64, epochs=60, values=10_000)}
 
 
 @dataclass(frozen=True)
@@ -77,17 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="value",
         help="inputs and outputs of the network: values, or their differences from the last one (default value)",
     )
-
-
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The preset with the options put over it.
-
-    Raises:
-        ValueError: an option out of range.
-    """
-    check_at_least(1, units=arguments.units, window=arguments.window)
-    settings = BOOK if arguments.preset == "book" else QUICK
-    return override(settings, arguments, "units", "window", "epochs")
 
 
 def load_series(arguments: argparse.Namespace, count: int) -> Series:
@@ -151,7 +139,7 @@ def build_model(cell: str, units: int, window: int) -> Sequential:
     >>> build_model("lstm", 32, 48).count_params()
     4385
     """
-    return Sequential([Input((window, 1)), CELLS[cell](units), Dense(1)])
+    return Sequential([Input((window, 1)), recurrent_layer(CELLS[cell], units), Dense(1)])
 
 
 def forecast(model: Model, x: Any) -> Values:
@@ -201,7 +189,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
-    settings = settings_of(arguments)
+    check_at_least(1, units=arguments.units, window=arguments.window)
+    settings = override(SETTINGS[arguments.preset], arguments, "units", "window", "epochs")
     series = load_series(arguments, settings.values)
     parts = split(series.values, settings.window)
     run = Run(arguments, "forecast", arguments.cell, series.name if arguments.csv is None else "csv")
@@ -215,7 +204,7 @@ def run(arguments: argparse.Namespace) -> int:
         "series": series.name,
     }  # fmt: skip
     run.log(
-        f"model: {CELLS[arguments.cell].__name__} of {settings.units} units over windows of {settings.window} values, "
+        f"model: {CELLS[arguments.cell]} of {settings.units} units over windows of {settings.window} values, "
         f"{model.count_params():,} parameters; {len(train[0]):,} windows to train on"
     )
     run.fit(

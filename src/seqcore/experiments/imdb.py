@@ -292,9 +292,9 @@ def _report(run: Run, curves: dict[str, list[dict[str, Any]]], bayes: float | No
     metrics, cell = run.metrics, RECURRENT[run.arguments.cell].__name__
     for table in curves:
         lead = "" if table == next(iter(curves)) else f"{table}_"
-        kind = f", {table} word vectors" if len(curves) > 1 else ""
+        vectors = f", {table} word vectors" if len(curves) > 1 else ""
         best, accuracy = metrics[f"{lead}best_epoch"], metrics[f"{lead}test_accuracy"]
-        run.log(f"{accuracy:8.4f}  test accuracy, {cell}{kind} (epoch {best}, the best on the validation reviews)")
+        run.log(f"{accuracy:8.4f}  test accuracy, {cell}{vectors} (epoch {best}, the best on the validation reviews)")
     report_baselines(run, bayes)
     where = "built-in reviews" if run.arguments.data == "builtin" else "IMDB reviews"
     plot_accuracy(run, curves, f"{cell} on {where}: test accuracy {metrics['test_accuracy']:.1%}")

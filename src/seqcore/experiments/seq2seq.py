@@ -18,6 +18,7 @@ from ..callbacks import EpochDecay
 from ..datasets.dates import DIRECTIONS, SPOKEN, DatePairs, date_pairs
 from ..language_model.seq2seq import PairBatches, Seq2Seq, Translation
 from ..metrics import SequenceAccuracy
+from ._plots import draw_matrix
 from ._run import Run, check_at_least, compile_classifier, data_folder, override
 
 # Pairs to validate and to test with.
@@ -193,10 +194,8 @@ def draw_attention(figure: Any, model: Seq2Seq, source: str) -> None:
     written = model.translate([source])[0].text
     weights = model.attention_weights([source], [written])[0]
     axes = figure.add_subplot()
-    image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(weights.shape[1]), [letter.replace(" ", "␣") for letter in model.tokenize(source)])
-    axes.set_yticks(range(weights.shape[0]), [*written.replace(" ", "␣"), "end"])
-    axes.tick_params(length=0)
-    axes.set(xlabel="letter read", ylabel="letter written")
-    axes.set_title(f"Where the decoder looks while it writes\n{source} → {written}", fontsize=10)
+    read = [letter.replace(" ", "␣") for letter in model.tokenize(source)]
+    rows = [*written.replace(" ", "␣"), "end"]
+    title = f"Where the decoder looks while it writes\n{source} → {written}"
+    image = draw_matrix(axes, weights, rows, read, xlabel="letter read", ylabel="letter written", title=title)
     figure.colorbar(image, ax=axes, label="attention weight (each row sums to 1)")

@@ -25,7 +25,7 @@ from ..models import Sequential
 from ..ops.activations import shifted_exp
 from ..text import Vocabulary, pad_sequences
 from ..typing import Array
-from ._plots import COLORS
+from ._plots import COLORS, draw_matrix
 from ._run import Run, check_at_least, compile_classifier, data_folder, override, recurrent_layer
 
 CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
@@ -312,14 +312,10 @@ def _save(run: Run, corpus: TaggedCorpus, models: dict[str, Tagger]) -> None:
 
 
 def _draw_confusion(figure: Any, tags: Sequence[str], tables: dict[str, Array]) -> None:
-    panels, places = figure.subplots(1, len(tables), squeeze=False)[0], range(len(tags))
-    for axes, (title, table) in zip(panels, tables.items(), strict=True):
+    labels: dict[str, Any] = {"xlabel": "predicted tag", "ylabel": "true tag"}
+    for axes, (title, table) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
         share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        for i, j in zip(*np.nonzero(table), strict=True):
-            color = "white" if share[i, j] > 0.5 else "black"
-            axes.text(j, i, table[i, j], ha="center", va="center", fontsize=7, color=color)
-        axes.set_xticks(places, tags, rotation=60, fontsize=8)
-        axes.set_yticks(places, tags, fontsize=8)
-        axes.set(xlabel="predicted tag", ylabel="true tag", title=title)
+        texts = np.where(table > 0, table.astype(str), "")
+        draw_matrix(axes, share, tags, tags, texts, title=title, **labels)
+        axes.tick_params(labelsize=8)
     figure.suptitle("Test words by true and predicted tag: what later words decide is guessed from left to right")

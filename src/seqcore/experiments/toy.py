@@ -18,7 +18,7 @@ from .. import layers, losses, metrics, optimizers
 from ..models import Sequential
 from ..text.sequences import pad_sequences, to_categorical
 from ..typing import Array
-from ._plots import COLORS
+from ._plots import COLORS, draw_matrix
 from ._run import Run, data_folder, recurrent_layer
 
 Steps = list[dict[str, Array]]
@@ -38,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this experiment."""
     parser.add_argument("--cell", choices=(*LOSSES, "all"), default="all", help="the recurrent layer (default all)")
     parser.add_argument(
-        "--loss",
-        choices=sorted(set(LOSSES.values())),
-        help="default: the book's, categorical, and binary for the LSTM",
+        "--loss", choices=sorted(set(LOSSES.values())), help="default: the book's, categorical, and binary for the LSTM"
     )
 
 
@@ -214,15 +212,9 @@ def draw_gates(figure: Any, traces: dict[str, list[Steps]]) -> None:
         for axes, steps, text in zip(row, samples, DOCUMENTS):
             names = list(steps[0])
             values = np.array([[float(step[name][0]) for step in steps] for name in names])
-            image = axes.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
-            for (i, j), value in np.ndenumerate(values):
-                color = "white" if abs(value) > 0.6 else "black"
-                axes.text(j, i, f"{value:.3f}", ha="center", va="center", color=color, fontsize=9)
-            numbers = number_words()
-            axes.set_xticks(range(len(steps)), [f"x = {numbers[word]} ({word})" for word in text.split()])
-            axes.set_yticks(range(len(names)), names)
-            axes.tick_params(length=0)
-            axes.set_title(f"{cell.upper()} reads “{text}”", fontsize=10)
+            texts = np.vectorize("{:.3f}".format)(values)
+            inputs = [f"x = {number_words()[word]} ({word})" for word in text.split()]
+            image = draw_matrix(axes, values, names, inputs, texts, -1, title=f"{cell.upper()} reads “{text}”")
     figure.colorbar(image, ax=panels, label="value of a gate or state (c may lie beyond ±1)", shrink=0.9)
 
 
