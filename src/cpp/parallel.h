@@ -27,7 +27,7 @@ void set_poll(Poll poll);
 bool run(int threads, const std::function<void(const Team&)>& work);
 
 // Exclusive use of a resource by one thread at a time. A waiting thread holds no lock; in a forked
-// child the resource is free, whoever used it in the parent.
+// child the resource is free, regardless of its owner in the parent.
 class Exclusive {
  public:
   bool try_enter();

@@ -1,5 +1,5 @@
 // Counter-based random numbers, and the distributions of the classes of sampled losses. Element i
-// of a stream depends on its key and i alone, whatever thread draws it.
+// of a stream depends on its key and i only, whatever thread draws it.
 #pragma once
 
 #include <array>
@@ -83,7 +83,7 @@ void draw_classes(const Distribution& from, const Draws& draws, Index count, int
                   const Team& team);
 // Fills out with unique classes: drawn one after another, repetitions dropped. Returns the number
 // of draws, or 0 if the user interrupted. `count` must not exceed from.reachable(). Where
-// repetitions no longer end, the rest is drawn by waiting times, with the number of draws that they
+// repetitions do not end, the rest is drawn by waiting times, with the number of draws that they
 // represent.
 double draw_unique_classes(const Distribution& from, const Draws& draws, Index count, int64_t* out,
                            const Team& team);

@@ -19,7 +19,7 @@ struct Finite {
 struct Path {
   std::string text;
 };
-// The activations that a last layer may have besides: softmax.
+// The activations that only a last layer may have: softmax.
 struct OutputActivation {
   Activation value;
   operator Activation() const { return value; }

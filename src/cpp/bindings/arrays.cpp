@@ -1,4 +1,4 @@
-// Checks of arrays, and the words in which arguments are refused.
+// Checks of arrays, and the error messages.
 #include "arrays.h"
 
 #include <algorithm>
@@ -92,7 +92,7 @@ Index Array::size() const {
 }
 
 void require_elements(const Array& matrix) {
-  if (!matrix.size()) fail(matrix.name(), "a matrix that is not empty", describe(matrix.object()));
+  if (!matrix.size()) fail(matrix.name(), "a non-empty matrix", describe(matrix.object()));
 }
 
 void Array::refuse_type(const char* wanted) const {

@@ -18,7 +18,7 @@ namespace seqcore {
 
 namespace py = pybind11;
 
-// Sizes of the axes of an array; -1 stands for any size where an array is checked.
+// Sizes of the axes of an array; -1 means any size where an array is checked.
 class Shape {
  public:
   static constexpr int kMaxAxes = 64;  // of NumPy 2; NumPy 1 has 32

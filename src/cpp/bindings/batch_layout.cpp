@@ -9,8 +9,8 @@
 namespace seqcore {
 
 void require_rows(Name name, Index batch, Index steps) {
-  if (batch > kMaxRows || steps > kMaxRows)
-    fail(name, "at most " + std::to_string(kMaxRows) + " sequences and steps",
+  if (batch > kMaxSize || steps > kMaxSize)
+    fail(name, "at most " + std::to_string(kMaxSize) + " sequences and steps",
          std::to_string(batch) + " and " + std::to_string(steps));
 }
 

@@ -8,7 +8,7 @@
 namespace seqcore {
 
 // Sequences of a batch, steps of a sequence, ids of a call: the kernels count them in int32.
-constexpr Index kMaxRows = INT32_MAX;
+constexpr Index kMaxSize = INT32_MAX;
 
 void require_rows(Name name, Index batch, Index steps);
 

@@ -16,7 +16,7 @@ py::tuple scan(bool backward, const OptionalArray& input, Shape shape, double al
   }
   const Index B = shape[0], S = shape[1], C = shape[2];
   if (B < 1 || S < 1 || C < 1)
-    fail(backward ? "shape" : "z", "a sequence that is not empty", describe(shape));
+    fail(backward ? "shape" : "z", "a non-empty sequence", describe(shape));
   require_rows(backward ? "shape" : "z", B, S);
   const Index count = product<T>({B, S, C});
   require_memory(sizeof(T) * size_t(count));

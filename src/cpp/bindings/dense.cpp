@@ -106,8 +106,8 @@ py::tuple linear_softmax(const Array& x, const Array& kernel, const OptionalArra
     call.kernel = kernel.read<T>({K, -1});
     const Index V = call.classes = kernel.shape(1);
     require_elements(x);
-    if (!V || V > kMaxRows)
-      fail("kernel", "1..." + std::to_string(kMaxRows) + " columns", describe(kernel.object()));
+    if (!V || V > kMaxSize)
+      fail("kernel", "1..." + std::to_string(kMaxSize) + " columns", describe(kernel.object()));
     call.bias = read<T>(bias, {V});
     const auto classes = copy_ids("targets", "class numbers", targets.read<int32_t>({R}), R, V);
     call.targets = classes.get();

@@ -14,7 +14,7 @@ void run_released(int threads, const std::function<void(const Team&)>& work) {
   if (!finished) throw py::error_already_set();
 }
 
-Turn::Turn(Exclusive& resource) : resource_(resource) {
+ExclusiveScope::ExclusiveScope(Exclusive& resource) : resource_(resource) {
   if (resource.is_mine()) fail("saved", "no call from within its own backward pass", "one");
   if (resource.try_enter()) return;
   bool entered;

@@ -11,13 +11,13 @@ namespace seqcore {
 // the signal handler raised) if the user asked for it.
 void run_released(int threads, const std::function<void(const Team&)>& work);
 
-// A scope in which this thread alone uses the resource; it waits for that with the GIL released.
-class Turn {
+// A scope in which only this thread uses the resource; it waits for that with the GIL released.
+class ExclusiveScope {
  public:
-  explicit Turn(Exclusive& resource);
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-  ~Turn() { resource_.leave(); }
+  explicit ExclusiveScope(Exclusive& resource);
+  ExclusiveScope(const ExclusiveScope&) = delete;
+  ExclusiveScope& operator=(const ExclusiveScope&) = delete;
+  ~ExclusiveScope() { resource_.leave(); }
 
  private:
   Exclusive& resource_;

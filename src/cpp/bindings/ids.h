@@ -1,4 +1,4 @@
-// Row numbers given as arrays, and grouping equal ones.
+// Row numbers given as arrays: checks, and grouping of equal ones by a radix sort.
 #pragma once
 
 #include <algorithm>

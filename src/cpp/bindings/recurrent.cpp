@@ -51,8 +51,8 @@ py::tuple plan_threads_of(Cell cell, Index batch, Index rows, Index features, In
                           bool oversubscribed) {
   constexpr const char* kNames[] = {"sequences", "products", "units"};
   for (const auto& [name, value] : {std::pair("batch", batch), {"rows", rows}, {"units", units}})
-    require_range(name, value, 1, kMaxRows);
-  require_range("features", features, 1, kMaxRows);
+    require_range(name, value, 1, kMaxSize);
+  require_range("features", features, 1, kMaxSize);
   require_range("directions", directions, 1, kMaxDirections);
   require_range("threads", threads, 1, kMaxThreads);
   const Index item_size = dtype == DType::kFloat32 ? sizeof(float) : sizeof(double);

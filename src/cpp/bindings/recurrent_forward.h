@@ -46,7 +46,7 @@ class SavedForward {
 // caller makes a new one when they change. It is read and written with the GIL held; two calls at
 // once may both pack, and the later one stays.
 struct PackedWeights {
-  // Everything that decides where each weight lies: with another layout the memory is packed anew.
+  // Everything that decides where each weight lies: with another layout they are packed again.
   struct Layout {
     Cell cell;
     int directions, item_size, mixed;
@@ -60,7 +60,7 @@ struct PackedWeights {
   Layout layout{};
 
   bool holds(const Layout& wanted) const { return !memory.empty() && layout == wanted; }
-  // A copy of a layer packs anew.
+  // A copy of a layer packs again.
   py::tuple reduce() {
     return py::make_tuple(py::handle(reinterpret_cast<PyObject*>(class_of<PackedWeights>)),
                           py::tuple());
@@ -87,7 +87,7 @@ class RecurrentForward : public SavedForward {
     // included.
     const Index longest_row = product<T>({8, c.units + 64});
     product<T>({c.batch, c.steps, std::max(longest_row, c.features)});
-    // The output alone; x may be one element that stands for all.
+    // Only the output; x may be one element, broadcast.
     require_memory(sizeof(T) *
                    size_t(product<T>({c.batch, c.return_sequences ? c.steps : 1, c.units})));
     layout_.build(c.batch, c.steps, given.lengths, given.mask, c.directions, reverse);
@@ -135,7 +135,7 @@ class RecurrentForward : public SavedForward {
   // The gates become their gradients in place: a second backward pass (of a persistent tape)
   // computes them again.
   void run_backward(const RecurrentCall<T>& call) {
-    const Turn turn(gates_in_use_);
+    const ExclusiveScope scope(gates_in_use_);
     if (gates_overwritten_) recompute();
     gates_overwritten_ = true;
     run_released(threads_, [&](const Team& team) { kernels<T>().recurrent_backward(call, team); });
@@ -177,7 +177,7 @@ class RecurrentForward : public SavedForward {
     c.steps = x.shape(1);
     c.features = x.shape(2);
     if (!c.batch || !c.steps || !c.features)
-      fail("x", "a sequence that is not empty", describe(x.object()));
+      fail("x", "a non-empty sequence", describe(x.object()));
     require_rows("x", c.batch, c.steps);
     held_.push_back(x);
   }
@@ -281,7 +281,7 @@ class RecurrentForward : public SavedForward {
     if (cache && !c.packed) *cache = {std::move(packs), layout};
   }
 
-  // The forward pass once more, for the gates alone.
+  // The forward pass once more, for the gates only.
   void recompute() {
     auto& c = call_;
     const Index columns = c.directions * c.units;

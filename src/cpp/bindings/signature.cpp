@@ -14,7 +14,7 @@ namespace {
 
 constexpr unsigned char kSpace = ' ';
 
-// The parts of `text` between commas that stand in no brackets or quotes.
+// The parts of `text` between commas outside brackets and quotes.
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts(1);
   int depth = 0;

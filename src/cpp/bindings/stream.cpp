@@ -29,7 +29,7 @@ class StreamBase {
 template <class T>
 class Stream : public StreamBase {
  public:
-  explicit Stream(Index batch) : batch_(batch) { require_range("batch_size", batch, 1, kMaxRows); }
+  explicit Stream(Index batch) : batch_(batch) { require_range("batch_size", batch, 1, kMaxSize); }
 
   void add_embedding(const Array& table) override {
     if (columns_)
@@ -51,8 +51,7 @@ class Stream : public StreamBase {
                      Activation recurrent_activation) override {
     const Index H = recurrent.rank() ? recurrent.shape(0) : 0;
     if (!H)
-      fail("recurrent", "a matrix (units, gates * units) that is not empty",
-           describe(recurrent.object()));
+      fail("recurrent", "a non-empty matrix (units, gates * units)", describe(recurrent.object()));
     const Index columns = product<T>({gates_of(cell), H});
     const T* u = recurrent.read<T>({H, columns});
     const T* w = kernel.read<T>({expected_inputs(), columns});
@@ -70,7 +69,7 @@ class Stream : public StreamBase {
     const T* a = kernel.read<T>({D, -1});
     const Index H = kernel.shape(1);
     if (!C || !H)
-      fail(C ? "kernel" : "context_kernel", "a matrix that is not empty", describe(Shape{D, 0}));
+      fail(C ? "kernel" : "context_kernel", "a non-empty matrix", describe(Shape{D, 0}));
     if (!(alpha >= 0 && alpha <= 1)) fail("alpha", "a number from 0 to 1", std::to_string(alpha));
     const T* p = context_recurrent.read<T>({C, H});
     const T* r = recurrent.read<T>({H, H});
@@ -86,7 +85,7 @@ class Stream : public StreamBase {
                  OutputActivation activation) override {
     const T* w = kernel.read<T>({expected_inputs(), -1});
     const Index D = inputs_of(kernel), N = kernel.shape(1);
-    if (!N) fail("kernel", "a matrix that is not empty", describe(kernel.object()));
+    if (!N) fail("kernel", "a non-empty matrix", describe(kernel.object()));
     add(std::make_unique<DenseStage<T>>(batch_, D, w, read<T>(bias, {N}), N, activation), D);
   }
 
@@ -168,8 +167,7 @@ class Stream : public StreamBase {
  private:
   Index expected_inputs() const { return columns_ ? columns_ : -1; }
   static Index inputs_of(const Array& kernel) {
-    if (!kernel.shape(0))
-      fail(kernel.name(), "a matrix that is not empty", describe(kernel.object()));
+    if (!kernel.shape(0)) fail(kernel.name(), "a non-empty matrix", describe(kernel.object()));
     return kernel.shape(0);
   }
 

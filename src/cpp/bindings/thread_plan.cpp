@@ -41,8 +41,8 @@ constexpr double kGatesBytesWithoutBackward = double(1 << 26);
 bool is_small(double flops) { return flops < kWorthWaking; }
 
 // A small call asks neither for the threads nor for the time.
-ThreadSupply supply_for(double flops) {
-  return is_small(flops) ? ThreadSupply{1, false} : ThreadSupply{thread_count(), oversubscribed()};
+ThreadBudget budget_for(double flops) {
+  return is_small(flops) ? ThreadBudget{1, false} : ThreadBudget{thread_count(), oversubscribed()};
 }
 
 Partition partition_of(const RecurrentWork& work, int threads) {
@@ -68,22 +68,22 @@ double flops_of(const RecurrentWork& work) {
 
 }  // namespace
 
-int plan_threads(double flops, const ThreadSupply& supply) {
-  if (is_small(flops) || (supply.oversubscribed && flops < kShorterThanTimeSlice)) return 1;
-  return supply.available;
+int plan_threads(double flops, const ThreadBudget& budget) {
+  if (is_small(flops) || (budget.oversubscribed && flops < kShorterThanTimeSlice)) return 1;
+  return budget.available;
 }
 
-ThreadPlan plan_threads(const RecurrentWork& work, const ThreadSupply& supply) {
+ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget) {
   const double flops = flops_of(work);
   const bool short_sequence = work.batch * work.directions == 1 && flops < kWorthSharingOneSequence;
-  const int threads = short_sequence ? 1 : plan_threads(flops, supply);
+  const int threads = short_sequence ? 1 : plan_threads(flops, budget);
   return {threads, partition_of(work, threads)};
 }
 
-int threads_for(double flops) { return plan_threads(flops, supply_for(flops)); }
+int threads_for(double flops) { return plan_threads(flops, budget_for(flops)); }
 
 ThreadPlan thread_plan_for(const RecurrentWork& work) {
-  return plan_threads(work, supply_for(flops_of(work)));
+  return plan_threads(work, budget_for(flops_of(work)));
 }
 
 }  // namespace seqcore

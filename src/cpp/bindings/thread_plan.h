@@ -9,13 +9,13 @@ namespace seqcore {
 constexpr int kMaxThreads = 1024;
 
 // The process's threads, and whether other programs lately had their processors.
-struct ThreadSupply {
+struct ThreadBudget {
   int available;
   bool oversubscribed;
 };
 
 // Threads worth waking for `flops` operations: all of them, or 1.
-int plan_threads(double flops, const ThreadSupply& supply);
+int plan_threads(double flops, const ThreadBudget& budget);
 
 // Sizes of a call of a recurrent layer.
 struct RecurrentWork {
@@ -32,7 +32,7 @@ struct ThreadPlan {
   Partition partition;
 };
 
-ThreadPlan plan_threads(const RecurrentWork& work, const ThreadSupply& supply);
+ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget);
 
 // plan_threads with the threads that this process has now.
 int threads_for(double flops);

@@ -28,8 +28,8 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
   call.stride = input.shape(1);
   call.output = output.write<float>({call.classes, call.stride});
   call.size = size;
-  if (call.classes > kMaxRows)
-    fail("input", "at most " + std::to_string(kMaxRows) + " rows", describe(input.object()));
+  if (call.classes > kMaxSize)
+    fail("input", "at most " + std::to_string(kMaxSize) + " rows", describe(input.object()));
   if (call.stride < 1 || call.stride % 16 || call.stride > kMaxVector)
     fail("input", "rows of whole vectors of 16 numbers, " + std::to_string(kMaxVector) + " at most",
          describe(input.object()));

@@ -8,7 +8,7 @@ namespace seqcore::SEQCORE_VARIANT {
 template <class T>
 struct ExpConstants;
 // kRound: 1.5 · 2^kMantissa plus the bias of the exponent. A number added to it is rounded to an
-// integer, whose bits stand at the bottom of the sum, one shift from the exponent of a power of
+// integer, whose bits are at the bottom of the sum, one shift from the exponent of a power of
 // two. kCoefficients t: 2^f = 1 + f (t0 + t1 f + ...) for |f| <= 1/2, a Chebyshev fit; relative
 // error of the bracket 1.2e-8 and 2e-17. kLow, kHigh: exp stays a normal number. kTanhSaturation:
 // tanh is 1.

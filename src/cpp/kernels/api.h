@@ -156,7 +156,7 @@ struct SampledLossCall {
   const int32_t* ids;  // (R·true_classes + S) true classes row by row, then the sampled ones
   const T* corrections;  // like ids, or null: subtracted from the logits
   const T* row_weights;  // (R) or null: gradient of each loss
-  T weight;  // where there are no row_weights
+  T weight;  // where row_weights is null
   T* losses;
   int gradients;
   T* dx;  // null: not wanted
@@ -191,7 +191,7 @@ struct Kernels {
   void (*recurrent_sizes)(const RecurrentCall<T>&, RecurrentSizes&);
   void (*recurrent_forward)(const RecurrentCall<T>&, const Team&);
   void (*recurrent_backward)(const RecurrentCall<T>&, const Team&);
-  void (*recurrent_pack)(const RecurrentCall<T>&, const Team&);  // direction 0 alone
+  void (*recurrent_pack)(const RecurrentCall<T>&, const Team&);  // direction 0 only
   void (*context_forward)(const ContextScan<T>&, const Team&);
   void (*context_backward)(const ContextScan<T>&, const Team&);
   void (*dense_sizes)(const DenseCall<T>&, DenseSizes&);

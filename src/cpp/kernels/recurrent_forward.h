@@ -20,7 +20,7 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
   dispatch_operand(layout.call.use_bf16, layout.packed_recurrent(), [&](auto* to) {
     pack_panels<G>(dir.recurrent, stride, layout.H, layout.H, mine.begin, mine.end, to);
   });
-  // The reset-after GRU alone has a second row of biases.
+  // Only the reset-after GRU has a second row of biases.
   const T* recurrent_bias = kCell == Cell::kGru && dir.bias ? dir.bias + stride : nullptr;
   pack_bias<G>(dir.bias, layout.H, mine.begin, mine.end, layout.packed_bias());
   pack_bias<G>(recurrent_bias, layout.H, mine.begin, mine.end, layout.packed_recurrent_bias());
@@ -81,7 +81,7 @@ SEQCORE_INLINE void write_output(const Layout<T, kCell>& layout, Index s, Index 
 }
 
 // The pointwise math of step s for rows j0...j0+n-1 and panels [p0, p1), and its outputs. gates,
-// recurrent: the rows of h_{t-1}'s products; recurrent is used by the reset-after GRU alone.
+// recurrent: the rows of h_{t-1}'s products; only the reset-after GRU uses recurrent.
 template <class T, Cell kCell, class A>
 void finish_step(const Layout<T, kCell>& layout, const A& act, Index s, Index j0, Index n, Index p0,
                  Index p1, T* const* gates, T* const* recurrent) {

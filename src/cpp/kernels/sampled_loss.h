@@ -2,7 +2,7 @@
 // backward in one.
 //
 // R rows, K inputs, S samples, t the true classes of a row. All rows share the samples, so their
-// logits are one product with the S gathered rows of the weights; the true classes alone are
+// logits are one product with the S gathered rows of the weights; only the true classes are
 // computed row by row.
 //
 //   logits     l_rj = x_r·w_j + b_j - correction_j    for the true classes of row r and the samples

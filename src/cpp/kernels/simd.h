@@ -6,7 +6,7 @@
 
 #include "api.h"
 
-// Everything below this folder stands in a namespace of its instruction set, so that the linker
+// Everything below this folder is in a namespace of its instruction set, so that the linker
 // never merges two builds.
 #define SEQCORE_JOIN2(a, b) a##b
 #define SEQCORE_JOIN(a, b) SEQCORE_JOIN2(a, b)

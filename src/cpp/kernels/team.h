@@ -14,9 +14,9 @@ struct Team {
   void (*wait)(void* context);  // barrier of the region
   // The same barrier where some threads had no work: idle waits do not count as contention.
   void (*wait_uncounted)(void* context);
-  // Asks whether the user pressed Ctrl-C: for the thread that called `run` alone, or null.
+  // Asks whether the user pressed Ctrl-C: for the thread that called `run` only, or null.
   bool (*interrupted)(void* context);
-  // Read and written by several threads, with __atomic builtins alone.
+  // Read and written by several threads, with __atomic builtins only.
   int* stop;          // set after Ctrl-C: finish early, the results will be thrown away
   Index* last_round;  // set by rank 0 before its barrier: all threads leave the loop after it
 };
@@ -43,7 +43,7 @@ SEQCORE_INLINE Range split_range(Index count, const Team& team, Index grain = 1)
   return split_range(count, team.rank, team.size, grain);
 }
 
-// True if a long call should end early. Rank 0 alone asks; the others read its answer.
+// True if a long call should end early. Only rank 0 asks; the others read its answer.
 SEQCORE_INLINE bool stopped(const Team& team) {
   if (stop_wanted(team)) return true;
   return team.rank == 0 && team.interrupted && team.interrupted(team.context);

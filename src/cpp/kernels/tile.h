@@ -127,7 +127,7 @@ void pack_bias(const T* bias, Index units, Index p0, Index p1, T* to) {
 }
 
 // Packs panel `panel` of the transpose of a (N, G·units) matrix: K runs over its packed gate
-// columns (for G = 1 over its units alone), the columns over its N rows. It multiplies gate
+// columns (for G = 1 over its units only), the columns over its N rows. It multiplies gate
 // gradients, which stay in packed order. Blocks at the edges are packed under a mask rather than
 // element by element (0.7 % of a training step of PTB small).
 template <int G, class T, class E>

@@ -1,11 +1,11 @@
-// What the math of a cell works on: one block of units of one row at one time step.
+// The operands of the math of a cell: one block of units of one row at one time step.
 #pragma once
 
 #include "../activations.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
-// P is a vector of as many units as the block has, padded. Gate g stands g vectors after the first.
+// P is a vector of as many units as the block has, padded. Gate g starts g vectors after gate 0.
 // Rows of gates, c, dh and dc are padded to whole vectors; rows of h have exactly H elements, of
 // which the last block holds `count`.
 template <class P>
@@ -16,7 +16,7 @@ struct Block {
   T* recurrent_at;  // GRU: h_{t-1}·U + b_rec, then the gradients that multiply Uᵀ
   const T *h_before_at, *c_before_at;  // h_{t-1}, c_{t-1}
   const T *h_dropped_at, *dropout_at;  // h_{t-1} as the products see it; its dropout mask or null
-  T *h_at, *c_at;  // h_t (backward alone), c_t
+  T *h_at, *c_at;  // h_t (backward only), c_t
   T *dh_at, *dc_at;  // backward: the gradients that step t hands to step t - 1, dL/dc_t before that
   int count;  // units of the block that exist
 
