@@ -14,5 +14,5 @@ Arrays = Sequence[Array]
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 PathLike = str | os.PathLike[str]
-# Sizes of axes; None stands for any size.
+# Sizes of axes; None means any size.
 Shape = tuple[int | None, ...]

@@ -49,7 +49,7 @@ def load_ptb(folder: PathLike, *, max_bytes: int | None = None) -> Corpus:
     regularization, 2014). Words of the other parts outside it count as ``<unk>``, if the training text has that word.
 
     Raises:
-        ValueError: files that are missing, empty or no text, and words outside where there is no ``<unk>``.
+        ValueError: files that are missing, empty or not text, and words outside where there is no ``<unk>``.
     """
     names = [f"ptb.{split}.txt" for split in SPLITS]
     places = "ptb", "", "data", "simple-examples/data"

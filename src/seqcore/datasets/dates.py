@@ -88,7 +88,7 @@ def _weekday(date: datetime.date) -> str:
     return WEEKDAYS[date.weekday()]
 
 
-# The ways of writing, each with the date that all of them stand for below: Saturday, 1997-05-03.
+# The ways of writing, each with the date that all of them mean below: Saturday, 1997-05-03.
 FORMS: dict[str, Callable[[datetime.date], str]] = {
     "3 May 1997": lambda d: f"{d.day} {_month(d)} {d.year}",
     "3rd May 1997": lambda d: f"{ordinal(d.day)} {_month(d)} {d.year}",

@@ -154,7 +154,7 @@ def _read_part(images_path: Path, labels_path: Path, max_bytes: int | None) -> P
 def load_digits() -> Digits:
     """The handwritten digits that come with scikit-learn: 1,797 images of 8 x 8 pixels.
 
-    300 each are for validation and test. They are in a fixed random order here, so that all writers stand in all parts.
+    300 each are for validation and test. They are in a fixed random order here, so that all writers are in all parts.
     From E. Alpaydin and C. Kaynak, Optical recognition of handwritten digits, UCI machine learning repository, 1998.
 
     Raises:

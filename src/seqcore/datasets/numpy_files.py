@@ -31,9 +31,9 @@ _HEADER = re.compile(
 _SIZES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}
 _PIECE = 1 << 20
 # A row takes a few bytes in a file and far more in memory.
-_MOST_ROWS = 1 << 20
+_MAX_ROWS = 1 << 20
 # Python hands a list over in parts of 1,000 items, so that little waits on the stack at any time.
-_MOST_WAITING = 10_000
+_MAX_WAITING = 10_000
 
 
 def read_array(path: str | os.PathLike[str]) -> Array:
@@ -82,9 +82,9 @@ def read_npy(raw: bytes | bytearray) -> Array | list[Any]:
     if len(shape) > 8:
         raise ValueError(f"expected at most 8 axes, got {len(shape)}")
     if kind == "O":
-        if len(shape) != 1 or shape[0] > _MOST_ROWS:
-            raise ValueError(f"expected one axis of at most {_MOST_ROWS:,} rows of objects, got shape {shape}")
-        rows = _Lists(bytes(raw), end, shape[0]).read()
+        if len(shape) != 1 or shape[0] > _MAX_ROWS:
+            raise ValueError(f"expected one axis of at most {_MAX_ROWS:,} rows of objects, got shape {shape}")
+        rows = _ListUnpickler(bytes(raw), end, shape[0]).read()
         if shape != (len(rows),):
             raise ValueError(f"expected a list for each row of shape {shape}, got {len(rows)}")
         return rows
@@ -185,7 +185,7 @@ _NO_BYTES = {_Name("__builtin__", "bytes"), _Name("builtins", "bytes")}
 _KNOWN = {_DTYPE, _NDARRAY, _ENCODE} | _NO_BYTES | _RECONSTRUCT | _SCALAR | _FROM_BUFFER
 
 
-class _Lists:
+class _ListUnpickler:
     """Read the pickle of an object array of integers or of lists of them, protocols 2 to 5, as NumPy 1 and 2 write it.
 
     Args:
@@ -193,8 +193,8 @@ class _Lists:
         start: where it starts; it ends where they end.
         rows: of the array.
 
-    Memory stays in proportion to the bytes, whatever steps they spell. So no list may stand in an array twice: a
-    megabyte could else stand for any number of words.
+    Memory stays in proportion to the bytes, whatever steps they spell. So no list may occur in an array twice:
+    otherwise a megabyte could mean any number of words.
     """
 
     def __init__(self, raw: bytes, start: int, rows: int) -> None:
@@ -228,8 +228,8 @@ class _Lists:
                             f"expected lists of integers, got the pickle operation {operation:#04x} at byte {self._at}"
                         )
                     step(self)
-                if len(stack) + len(self._marks) > _MOST_WAITING:
-                    raise self._refuse(f"at most {_MOST_WAITING:,} items to wait")
+                if len(stack) + len(self._marks) > _MAX_WAITING:
+                    raise self._refuse(f"at most {_MAX_WAITING:,} items to wait")
         except IndexError:
             raise self._refuse("a whole pickle") from None
         if len(stack) != 1 or self._marks or self._at != len(raw):
@@ -314,7 +314,7 @@ class _Lists:
         self._stack.append(self.take(self.number(size)))
 
     def items(self) -> list[Any]:
-        """What stands behind the last mark, which is taken away."""
+        """Pop the last mark, and return the items above it."""
         at = self._marks.pop()
         items = self._stack[at:]
         del self._stack[at:]
@@ -455,9 +455,9 @@ def _bytes(content: bytes | str) -> bytes:
     return content.encode("latin1") if isinstance(content, str) else content
 
 
-def _steps() -> dict[int, Callable[[_Lists], Any]]:
-    """What each operation of a pickle does; others are refused."""
-    steps: dict[str, Callable[[_Lists], Any]] = {
+def _steps() -> dict[int, Callable[[_ListUnpickler], Any]]:
+    """Handlers of the operations of a pickle by their codes; other operations are refused."""
+    steps: dict[str, Callable[[_ListUnpickler], Any]] = {
         "\x80": lambda r: r.take(1),  # PROTO
         "\x95": lambda r: r.take(8),  # FRAME
         "K": lambda r: r.small_integer(1, False),

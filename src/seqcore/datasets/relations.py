@@ -1,4 +1,4 @@
-"""The built-in corpus of word vectors: sentences in which word pairs stand in known relations, and the questions.
+"""The built-in corpus of word vectors: sentences in which word pairs have known relations, and the questions.
 
 Every pair, such as Norland and its capital, has topic words of its own; every role, such as being a country or being a
 capital, has words that go with all words in that role. A sentence is about one word: it mixes words of the pair's topic
@@ -66,7 +66,7 @@ _BLOCK = 4096  # sentences made at once
 
 
 def topic_words(pair: int) -> list[str]:
-    """The invented words that belong to one pair alone; pairs are numbered through all relations.
+    """The invented words that belong to one pair only; pairs are numbered through all relations.
 
     >>> topic_words(0)
     ['babedi', 'dosesu', 'gipipe', 'lemolo', 'nakuga']

@@ -18,7 +18,7 @@ from .numpy_files import open_archive, read_member, read_npy
 
 LABELS = ("negative", "positive")
 
-_MOST_RANK = 2**31 - 1
+_MAX_RANK = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def load_imdb(folder: PathLike, *, max_bytes: int | None = None) -> SentimentDat
               archive unpacks (its folder may be called ``aclImdb``);
             - ``imdb.npz``, Keras's file of word ranks.
 
-            ``imdb_word_index.json`` beside them, Keras's table of ranks, numbers the words as Keras does. With
+            ``imdb_word_index.json`` next to them, Keras's table of ranks, numbers the words as Keras does. With
             ``imdb.npz`` and without it the words are their ranks; rank 0 is padding and left out.
         max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
@@ -165,7 +165,7 @@ def _rank_rows(rows: Any, split: str) -> list[list[int]]:
 
 def _texts_of_ranks(rows: list[list[int]], ranked: list[str] | None, split: str, longest: int) -> list[str]:
     """Words of ranks 1, 2, ...; without their names the ranks as words; ``longest`` characters at most in all."""
-    most = _MOST_RANK if ranked is None else len(ranked)
+    most = _MAX_RANK if ranked is None else len(ranked)
     names: Any = _RankNames() if ranked is None else ["", *ranked]
     texts = []
     for number, row in enumerate(rows):
@@ -319,7 +319,7 @@ def contrast_pair(style: _Style, generator: np.random.Generator) -> tuple[str, s
 def sentiment_corpus(
     train: int = 4000, test: int = 1000, style: _Style = REVIEWS, noise: float = 0.05, seed: int = 1
 ) -> SentimentData:
-    """Built-in texts whose label word order alone decides.
+    """Built-in texts whose label only the word order decides.
 
     Each text is one of a :func:`contrast_pair`, chosen by a coin, so that every bag of words is equally likely under
     both labels: no classifier that looks at the words without their order can be right in more than half of the cases.

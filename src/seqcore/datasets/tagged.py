@@ -186,7 +186,7 @@ class TagPosteriors:
     c_k1 ... c_kT; each class draws its words independently. So the probability of kind k and of the words read so far
     is p_k times the product of P(w_t | c_kt), and P(tag | words) sums it over the kinds with that tag in that place,
     divided by the sum over all kinds (Bayes' rule). No tagger that has read the same words can be right more often than
-    one who names the likeliest tag.
+    one who names the most probable tag.
 
     >>> p = TagPosteriors(tagged_grammar())
     >>> words = "the old man the boats .".split()
@@ -253,7 +253,7 @@ class TagPosteriors:
         return posteriors[::-1] if backward else posteriors
 
     def best(self, words: Sequence[str], direction: str = "both") -> list[str]:
-        """The likeliest tags."""
+        """The most probable tags."""
         return [self.tags[i] for i in self.posteriors(words, direction).argmax(axis=1)]
 
     def ceiling(self, direction: str = "forward") -> float:

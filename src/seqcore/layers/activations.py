@@ -19,7 +19,7 @@ from .registry import register
 
 @register()
 class Activation(NumericLayer):
-    """An activation alone.
+    """An activation as a layer.
 
     Args:
         activation: "linear", "tanh", "relu", "sigmoid", "hard_sigmoid", "softmax" or "log_softmax".

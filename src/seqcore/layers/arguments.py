@@ -17,7 +17,7 @@ from ..typing import Array
 
 
 class CallSignature(NamedTuple):
-    """Positions of arguments of ``call`` (-1: by keyword alone; None: not taken), and the name of its first one."""
+    """Positions of arguments of ``call`` (-1: only by keyword; None: not taken), and the name of its first one."""
 
     training: int | None = None
     mask: int | None = None
@@ -77,7 +77,7 @@ def weight_sizes(shape: Any) -> tuple[int, ...]:
 
 
 def input_hint(value: Any) -> str:
-    """Hint for an error about inputs that are no numbers."""
+    """Hint for an error about inputs that are not numbers."""
     first = first_element(value)
     if isinstance(first, str) or (isinstance(value, np.ndarray) and value.dtype.kind in "US"):
         return "; TextVectorization turns texts into ids"
@@ -88,8 +88,8 @@ def input_hint(value: Any) -> str:
     return ""
 
 
-def mask_of(x: Any) -> Array | None:
-    """The mask of a tensor, also one that its lengths mean."""
+def tensor_mask(x: Any) -> Array | None:
+    """The mask of a tensor, or the one implied by its lengths."""
     if not isinstance(x, Tensor) or x.lengths is None:
         return x.mask if isinstance(x, Tensor) else None
     return np.asarray(np.arange(x.shape[1]) < x.lengths[:, None])

@@ -18,7 +18,7 @@ from .base import Layer
 from .dropout import DropoutGenerator
 from .registry import register
 
-# A score so low that the softmax gives its step exactly zero next to any other.
+# A score low enough for a weight of exactly zero.
 _NEVER = -1e9
 
 
@@ -74,10 +74,10 @@ class AdditiveAttention(Layer):
 
     Steps of the value past its ``lengths``, or masked, have weight zero; a row without any valid step gives zeros. The
     output of a masked step of the query, or of one past its length, is zero. ``mask=[query_mask, value_mask]`` takes
-    masks by hand; ``use_causal_mask`` lets step i see steps 0...i of the value alone.
+    masks by hand; ``use_causal_mask`` lets step i see only steps 0...i of the value.
 
     Raises:
-        ValueError: for inputs that are no list of two or three sequences, or do not fit together.
+        ValueError: for inputs other than a list of two or three sequences that fit together.
 
     Source: Bahdanau, Cho and Bengio, Neural machine translation by jointly learning to align and translate, 2015.
 
@@ -178,7 +178,7 @@ def _softmax(scores: Tensor, allowed: Array | None) -> Tensor:
 
 
 def _valid(x: Tensor, mask: Any) -> Array | None:
-    """Mask of the steps of a sequence that are no padding, (B, T), or None for all."""
+    """Mask of the steps of a sequence that are not padding, (B, T), or None for all."""
     if mask is not None:
         return as_mask(mask, x.shape)
     if x.lengths is not None:

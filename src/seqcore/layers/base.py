@@ -41,8 +41,8 @@ from .arguments import (
     automatic_name,
     input_hint,
     input_shapes,
-    mask_of,
     refuse_unknown,
+    tensor_mask,
     weight_sizes,
 )
 from .arguments import reset_names as reset_names
@@ -81,20 +81,20 @@ class Layer:
     supports_masking = False
     # Attributes that are arguments of the constructor: get_config gives them after those that all layers have.
     _config_arguments: tuple[str, ...] = ()
-    # False where `call` takes one array alone, no list.
-    _takes_several = True
+    # False where `call` takes one array and not a list.
+    _accepts_list = True
     # Kinds of arrays that are cast to the layer's dtype: "f" as in Keras; "fiub" in layers of numbers; none of ids.
     _input_kinds = "f"
     _signature = CallSignature()
-    # The build or first call that a thread is at work on, which the others then wait for.
+    # The build in progress in some thread; other threads wait for it.
     _building: Build | None = None
     # Objects computed from the weights and the layers inside, which become stale when those change.
     _dependents: tuple[Derived, ...] = ()
-    # Attributes in which nobody looks for layers and variables.
-    _unscanned = frozenset(("_own", "_dependents"))
+    # Attributes that are not searched for layers and variables.
+    _not_tracked = frozenset(("_own_variables", "_dependents"))
 
     # True in a class of the user that overrides compute_mask: its output has a mask also where the input has none.
-    _own_mask = False
+    _overrides_compute_mask = False
     # Methods of Keras that nothing calls here, with what to override instead.
     _never_called = {
         "get_build_config": "build and get_config",
@@ -114,7 +114,7 @@ class Layer:
             if name in cls.__dict__:
                 raise TypeError(f"{cls.__name__}.{name}: expected no override, since nothing calls it; use {instead}")
         if "compute_mask" in cls.__dict__ and not cls.__module__.startswith("seqcore."):
-            cls._own_mask = True
+            cls._overrides_compute_mask = True
             cls.supports_masking = cls.__dict__.get("supports_masking", True)
         if "call" in cls.__dict__:
             cls._signature = CallSignature.of(cls.__dict__["call"])
@@ -149,7 +149,7 @@ class Layer:
         # True where the core computes products in bfloat16.
         self._mixed = use_bfloat16(self._dtype, mixed)
         self._trainable = boolean("trainable", trainable)
-        self._own: list[tuple[Variable, bool]] = []
+        self._own_variables: list[tuple[Variable, bool]] = []
         self.built = False
         self._build_lock = ForkSafeLock()
         self._build_shape: Any = None
@@ -179,9 +179,9 @@ class Layer:
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = boolean("trainable", value)
-        known = {id(variable) for variable, _ in self._own}
-        self._own += [(weight, weight.trainable) for weight in self._own_weights() if id(weight) not in known]
-        for variable, free in self._own:
+        known = {id(variable) for variable, _ in self._own_variables}
+        self._own_variables += [(weight, weight.trainable) for weight in self._own_weights() if id(weight) not in known]
+        for variable, free in self._own_variables:
             variable.trainable = self._trainable and free
         for layer in self._sublayers:
             layer.trainable = value
@@ -227,25 +227,25 @@ class Layer:
             values = _initializers.get(initializer)(sizes, weight_dtype if is_float else "float64")
             check_fits("initializer", values, weight_dtype)
             values = values.astype(weight_dtype, copy=False)
-        short = name or f"weight_{len(self._own)}"
+        short = name or f"weight_{len(self._own_variables)}"
         variable = Variable(values, trainable and self._trainable, f"{self.name}/{short}")
-        self._own.append((variable, trainable))
+        self._own_variables.append((variable, trainable))
         mark_stale(self)
         return variable
 
     def _members(self) -> tuple[dict[int, Variable], dict[int, tuple[str, Layer]]]:
-        """Variables and layers (with the way to them) held as attributes, by identity."""
-        variables: dict[int, Variable] = {id(variable): variable for variable, _ in self._own}
+        """Variables and layers (with their paths) held as attributes, by identity."""
+        variables: dict[int, Variable] = {id(variable): variable for variable, _ in self._own_variables}
         layers: dict[int, tuple[str, Layer]] = {}
         # A copy, since another thread may be building.
         for key, value in self.__dict__.copy().items():
-            if type(value) not in _PLAIN and key not in self._unscanned:
+            if type(value) not in _PLAIN and key not in self._not_tracked:
                 _collect(value, key, variables, layers)
         layers.pop(id(self), None)
         return variables, layers
 
     def _named_sublayers(self) -> list[tuple[str, Layer]]:
-        """The layers held directly with the way to them: an attribute, or attribute.index in lists and dicts."""
+        """The layers held directly with their paths: an attribute, or attribute.index in lists and dicts."""
         return list(self._members()[1].values())
 
     @property
@@ -344,7 +344,7 @@ class Layer:
         raise TypeError(f"{type(self).__name__}: a layer must define call(inputs)")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Shape of the output for inputs of ``input_shape``; None stands for any size."""
+        """Shape of the output for inputs of ``input_shape``; None means any size."""
         return input_shape
 
     def _output_shape(self, input_shape: Any) -> Any:
@@ -380,24 +380,24 @@ class Layer:
         x = args[0]
         if type(x) is not Tensor or x._array.dtype is not self._dtype:
             x = self._prepare(x)
-        called, kept = self._signature, False
+        signature, has_mask = self._signature, False
         outer = context.training
         training = kwargs.pop("training", None) if kwargs else None
         if isinstance(x, Tensor):
             if not x._array.size:
                 raise ValueError(f"inputs: expected at least one element for layer {self.name!r}, got shape {x.shape}")
             if kwargs or len(args) > 1 or x.mask is not None or x.lengths is not None:
-                x, kept = self._take_masks(x, args, kwargs)
-        elif not self._takes_several:
-            raise ValueError(self._several(x))
-        at = called.training or 0
-        placed = 0 < at < len(args)
+                x, has_mask = self._take_masks(x, args, kwargs)
+        elif not self._accepts_list:
+            raise ValueError(self._several_inputs_error(x))
+        index = signature.training or 0
+        positional = 0 < index < len(args)
         if training is None:
-            training = args[at] if placed else outer
+            training = args[index] if positional else outer
             training = (outer or False) if training is None else training
-        if placed:
-            args = (*args[:at], training, *args[at + 1 :])
-        elif at:
+        if positional:
+            args = (*args[:index], training, *args[index + 1 :])
+        elif index:
             kwargs["training"] = training
         if not self.built or self._building is not None:
             self._build_once(x)
@@ -406,19 +406,19 @@ class Layer:
             y = self.call(x, *args[1:], **kwargs)
         finally:
             context.training = outer
-        if self._own_mask and self.supports_masking:
-            return self._with_own_mask(x, y)
-        if kept and self.supports_masking and self._keeps_time():
+        if self._overrides_compute_mask and self.supports_masking:
+            return self._with_computed_mask(x, y)
+        if has_mask and self.supports_masking and self._keeps_time():
             first = y[0] if isinstance(y, (list, tuple)) else y
             if isinstance(first, Tensor) and first.mask is None and first.lengths is None:
                 first.lengths = x.lengths
                 first.mask = self.compute_mask(x, x.mask) if x.mask is not None else None
         return y
 
-    def _with_own_mask(self, x: Any, y: Any) -> Any:
+    def _with_computed_mask(self, x: Any, y: Any) -> Any:
         """The output with what an override of ``compute_mask`` returns, unless ``call`` has put a mask there."""
         several = isinstance(y, (list, tuple))
-        before = [mask_of(item) for item in x] if isinstance(x, (list, tuple)) else mask_of(x)
+        before = [tensor_mask(item) for item in x] if isinstance(x, (list, tuple)) else tensor_mask(x)
         masks = self.compute_mask(x, before)
         outputs = list(y) if several else [y]
         for i, mask in enumerate(masks if isinstance(masks, (list, tuple)) else [masks]):
@@ -433,10 +433,9 @@ class Layer:
 
     def _take_masks(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, bool]:
         """Put the mask or lengths where ``call`` and the output find them."""
-        called = self._signature
-        mask = (
-            args[called.mask] if called.mask is not None and 0 < called.mask < len(args) else kwargs.pop("mask", None)
-        )
+        index = self._signature.mask
+        positional = 0 < (index or 0) < len(args)
+        mask = args[index or 0] if positional else kwargs.pop("mask", None)
         lengths = kwargs.pop("lengths", None)
         given = mask is not None or lengths is not None
         mask = x.mask if mask is None else mask
@@ -452,9 +451,9 @@ class Layer:
             x = Tensor(x._array)
             x.mask, x.lengths = mask, lengths
             record((x,), (old,), lambda g: (g,))
-        if called.mask is not None and mask is not None and not 0 < called.mask < len(args):
+        if index is not None and mask is not None and not positional:
             kwargs["mask"] = mask
-        if called.lengths is not None and lengths is not None:
+        if self._signature.lengths is not None and lengths is not None:
             kwargs["lengths"] = lengths
         return x, True
 
@@ -513,8 +512,8 @@ class Layer:
 
     def _build_with(self, shape: Any, inside: bool = True) -> None:
         """Build for inputs of ``shape``, layers inside too, unless that is done; a failing build leaves no weights."""
-        if isinstance(shape, list) and not self._takes_several:
-            raise ValueError(self._several(shape))
+        if isinstance(shape, list) and not self._accepts_list:
+            raise ValueError(self._several_inputs_error(shape))
         check_shape("input_shape", shape if not isinstance(shape, dict) else list(shape.values()))
         with self._build_lock:
             if self.built:
@@ -537,10 +536,10 @@ class Layer:
             self._building = outside
 
     def _parts(self) -> tuple[Layer, ...]:
-        """The layer, and the parts of it that are layers but not layers inside."""
+        """The layer, and its parts that are layers but not sublayers (the cell)."""
         return (self,)
 
-    def _several(self, value: Any) -> str:
+    def _several_inputs_error(self, value: Any) -> str:
         """Message of the error for several inputs where one is expected."""
         expected = f"inputs: expected one array for layer {self.name!r}, got"
         if isinstance(value, dict):
@@ -556,7 +555,7 @@ class Layer:
             self._build_with(shape)
         self.built = True
 
-    # --- state that is no weight ---
+    # --- state other than the weights ---
 
     def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
         """Set the states of stateful layers inside to zero, or to normal noise of that standard deviation.
@@ -571,7 +570,7 @@ class Layer:
             layer.reset_states(stddev=stddev)
 
     def reset_state(self) -> None:
-        """Set the states of stateful layers inside to zero."""
+        """:meth:`reset_states` under Keras's name: set the states of stateful layers inside to zero."""
         self.reset_states()
 
     def reset_dropout_masks(self) -> None:
@@ -591,7 +590,7 @@ class Layer:
 
     @contextmanager
     def state_scope(self) -> Iterator[None]:
-        """Inside, stateful layers start from zero states; the old ones come back afterwards."""
+        """Context in which stateful layers start from zero states; the old ones come back afterwards."""
         taken = [(layer, layer._take_state()) for layer in [self, *self.layers_inside()]]
         try:
             yield
@@ -673,12 +672,12 @@ class NumericLayer(Layer):
     """Base of the built-in layers that take one array of numbers, cast it to their dtype, and pass its mask on."""
 
     supports_masking = True
-    _takes_several = False
+    _accepts_list = False
     _input_kinds = "fiub"
 
 
 def not_a_layer(value: Any) -> str:
-    """Description of a value that is no layer, with a hint, for an error."""
+    """Description of a value that is not a layer, with a hint, for an error."""
     if isinstance(value, type):
         return f"the class {value.__name__}; call it"
     name = type(value).__name__

@@ -1,4 +1,4 @@
-"""Building layers: from shapes alone, within the limits of a file, undone where it fails."""
+"""Building layers: from shapes, within the limits of a file, undone where it fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..autograd.staleness import mark_stale
 from ..autograd.tape import stop_recording
 
 # Limit of the zeros on which a layer of a file is called.
-MOST_ZEROS = 1 << 18
+MAX_ZEROS = 1 << 18
 
 
 class FileLimits:
@@ -48,13 +48,13 @@ class FileLimits:
         return np.zeros(sizes, dtype)
 
 
-class _File(threading.local):
+class _FileContext(threading.local):
     """Limits of the file whose model this thread is making."""
 
     limits: FileLimits | None = None
 
 
-_file = _File()
+_file = _FileContext()
 
 
 def file_limits() -> FileLimits | None:
@@ -63,8 +63,8 @@ def file_limits() -> FileLimits | None:
 
 
 @contextmanager
-def within(limits: FileLimits) -> Iterator[None]:
-    """Inside, layers belong to a file: weights start at zero instead of being drawn, within ``limits``."""
+def file_limits_scope(limits: FileLimits) -> Iterator[None]:
+    """Context in which layers belong to a file: weights start at zero instead of being drawn, within ``limits``."""
     before, _file.limits = _file.limits, limits
     try:
         yield
@@ -73,7 +73,7 @@ def within(limits: FileLimits) -> Iterator[None]:
 
 
 def zeros(shape: Any, size: int = 1) -> Any:
-    """Zeros of a shape (or several), ``size`` standing for None."""
+    """Zeros of a shape (or several), with ``size`` in place of None."""
     if isinstance(shape, dict):
         raise TypeError("input_shape: expected a shape or a list of shapes, got a dict")
     if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], (list, tuple)):
@@ -83,23 +83,23 @@ def zeros(shape: Any, size: int = 1) -> Any:
 
 def plain_zeros(sizes: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros; a limited number where the sizes come from a file."""
-    if _file.limits is not None and math.prod(sizes) > MOST_ZEROS:
+    if _file.limits is not None and math.prod(sizes) > MAX_ZEROS:
         raise ValueError(
-            f"inputs: expected at most {MOST_ZEROS} numbers to build the model of a file on, got shape "
+            f"inputs: expected at most {MAX_ZEROS} numbers to build the model of a file on, got shape "
             f"{short_repr(list(sizes))}; build the model yourself and use load_weights"
         )
     return np.zeros(sizes, dtype)
 
 
 def call_on_zeros(layer: Any, shape: Any, size: int = 1) -> Any:
-    """The layer's output for zeros of ``shape``, ``size`` standing for None.
+    """The layer's output for zeros of ``shape``, with ``size`` in place of None.
 
     No tape, no state and no dropout counter sees the call; the random numbers continue where they were, unless the call
     draws weights.
     """
     layers = [layer, *layer.layers_inside()]
     states = [(inner, inner.get_own_state()) for inner in layers]
-    generator, weights = _random.generator().bit_generator, sum(len(inner._own) for inner in layers)
+    generator, weights = _random.generator().bit_generator, sum(len(inner._own_variables) for inner in layers)
     numbers = generator.state
     try:
         with layer.state_scope(), stop_recording():
@@ -107,7 +107,7 @@ def call_on_zeros(layer: Any, shape: Any, size: int = 1) -> Any:
     finally:
         for inner, state in states:
             inner.set_own_state(state)
-        if sum(len(inner._own) for inner in layers) == weights:
+        if sum(len(inner._own_variables) for inner in layers) == weights:
             generator.state = numbers
 
 
@@ -146,12 +146,12 @@ class Build:
     def __init__(self, layers: Iterable[Any]) -> None:
         self.thread = threading.get_ident()
         parts = [part for layer in layers if not layer.built for part in layer._parts()]
-        self._before = [(part, len(part._own), dict(part.__dict__)) for part in parts]
+        self._before = [(part, len(part._own_variables), dict(part.__dict__)) for part in parts]
 
     def undo(self) -> None:
         for part, weights, attributes in self._before:
             mark_stale(part)
-            del part._own[weights:]
+            del part._own_variables[weights:]
             part.__dict__.update(attributes)
             for name in part.__dict__.keys() - attributes.keys():
                 delattr(part, name)

@@ -12,7 +12,7 @@ from .._validation import is_array
 class _Context(threading.local):
     """The calls that are running in this thread."""
 
-    # `training` of the innermost call; inner layers take it over.
+    # `training` of the innermost call; inherited by inner layers.
     training: bool | None = None
     # The outermost call of a model; None where no model is running.
     call: CallScope | None = None

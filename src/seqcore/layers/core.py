@@ -46,7 +46,7 @@ class InputLayer(Layer):
     """
 
     supports_masking = True
-    _takes_several = False
+    _accepts_list = False
     _input_kinds = ""
 
     def __init__(
@@ -164,7 +164,7 @@ class Dense(NumericLayer):
         activation: None ("linear"), "tanh", "relu", "sigmoid", "hard_sigmoid" or "softmax".
         use_bias: whether a bias is added.
         kernel_initializer, bias_initializer: initial values.
-        kernel_regularizer, ..., quantization_config: accepted as None alone.
+        kernel_regularizer, ..., quantization_config: accepted only as None.
 
     Call: x (..., K) gives (..., N).
 
@@ -246,7 +246,7 @@ class Flatten(Layer):
     (2, 12)
     """
 
-    _takes_several = False
+    _accepts_list = False
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -28,10 +28,10 @@ class Embedding(Layer):
         input_dim: V, number of ids.
         output_dim: D, width of a row.
         embeddings_initializer: initial values.
-        embeddings_regularizer, embeddings_constraint: accepted as None alone.
+        embeddings_regularizer, embeddings_constraint: accepted only as None.
         mask_zero: id 0 is padding: steps with it are masked in what follows.
         weights: the table itself, (V, D) or a list that holds it.
-        lora_rank, lora_alpha, quantization_config: accepted as None alone.
+        lora_rank, lora_alpha, quantization_config: accepted only as None.
         input_length: number of steps, if known beforehand.
 
     Call: ids (...) in 0...V-1 (floats must be whole numbers) give (..., D). The gradient of the table is IndexedSlices;
@@ -47,7 +47,7 @@ class Embedding(Layer):
 
     _config_arguments = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")
     supports_masking = True
-    _takes_several = False
+    _accepts_list = False
     _input_kinds = ""
     embeddings: Variable
 
@@ -90,7 +90,7 @@ class Embedding(Layer):
         self.embeddings.assign(table.astype(self.dtype))
 
     def build(self, input_shape: Any = None) -> None:
-        if not self._own:
+        if not self._own_variables:
             self.embeddings = self.add_weight(
                 (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"
             )

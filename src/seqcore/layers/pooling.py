@@ -23,7 +23,7 @@ class _GlobalPooling1D(Layer, ABC):
 
     _config_arguments = ("keepdims",)
     supports_masking = True
-    _takes_several = False
+    _accepts_list = False
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

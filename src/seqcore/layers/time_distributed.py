@@ -37,7 +37,7 @@ class TimeDistributed(Layer):
     """
 
     supports_masking = True
-    _takes_several = False
+    _accepts_list = False
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:
         if not isinstance(layer, Layer):
@@ -93,7 +93,7 @@ class TimeDistributed(Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> TimeDistributed:
-        """A new layer from a config; ``custom_objects`` holds further classes of layers by name."""
+        """A new layer from a config; ``custom_objects`` holds additional layer classes by name."""
         with custom_object_scope(custom_objects):
             return cls(**{**config, "layer": deserialize(config["layer"])})
 

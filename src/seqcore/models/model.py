@@ -15,7 +15,7 @@ from .._registry import custom_object_scope
 from .._validation import NUMBERS, as_dtype, as_sizes, at_least, boolean, check_shape, default_only, short_repr
 from ..autograd.tensor import Tensor
 from ..layers.base import Layer
-from ..layers.building import MOST_ZEROS, Build, check_free_sizes, plain_zeros, zeros
+from ..layers.building import MAX_ZEROS, Build, check_free_sizes, plain_zeros, zeros
 from ..layers.calling import CallScope
 from ..training.trainer import Trainer
 from .stream import Stream
@@ -42,7 +42,7 @@ class Model(Trainer):
     (2, 1)
     """
 
-    _unscanned = Trainer._unscanned | {"_arguments", "_inputs", "_extra", "_step"}
+    _not_tracked = Trainer._not_tracked | {"_arguments", "_inputs", "_extra", "_step"}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
@@ -195,7 +195,7 @@ class Model(Trainer):
             raise ValueError(f"inputs: expected a list of descriptions, got {short_repr(descriptions)}")
         for rows in (None, 1):
             inputs = [_from_description(description, rows) for description in descriptions]
-            if rows == 1 or sum(map(_elements, inputs)) <= MOST_ZEROS:
+            if rows == 1 or sum(map(_elements, inputs)) <= MAX_ZEROS:
                 break
         self._call_with_own_states(inputs)
 

@@ -47,7 +47,7 @@ class Sequential(Model):
     """
 
     supports_masking = True
-    _unscanned = Model._unscanned | {"_input_layer", "_known_weights"}
+    _not_tracked = Model._not_tracked | {"_input_layer", "_known_weights"}
 
     def __init__(
         self, layers: Iterable[Layer] | Layer | None = None, trainable: bool = True, name: str | None = None
@@ -127,7 +127,7 @@ class Sequential(Model):
 
     def layer_chain(self) -> list[Layer]:
         own = type(self).call is not Sequential.call or type(self).__call__ is not Sequential.__call__
-        if own or self._own_mask:
+        if own or self._overrides_compute_mask:
             return []
         chain: list[Layer] = []
         for layer in self._stack:
@@ -161,7 +161,7 @@ class Sequential(Model):
             mask: (B, T) bool, or
             lengths: (B,) integers, valid steps of each row; at most one of the two.
         """
-        if type(self).call is not Sequential.call or self._own_mask:
+        if type(self).call is not Sequential.call or self._overrides_compute_mask:
             return super().__call__(inputs, training=training, mask=mask, lengths=lengths)
         with CallScope():
             if self.built:

@@ -13,7 +13,7 @@ from .. import random
 from .._files import Path, parse_json
 from .._validation import MALFORMED, as_path, one_line, short_repr
 from ..autograd.tensor import Tensor
-from ..layers.building import FileLimits, within
+from ..layers.building import FileLimits, file_limits_scope
 from ..typing import Array
 from .safetensors import read_tensors
 
@@ -135,7 +135,7 @@ def within_file_limits(
     weight_bytes = 2 * sum(array.nbytes for array in weights_in(tensors).values()) + (1 << 20)
     layers = 1000 + 4 * len(tensors) + len(str(metadata)) // 16
     try:
-        with within(FileLimits(weight_bytes, layers)):
+        with file_limits_scope(FileLimits(weight_bytes, layers)):
             yield
     except BaseException as error:
         random.set_state(before)

@@ -95,7 +95,7 @@ def evaluation_windows(ids: Any, steps: int = 1000) -> Iterator[tuple[Ids, Ids]]
     """Inputs and targets (1, <= steps) that cover a whole text, the shorter last window included.
 
     A model that carries its state from window to window computes for every word the same log-probability as with
-    windows of one word: a recurrent layer's step depends on the state before it and on the word alone, and nothing is
+    windows of one word: a recurrent layer's step depends only on the state before it and on the word, and nothing is
     back-propagated. So batch 1 with long windows is exactly the evaluation with batch 1 and one step, only faster.
 
     Args:

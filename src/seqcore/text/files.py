@@ -26,7 +26,7 @@ _UNPACKED, _RATIO = 16 << 20, 16
 # A pipe has no size to measure it by.
 _PIPE = 1 << 30
 _PIECE = 1 << 20
-# Characters of a word; a longer one is no word, and its parts would be joined over and over.
+# Characters of a word; a longer one is not a word, and its parts would be joined over and over.
 _LONGEST_WORD = 1 << 20
 _BZIP2 = tuple(b"BZh%d1AY&SY" % level for level in range(1, 10))
 _WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
@@ -36,7 +36,7 @@ def path_of(path: Any, name: str = "path") -> str:
     """The path of a file to be read, as text.
 
     Raises:
-        TypeError: it is no path.
+        TypeError: it is not a path.
         ValueError: it is empty or holds NUL.
 
     >>> path_of(b"ptb.train.txt")
@@ -130,7 +130,7 @@ def _no_text(place: str, encoding: str, start: bytes, error: UnicodeError) -> Va
     """The error for a file whose bytes, ``start`` being its first ones, are in another encoding."""
     reason = one_line(error)
     foreign = describe_foreign_file(place)
-    if foreign is not None and not foreign.startswith(("a gzip", "a bzip2")):  # its content is no text either
+    if foreign is not None and not foreign.startswith(("a gzip", "a bzip2")):  # its content is not text either
         reason = f"it is {foreign}"
     for mark, name in _WIDE.items():
         if start.startswith(mark):
@@ -185,7 +185,7 @@ def read_lines(path: PathLike, *, max_bytes: int | None = None, encoding: str = 
         encoding: of the text.
 
     Raises:
-        ValueError: the file is no text of that encoding, or a packed one that is damaged or unpacks to more than
+        ValueError: the file is not text of that encoding, or a packed one that is damaged or unpacks to more than
             allowed; an unknown encoding.
         OSError: it cannot be read.
     """
@@ -202,7 +202,7 @@ def read_words(path: PathLike, end_of_line: str | None = None, *, max_bytes: int
         max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
 
     Raises:
-        ValueError: the file is no UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
+        ValueError: the file is not UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
     # Read to its end first: a file that unpacks to too much is refused before its words take any memory.
@@ -227,7 +227,7 @@ def iterate_words(path: PathLike, size: int = _PIECE, *, max_bytes: int | None =
         max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
 
     Raises:
-        ValueError: the file is no UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
+        ValueError: the file is not UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
     return _words_of(_texts(path, at_least("size", size, 1), max_bytes), path_of(path))
@@ -260,7 +260,7 @@ def read_csv(
         max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
 
     Raises:
-        ValueError: naming the file: it is no text, or its quotes do not fit.
+        ValueError: naming the file: it is not text, or its quotes do not fit.
         OSError: it cannot be read.
     """
     text = read_text(path, max_bytes=max_bytes)
@@ -281,7 +281,7 @@ def read_json(path: PathLike, *, max_bytes: int | None = None) -> Any:
         max_bytes: most bytes that a packed file may unpack to; see :func:`open_plain`.
 
     Raises:
-        ValueError: naming the file, which is no JSON, or a packed one that is damaged or unpacks to more than allowed.
+        ValueError: naming the file, which is not JSON, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
     with open_plain(path, max_bytes) as file:

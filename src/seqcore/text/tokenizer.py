@@ -35,7 +35,7 @@ class Tokenizer:
         object.__setattr__(self, "lower", boolean("lower", self.lower))
 
     def split(self, text: str) -> list[str]:
-        """The tokens of a text; a text that is no whole number of runs long is padded with spaces in front."""
+        """The tokens of a text; a text whose length is not a multiple of the run is padded with spaces in front."""
         if not isinstance(text, str):
             raise TypeError(f"text: expected a string, got {short_repr(text)}")
         text = text.lower() if self.lower else text
@@ -70,7 +70,7 @@ class Tokenizer:
 
     @classmethod
     def from_dict(cls, config: Any) -> Tokenizer:
-        """The tokenizer that :meth:`to_dict` described; None stands for words.
+        """The tokenizer that :meth:`to_dict` described; None means words.
 
         Raises:
             ValueError: not such a description.

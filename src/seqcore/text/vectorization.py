@@ -37,7 +37,7 @@ _SPLIT: dict[str, Callable[[str], list[str]]] = {"whitespace": str.split, "chara
 
 
 # The most steps that a file can have every text padded to: a number of a few bytes must not cost gigabytes.
-_MOST_STEPS = 1_000_000
+_MAX_STEPS = 1_000_000
 
 _OPTIONS = (
     "max_tokens", "standardize", "split", "output_sequence_length", "encoding", "oov_token", "start_token", "padding",
@@ -57,11 +57,11 @@ class TextVectorization:
         output_sequence_length: T of every row; None takes the longest text of a call.
         vocabulary: the words in the order of their ids, instead of :meth:`adapt`, or the path of a text file with one
             word a line. The special tokens are put in front of it, unless it begins with "" and so has them.
-        ngrams, output_mode, pad_to_max_tokens, idf_weights, sparse, ragged: accepted at their defaults alone.
+        ngrams, output_mode, pad_to_max_tokens, idf_weights, sparse, ragged: accepted only at their defaults.
         encoding: of texts given as bytes, and of the file of a vocabulary.
         name: of the object.
         stop_words: words that are left out, after the cleaning.
-        oov_token: stands for words outside the vocabulary; None leaves them out.
+        oov_token: replaces words outside the vocabulary; None leaves them out.
         start_token: put in front of each text; None puts nothing.
         padding: where short rows are filled up with 0: "post" (at the end) or "pre".
         truncating: where long texts lose words: "post" or "pre".
@@ -155,7 +155,7 @@ class TextVectorization:
 
         Args:
             data: the texts.
-            batch_size, steps: accepted as None alone.
+            batch_size, steps: accepted only as None.
 
         Raises:
             ValueError: no words, or ``max_tokens`` too small for the special tokens.
@@ -252,8 +252,8 @@ class TextVectorization:
         if not (given.get("vocabulary") is None or isinstance(given["vocabulary"], list)):
             raise ValueError("config: expected a list of words or null as vocabulary")
         length = given.get("output_sequence_length")
-        if isinstance(length, (int, float)) and length > _MOST_STEPS:
-            raise ValueError(f"config: expected at most {_MOST_STEPS} as output_sequence_length, got {length!r}")
+        if isinstance(length, (int, float)) and length > _MAX_STEPS:
+            raise ValueError(f"config: expected at most {_MAX_STEPS} as output_sequence_length, got {length!r}")
         try:
             return cls(**given)
         except TypeError as error:

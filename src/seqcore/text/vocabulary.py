@@ -25,7 +25,7 @@ class Vocabulary:
 
     Args:
         words: the words in the order of their ids; each once.
-        unknown: the word (one of ``words``) that stands for every word outside; None makes those an error.
+        unknown: the word (one of ``words``) that replaces every word outside; None makes those an error.
         counts: (size,) integers, how often each word was seen, if known.
 
     Raises:
@@ -68,12 +68,12 @@ class Vocabulary:
             max_size: keeps at most this many words, specials included.
             min_count: leaves out words seen fewer times.
             specials: words that get the first ids whether they occur or not.
-            unknown: stands for words outside; put after the specials if the text does not have it.
+            unknown: replaces words outside; put after the specials if the text does not have it.
             ties: order of words of equal count, "a to z" or "z to a" (Keras's).
 
         Raises:
             ValueError: an empty text, or ``max_size`` too small for the specials.
-            TypeError: a token that is no string.
+            TypeError: a token that is not a string.
         """
         if isinstance(tokens, (str, bytes)):
             raise TypeError("tokens: expected a sequence of words, got one string; use text.split()")
@@ -88,15 +88,15 @@ class Vocabulary:
         first = list(dict.fromkeys(specials))
         if unknown is not None and unknown not in counts and unknown not in first:
             first.append(unknown)
-        room = len(counts) + len(first) if max_size is None else integer("max_size", max_size)
-        if room < max(1, len(first)):
+        limit = len(counts) + len(first) if max_size is None else integer("max_size", max_size)
+        if limit < max(1, len(first)):
             raise ValueError(f"max_size: expected at least {max(1, len(first))}, got {max_size}")
         reserved = set(first)
         words = sorted((word for word in counts if word not in reserved), reverse=ties == "z to a")
         frequent = sorted((word for word in words if counts[word] >= least), key=counts.__getitem__, reverse=True)
-        kept = frequent[: room - len(first)]
+        kept = frequent[: limit - len(first)]
         if unknown is not None and unknown not in reserved and unknown not in kept:
-            kept = [*kept[: max(0, room - len(first) - 1)], unknown]
+            kept = [*kept[: max(0, limit - len(first) - 1)], unknown]
         return cls(first + kept, unknown, (counts[word] for word in first + kept))
 
     @classmethod
@@ -116,7 +116,7 @@ class Vocabulary:
 
     @property
     def unknown(self) -> str | None:
-        """The word that stands for words outside, or None."""
+        """The word that replaces words outside, or None."""
         return self._unknown
 
     @property

@@ -51,7 +51,7 @@ class Trainer(StepHooks):
 
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
-        if key not in self._unscanned:
+        if key not in self._not_tracked:
             if isinstance(value, (Layer, Variable, list, tuple, dict, _metrics.Metric)) or key in _HOOKS:
                 mark_stale(self)
 

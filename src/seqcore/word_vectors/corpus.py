@@ -69,7 +69,7 @@ class CountedText:
     Attributes:
         vocabulary: its different words and their counts, in the order of their first appearance.
         ids, offsets: (N,) ids of ``vocabulary``, (S + 1,) where its sentences start and end; None for a file:
-        path: the file it stands in.
+        path: the file that contains it.
     """
 
     vocabulary: Vocabulary
@@ -105,7 +105,7 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> CountedTe
 
     Raises:
         TypeError: both or neither, or something other than lists of words.
-        ValueError: no words, or a file that is no text or cannot be read.
+        ValueError: no words, or a file that is not text or cannot be read.
     """
     check_one(sentences, corpus_file, name)
     if corpus_file is None:

@@ -120,7 +120,7 @@ def _answers(kv: WordIndex, asked: NDArray[np.intp], first: NDArray[np.intp]) ->
     unit = kv.unit_vectors(used)
     a, b, c = (unit[where.reshape(-1, 3)[:, i]] for i in range(3))
     nearest = kv.nearest_rows(b - a + c, _TRIED + 3, len(first))[0]
-    # Of the rows but a, b, c themselves, the first of the best ones that is no other spelling of them.
+    # Of the rows but a, b, c themselves, the first of the best ones that is not another spelling of them.
     same = (first[nearest][:, :, None] == asked[:, None, :3]).any(axis=2)
     exact = (nearest[:, :, None] == asked[:, None, :3]).any(axis=2)
     tried = np.cumsum(~exact, axis=1) <= _TRIED

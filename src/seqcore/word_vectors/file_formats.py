@@ -69,7 +69,7 @@ def describe_file(place: str, text: bool) -> str | None:
             return describe_format(tags) if text else None
     if not text:
         if re.match(rb"\d+ \d+ ?\r?\n", start):
-            return "one of word2vec; read it by load_word2vec_format, with binary=True if it is no text"
+            return "one of word2vec; read it by load_word2vec_format, with binary=True if it is not text"
         if re.match(rb"\S+( -?\d+(\.\d+)?(e-?\d+)?){3}", start):
             return "one of GloVe; read it by load_glove"
     return describe_foreign_file(place)
@@ -208,7 +208,7 @@ def read_word2vec(
 
 
 def _encoding_of_words(encoding: Any, errors: Any) -> str:
-    """The name of an encoding whose words can stand between spaces and line ends."""
+    """The name of an encoding whose words can be between spaces and line ends."""
     for name, value in (("encoding", encoding), ("unicode_errors", errors)):
         if not isinstance(value, str):
             raise ValueError(f"{name}: expected a name, got {short_repr(value)}")

@@ -66,7 +66,7 @@ class KeyedTable(FixedAttributes):
             raise TypeError(f"vectors, vector_size: expected one of the two, got {given}")
         if vector_size is not None:
             if index_to_key is not None or counts is not None:
-                raise TypeError("index_to_key: expected None where there are no vectors yet, got words")
+                raise TypeError("index_to_key: expected None for a table without vectors, got words")
             if at_least("vector_size", vector_size, 1) > 100_000:
                 raise ValueError(f"vector_size: expected an integer 1...100000, got {vector_size}")
             vectors, index_to_key = np.empty((0, vector_size), np.float32), ()
@@ -155,7 +155,7 @@ class KeyedTable(FixedAttributes):
         return isinstance(key, (int, np.integer)) and bool(0 <= key < len(self))
 
     def get_index(self, key: str | int | np.integer[Any], default: int | None = None) -> int:
-        """The row of a word; a row number stands for itself.
+        """The row of a word; a row number means itself.
 
         Raises:
             KeyError: a word that is not there, unless there is a ``default``.
@@ -338,11 +338,11 @@ class KeyedTable(FixedAttributes):
     @norms.setter
     def norms(self, norms: None) -> None:
         if norms is not None:
-            raise ValueError("norms: expected None, which computes them anew, got other values")
+            raise ValueError("norms: expected None, which computes them again, got other values")
         self._norms = None
 
     def fill_norms(self, force: bool = False) -> None:
-        """Compute the lengths of the vectors; anew, with ``force``, after ``vectors`` were written into."""
+        """Compute the lengths of the vectors; again, with ``force``, after ``vectors`` were written into."""
         if boolean("force", force) or self._norms is None or len(self._norms) != len(self._vectors):
             self._norms = norms_of(self._vectors, self._words)
 

@@ -29,7 +29,7 @@ class KeyedVectors(SimilarityQueries):
         index_to_key: V words, each once, best the most frequent first.
         counts: (V,) integers, how often each word was seen, if known.
         vector_size: D of a table that is empty as yet, in place of ``vectors`` (or as the first argument).
-        count, dtype, mapfile_path: arguments of gensim's, at their defaults alone.
+        count, dtype, mapfile_path: arguments of gensim's, only at their defaults.
 
     Cosines with a row of zeros are 0. Rows are found by products of blocks and a partial sort; a memory-mapped file
     is read block by block.
@@ -133,7 +133,7 @@ class KeyedVectors(SimilarityQueries):
 
         Args:
             fname: the file.
-            separately, sep_limit, ignore, pickle_protocol: arguments of gensim's, at their defaults alone.
+            separately, sep_limit, ignore, pickle_protocol: arguments of gensim's, only at their defaults.
 
         Raises:
             ValueError: no words, or an attribute that holds objects.
@@ -181,7 +181,7 @@ class KeyedVectors(SimilarityQueries):
             binary: float32 numbers instead of text.
             total_vec: V or None; more rows than there are cannot follow.
             write_header: False: without the line "V D".
-            prefix: stands before each word.
+            prefix: put before each word.
             append: False; writes are atomic.
             sort_attr: the rows with the largest values of this attribute come first; without it they keep their order.
 

@@ -16,7 +16,7 @@ from ..typing import Floats
 Rows = NDArray[np.intp]
 
 BLOCK = 1 << 22  # numbers in one block of scores: 16 MB
-_GROUP = 32  # columns that one maximum stands for
+_GROUP = 32  # columns of one maximum
 
 
 def norms_of(vectors: Floats, words: Sequence[str]) -> Floats:

@@ -14,7 +14,7 @@ CONSTANTS: dict[str, tuple[Any, str]] = {
     "hs": (0, "there is negative sampling and NCE, no hierarchical softmax"),
     "hashfxn": (hash, "the first vectors are drawn by seed"),
     "null_word": (0, "there is no word for padding"),
-    "sorted_vocab": (1, "words stand in the order of their counts"),
+    "sorted_vocab": (1, "words are in the order of their counts"),
     "batch_words": (10_000, "sentences are shared out among the threads without batches"),
     "compute_loss": ((False, True), "the loss is always measured"),
 }

@@ -36,7 +36,7 @@ class TrainableTables(FixedAttributes):
         "train_count": "history has an entry for each pass",
         "total_train_time": "history has the seconds of each pass",
         "min_alpha_yet_reached": "alpha and min_alpha",
-        "random": "seed; every draw depends on it, the pass and the sentence alone",
+        "random": "seed; every draw depends only on it, the pass and the sentence",
         "cum_table": "the noise words are drawn by counts and ns_exponent at each pass",
         "raw_vocab": "wv.key_to_index and wv.get_vecattr(word, 'count'); words that are left out are not kept",
         "syn1": "syn1neg; there is no hierarchical softmax",
@@ -131,7 +131,7 @@ class TrainableTables(FixedAttributes):
     def predict_output_word(
         self, context_words_list: Sequence[str | int], topn: int = 10
     ) -> list[tuple[str, float]] | None:
-        """The words likeliest between others, as CBOW sees them, with their probabilities; None for unknown words."""
+        """The most probable centre words of a CBOW context, with their probabilities; None for unknown words."""
         self._need_words()
         words = as_list("context_words_list", context_words_list)
         rows = [self._wv.get_index(word) for word in words if word in self._wv]
@@ -167,7 +167,7 @@ class TrainableTables(FixedAttributes):
                 first, and adds up the counts of all; ``sample`` takes the frequencies of this corpus for its words.
             trim_rule: as in the constructor.
             min_count, sample: instead of the settings; without ``update`` they become the settings.
-            progress_per, keep_raw_vocab, dry_run: arguments of gensim's, at their defaults alone.
+            progress_per, keep_raw_vocab, dry_run: arguments of gensim's, only at their defaults.
 
         Returns:
             The corpus as ids, which :meth:`train` takes in place of the words.

@@ -83,7 +83,7 @@ def skipgram_batches(
     """Pairs of a centre word and a word near it, as the TensorFlow programs of the books draw them.
 
     Each centre gives ``num_skips`` pairs in a row, with different neighbours drawn from the ``2 * skip_window`` around
-    it. The centres of a batch follow one another. Between two batches the books' program fills its window anew, so that
+    it. The centres of a batch are consecutive. Between two batches the books' program fills its window again, so that
     ``2 * skip_window + 1`` words are never a centre in that round; ``continuous=True`` leaves none out.
 
     Args:

@@ -5,7 +5,7 @@ V: words of the vocabulary, D: dimensions of a vector.
 Skip-gram and CBOW of Mikolov et al. 2013 ("Efficient estimation of word representations in vector space"; "Distributed
 representations of words and phrases and their compositionality") with negative sampling or noise-contrastive estimation
 (Mnih & Kavukcuoglu 2013). The random choices for a centre word - which frequent words are left out, the window, the
-noise - depend on the seed, the pass and the sentence alone.
+noise - depend only on the seed, the pass and the sentence.
 
 The contexts of a centre share its noise words, so that a block of small products replaces one dot product after
 another; and the rows that all threads want, those of frequent words as targets, are written once per centre instead of
@@ -234,7 +234,7 @@ class Word2Vec(TrainableTables):
         self.settings.check()
         scheduled = (epochs, start_alpha, end_alpha, total_examples, total_words)
         if resume and any(given is not None for given in scheduled):
-            raise ValueError("resume: expected epochs, learning rates and totals of the saved run alone, got others")
+            raise ValueError("resume: expected only epochs, learning rates and totals of the saved run, got others")
         if isinstance(corpus_iterable, Corpus):
             check_one(corpus_iterable, corpus_file, "corpus_iterable")
             corpus = corpus_iterable
@@ -380,7 +380,7 @@ class Word2Vec(TrainableTables):
 
         Args:
             fname: the file.
-            separately, sep_limit, ignore, pickle_protocol: arguments of gensim's, at their defaults alone.
+            separately, sep_limit, ignore, pickle_protocol: arguments of gensim's, only at their defaults.
 
         Raises:
             OSError: naming ``fname``; the old file is untouched.
@@ -417,7 +417,7 @@ class Word2Vec(TrainableTables):
 
         Args:
             fname: the file.
-            mmap, rethrow: arguments of gensim's, at their defaults alone.
+            mmap, rethrow: arguments of gensim's, only at their defaults.
 
         Raises:
             ValueError: the file is another kind of file, or damaged.

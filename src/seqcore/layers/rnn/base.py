@@ -17,10 +17,10 @@ from ...autograd.tensor import Tensor, Variable
 from ...typing import Array, Shape
 from ..base import Layer, NumericLayer
 from ..calling import CallScope, context
-from .run import RunOptions, run, run_options
-from .weights import DropoutMasks, RNNWeights
+from .run import SequenceOptions, run_sequence, sequence_options
+from .weights import DropoutMasks, RNNWeights, check_implementation
 
-_STEP = run_options(return_state=True)
+_STEP = sequence_options(return_state=True)
 
 
 class RNNCell(RNNWeights):
@@ -63,14 +63,14 @@ class RNNCell(RNNWeights):
         self,
         x: Tensor,
         initial: Sequence[Tensor] | None,
-        options: RunOptions,
+        options: SequenceOptions,
         mask: Array | None = None,
         lengths: Array | None = None,
         dropout_masks: DropoutMasks | None = None,
     ) -> tuple[Tensor, Sequence[Array], list[Tensor]]:
-        """One direction of :func:`run`: the output, the final states as arrays and as tensors."""
+        """One direction of :func:`run_sequence`: the output, the final states as arrays and as tensors."""
         masks = None if dropout_masks is None else (dropout_masks,)
-        y, finals, states = run((self,), x, (initial,), options, mask, lengths, masks)
+        y, finals, states = run_sequence((self,), x, (initial,), options, mask, lengths, masks)
         return y, finals[0] if finals else (), states
 
     def reset_dropout_mask(self) -> None:
@@ -78,9 +78,7 @@ class RNNCell(RNNWeights):
         self._masks = None
 
     reset_recurrent_dropout_mask = reset_dropout_mask
-
-    def reset_dropout_masks(self) -> None:
-        self._masks = None
+    reset_dropout_masks = reset_dropout_mask
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (input_shape[0], self.output_size)
@@ -145,7 +143,7 @@ class RNNLayer(NumericLayer):
         "unroll",
         "zero_output_for_mask",
     )
-    _unscanned = Layer._unscanned | {"cell"}
+    _not_tracked = Layer._not_tracked | {"cell"}
     cell: RNNCell
 
     units: int = cell_attribute()
@@ -179,8 +177,7 @@ class RNNLayer(NumericLayer):
         implementation: int = 2,
         **kwargs: Any,
     ) -> None:
-        # Keras's choice between two ways of computing the same.
-        default_only("implementation", implementation, (2, 1, 0), "there is one implementation")
+        check_implementation(implementation)
         if input_dim is not None:
             kwargs.setdefault("input_shape", (input_length, input_dim))
         super().__init__(**kwargs)
@@ -192,10 +189,10 @@ class RNNLayer(NumericLayer):
         self._state: list[Array] | None = None
         self._stddev = 0.0
 
-    def _hold(self, cell_class: type[RNNCell], *arguments: Any, **options: Any) -> None:
+    def _make_cell(self, cell_class: type[RNNCell], *arguments: Any, **options: Any) -> None:
         """Make the cell; its variables become the layer's own: one list for both."""
         self.cell = cell_class(*arguments, name=self.name, dtype=self.dtype_policy, **options)
-        self.cell._own = self._own
+        self.cell._own_variables = self._own_variables
 
     def _parts(self) -> tuple[Layer, ...]:
         return self, self.cell
@@ -229,7 +226,7 @@ class RNNLayer(NumericLayer):
         initial = None
         if self.stateful or initial_state is not None:
             initial = self._initial_state(initial_state, x._array.shape[0])
-        options = run_options(
+        options = sequence_options(
             self.return_sequences,
             self.return_state,
             self.stateful,
@@ -289,9 +286,10 @@ class RNNLayer(NumericLayer):
             return self.cell._check_states("initial_state", given, batch)
         if not self.stateful:
             return None
-        return [Tensor(state) for state in (self._noise(batch) if self._state is None else self._state)]
+        return [Tensor(state) for state in (self._first_states(batch) if self._state is None else self._state)]
 
-    def _noise(self, batch: int) -> list[Array]:
+    def _first_states(self, batch: int) -> list[Array]:
+        """Zeros, or noise after a reset with ``stddev``."""
         shapes = [(batch, size) for size in self.cell._state_sizes()]
         if not self._stddev:
             return [np.zeros(shape, self._dtype) for shape in shapes]
@@ -343,7 +341,7 @@ class RNNLayer(NumericLayer):
             self._state = given
         elif self._state is not None:
             self._stddev = stddev
-            self._state = self._noise(self._state[0].shape[0])
+            self._state = self._first_states(self._state[0].shape[0])
         self._stddev = stddev
         self._reset_predict_state(states is not None or stddev > 0)
 

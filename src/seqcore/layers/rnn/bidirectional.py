@@ -17,7 +17,7 @@ from ..base import NumericLayer, not_a_layer
 from ..registry import deserialize, register, serialize
 from .base import RNNLayer, check_masks
 from .context_rnn import ContextRNN
-from .run import run, run_options
+from .run import run_sequence, sequence_options
 
 _MERGES = ("sum", "mul", "concat", "ave", None)
 
@@ -165,7 +165,7 @@ class Bidirectional(NumericLayer):
         given = self._split_state(initial_state)
         starts = [layer._initial_state(start, x.shape[0]) for layer, start in zip(layers, given, strict=True)]
         reverse = (layers[0].go_backwards, layers[1].go_backwards)
-        options = run_options(
+        options = sequence_options(
             self.return_sequences, self.return_state, self.stateful, reverse, False, self.return_sequences
         )
         cells = [layer.cell for layer in layers]
@@ -173,7 +173,7 @@ class Bidirectional(NumericLayer):
         if training and any(cell._dropout is not None for cell in cells):
             masks = [cell._sample_dropout_masks(x.shape[0], x.shape[2]) for cell in cells]
         if self._is_joint():
-            y, finals, states = run(cells, x, starts, options, mask, lengths, masks)
+            y, finals, states = run_sequence(cells, x, starts, options, mask, lengths, masks)
             if self.merge_mode != "concat":
                 units = cells[0].units
                 y = self._merge(y[..., :units], y[..., units:])  # type: ignore[index]  # ops adds __getitem__
@@ -248,7 +248,7 @@ class Bidirectional(NumericLayer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Bidirectional:
-        """A new layer from a config; ``custom_objects`` holds further classes of layers by name."""
+        """A new layer from a config; ``custom_objects`` holds additional layer classes by name."""
         config = dict(config)
         # The pattern's own name, from which those of both layers are made again.
         layer = {**config["layer"], "config": dict(config["layer"]["config"])}

@@ -20,7 +20,7 @@ from ...typing import Array
 from ..core import dense
 from ..registry import register
 from .base import RNNCell, RNNLayer, cell_attribute
-from .run import RunOptions, contiguous_features
+from .run import SequenceOptions, contiguous_features
 from .weights import ARGUMENTS, DropoutMasks
 
 
@@ -91,18 +91,19 @@ class ContextRNNCell(RNNCell):
         return _join(self.kernel, self.context_recurrent_kernel, 0), self.recurrent_kernel, self.bias
 
     def _packed_weights(self, variables: list[Any]) -> None:
+        # The joined kernel is new in each call, so nothing is packed.
         return None
 
     def _run(
         self,
         x: Tensor,
         initial: Sequence[Tensor] | None,
-        options: RunOptions,
+        options: SequenceOptions,
         mask: Array | None = None,
         lengths: Array | None = None,
         dropout_masks: DropoutMasks | None = None,
     ) -> tuple[Tensor, Sequence[Array], list[Tensor]]:
-        """As :func:`run`. The context does not depend on h: s comes from one product and one scan over time."""
+        """As :func:`run_sequence`. The context does not depend on h: s takes one product and one scan over time."""
         x_mask, h_mask = dropout_masks or (None, None)
         if x_mask is not None:
             x = ops.multiply(x, x_mask[:, None, :])
@@ -223,7 +224,7 @@ class ContextRNN(RNNLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)
-        self._hold(
+        self._make_cell(
             ContextRNNCell,
             units,
             context_units,

@@ -86,8 +86,8 @@ class GRU(RNNLayer):
         recurrent_initializer: initial values of the recurrent kernel (H, 3 H).
         bias_initializer: initial values of the bias (2, 3 H), one row for the input and one for the state, or
             (3 H,) with ``reset_after=False``.
-        kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer: accepted as None alone.
-        kernel_constraint, recurrent_constraint, bias_constraint: accepted as None alone.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer: accepted only as None.
+        kernel_constraint, recurrent_constraint, bias_constraint: accepted only as None.
         dropout: share of the input features that a call in training leaves out, 0 <= dropout < 1.
         recurrent_dropout: share of the state. Both have one mask for all time steps of a call.
         seed: of the dropout masks, None or an integer.
@@ -98,7 +98,7 @@ class GRU(RNNLayer):
         unroll: accepted, without effect.
         reset_after: whether the reset gate acts after the product with the state (two biases), True by default, or
             before it.
-        use_cudnn: accepted as "auto" or False alone.
+        use_cudnn: accepted only as "auto" or False.
         zero_output_for_mask: make the output of a masked step zero, instead of the output before it.
 
     Call: ``(x, initial_state=None, mask=None, training=False, *, lengths=None)`` with x (B, T, D), mask (B, T) bool,
@@ -152,7 +152,7 @@ class GRU(RNNLayer):
         no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
         no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
         default_only("use_cudnn", use_cudnn, ("auto", False), "layers run on the CPU")
-        self._hold(
+        self._make_cell(
             GRUCell,
             units,
             activation,

@@ -94,8 +94,8 @@ class LSTM(RNNLayer):
         recurrent_initializer: initial values of the recurrent kernel (H, 4 H).
         bias_initializer: initial values of the bias, (4 H,).
         unit_forget_bias: whether the bias of the forget gate starts at one, True by default.
-        kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer: accepted as None alone.
-        kernel_constraint, recurrent_constraint, bias_constraint: accepted as None alone.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer: accepted only as None.
+        kernel_constraint, recurrent_constraint, bias_constraint: accepted only as None.
         dropout: share of the input features that a call in training leaves out, 0 <= dropout < 1.
         recurrent_dropout: share of the state. Both have one mask for all time steps of a call.
         seed: of the dropout masks, None or an integer.
@@ -104,7 +104,7 @@ class LSTM(RNNLayer):
         go_backwards: walk from the last step to the first; outputs come in the order of processing.
         stateful: carry the state from call to call; the first call fixes the batch size.
         unroll: accepted, without effect.
-        use_cudnn: accepted as "auto" or False alone.
+        use_cudnn: accepted only as "auto" or False.
         zero_output_for_mask: make the output of a masked step zero, instead of the output before it.
 
     Call: ``(x, initial_state=None, mask=None, training=False, *, lengths=None)`` with x (B, T, D), mask (B, T) bool,
@@ -158,7 +158,7 @@ class LSTM(RNNLayer):
         no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
         no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
         default_only("use_cudnn", use_cudnn, ("auto", False), "layers run on the CPU")
-        self._hold(
+        self._make_cell(
             LSTMCell,
             units,
             activation,

@@ -20,7 +20,7 @@ from .weights import DropoutMasks, RNNWeights
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class SequenceOptions:
     """Order of the time steps of a call, and its results.
 
     Args:
@@ -41,14 +41,14 @@ class RunOptions:
 
 
 # A frozen dataclass takes 1.3 us to make, which is a tenth of a small call; there are few different ones.
-run_options = cache(RunOptions)
+sequence_options = cache(SequenceOptions)
 
 
-def run(
+def run_sequence(
     cells: Sequence[RNNWeights],
     x: Tensor,
     initial: Sequence[Sequence[Tensor] | None],
-    options: RunOptions,
+    options: SequenceOptions,
     mask: Array | None = None,
     lengths: Array | None = None,
     dropout_masks: Sequence[DropoutMasks] | None = None,
@@ -59,7 +59,7 @@ def run(
         cells: one per direction; built, of one class and configuration.
         x: (B, T, D) of their dtype, contiguous features.
         initial: per direction the states at the start, or None for zeros.
-        options: see RunOptions.
+        options: see SequenceOptions.
         mask: (B, T) bool, the valid steps.
         lengths: (B,) int32, the valid steps of each row; at most one of the two.
         dropout_masks: per direction those of the input and the state.
@@ -152,6 +152,6 @@ def run(
 def contiguous_features(array: Array) -> Array:
     """``array`` with contiguous features: any strides for the other axes of (B, T, D), none else."""
     if array.ndim == 3 and (array.shape[2] == 1 or array.strides[2] == array.itemsize):
-        # A broadcast gradient has strides of 0, which the core need not know.
+        # A broadcast gradient has strides of 0, which the core does not handle.
         return array if array.strides[0] and array.strides[1] else np.array(array, order="C")
     return np.ascontiguousarray(array)

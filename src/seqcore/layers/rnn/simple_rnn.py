@@ -71,8 +71,8 @@ class SimpleRNN(RNNLayer):
         kernel_initializer: initial values of the kernel (D, H).
         recurrent_initializer: initial values of the recurrent kernel (H, H).
         bias_initializer: initial values of the bias, (H,).
-        kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer: accepted as None alone.
-        kernel_constraint, recurrent_constraint, bias_constraint: accepted as None alone.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer: accepted only as None.
+        kernel_constraint, recurrent_constraint, bias_constraint: accepted only as None.
         dropout: share of the input features that a call in training leaves out, 0 <= dropout < 1.
         recurrent_dropout: share of the state. Both have one mask for all time steps of a call.
         seed: of the dropout masks, None or an integer.
@@ -128,7 +128,7 @@ class SimpleRNN(RNNLayer):
         no_regularizers(activity_regularizer=activity_regularizer)
         no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
         no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
-        self._hold(
+        self._make_cell(
             SimpleRNNCell,
             units,
             activation,

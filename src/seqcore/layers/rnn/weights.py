@@ -5,7 +5,7 @@ B: batch, T: time steps, D: input features, H: units, G: gates.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,25 +38,26 @@ DropoutMasks = tuple[Array | None, Array | None]
 
 
 def no_rnn_regularizers(kernel: None, recurrent: None, bias: None) -> None:
-    """Accept the regularizers of a recurrent layer as None alone."""
+    """Accept only None as the regularizers of a recurrent layer."""
     no_regularizers(kernel_regularizer=kernel, recurrent_regularizer=recurrent, bias_regularizer=bias)
 
 
 def no_rnn_constraints(kernel: None, recurrent: None, bias: None) -> None:
-    """Accept the constraints of a recurrent layer as None alone."""
+    """Accept only None as the constraints of a recurrent layer."""
     no_regularizers(kernel_constraint=kernel, recurrent_constraint=recurrent, bias_constraint=bias)
 
 
-class _Packed:
-    """Cache of packed weights for inference calls, with the variables and versions they were made of.
+def check_implementation(implementation: int) -> None:
+    """Check Keras's choice between ways to compute the same values."""
+    default_only("implementation", implementation, (2, 1, 0), "there is one implementation")
 
-    One tuple, exchanged as a whole: several threads may call the layer.
-    """
 
-    __slots__ = ("entry",)
+class _Packed(NamedTuple):
+    """Packed weights of the core, with the variables and versions that they were made from."""
 
-    def __init__(self) -> None:
-        self.entry: tuple[tuple[Any, ...], list[int], Any] = ((), [], None)
+    variables: tuple[Any, ...] = ()
+    versions: tuple[int, ...] = ()
+    weights: Any = None
 
 
 class RNNWeights(NumericLayer):
@@ -92,8 +93,7 @@ class RNNWeights(NumericLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # Keras's choice between two ways of computing the same.
-        default_only("implementation", implementation, (2, 1, 0), "there is one implementation")
+        check_implementation(implementation)
         self.units = at_least("units", units, 1)
         self.activation = activation_name("activation", activation, FUSED_ACTIVATIONS)
         self.use_bias = boolean("use_bias", use_bias)
@@ -101,6 +101,7 @@ class RNNWeights(NumericLayer):
         self.recurrent_dropout = dropout_rate("recurrent_dropout", recurrent_dropout)
         self.seed = seed_or_none(seed)
         self._dropout = DropoutGenerator(seed) if dropout or recurrent_dropout else None
+        # Exchanged as a whole: several threads may call the layer.
         self._packed = _Packed()
 
     def _set_initializers(self, kernel_initializer: Any, recurrent_initializer: Any, bias_initializer: Any) -> None:
@@ -129,18 +130,17 @@ class RNNWeights(NumericLayer):
         return self.kernel, self.recurrent_kernel, self.bias
 
     def _packed_weights(self, variables: list[Any]) -> Any:
-        """Packed weights of the core (of both directions), made anew once a weight has changed."""
-        packed, versions, weights = self._packed.entry
+        """Packed weights of the core (of both directions), made again once a weight has changed."""
+        packed, versions, weights = self._packed
         if len(packed) == len(variables):
             for known, version, variable in zip(packed, versions, variables):
                 if known is not variable or (variable is not None and variable.version != version):
                     break
             else:
                 return weights
-        versions = [0 if variable is None else variable.version for variable in variables]
-        weights = PackedWeights()
-        self._packed.entry = tuple(variables), versions, weights
-        return weights
+        versions = tuple([0 if variable is None else variable.version for variable in variables])
+        self._packed = _Packed(tuple(variables), versions, PackedWeights())
+        return self._packed.weights
 
     # --- dropout masks ---
 
