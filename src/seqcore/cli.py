@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words[:1] == ["bench"]:
-            raise ValueError("bench: no part of the package any more; run python -m benchmarks in a checkout of it")
+            raise ValueError("bench: removed; run python -m benchmarks from a checkout")
         arguments = _parser(words).parse_args(words)
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
@@ -80,7 +80,6 @@ def _one_line(error: BaseException) -> str:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-
     parser = _Parser(prog="seqcore", description="Recurrent sequence models on the CPU.")
     parser.set_defaults(command=_help)
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
@@ -104,16 +103,20 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
     generation = commands.add_parser("generate", help="text from a language model")
     generation.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
-    generation.add_argument("--prompt", default="", help="words, or text, to go on from")
+    generation.add_argument("--prompt", default="", help="words, or text, to continue")
     generation.add_argument(
         "--length", type=int, default=40, metavar="N", help="words, or bigrams, to add (default 40)"
     )
     search = generation.add_mutually_exclusive_group()
-    search.add_argument("--greedy", action="store_true", help="the likeliest word each time")
+    search.add_argument("--greedy", action="store_true", help="the most probable word each time")
     search.add_argument("--beam", type=int, metavar="N", help="beam search of width N")
-    generation.add_argument("--temperature", type=float, metavar="X", help="below 1 safer, above 1 wilder (default 1)")
-    generation.add_argument("--top-k", type=int, metavar="K", help="draw among the K likeliest words")
-    generation.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest words of probability P")
+    generation.add_argument(
+        "--temperature", type=float, metavar="X", help="below 1 more conservative, above 1 more random (default 1)"
+    )
+    generation.add_argument("--top-k", type=int, metavar="K", help="sample from the K most probable words")
+    generation.add_argument(
+        "--top-p", type=float, metavar="P", help="sample from the most probable words of total probability P"
+    )
     generation.add_argument("--seed", type=int, metavar="N", help="same seed, same text")
     generation.add_argument(
         "--noise", type=float, default=0.0, metavar="X", help="standard deviation of the state's start (default 0)"
@@ -147,7 +150,6 @@ def _help(_: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-
     for experiment in EXPERIMENTS.values():
         data = f"built-in data or {experiment.data}" if experiment.data else "makes its own data"
         print(f"{experiment.name:<11}{experiment.summary} [{data}]")
@@ -167,13 +169,12 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _run(experiment: Any, arguments: argparse.Namespace) -> int:
-
     apply_common_arguments(arguments)
     return int(experiment.run(arguments))
 
 
 def _with_model(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """Runs a command on a model file; vocabulary, labels or experiment that do not fit are one error."""
+    """Runs a command on a model file; mismatched vocabulary, labels or experiment become one error."""
     try:
         return command(arguments)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError) as error:
@@ -183,7 +184,6 @@ def _with_model(command: Callable[[argparse.Namespace], int], arguments: argpars
 
 
 def _load(path: str) -> Model:
-
     place = Path(path)
     if place.is_dir():
         models = [place / name for name in _MODELS_OF_A_RUN if (place / name).is_file()]
@@ -202,7 +202,6 @@ def _language_parts(model: Any, path: str) -> tuple[Vocabulary, Tokenizer]:
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-
     model: Any = _load(arguments.model)
     vocabulary, tokenizer = _language_parts(model, arguments.model)
     method = "greedy" if arguments.greedy else "sample" if arguments.beam is None else "beam"
@@ -265,7 +264,6 @@ def _predict_labels(arguments: argparse.Namespace, model: Any, texts: list[str])
 
 
 def _predict_language(arguments: argparse.Namespace, model: Any, texts: list[str]) -> int:
-
     vocabulary, tokenizer = _language_parts(model, arguments.model)
     if tokenizer.characters:
         text = texts[0] if arguments.file is None else "\n".join(read_lines(arguments.file))
@@ -317,7 +315,6 @@ def _describe_of(model: Model) -> Callable[[Model, Any], list[Any]] | None:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-
     sources = SOURCES if arguments.sources is None else load_sources(arguments.sources)
     folder = cache_folder() if arguments.dir is None else Path(arguments.dir)
     if arguments.fetch is not None:

@@ -1090,11 +1090,11 @@ def test_no_array_of_a_module_may_be_missing_or_unknown(rng, cell, directions):
     whole = torch_weights(rng, cell, 3, directions)
     for name in whole:
         rest = {other: array for other, array in whole.items() if other != name}
-        with pytest.raises(ValueError, match=f"weights: expected '{name}' beside"):
+        with pytest.raises(ValueError, match=f"weights: expected '{name}' next to"):
             saving.from_torch(rest, cell)
     for number in range(2):
         rest = {name: array for name, array in whole.items() if f"_l{number}" not in name}
-        with pytest.raises(ValueError, match=f"weights: expected 'weight_ih_l{number}' beside"):
+        with pytest.raises(ValueError, match=f"weights: expected 'weight_ih_l{number}' next to"):
             saving.from_torch(rest, cell)
     for name in ("weight_hr_l0", "weight_ih_l00", "weight_ih_l0_g", "weight", "bias_ih_l0_forward"):
         with pytest.raises(ValueError, match=f"weights: expected .* without .*, got '{name}'"):

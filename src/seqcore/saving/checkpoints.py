@@ -27,7 +27,7 @@ def save_checkpoint(path: Path, model: Any, position: Mapping[str, Any] | None =
     Args:
         path: the file.
         model: a built and compiled model.
-        position: where the run stands (epoch, batch, best loss, ...): numbers, texts, arrays, lists, dicts.
+        position: the place of the run (epoch, batch, best loss, ...): numbers, texts, arrays, lists, dicts.
 
     Held: the weights, the optimizer's slots and settings, the state of the global random generator, the layers' own
     states (the counters of dropout, the carried states of stateful layers) and the position.

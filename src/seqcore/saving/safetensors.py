@@ -1,4 +1,4 @@
-"""Safetensors files: arrays under names, texts beside them; read without trusting a number in the file."""
+"""Safetensors files: named arrays and texts, read without trusting a number in the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items() if name != "BF16"}
 
 
 class TensorEntry(NamedTuple):
-    """Where an array lies in a file.
+    """The place of an array in a file.
 
     dtype: the format's name of its type. shape: its axes. start, end: its bytes, counted from the start of the file.
     """

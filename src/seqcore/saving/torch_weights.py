@@ -17,7 +17,7 @@ from ..typing import Array
 
 # ---------------------------------------------------------------- weight maps
 
-# Where each of our gates (i f c o; z r h) stands in PyTorch (i f g o; r z n).
+# The place of each of our gates (i f c o; z r h) in PyTorch (i f g o; r z n).
 _TORCH_GATES = {"rnn": (0,), "lstm": (0, 1, 2, 3), "gru": (1, 0, 2)}
 
 
@@ -46,7 +46,7 @@ def from_torch(weights: Mapping[str, Any], cell: str, prefix: str | None = None)
             ``weight_hh_l0`` (gH, H), ``bias_ih_l0`` and ``bias_hh_l0`` (gH,), ... with ``_reverse`` for the second
             direction. Half precision (float16, bfloat16) is widened to float32.
         cell: ``"rnn"``, ``"lstm"`` or ``"gru"``.
-        prefix: what stands before the names, such as ``"encoder.lstm"``; ``""`` for nothing. By default the only one
+        prefix: the start of the names, such as ``"encoder.lstm"``; ``""`` for nothing. By default the only one
             that there is; other modules of the model are left out.
 
     Returns:
@@ -76,7 +76,7 @@ def from_torch(weights: Mapping[str, Any], cell: str, prefix: str | None = None)
     expected = [f"{part}_l{layer}{end}" for layer in range(min(count, len(names))) for end in ends for part in parts]
     for name in expected:
         if name not in arrays:
-            raise ValueError(f"weights: expected {name!r} beside {min(names)!r}, got none")
+            raise ValueError(f"weights: expected {name!r} next to {min(names)!r}, got none")
     layers: list[list[Array]] = []
     width = None
     for number in range(count):
