@@ -38,7 +38,7 @@ def atomic_write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     try:
         old = _old_status(place)
     except OSError as error:
-        raise _refusal(error, place) from error
+        raise _cannot_save(error, place) from error
     if old is not None and not stat.S_ISREG(old.st_mode):
         _write_through(place, old.st_mode, pieces)
         return
@@ -60,12 +60,12 @@ def atomic_write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         if isinstance(error, OSError):
-            raise _refusal(error, place) from error
+            raise _cannot_save(error, place) from error
         raise
     _sync_folder(folder)
 
 
-def _refusal(error: OSError, place: str) -> OSError:
+def _cannot_save(error: OSError, place: str) -> OSError:
     reason = error.strerror or str(error)
     return OSError(error.errno or 0, f"cannot save, the old file is untouched: {reason}", place)
 
@@ -259,9 +259,9 @@ def describe_foreign_file(path: Path) -> str | None:
         start = file.read(4096)
         if len(start) > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") < status.st_size:
             return None
-        described = _by_signature(start) or _by_pickle(start)
+        described = _match_signature(start) or _match_pickle(start)
         if described is None and start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-            described = _by_archive(file)
+            described = _match_archive(file)
         if described is None and start[257:262] == b"ustar":
             described = "a tar archive", "unpack it first"
         if described is None and start[4:8] == b"TFL3":
@@ -275,16 +275,16 @@ def describe_foreign_file(path: Path) -> str | None:
     return None if described is None else "; ".join(described)
 
 
-def _by_signature(start: bytes) -> tuple[str, str] | None:
-    for signature, what, help in _SIGNATURES:
+def _match_signature(start: bytes) -> tuple[str, str] | None:
+    for signature, format, advice in _SIGNATURES:
         if start.startswith(signature):
-            return what, help
+            return format, advice
     if _WEB_PAGE.match(start):
         return "a web page (HTML)", "the download may have failed; fetch the file again"
     return None
 
 
-def _by_pickle(start: bytes) -> tuple[str, str] | None:
+def _match_pickle(start: bytes) -> tuple[str, str] | None:
     """A pickle, by its first instructions."""
     if not (start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
         if not _OLD_PICKLE.match(start):
@@ -296,7 +296,7 @@ def _by_pickle(start: bytes) -> tuple[str, str] | None:
     return "a pickle file", _PICKLE
 
 
-def _by_archive(file: IO[bytes]) -> tuple[str, str]:
+def _match_archive(file: IO[bytes]) -> tuple[str, str]:
     """A zip archive, by the names in it."""
     import zipfile
 
