@@ -13,11 +13,11 @@ import numpy as np
 from ... import initializers as _initializers
 from ... import ops
 from ..._core.context import context_scan_backward, context_scan_forward
+from ..._core.dense import dense_backward, dense_forward
 from ..._validation import at_least, real
-from ...autograd.tape import record
+from ...autograd.tape import GradientBuffers, is_recording, record
 from ...autograd.tensor import Gradient, Tensor, Variable, unchecked_tensor
 from ...typing import Array
-from ..core import dense
 from ..registry import register
 from .base import RNNCell, RNNLayer, cell_attribute
 from .run import SequenceOptions, contiguous_features
@@ -109,10 +109,9 @@ class ContextRNNCell(RNNCell):
             x = ops.multiply(x, x_mask[:, None, :])
         h0, s0 = ([initial[0]], initial[1]) if initial else (None, None)
         reverse = options.reverse[0]
-        z = dense(x, self.context_kernel, mixed=self._mixed)
-        s, s_last = self._context_scan(z, s0, mask, lengths, reverse)
+        joined, s, s_last = self._scan_context(x, s0, mask, lengths, reverse)
         masks = None if h_mask is None else (None, h_mask)
-        h, finals, states = super()._run(_join(x, s), h0, options, mask, lengths, masks)
+        h, finals, states = super()._run(joined, h0, options, mask, lengths, masks)
         shown = _shown(mask, reverse, options.zero_masked, initial is not None)
         if options.sequences:
             s = s if shown is None else ops.multiply(s, shown)
@@ -123,26 +122,54 @@ class ContextRNNCell(RNNCell):
             s = ops.multiply(s_last, shown[:, 0 if reverse else -1])
         return _join(h, s), [*finals, s_last._array], [*states, s_last] if states else []
 
-    def _context_scan(
-        self, z: Tensor, initial: Tensor | None, mask: Array | None, lengths: Array | None, reverse: bool
-    ) -> tuple[Tensor, Tensor]:
-        """s_t = (1 - alpha) z_t + alpha s_{t-1} for z (B, T, C): s (B, T, C) and the last one (B, C)."""
-        alpha, dtype, (batch, steps, units) = self.alpha, self.dtype, z.shape
-        start = None if initial is None else np.ascontiguousarray(initial._array)
-        arrays = context_scan_forward(z._array, alpha, start, lengths, mask, reverse)
-        s, last = unchecked_tensor(arrays[0]), unchecked_tensor(arrays[1])
+    def _scan_context(
+        self, x: Tensor, initial: Tensor | None, mask: Array | None, lengths: Array | None, reverse: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[x, s] (B, T, D + C), s (B, T, C) and the last s (B, C), as one operation of the tape.
 
-        def backward(ds: Array | None, dlast: Array | None) -> tuple[Gradient, ...]:
+        s_t = (1 - alpha) z_t + alpha s_{t-1} with z = x · context_kernel.
+        """
+        array, alpha, kernel, mixed = x._array, self.alpha, self.context_kernel, self._mixed
+        start = None if initial is None else np.ascontiguousarray(initial._array)
+        flat, restore = ops.flatten_steps(array)
+        z = dense_forward(flat, kernel._array, mixed=mixed)
+        s, last = context_scan_forward(restore(z), alpha, start, lengths, mask, reverse)
+        outputs = unchecked_tensor(_concatenate(array, s)), unchecked_tensor(s), unchecked_tensor(last)
+        inputs = (x, kernel, initial)
+        if not is_recording(inputs):
+            return outputs
+        need_dx, need_weights = is_recording((x,)), is_recording((kernel,))
+
+        def backward(
+            djoined: Array | None, ds: Array | None, dlast: Array | None, buffers: GradientBuffers
+        ) -> tuple[Gradient, ...]:
+            features, dx, dkernel = array.shape[2], None, None
+            if djoined is not None:
+                ds = djoined[..., features:] if ds is None else ds + djoined[..., features:]
             ds = None if ds is None else contiguous_features(ds)
             dlast = None if dlast is None else np.ascontiguousarray(dlast)
-            dz, dinitial = context_scan_backward(ds, dlast, alpha, (batch, steps, units), lengths, mask, reverse, dtype)
+            dz, dinitial = context_scan_backward(ds, dlast, alpha, s.shape, lengths, mask, reverse, self.dtype)
             if self.step_gradients and alpha < 1:
                 # dz_t = (1 - alpha) dL/ds_t; with alpha = 1 the context never changes, and dz says nothing about it.
                 self.last_context_gradients = np.asarray(dz) / (1 - alpha)
-            return dz, dinitial
+            if need_dx or need_weights:
+                dx, dkernel, _ = dense_backward(
+                    flat,
+                    kernel._array,
+                    z,
+                    ops.flatten_like(dz, array),
+                    use_bias=False,
+                    need_dx=need_dx,
+                    need_weights=need_weights,
+                    out=(buffers.take(kernel), None) if need_weights else None,
+                    mixed=mixed,
+                )
+            if dx is not None:
+                dx = restore(dx) if djoined is None else djoined[..., :features] + restore(dx)
+            return dx, dkernel, dinitial
 
-        record((s, last), (z, initial), backward)
-        return s, last
+        record(outputs, inputs, backward, takes_buffers=True)
+        return outputs
 
     def _add_to_stream(self, stream: Any) -> None:
         variables = (
@@ -242,21 +269,24 @@ class ContextRNN(RNNLayer):
 
 
 def _join(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
-    """Two tensors one after another along ``axis``; sequences come time-major, as the core walks them.
-
-    Without the checks of ``ops.concat``, which a small call would take twice as long with.
-    """
-    out, size = None, a._array.shape[axis]
-    if a._array.ndim == 3:
-        (batch, steps, n), m = a._array.shape, b._array.shape[2]
-        out = np.empty((steps, batch, n + m), a._array.dtype).transpose(1, 0, 2)
-    joined = unchecked_tensor(np.concatenate((a._array, b._array), axis, out))
+    """Two tensors one after another along ``axis``, without the checks of ``ops.concat``."""
+    size = a._array.shape[axis]
+    joined = unchecked_tensor(_concatenate(a._array, b._array, axis))
 
     def backward(g: Array) -> tuple[Gradient, ...]:
         return (g[..., :size], g[..., size:]) if axis else (g[:size], g[size:])
 
     record((joined,), (a, b), backward)
     return joined
+
+
+def _concatenate(a: Array, b: Array, axis: int = -1) -> Array:
+    """Two arrays one after another along ``axis``; sequences come time-major, as the core walks them."""
+    out = None
+    if a.ndim == 3:
+        (batch, steps, n), m = a.shape, b.shape[2]
+        out = np.empty((steps, batch, n + m), a.dtype).transpose(1, 0, 2)
+    return np.concatenate((a, b), axis, out)
 
 
 def _reversed(x: Tensor, lengths: Array | None) -> Tensor:
