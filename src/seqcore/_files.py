@@ -71,7 +71,7 @@ def _cannot_save(error: OSError, place: str) -> OSError:
 
 
 def _old_status(place: str) -> os.stat_result | None:
-    """What stands at ``place`` (None: nothing), if it may be written."""
+    """The status of the existing file at ``place``, or None. Raises OSError if it cannot be written."""
     try:
         old = os.stat(place)
     except FileNotFoundError:
@@ -136,7 +136,7 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text that may come from anywhere.
 
     Raises:
-        ValueError: in one line, for what is no JSON, a key that stands twice in an object, and values too deep or too
+        ValueError: in one line, for what is no JSON, a key that occurs twice in an object, and values too deep or too
             long for Python.
 
     >>> parse_json('{"a": 1, "a": 2}')
@@ -172,7 +172,7 @@ _GENSIM = (
 )
 _PICKLE = "seqcore opens no pickle, since a pickle can run code; save its arrays with the program that wrote it"
 
-# First bytes, what the file is, what to do with it.
+# First bytes, the format, advice.
 _SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, such as Keras's .h5 and .weights.h5", _KERAS),
     (b"\x93NUMPY", "a NumPy array (.npy)", "read it with numpy.load and pass the array"),
@@ -186,7 +186,7 @@ _SIGNATURES = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
     (
         b"version https://git-lfs.github.com/spec/",
-        "a Git LFS pointer, which stands in place of the file",
+        "a Git LFS pointer in place of the file",
         "fetch the file itself with git lfs pull",
     ),
 )
@@ -229,7 +229,7 @@ def refuse_foreign_suffix(path: Path, name: str = "path") -> None:
 
 
 def describe_foreign_file(path: Path) -> str | None:
-    """What a file of another program is, and how to get its content into seqcore, in one line for an error message.
+    """Describe a file in a foreign format, with how to import it, in one line for an error message.
 
     Args:
         path: the file; it is recognized by its content, not by its name.
@@ -316,7 +316,7 @@ def _match_archive(file: IO[bytes]) -> tuple[str, str]:
 
 
 def _is_onnx(file: IO[bytes], size: int) -> bool:
-    """Whether the file is a protocol buffer with the fields of ONNX's ModelProto; only their heads are read."""
+    """True for a protocol buffer with the fields of ONNX's ModelProto; only their heads are read."""
 
     def number() -> int:
         value = shift = 0

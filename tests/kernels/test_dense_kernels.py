@@ -8,7 +8,7 @@ import pytest
 
 from seqcore import _core
 from tests.helpers import reference
-from tests.kernels.test_recurrent_kernels import ACTIVATIONS, close, dtypes
+from tests.helpers.kernels import ACTIVATIONS, close, dtypes
 
 # Dense ----------------------------------------------------------------------------------------------------------------
 

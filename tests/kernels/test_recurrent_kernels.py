@@ -11,21 +11,13 @@ import pytest
 from seqcore import _core
 from tests.helpers import cases, reference
 from tests.helpers.cases import Case
+from tests.helpers.kernels import ACTIVATIONS, close, dtypes
 
-ACTIVATIONS = ("tanh", "relu", "sigmoid", "linear", "hard_sigmoid")
 SIZES = (1, 2, 7, 9, 17, 40, 65, 200)
 BATCHES = (1, 2, 5, 7, 20, 33)
 RAGGED = ("none", "lengths", "mask", "zero_masked")
 
-dtypes = pytest.mark.parametrize("dtype", cases.DTYPES)
 cells = pytest.mark.parametrize("cell", cases.CELLS)
-
-
-def close(got, expected, dtype):
-    """Asserts type and values of one array."""
-    assert got.dtype == np.dtype(dtype)
-    found = cases.deviation(got, expected)
-    assert found <= cases.TOLERANCE[dtype], found
 
 
 def mixed_cases():

@@ -8,7 +8,7 @@ import pytest
 import seqcore as sc
 from seqcore import layers, losses, models
 from seqcore.autograd.tensor import Tensor
-from tests.training.test_models import dense_model
+from tests.helpers.small_models import dense_model
 
 
 class Foreign:

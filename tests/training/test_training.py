@@ -15,7 +15,7 @@ from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import Tensor
 from seqcore.training.flat_parameters import FlatParameters
 from tests.helpers.fused import fused_head_of
-from tests.training.test_models import V, dense_model, ids, language_model, logits_loss
+from tests.helpers.small_models import V, dense_model, ids, language_model, logits_loss
 
 # ---------------------------------------------------------------- the fused path
 

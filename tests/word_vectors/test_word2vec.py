@@ -22,6 +22,7 @@ from seqcore import KeyedVectors, Word2Vec, saving
 from seqcore.datasets import relations
 from seqcore.word_vectors import word2vec
 from tests.helpers.refusals import refused
+from tests.helpers.word2vec_state import state
 
 try:
     from gensim.models import Word2Vec as GensimWord2Vec
@@ -41,14 +42,6 @@ def corpus_file(sentences, tmp_path):
     path = tmp_path / "corpus.txt"
     path.write_text("\n".join(" ".join(sentence) for sentence in sentences), encoding="utf-8")
     return path
-
-
-def state(model):
-    """All that training changes, in bits."""
-    losses = [(entry["loss"], entry["pairs"], entry["epoch"]) for entry in model.history]
-    arrays = model._input.tobytes(), model._output.tobytes(), model.counts.tobytes()
-    schedule = vars(model._schedule).copy() if model._schedule else None
-    return arrays, list(model.words), losses, model.corpus_count, model.corpus_total_words, model._passes, schedule
 
 
 # As in gensim ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seqcore import Word2Vec, _core
 from seqcore.word_vectors.corpus import Corpus
 from tests.helpers.refusals import refused
-from tests.word_vectors.test_word2vec import state
+from tests.helpers.word2vec_state import state
 
 # Bad input ------------------------------------------------------------------------------------------------------------
 
