@@ -17,7 +17,8 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Kinds of types that hold real numbers: floats, integers, booleans.
 NUMBERS = "fiub"
 _EXPECTED_DTYPES = {"f": "'float32' or 'float64'", NUMBERS: "a type of real numbers such as 'float32' or 'int32'"}
-MAX_SEED = 2**63 - 1
+MAX_INT64 = 2**63 - 1
+MAX_SEED = MAX_INT64
 # Errors of reading a value whose structure is not the expected one.
 MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -47,7 +48,7 @@ def integer(name: str, value: Any, low: int | None = None, high: int | None = No
     except TypeError:
         number = None
     if number is None or (low is not None and number < low) or (high is not None and number > high):
-        end = "2**63-1" if high == MAX_SEED else high
+        end = "2**63-1" if high == MAX_INT64 else high
         reach = "" if low is None else f" >= {low}" if high is None else f" {low}...{end}"
         raise ValueError(
             f"{name}: expected {alternative and alternative + ' or '}an integer{reach}, got {short_repr(value)}"

@@ -100,9 +100,9 @@ def network(data):
     return model
 
 
-def train(folder, data="arrays", stop=None, noise=0, epochs=5, **options):
+def train(folder, data="arrays", stop=None, noise=0, epochs=5, model=None, **options):
     """A fit with everything that has a state; with ``stop`` it is left early."""
-    model = network(data)
+    model = model or network(data)
     for _ in range(noise):
         random.next_stream(), random.generator().random()
     given = DATA[data]()
@@ -130,6 +130,13 @@ def result(model, folder):
     plain = [model.history.history, model.history.epoch, model.get_layer_state(), random.get_state(), log]
     optimizer = model.optimizer.get_state()
     return json.loads(json.dumps([plain, optimizer, model.get_weights()], default=lambda a: np.asarray(a).tolist()))
+
+
+def everything(model):
+    """All that a refused backup must leave as it was."""
+    plain = [model.get_layer_state(), random.get_state(), model.optimizer.get_state(), model.get_weights()]
+    metrics = [metric.get_state() for metric in model.metrics]
+    return json.loads(json.dumps([plain, metrics], default=lambda a: np.asarray(a).tolist()))
 
 
 def write_result(model, folder):
@@ -230,6 +237,54 @@ def test_backups_of_other_fits(tmp_path):
         model.fit(X, Y, verbose=0, callbacks=[backup])
 
 
+class FailsLater(callbacks.Callback):
+    """A callback whose state is refused after those of all others have been set."""
+
+    def get_state(self):
+        return {"kept": 1}
+
+    def set_state(self, state):
+        raise ValueError("state: expected another one")
+
+
+@pytest.mark.parametrize("changed", ["metrics", "callbacks", "callback state"])
+def test_a_backup_of_another_fit_changes_nothing(changed, tmp_path):
+    """Neither a model that is trained further nor one that is not built yet; nor the callbacks."""
+    names = ["mae"] if changed == "metrics" else []
+    monitor = callbacks.EarlyStopping("loss", patience=9)
+    extra = {"callbacks": [Halve()], "metrics": [], "callback state": [FailsLater()]}[changed]
+
+    def make(metrics, built=True):
+        model = Sequential(
+            [*([layers.Input((None, 3))] if built else []), layers.LSTM(4, dropout=0.5), layers.Dense(1)]
+        )
+        model.compile("adam", "mse", metrics=metrics)
+        return model
+
+    def fit(model, watchers):
+        backup = callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+        model.fit(X, Y, epochs=2, verbose=0, callbacks=[*watchers, backup])
+
+    random.set_seed(4)
+    if changed == "callbacks":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Halve, "get_state", lambda self: {"kept": 1}, raising=False)
+            fit(make([]), [monitor, *extra])
+        extra = []
+    else:
+        fit(make(names), [monitor, *extra])
+    model, fresh = make([]), make([], built=False)
+    model.train_on_batch(X[:8], Y[:8])
+    for refused in (model, fresh):
+        watchers = [callbacks.EarlyStopping("loss", patience=9), *extra]
+        before = everything(refused)
+        with pytest.raises(ValueError, match="checkpoint.safetensors: expected a backup of a fit like this one"):
+            fit(refused, watchers)
+        assert everything(refused) == before
+        assert watchers[0].best is None
+    assert not fresh.built
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -249,9 +304,14 @@ def test_damaged_backups(change, tmp_path):
     position = json.loads(texts["position"])
     position["fit"] |= change
     saving.write_tensors(path, tensors, {**texts, "position": json.dumps(position)})
+    model = network("arrays")
+    model.train_on_batch(X[:8], Y[:8])
+    before = everything(model)
     with pytest.raises(ValueError, match="checkpoint.safetensors: expected a backup of a fit") as caught:
-        train(tmp_path, "arrays")
+        train(tmp_path, "arrays", model=model)
     assert "\n" not in str(caught.value)
+    assert everything(model) == before
+    assert not model.stop_training
 
 
 @pytest.mark.parametrize(

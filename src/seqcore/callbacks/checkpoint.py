@@ -120,7 +120,7 @@ class BackupAndRestore(Callback):
 
     Raises:
         ValueError: naming the argument; at the start of the training, naming the file, for a backup of another model or
-            of another fit.
+            of another fit; the model is then unchanged.
 
     >>> import os, tempfile
     >>> import numpy as np
@@ -179,9 +179,13 @@ class BackupAndRestore(Callback):
 
     def _load(self, **options: bool) -> None:
         """Loads the backup into the model and the running fit."""
-        position = self.model.load_checkpoint(self.path)
+        position = self.model.load_checkpoint(self.path, check=self._check)
+        self._fit.set_state(position["fit"], **options)
+
+    def _check(self, position: dict[str, Any]) -> None:
+        """Refuses the backup of another fit, before the model changes."""
         try:
-            self._fit.set_state(position["fit"], **options)
+            self._fit.check_state(position["fit"])
         except MALFORMED as error:
             reason = one_line(error)
             raise ValueError(f"{self.path}: expected a backup of a fit like this one, got another ({reason})") from None

@@ -348,9 +348,11 @@ class Model(Trainer):
         """Write all that an exact resume needs; see ``saving.save_checkpoint``."""
         saving.save_checkpoint(path, self, position)
 
-    def load_checkpoint(self, path: saving.Path) -> dict[str, Any]:
-        """Go back to a checkpoint and returns its position; see ``saving.load_checkpoint``."""
-        return saving.load_checkpoint(path, self)
+    def load_checkpoint(
+        self, path: saving.Path, *, check: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Go back to a checkpoint and return its position; see ``saving.load_checkpoint``."""
+        return saving.load_checkpoint(path, self, check=check)
 
     # ------------------------------------------------------------ streaming
 

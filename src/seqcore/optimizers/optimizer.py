@@ -13,7 +13,7 @@ import numpy as np
 
 from .._core.optimizer import is_sorted_unique, sum_squares
 from .._registry import Registry
-from .._validation import MAX_SEED, at_least, default_only, integer, real, short_repr
+from .._validation import MAX_INT64, at_least, default_only, integer, real, short_repr
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slice_view
 from ..ops.clipping import clip_scale, finite_clip_scale
 from ..typing import Array, Arrays
@@ -435,7 +435,7 @@ class Optimizer:
             if arrays[key].size != 1:
                 raise ValueError(f"state: expected one number for {key!r}, got shape {arrays[key].shape}")
             numbers[key] = arrays[key].item()
-        iterations = integer("iterations", numbers["iterations"], 0, MAX_SEED)
+        iterations = integer("iterations", numbers["iterations"], 0, MAX_INT64)
         if "learning_rate" in numbers:
             self._rate = real("learning_rate", numbers["learning_rate"], 0.0)
         self._iterations = iterations

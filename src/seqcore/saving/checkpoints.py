@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,14 @@ from .safetensors import write_tensors
 
 
 def save_checkpoint(path: Path, model: Any, position: Mapping[str, Any] | None = None) -> None:
-    """Writes all that a training run needs to go on as if it had never stopped, bit by bit.
+    """Write all that a training run needs to continue as if it had never stopped, bit by bit.
 
     Args:
         path: the file.
         model: a built and compiled model.
         position: the place of the run (epoch, batch, best loss, ...): numbers, texts, arrays, lists, dicts.
 
-    Held: the weights, the optimizer's slots and settings, the state of the global random generator, the layers' own
+    Saved: the weights, the optimizer's slots and settings, the state of the global random generator, the layers' own
     states (the counters of dropout, the carried states of stateful layers) and the position.
     """
     tensors = weight_tensors(model)
@@ -71,12 +71,14 @@ def position_in(place: str, tensors: Mapping[str, Array], metadata: Mapping[str,
     return position
 
 
-def load_checkpoint(path: Path, model: Any) -> dict[str, Any]:
-    """Puts ``model`` and the random generator into the state of a checkpoint and returns its position.
+def load_checkpoint(path: Path, model: Any, *, check: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    """Put ``model`` and the random generator into the state of a checkpoint and return its position.
 
     Args:
         path: a file that :func:`save_checkpoint` wrote.
         model: the same architecture, compiled with the same kind of optimizer; it is built if need be.
+        check: function that is called with the position before anything is changed; what it raises refuses the
+            checkpoint. None by default.
 
     Raises:
         ValueError: naming the file and what is wrong with it; the model is then unchanged.
@@ -100,6 +102,8 @@ def load_checkpoint(path: Path, model: Any) -> dict[str, Any]:
         pairs = match_weights(place, model, tensors)
         generator, states = (unpack(header_field(metadata, name), tensors) for name in ("random", "layers"))
         slots = None if saved is None else unpack(saved["state"], tensors)
+        if check is not None:
+            check(position)
         before = model.get_layer_state()
         with defer_sigint():
             random.set_state(generator)
@@ -140,7 +144,7 @@ def reordered_slots(slots: Any, names: Any, model: Any) -> dict[str, Any]:
         name = names[int(number)]
         if name is not None:
             ordered[f"{now[id(variables[name])]}/{slot}"] = value
-    # What the optimizer had not seen when it was saved begins anew.
+    # What the optimizer had not seen when it was saved starts from its initial values.
     for name, variable in variables.items():
         if name not in names and id(variable) in now:
             for slot, start in optimizer.slot_values().items():

@@ -9,14 +9,14 @@ import operator
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count, islice
 from typing import Any
 
 import numpy as np
 
 from .. import random
-from .._validation import at_least, is_array, real
+from .._validation import MAX_INT64, at_least, boolean, integer, is_array, real
 from ..autograd.tensor import Tensor, Variable, as_array
 from .batch import Batch, make_batch, unpack_batch
 
@@ -66,15 +66,20 @@ class DataAdapter:
 
     def set_state(self, state: dict[str, Any], batch: int) -> None:
         """Continue the next epoch from a :meth:`get_state`, at its batch number ``batch``."""
-        taken = state["taken"] if self._limit is not None else batch
+        taken = self.check_state(state, batch)
         if taken:
-            now = random.get_state()
-            random.set_state(state["random"])
-            try:
+            with _random_state(state["random"]):
                 self._start(taken)
-            finally:
-                random.set_state(now)
         self.taken, self._skipped, self.exhausted = taken, batch, state["exhausted"]
+
+    def check_state(self, state: dict[str, Any], batch: int) -> int:
+        """The number of batches to skip for a :meth:`get_state`; raises for anything else, and changes nothing."""
+        taken = integer("taken", state["taken"], 0, MAX_INT64) if self._limit is not None else batch
+        boolean("exhausted", state["exhausted"])
+        if taken:
+            with _random_state(state["random"]):
+                pass
+        return taken
 
     def _start(self, start: int = 0) -> Iterator[Any]:
         """Begin a pass over the data at batch number ``start``."""
@@ -114,6 +119,17 @@ class DataAdapter:
 
 
 _END = object()
+
+
+@contextmanager
+def _random_state(state: dict[str, Any]) -> Iterator[None]:
+    """Context in which the global random generator continues from ``state``."""
+    before = random.get_state()
+    random.set_state(state)
+    try:
+        yield
+    finally:
+        random.set_state(before)
 
 
 class ArrayAdapter(DataAdapter):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from .._validation import boolean, integer
+from .._validation import MAX_INT64, boolean, integer
 from ..callbacks import CallbackList
 from ..metrics import Metric
 from .data_adapters import DataAdapter
@@ -23,8 +23,8 @@ class FitState:
     """Epoch, batch, data, metrics and callbacks of a running ``fit``; ``model.fit_state`` while it runs.
 
     Args:
-        model: the model that is trained; its weights, optimizer, carried states and the random state are the business
-            of ``model.save_checkpoint``.
+        model: the model that is trained; its weights, optimizer, carried states and the random state are
+            saved by ``model.save_checkpoint``.
         data: adapter of the training data.
         validation: adapter of the validation data, or None.
         callbacks: all callbacks of the fit.
@@ -34,7 +34,7 @@ class FitState:
         epoch: number of the running epoch, from 0.
         batch: its batches that have been trained on.
         logs: what an overridden ``train_step`` returned for the last batch; once all batches are done, the logs of the
-            epoch without those of validation; None where the metrics tell.
+            epoch without those of validation; None where the logs come from the metrics.
         stopped: no more batches are trained on: ``model.stop_training`` was set in an earlier epoch or before the
             checkpoint that was resumed.
     """
@@ -48,7 +48,7 @@ class FitState:
         self.logs: dict[str, float] | None = None
 
     def count_batch(self, logs: dict[str, float] | None) -> None:
-        """Note that one more batch has been trained on, and what ``train_step`` returned for it."""
+        """Count a batch that has been trained on, with the logs that ``train_step`` returned for it."""
         self.batch, self.logs = self.batch + 1, logs
         self.data.taken += 1
 
@@ -86,15 +86,43 @@ class FitState:
         Raises:
             ValueError, TypeError, LookupError, AttributeError: for the state of another fit.
         """
-        epoch, batch = (integer(name, state[name], 0, 2**63 - 1) for name in ("epoch", "batch"))
-        stopped = boolean("stop", state["stop"])
-        logs = None if state["logs"] is None else {name: float(value) for name, value in state["logs"].items()}
+        epoch, batch, logs, stopped = _checked_position(state)
+        self._set_sums(state)
+        if data:
+            for adapter, saved, number in self._adapters(state, batch):
+                adapter.set_state(saved, number)
+        self.epoch, self.batch, self.logs, self.stopped = epoch, batch, logs, stopped
+        self._model.stop_training = stopped
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise what :meth:`set_state` would raise for the state of another fit; nothing is changed."""
+        _, batch, _, _ = _checked_position(state)
+        for adapter, saved, number in self._adapters(state, batch):
+            adapter.check_state(saved, number)
+        before = [(owner, owner.get_state()) for owner in (*self._model.metrics, *self.callbacks)]
+        try:
+            self._set_sums(state)
+        finally:
+            for owner, saved in before:
+                if saved:
+                    owner.set_state(saved)
+
+    def _set_sums(self, state: dict[str, Any]) -> None:
+        """Set the states of the metrics and of the callbacks."""
         for metric, saved in zip(self._model.metrics, state["metrics"], strict=True):
             metric.set_state(saved)
         self.callbacks.set_state(state["callbacks"])
-        if data:
-            self.data.set_state(state["data"], batch)
-        if data and self.validation is not None and state["validation"] is not None:
-            self.validation.set_state(state["validation"], 0)
-        self.epoch, self.batch, self.logs, self.stopped = epoch, batch, logs, stopped
-        self._model.stop_training = stopped
+
+    def _adapters(self, state: dict[str, Any], batch: int) -> list[tuple[DataAdapter, Any, int]]:
+        """The adapters that continue, the state of each, and its batch in the epoch."""
+        adapters: list[tuple[DataAdapter, Any, int]] = [(self.data, state["data"], batch)]
+        if self.validation is not None and state["validation"] is not None:
+            adapters.append((self.validation, state["validation"], 0))
+        return adapters
+
+
+def _checked_position(state: dict[str, Any]) -> tuple[int, int, dict[str, float] | None, bool]:
+    """Epoch, batch, logs and ``stopped`` of a state."""
+    epoch, batch = (integer(name, state[name], 0, MAX_INT64) for name in ("epoch", "batch"))
+    logs = None if state["logs"] is None else {name: float(value) for name, value in state["logs"].items()}
+    return epoch, batch, logs, boolean("stop", state["stop"])
