@@ -30,7 +30,7 @@ _loaders: dict[str, Callable[[str], Any]] = {}
 
 @contextmanager
 def custom_object_scope(custom_objects: Mapping[str, Any] | None) -> Iterator[None]:
-    """Inside, every registry knows these classes too, under the names given; other threads do not see them."""
+    """Context in which every registry of this thread also knows these classes, under the names given."""
     before = _custom.classes
     _custom.classes = {**before, **(custom_objects or {})}
     try:
@@ -77,7 +77,7 @@ class Registry(Generic[T]):
         return enter
 
     def enter(self, name: str, cls: type[T]) -> None:
-        """Know ``cls`` by ``name`` alone, which error messages list."""
+        """Register ``cls`` only under ``name``, which error messages list."""
         self.classes[name] = cls
         self._listed.append(name)
 
@@ -105,10 +105,10 @@ class Registry(Generic[T]):
         return cls
 
     def get(self, identifier: Any, argument: str | None = None) -> T | None:
-        """The object of the family behind an object, a name, a class or a config; None for anything else.
+        """Object of the family from an object, a name, a class or a config; None for anything else.
 
         Raises:
-            ValueError: for an unknown name and a dict that is no config.
+            ValueError: for an unknown name and a dict that is not a config.
             TypeError: for a class that cannot be made without arguments.
         """
         argument = argument or self.argument
@@ -138,7 +138,7 @@ class Registry(Generic[T]):
         """The object that :meth:`serialize` described.
 
         Raises:
-            ValueError: for what is no such dict, an unknown class, or a config that does not fit it.
+            ValueError: for anything but such a dict, an unknown class, or a config that does not fit it.
         """
         name, config = class_and_config(argument or self.argument, described)
         with custom_object_scope(custom_objects):
@@ -159,7 +159,7 @@ def class_and_config(name: str, described: Any) -> tuple[str, dict[str, Any]]:
     """Class name and arguments out of ``{"class_name": ..., "config": ...}``, which may come from a file.
 
     Raises:
-        ValueError: for what is no such dict; the message names the argument.
+        ValueError: for anything but such a dict; the message names the argument.
     """
     class_name = described.get("class_name") if isinstance(described, dict) else None
     config = described.get("config", {}) if isinstance(described, dict) else None

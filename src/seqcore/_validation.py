@@ -130,7 +130,7 @@ def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
     Args:
         name: of the argument.
         value: a name, a class or a NumPy type.
-        kinds: letters of the accepted kinds of NumPy types; "f" alone means float32 and float64, which the core knows.
+        kinds: letters of the accepted kinds of NumPy types; "f" means float32 and float64, which the core knows.
 
     Raises:
         ValueError: for a type of another kind, and for anything but a type.
@@ -153,7 +153,7 @@ def as_dtype(name: str, value: Any, kinds: str = "f") -> np.dtype[Any]:
 
 
 def first_element(value: Any) -> Any:
-    """The first element of a nested list, at any depth; the value itself if it is no list."""
+    """The first element of a nested list, at any depth; the value itself if it is not a list."""
     while isinstance(value, (list, tuple)) and value:
         value = value[0]
     return value
@@ -343,7 +343,7 @@ def axis_of(axis: Any, ndim: int, name: str = "axis") -> int:
 
 
 def axes_of(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:
-    """Axes as a sorted tuple of numbers 0...ndim-1; None stands for all axes.
+    """Axes as a sorted tuple of numbers 0...ndim-1; None means all axes.
 
     Raises:
         ValueError: for anything but integers, and for an axis that is out of range or named twice.
@@ -436,7 +436,7 @@ def default_only(name: str, value: Any, default: Any, reason: str) -> None:
 
 
 def no_regularizers(**given: Any) -> None:
-    """Accept Keras's regularizers and constraints as None alone.
+    """Accept Keras's regularizers and constraints only as None.
 
     Raises:
         ValueError: for another one, by name.
@@ -446,7 +446,7 @@ def no_regularizers(**given: Any) -> None:
 
 
 def no_adapters(lora_rank: Any, lora_alpha: Any, quantization_config: Any) -> None:
-    """Accept Keras's arguments of low-rank adapters and quantization as None alone."""
+    """Accept Keras's arguments of low-rank adapters and quantization only as None."""
     default_only("lora_rank", lora_rank, None, "low-rank adapters are not supported")
     default_only("lora_alpha", lora_alpha, None, "low-rank adapters are not supported")
     default_only("quantization_config", quantization_config, None, "quantization is not supported")
@@ -454,7 +454,7 @@ def no_adapters(lora_rank: Any, lora_alpha: Any, quantization_config: Any) -> No
 
 def channels_last(data_format: Any) -> None:
     """Accept Keras's ``data_format`` where it means features along the last axis."""
-    default_only("data_format", data_format, (None, "channels_last"), "features lie along the last axis")
+    default_only("data_format", data_format, (None, "channels_last"), "features are on the last axis")
 
 
 def no_name(name: Any, default: str | None = None) -> None:
@@ -506,7 +506,7 @@ def short_repr(value: Any, limit: int = 80) -> str:
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """The message of an error in one line, with its type where the message alone would be unclear.
+    """The message of an error in one line, with its type where the message by itself would be unclear.
 
     >>> one_line(KeyError("units"))
     "KeyError: 'units'"

@@ -50,7 +50,7 @@ INITIALIZERS = Registry("initializer", Initializer)
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:
-    """A shape as a tuple; a number alone is the size of a vector."""
+    """A shape as a tuple; a number is the size of a vector."""
     return tuple(at_least("shape", n, 0) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
 
 
@@ -204,7 +204,7 @@ class VarianceScaling(_Drawn):
         distribution: "truncated_normal" (the default; with that variance after truncation), "untruncated_normal" or
             "uniform".
         seed: None draws from the global generator; an integer gives the same values at each call.
-        input_axes, output_axes: accepted as None alone.
+        input_axes, output_axes: accepted only as None.
 
     >>> w = VarianceScaling(3.0, distribution="uniform", seed=1)((100, 50))
     >>> bool(abs(w).max() <= 0.3)
@@ -223,8 +223,8 @@ class VarianceScaling(_Drawn):
         output_axes: None = None,
     ) -> None:
         super().__init__(seed)
-        default_only("input_axes", input_axes, None, "inputs are counted by the shape alone")
-        default_only("output_axes", output_axes, None, "outputs are counted by the shape alone")
+        default_only("input_axes", input_axes, None, "inputs are counted by the shape only")
+        default_only("output_axes", output_axes, None, "outputs are counted by the shape only")
         choice("mode", mode, ("fan_in", "fan_out", "fan_avg"))
         if distribution == "normal":
             distribution = "truncated_normal"
@@ -379,7 +379,7 @@ class _Function(Initializer):
 
 
 def get(identifier: Any, argument: str = "initializer") -> Initializer:
-    """The initializer behind a name, a class, a function, a config dict or an initializer.
+    """Initializer from a name, a class, a function, a config dict or an initializer.
 
     Args:
         identifier: "glorot_uniform", "GlorotUniform", ``GlorotUniform(seed=1)``, ``serialize(...)``, ...

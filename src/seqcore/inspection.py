@@ -22,7 +22,7 @@ class GradientNorms(Callback):
     """Record the norm of dL/dh_t over batch and units at each time step t, for each recurrent layer.
 
     Norms that fall towards t = 0 show vanishing gradients, norms that grow exploding ones. Batches may differ in T: the
-    mean of a step is over the batches that have it. A ContextRNN has two states: its name stands for dL/dh_t,
+    mean of a step is over the batches that have it. A ContextRNN has two states: its name means dL/dh_t,
     ``name/context`` for dL/ds_t. :func:`gradient_norms` measures one batch without training.
 
     Args:
@@ -132,7 +132,7 @@ def _layer_names(layers: Sequence[str] | None) -> list[str] | None:
 
 
 def _recurrent_layers(model: Any, names: list[str] | None) -> dict[str, Any]:
-    """The layers inside that can store dL/dh_t, by name; those of ``names`` alone if given."""
+    """The layers inside that can store dL/dh_t, by name; only those of ``names`` if given."""
     layers: dict[str, Any] = {}
     for layer in model.layers_inside():
         if hasattr(layer, "step_gradients") and hasattr(layer, "last_step_gradients"):
@@ -141,7 +141,7 @@ def _recurrent_layers(model: Any, names: list[str] | None) -> dict[str, Any]:
                 name, count = f"{layer.name}_{count}", count + 1
             layers[name] = layer
     if not layers and names is None:
-        raise ValueError("GradientNorms: expected a model with a recurrent layer, got none")
+        raise ValueError("model: expected one with a recurrent layer, got none")
     missing = [name for name in names or () if name not in layers]
     if missing:
         known = ", ".join(layers) or "none"

@@ -28,7 +28,7 @@ _lock = ForkSafeLock()
 
 
 def set_seed(seed: int) -> None:
-    """Start all random numbers anew from ``seed`` (0...2**63 - 1): initial weights, shuffles, dropout, samples.
+    """Restart all random numbers from ``seed`` (0...2**63 - 1): initial weights, shuffles, dropout, samples.
 
     Layers made afterwards count their dropout streams from the beginning: the same program gives the same result.
 

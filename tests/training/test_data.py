@@ -448,8 +448,8 @@ def test_numbers_of_the_wrong_kind_are_named(arguments, rng):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"validation_data": (np.ones((8, 3)),)}, "validation_data: expected .* got x alone"),
-        ({"validation_data": np.ones((8, 3))}, "validation_data: expected .* got x alone"),
+        ({"validation_data": (np.ones((8, 3)),)}, "validation_data: expected .* got only x"),
+        ({"validation_data": np.ones((8, 3))}, "validation_data: expected .* got only x"),
         ({"validation_data": (np.ones((8, 3)),) * 4}, "validation_data: expected .* got 4 entries"),
         ({"validation_data": 3}, "validation_data: x: expected"),
         ({"validation_data": (np.ones((8, 3)), np.ones(7))}, "validation_data: y: expected 8 rows"),

@@ -1,4 +1,4 @@
-"""Staleness: what was computed from variables and layers learns that one of them has changed."""
+"""Staleness: invalidation of values computed from variables and layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _lock = ForkSafeLock()
 
 
 class Derived:
-    """Base of what is computed from variables and layers, and computed anew when one of them changes.
+    """Base of objects that are computed from variables and layers, and again when one of them changes.
 
     >>> from seqcore import Variable
     >>> weights, derived = Variable([1.0, 2.0]), Derived()
@@ -24,7 +24,7 @@ class Derived:
     stale = True
 
     def depend_on(self, items: Iterable[Any]) -> None:
-        """Is up to date from now on, until one of ``items`` (variables and layers) changes."""
+        """Mark as up to date until one of ``items`` (variables and layers) changes."""
         with _lock:
             self.stale = False
             for item in items:
@@ -37,7 +37,7 @@ class Derived:
 
 
 def mark_stale(item: Any) -> None:
-    """Marks all that was computed from ``item``, a variable or a layer, as stale."""
+    """Mark all that was computed from ``item``, a variable or a layer, as stale."""
     if item._dependents:
         with _lock:
             for derived in item._dependents:

@@ -80,7 +80,7 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
 
     Args:
         outputs: the tensors it made.
-        inputs: what it was made from; the gradients come back in this order. Entries that are no tensors are allowed
+        inputs: what it was made from; the gradients come back in this order. Entries that are not tensors are allowed
             and get no gradient.
         backward: called with one gradient (array or None) per output, returns one gradient (array, IndexedSlices or
             None) per input.
@@ -103,7 +103,7 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
 
 @contextmanager
 def stop_recording() -> Iterator[None]:
-    """Inside, no tape of this thread records anything."""
+    """Context in which no tape of this thread records anything."""
     tapes, _local.tapes = _local.tapes, []
     try:
         yield
@@ -112,7 +112,7 @@ def stop_recording() -> Iterator[None]:
 
 
 def taken(fresh: list[Any]) -> Any:
-    """Remove and return the entry of ``fresh``, or return None: of several threads, one gets it."""
+    """Pop the entry of ``fresh``, or return None: of several threads, one gets it."""
     try:
         return fresh.pop()
     except IndexError:
@@ -120,11 +120,11 @@ def taken(fresh: list[Any]) -> Any:
 
 
 class GradientTape:
-    """Record the operations on trainable variables and watched tensors, and computes gradients.
+    """Recorder of the operations on trainable variables and watched tensors, which computes gradients.
 
     Args:
         persistent: allows more than one call of :meth:`gradient`.
-        watch_accessed_variables: accepted as True alone.
+        watch_accessed_variables: accepted only as True.
 
     >>> w = Variable(3.0)
     >>> with GradientTape() as tape:
@@ -150,7 +150,7 @@ class GradientTape:
 
     def __enter__(self) -> GradientTape:
         if self in _local.tapes:
-            raise RuntimeError("GradientTape: this tape is recording already")
+            raise RuntimeError("GradientTape: the tape is already recording")
         _local.tapes.append(self)
         return self
 

@@ -33,7 +33,7 @@ class Callback:
 
     model: Any = None
     params: dict[str, Any] = {}
-    # Called after all callbacks without this mark, wherever it stands in the list.
+    # Called after all callbacks without this mark, whatever its position in the list.
     runs_last = False
     # Names and types of the attributes that :meth:`get_state` returns.
     _state: dict[str, Any] = {}

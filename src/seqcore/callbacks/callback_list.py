@@ -23,12 +23,12 @@ class CallbackList:
     Args:
         callbacks: the callbacks, called in this order; those with ``runs_last`` come after all others.
         add_history: append a :class:`History` unless there is one; False by default.
-        add_progbar: accepted as False alone.
+        add_progbar: accepted only as False.
         model: the model of each callback.
         params: the ``params`` of each callback: ``epochs``, ``steps`` (per epoch, or None), ``verbose``.
 
     Raises:
-        TypeError: an element that is no :class:`Callback`.
+        TypeError: an element that is not a :class:`Callback`.
 
     >>> history = History()
     >>> callbacks = CallbackList([history], model=None, epochs=1)

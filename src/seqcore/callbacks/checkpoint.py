@@ -27,7 +27,7 @@ class ModelCheckpoint(_Monitor):
             batches) and the names of the logs: ``"model-{epoch:02d}-{val_loss:.2f}.seqcore"``. Folders are made.
         monitor: name of a metric in the logs, for ``save_best_only``; "val_loss" by default.
         verbose: 1 prints a line, 0 (the default) none.
-        save_best_only: save only when the metric has improved; NaN is no improvement. False by default.
+        save_best_only: save only when the metric has improved; NaN is not an improvement. False by default.
         save_weights_only: call ``model.save_weights`` instead of ``model.save``; False by default.
         mode: "min", "max" or "auto" (the default), which knows losses and the metrics of this package.
         save_freq: "epoch" (the default), or a number of batches.
@@ -102,20 +102,20 @@ class BackupAndRestore(Callback):
     The same ``fit`` in a new process, with the same data and callbacks, continues from the last backup: weights,
     optimizer, random state, carried states of stateful layers, the place in the epoch and in the order of its batches,
     the sums of its metrics, and the state of the other callbacks (:meth:`Callback.get_state`). A kill at any moment
-    leaves the old backup or the new one. It is called after all other callbacks, wherever it stands in the list.
+    leaves the old backup or the new one. It is called after all other callbacks, whatever its position in the list.
 
     Batches that come from an iterator or a generator are read again up to that place; data that shuffle by themselves
     must do so in the same order in each process.
 
     Args:
         backup_dir: folder of the backup, the file ``checkpoint.safetensors``; it is made if need be.
-        save_freq: "epoch" (the default) saves after each epoch, an integer after so many batches.
-        double_checkpoint: accepted as False alone, since a backup is replaced as a whole.
+        save_freq: "epoch" (the default) saves after each epoch, an integer after that many batches.
+        double_checkpoint: accepted only as False, since a backup is replaced as a whole.
         delete_checkpoint: delete the backup when the training has ended, as by default. If it is kept, the same ``fit``
             with more epochs continues from it.
         save_every: minutes; also save after each epoch, and at the end of a batch when so much time has passed since
-            the last backup. None, the default, saves by ``save_freq`` alone.
-        extra: further values for the backup: numbers, texts, arrays, lists and dicts; ``saving.read_position`` returns
+            the last backup. None, the default, saves only by ``save_freq``.
+        extra: other values for the backup: numbers, texts, arrays, lists and dicts; ``saving.read_position`` returns
             them.
 
     Raises:
@@ -178,12 +178,12 @@ class BackupAndRestore(Callback):
             self._load()
 
     def _load(self, **options: bool) -> None:
-        """Loads the backup into the model and the running fit."""
+        """Load the backup into the model and the running fit."""
         position = self.model.load_checkpoint(self.path, check=self._check)
         self._fit.set_state(position["fit"], **options)
 
     def _check(self, position: dict[str, Any]) -> None:
-        """Refuses the backup of another fit, before the model changes."""
+        """Refuse the backup of another fit, before the model changes."""
         try:
             self._fit.check_state(position["fit"])
         except MALFORMED as error:

@@ -24,11 +24,11 @@ class CSVLogger(Callback):
     Args:
         filename: path of the file; its folder is made.
         separator: one character between columns, a comma by default.
-        append: keep the rows that the file has; otherwise, the default, it starts anew.
+        append: keep the rows that the file has; otherwise, the default, the file is replaced.
 
     Raises:
-        ValueError: a separator of another length; at the start of the training, a file to append to that is no such
-            CSV file.
+        ValueError: a separator of another length; at the start of the training, a file to append to that is not
+            such a CSV file.
         OSError: at the end of an epoch, a file that cannot be written.
     """
 

@@ -28,7 +28,7 @@ class EarlyStopping(_Monitor):
         best, best_epoch: the best value and its epoch, from 0.
         stopped_epoch: the epoch at which training stopped; 0 if it did not.
 
-    NaN is no improvement. A metric that is not in the logs is warned of.
+    NaN is not an improvement. A metric missing from the logs causes a warning.
 
     Raises:
         ValueError: naming the argument; at the end of an epoch, for a metric whose direction is not known.

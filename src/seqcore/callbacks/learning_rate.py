@@ -86,8 +86,8 @@ class LearningRateScheduler(Callback):
     The logs of each epoch get ``learning_rate``.
 
     Raises:
-        TypeError: a schedule that is no function.
-        ValueError: at the start of an epoch, for a rate that is no number >= 0.
+        TypeError: a schedule that is not a function.
+        ValueError: at the start of an epoch, for a rate that is not a number >= 0.
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:

@@ -43,7 +43,7 @@ def write(text: str, stream: Any = None) -> None:
 
 
 class ProgressLine:
-    """One line on a terminal that is drawn again and again, between lines of text that stay; elsewhere the text alone.
+    """Status line that is redrawn on a terminal, between lines of text that stay; elsewhere only the text.
 
     Args:
         stream: output stream; standard output by default.
@@ -68,7 +68,7 @@ class ProgressLine:
             done, total: steps done, and steps in all or None.
             rate: the rate, such as ``"5 words/s"``.
             seconds_left: time left, or None.
-            values: further texts.
+            values: other texts.
             title: text in front of the bar.
         """
         now = time.perf_counter()

@@ -48,10 +48,10 @@ class TensorBoard(Callback):
     Args:
         log_dir: the folder, "logs" by default.
         update_freq: "epoch" (the default) writes the logs of each epoch, "batch" those of each batch too, an integer
-            those of one batch in so many.
+            every n-th batch.
         write_graph: without effect, since there is no graph.
         histogram_freq, write_images, write_steps_per_second, profile_batch, embeddings_freq, embeddings_metadata:
-            accepted at Keras's defaults alone.
+            accepted only at Keras's defaults.
 
     Tags are ``epoch_<name>`` by epoch and ``batch_<name>`` by batch, as in Keras. Needs tensorboardX or tensorboard.
 
@@ -75,13 +75,13 @@ class TensorBoard(Callback):
         embeddings_metadata: None = None,
     ) -> None:
         for name, value, default, reason in (
-            ("histogram_freq", histogram_freq, 0, "numbers alone are written"),
+            ("histogram_freq", histogram_freq, 0, "only numbers are written"),
             ("write_graph", write_graph, (True, False), "there is no graph"),
-            ("write_images", write_images, False, "numbers alone are written"),
-            ("write_steps_per_second", write_steps_per_second, False, "the logs alone are written"),
+            ("write_images", write_images, False, "only numbers are written"),
+            ("write_steps_per_second", write_steps_per_second, False, "only the logs are written"),
             ("profile_batch", profile_batch, 0, "nothing is profiled"),
-            ("embeddings_freq", embeddings_freq, 0, "numbers alone are written"),
-            ("embeddings_metadata", embeddings_metadata, None, "numbers alone are written"),
+            ("embeddings_freq", embeddings_freq, 0, "only numbers are written"),
+            ("embeddings_metadata", embeddings_metadata, None, "only numbers are written"),
         ):
             default_only(name, value, default, reason)
         if update_freq == "batch":

@@ -240,7 +240,7 @@ FUNCTIONS: dict[Any, type[Loss]] = {}
 
 
 def get(identifier: Any) -> Loss:
-    """The loss behind a name, a class, a function, a config or a loss; also behind a list of one of these.
+    """Loss from a name, a class, a function, a config or a loss; a list of one element is unwrapped.
 
     Raises:
         ValueError: for an unknown name, and for several losses.
@@ -277,7 +277,7 @@ def deserialize(name: dict[str, Any], custom_objects: dict[str, type[Loss]] | No
 
     Args:
         name: the result of :func:`serialize`; Keras has this name for it.
-        custom_objects: further classes by name.
+        custom_objects: more classes by name.
 
     Raises:
         ValueError: for a class that neither has.

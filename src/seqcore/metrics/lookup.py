@@ -23,7 +23,7 @@ def _from_loss(name: str, loss: losses.Loss | None) -> Metric:
 
 
 def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
-    """The metric behind a name, a class, a function, a config or a metric.
+    """Metric from a name, a class, a function, a config or a metric.
 
     Args:
         identifier: "accuracy" and "acc" become the accuracy that fits ``loss``; without a loss, or with one that does
@@ -73,10 +73,10 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Metric]] 
 
     Args:
         config: the result of :func:`serialize`.
-        custom_objects: further classes by name.
+        custom_objects: more classes by name.
 
     Raises:
-        ValueError: for a class that neither has.
+        ValueError: for an unknown class.
     """
     # Only files know the class of "accuracy" without a loss; those of version 0.1 have the underscore.
     by_shape = {"AccuracyByShape": AccuracyByShape, "_AccuracyByShape": AccuracyByShape}

@@ -1,4 +1,4 @@
-"""Reading of model files."""
+"""Loading of model files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load_model(
         custom_objects: classes by the names that the file has for them, next to those that are registered: layers,
             models, optimizers, schedules, losses, metrics.
         compile: compile the model as it was.
-        safe_mode: accepted as True alone: no file can run code.
+        safe_mode: accepted only as True: no file can run code.
 
     Raises:
         ValueError: naming the file, if it is truncated, of another format, or needs a class that is not registered.

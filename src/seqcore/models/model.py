@@ -214,7 +214,7 @@ class Model(Trainer):
 
         Args:
             print_fn: called with each line; ``print`` by default.
-            line_length, positions, expand_nested, show_trainable, layer_range: accepted at Keras's defaults alone.
+            line_length, positions, expand_nested, show_trainable, layer_range: accepted only at Keras's defaults.
 
         >>> from seqcore import Sequential, layers
         >>> Sequential([layers.Input((None, 3)), layers.LSTM(4, name="cell")], name="small").summary()
@@ -270,7 +270,7 @@ class Model(Trainer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
-        """A new model from a config; ``custom_objects`` holds further classes of layers by name."""
+        """A new model from a config; ``custom_objects`` holds more classes of layers by name."""
         with custom_object_scope(custom_objects):
             return cls(**config)
 
@@ -293,9 +293,9 @@ class Model(Trainer):
         Args:
             filepath: the file, such as ``"model.safetensors"``.
             overwrite: replace a file that is there.
-            zipped: accepted as None alone.
+            zipped: accepted only as None.
             include_optimizer: write how the model was compiled; without it the model comes back not compiled.
-            save_format: accepted as None or "safetensors" alone.
+            save_format: accepted only as None or "safetensors".
             extra: what else belongs to the model, by name. It is kept in :attr:`extra`, as are the following, and
                 comes back with the model: numbers, texts, arrays, lists and dicts of them.
             vocabulary, tokens: ``to_dict()`` of a ``Vocabulary`` and a ``Tokenizer``, which ``seqcore generate`` uses.
@@ -323,12 +323,12 @@ class Model(Trainer):
         saving.save_model(self, filepath, {**self.extra, **given}, include_optimizer)
 
     def save_weights(self, filepath: saving.Path, overwrite: bool = True, max_shard_size: None = None) -> None:
-        """Write the weights alone; see ``saving.save_weights``.
+        """Write only the weights; see ``saving.save_weights``.
 
         Args:
             filepath: the file, such as ``"weights.safetensors"``.
             overwrite: replace a file that is there.
-            max_shard_size: accepted as None alone.
+            max_shard_size: accepted only as None.
         """
         default_only("max_shard_size", max_shard_size, None, "weights are one file")
         _check_overwrite(filepath, overwrite)
@@ -339,7 +339,7 @@ class Model(Trainer):
 
         Args:
             filepath: a file of weights, a model or a checkpoint.
-            skip_mismatch: accepted as False alone.
+            skip_mismatch: accepted only as False.
         """
         default_only("skip_mismatch", skip_mismatch, False, "all weights are loaded, or none")
         saving.load_weights(self, filepath)

@@ -38,7 +38,7 @@ class Sequential(Model):
     Call: ``model(x, training=None, mask=None, lengths=None)``.
 
     Raises:
-        ValueError: for two layers of one name, TypeError for what is no layer.
+        ValueError: for two layers of one name, TypeError for anything but a layer.
 
     >>> from seqcore import layers
     >>> model = Sequential([layers.Embedding(10, 4), layers.LSTM(3)])
@@ -65,10 +65,10 @@ class Sequential(Model):
     # ------------------------------------------------------------ structure
 
     def add(self, layer: Layer, rebuild: bool = True) -> None:
-        """Put ``layer`` at the end; ``rebuild`` is accepted as True alone.
+        """Put ``layer`` at the end; ``rebuild`` is accepted only as True.
 
         Raises:
-            TypeError: for what is no layer.
+            TypeError: for anything but a layer.
             ValueError: for a name that is there already and for an Input not at the front.
         """
         default_only("rebuild", rebuild, True, "the model always is what its layers are")
@@ -102,7 +102,7 @@ class Sequential(Model):
             self.built = True
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Take the last layer away and return it; ``rebuild`` is accepted as True alone."""
+        """Take the last layer away and return it; ``rebuild`` is accepted only as True."""
         default_only("rebuild", rebuild, True, "the model always is what its layers are")
         if not self._stack:
             raise ValueError(f"pop: expected a layer in model {self.name!r}, got none")
@@ -190,7 +190,7 @@ class Sequential(Model):
         mark_stale(self)
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the weights of all layers for inputs of ``input_shape`` (B, ...); None stands for any size.
+        """Make the weights of all layers for inputs of ``input_shape`` (B, ...); None means any size.
 
         >>> from seqcore import layers
         >>> model = Sequential([layers.LSTM(2)])
@@ -249,7 +249,7 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
-        """A new model from a config; ``custom_objects`` holds further classes of layers by name."""
+        """A new model from a config; ``custom_objects`` holds more classes of layers by name."""
         with custom_object_scope(custom_objects):
             return cls([deserialize(layer) for layer in config["layers"]], name=config.get("name"))
 

@@ -137,7 +137,7 @@ def as_ids(value: Any, name: str, bound: int) -> Array:
 
     Raises:
         ValueError: naming ``name`` for NaN, fractions and numbers out of range.
-        TypeError: for what is no number.
+        TypeError: for anything but numbers.
     """
     # Not as_array: float32 holds no large ids.
     ids = plain_array(name, value)

@@ -1,7 +1,7 @@
 """Samplers of candidate classes, with the expected counts that sampled losses correct by, under TensorFlow's names.
 
 B, N, S: batch, true classes of a row (``num_true``), sampled classes (``num_sampled``). All rows of a batch share the
-samples. A draw depends on a seed and the number of the call alone, whatever the number of threads.
+samples. A draw depends only on a seed and the number of the call, whatever the number of threads.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class UnigramTable:
         counts = counts.astype(np.float64)
         wrong = ~(np.isfinite(counts) & (counts >= 0))
         if wrong.any() or not counts.any():
-            bad = counts[wrong][0] if wrong.any() else "zeros alone"
+            bad = counts[wrong][0] if wrong.any() else "only zeros"
             raise ValueError(f"unigrams: expected finite numbers >= 0, at least one of them > 0, got {bad}")
         # Relative to the largest, so that no power overflows; the weight of a count of 0 is 0 for every power.
         weights = np.zeros_like(counts)
@@ -166,7 +166,7 @@ def fixed_unigram_candidate_sampler(
     Args:
         unigrams: (range_max,) counts, or a :class:`UnigramTable`, which is built once for many calls.
         distortion: the power, where ``unigrams`` are counts.
-        vocab_file, num_reserved_ids, num_shards, shard, name: accepted at TensorFlow's defaults alone.
+        vocab_file, num_reserved_ids, num_shards, shard, name: accepted only at TensorFlow's defaults.
 
     >>> drawn = fixed_unigram_candidate_sampler([[0]], 1, 3, False, 3, unigrams=[0, 7, 0]).sampled_candidates
     >>> drawn.tolist()

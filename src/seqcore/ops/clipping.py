@@ -47,7 +47,7 @@ def clip_by_value(t: Any, clip_value_min: float, clip_value_max: float, name: No
     Args:
         t: a tensor or array; IndexedSlices stay such.
         clip_value_min, clip_value_max: the bounds.
-        name: accepted as None alone, here and below.
+        name: accepted only as None, here and below.
 
     >>> clip_by_value([-7.0, 0.5], -5, 5).numpy()
     array([-5. ,  0.5], dtype=float32)
@@ -66,7 +66,7 @@ def clip_by_norm(t: Any, clip_norm: float, axes: None = None, name: None = None)
     Args:
         t: a tensor or array; IndexedSlices stay such.
         clip_norm: positive number.
-        axes: accepted as None alone.
+        axes: accepted only as None.
 
     >>> clip_by_norm([3.0, 4.0], 1.0).numpy().round(2)
     array([0.6, 0.8], dtype=float32)

@@ -68,7 +68,7 @@ def nce_loss(
         sampled_values: the result of a sampler of :mod:`seqcore.sampling`. By default that of
             ``log_uniform_candidate_sampler(..., unique=True)``, for which ids must be ranks by frequency.
         remove_accidental_hits: leave out samples that are a true class of their row.
-        name: accepted at its default alone.
+        name: accepted only at its default.
         seed: that of the default sampler; see there.
 
     Returns:
@@ -102,7 +102,7 @@ def sampled_softmax_loss(
     seed: Any = None,
     name: str | None = "sampled_softmax_loss",
 ) -> Tensor:
-    """Cross-entropy of a softmax over the true classes and the samples alone.
+    """Cross-entropy of a softmax over only the true classes and the samples.
 
     loss = log(sum over true classes and samples of exp(l_j)) - (sum over the true classes of l_j) / N,
     with l_j = x · w_j + b_j - log(expected count of j). An estimate of the full softmax for training; evaluate by that.

@@ -20,7 +20,7 @@ class Adagrad(Optimizer):
         epsilon: >= 0.
         weight_decay, clipnorm, ..., name: see :class:`Optimizer`.
 
-    A row without gradient does not change, so sparse gradients always visit the rows they touch alone.
+    A row without gradient does not change, so sparse gradients always visit only the rows they touch.
 
     Source: Duchi, Hazan and Singer, "Adaptive subgradient methods", 2011.
 

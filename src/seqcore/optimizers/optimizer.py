@@ -61,7 +61,7 @@ def refuse_unsupported(
     loss_scale_factor: Any,
     gradient_accumulation_steps: Any,
 ) -> None:
-    """Refuse the arguments of Keras that are accepted at their defaults alone."""
+    """Refuse the arguments of Keras that are accepted only at their defaults."""
     averages = "no moving averages of the weights are kept"
     default_only("use_ema", use_ema, False, averages)
     default_only("ema_momentum", ema_momentum, 0.99, averages)
@@ -81,9 +81,9 @@ class Optimizer:
         clipvalue: every element of a gradient is clipped to +-clipvalue.
         global_clipnorm: all gradients together are scaled to at most this norm; repeated rows of an ``IndexedSlices``
             are summed first. As in Keras a norm that is not finite makes every gradient NaN: all dense variables and
-            the touched rows become NaN, which is seen, rather than some of them, which is not.
-        use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps: accepted at
-            Keras's defaults alone.
+            the touched rows become NaN, so that the failure is visible in all of them.
+        use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps: accepted
+            only at Keras's defaults.
         name: name in configurations.
 
     At most one of the three clips may be given. A gradient that is an ``IndexedSlices`` is used densely, as Keras does,
@@ -92,7 +92,7 @@ class Optimizer:
 
     # Arguments of a subclass that belong to its configuration; each is an attribute.
     _config_names: tuple[str, ...] = ()
-    # Whether an IndexedSlices updates the rows that it touches alone.
+    # True where an IndexedSlices updates only the rows that it touches.
     _updates_sparse_rows = False
     # The method of a subclass that training must call with gradients and variables instead of a flat update.
     _custom_apply: str | None = None
@@ -215,7 +215,7 @@ class Optimizer:
         return list(self._variables)
 
     def build(self, variables: Iterable[Variable]) -> None:
-        """Register ``variables``; their order is that of the state. Further ones may follow later."""
+        """Register ``variables``; their order is that of the state. More may follow later."""
         new = list(variables)
         for v in new:
             if not isinstance(v, Variable):
@@ -251,7 +251,7 @@ class Optimizer:
 
         Raises:
             ValueError: if no pair has a gradient, and for shapes that do not fit.
-            TypeError: for gradients that are no real numbers.
+            TypeError: for gradients that are not real.
         """
         pairs = list(grads_and_vars) if isinstance(grads_and_vars, Iterable) else [grads_and_vars]
         odd = [pair for pair in pairs if not isinstance(pair, (tuple, list)) or len(pair) != 2]
@@ -422,7 +422,8 @@ class Optimizer:
         if set(state) != expected:
             odd = sorted(map(str, expected.symmetric_difference(state)))
             raise ValueError(
-                f"state: expected the {len(expected)} entries of this {self.name}, wrong are {short_repr(odd[:4])}"
+                f"state: expected the {len(expected)} entries of this {self.name}, "
+                f"got unexpected or missing: {short_repr(odd[:4])}"
             )
         arrays = {key: np.asarray(value) for key, value in state.items()}
         for key, slot in slots.items():
@@ -444,12 +445,12 @@ class Optimizer:
 
     @contextmanager
     def build_undone(self) -> Iterator[None]:
-        """Context that takes back what was built inside if that fails."""
-        before = list(self._variables), dict(self._index), list(self._slots), self._flat
+        """Context that undoes on failure what was built inside it."""
+        before = list(self._variables), dict(self._index), list(self._slots), self._flat, self._flat_slots
         try:
             yield
         except BaseException:
-            self._variables, self._index, self._slots, self._flat = before
+            self._variables, self._index, self._slots, self._flat, self._flat_slots = before
             raise
 
     def get_config(self) -> dict[str, Any]:
@@ -464,7 +465,7 @@ class Optimizer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Optimizer:
-        """A new optimizer from a config; ``custom_objects`` holds further classes of schedules by name."""
+        """A new optimizer from a config; ``custom_objects`` holds more classes of schedules by name."""
         rate = config.get("learning_rate")
         if isinstance(rate, dict):
             config = {**config, "learning_rate": schedules.deserialize(rate, custom_objects)}
@@ -528,7 +529,7 @@ def _by_dtype(items: list[Item], arrays: Sequence[Array]) -> list[list[Item]]:
 
 
 def get(identifier: Any) -> Optimizer:
-    """The optimizer meant by a name, a class, a configuration or an optimizer.
+    """Optimizer from a name, a class, a config or an optimizer.
 
     Raises:
         ValueError: for an unknown name.
@@ -557,9 +558,9 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Optimizer
 
     Args:
         config: what :func:`serialize` gave.
-        custom_objects: further classes by name.
+        custom_objects: more classes by name.
 
     Raises:
-        ValueError: for a class that neither has.
+        ValueError: for an unknown class.
     """
     return OPTIMIZERS.deserialize(config, custom_objects)

@@ -192,7 +192,7 @@ def deserialize(
 
     Args:
         config: what :func:`serialize` gave.
-        custom_objects: further classes by name.
+        custom_objects: more classes by name.
 
     Raises:
         ValueError: for a class that neither has.

@@ -72,7 +72,7 @@ def build_field(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def format_tags(format: str, **values: Any) -> dict[str, str]:
-    """The header of a file: its format, the version, and further values as JSON."""
+    """The header of a file: its format, the version, and other values as JSON."""
     return {"format": format, **{key: json.dumps(value) for key, value in {"version": VERSION, **values}.items()}}
 
 

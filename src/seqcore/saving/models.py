@@ -72,7 +72,7 @@ def match_weights(place: str, model: Layer, tensors: Mapping[str, Array]) -> lis
             raise ValueError(f"{place}: expected weights {name!r} of model {model.name!r}, got a file without them")
     for name in arrays:
         if name not in variables:
-            raise ValueError(f"{place}: expected the weights of model {model.name!r} alone, got {short_repr(name)} too")
+            raise ValueError(f"{place}: expected only the weights of model {model.name!r}, got {short_repr(name)} too")
     for name, variable in variables.items():
         got = arrays[name]
         if got.shape != variable.shape or got.dtype != variable.dtype:
@@ -90,7 +90,7 @@ def weight_tensors(model: Layer) -> dict[str, Array]:
 
 
 def save_weights(model: Layer, path: Path) -> None:
-    """Writes the weights alone. Raises ValueError for a model that is not built, OSError for a full disk."""
+    """Write only the weights. Raises ValueError for a model that is not built, OSError for a full disk."""
     write_tensors(path, weight_tensors(model), format_tags("seqcore-weights"))
 
 

@@ -129,7 +129,7 @@ class _opened:
 
 def _header(file: IO[bytes], place: str) -> tuple[dict[str, TensorEntry], dict[str, str]]:
     try:
-        # The library maps the header alone, and checks it against the size of the file: no hole, no overlap.
+        # The library maps only the header, and checks it against the size of the file: no hole, no overlap.
         with safe_open(place, framework="numpy"):
             pass
     except SafetensorError as error:

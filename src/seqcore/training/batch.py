@@ -164,7 +164,7 @@ def _classes(y: Array, sparse: bool | None) -> Array:
         y = y[..., 0]
     elif y.ndim > 1 and not sparse:
         zeros_and_ones = ((y == 0) | (y == 1)).all() and (y.sum(axis=-1) == 1).all()
-        # Targets that are no whole numbers are probabilities of the classes.
+        # Targets that are not whole numbers are probabilities of the classes.
         if sparse is False or zeros_and_ones or (y.dtype.kind == "f" and (y % 1 != 0).any()):
             return np.asarray(y.argmax(-1))
     check_whole("y", y, "class numbers that class_weight can name")

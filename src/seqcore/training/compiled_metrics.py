@@ -37,7 +37,7 @@ class CompiledMetrics:
                 name, count = f"{metric.name}_{count}", count + 1
             self.names.append(name)
         self.loss = Mean("loss")
-        # Whether the results are Python numbers.
+        # True where all results are Python numbers.
         self.plain = all(_is_built_in(metric) for metric, _ in self.metrics)
 
     @property
@@ -52,11 +52,11 @@ class CompiledMetrics:
             metric.reset_state()
 
     def add_loss(self, loss: float, weight: float) -> None:
-        """Enter the loss of one batch into the running mean."""
+        """Add the loss of one batch to the running mean."""
         self.loss.total, self.loss.count = self.loss.total + loss * weight, self.loss.count + weight
 
     def update(self, y: Any, y_pred: Any, weight: Any) -> None:
-        """Enter one batch into the metrics; custom ones get targets and predictions of one rank."""
+        """Update the metrics with one batch; custom ones get targets and predictions of one rank."""
         for metric, weighted in self.metrics:
             pair = (y, y_pred) if self.plain or _is_built_in(metric) else _with_one_rank(y, y_pred)
             # As in Keras, a metric that is not weighted may have no argument for weights.
@@ -111,10 +111,11 @@ def _checked_metric(metric: Metric, loss: Loss | None) -> Metric:
         )
     own = getattr(metric, "loss", None)
     if own is not None and isinstance(loss, type(own)):
-        mine, theirs = getattr(own, "from_logits", None), getattr(loss, "from_logits", None)
-        if mine != theirs:
+        metric_logits, loss_logits = getattr(own, "from_logits", None), getattr(loss, "from_logits", None)
+        if metric_logits != loss_logits:
             raise ValueError(
-                f"metrics: expected {metric.name!r} with from_logits={theirs} as in the loss, got from_logits={mine}"
+                f"metrics: expected {metric.name!r} with from_logits={loss_logits} as in the loss, "
+                f"got from_logits={metric_logits}"
             )
     return metric
 
@@ -145,7 +146,7 @@ def metrics_inside(layers: Iterable[Any], known: Iterable[Metric]) -> list[Metri
 
 
 def as_class_ids(y: Any, shape: tuple[int, ...]) -> Array | None:
-    """Class ids of ``shape``, or None where ``y`` is something else, which the loss then explains."""
+    """Class ids of ``shape``, or None for anything else, which the loss then refuses."""
     ids = as_array(y)
     if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
         ids = ids[..., 0]

@@ -28,12 +28,12 @@ class DataAdapter:
         limit: batches per epoch; None means all there are.
 
     With a limit an epoch continues where the last one ended, as in Keras; where the data end within an epoch it is
-    shorter, with a warning, and the next one starts anew (an iterator cannot: it is then ``exhausted``).
+    shorter, with a warning, and the next one starts again (an iterator cannot: it is then ``exhausted``).
     """
 
-    # An iterator, which cannot start anew.
+    # True for an iterator, which cannot start again.
     once = False
-    # Where an argument of the caller is at fault.
+    # Name of the argument that gave ``limit``, for errors.
     steps_name = "steps"
 
     def __init__(self, limit: int | None) -> None:
@@ -210,7 +210,7 @@ class IterableAdapter(DataAdapter):
     """Batches that the caller's data yield: x, (x, y) or (x, y, sample_weight), in a tuple or a list of arrays.
 
     Args:
-        data: an iterable, walked anew each epoch; an iterator, which continues where the last epoch ended; or an object
+        data: an iterable, walked once per epoch; an iterator, which continues where the last epoch ended; or an object
             with ``__getitem__``, such as Keras's ``PyDataset``. Its ``on_epoch_begin`` and ``on_epoch_end`` are called.
         steps: batches per epoch; None means until the end.
         class_weight, sparse: see :func:`make_batch`.
@@ -328,7 +328,7 @@ def make_validation_adapter(
         own_batch_size: the argument ``validation_batch_size``.
         batch_size: used where that is None.
         stateful: the model carries states from batch to batch.
-        needs_targets: refuse x alone.
+        needs_targets: refuse x without targets.
     """
     if own_batch_size is not None:
         batch_size = at_least("validation_batch_size", own_batch_size, 1)
@@ -344,7 +344,7 @@ def make_validation_adapter(
             given |= {"batch_size": batch_size, "stateful": stateful}
         adapter = make_adapter(*parts, **given)
         if len(parts) == 1 and arrays and needs_targets:
-            raise ValueError("expected (x, y) or (x, y, sample_weight), got x alone")
+            raise ValueError("expected (x, y) or (x, y, sample_weight), got only x")
         return adapter
     except (TypeError, ValueError) as error:
         prefix = "" if str(error).startswith("validation_") else "validation_data: "

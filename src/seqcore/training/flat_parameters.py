@@ -19,7 +19,7 @@ _ALIGNMENT = 64
 
 
 class Place(NamedTuple):
-    """Where a variable lies: the number of its flat array, and its elements there."""
+    """Location of a variable: the number of its flat array, and its elements there."""
 
     variable: Variable
     array: int
@@ -32,7 +32,7 @@ class FlatParameters(Derived):
     Args:
         variables: the trainable variables of a model. Those marked ``sparse`` (tables whose gradients touch few rows)
             get no place.
-        outside: further ones that get no place.
+        outside: other variables that get no place.
 
     Each variable starts at a multiple of 64 bytes; the gaps hold zeros in both arrays and stay so. Clipping, an update
     or an all-reduce is then one operation on (P,) arrays. The layout is ``stale`` once a variable has been frozen,

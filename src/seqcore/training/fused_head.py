@@ -64,13 +64,13 @@ class FusedHead:
     def loss(
         self, batch: Batch, hidden: Tensor, ids: Array, training: bool, flat: FlatParameters | None
     ) -> tuple[Tensor, Callable[[], None]]:
-        """The loss of a batch, and the function that enters it into the metrics.
+        """The loss of a batch, and the function that updates the metrics with it.
 
         Args:
             batch: the data.
             hidden: (B, ..., D) output of the layers before.
             ids: (B, ...) class ids.
-            training: a sampled loss is sampled in training alone.
+            training: a sampled loss is sampled only in training.
             flat: where the gradients of the layer are written to; None for new arrays.
         """
         loss, dense, metrics = self._loss, self.dense, self._metrics

@@ -11,7 +11,7 @@ from typing import Any
 class defer_sigint:
     """Context that holds Ctrl-C back until its end, so that a model is never left half-updated.
 
-    Outside the main thread, which alone gets signals, it does nothing.
+    Outside the main thread, the only one that gets signals, it does nothing.
     """
 
     __slots__ = ("_pending", "_handler")

@@ -113,7 +113,7 @@ class StepHooks(Layer):
         return loss
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Enter one batch into the metrics of ``compile`` and returns the logs, as :meth:`get_metrics_result` does."""
+        """Update the metrics of ``compile`` with one batch and return the logs, as :meth:`get_metrics_result` does."""
         self._compiled_metrics.update(y, y_pred, sample_weight)
         return self.get_metrics_result()
 

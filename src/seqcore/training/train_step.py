@@ -21,7 +21,7 @@ from .flat_parameters import FlatParameters
 from .fused_head import FusedHead, find_fused_head
 from .interrupts import defer_sigint
 
-# Enters one batch into the metrics, and returns the logs of an overridden ``compute_metrics``.
+# Updates the metrics with one batch, and returns the logs of an overridden ``compute_metrics``.
 Update = Callable[[], "dict[str, float] | None"]
 
 
@@ -110,7 +110,7 @@ class TrainStep(Derived):
         return self._head
 
     def flat_parameters(self) -> FlatParameters:
-        """The trainable variables in flat arrays, laid out anew if they are not the same or have been moved."""
+        """The trainable variables in flat arrays, laid out again if they are not the same or have been moved."""
         if self.stale:
             self._inspect()
         flat = self._flat
@@ -169,7 +169,7 @@ class TrainStep(Derived):
                 model(batch.x)
 
     def _loss(self, batch: Batch, flat: FlatParameters | None) -> tuple[Tensor, Update]:
-        """The loss of a batch, and the function that enters it into the metrics; with ``flat`` in training."""
+        """The loss of a batch, and the function that updates the metrics with it; with ``flat`` in training."""
         head, training = self.head, flat is not None
         if head is None:
             self._refuse_sampled(training)

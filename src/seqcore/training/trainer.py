@@ -46,7 +46,7 @@ class Trainer(StepHooks):
         self.loss: _losses.Loss | None = None
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.history: History | None = None
-        # The place of a running ``fit``, for callbacks that save and resume it.
+        # The state of a running ``fit``, for callbacks that save and resume it.
         self.fit_state: FitState | None = None
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -56,7 +56,8 @@ class Trainer(StepHooks):
                 mark_stale(self)
 
     def layer_chain(self) -> list[Layer]:
-        """The layers in order, where calling the model means calling them one after the other; else none."""
+        """The layers in order, where calling the model means calling them one after the other; an empty list
+        otherwise."""
         return []
 
     # ------------------------------------------------------------ compiling
@@ -81,7 +82,7 @@ class Trainer(StepHooks):
             metrics: metrics or names ("accuracy", ...); they do not see sample weights, but masks and lengths count.
             weighted_metrics: metrics that do.
             run_eagerly: everything runs eagerly, asked for or not.
-            loss_weights, steps_per_execution, jit_compile, auto_scale_loss: accepted at Keras's defaults alone.
+            loss_weights, steps_per_execution, jit_compile, auto_scale_loss: accepted only at Keras's defaults.
 
         Raises:
             ValueError, TypeError: naming the argument; the model stays compiled as it was.
@@ -135,7 +136,7 @@ class Trainer(StepHooks):
             self.optimizer.build(self._step.flat_parameters().variables)
 
     def get_compile_config(self) -> Any:
-        """Optimizer, loss and metrics, or None (with a warning if they cannot be written down)."""
+        """Optimizer, loss and metrics, or None (with a warning if they cannot be serialized)."""
         if self.optimizer is None:
             return None
         if type(self).compile is not Trainer.compile:
@@ -274,7 +275,7 @@ class Trainer(StepHooks):
             sample_weight: (N,) or (N, T).
             initial_epoch: number of the first epoch, for resumed runs.
             steps_per_epoch: batches per epoch; the next epoch continues after them. Where the data end within an epoch
-                it is shorter, with a warning, and the next one starts anew.
+                it is shorter, with a warning, and the next one starts again.
             validation_steps, validation_batch_size: the same for validation, which always starts with the first batch.
             validation_freq: after how many epochs validation takes place, or a list of epochs counted from 1.
             lengths: (N,) valid steps of each row of x.
@@ -320,7 +321,7 @@ class Trainer(StepHooks):
             for name, value in unused.items():
                 if value is not None:
                     raise ValueError(
-                        f"validation_{name}: expected validation_data or validation_split beside it, got neither"
+                        f"validation_{name}: expected validation_data or validation_split with it, got neither"
                     )
         data = make_adapter(
             x,
@@ -339,12 +340,12 @@ class Trainer(StepHooks):
             if sum(map(validation_epochs, range(initial_epoch + 1, epochs + 1))) > 1:
                 raise ValueError(
                     "validation_data: expected data that can be walked more than once, got an iterator; pass "
-                    "validation_steps or an object whose __iter__ starts anew"
+                    "validation_steps or an object whose __iter__ starts again"
                 )
         if data.once and steps_per_epoch is None and epochs - initial_epoch > 1:
             raise ValueError(
                 "x: expected data that can be walked once per epoch, got an iterator; pass steps_per_epoch or an "
-                "object whose __iter__ starts anew"
+                "object whose __iter__ starts again"
             )
         return self._fit(step, data, validation, epochs, initial_epoch, validation_epochs, verbose, callbacks)
 
@@ -361,7 +362,7 @@ class Trainer(StepHooks):
     ) -> History:
         callback_list = self._callback_list(callbacks, verbose, epochs=epochs, steps=data.steps, history=True)
         self.stop_training = False
-        # Layers in a list that has grown since, or in a plain layer, do not tell.
+        # Changes inside a list or a plain layer are not noticed.
         step.stale = True
         state = self.fit_state = FitState(self, data, validation, callback_list, initial_epoch)
         try:
@@ -558,7 +559,7 @@ class Trainer(StepHooks):
 
 
 def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:
-    """Predicate of the epochs (from 1) that validation follows: each so many, or those of a list."""
+    """Predicate of the epochs (from 1) that validation follows: every n-th epoch, or those of a list."""
     if isinstance(validation_freq, (list, tuple, set, range)):
         epochs = {at_least("validation_freq", epoch, 1) for epoch in validation_freq}
         return epochs.__contains__
