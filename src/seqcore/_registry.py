@@ -17,13 +17,13 @@ T = TypeVar("T")
 Class = TypeVar("Class", bound="type[Any]")
 
 
-class _CustomObjects(threading.local):
+class _CustomObjectContext(threading.local):
     """Custom classes by name, of the file that this thread is reading."""
 
     classes: Mapping[str, Any] = {}
 
 
-_custom = _CustomObjects()
+_custom = _CustomObjectContext()
 # Prefix of names -> function that imports the module of such a name, so that its classes register themselves.
 _loaders: dict[str, Callable[[str], Any]] = {}
 
@@ -67,16 +67,16 @@ class Registry(Generic[T]):
     def register(self, *names: str) -> Callable[[Class], Class]:
         """Class decorator: the class is known by its own name and by ``names``; error messages list the first one."""
 
-        def enter(cls: Class) -> Class:
+        def decorate(cls: Class) -> Class:
             for name in (cls.__name__, *names[1:]):
                 self.classes[name] = cls
             if names:
-                self.enter(names[0], cls)
+                self.add(names[0], cls)
             return cls
 
-        return enter
+        return decorate
 
-    def enter(self, name: str, cls: type[T]) -> None:
+    def add(self, name: str, cls: type[T]) -> None:
         """Register ``cls`` only under ``name``, which error messages list."""
         self.classes[name] = cls
         self._listed.append(name)
@@ -92,7 +92,7 @@ class Registry(Generic[T]):
                     load(name.removeprefix(prefix))
         return self.classes.get(name) or self.classes.get(name.lower())
 
-    def named(self, name: str, argument: str | None = None) -> type[T]:
+    def require(self, name: str, argument: str | None = None) -> type[T]:
         """The class of that name.
 
         Raises:
@@ -117,7 +117,7 @@ class Registry(Generic[T]):
         if isinstance(identifier, dict):
             return self.deserialize(identifier, argument=argument)
         if isinstance(identifier, str):
-            identifier = self.named(identifier, argument)
+            identifier = self.require(identifier, argument)
         if not (isinstance(identifier, type) and issubclass(identifier, self.base)):
             return None
         try:
@@ -142,7 +142,7 @@ class Registry(Generic[T]):
         """
         name, config = class_and_config(argument or self.argument, described)
         with custom_object_scope(custom_objects):
-            made: T = from_config(self.named(name, argument), config)
+            made: T = from_config(self.require(name, argument), config)
         return made
 
 

@@ -110,7 +110,7 @@ def gradient_norms(
     array([0.125, 0.25 , 0.5  , 1.   ])
     """
     batch = make_batch(x, y, lengths=lengths)
-    model._compiled()
+    model.require_compiled()
     watched = _recurrent_layers(model, _layer_names(layers))
     before = {name: layer.step_gradients for name, layer in watched.items()}
     try:

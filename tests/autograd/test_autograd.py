@@ -14,7 +14,7 @@ from seqcore.autograd.tape import GradientTape, add_gradients, is_recording
 from seqcore.autograd.tensor import IndexedSlices, Tensor, Variable, as_array
 from seqcore.language_model.model import build_model
 from seqcore.layers import LSTM, Dense, Embedding
-from seqcore.ops._targets import step_weights
+from seqcore.ops.targets import step_weights
 
 
 def test_variables_are_followed_and_tensors_only_when_watched() -> None:

@@ -602,7 +602,7 @@ def test_gradient_norms_by_batch_and_epoch():
         np.testing.assert_array_equal(norms, [6.0, 6.0, 8.0])
     with pytest.raises(ValueError, match="layers: .*lstm, lstm_1.*'gru'"):
         run([1.0], inspection.GradientNorms(layers=["gru"]), model=Stack(a, b))
-    with pytest.raises(ValueError, match="GradientNorms: "):
+    with pytest.raises(ValueError, match="model: expected one with a recurrent layer"):
         run([1.0], inspection.GradientNorms(), model=Stack())
 
 

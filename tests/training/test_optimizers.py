@@ -13,7 +13,7 @@ import pytest
 from seqcore import optimizers
 from seqcore.autograd.tensor import IndexedSlices, Tensor, Variable
 from seqcore.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop, schedules
-from seqcore.training.flat_parameters import FlatParameters
+from seqcore.optimizers.flat_parameters import FlatParameters
 
 TOLERANCE = {"float32": {"rtol": 2e-5, "atol": 2e-6}, "float64": {"rtol": 1e-12, "atol": 1e-13}}
 
@@ -282,7 +282,7 @@ def test_flat_parameters_equal_single_arrays(cls, formula, arguments, clip):
         assert a.version == b.version == 5
     (params,) = flat.parameters
     used = np.zeros(params.shape, bool)
-    for _, number, elements in flat.places:
+    for _, number, elements in flat.locations:
         assert number == 0
         used[elements] = True
     assert used.sum() == sum(w.size for w in inside) and (params[~used] == 0).all()

@@ -95,7 +95,7 @@ def test_a_loader_imports_the_classes_of_its_prefix(shapes):
     def load(name):
         loaded.append(name)
         if name == "known/Late":
-            shapes.enter(f"tests.late.{name}", Shape)
+            shapes.add(f"tests.late.{name}", Shape)
 
     register_loader("tests.late.", load)
     assert shapes.find("tests.late.known/Late") is Shape and shapes.find("tests.late.known/Late") is Shape

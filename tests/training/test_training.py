@@ -13,7 +13,7 @@ import seqcore as sc
 from seqcore import layers, losses, metrics, models, optimizers
 from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import Tensor
-from seqcore.training.flat_parameters import FlatParameters
+from seqcore.optimizers.flat_parameters import FlatParameters
 from tests.helpers.fused import fused_head_of
 from tests.helpers.small_models import V, dense_model, ids, language_model, logits_loss
 

@@ -1,7 +1,7 @@
 """Tensors, variables and the tape that records operations on them for the backward pass."""
 
 from .dtypes import MIXED, dtype_policy, float_dtype, floatx, resolve_dtype, set_dtype_policy, set_floatx, use_bfloat16
-from .tape import Backward, GradientBuffers, GradientTape, add_gradients, is_recording, record, stop_recording, taken
+from .tape import Backward, GradientBuffers, GradientTape, add_gradients, is_recording, pop_once, record, stop_recording
 from .tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slice_view, unchecked_tensor
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "set_floatx",
     "slice_view",
     "stop_recording",
-    "taken",
+    "pop_once",
     "unchecked_tensor",
     "resolve_dtype",
 ]

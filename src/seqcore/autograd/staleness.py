@@ -10,14 +10,14 @@ from .._locks import ForkSafeLock
 _lock = ForkSafeLock()
 
 
-class Derived:
+class Cached:
     """Base of objects that are computed from variables and layers, and again when one of them changes.
 
     >>> from seqcore import Variable
-    >>> weights, derived = Variable([1.0, 2.0]), Derived()
-    >>> derived.depend_on([weights])
+    >>> weights, cached = Variable([1.0, 2.0]), Cached()
+    >>> cached.depend_on([weights])
     >>> weights.trainable = False
-    >>> derived.stale
+    >>> cached.stale
     True
     """
 
@@ -33,13 +33,13 @@ class Derived:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy of a variable or layer belongs to nothing that was computed from the original.
-        return Derived, ()
+        return Cached, ()
 
 
 def mark_stale(item: Any) -> None:
     """Mark all that was computed from ``item``, a variable or a layer, as stale."""
     if item._dependents:
         with _lock:
-            for derived in item._dependents:
-                derived.stale = True
+            for cached in item._dependents:
+                cached.stale = True
             object.__setattr__(item, "_dependents", ())

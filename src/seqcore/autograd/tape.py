@@ -54,19 +54,19 @@ class GradientBuffers:
 _NO_BUFFERS = GradientBuffers({})
 
 
-class _Local(threading.local):
+class _TapeContext(threading.local):
     """The tapes that record in this thread."""
 
     def __init__(self) -> None:
         self.tapes: list[GradientTape] = []
 
 
-_local = _Local()
+_context = _TapeContext()
 
 
 def is_recording(inputs: Iterable[Any]) -> bool:
     """True where an active tape follows one of ``inputs``: the operation saves what its backward pass needs."""
-    for tape in _local.tapes:
+    for tape in _context.tapes:
         tracked = tape._tracked
         for x in inputs:
             # follows(), here and in record without the call: 0.3 of the 12.5 us of a recorded call of LSTM and Dense.
@@ -90,7 +90,7 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
     ``outputs`` and ``inputs`` are kept as they are.
     """
     node: _Node | None = None
-    for tape in _local.tapes:
+    for tape in _context.tapes:
         tracked = tape._tracked
         for x in inputs:
             if id(x) in tracked or (type(x) is Variable and x._trainable):
@@ -104,14 +104,14 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
 @contextmanager
 def stop_recording() -> Iterator[None]:
     """Context in which no tape of this thread records anything."""
-    tapes, _local.tapes = _local.tapes, []
+    tapes, _context.tapes = _context.tapes, []
     try:
         yield
     finally:
-        _local.tapes = tapes
+        _context.tapes = tapes
 
 
-def taken(fresh: list[Any]) -> Any:
+def pop_once(fresh: list[Any]) -> Any:
     """Pop the entry of ``fresh``, or return None: of several threads, one gets it."""
     try:
         return fresh.pop()
@@ -149,13 +149,13 @@ class GradientTape:
         self._unused = [True]
 
     def __enter__(self) -> GradientTape:
-        if self in _local.tapes:
+        if self in _context.tapes:
             raise RuntimeError("GradientTape: the tape is already recording")
-        _local.tapes.append(self)
+        _context.tapes.append(self)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        _local.tapes.remove(self)
+        _context.tapes.remove(self)
 
     def watch(self, tensor: Tensor | Iterable[Tensor]) -> None:
         """Follow ``tensor`` (or each of several), which need not be a trainable variable."""
@@ -218,7 +218,7 @@ class GradientTape:
         results = [unchecked_tensor(g) if isinstance(g, np.ndarray) else g for g in gradients]
         if unconnected_gradients == "zero":
             results = [Tensor(np.zeros_like(x._array)) if g is None else g for g, x in zip(results, flat, strict=True)]
-        for tape in _local.tapes:
+        for tape in _context.tapes:
             if tape is not self and tape.follows(targets):
                 dense = tuple(g for g in results if isinstance(g, Tensor))
                 tape._add((dense, tuple(flat), _refuse_second_order, False, [None] * len(flat)))
@@ -269,7 +269,7 @@ class GradientTape:
             gradients[id(y)] = dy if before is None else add_gradients(before, dy)
         kept = set(map(id, sources))
         tracked = self._tracked
-        if not taken(self._unused) and not self._persistent:
+        if not pop_once(self._unused) and not self._persistent:
             raise _used_up()
         for outputs, inputs, backward, takes_buffers, versions in reversed(self._nodes):
             dys = []

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from .._validation import NUMBERS, as_dtype, boolean, check_fits, first_element, is_array, plain_array, short_repr
 from ..typing import Array
 from .dtypes import float_dtype
-from .staleness import Derived, mark_stale
+from .staleness import Cached, mark_stale
 
 
 class Tensor:
@@ -113,7 +113,7 @@ class Variable(Tensor):
 
     __slots__ = ("name", "_trainable", "version", "sparse", "_dependents")
 
-    _dependents: tuple[Derived, ...]
+    _dependents: tuple[Cached, ...]
 
     def __init__(
         self, value: Any, trainable: bool = True, name: str = "variable", dtype: DTypeLike | None = None

@@ -10,8 +10,8 @@ from typing import Any
 
 from .._files import refuse_foreign_suffix
 from .._validation import MALFORMED, as_path, boolean, default_only, integer, one_line, positive, real, verbosity
-from ._monitor import _Monitor
 from .callback import Callback, Logs
+from .monitor import MonitorCallback
 from .progress_bar import write
 
 
@@ -19,7 +19,7 @@ def _save_freq(value: Any) -> str | int:
     return "epoch" if value == "epoch" else integer("save_freq", value, 1, alternative="'epoch'")
 
 
-class ModelCheckpoint(_Monitor):
+class ModelCheckpoint(MonitorCallback):
     """Save the model after each epoch, or after some batches.
 
     Args:

@@ -6,12 +6,12 @@ from types import NoneType
 
 from .._validation import at_least, boolean, real, verbosity
 from ..typing import Array
-from ._monitor import _Monitor
 from .callback import Logs
+from .monitor import MonitorCallback
 from .progress_bar import write
 
 
-class EarlyStopping(_Monitor):
+class EarlyStopping(MonitorCallback):
     """Stop training when a monitored metric has stopped improving.
 
     Args:

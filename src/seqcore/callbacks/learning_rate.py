@@ -8,12 +8,12 @@ from collections.abc import Callable
 from types import NoneType
 
 from .._validation import at_least, real, verbosity
-from ._monitor import _Monitor
 from .callback import Callback, Logs
+from .monitor import MonitorCallback
 from .progress_bar import write
 
 
-class ReduceLROnPlateau(_Monitor):
+class ReduceLROnPlateau(MonitorCallback):
     """Reduce the learning rate when a monitored metric has stopped improving.
 
     Args:

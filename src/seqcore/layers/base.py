@@ -32,7 +32,7 @@ from .._validation import (
     short_repr,
 )
 from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
-from ..autograd.staleness import Derived, mark_stale
+from ..autograd.staleness import Cached, mark_stale
 from ..autograd.tape import record
 from ..autograd.tensor import Tensor, Variable, as_array
 from ..typing import Array, Shape
@@ -89,7 +89,7 @@ class Layer:
     # The build in progress in some thread; other threads wait for it.
     _building: Build | None = None
     # Objects computed from the weights and the layers inside, which become stale when those change.
-    _dependents: tuple[Derived, ...] = ()
+    _dependents: tuple[Cached, ...] = ()
     # Attributes that are not searched for layers and variables.
     _not_tracked = frozenset(("_own_variables", "_dependents"))
 

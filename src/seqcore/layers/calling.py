@@ -9,7 +9,7 @@ from typing import Any
 from .._validation import is_array
 
 
-class _Context(threading.local):
+class _CallContext(threading.local):
     """The calls that are running in this thread."""
 
     # `training` of the innermost call; inherited by inner layers.
@@ -18,7 +18,7 @@ class _Context(threading.local):
     call: CallScope | None = None
 
 
-context = _Context()
+context = _CallContext()
 
 
 class CallScope:

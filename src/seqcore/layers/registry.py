@@ -31,7 +31,7 @@ def register(name: Any = None) -> Any:
 def _enter(name: str, cls: LayerClass) -> LayerClass:
     if not (isinstance(cls, type) and issubclass(cls, Layer)):
         raise TypeError(f"register: expected a subclass of Layer, got {cls!r}")
-    LAYERS.enter(name, cls)
+    LAYERS.add(name, cls)
     cls._registered_name = name  # type: ignore[attr-defined]
     return cls
 

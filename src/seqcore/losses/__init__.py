@@ -1,6 +1,6 @@
 """Losses: cross-entropies and mean squared error, with sample weights, masks and four reductions."""
 
-from ..ops._targets import step_weights
+from ..ops.targets import step_weights
 from .crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,

@@ -16,8 +16,8 @@ from numpy.typing import DTypeLike
 
 from .._validation import boolean, integer, real
 from ..autograd.tensor import Tensor, as_array
-from ..ops._targets import class_ids, same_shape, wrong_shape
 from ..ops.activations import shifted_exp
+from ..ops.targets import class_ids, same_shape, shape_error
 from ..typing import Array
 from .loss import FUNCTIONS, LOSSES, FusedLoss, PerSample
 
@@ -174,7 +174,7 @@ class CategoricalCrossentropy(_DenseCrossentropy):
     def _per_sample(self, y_true: Any, y_pred: Array, mask: Array | None) -> PerSample:
         t = self._targets(y_true, y_pred.ndim)
         if t.shape != y_pred.shape:
-            raise wrong_shape(t, y_pred)
+            raise shape_error(t, y_pred)
         t = t.astype(y_pred.dtype, copy=False)
         if self.label_smoothing:
             t = t * (1.0 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]

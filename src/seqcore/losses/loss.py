@@ -16,7 +16,7 @@ from .._registry import Registry, snake_case
 from .._validation import as_dtype, axis_of
 from ..autograd.tape import is_recording, record
 from ..autograd.tensor import Gradient, Tensor
-from ..ops._targets import expand_to, float_array, mask_of, same_rank, standard_reduction, step_weights
+from ..ops.targets import as_float_array, expand_to, mask_of, same_rank, standard_reduction, step_weights
 from ..typing import Array
 
 # The outcome of a fused loss: the per-sample losses (S), the backward function from their gradients (S) to those of
@@ -68,7 +68,7 @@ class Loss:
         Returns:
             A scalar Tensor, or one of shape S for the reduction "none".
         """
-        y_pred = self._cast(y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred)))
+        y_pred = self._cast(y_pred if isinstance(y_pred, Tensor) else Tensor(as_float_array(y_pred)))
         per_sample = self.call(*same_rank(y_true, y_pred))
         if not isinstance(per_sample, Tensor):
             library, name = type(per_sample).__module__.partition(".")[0], type(per_sample).__name__
@@ -114,7 +114,7 @@ class Loss:
         """The predictions in the dtype of the loss, if it has one."""
         if self.dtype is None:
             return y_pred
-        given = y_pred if isinstance(y_pred, Tensor) else Tensor(float_array(y_pred))
+        given = y_pred if isinstance(y_pred, Tensor) else Tensor(as_float_array(y_pred))
         if given.dtype == self.dtype:
             return given
         y = Tensor(given._array.astype(self.dtype))
@@ -182,7 +182,7 @@ class FusedLoss(Loss):
         return self._run(y_true, self._cast(y_pred), (sample_weight, mask))
 
     def _run(self, y_true: Any, y_pred: Any, weighting: tuple[Any, Any] | None) -> Tensor:
-        x = float_array(y_pred)
+        x = as_float_array(y_pred)
         if not self._differentiates_targets and is_recording((y_true,)):
             raise TypeError(f"y_true: {self.name} has no gradient for its targets; pass an array (y_true.numpy())")
         if not x.size or not x.ndim:

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from ..autograd.tape import is_recording
 from ..autograd.tensor import Gradient, Tensor
-from ..ops._targets import same_shape
+from ..ops.targets import same_shape
 from ..typing import Array
 from .loss import FUNCTIONS, LOSSES, FusedLoss, PerSample
 

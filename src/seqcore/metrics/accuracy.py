@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from .._validation import at_least, boolean, real
 from ..autograd.tensor import as_array
-from ..ops._targets import mask_of, same_shape, whole_ids
+from ..ops.targets import mask_of, same_shape, whole_class_ids
 from ..typing import Array
 from .metric import METRICS, MeanOfPairs, WeightedMean
 
@@ -100,7 +100,7 @@ class SparseCategoricalAccuracy(MeanOfPairs):
         return y_pred.shape[:-1]
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
-        return np.asarray(whole_ids(y_true, y_pred.shape[:-1], mask) == y_pred.argmax(axis=-1))
+        return np.asarray(whole_class_ids(y_true, y_pred.shape[:-1], mask) == y_pred.argmax(axis=-1))
 
 
 @METRICS.register("sequence_accuracy")
@@ -124,7 +124,7 @@ class SequenceAccuracy(WeightedMean):
         if x.ndim != 3:
             raise ValueError(f"y_pred: expected shape (batch, time, classes), got {x.shape}")
         kept = mask_of(y_pred, x.shape[:2], mask)
-        right = whole_ids(y_true, x.shape[:2], kept) == x.argmax(axis=-1)
+        right = whole_class_ids(y_true, x.shape[:2], kept) == x.argmax(axis=-1)
         self.update_values((right if kept is None else right | ~kept).all(axis=1), sample_weight)
 
 
@@ -170,9 +170,9 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         if self.from_sorted_ids:
             return np.asarray(
-                (y_pred[..., : self.k] == whole_ids(y_true, y_pred.shape[:-1], mask)[..., None]).any(axis=-1)
+                (y_pred[..., : self.k] == whole_class_ids(y_true, y_pred.shape[:-1], mask)[..., None]).any(axis=-1)
             )
-        return _among_top(whole_ids(y_true, y_pred.shape[:-1], mask), y_pred, self.k)
+        return _among_top(whole_class_ids(y_true, y_pred.shape[:-1], mask), y_pred, self.k)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"k": self.k, "from_sorted_ids": self.from_sorted_ids}
@@ -221,4 +221,4 @@ class AccuracyByShape(WeightedMean):
         self.total, self.count = self._form.total, self._form.count
 
 
-METRICS.enter("accuracy", AccuracyByShape)
+METRICS.add("accuracy", AccuracyByShape)

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from .. import losses
 from ..autograd.tensor import as_array
 from ..losses.loss import FusedLoss
-from ..ops._targets import ids_of, mask_of
+from ..ops.targets import mask_of, squeeze_ids
 from ..typing import Array
 from .metric import METRICS, MeanOfPairs
 
@@ -101,14 +101,14 @@ class SparseCategoricalCrossentropy(LossMetric):
         if self.loss.ignore_class is not None:
             shape = self.loss.sample_shape(as_array(y_pred))
             kept = mask_of(y_pred, shape, mask)
-            counted = ids_of(y_true, shape) != self.loss.ignore_class
+            counted = squeeze_ids(y_true, shape) != self.loss.ignore_class
             mask = counted if kept is None else counted & kept
         super().update_state(y_true, y_pred, sample_weight, mask)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         if mask is not None:
             # The ids of steps that are left out may be any.
-            y_true = np.where(mask, ids_of(y_true, mask.shape), 0)
+            y_true = np.where(mask, squeeze_ids(y_true, mask.shape), 0)
         return super()._values(y_true, y_pred, mask)
 
 

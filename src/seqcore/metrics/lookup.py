@@ -41,7 +41,7 @@ def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
     if isinstance(identifier, str):
         if identifier.lower() in ("accuracy", "acc"):
             return _from_loss(identifier, loss)
-        cls: Any = METRICS.named(identifier)
+        cls: Any = METRICS.require(identifier)
         metric: Metric = cls(name=identifier)
         if isinstance(metric, LossMetric) and isinstance(loss, type(metric.loss)):
             shared = metric.get_config().keys() & {"from_logits", "ignore_class", "axis"}

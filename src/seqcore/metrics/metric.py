@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from .._registry import Registry, snake_case
 from .._validation import as_dtype, short_repr
 from ..autograd.tensor import Tensor, Variable, as_array
-from ..ops._targets import expand_to, mask_of, same_rank
+from ..ops.targets import expand_to, mask_of, same_rank
 from ..typing import Array
 
 # The types of attributes that are sums over batches: numbers, texts, arrays, lists.

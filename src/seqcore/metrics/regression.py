@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import losses
-from ..ops._targets import same_shape
+from ..ops.targets import same_shape
 from ..typing import Array
 from .crossentropy import LossMetric
 from .metric import METRICS, MeanOfPairs

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._registry import custom_object_scope
 from .._validation import check_shape, default_only
-from ..autograd.staleness import Derived, mark_stale
+from ..autograd.staleness import Cached, mark_stale
 from ..autograd.tensor import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.base import Layer, not_a_layer
@@ -20,7 +20,7 @@ from .model import Model, as_shape
 from .stream import Stream
 
 
-class _Weights(Derived):
+class _Weights(Cached):
     """All weights of a model as long as no layer inside changes."""
 
     weights: list[Variable]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from .._core.dense import linear_softmax
-from ..autograd.tape import GradientBuffers, is_recording, record, taken
+from ..autograd.tape import GradientBuffers, is_recording, pop_once, record
 from ..autograd.tensor import Gradient, Tensor
 from ..typing import Array
 from ._broadcast import flatten_like, flatten_steps, float_tensor
-from ._targets import class_ids, mask_of, standard_reduction, step_weights
+from .targets import class_ids, mask_of, standard_reduction, step_weights
 
 
 def linear_softmax_cross_entropy(
@@ -83,7 +83,7 @@ def linear_softmax_cross_entropy(
     value: Any = restore(weighted[:, None])[..., 0] if by_row else t.dtype.type(weighted.sum(dtype=np.float64))
 
     def backward_scalar(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
-        dx, dkernel, dbias = taken(fresh) or linear_softmax(*core, flat_weights, need_dx=need_dx, mixed=mixed)[2:]
+        dx, dkernel, dbias = pop_once(fresh) or linear_softmax(*core, flat_weights, need_dx=need_dx, mixed=mixed)[2:]
         return (
             None if dx is None else _scaled(restore(dx), g, None),
             _scaled(dkernel, g, buffers.take(k)),

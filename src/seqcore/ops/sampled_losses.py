@@ -14,7 +14,7 @@ import numpy as np
 
 from .._core import sampling
 from .._validation import boolean, integer, no_name
-from ..autograd.tape import is_recording, record, taken
+from ..autograd.tape import is_recording, pop_once, record
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable
 from ..typing import Array
 from ._broadcast import float_tensor
@@ -235,7 +235,7 @@ def sampled_loss(
             factor = 1.0 if g[0] == g.dtype.type(mean) else float(g[0]) / mean
         else:
             factor, parts = 1.0, run(1.0, np.ascontiguousarray(g), True)[1:]
-        parts = parts or taken(fresh) or run(mean, row_weights, True)[1:]
+        parts = parts or pop_once(fresh) or run(mean, row_weights, True)[1:]
         dx, dw, db, used = parts if factor == 1.0 else map(_times, parts, repeat(factor))
         if dw is None or db is None or used is None:
             return dx, None, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._core.optimizer import adagrad
 from .._validation import real
 from ..typing import Arrays
-from .optimizer import OPTIMIZERS, Optimizer, Rate, refuse_unsupported
+from .optimizer import OPTIMIZERS, Optimizer, Rate
 
 
 @OPTIMIZERS.register("adagrad")
@@ -52,10 +52,10 @@ class Adagrad(Optimizer):
         gradient_accumulation_steps: int | None = None,
         name: str | None = "adagrad",
     ) -> None:
-        refuse_unsupported(
-            use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
-        )
-        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name=name)
+        super().__init__(
+            learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps, name,
+        )  # fmt: skip
         self.initial_accumulator_value = real("initial_accumulator_value", initial_accumulator_value, 0.0)
         self.epsilon = real("epsilon", epsilon, 0.0)
 

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,24 +18,11 @@ from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_arra
 from ..ops.clipping import clip_scale, finite_clip_scale
 from ..typing import Array, Arrays
 from . import schedules
+from .flat_parameters import FlatParameters
 from .schedules import LearningRateSchedule
 
 Item = TypeVar("Item")
 Rate = float | LearningRateSchedule | Callable[[], float] | dict[str, Any]
-
-
-class FlatLayout(Protocol):
-    """Parameters and gradients of a model in flat arrays, as ``training.FlatParameters`` lays them out."""
-
-    variables: list[Variable]
-    parameters: list[Array]
-    gradients: list[Array]
-    # For each variable the view of ``gradients``, or None for one that has no place.
-    buffers: list[Array | None]
-
-    @property
-    def places(self) -> Sequence[tuple[Variable, int, slice]]:
-        """Variable, number of its flat array, its elements there."""
 
 
 class DenseUpdate(NamedTuple):
@@ -52,22 +39,6 @@ class SparseUpdate(NamedTuple):
     param: Array
     gradient: IndexedSlices
     slots: Arrays
-
-
-def refuse_unsupported(
-    use_ema: Any,
-    ema_momentum: Any,
-    ema_overwrite_frequency: Any,
-    loss_scale_factor: Any,
-    gradient_accumulation_steps: Any,
-) -> None:
-    """Refuse the arguments of Keras that are accepted only at their defaults."""
-    averages = "no moving averages of the weights are kept"
-    default_only("use_ema", use_ema, False, averages)
-    default_only("ema_momentum", ema_momentum, 0.99, averages)
-    default_only("ema_overwrite_frequency", ema_overwrite_frequency, None, averages)
-    default_only("loss_scale_factor", loss_scale_factor, None, "float32, float64 and bfloat16 need no scaled loss")
-    default_only("gradient_accumulation_steps", gradient_accumulation_steps, None, "each call updates the weights")
 
 
 class Optimizer:
@@ -120,9 +91,12 @@ class Optimizer:
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
     ) -> None:
-        refuse_unsupported(
-            use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
-        )
+        averages = "no moving averages of the weights are kept"
+        default_only("use_ema", use_ema, False, averages)
+        default_only("ema_momentum", ema_momentum, 0.99, averages)
+        default_only("ema_overwrite_frequency", ema_overwrite_frequency, None, averages)
+        default_only("loss_scale_factor", loss_scale_factor, None, "float32, float64 and bfloat16 need no scaled loss")
+        default_only("gradient_accumulation_steps", gradient_accumulation_steps, None, "each call updates the weights")
         self.weight_decay = None if weight_decay is None else real("weight_decay", weight_decay, 0.0)
         clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
         given = {key: value for key, value in clips.items() if value is not None}
@@ -139,7 +113,7 @@ class Optimizer:
         self._index: dict[int, int] = {}
         self._slots: list[list[Array] | None] = []
         # The flat parameters whose slots lie in flat arrays too, and those arrays: per array of parameters, per slot.
-        self._flat: FlatLayout | None = None
+        self._flat: FlatParameters | None = None
         self._flat_slots: list[list[Array]] = []
         # Zeros of a table's shape, into which the rows of a sparse gradient are written for one update.
         self._scratch: dict[int, Array] = {}
@@ -283,11 +257,11 @@ class Optimizer:
         self._apply([], [(v, self._checked(g, v)) for g, v in kept])
         return self._iterations
 
-    def apply_flat(self, flat: FlatLayout, gradients: Sequence[Gradient]) -> None:
+    def apply_flat(self, flat: FlatParameters, gradients: Sequence[Gradient]) -> None:
         """The same update for a model whose variables lie in flat arrays: one call of the core for each array.
 
         Args:
-            flat: the layout; ``flat.gradients`` hold the gradients of the variables that have a place.
+            flat: the parameters; ``flat.gradients`` hold the gradients of the variables that have a place.
             gradients: one per variable of ``flat``, their buffers among them; None leaves a variable without a place
                 as it is.
         """
@@ -311,15 +285,15 @@ class Optimizer:
             return
         arrays = zip(flat.parameters, flat.gradients, self._flat_slots, strict=True)
         self._apply([DenseUpdate(*parts) for parts in arrays if parts[0].size], pairs)
-        for place in flat.places:
-            place[0].version += 1
+        for location in flat.locations:
+            location.variable.version += 1
 
-    def _lay_out_slots(self, flat: FlatLayout) -> None:
+    def _lay_out_slots(self, flat: FlatParameters) -> None:
         """Lay the slots out in flat arrays like those of the parameters; their values stay."""
         self.build(flat.variables)
         values = self.slot_values().values()
         self._flat_slots = [[np.full(p.size, value, p.dtype) for value in values] for p in flat.parameters]
-        for variable, number, elements in flat.places:
+        for variable, number, elements in flat.locations:
             index = self._index[id(variable)]
             views = [slot[elements].reshape(variable.shape) for slot in self._flat_slots[number]]
             for view, old in zip(views, self._slots[index] or ()):

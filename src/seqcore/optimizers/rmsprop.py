@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._core.optimizer import rmsprop
 from .._validation import boolean, real
 from ..typing import Arrays
-from .optimizer import OPTIMIZERS, Optimizer, Rate, refuse_unsupported
+from .optimizer import OPTIMIZERS, Optimizer, Rate
 
 
 @OPTIMIZERS.register("rmsprop")
@@ -57,10 +57,10 @@ class RMSprop(Optimizer):
         *,
         lazy: bool = False,
     ) -> None:
-        refuse_unsupported(
-            use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
-        )
-        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name=name)
+        super().__init__(
+            learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps, name,
+        )  # fmt: skip
         self.rho = real("rho", rho, 0.0, 1.0, open_high=True)
         self.momentum = real("momentum", momentum, 0.0, 1.0)
         self.epsilon = real("epsilon", epsilon, 0.0)

@@ -7,7 +7,7 @@ import numpy as np
 from .._core.optimizer import sgd, sgd_slices
 from .._validation import boolean, real
 from ..typing import Arrays
-from .optimizer import OPTIMIZERS, Optimizer, Rate, SparseUpdate, refuse_unsupported
+from .optimizer import OPTIMIZERS, Optimizer, Rate, SparseUpdate
 
 
 @OPTIMIZERS.register("sgd")
@@ -55,10 +55,10 @@ class SGD(Optimizer):
         *,
         lazy: bool = False,
     ) -> None:
-        refuse_unsupported(
-            use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps
-        )
-        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, name=name)
+        super().__init__(
+            learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps, name,
+        )  # fmt: skip
         self.momentum = real("momentum", momentum, 0.0, 1.0)
         self.nesterov, self.lazy = boolean("nesterov", nesterov), boolean("lazy", lazy)
         self._updates_sparse_rows = self.lazy or self.momentum == 0.0

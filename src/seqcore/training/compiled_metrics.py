@@ -14,7 +14,7 @@ from ..autograd.tensor import Tensor, as_array
 from ..losses import Loss
 from ..metrics import Mean, Metric
 from ..metrics import get as get_metric
-from ..ops._targets import mask_of, same_rank
+from ..ops.targets import drop_last_axis, mask_of, same_rank
 from ..typing import Array
 
 
@@ -145,11 +145,9 @@ def metrics_inside(layers: Iterable[Any], known: Iterable[Metric]) -> list[Metri
     return metrics
 
 
-def as_class_ids(y: Any, shape: tuple[int, ...]) -> Array | None:
+def class_ids_or_none(y: Any, shape: tuple[int, ...]) -> Array | None:
     """Class ids of ``shape``, or None for anything else, which the loss then refuses."""
-    ids = as_array(y)
-    if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
-        ids = ids[..., 0]
+    ids = drop_last_axis(as_array(y), len(shape))
     return ids if ids.shape == shape and ids.dtype.kind in "iuf" else None
 
 
@@ -158,7 +156,7 @@ def counted_steps(loss: Loss, y: Any, y_pred: Tensor) -> Array | None:
     shape = y_pred.shape[:-1]
     mask = None if y_pred.mask is None and y_pred.lengths is None else mask_of(y_pred, shape)
     ignored = getattr(loss, "ignore_class", None)
-    ids = None if ignored is None else as_class_ids(y, shape)
+    ids = None if ignored is None else class_ids_or_none(y, shape)
     if ids is None:
         return mask
     counted: Array = ids != ignored

@@ -12,17 +12,17 @@ from ..autograd.tensor import Tensor, as_array
 from .batch import Batch, plain
 
 
-def call_by_name(name: str, hook: Callable[..., Any], arguments: dict[str, Any], newer: dict[str, Any]) -> Any:
-    """Call an override by the names of its arguments, as Keras does; by their order where it names them otherwise.
+def call_by_name(name: str, hook: Callable[..., Any], arguments: dict[str, Any], optional: dict[str, Any]) -> Any:
+    """Call an override by the names of its arguments, as Keras does; positionally where its names differ.
 
     Args:
         name: of the hook, for the error.
         hook: the bound method.
         arguments: by name, in order.
-        newer: arguments that overrides for older versions of Keras do not have.
+        optional: arguments that overrides for older versions of Keras do not have.
     """
     signature = inspect.signature(hook)
-    for args, kwargs in (((), arguments | newer), ((), arguments), (tuple(arguments.values()), {})):
+    for args, kwargs in (((), arguments | optional), ((), arguments), (tuple(arguments.values()), {})):
         try:
             signature.bind(*args, **kwargs)
         except TypeError:

@@ -15,13 +15,13 @@ from ..autograd.tensor import Tensor, Variable
 from ..layers import Activation, Dense, Softmax
 from ..layers.base import Layer
 from ..metrics import Metric, Perplexity, SparseCategoricalAccuracy
-from ..ops import _targets
 from ..ops import sampled_losses as sampled
+from ..ops import targets
 from ..ops._broadcast import flatten_like, flatten_steps
+from ..optimizers.flat_parameters import FlatParameters
 from ..typing import Array
 from .batch import Batch
-from .compiled_metrics import CompiledMetrics, as_class_ids, counted_steps, loss_weight
-from .flat_parameters import FlatParameters
+from .compiled_metrics import CompiledMetrics, class_ids_or_none, counted_steps, loss_weight
 
 
 class FusedHead:
@@ -59,7 +59,7 @@ class FusedHead:
             for metric, weighted in self._metrics.metrics:
                 if not weighted and type(metric) is Perplexity:
                     return None
-        return as_class_ids(batch.y, hidden.shape[:-1])
+        return class_ids_or_none(batch.y, hidden.shape[:-1])
 
     def loss(
         self, batch: Batch, hidden: Tensor, ids: Array, training: bool, flat: FlatParameters | None
@@ -74,7 +74,7 @@ class FusedHead:
             flat: where the gradients of the layer are written to; None for new arrays.
         """
         loss, dense, metrics = self._loss, self.dense, self._metrics
-        steps = mask = _targets.mask_of(hidden, ids.shape)
+        steps = mask = targets.mask_of(hidden, ids.shape)
         ignored = loss.ignore_class
         # The class at steps that do not count, where padding may be any number.
         filling = ignored if ignored is not None and 0 <= ignored < dense.units else 0
@@ -122,7 +122,7 @@ class FusedHead:
         reduction = loss.reduction
         if loss.ignore_class is not None:
             # An accuracy counts the steps that the loss ignores: their class must reach the kernel, with weight 0.
-            weight = _targets.step_weights(reduction, ids.shape, weight, mask, hidden.dtype)
+            weight = targets.step_weights(reduction, ids.shape, weight, mask, hidden.dtype)
             mask, reduction = None, "sum"
         out = None
         if flat is not None:
@@ -148,8 +148,8 @@ class FusedHead:
     ) -> Tensor:
         """The scalar loss over sampled classes; gradients touch the columns of the kernel that were used."""
         array = hidden._array
-        weights = _targets.step_weights(loss.reduction, ids.shape, weight, mask, hidden.dtype)
-        checked = _targets.class_ids(ids, self.dense.units, ids.shape, mask)
+        weights = targets.step_weights(loss.reduction, ids.shape, weight, mask, hidden.dtype)
+        checked = targets.class_ids(ids, self.dense.units, ids.shape, mask)
         flat, restore = flatten_steps(array)
         x = Tensor(flat)
         record((x,), (hidden,), lambda g: (restore(g),))
@@ -213,5 +213,5 @@ def _step_weights(mask: Array | None, weight: Array | None, shape: tuple[int, ..
     """Weight of each step (shape) in a metric, or None for ones."""
     if weight is None:
         return mask
-    full = np.broadcast_to(_targets.expand_to("sample_weight", weight, shape), shape)
+    full = np.broadcast_to(targets.expand_to("sample_weight", weight, shape), shape)
     return full if mask is None else full * mask

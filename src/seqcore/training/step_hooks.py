@@ -38,7 +38,7 @@ class StepHooks(Layer):
         """True where the class or the object itself overrides the hook of that name."""
         return getattr(type(self), hook) is not getattr(StepHooks, hook) or hook in self.__dict__
 
-    def _compiled(self, hook: str = "compute_loss") -> TrainStep:
+    def require_compiled(self, hook: str = "compute_loss") -> TrainStep:
         """The step of a compiled model, with a loss unless ``hook`` does without.
 
         Raises:
@@ -73,11 +73,11 @@ class StepHooks(Layer):
         >>> model.fit(np.ones((4, 1)), np.ones(4), verbose=0).history
         {'loss': [2.0]}
         """
-        return self._logs(self._compiled("train_step").train(make_batch(*unpack_batch(data))))
+        return self._logs(self.require_compiled("train_step").train(make_batch(*unpack_batch(data))))
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Loss and metrics of one batch. An override returns the logs."""
-        return self._logs(self._compiled("test_step").test(make_batch(*unpack_batch(data))))
+        return self._logs(self.require_compiled("test_step").test(make_batch(*unpack_batch(data))))
 
     def predict_step(self, data: Any) -> Any:
         """Output of one batch."""

@@ -7,17 +7,17 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from .. import losses
-from ..autograd.staleness import Derived
+from ..autograd.staleness import Cached
 from ..autograd.tape import GradientTape
 from ..autograd.tensor import Tensor, Variable
 from ..layers.base import Layer
 from ..layers.calling import CallScope, call_in_order
 from ..metrics import Metric
 from ..optimizers import Optimizer
+from ..optimizers.flat_parameters import FlatParameters
 from .batch import Batch
 from .compiled_metrics import CompiledMetrics, counted_steps, loss_weight, metrics_inside
 from .custom_hooks import custom_logs, custom_loss
-from .flat_parameters import FlatParameters
 from .fused_head import FusedHead, find_fused_head
 from .interrupts import defer_sigint
 
@@ -53,7 +53,7 @@ class TrainableModel(Protocol):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any: ...
 
 
-class TrainStep(Derived):
+class TrainStep(Cached):
     """One step of training or testing of a compiled model.
 
     Args:

@@ -22,11 +22,11 @@ from ..autograd.staleness import mark_stale
 from ..autograd.tensor import Variable
 from ..callbacks import CallbackList, History, ProgressBar
 from ..layers.base import Layer
+from ..optimizers.flat_parameters import FlatParameters
 from .batch import Batch, make_batch, pack_batch
 from .compiled_metrics import CompiledMetrics, compile_metrics
 from .data_adapters import ArrayAdapter, DataAdapter, make_adapter, make_validation_adapter
 from .fit_state import FitState
-from .flat_parameters import FlatParameters
 from .step_hooks import StepHooks
 from .train_step import TrainStep
 
@@ -114,17 +114,20 @@ class Trainer(StepHooks):
         return ["loss", *self._compiled_metrics.names, *(metric.name for metric in self._attribute_metrics())]
 
     @property
-    def arena(self) -> FlatParameters:
+    def flat_parameters(self) -> FlatParameters:
         """The flat arrays of parameters and gradients of the compiled, built model."""
-        step = self._compiled()
+        step = self.require_compiled()
         if not self.built:
-            raise ValueError(f"arena: expected a built model; call {self.name!r} or build it")
+            raise ValueError(f"flat_parameters: expected a built model; call {self.name!r} or build it")
         step.stale = True
         return step.flat_parameters()
 
+    # The name in version 0.1.
+    arena = flat_parameters
+
     def _runner(self, hook: str) -> Callable[[Batch], dict[str, float] | None]:
         """The function for one batch: the step itself, or an override of ``train_step`` or ``test_step``."""
-        step = self._compiled(hook)
+        step = self.require_compiled(hook)
         if self.overrides(hook):
             return partial(self._run_step, hook)
         return step.train if hook == "train_step" else step.test
@@ -215,12 +218,12 @@ class Trainer(StepHooks):
 
     def predict_on_batch(self, x: Any, *, lengths: Any = None) -> Any:
         """Output of one batch as an array. Stateful layers continue from their state, as in a plain call."""
-        return self._predicted(make_batch(x, lengths=lengths))
+        return self._predict_batch(make_batch(x, lengths=lengths))
 
-    def _predicted(self, batch: Batch) -> Any:
+    def _predict_batch(self, batch: Batch) -> Any:
         """Output of one batch as arrays."""
         hook = self.overrides("predict_step")
-        return _arrays(self.predict_step(pack_batch(batch)) if hook else self(batch.x, training=False))
+        return _to_arrays(self.predict_step(pack_batch(batch)) if hook else self(batch.x, training=False))
 
     def _results(self, returned: dict[str, float] | None, return_dict: bool) -> Any:
         """The logs of the metrics or of a hook, or their values: known names in order, then others by name."""
@@ -295,7 +298,7 @@ class Trainer(StepHooks):
         >>> history.history["loss"][2] < history.history["loss"][0]
         True
         """
-        step = self._compiled("train_step")
+        step = self.require_compiled("train_step")
         epochs, initial_epoch = at_least("epochs", epochs, 0), at_least("initial_epoch", initial_epoch, 0)
         validation_epochs = _validation_epochs(validation_freq)
         shuffle = boolean("shuffle", shuffle)
@@ -310,7 +313,7 @@ class Trainer(StepHooks):
             lengths = None
         validation: DataAdapter | None = None
         if validation_data is not None:
-            self._compiled("test_step")
+            self.require_compiled("test_step")
             needs_targets = not (self.overrides("test_step") or self.overrides("compute_loss"))
             validation = make_validation_adapter(
                 validation_data, validation_steps, validation_batch_size, batch_size, stateful, needs_targets
@@ -436,7 +439,7 @@ class Trainer(StepHooks):
         Stateful layers start from zero and carry a separate state; the state of training comes back afterwards.
         """
         return_dict = boolean("return_dict", return_dict)
-        self._compiled("test_step")
+        self.require_compiled("test_step")
         data = make_adapter(
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps
         )
@@ -462,7 +465,7 @@ class Trainer(StepHooks):
                     callback_list.on_test_batch_end(number, dict(self._logs(returned)))
                 if self.stop_evaluating:
                     break
-        # An iterator that has ended has warned; training continues without validation.
+        # An exhausted iterator has already warned; training continues without validation.
         if number < 0 and not data.exhausted:
             raise ValueError("x: expected at least one batch to evaluate on, got none")
         logs = self._logs(returned) if number >= 0 else {}
@@ -507,14 +510,14 @@ class Trainer(StepHooks):
         with self._predict_scope():
             for number, batch in enumerate(data):
                 callback_list.on_predict_batch_begin(number)
-                outputs.append(self._predicted(batch))
+                outputs.append(self._predict_batch(batch))
                 callback_list.on_predict_batch_end(number, {"outputs": outputs[-1]})
                 if self.stop_predicting:
                     break
         callback_list.on_predict_end()
         if not outputs:
             raise ValueError("x: expected at least one batch to predict for, got none")
-        return _joined(outputs)
+        return _concatenate(outputs)
 
     def _callback_list(
         self, callbacks: Any, verbose: int | str, *, epochs: int, steps: int | None, history: bool = False
@@ -534,14 +537,14 @@ class Trainer(StepHooks):
         return CallbackList(listed, model=self, epochs=epochs, steps=steps, verbose=level)
 
     def _has_sparse_targets(self) -> bool | None:
-        """True for targets that are class ids, False for one number per class, None if the loss does not tell."""
+        """True for targets that are class ids, False for one number per class, None where the loss does not decide."""
         if isinstance(self.loss, _losses.SparseCategoricalCrossentropy):
             return True
         return False if isinstance(self.loss, _losses.CategoricalCrossentropy) else None
 
     @contextmanager
     def _predict_scope(self) -> Iterator[None]:
-        """Inside, stateful layers work on the state of ``predict``; an error leaves it as it was."""
+        """Context in which stateful layers work on the state of ``predict``; an error leaves it as it was."""
         stateful = [layer for layer in self.layers_inside() if getattr(layer, "stateful", False)]
         with self.state_scope():
             for layer in stateful:
@@ -567,23 +570,23 @@ def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:
     return lambda epoch: epoch % period == 0
 
 
-def _arrays(outputs: Any) -> Any:
+def _to_arrays(outputs: Any) -> Any:
     """Tensors as arrays, in lists and dicts too."""
     if isinstance(outputs, (list, tuple)):
-        return [_arrays(output) for output in outputs]
+        return [_to_arrays(output) for output in outputs]
     if isinstance(outputs, dict):
-        return {key: _arrays(output) for key, output in outputs.items()}
+        return {key: _to_arrays(output) for key, output in outputs.items()}
     if outputs is None:
         raise TypeError("model: expected call to return a Tensor, or several in a list or dict, got None")
     return np.ascontiguousarray(outputs)
 
 
-def _joined(parts: list[Any]) -> Any:
+def _concatenate(parts: list[Any]) -> Any:
     """Outputs of all batches, concatenated, in lists and dicts too."""
     if isinstance(parts[0], list):
-        return [_joined([part[i] for part in parts]) for i in range(len(parts[0]))]
+        return [_concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
     if isinstance(parts[0], dict):
-        return {key: _joined([part[key] for part in parts]) for key in parts[0]}
+        return {key: _concatenate([part[key] for part in parts]) for key in parts[0]}
     if len({part.shape[1:] for part in parts}) > 1:
         shapes = sorted({part.shape[1:] for part in parts})
         raise ValueError(f"x: expected batches whose outputs can be joined, got rows {shapes[0]} and {shapes[-1]}")

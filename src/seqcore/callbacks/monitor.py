@@ -9,7 +9,7 @@ from .._validation import choice, real
 from .callback import Callback, Logs
 
 
-class _Monitor(Callback):
+class MonitorCallback(Callback):
     """Compare a value of the logs with its best so far."""
 
     def __init__(self, monitor: str, mode: str, min_delta: float, best: float | None) -> None:

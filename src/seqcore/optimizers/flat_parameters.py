@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd.staleness import Derived
+from ..autograd.staleness import Cached
 from ..autograd.tensor import Variable
 from ..typing import Array
 
@@ -18,7 +18,7 @@ from ..typing import Array
 _ALIGNMENT = 64
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Location of a variable: the number of its flat array, and its elements there."""
 
     variable: Variable
@@ -26,7 +26,7 @@ class Place(NamedTuple):
     elements: slice
 
 
-class FlatParameters(Derived):
+class FlatParameters(Cached):
     """Dense variables in one flat array per type, and their gradients in others of the same layout.
 
     Args:
@@ -42,7 +42,7 @@ class FlatParameters(Derived):
         variables: all of them in order, with or without a place.
         parameters: one (P,) array per type, of which the variables are views.
         gradients: arrays like ``parameters``.
-        places: the place of each variable that has one.
+        locations: the place of each variable that has one.
         buffers: for each of ``variables`` the view of ``gradients`` for its gradient, or None.
 
     >>> kernel, bias = Variable(np.ones((3, 2), np.float32)), Variable(np.zeros(2, np.float32))
@@ -55,13 +55,13 @@ class FlatParameters(Derived):
         self.variables = list(variables)
         self.parameters: list[Array] = []
         self.gradients: list[Array] = []
-        self.places: list[Place] = []
+        self.locations: list[Location] = []
         excluded = set(map(id, outside))
         dense = [v for v in self.variables if not v.sparse and id(v) not in excluded]
         for dtype in sorted({v.dtype for v in dense}, key=str):
             self._lay_out([v for v in dense if v.dtype == dtype], dtype)
         self._buffers = {
-            id(v): self.gradients[number][elements].reshape(v.shape) for v, number, elements in self.places
+            id(v): self.gradients[number][elements].reshape(v.shape) for v, number, elements in self.locations
         }
         self.buffers = [self.buffer(v) for v in self.variables]
         self._arrays = [v._array for v in self.variables]
@@ -74,7 +74,7 @@ class FlatParameters(Derived):
         for variable, start in zip(variables, starts):
             elements = slice(start, start + variable.size)
             variable._move(parameters[elements].reshape(variable.shape))
-            self.places.append(Place(variable, len(self.parameters), elements))
+            self.locations.append(Location(variable, len(self.parameters), elements))
         self.parameters.append(parameters)
         self.gradients.append(_aligned_zeros(starts[-1], dtype))
 

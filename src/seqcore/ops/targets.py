@@ -31,11 +31,14 @@ def standard_reduction(reduction: str | None) -> str:
     return name if name in REDUCTIONS else str(choice("reduction", name, REDUCTIONS))
 
 
+def drop_last_axis(array: Array, ndim: int) -> Array:
+    """``array`` without a last axis of size 1 that it has beyond ``ndim`` axes."""
+    return array[..., 0] if array.ndim == ndim + 1 and array.shape[-1] == 1 else array
+
+
 def expand_to(name: str, value: Any, shape: tuple[int, ...]) -> Array:
     """``value`` as an array that broadcasts to ``shape``: leading axes, all axes, or all axes and one of size 1."""
-    array = as_array(value)
-    if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
-        array = array[..., 0]
+    array = drop_last_axis(as_array(value), len(shape))
     given = array.shape
     if array.ndim < len(shape):
         array = array.reshape(given + (1,) * (len(shape) - array.ndim))
@@ -102,24 +105,22 @@ def step_weights(
 # --- targets ----------------------------------------------------------------------------------------------------------
 
 
-def ids_of(y_true: Any, shape: tuple[int, ...], name: str = "y_true") -> Array:
+def squeeze_ids(y_true: Any, shape: tuple[int, ...], name: str = "y_true") -> Array:
     """Class ids of that shape, from ids that may have a last axis of size 1."""
-    ids = as_array(y_true)
-    if ids.ndim == len(shape) + 1 and ids.shape[-1] == 1:
-        ids = ids[..., 0]
+    ids = drop_last_axis(as_array(y_true), len(shape))
     if ids.shape != shape:
         hint = "; one-hot targets need categorical_crossentropy" if ids.shape[:-1] == shape else ""
         raise ValueError(f"{name}: expected class ids of shape {shape}, got shape {ids.shape}{hint}")
     return ids
 
 
-def whole_ids(y_true: Any, shape: tuple[int, ...], mask: Array | None = None, name: str = "y_true") -> Array:
+def whole_class_ids(y_true: Any, shape: tuple[int, ...], mask: Array | None = None, name: str = "y_true") -> Array:
     """Class ids of that shape that are whole numbers; those where ``mask`` is False may be any.
 
     Raises:
         ValueError: for fractions and NaN.
     """
-    ids = ids_of(y_true, shape, name)
+    ids = squeeze_ids(y_true, shape, name)
     check_whole(name, ids, "whole numbers as class ids", mask)
     return ids
 
@@ -140,7 +141,7 @@ def class_ids(
     >>> class_ids([[2.0], [0.0]], 3, (2,))
     array([2, 0], dtype=int32)
     """
-    ids = whole_ids(y_true, shape, mask, name)
+    ids = whole_class_ids(y_true, shape, mask, name)
     if mask is not None:
         ids = np.where(mask, ids, 0)
     check_range(name, ids, classes, "class ids")
@@ -173,23 +174,23 @@ def same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
 
 def same_shape(y_true: Any, y_pred: Array) -> tuple[Array, Array]:
     """Targets and predictions of one shape and type; a last axis of size 1 may be missing from either."""
-    t = as_array(y_true)
     x = y_pred[:, None] if y_pred.ndim == 1 else y_pred
+    t = drop_last_axis(as_array(y_true), x.ndim)
     if t.ndim == x.ndim - 1 and x.shape[-1] == 1:
         t = t[..., None]
-    elif t.ndim == x.ndim + 1 and t.shape[-1] == 1:
-        t = t[..., 0]
     if t.shape != x.shape:
-        raise wrong_shape(as_array(y_true), y_pred)
+        raise shape_error(as_array(y_true), y_pred)
     return t.astype(x.dtype, copy=False), x
 
 
-def wrong_shape(t: Array, x: Array) -> ValueError:
+def shape_error(t: Array, x: Array) -> ValueError:
+    """The error for targets ``t`` that do not have the shape of the predictions ``x``."""
     ids = t.dtype.kind in "iu" and t.shape in (x.shape[:-1], (*x.shape[:-1], 1))
     hint = "; class ids need sparse_categorical_crossentropy" if ids else ""
     return ValueError(f"y_true: expected the shape of y_pred, {x.shape}, got {t.shape}{hint}")
 
 
-def float_array(value: Any) -> Array:
+def as_float_array(value: Any) -> Array:
+    """Predictions as a float32 or float64 array; other types are cast to ``floatx``."""
     array = as_array(value, name="y_pred")
     return array if array.dtype in (np.float32, np.float64) else array.astype(float_dtype(None))
