@@ -27,7 +27,7 @@ MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, Recur
 
 
 def integer(name: str, value: Any, low: int | None = None, high: int | None = None, alternative: str = "") -> int:
-    """``value`` as an int in low...high; no fraction and no boolean.
+    """``value`` as an int with low <= value <= high; fractions and booleans are refused.
 
     Args:
         name: of the argument.
@@ -43,7 +43,7 @@ def integer(name: str, value: Any, low: int | None = None, high: int | None = No
     ValueError: seed: expected an integer 0...9, got -1
     """
     try:
-        # A plain int, the usual case, takes 0.07 us so, and 0.13 by the other checks.
+        # A plain int, the usual case: 0.07 us here, 0.13 us by the other checks.
         number = value if type(value) is int else None if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
         number = None

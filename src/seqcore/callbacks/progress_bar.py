@@ -160,7 +160,7 @@ class ProgressBar(Callback):
     # --- drawing ---
 
     def _alone(self, action: Callable[..., None], *arguments: Any) -> None:
-        """Calls a method outside ``fit``, whose line includes the validation."""
+        """Call a method outside ``fit``, whose line includes the validation."""
         if not self._training:
             self._total = self.params.get("steps")
             action(*arguments)

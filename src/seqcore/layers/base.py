@@ -598,6 +598,18 @@ class Layer:
             for layer, state in taken:
                 layer._put_state(state)
 
+    @contextmanager
+    def predict_scope(self) -> Iterator[None]:
+        """Context in which stateful layers inside work on the state of ``predict``; an error leaves it as it was."""
+        stateful = [layer for layer in self.layers_inside() if getattr(layer, "stateful", False)]
+        with self.state_scope():
+            for layer in stateful:
+                if layer._predict_state is not None:
+                    layer._put_state(layer._predict_state)
+            yield
+            for layer in stateful:
+                layer._predict_state = layer._take_state()
+
     def get_layer_state(self) -> dict[str, Any]:
         """State for an exact resume, next to the weights: dropout counters and carried states, of layers inside too."""
         return {"own": self.get_own_state(), "inside": [layer.get_layer_state() for layer in self._sublayers]}

@@ -9,7 +9,8 @@ from .crossentropy import (
     categorical_crossentropy,
     sparse_categorical_crossentropy,
 )
-from .loss import Loss, LossFunctionWrapper, deserialize, get, serialize
+from .lookup import deserialize, get, serialize
+from .loss import Loss, LossFunctionWrapper
 from .mean_squared import MeanSquaredError, mean_squared_error
 from .sampled import NCELoss, SampledLoss, SampledSoftmaxLoss
 

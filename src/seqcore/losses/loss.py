@@ -153,7 +153,7 @@ def _weigh(weights: Array, dy: Gradient) -> Array:
 class FusedLoss(Loss):
     """A loss with its own backward function: formula, weights and reduction are one operation on the tape."""
 
-    # The axis of y_pred over which a per-sample loss goes.
+    # The axis of y_pred that a per-sample loss reduces.
     axis = -1
     # True where y_true may have a gradient; otherwise one that needs it is refused.
     _differentiates_targets = False
@@ -232,54 +232,6 @@ class LossFunctionWrapper(Loss):
         raise ValueError(f"loss: the function {self.name!r} cannot be written to a file; use a Loss class")
 
 
-# --- losses by name ---------------------------------------------------------------------------------------------------
-
 LOSSES = Registry("loss", Loss)
 # The class of each loss function of this package.
 FUNCTIONS: dict[Any, type[Loss]] = {}
-
-
-def get(identifier: Any) -> Loss:
-    """Loss from a name, a class, a function, a config or a loss; a list of one element is unwrapped.
-
-    Raises:
-        ValueError: for an unknown name, and for several losses.
-        TypeError: for anything else.
-
-    >>> get("mse").name
-    'mean_squared_error'
-    """
-    if isinstance(identifier, (list, tuple)) and len(identifier) == 1:
-        return get(identifier[0])
-    if isinstance(identifier, (list, tuple)) or (isinstance(identifier, dict) and "class_name" not in identifier):
-        got = f"a {type(identifier).__name__} of {len(identifier)}"
-        raise ValueError(f"loss: expected one loss, got {got}; a model has one output here, so pass the loss itself")
-    loss = LOSSES.get(identifier)
-    if loss is not None:
-        return loss
-    if callable(identifier):
-        cls = FUNCTIONS.get(identifier) if getattr(identifier, "__hash__", None) else None
-        return cls() if cls else LossFunctionWrapper(identifier)
-    raise TypeError(f"loss: expected a name, a Loss or a function, got {type(identifier).__name__}")
-
-
-def serialize(loss: Loss) -> dict[str, Any]:
-    """``{"class_name", "config"}`` of a loss; JSON-able.
-
-    >>> serialize(get("mse"))["class_name"]
-    'MeanSquaredError'
-    """
-    return LOSSES.serialize(loss)
-
-
-def deserialize(name: dict[str, Any], custom_objects: dict[str, type[Loss]] | None = None) -> Loss:
-    """The loss that :func:`serialize` described.
-
-    Args:
-        name: the result of :func:`serialize`; Keras has this name for it.
-        custom_objects: more classes by name.
-
-    Raises:
-        ValueError: for a class that neither has.
-    """
-    return LOSSES.deserialize(name, custom_objects)

@@ -119,7 +119,7 @@ class SequenceAccuracy(WeightedMean):
     direction = "up"
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        """Take one batch in; ``sample_weight``: (B,), ``mask``: (B, T) bool, which replaces that of y_pred."""
+        """Update with one batch; ``sample_weight``: (B,), ``mask``: (B, T) bool, which replaces that of y_pred."""
         x = as_array(y_pred)
         if x.ndim != 3:
             raise ValueError(f"y_pred: expected shape (batch, time, classes), got {x.shape}")

@@ -45,7 +45,7 @@ class Metric:
         self.name = name or snake_case(type(self).__name__)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        """Take one batch in."""
+        """Update with one batch."""
         raise TypeError(f"{type(self).__name__}: a metric must define update_state")
 
     def result(self) -> float:
@@ -121,7 +121,7 @@ class WeightedMean(Metric):
         return array if self.dtype is None else array.astype(self.dtype, copy=False)
 
     def update_values(self, values: Any, sample_weight: Any = None, mask: Array | None = None) -> None:
-        """Take per-sample values (S) in, with weights and a mask of S or its leading axes."""
+        """Update with per-sample values (S), with weights and a mask of S or its leading axes."""
         array = as_array(values)
         if sample_weight is None and mask is None:
             total, count = float(array.sum(dtype=np.float64)), float(array.size)
@@ -162,7 +162,7 @@ class MeanOfPairs(WeightedMean):
         return y_pred.shape if y_pred.ndim == 1 else y_pred.shape[:-1]
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        """Take one batch in.
+        """Update with one batch.
 
         Args:
             y_true, y_pred: targets and predictions; a ``mask`` or ``lengths`` on the tensor y_pred leave steps out.

@@ -3,7 +3,8 @@
 from . import schedules
 from .adagrad import Adagrad
 from .adam import Adam
-from .optimizer import Optimizer, deserialize, get, serialize
+from .lookup import deserialize, get, serialize
+from .optimizer import Optimizer
 from .rmsprop import RMSprop
 from .schedules import (
     CosineDecay,

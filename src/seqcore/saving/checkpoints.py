@@ -88,6 +88,7 @@ def load_checkpoint(path: Path, model: Any, *, check: Callable[[dict[str, Any]],
     position = position_in(place, tensors, metadata)
     optimizer = model.optimizer
     limits = within_file_limits(place, tensors, metadata, f"the state of model {model.name!r}")
+    # On failure ``limits`` puts the random state back.
     with limits, Build([model, *model.layers_inside()]):
         saved = header_field(metadata, "optimizer")
         if saved is not None:
@@ -144,7 +145,7 @@ def reordered_slots(slots: Any, names: Any, model: Any) -> dict[str, Any]:
         name = names[int(number)]
         if name is not None:
             ordered[f"{now[id(variables[name])]}/{slot}"] = value
-    # What the optimizer had not seen when it was saved starts from its initial values.
+    # Slots of variables that the saved optimizer had not seen start from their initial values.
     for name, variable in variables.items():
         if name not in names and id(variable) in now:
             for slot, start in optimizer.slot_values().items():

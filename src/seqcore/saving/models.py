@@ -95,7 +95,7 @@ def save_weights(model: Layer, path: Path) -> None:
 
 
 def load_weights(model: Layer, path: Path) -> None:
-    """Reads the weights of a file of weights, a model or a checkpoint into ``model`` (built, same architecture).
+    """Read the weights of a file of weights, a model or a checkpoint into ``model`` (built, same architecture).
 
     Raises:
         ValueError: naming the file and what is wrong with it; the model is then unchanged.
@@ -111,14 +111,14 @@ def load_weights(model: Layer, path: Path) -> None:
 
 
 def save_model(model: Any, path: Path, extra: Mapping[str, Any] | None = None, include_optimizer: bool = True) -> None:
-    """Writes one file with the architecture, the weights, how the model was compiled, and ``extra``.
+    """Write one file with the architecture, the weights, the arguments of ``compile`` and ``extra``.
 
     Args:
         model: a built model; a subclassed one must be registered (``models.register``) and have ``get_config``.
         path: the file.
-        extra: what belongs to the model: a vocabulary, preprocessing; numbers, texts, arrays, lists and dicts of
+        extra: data that belong to the model: a vocabulary, preprocessing; numbers, texts, arrays, lists and dicts of
             them. ``seqcore.load_model`` gives it back as ``model.extra``.
-        include_optimizer: write how the model was compiled; without it the model comes back not compiled.
+        include_optimizer: write the arguments of ``compile``; without it the model comes back not compiled.
 
     >>> import tempfile, os
     >>> from seqcore import Sequential, layers, load_model

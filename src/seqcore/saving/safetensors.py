@@ -36,7 +36,7 @@ class TensorEntry(NamedTuple):
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    """Writes one safetensors file, array by array without a copy of the whole.
+    """Write one safetensors file, array by array without a copy of the whole.
 
     Args:
         path: the file.

@@ -6,8 +6,7 @@ B: batch, T: time steps, N: rows of the whole data.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -507,7 +506,7 @@ class Trainer(StepHooks):
         self.stop_predicting = False
         callback_list.on_predict_begin()
         outputs: list[Any] = []
-        with self._predict_scope():
+        with self.predict_scope():
             for number, batch in enumerate(data):
                 callback_list.on_predict_batch_begin(number)
                 outputs.append(self._predict_batch(batch))
@@ -541,18 +540,6 @@ class Trainer(StepHooks):
         if isinstance(self.loss, _losses.SparseCategoricalCrossentropy):
             return True
         return False if isinstance(self.loss, _losses.CategoricalCrossentropy) else None
-
-    @contextmanager
-    def _predict_scope(self) -> Iterator[None]:
-        """Context in which stateful layers work on the state of ``predict``; an error leaves it as it was."""
-        stateful = [layer for layer in self.layers_inside() if getattr(layer, "stateful", False)]
-        with self.state_scope():
-            for layer in stateful:
-                if layer._predict_state is not None:
-                    layer._put_state(layer._predict_state)
-            yield
-            for layer in stateful:
-                layer._predict_state = layer._take_state()
 
     def _is_stateful(self) -> bool:
         return any(getattr(layer, "stateful", False) for layer in self.layers_inside())
