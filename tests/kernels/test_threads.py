@@ -164,7 +164,7 @@ def test_sums_scatter_and_scan(dtype, rng):
     ids=lambda value: str(value) if isinstance(value, str) else "",
 )
 def test_optimizers(name, slots, options, dtype, rng):
-    """Updates of an arena large enough to be shared out."""
+    """Updates of flat parameters large enough to be shared out."""
     sizes = (5, 200_003)
     start, grads = ([rng.normal(size=n).astype(dtype) for n in sizes] for _ in range(2))
 

@@ -1,4 +1,4 @@
-"""Training: the fused path, the arena, fit, evaluate and predict, interrupts, odd data."""
+"""Training: the fused path, flat parameters, fit, evaluate and predict, interrupts, odd data."""
 
 import functools
 import os
@@ -123,16 +123,16 @@ def test_wrong_targets_are_named_on_the_fused_path(rng):
         lambda: optimizers.Adagrad(0.1),
     ],
 )
-def test_arena_equals_plain_updates_bitwise(rng, make):
+def test_flat_parameters_equal_plain_updates_bitwise(rng, make):
     data = [(ids(rng, 3, 5), ids(rng, 3, 5)) for _ in range(4)]
     results = []
-    for arena in (True, False):
+    for flat in (True, False):
         sc.set_seed(5)
         model = language_model(dtype="float32")
         model.compile(make(), logits_loss())
         model(data[0][0])
         for x, y in data:
-            if arena:
+            if flat:
                 model.train_on_batch(x, y)
                 continue
             with GradientTape() as tape:
@@ -148,23 +148,23 @@ def test_arena_equals_plain_updates_bitwise(rng, make):
         np.testing.assert_array_equal(one, other)
 
 
-def test_arena_layout_and_views(rng):
+def test_flat_parameters_layout_and_views(rng):
     model = language_model(dtype="float32")
     model.compile("sgd", logits_loss())
     model(ids(rng, 2, 3))
     before = model.get_weights()
-    arena = model.arena
+    flat = model.flat_parameters
     for one, other in zip(model.get_weights(), before):
         np.testing.assert_array_equal(one, other)
-    assert len(arena.parameters) == 1 and arena.parameters[0].shape == arena.gradients[0].shape
+    assert len(flat.parameters) == 1 and flat.parameters[0].shape == flat.gradients[0].shape
     table = model.layers[0].embeddings
-    for variable, buffer in zip(arena.variables, arena.buffers, strict=True):
+    for variable, buffer in zip(flat.variables, flat.buffers, strict=True):
         assert (buffer is None) is (variable is table)
         if buffer is not None:
-            assert np.shares_memory(variable._array, arena.parameters[0]) and variable._array.ctypes.data % 64 == 0
-            assert np.shares_memory(buffer, arena.gradients[0]) and buffer.ctypes.data % 64 == 0
+            assert np.shares_memory(variable._array, flat.parameters[0]) and variable._array.ctypes.data % 64 == 0
+            assert np.shares_memory(buffer, flat.gradients[0]) and buffer.ctypes.data % 64 == 0
     model.train_on_batch(ids(rng, 2, 3), ids(rng, 2, 3))
-    assert model.arena is arena
+    assert model.flat_parameters is flat and model.arena is flat  # its name in version 0.1
 
 
 def test_frozen_layers_added_layers_and_shared_layers(rng):
@@ -179,7 +179,7 @@ def test_frozen_layers_added_layers_and_shared_layers(rng):
     model.train_on_batch(x, y)
     np.testing.assert_array_equal(lstm.kernel.numpy(), kernel)
     assert not np.array_equal(model.layers[0].embeddings.numpy(), table)
-    assert all(v is not lstm.kernel for v in model.arena.variables)
+    assert all(v is not lstm.kernel for v in model.flat_parameters.variables)
     lstm.trainable = True
     model.train_on_batch(x, y)
     assert not np.array_equal(lstm.kernel.numpy(), kernel)
@@ -199,7 +199,7 @@ def test_frozen_layers_added_layers_and_shared_layers(rng):
     count = len(model.weights)
     model.train_on_batch(x, y)
     assert len(model.trainable_variables) == len(model.weights) == count
-    assert any(v is inner.layers[-1].kernel for v in model.arena.variables)
+    assert any(v is inner.layers[-1].kernel for v in model.flat_parameters.variables)
 
 
 class Scale(layers.Layer):
@@ -229,29 +229,29 @@ def test_what_changes_after_compile_is_trained_at_the_next_step(rng):
     model = Nested()
     model.compile("sgd", "mse")
     model.train_on_batch(x, y)
-    flat = model.arena
+    flat = model.flat_parameters
 
     def trained():
         before = {id(v): v.numpy() for v in model.weights}
         model.train_on_batch(x, y)
         return [v for v in model.weights if not np.array_equal(v.numpy(), before.get(id(v)))]
 
-    assert len(trained()) == 5 and model.arena is flat
+    assert len(trained()) == 5 and model.flat_parameters is flat
     kernel, scale = model.inner.layers[0].kernel, model.inner.layers[1].scale
     kernel.trainable = False
-    assert all(v is not kernel for v in trained()) and model.arena is not flat
+    assert all(v is not kernel for v in trained()) and model.flat_parameters is not flat
     kernel.trainable = True
     assert any(v is kernel for v in trained())
     model.inner.layers[1].shift = model.inner.layers[1].add_weight(shape=(1,), initializer="zeros", name="shift")
-    assert len(model.arena.variables) == 6 and len(trained()) == 5
+    assert len(model.flat_parameters.variables) == 6 and len(trained()) == 5
     old, model.head = model.head, layers.Dense(1)
-    assert len(trained()) == 5 and any(v is model.head.kernel for v in model.arena.variables)
-    assert all(v is not old.kernel for v in model.arena.variables)
+    assert len(trained()) == 5 and any(v is model.head.kernel for v in model.flat_parameters.variables)
+    assert all(v is not old.kernel for v in model.flat_parameters.variables)
     model.inner.add(layers.Dense(3, name="more"))
     assert len(trained()) == 7
     model.parts.append(layers.Dense(3, name="part"))
     model.fit(x, y, verbose=0)
-    assert len(model.arena.variables) == 10 and any(v is scale for v in trained())
+    assert len(model.flat_parameters.variables) == 10 and any(v is scale for v in trained())
 
 
 def test_a_variable_of_two_models_is_trained_by_both(rng):
@@ -265,12 +265,12 @@ def test_a_variable_of_two_models_is_trained_by_both(rng):
             before = shared.kernel.numpy()
             model.train_on_batch(x, y)
             assert not np.array_equal(shared.kernel.numpy(), before)
-            assert np.shares_memory(shared.kernel._array, model.arena.parameters[0])
+            assert np.shares_memory(shared.kernel._array, model.flat_parameters.parameters[0])
     shared.trainable = False
     for model in (first, second):
         before = shared.kernel.numpy()
         model.train_on_batch(x, y)
-        assert np.array_equal(shared.kernel.numpy(), before) and len(model.arena.variables) == 2
+        assert np.array_equal(shared.kernel.numpy(), before) and len(model.flat_parameters.variables) == 2
 
 
 def test_two_threads_train_two_models(rng):
@@ -298,8 +298,8 @@ def test_two_threads_train_two_models(rng):
             np.testing.assert_array_equal(one, two)
 
 
-def test_optimizer_slots_follow_through_a_new_arena(rng):
-    """Adam must go on with its means after an interlude that lays the arena out anew."""
+def test_optimizer_slots_follow_into_new_flat_parameters(rng):
+    """Adam must continue with its means after an interlude that lays the flat parameters out again."""
     x, y = ids(rng, 4, 3), ids(rng, 4, 3)
     results = []
     for interlude in (False, True):
@@ -320,7 +320,7 @@ def test_layers_of_two_types_in_one_model(rng):
     model.compile(optimizers.SGD(0.1), "mse")
     x = rng.normal(size=(16, 3))
     found = model.fit(x, x[:, :1], epochs=20, verbose=0).history["loss"]
-    assert len(model.arena.parameters) == 2 and found[-1] < found[0]
+    assert len(model.flat_parameters.parameters) == 2 and found[-1] < found[0]
 
 
 # ---------------------------------------------------------------- fit, evaluate, predict

@@ -195,6 +195,6 @@ def deserialize(
         custom_objects: more classes by name.
 
     Raises:
-        ValueError: for a class that neither has.
+        ValueError: for an unknown class.
     """
     return SCHEDULES.deserialize(config, custom_objects)

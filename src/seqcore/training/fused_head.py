@@ -30,7 +30,7 @@ class FusedHead:
     Args:
         before: the layers before the last Dense layer.
         dense: that layer.
-        after: a softmax layer behind it, if there is one.
+        after: the softmax layer after it, if there is one.
         loss: a sparse categorical cross-entropy over the same softmax, perhaps a sampled one.
         metrics: accuracies and perplexities, which follow from what the operation returns.
     """
