@@ -403,7 +403,7 @@ def test_every_operation_with_an_axis_is_in_the_table() -> None:
         for name, function in vars(ops).items()
         if isfunction(function) and not name.startswith("_") and {"axis", "axes"} & set(signature(function).parameters)
     }
-    # TensorFlow's axes of clip_by_norm are accepted as None alone.
+    # TensorFlow's axes of clip_by_norm are accepted only as None.
     assert with_axis - set(AXES) == {"softmax_backward", "clip_by_norm"}
 
 

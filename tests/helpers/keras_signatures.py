@@ -1,11 +1,11 @@
 """Signatures of Keras 3.15 for what seqcore has too, and what becomes of each argument here: facts, no code.
 
-An argument is honoured unless DEFAULT_ONLY, NO_EFFECT, REFUSED or BY_POSITION names it: by its name alone, or after the
+An argument is supported unless DEFAULT_ONLY, NO_EFFECT, REFUSED or BY_POSITION names it: only by its name, or after the
 name of its room, class or function. ``tests/interop/test_keras_signatures.py`` holds seqcore to this table, and the
 table to Keras where that is installed.
 """
 
-# One signature a line, longer ones go on indented. A method that all classes of a room share stands at their base.
+# One signature a line, longer ones indented. A method that all classes of a room share is listed at their base.
 SIGNATURES = """
 layers.Layer(*, activity_regularizer=None, trainable=True, dtype=None, autocast=True, name=None, **kwargs)
 layers.Layer.add_weight(*args, shape=None, initializer=None, dtype=None, trainable=True, autocast=True,
@@ -360,7 +360,7 @@ ops.zeros(shape, dtype=None)
 ops.zeros_like(x, dtype=None)
 """
 
-# What stands behind **kwargs: arguments of the classes above, and of Keras 2 where Keras 3 still takes them.
+# The arguments in **kwargs: those of the classes above, and of Keras 2 where Keras 3 still takes them.
 LAYER = (
     "activity_regularizer=None, trainable=True, dtype=None, autocast=True, name=None, input_dim=None, input_shape=None"
 )
@@ -401,7 +401,7 @@ sampling.uniform_candidate_sampler(true_classes, num_true, num_sampled, unique, 
 sampling.compute_accidental_hits(true_classes, sampled_candidates, num_true, seed=None, name=None)
 """
 
-# Accepted at the default alone, and why; the message says so.
+# Accepted only at the default, and why; the message says so.
 _REGULARIZERS = "regularizers and constraints are not supported"
 DEFAULT_ONLY = {
     "activity_regularizer": _REGULARIZERS,
@@ -505,7 +505,7 @@ REFUSED = {
     "models.Model.outputs": "the functional API is not supported",
 }
 
-# Taken by position alone: the name here is another, TensorFlow's in the operations.
+# Taken only by position: the name here is another, TensorFlow's in the operations.
 BY_POSITION = {
     "layers.Layer.compute_mask.previous_mask": "mask",
     "_": "inputs",

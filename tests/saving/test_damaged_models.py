@@ -39,7 +39,7 @@ VALUES = [None, True, -1, 0, 3, 10**9, 10**30, 1.5, float("nan"), "", "x", [], [
 
 @models.register("tests/BuiltByCall")
 class BuiltByCall(models.Model):
-    """A model whose layers are built by its call alone."""
+    """A model whose layers are built only by its call."""
 
     def __init__(self, units=3, steps=4):
         super().__init__()
@@ -516,14 +516,14 @@ def test_a_backup_of_a_fit_with_any_field_changed(tmp_path):
             if (self.model.fit_state.epoch, batch) == (2, 1):
                 raise KeyboardInterrupt
 
-    def fit(*further):
+    def fit(*others):
         sc.set_seed(5)
         model = models.Sequential([layers.Input((4,)), layers.Dense(2)])
         model.compile("sgd", "mse", metrics=["mae", "accuracy"])
         stopping = callbacks.EarlyStopping("loss", patience=3)
         plateau = callbacks.ReduceLROnPlateau("loss", patience=1)
         backup = callbacks.BackupAndRestore(tmp_path, save_freq=1, delete_checkpoint=False)
-        model.fit(X, X[:, :2], 1, 4, 0, [stopping, plateau, backup, *further])
+        model.fit(X, X[:, :2], 1, 4, 0, [stopping, plateau, backup, *others])
         return model.history.epoch
 
     with pytest.raises(KeyboardInterrupt):

@@ -372,7 +372,7 @@ def test_slots_find_their_variables_in_another_order(tmp_path, data):
 
 
 def test_a_checkpoint_from_before_training(tmp_path, data):
-    """The optimizer has seen no variable yet: its slots begin anew."""
+    """The optimizer has seen no variable yet: its slots start from their initial values."""
     x, y = data
     sc.set_seed(4)
     model = sequential(dropout=0.2)
@@ -756,7 +756,7 @@ def zipped(*names):
 
 
 class Pickled:
-    """What runs code when a pickle is opened."""
+    """Object that runs code when its pickle is opened."""
 
     def __reduce__(self):
         return os.mkdir, ("pickle-ran",)
@@ -1063,11 +1063,11 @@ def test_one_module_of_a_model(rng, cell):
     """The state_dict of a whole model: the module is named, or the only one."""
     encoder, decoder = torch_weights(rng, cell, 2, 1), torch_weights(rng, cell, 1, 2)
     head = {"head.weight": rng.normal(size=(2, 4)), "table.weight": rng.normal(size=(9, 4))}
-    alone = head | {f"encoder.rnn.{name}": array for name, array in encoder.items()}
-    both = alone | {f"decoder.{name}": array for name, array in decoder.items()}
+    single = head | {f"encoder.rnn.{name}": array for name, array in encoder.items()}
+    both = single | {f"decoder.{name}": array for name, array in decoder.items()}
     expected = saving.from_torch(encoder, cell)
     for found in (
-        saving.from_torch(alone, cell),
+        saving.from_torch(single, cell),
         saving.from_torch(both, cell, prefix="encoder.rnn"),
         saving.from_torch(both, cell, prefix="encoder.rnn."),
         saving.from_torch(encoder, cell, prefix=""),

@@ -117,7 +117,7 @@ def model_case(name):
 
 
 def weights_case(name):
-    """Weights alone, and those of the model's own file, into a model whose weights are others."""
+    """A file of weights, and those of the model's own file, into a model whose weights are others."""
     x, options, _ = call_of(name)
     values = {}
     for file in (f"weights-{name}", f"model-{name}"):
@@ -198,7 +198,7 @@ def ptb_run_case(name):
 
 
 def vocabulary_case(name):
-    """A vocabulary: words, counts, the word that stands for others."""
+    """A vocabulary: words, counts, the word that replaces others."""
     vocabulary = Vocabulary.load(FOLDER / f"vocabulary-{name}.json")
     counts = vocabulary.counts
     facts = [list(vocabulary.words), vocabulary.unknown, None if counts is None else np.asarray(counts).tolist()]
@@ -253,7 +253,7 @@ def command(*words):
 
 
 def command_case(name):
-    """What ``seqcore predict`` and ``seqcore generate`` print for a model."""
+    """The output of ``seqcore predict`` and ``seqcore generate`` for a model."""
     code, output, errors = command(*(word.replace("FOLDER", str(FOLDER)) for word in COMMANDS[name]))
     assert code == 0, errors
     return {"output": re.sub(r"\d+\.\d{6,}", lambda number: f"{float(number[0]):.5f}", output)}

@@ -1,4 +1,4 @@
-"""What a file may cost: packed files that unpack to far more, other encodings, devices, for every reader of text."""
+"""Cost of a file: packed files that unpack to far more, other encodings, devices, for every reader of text."""
 
 import bz2
 import gzip
@@ -137,7 +137,7 @@ def test_every_reader_takes_the_limit(reader):
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
 def test_other_encodings_are_named(tmp_path, name, encoding):
-    """Text in another encoding is one line, never mojibake; what is no text refuses it too."""
+    """Text in another encoding is one line, never mojibake; a file that is not text is refused too."""
     reader = READERS[name]
     first = next(iter(reader.files))
     write(tmp_path, reader, bytes)

@@ -18,7 +18,7 @@ from seqcore.optimizers import SGD, schedules
 
 
 class FakeModel:
-    """What callbacks touch of a model: weights, optimizer, metrics, files."""
+    """The parts of a model that callbacks touch: weights, optimizer, metrics, files."""
 
     def __init__(self):
         self.optimizer, self.metrics, self.stop_training = SGD(1.0), [], False
@@ -218,7 +218,7 @@ def test_progress_of_evaluate_and_predict(capsys):
 
 
 class TextBox:
-    """What a window or a logger puts in the place of standard output."""
+    """Replacement of standard output by a window or a logger."""
 
     def __init__(self):
         self.text = ""
@@ -227,9 +227,9 @@ class TextBox:
         self.text += text
 
 
-@pytest.mark.parametrize("stream", [TextBox(), None], ids=["write alone", "none"])
+@pytest.mark.parametrize("stream", [TextBox(), None], ids=["only write", "none"])
 def test_standard_output_of_any_kind(stream, monkeypatch, tmp_path):
-    """A stream with ``write`` alone takes plain lines; without a console nothing is written and nothing fails."""
+    """A stream with only ``write`` takes plain lines; without a console nothing is written and nothing fails."""
     monkeypatch.setattr(sys, "stdout", stream)
     model = Sequential([layers.Input((2,)), layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -608,7 +608,7 @@ def test_gradient_norms_by_batch_and_epoch():
 
 @pytest.mark.parametrize("make", [layers.SimpleRNN, layers.LSTM, layers.GRU])
 def test_gradient_norms_of_real_layers(make):
-    """A last output alone is graded, so a vanishing gradient falls towards the first step."""
+    """Only the last output is graded, so a vanishing gradient falls towards the first step."""
     set_seed(0)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(6, 9, 3)).astype(np.float32), rng.normal(size=(6, 1)).astype(np.float32)

@@ -31,7 +31,7 @@ class Foreign:
 
 
 class Exchanged:
-    """An array that gives its numbers through the array exchange protocol alone."""
+    """An array that gives its numbers only through the array exchange protocol."""
 
     def __init__(self, array):
         self.array, self.shape = array, array.shape
@@ -271,7 +271,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps(kind):
-    """3 steps of 8 batches: epochs go on where the last one ended; what ends early is short, and starts anew."""
+    """3 steps of 8 batches: an epoch continues where the last one ended; a short one starts again."""
     x = np.arange(64, dtype=np.float32)[:, None]
     model, count = Recorder(), Count()
     model.compile(sc.optimizers.SGD(0.0), "mse")
@@ -370,7 +370,7 @@ def test_hooks_of_the_data():
 
 
 def test_a_generator_goes_on_after_fit():
-    """What a call did not take is left in the caller's generator."""
+    """Batches that a call did not take are left in the caller's generator."""
     x = np.arange(64, dtype=np.float32)[:, None]
     source = endless(Batches(x))
     model = Recorder()
@@ -533,9 +533,9 @@ def test_class_weights_that_cannot_be(rng):
     model = models.Sequential([layers.Input((3,)), layers.Dense(3, activation="softmax")])
     model.compile(sc.optimizers.SGD(0.0), "categorical_crossentropy")
     y = np.eye(3)[[0, 1, 2, 1]]
-    alone = model.train_on_batch(x, y, class_weight=WEIGHTS)
+    weighted = model.train_on_batch(x, y, class_weight=WEIGHTS)
     for doubled in (np.full(4, 2.0), np.full((4, 1), 2.0)):
-        assert model.train_on_batch(x, y, doubled, WEIGHTS) == pytest.approx(2 * alone, rel=1e-6)
+        assert model.train_on_batch(x, y, doubled, WEIGHTS) == pytest.approx(2 * weighted, rel=1e-6)
     with pytest.raises(ValueError, match=r"sample_weight: expected shape \(4, 2\), as class_weight gives it"):
         weighted_loss(
             x,

@@ -1,4 +1,4 @@
-"""What a subclass overrides: steps, loss and metrics of a model, apply of an optimizer. Each is called, or refused."""
+"""Overrides of a subclass: steps, loss and metrics of a model, apply of an optimizer. Each is called, or refused."""
 
 import numpy as np
 import pytest
@@ -151,7 +151,7 @@ def test_what_a_step_is_given_and_what_becomes_of_its_logs(base, capsys):
 
 @BASES
 def test_super_and_the_own_loss(base):
-    """super().train_step does what fit does; compute_loss alone changes the loss of both steps."""
+    """super().train_step does what fit does; compute_loss by itself changes the loss of both steps."""
 
     class Both(base):
         def train_step(self, data):
@@ -206,7 +206,7 @@ def test_super_and_the_own_loss(base):
 
 
 def test_overrides_are_called_by_name():
-    """As in Keras: with arguments by name alone, with **arguments, or in their order under other names."""
+    """As in Keras: with arguments only by name, with **arguments, or in their order under other names."""
 
     class Named(LinearSequence):
         def compute_loss(self, *, x=None, y=None, y_pred=None, sample_weight=None):
@@ -622,7 +622,7 @@ def test_update_step_is_refused():
 
 
 def test_metrics_without_weights():
-    """As in Keras, update_state of a metric in ``metrics`` is called with targets and outputs alone."""
+    """As in Keras, update_state of a metric in ``metrics`` is called only with targets and outputs."""
 
     class Rows(metrics.Metric):
         def update_state(self, y_true, y_pred):

@@ -95,12 +95,12 @@ def test_lengths_and_mask_through_a_stack(rng):
     x, lengths = ids(rng, 3, 6), np.array([6, 2, 4])
     y = model(x, lengths=lengths)
     assert y.lengths is not None and list(y.lengths) == [6, 2, 4]
-    alone = model(x[1:2, :2]).numpy()
-    np.testing.assert_allclose(y.numpy()[1:2, :2], alone, rtol=1e-12)
+    single = model(x[1:2, :2]).numpy()
+    np.testing.assert_allclose(y.numpy()[1:2, :2], single, rtol=1e-12)
     with pytest.raises(ValueError, match="lengths: expected integers 0...6 of shape"):
         model(x, lengths=[1, 2, 7])
     masked = model(x, mask=np.arange(6) < lengths[:, None])
-    np.testing.assert_allclose(masked.numpy()[1, :2], alone[0], rtol=1e-12)
+    np.testing.assert_allclose(masked.numpy()[1, :2], single[0], rtol=1e-12)
 
 
 def test_subclass_with_a_cell_over_time_learns(rng):

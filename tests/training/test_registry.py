@@ -139,7 +139,7 @@ def test_custom_objects_reach_every_registry():
 
 
 def test_classes_of_the_package_are_found_in_a_new_process():
-    """Model files name them, and ``import seqcore`` alone must do to load one."""
+    """Model files name them, and ``import seqcore`` must be enough to load one."""
     names = ["Seq2Seq", "seqcore.experiments.mnist/ReadOut", "seqcore.experiments.imdb/CellLoop", "Sequential", "LSTM"]
     program = f"import seqcore\nfor name in {names}: print(seqcore.layers.registry.get_class(name).__name__)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)

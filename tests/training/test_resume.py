@@ -124,7 +124,7 @@ def train(folder, data="arrays", stop=None, noise=0, epochs=5, model=None, **opt
 
 
 def result(model, folder):
-    """What must not differ: logs, weights, optimizer, states, random state, the CSV file."""
+    """The values that must not differ: logs, weights, optimizer, states, random state, the CSV file."""
     with open(f"{folder}/log.csv") as file:
         log = file.read()
     plain = [model.history.history, model.history.epoch, model.get_layer_state(), random.get_state(), log]
@@ -249,7 +249,7 @@ class FailsLater(callbacks.Callback):
 
 @pytest.mark.parametrize("changed", ["metrics", "callbacks", "callback state"])
 def test_a_backup_of_another_fit_changes_nothing(changed, tmp_path):
-    """Neither a model that is trained further nor one that is not built yet; nor the callbacks."""
+    """A trained model, one that is not built yet, and the callbacks stay as they were."""
     names = ["mae"] if changed == "metrics" else []
     monitor = callbacks.EarlyStopping("loss", patience=9)
     extra = {"callbacks": [Halve()], "metrics": [], "callback state": [FailsLater()]}[changed]

@@ -543,7 +543,7 @@ def test_stateful_models(rng):
     after = model.get_layer_state()
     np.testing.assert_array_equal(model.layers[1].states[0].numpy(), state_after)
     assert str(before) == str(after)
-    # predict continues from the state that it left; reset_states lets it start anew, with another batch size too.
+    # predict continues from the state that it left; reset_states lets it start again, with another batch size too.
     with pytest.raises(ValueError, match="expected the batch size 1"):
         model.predict(x, batch_size=2, verbose=0)
     model.reset_states()

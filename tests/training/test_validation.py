@@ -1,4 +1,4 @@
-"""default_only: the one way to accept an argument of another library at its default alone."""
+"""default_only: the one way to accept an argument of another library only at its default."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_long_values_are_cut():
     ],
 )
 def test_what_was_taken_silently_or_named_nothing(call, message):
-    """Sets and dicts as numberings, floats that overflow, and what is no path."""
+    """Sets and dicts as numberings, floats that overflow, and objects that are not paths."""
     with pytest.raises((TypeError, ValueError), match=f"^{message}"):
         call()
 
