@@ -368,7 +368,7 @@ def test_a_model_without_call_trains_by_its_step():
     model.compile(optimizers.SGD(0.1), optimizers.Adam(0.1), losses.MeanSquaredError())
     history = model.fit(x, epochs=20, verbose=0).history
     assert history["one"][-1] < history["one"][0] and history["two"][-1] < history["two"][0]
-    with pytest.warns(UserWarning, match="save: .* compile of its own"):
+    with pytest.warns(UserWarning, match="save: .* overrides compile"):
         assert model.get_compile_config() is None
 
 
@@ -505,7 +505,7 @@ def test_the_other_overrides_are_called(tmp_path):
     model.compile("sgd", "mse")
     x, y = data()
     model.fit(x, y, verbose=0)
-    with pytest.warns(UserWarning, match="save: .* compile of its own"):
+    with pytest.warns(UserWarning, match="save: .* overrides compile"):
         model.save(tmp_path / "m.safetensors")
     model.summary(print_fn=len)
     models.load_model(tmp_path / "m.safetensors")

@@ -80,7 +80,7 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
 
     Args:
         outputs: the tensors it made.
-        inputs: what it was made from; the gradients come back in this order. Entries that are not tensors are allowed
+        inputs: its inputs; the gradients are returned in this order. Entries that are not tensors are allowed
             and get no gradient.
         backward: called with one gradient (array or None) per output, returns one gradient (array, IndexedSlices or
             None) per input.

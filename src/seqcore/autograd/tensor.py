@@ -124,7 +124,7 @@ class Variable(Tensor):
         self._trainable = boolean("trainable", trainable)
         self._dependents = ()
         self.version = 0
-        # Tables whose gradients touch few rows lie outside the flat parameters of a model.
+        # Tables whose gradients touch few rows are outside the flat parameters of a model.
         self.sparse = False
 
     @property

@@ -265,7 +265,7 @@ class Model(Trainer):
         args, kwargs = self._arguments
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
         if len(args) > len(names):
-            raise ValueError(f"get_config: {type(self).__name__} takes *args; give it a get_config of its own")
+            raise ValueError(f"get_config: {type(self).__name__} takes *args; override its get_config")
         return {**dict(zip(names, args)), **kwargs}
 
     @classmethod

@@ -79,7 +79,7 @@ class FlatParameters(Cached):
         self.gradients.append(_aligned_zeros(starts[-1], dtype))
 
     def holds(self, variables: Sequence[Variable], outside: Collection[Variable] = ()) -> bool:
-        """True where the variables, in this order, lie where ``FlatParameters(variables, outside)`` put them."""
+        """True where the variables, in this order, are where ``FlatParameters(variables, outside)`` put them."""
         if len(variables) != len(self.variables):
             return False
         excluded = set(map(id, outside))

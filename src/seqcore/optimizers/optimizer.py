@@ -112,7 +112,7 @@ class Optimizer:
         self._variables: list[Variable] = []
         self._index: dict[int, int] = {}
         self._slots: list[list[Array] | None] = []
-        # The flat parameters whose slots lie in flat arrays too, and those arrays: per array of parameters, per slot.
+        # The flat parameters whose slots are in flat arrays too, and those arrays: per array of parameters, per slot.
         self._flat: FlatParameters | None = None
         self._flat_slots: list[list[Array]] = []
         # Zeros of a table's shape, into which the rows of a sparse gradient are written for one update.
@@ -258,7 +258,7 @@ class Optimizer:
         return self._iterations
 
     def apply_flat(self, flat: FlatParameters, gradients: Sequence[Gradient]) -> None:
-        """The same update for a model whose variables lie in flat arrays: one call of the core for each array.
+        """The same update for a model whose variables are views of flat arrays: one call of the core for each array.
 
         Args:
             flat: the parameters; ``flat.gradients`` hold the gradients of the variables that have a place.

@@ -124,7 +124,7 @@ class TrainStep(Cached):
         return flat
 
     def train(self, batch: Batch) -> dict[str, float] | None:
-        """One update of the weights. A failure or Ctrl-C on the way leaves the model as it was.
+        """One update of the weights. A failure or Ctrl-C during it leaves the model as it was.
 
         Returns:
             The logs that an overridden ``compute_metrics`` returned; None means those of the metrics.

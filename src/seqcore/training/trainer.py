@@ -143,7 +143,7 @@ class Trainer(StepHooks):
             return None
         if type(self).compile is not Trainer.compile:
             warnings.warn(
-                "save: optimizer, loss and metrics are left out, since the class has a compile of its own; give it "
+                "save: optimizer, loss and metrics are left out, since the class overrides compile; give it "
                 "get_compile_config and compile_from_config too",
                 stacklevel=2,
             )

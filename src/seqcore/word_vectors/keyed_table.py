@@ -11,9 +11,10 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import NUMBERS, FixedAttributes, as_dtype, at_least, boolean, default_only, plain_array, short_repr
+from .._validation import NUMBERS, as_dtype, at_least, boolean, default_only, plain_array, short_repr
 from ..text.vocabulary import index_words
 from ..typing import Array, Floats
+from .fixed_attributes import FixedAttributes
 from .nearest import norms_of, unit_rows
 
 

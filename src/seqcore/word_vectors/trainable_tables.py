@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._validation import FixedAttributes, at_least, boolean, default_only, integer, short_repr
+from .._validation import at_least, boolean, default_only, integer, short_repr
 from ..ops.activations import shifted_exp
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary
 from ..typing import Array, PathLike
 from .corpus import Corpus, CountedText, Sentences, TrimRule, check_one, choose_words, encode_file, read
+from .fixed_attributes import FixedAttributes
 from .keyed_table import as_list
 from .keyed_vectors import KeyedVectors
 from .settings import Constant, Setting, Settings, keep_limits
