@@ -69,7 +69,7 @@ def _idx(values: Any) -> bytes:
 
 
 def _written(write: Callable[[str], Any]) -> bytes:
-    """What a function writes into a file."""
+    """The bytes that a function writes into a file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"
         write(str(path))

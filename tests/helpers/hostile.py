@@ -406,7 +406,7 @@ def snapshot(arguments):
 
 
 def check_refusal(key, error):
-    """What is wrong with a refusal, or None."""
+    """The fault of a refusal, or None."""
     text = str(error)
     if type(error) not in (ValueError, TypeError, MemoryError):
         return f"{type(error).__name__}: {text}"
@@ -459,7 +459,7 @@ def bits(result):
 
 
 def valid_results():
-    """What all valid calls give."""
+    """The results of all valid calls."""
     results = {}
     for key, make in CALLS.items():
         function, arguments = make()
@@ -471,7 +471,7 @@ def valid_results():
 
 
 def one_call(index, call):
-    """What is wrong with it (or None), and how it ended."""
+    """Its fault (or None), and how it ended."""
     key, label, changes, way = call
     guards.clear()
     function, arguments = CALLS[key]()

@@ -212,7 +212,7 @@ CELLS = {"rnn": SimpleRNN, "lstm": LSTM, "gru": GRU, "gru_reset_before": GRURese
 
 @dataclass
 class Tape:
-    """What `forward` keeps for `backward`."""
+    """Values that `forward` keeps for `backward`."""
 
     cell: object
     x: np.ndarray

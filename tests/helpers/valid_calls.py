@@ -26,7 +26,7 @@ def guarded(array):
 
 
 def guards_hold():
-    """Whether nobody wrote before or behind an array."""
+    """True if the memory before and behind an array is unchanged."""
     return all(set(buffer[:GUARD].tobytes() + buffer[GUARD + size :].tobytes()) <= {0xA5} for buffer, size in guards)
 
 

@@ -119,7 +119,7 @@ def seen(result):
 
 
 def outcome(name, arguments):
-    """What a call gives, changes and writes; of a refusal its type."""
+    """Results, changes and files of a call; of a refusal its type."""
     owner, _, method = name.partition(".")
     arguments = {table.RENAMED.get(key, key): copy.deepcopy(value) for key, value in arguments.items()}
     there = set(os.listdir())
@@ -251,7 +251,7 @@ def test_what_there_is_not_says_what_to_use(owner):
 
 
 def test_totals_of_the_table():
-    """What the documentation says."""
+    """The totals in the documentation."""
     words = [row.word for arguments in SIGNATURES.values() for row in arguments.values()]
     totals = {word: words.count(word) for word in set(words)}
     text = open(

@@ -55,7 +55,7 @@ class Argument(NamedTuple):
 
 
 def found_in(words: dict[str, Any], row: str, name: str) -> Any:
-    """What a dictionary says of an argument: by row and name, by room and name, by method and name, by name."""
+    """Entry of a dictionary for an argument: by row and name, by room and name, by method and name, by name."""
     return next((words[key] for key in keys(row, name) if key in words), None)
 
 
@@ -87,7 +87,7 @@ ARGUMENTS = [argument for row in ROWS for argument in arguments_of(row)]
 
 
 def tried(row: str) -> bool:
-    """Whether a call says something: hooks do nothing themselves."""
+    """True if a call is a test: hooks do nothing themselves."""
     return not row.startswith("callbacks.Callback.")
 
 
@@ -487,7 +487,7 @@ def see_callback_list(row: str, arguments: dict[str, Any]) -> Any:
 
 
 def state_of(target: Any) -> Any:
-    """What a method may have changed."""
+    """State that a method may have changed."""
     if isinstance(target, sc.TextVectorization):
         return target.get_vocabulary()
     if isinstance(target, Layer):
@@ -510,7 +510,7 @@ TEXTS = ["The cat sat, on the mat!", "a dog", "The Dog", "caf\u00e9".encode()]
 
 
 def outcome(row: str, arguments: dict[str, Any]) -> Any:
-    """What can be seen, or the refusal."""
+    """The visible results, or the refusal."""
     try:
         return see(row, arguments)
     except (TypeError, ValueError) as error:

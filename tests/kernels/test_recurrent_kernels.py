@@ -219,7 +219,7 @@ def test_without_save(cell, dtype):
 @cells
 @pytest.mark.parametrize("directions", ["forward", "both"])
 def test_without_states(cell, directions):
-    """What is not asked for, the final states and the gradients of the first ones, is left out; the rest stays."""
+    """Final states and gradients of the initial states are left out where not asked for; the rest stays."""
     problem = cases.make(Case(cell, batch=5, units=20, directions=directions), "float32")
     back = problem.dy, None
     y, _, saved = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)
@@ -254,8 +254,8 @@ def test_inputs_stay_unchanged(cell):
 
 
 @cells
-def test_way_back_after_the_weights_changed(cell):
-    """What is saved belongs to the call: later calls of other shapes do not disturb it."""
+def test_backward_pass_after_the_weights_changed(cell):
+    """Saved values belong to the call: later calls of other shapes do not disturb it."""
     first, second = (cases.make(Case(cell, units=n, batch=b), "float64") for n, b in ((9, 7), (40, 33)))
     saved = [_core.recurrent.recurrent_forward(p.cell, p.x, p.weights, **p.options)[2] for p in (first, second)]
     for problem, kept in zip((first, second), saved, strict=True):

@@ -164,7 +164,7 @@ def test_saved_of_another_kind():
 
 
 @pytest.mark.parametrize("cell", cases.CELLS)
-def test_way_back_twice(cell):
+def test_backward_pass_twice(cell):
     """A second backward pass over the same call gives the same gradients, or is refused; it never gives others."""
     problem = cases.make(Case(cell, units=17, batch=7), "float64")
     kept = _core.recurrent.recurrent_forward(problem.cell, problem.x, problem.weights, **problem.options)[2]
@@ -482,7 +482,7 @@ OVERLAPS = {
 
 @pytest.mark.parametrize("name", OVERLAPS)
 def test_written_memory_is_no_others(name):
-    """What a call writes may not lie in what it reads or writes besides; nothing is changed."""
+    """An output of a call may not overlap its inputs or other outputs; nothing is changed."""
     a = np.arange(36.0).reshape(6, 6)
     with pytest.raises(
         ValueError, match=r"^\w+(\[\d+\])?: expected memory that no other array of the call shares, got "
@@ -512,7 +512,7 @@ def test_arrays_are_held():
 
 
 def test_packed_weights_of_another_layer():
-    """Packed weights of another cell, type or size are packed anew."""
+    """Packed weights of another cell, type or size are packed again."""
     packed, rng = _core.recurrent.PackedWeights(), np.random.default_rng(4)
     shapes = [("lstm", 5, 6, F32), ("lstm", 6, 5, F32), ("lstm", 5, 6, np.float64), ("rnn", 20, 24, F32)]
     for cell, features, units, dtype in [*shapes, *shapes[::-1]]:

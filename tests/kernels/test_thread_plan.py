@@ -1,4 +1,4 @@
-"""How many threads a recurrent layer gets and how they share it: a function of the sizes, without a clock."""
+"""Number of threads of a recurrent layer and their shares: a function of the sizes, without a clock."""
 
 import pytest
 

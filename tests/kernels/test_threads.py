@@ -43,7 +43,7 @@ def script(text, timeout=120, **environment):
 
 
 def succeeds(text, timeout=120, **environment):
-    """What the code prints, asserting that it ends well."""
+    """Output of the code, asserting that it succeeds."""
     done = script(text, timeout, **environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()

@@ -172,7 +172,7 @@ def fresh(model, words):
 
 @pytest.mark.parametrize("nce", [False, True])
 def test_a_block_steps_along_the_gradient(nce):
-    """What one block changes is -rate times the central differences of the documented loss, for rows x and y."""
+    """The change by one block is -rate times the central differences of the documented loss, for rows x and y."""
     rng, rate, negatives = np.random.default_rng(3), 1e-2, 5
     # The centre stands between two words; the first draw of the window, of width 1, is always 1.
     ids, offsets = np.array([1, 0, 2], np.int32), np.array([0, 3], np.int64)

@@ -270,7 +270,7 @@ def test_pooling_leaves_out_steps_that_do_not_count(pool: str) -> None:
 
 
 def test_pooling_ends_the_time_axis() -> None:
-    """What follows sees neither mask nor lengths, and a wrong shape is named."""
+    """The next layer gets neither mask nor lengths, and a wrong shape is named."""
     y = layers.GlobalMaxPooling1D()(np.ones((2, 3, 4)), lengths=[1, 2])
     assert y.lengths is None and y.mask is None and layers.Dense(1)(y).shape == (2, 1)
     with pytest.raises(ValueError, match=r"inputs: expected shape \(batch, time, features\)"):

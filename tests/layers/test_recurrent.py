@@ -1,4 +1,4 @@
-"""What recurrent layers, their cells and Bidirectional promise beyond the battery of all layers."""
+"""Promises of recurrent layers, their cells and Bidirectional beyond the common tests of all layers."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ BLOCK = 1 << 18  # bytes that the core reads at a time
 
 @pytest.mark.parametrize(("threads", "shift"), [(1, -9), (1, -1), (1, 0), (2, -8), (2, 0), (7, 1)])
 def test_words_and_lines_at_the_ends_of_blocks(shift, threads, tmp_path):
-    """What lies across the ends of the blocks of a file, or ends there, is whole and comes once."""
+    """Words and lines across the ends of the blocks of a file, or ending there, are whole and come once."""
     _core.system.set_num_threads(threads)
     data = bytearray(b"\n".join(b"w%d a" % n for n in range(130_000)))
     for number, end in enumerate(range(BLOCK, len(data) - 40, BLOCK)):

@@ -250,7 +250,7 @@ GIVEN = {
 @pytest.mark.parametrize("size", [12, 16])
 @pytest.mark.parametrize("how", GIVEN)
 def test_training_starts_from_given_vectors(how, size, sentences):
-    """However they are given: the bits of a model whose table held them from the first."""
+    """Given in any way: the bits of a model whose table held them from the first."""
     vectors = np.random.default_rng(2).normal(size=(460, size)).astype(np.float32) / size
     results = []
     for give in (lambda model, vectors: model.wv.vectors.__setitem__(slice(None), vectors), GIVEN[how]):
@@ -745,7 +745,7 @@ def test_damaged_files(name, tmp_path):
 
 @given(st.integers(0, 10**6), st.integers(0, 255))
 def test_one_byte_changed(tmp_path_factory, at, value):
-    """Whatever byte is changed, a file is refused by a ValueError, or read into a model that can train."""
+    """With any byte changed, a file raises ValueError or is read into a model that can train."""
     path = tmp_path_factory.getbasetemp() / "bytes"
     Word2Vec([["a", "b", "a", "c", "b", "c"]], **{**SMALL, "epochs": 1, "vector_size": 2}).save(path)
     data = bytearray(path.read_bytes())

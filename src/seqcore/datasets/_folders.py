@@ -27,13 +27,13 @@ def find_files(folder: PathLike, inside: Sequence[str], files: Sequence[Sequence
         ValueError: naming the missing files of the place that has most of them.
     """
     places = [Path(folder) / part for part in inside]
-    found = max(
+    most = max(
         ([find_file(place, *names) for names in files] for place in places), key=lambda paths: sum(map(bool, paths))
     )
-    missing = [names[0] for names, path in zip(files, found, strict=True) if path is None]
+    missing = [names[0] for names, path in zip(files, most, strict=True) if path is None]
     if missing:
         raise ValueError(
             f"folder: expected {title} (plain or .gz) in {str(places[0])!r} or {str(places[1])!r}, "
             f"missing {', '.join(missing)}"
         )
-    return [path for path in found if path is not None]
+    return [path for path in most if path is not None]

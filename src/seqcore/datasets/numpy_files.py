@@ -96,7 +96,7 @@ def read_npy(raw: bytes | bytearray) -> Array | list[Any]:
         raise ValueError(f"expected {count * dtype.itemsize:,} bytes for shape {shape}, got {len(raw) - end:,}")
     array = np.frombuffer(raw, dtype, count, end)
     array = array.reshape(shape, order="F" if fortran == "True" else "C")
-    # Of bytes that nobody else can change a view will do.
+    # A view is enough for bytes that nothing else can change.
     return array.astype(dtype.newbyteorder("="), copy=not array.flags.writeable)
 
 

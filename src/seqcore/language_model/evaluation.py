@@ -88,7 +88,7 @@ def word_losses(
             targets = np.ascontiguousarray(table[:, begin + 1 : end + 1])
             losses[:, begin:end] = np.asarray(
                 linear_softmax_cross_entropy(
-                    hidden, output.kernel, output.bias, targets, reduction="none", mixed=output._mixed
+                    hidden, output.kernel, output.bias, targets, reduction="none", mixed=output.uses_bfloat16
                 )
             )
             if check is not None:

@@ -147,7 +147,7 @@ class Layer:
         self._dtype, mixed = resolve_dtype(dtype)
         self._policy = MIXED if mixed else str(self._dtype.name)
         # True where the core computes products in bfloat16.
-        self._mixed = use_bfloat16(self._dtype, mixed)
+        self.uses_bfloat16 = use_bfloat16(self._dtype, mixed)
         self._trainable = boolean("trainable", trainable)
         self._own_variables: list[tuple[Variable, bool]] = []
         self.built = False
@@ -333,7 +333,7 @@ class Layer:
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs of ``input_shape``; subclasses override it.
 
-        A class without a ``build`` of its own gets the weights of the layers inside, by a call on zeros.
+        A class without its own ``build`` gets the weights of the layers inside, by a call on zeros.
         """
         if type(self).build is Layer.build and not self.built:
             self._build_with(input_shape)

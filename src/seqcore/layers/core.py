@@ -225,7 +225,7 @@ class Dense(NumericLayer):
         x, features = inputs._array, self.kernel._array.shape[0]
         if x.ndim < 2 or x.shape[-1] != features:
             raise ValueError(f"inputs: expected shape (batch, ..., {features}) for layer {self.name!r}, got {x.shape}")
-        return dense(inputs, self.kernel, self.bias, self.activation, self._mixed)
+        return dense(inputs, self.kernel, self.bias, self.activation, self.uses_bfloat16)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)

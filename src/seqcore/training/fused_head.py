@@ -139,7 +139,7 @@ class FusedHead:
             reduction,
             return_correct=True,
             out=out,
-            mixed=dense._mixed,
+            mixed=dense.uses_bfloat16,
         )
         return total, correct
 

@@ -57,7 +57,7 @@ def describe_file(place: str, text: bool) -> str | None:
     Returns:
         Its kind and the method that reads it; None where the error of the reader says more.
     """
-    if not os.path.isfile(place):  # a FIFO may have nobody who writes
+    if not os.path.isfile(place):  # a FIFO may have no writer
         return None
     with open_plain(place) as file:
         start = file.read(300)

@@ -41,7 +41,7 @@ class RunProgress:
     Args:
         words: of the corpus.
         schedule: the passes of the run.
-        report: takes the progress; None for nobody.
+        report: takes the progress; None reports nothing.
     """
 
     def __init__(self, words: int, schedule: RateSchedule, report: Report | None) -> None:

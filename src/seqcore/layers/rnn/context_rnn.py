@@ -129,7 +129,7 @@ class ContextRNNCell(RNNCell):
 
         s_t = (1 - alpha) z_t + alpha s_{t-1} with z = x · context_kernel.
         """
-        array, alpha, kernel, mixed = x._array, self.alpha, self.context_kernel, self._mixed
+        array, alpha, kernel, mixed = x._array, self.alpha, self.context_kernel, self.uses_bfloat16
         start = None if initial is None else np.ascontiguousarray(initial._array)
         flat, restore = ops.flatten_steps(array)
         z = dense_forward(flat, kernel._array, mixed=mixed)

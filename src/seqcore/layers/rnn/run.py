@@ -102,7 +102,7 @@ def run_sequence(
         given["activation"] = first.activation
     if (first.recurrent_activation or "sigmoid") != "sigmoid":
         given["recurrent_activation"] = first.recurrent_activation
-    if first._mixed:
+    if first.uses_bfloat16:
         given["mixed"] = True
     y, finals, saved = recurrent_forward(
         first._core_cell,
