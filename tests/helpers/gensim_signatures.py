@@ -15,7 +15,7 @@ class Honoured(NamedTuple):
     default: Any
     one: Any
     other: Any
-    beside: dict[str, Any] = {}  # other arguments of both calls
+    others: dict[str, Any] = {}  # other arguments of both calls
     word = "honoured"
 
 

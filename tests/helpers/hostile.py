@@ -355,7 +355,7 @@ def mangled(count):
     yield "many arguments too many", lambda a: ([*a.values(), *[1] * 300], {})
     yield "an unknown name", lambda a: ([], {**a, "nobody": 1})
     yield "a name of two lines", lambda a: ([], {**a, "a\nb": 1})
-    yield "a name that is no text", lambda a: ([], {**a, "\ud800": 1})
+    yield "a name that is not text", lambda a: ([], {**a, "\ud800": 1})
     if count:
         yield "none at all", lambda a: ([], {})
         yield "the last one missing", lambda a: (list(a.values())[:-1], {})

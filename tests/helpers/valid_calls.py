@@ -181,7 +181,7 @@ CONTEXT = {
     "bias": lambda: full(3),
 }
 
-# By place (and, behind a slash, a variant): what makes (the callable, its arguments by name) anew.
+# By place (and, behind a slash, a variant): a function that makes (the callable, its arguments by name) again.
 CALLS = {
     "info": lambda: (_core.system.info, {}),
     "memory": lambda: (_core.system.memory, {}),

@@ -183,9 +183,9 @@ def test_argument(name, argument, files):
     row, base = SIGNATURES[name][argument], BASE.get(name, {})
     alias = table.RENAMED.get(argument, argument)
     if isinstance(row, Honoured):
-        one, other = (outcome(name, {**base, **row.beside, alias: value}) for value in (row.one, row.other))
+        one, other = (outcome(name, {**base, **row.others, alias: value}) for value in (row.one, row.other))
         if row.one is row.other:  # the other one is the default
-            with_it, without = one, outcome(name, {**base, **row.beside})
+            with_it, without = one, outcome(name, {**base, **row.others})
             assert with_it != without
             return
         assert one != other
@@ -212,12 +212,12 @@ WRONG = [object(), {"a": 1}, np.zeros((2, 2)), np.array("x"), 1.5, -1, "", True]
 def test_wrong_values_are_taken_or_refused_in_a_line(name, argument, files):
     """Values that hardly make sense: whatever is not taken is refused by what was expected, on one line."""
     row, base = SIGNATURES[name][argument], BASE.get(name, {})
-    beside = row.beside if isinstance(row, Honoured) else {}
+    others = row.others if isinstance(row, Honoured) else {}
     target = Word2Vec(**SMALL) if "build_vocab" in name else (untrained if "Word2Vec" in name else vectors)()
     method = callable_of(name) if "." not in name else getattr(target, name.split(".")[1])
     for wrong in WRONG:
         try:
-            method(**{**base, **beside, table.RENAMED.get(argument, argument): wrong})
+            method(**{**base, **others, table.RENAMED.get(argument, argument): wrong})
         except OSError as error:
             assert isinstance(wrong, (str, np.ndarray)), error
         except (ValueError, TypeError, KeyError) as error:

@@ -112,7 +112,7 @@ def ours(row: str) -> Any:
 
 
 class New(NamedTuple):
-    """A value that is made anew for each call."""
+    """A value that is made for each call."""
 
     make: Callable[[], Any]
 

@@ -72,7 +72,7 @@ def test_packed_weights_follow_the_weights(cell: Any, both: bool) -> None:
     def agrees() -> np.ndarray[Any, Any]:
         plain, again = layer(x).numpy(), layer(x).numpy()
         with GradientTape():
-            recorded = layer(x).numpy()  # packs anew
+            recorded = layer(x).numpy()  # packs again
         np.testing.assert_array_equal(plain, recorded)
         np.testing.assert_array_equal(again, recorded)
         return np.array(plain)

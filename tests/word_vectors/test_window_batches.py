@@ -9,7 +9,7 @@ from seqcore.word_vectors.window_batches import cbow_batches, skipgram_batches
 
 
 class Reader:
-    """The books' way: a queue of one window, filled anew for each batch, that slides by one word per centre."""
+    """The books' way: a queue of one window, filled again for each batch, that slides by one word per centre."""
 
     def __init__(self, text, window, continuous=False):
         self.text, self.window, self.continuous, self.next = list(text), window, continuous, 0

@@ -502,7 +502,7 @@ def test_constant_settings(name):
 
 
 def test_training_loss_is_the_sum_over_all_passes(sentences, tmp_path):
-    """The sum over the pairs of the run so far, also for a pass without pairs; anew with each train."""
+    """The sum over the pairs of the run so far, also for a pass without pairs; from zero with each train."""
     model, seen = Word2Vec(**SMALL), []
     assert model.get_latest_training_loss() == 0
 
