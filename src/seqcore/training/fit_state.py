@@ -99,13 +99,17 @@ class FitState:
         _, batch, _, _ = _checked_position(state)
         for adapter, saved, number in self._adapters(state, batch):
             adapter.check_state(saved, number)
-        before = [(owner, owner.get_state()) for owner in (*self._model.metrics, *self.callbacks)]
+        sums = [(metric, metric.get_state()) for metric in self._model.metrics]
+        # Attributes: the state before may be one that set_state of a callback refuses.
+        attributes = [(callback, dict(vars(callback))) for callback in self.callbacks]
         try:
             self._set_sums(state)
         finally:
-            for owner, saved in before:
-                if saved:
-                    owner.set_state(saved)
+            for metric, saved in sums:
+                metric.set_state(saved)
+            for callback, before in attributes:
+                vars(callback).clear()
+                vars(callback).update(before)
 
     def _set_sums(self, state: dict[str, Any]) -> None:
         """Set the states of the metrics and of the callbacks."""
