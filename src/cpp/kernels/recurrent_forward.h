@@ -20,10 +20,11 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
   dispatch_operand(layout.call.use_bf16, layout.packed_recurrent(), [&](auto* to) {
     pack_panels<G>(dir.recurrent, stride, layout.H, layout.H, mine.begin, mine.end, to);
   });
-  // Only the reset-after GRU has a second row of biases.
-  const T* recurrent_bias = kCell == Cell::kGru && dir.bias ? dir.bias + stride : nullptr;
   pack_bias<G>(dir.bias, layout.H, mine.begin, mine.end, layout.packed_bias());
-  pack_bias<G>(recurrent_bias, layout.H, mine.begin, mine.end, layout.packed_recurrent_bias());
+  // Only the reset-after GRU has a second row of biases.
+  if constexpr (kCell == Cell::kGru)
+    pack_bias<G>(dir.bias ? dir.bias + stride : nullptr, layout.H, mine.begin, mine.end,
+                 layout.packed_recurrent_bias());
 }
 
 // x_t·W + b for rows j0...j1-1 of steps [s0, s1), at most kMaxRows of them, into gates(s, j).
