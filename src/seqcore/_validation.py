@@ -183,6 +183,9 @@ def refuse_masked(name: str, value: Any) -> None:
         raise TypeError(f"{name}: expected an array without a mask, got a MaskedArray; fill it (x.filled(0)) first")
 
 
+_SCALARS = (int, float, np.number)
+
+
 def plain_array(name: str, value: Any) -> Array:
     """``value`` (of any array library, or numbers in lists) as an array of the type that NumPy gives it.
 
@@ -194,7 +197,7 @@ def plain_array(name: str, value: Any) -> Array:
     """
     if type(value) is np.ndarray:
         return value
-    if type(value) is float or type(value) is int:  # 0.16 us instead of 0.47
+    if isinstance(value, _SCALARS):  # 0.16 us instead of 0.47
         return np.asarray(value)
     refuse_masked(name, value)
     try:

@@ -39,9 +39,6 @@ class GradientBuffers:
     def __init__(self, arrays: Mapping[int, Array]) -> None:
         self._left = dict(arrays)
 
-    def __bool__(self) -> bool:
-        return bool(self._left)
-
     def take(self, variable: Any) -> Array | None:
         """The buffer of ``variable``, or None for a new array.
 
@@ -51,7 +48,7 @@ class GradientBuffers:
         return self._left.pop(id(variable), None)
 
 
-_NO_BUFFERS = GradientBuffers({})
+NO_BUFFERS = GradientBuffers({})
 
 
 class _TapeContext(threading.local):
@@ -214,7 +211,7 @@ class GradientTape:
             given = (given,) * len(targets)
         if len(given) != len(targets):
             raise ValueError(f"output_gradients: expected {len(targets)} gradients, one per target, got {len(given)}")
-        gradients = self._run(targets, given, flat, _NO_BUFFERS)
+        gradients = self._run(targets, given, flat, NO_BUFFERS)
         results = [unchecked_tensor(g) if isinstance(g, np.ndarray) else g for g in gradients]
         if unconnected_gradients == "zero":
             results = [Tensor(np.zeros_like(x._array)) if g is None else g for g, x in zip(results, flat, strict=True)]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..._core.recurrent import recurrent_backward, recurrent_forward
-from ...autograd.tape import GradientBuffers, is_recording, record
+from ...autograd.tape import NO_BUFFERS, GradientBuffers, is_recording, record
 from ...autograd.tensor import Gradient, Tensor, unchecked_tensor
 from ...typing import Array
 from .weights import DropoutMasks, RNNWeights
@@ -125,9 +125,9 @@ def run_sequence(
             each = iter([None if dstate is None else np.ascontiguousarray(dstate) for dstate in dstates])
             dfinals = [tuple([next(each) for _ in final]) for final in finals]
         dy = None if dy is None else contiguous_features(dy)
-        step_gradients = any([cell.step_gradients for cell in cells])
+        step_gradients = cells[0].step_gradients or cells[-1].step_gradients
         out: Any = None
-        if need_weights and buffers:
+        if need_weights and buffers is not NO_BUFFERS:
             taken = [buffers.take(variable) for variable in weights]
             out = [tuple(taken[i : i + 3]) for i in range(0, len(taken), 3)]
         dx, dweights, dstarts, dsteps = recurrent_backward(
