@@ -47,7 +47,7 @@ def load_model(
         model = deserialize(unpack(header_field(metadata, "architecture"), tensors))
         if not isinstance(model, Model):
             raise ValueError(f"expected a model, got {type(model).__name__}")
-        model._build_from_config(build_field(metadata), weights_in(tensors))
+        model.build_from_description(build_field(metadata), weights_in(tensors))
         extra = unpack(header_field(metadata, "extra"), tensors)
         if not isinstance(extra, dict):
             raise ValueError(f"extra: expected a dict, got {short_repr(extra)}")

@@ -148,8 +148,8 @@ class Model(Trainer):
         with self._build_lock, self.state_scope():
             self(*inputs)
 
-    def _build_config(self) -> Any:
-        """Shapes by which :meth:`_build_from_config` builds an equal model; JSON-able."""
+    def get_build_description(self) -> Any:
+        """Shapes by which :meth:`build_from_description` builds an equal model; JSON-able."""
         return {"inputs": self._inputs, "layers": self._shapes_inside()}
 
     def _shapes_inside(self) -> dict[str, Any]:
@@ -160,12 +160,12 @@ class Model(Trainer):
             if layer.built and (layer._build_shape is not None or not layer._own_weights())
         }
 
-    def _build_from_config(self, config: Any, weights: Mapping[str, Any]) -> None:
+    def build_from_description(self, config: Any, weights: Mapping[str, Any]) -> None:
         """Make the weights by the shapes that a file has for the layers, without a call on data.
 
         Args:
-            config: what :meth:`_build_config` gave. Files of version 0.1 have no shapes of layers: then the model is
-                called on zeros; so is one whose ``call`` makes weights.
+            config: the result of :meth:`get_build_description`. Files of version 0.1 have no shapes of layers: then the
+                model is called on zeros; so is one whose ``call`` makes weights.
             weights: those of the file, by name.
         """
         self._build_inside(config)

@@ -220,11 +220,11 @@ class Sequential(Model):
     def _build(self, x: Any) -> None:
         self.build(x.shape)
 
-    def _build_config(self) -> Any:
+    def get_build_description(self) -> Any:
         shape = None if self._build_shape is None else list(self._build_shape)
         return {"shape": shape, "layers": self._shapes_inside()}
 
-    def _build_from_config(self, config: Any, weights: Mapping[str, Any]) -> None:
+    def build_from_description(self, config: Any, weights: Mapping[str, Any]) -> None:
         if not self.built:
             self.build(as_shape(config["shape"]))
         self._build_inside(config)

@@ -43,7 +43,7 @@ def save_checkpoint(path: Path, model: Any, position: Mapping[str, Any] | None =
         }
     texts = format_tags(
         "seqcore-checkpoint",
-        build=model._build_config(),
+        build=model.get_build_description(),
         optimizer=optimizer,
         layers=pack(model.get_layer_state(), "layers", tensors),
         random=pack(random.get_state(), "random", tensors),
@@ -99,7 +99,7 @@ def load_checkpoint(path: Path, model: Any, *, check: Callable[[dict[str, Any]],
                 wanted = short_repr(saved["class"])[1:-1]
                 raise ValueError(f"{place}: expected a model compiled with {wanted}, got {have}")
         if not model.built:
-            model._build_from_config(build_field(metadata), weights_in(tensors))
+            model.build_from_description(build_field(metadata), weights_in(tensors))
         pairs = match_weights(place, model, tensors)
         generator, states = (unpack(header_field(metadata, name), tensors) for name in ("random", "layers"))
         slots = None if saved is None else unpack(saved["state"], tensors)
@@ -112,7 +112,7 @@ def load_checkpoint(path: Path, model: Any, *, check: Callable[[dict[str, Any]],
             if saved is not None and optimizer is not None:
                 try:
                     with optimizer.build_undone():
-                        model._prepare_training()
+                        model.prepare_training()
                         optimizer.set_state(reordered_slots(slots, saved["variables"], model))
                 except BaseException:
                     model.set_layer_state(before)

@@ -133,7 +133,7 @@ def save_model(model: Any, path: Path, extra: Mapping[str, Any] | None = None, i
     texts = format_tags(
         "seqcore-model",
         architecture=pack(serialize(model), "architecture", tensors),
-        build=model._build_config(),
+        build=model.get_build_description(),
         compiled=pack(compiled, "compiled", tensors),
         extra=pack(dict(extra or {}), "extra", tensors),
     )

@@ -15,9 +15,8 @@ from ..autograd.tensor import Tensor, Variable
 from ..layers import Activation, Dense, Softmax
 from ..layers.base import Layer
 from ..metrics import Metric, Perplexity, SparseCategoricalAccuracy
+from ..ops import flatten_like, flatten_steps, targets
 from ..ops import sampled_losses as sampled
-from ..ops import targets
-from ..ops._broadcast import flatten_like, flatten_steps
 from ..optimizers.flat_parameters import FlatParameters
 from ..typing import Array
 from .batch import Batch

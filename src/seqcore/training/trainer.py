@@ -131,7 +131,7 @@ class Trainer(StepHooks):
             return partial(self._run_step, hook)
         return step.train if hook == "train_step" else step.test
 
-    def _prepare_training(self) -> None:
+    def prepare_training(self) -> None:
         """Lay out the flat parameters and register the variables with the optimizer, as the first step would."""
         if self._step is not None and self.optimizer is not None:
             self._step.stale = True
