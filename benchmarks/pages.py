@@ -49,14 +49,14 @@ def _rates(record: Record, contender: str, key: str) -> list[float]:
 def words(records: Records) -> list[str]:
     """Speeds of Word2Vec and gensim, and of the NCE step and TensorFlow: the best rounds."""
     lines = []
-    for name, peer, key, unit in (
-        ("word2vec-skipgram", "gensim", "words_per_second", "words/s"),
-        ("word2vec-cbow", "gensim", "words_per_second", "words/s"),
-        ("sampled", "tensorflow", "steps_per_second", "steps/s"),
+    for name, title, peer, key, unit in (
+        ("word2vec-skipgram", "Word2Vec, skip-gram", "gensim", "words_per_second", "words/s"),
+        ("word2vec-cbow", "Word2Vec, CBOW", "gensim", "words_per_second", "words/s"),
+        ("sampled", "training step by NCE", "tensorflow", "steps_per_second", "steps/s"),
     ):
         ours, theirs = (max(_rates(records[name], contender, key)) for contender in ("seqcore", peer))
         other = f"{theirs:,.0f} {unit} ({NAMES.get(peer, peer)})"
-        lines.append([name, f"{ours:,.0f} {unit}", other, f"{ours / theirs:.2f}"])
+        lines.append([title, f"{ours:,.0f} {unit}", other, f"{ours / theirs:.2f}"])
     sources = [
         line for name in ("word2vec-skipgram", "word2vec-cbow", "sampled") for line in (_source(records[name]), "")
     ]
