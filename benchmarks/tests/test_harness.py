@@ -281,7 +281,7 @@ def interpreter(folder, name, script):
     return str(path)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="stands on shell scripts")
+@pytest.mark.skipif(os.name != "posix", reason="uses shell scripts")
 def test_peers_that_cannot_be_measured_are_left_out(tmp_path, capsys):
     bare = interpreter(tmp_path, "bare", f'PYTHONPATH= exec "{sys.executable}" -S -E "$@"')
     dead = interpreter(tmp_path, "dead", "echo no such luck >&2; exit 3")
@@ -296,7 +296,7 @@ def test_peers_that_cannot_be_measured_are_left_out(tmp_path, capsys):
     assert "2x3x4x5x1/GRU" in out
 
 
-@pytest.mark.skipif(os.name != "posix", reason="stands on shell scripts")
+@pytest.mark.skipif(os.name != "posix", reason="uses shell scripts")
 def test_a_peer_that_fails_at_a_case_is_left_out_of_it(tmp_path):
     # Says hello as torch, cannot do the first case, and is gone before the second.
     replies = [{"version": "1"}, {"error": "MemoryError"}]
@@ -408,7 +408,7 @@ def test_float64_with_a_forced_instruction_set(tmp_path, capsys):
     assert {array.dtype.name for array in arrays.values()} == {"float64"}
 
 
-@pytest.mark.skipif(os.name != "posix", reason="stands on shell scripts")
+@pytest.mark.skipif(os.name != "posix", reason="uses shell scripts")
 def test_the_instruction_set_is_forced_upon_seqcore_alone(tmp_path, monkeypatch):
     monkeypatch.delenv("SEQCORE_ISA", raising=False)
     peer = interpreter(tmp_path, "peer", 'read line; echo "{\\"version\\": \\"[$SEQCORE_ISA]\\"}"; read line')
@@ -487,7 +487,7 @@ def test_the_formula_is_what_the_core_keeps(cell, core, dtype):
             assert sum(formula.saved.values()) == saved.nbytes
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc/self/status")
 @pytest.mark.parametrize("cell", CELLS)
 def test_memory_of_a_training_step_is_the_formula(tmp_path, cell):
     case = bench.select_cases("growth", ["32x1200x64x128x1"], [cell])[0]

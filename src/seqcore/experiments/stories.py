@@ -261,7 +261,7 @@ def run(arguments: argparse.Namespace) -> int:
     run.save_model(best[2], network=best[1], **extra)
     run.write_text("tales.txt", "\n\n".join(tales))
     run.metrics |= {f"{key}_valid_perplexity": value for key, value in baselines.items()}
-    _table(run, names, baselines)
+    _table(run, names)
     run.plot("perplexity.png", lambda figure: _draw(figure, run.history, names, baselines), 9, 4.5)
     text = stories.tokenizer.join(prompt).replace("\n", " ").lstrip()
     run.log(f"try: seqcore generate {run.folder} --prompt '{text}'")
@@ -357,7 +357,7 @@ def _write_tales(name: str, model: Sequential, stories: Stories, prompt: list[st
     return tales
 
 
-def _table(run: Run, names: Sequence[str], baselines: dict[str, float]) -> None:
+def _table(run: Run, names: Sequence[str]) -> None:
     run.log(f"{'':<20}{'train':>10}{'best valid':>12}{'last valid':>12}{'change':>10}")
     for name in names:
         prefix = f"{name}_" if len(names) > 1 else ""
