@@ -7,7 +7,8 @@ the same rounds.
 
 ``cases``: the measurements. ``answers``: arrays and the check of results. ``contenders``: the same work in
 each library. ``runner``: processes and rounds. ``report``, ``tables``, ``figures``: output. ``memory``: the memory of a
-training step as a formula. ``everything``: all tables of docs/guide/performance.md in one run.
+training step as a formula. ``everything``: all tables of docs/guide/performance.md in one run. ``reproduce``,
+``jobs``, ``spread``, ``bits``: the figures of the experiments. ``records``, ``pages``: from records to the pages.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """``python -m benchmarks.pages``: write the tables of README.md and docs/ from the records in benchmarks/results.
 
-A table is between ``<!-- record: NAME -->`` and ``<!-- end -->``; NAME is a record, whose table is that of
-``benchmarks.tables``, or one of BLOCKS, which combine several. ``--check`` writes nothing and ends with status 1
-where a page and its records differ.
+A table is between ``<!-- record: NAME -->`` and ``<!-- end -->``. NAME is a record, whose table is that of
+``benchmarks.tables``; or one of BLOCKS, which combine several; or a block of the same name in benchmarks/templates, for
+the records of ``benchmarks.reproduce``. There ``{RUN.metric:FORMAT}`` is a number of the record NAME, and
+``{OTHER/RUN.metric:FORMAT}`` one of another (:mod:`benchmarks.spread`). ``--check`` writes nothing and ends with status
+1 where a page and its records differ.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .jobs import JOBS
 from .records import read_records
 from .report import machine, row_of, time_of
+from .spread import Runs
 from .tables import NAMES, best_peer, geometric_mean, markdown, ratio, section
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/guide/performance.md")
+PAGES = tuple(str(path.relative_to(ROOT)) for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))))
 _BLOCK = re.compile(r"(<!-- record: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Record = Mapping[str, Any]
 Records = Mapping[str, Record]
@@ -121,21 +125,94 @@ BLOCKS: dict[str, Callable[[Records], list[str]]] = {
 }
 
 
+class Numbers(dict[str, Runs]):
+    """The runs that a template names, by ``RUN`` or ``RECORD/RUN``; ``used`` are the records that they are of."""
+
+    def __init__(self, block: str, records: Records) -> None:
+        self._block, self._records = block, records
+        self.used: dict[str, None] = {}
+
+    def __missing__(self, key: str) -> Runs:
+        name, _, run = key.rpartition("/")
+        name = name or self._block
+        job = next((job for job in JOBS if job.name == name), None)
+        if job is None or run not in job.runs:
+            raise ValueError(f"template {self._block}: expected RECORD/RUN of a job, got {key!r}")
+        self.used[name] = None
+        return Runs(row for row in self._records.get(name, {"rows": []})["rows"] if row["run"] == run)
+
+
+def read_templates() -> dict[str, str]:
+    """The blocks of benchmarks/templates by name."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("templates/*.md"))]
+    return {match[2]: match[0][len(match[1]) : -len(match[3])] for text in texts for match in _BLOCK.finditer(text)}
+
+
+def from_template(name: str, template: str, records: Records) -> list[str]:
+    """The lines of a block: its template with the numbers of the records, and a line about each of these."""
+    numbers = Numbers(name, records)
+    try:
+        text = template.strip().format_map(numbers)
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"template {name}: no number {error} in its record") from None
+    missing = [used for used in numbers.used if used not in records]
+    if missing:
+        return [f"*Not yet recorded: `python -m benchmarks.reproduce --only {','.join(missing)}`.*"]
+    sources = [line for used in numbers.used for line in ("", _source_of_runs(records[used]))]
+    return [text, *sources]
+
+
+def _source_of_runs(record: Record) -> str:
+    """Machine, commands and seeds of the runs of a record in one line."""
+    rows = record["rows"]
+    words = [row["command"].rpartition(" --seed ")[0].split(" ") for row in rows]
+    common = next((n for n, column in enumerate(zip(*words)) if len(set(column)) > 1), min(map(len, words)))
+    start = " ".join(words[0][:common])
+    options = dict.fromkeys(" ".join(line[common:]) for line in words)
+    numbers = sorted({row["seed"] for row in rows})
+    is_range = len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1
+    seeds = f"{numbers[0]} to {numbers[-1]}" if is_range else ", ".join(map(str, numbers))
+    threads = ", ".join(str(number) for number in sorted({row["threads"] for row in rows}))
+    where = f"{record['cpu']}, {record['isa']}, {threads} thread{'' if threads == '1' else 's'}, "
+    where += f"{str(record['date'])[:10]}, commit {record['commit']}"
+    line = f"{where}: `{start}`"
+    if len(options) > 1:
+        line += " with " + "; ".join(f"`{option}`" if option else "nothing more" for option in options)
+    return f"{line}; seed{'s' * (len(numbers) > 1)} {seeds}."
+
+
 def filled(text: str, records: Records) -> str:
     """A page with all tables filled in.
 
     >>> filled("no table", {})
     'no table'
     """
+    templates = read_templates()
 
     def block(match: re.Match[str]) -> str:
         name = match[2]
-        if name not in {**BLOCKS, **records}:
-            raise ValueError(f"record: expected {', '.join({**BLOCKS, **records})}, got {name!r}")
-        lines = BLOCKS[name](records) if name in BLOCKS else [*section(records[name]), _source(records[name])]
+        if name not in {**BLOCKS, **templates, **records}:
+            raise ValueError(f"record: expected {', '.join({**BLOCKS, **templates, **records})}, got {name!r}")
+        if name in templates:
+            lines = from_template(name, templates[name], records)
+        else:
+            lines = BLOCKS[name](records) if name in BLOCKS else [*section(records[name]), _source(records[name])]
         return match[1] + "\n" + "\n".join(lines).strip() + "\n\n" + match[3]
 
     return _BLOCK.sub(block, text)
+
+
+def changes(records: Records) -> dict[str, str]:
+    """The pages that differ from the records, as they have to be."""
+    texts = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+    return {page: new for page, text in texts.items() if (new := filled(text, records)) != text}
+
+
+def write(records: Records) -> None:
+    """Write the pages that differ from the records."""
+    for page, text in changes(records).items():
+        (ROOT / page).write_text(text, encoding="utf-8")
+        print(f"written: {page}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,17 +220,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description="Tables of the pages from records.")
     parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args(argv)
-    records, status = read_records(), 0
-    for page in PAGES:
-        text = (ROOT / page).read_text(encoding="utf-8")
-        new = filled(text, records)
-        if new != text and arguments.check:
-            print(f"{page}: differs from benchmarks/results; python -m benchmarks.pages writes it", file=sys.stderr)
-            status = 1
-        elif new != text:
-            (ROOT / page).write_text(new, encoding="utf-8")
-            print(f"written: {page}")
-    return status
+    records = read_records()
+    if not arguments.check:
+        write(records)
+        return 0
+    differing = changes(records)
+    for page in differing:
+        print(f"{page}: differs from benchmarks/results; python -m benchmarks.pages writes it", file=sys.stderr)
+    return bool(differing)
 
 
 if __name__ == "__main__":
