@@ -90,6 +90,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "reduce_sum keep": (lambda x: ops.reduce_sum(x, axis=[0, 2], keepdims=True), (normal(2, 3, 4),)),
     "reduce_mean": (lambda x: ops.reduce_mean(x, axis=(1,)), (normal(2, 3, 4),)),
     "reduce_max": (lambda x: ops.reduce_max(x, axis=1), (normal(2, 5),)),
+    "reduce_min": (lambda x: ops.reduce_min(x, axis=0, keepdims=True), (normal(2, 5),)),
     "reshape": (lambda x: ops.reshape(x, (3, -1)), (normal(2, 3),)),
     "transpose": (lambda x: ops.transpose(x, (1, 2, 0)), (normal(2, 3, 4),)),
     "expand_dims": (lambda x: ops.expand_dims(x, 1), (normal(2, 3),)),
@@ -126,6 +127,7 @@ def test_values_follow_numpy() -> None:
         (ops.transpose(x), x.T),
         (ops.argmax(x, 1), x.argmax(1)),
         (ops.reduce_max(x), x.max()),
+        (ops.reduce_min(x, 1), x.min(1)),
         (ops.zeros((2,)), np.zeros(2)),
         (ops.ones_like(x), np.ones_like(x)),
         (ops.sigmoid(x), 1 / (1 + np.exp(-x))),
@@ -384,6 +386,7 @@ AXES: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "reduce_sum": (ops.reduce_sum, {"several", "none"}),
     "reduce_mean": (ops.reduce_mean, {"several", "none"}),
     "reduce_max": (ops.reduce_max, {"several", "none"}),
+    "reduce_min": (ops.reduce_min, {"several", "none"}),
     "argmax": (ops.argmax, {"none"}),
     "transpose": (lambda x, axis: ops.transpose(x, axis), {"none"}),
     "expand_dims": (ops.expand_dims, {"several"}),
@@ -427,7 +430,7 @@ def test_several_axes_are_honoured_or_refused(name: str, axis: Any) -> None:
         function(normal(2, 3, 4), axis=axis)
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "reduce_sum", "reduce_mean", "reduce_max", "expand_dims"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "reduce_sum", "reduce_mean", "reduce_min", "expand_dims"])
 @pytest.mark.parametrize("axis", [(1, 1), (0, -3)], ids=str)
 def test_an_axis_twice_is_refused(name: str, axis: Any) -> None:
     axis = (0, -5) if name == "expand_dims" and axis == (0, -3) else axis

@@ -10,6 +10,7 @@ import pytest
 from seqcore import random
 from seqcore.callbacks import BackupAndRestore, Callback, EpochDecay, ResetStates
 from seqcore.datasets import grammar_corpus
+from seqcore.initializers import truncated_normal
 from seqcore.language_model import (
     ValidationPerplexity,
     build_model,
@@ -355,7 +356,7 @@ def test_excluded_words_never_come(seed):
 
 
 def test_noise_is_where_the_state_starts():
-    """Normal noise of the seed in every state, alike in all rows of a beam."""
+    """Truncated normal noise of the seed in every state, alike in all rows of a beam."""
     model, words = small_model(), {}
     for seed in range(8):
         options = {"noise": 1.0, "seed": seed}
@@ -364,7 +365,7 @@ def test_noise_is_where_the_state_starts():
         wide = [generate(model, VOCABULARY, "a", 10, method="beam", **options) for _ in range(2)]
         assert wide[0] == wide[1]
         stream, generator = model.stream(), np.random.Generator(np.random.Philox(seed))
-        noise = [[generator.normal(0, 1.0, part.shape) for part in layer] for layer in stream.get_state()]
+        noise = [[truncated_normal(generator, part.shape) for part in layer] for layer in stream.get_state()]
         stream.set_state([tuple(part.astype(np.float32) for part in layer) for layer in noise])
         last = "a"
         for word in words[seed]:

@@ -135,6 +135,15 @@ def test_state_carries_on_a_cut_sequence(cell: Any) -> None:
         carried.reset_states(stddev=-1.0)
 
 
+def test_noise_of_a_reset_is_truncated() -> None:
+    """Normal numbers without those beyond two standard deviations, as the books draw them."""
+    layer = layers.SimpleRNN(100, stateful=True)
+    layer(np.zeros((40, 1, 2)))
+    layer.reset_states(stddev=0.01)
+    noise = np.asarray(layer.states[0])
+    assert 0.0195 < np.abs(noise).max() <= 0.02 and abs(noise.std() - 0.0088) < 0.0003
+
+
 def test_gradient_of_the_initial_state(cell: Any) -> None:
     layer = cell(return_state=True)
     x = data(SEQUENCE, "", "float64")

@@ -229,7 +229,7 @@ FLAGS: list[tuple[Callable[..., Any], str]] = [
     (lambda **kw: sc.Variable([1.0], **kw), "trainable"),
     (sc.GradientTape, "persistent"),
     *((lambda reduce=reduce, **kw: reduce([[1.0, 2.0]], **kw), "keepdims")
-      for reduce in (ops.reduce_sum, ops.reduce_mean, ops.reduce_max)),
+      for reduce in (ops.reduce_sum, ops.reduce_mean, ops.reduce_max, ops.reduce_min)),
     (callbacks.CallbackList, "add_history"),
     *((attend, name) for name in ("return_attention_scores", "use_causal_mask")),
     (lambda **kw: TextVectorization(vocabulary=["a"]).get_vocabulary(**kw), "include_special_tokens"),

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import random
 from .._validation import at_least, choice, integer, positive, real
+from ..initializers import truncated_normal
 from ..models import Sequential, Stream
 from ..text.vocabulary import Vocabulary
 from ..typing import Array, Ids
@@ -76,7 +77,8 @@ def generate(
         beam_width: for "beam": number of sequences kept at a time, 1...1000, 4 by default.
         seed: for "sample" and for noise: same seed, same words; None draws from the global generator.
         stop: a word that ends the text.
-        noise: standard deviation of normal noise that the state starts from instead of zero, so that texts differ.
+        noise: standard deviation of the noise that the state starts from instead of zero, so that texts differ: normal
+            numbers, truncated at two standard deviations.
         exclude: words that are never produced, such as the one for unknown words.
 
     Returns:
@@ -140,7 +142,7 @@ def _read_prompt(
     if noise:
         draw = random.generator() if generator is None else generator
         states = [
-            tuple(draw.normal(0, noise, state.shape).astype(state.dtype) for state in layer)
+            tuple((noise * truncated_normal(draw, state.shape)).astype(state.dtype) for state in layer)
             for layer in stream.get_state()
         ]
         stream.set_state(states)

@@ -183,7 +183,7 @@ class Layer:
     def trainable(self, value: bool) -> None:
         self._trainable = boolean("trainable", value)
         known = {id(variable) for variable, _ in self._own_variables}
-        self._own_variables += [(weight, weight.trainable) for weight in self._own_weights() if id(weight) not in known]
+        self._own_variables += [(weight, weight.trainable) for weight in self.own_weights() if id(weight) not in known]
         for variable, free in self._own_variables:
             variable.trainable = self._trainable and free
         for layer in self._sublayers:
@@ -247,16 +247,16 @@ class Layer:
         layers.pop(id(self), None)
         return variables, layers
 
-    def _named_sublayers(self) -> list[tuple[str, Layer]]:
+    def named_sublayers(self) -> list[tuple[str, Layer]]:
         """The layers held directly with their paths: an attribute, or attribute.index in lists and dicts."""
         return list(self._members()[1].values())
 
     @property
     def _sublayers(self) -> list[Layer]:
         """The layers held directly, each once."""
-        return [layer for _, layer in self._named_sublayers()]
+        return [layer for _, layer in self.named_sublayers()]
 
-    def _own_weights(self) -> list[Variable]:
+    def own_weights(self) -> list[Variable]:
         """The variables of the layer itself, without those of layers inside."""
         return list(self._members()[0].values())
 

@@ -157,7 +157,7 @@ class Model(Trainer):
         return {
             path: layer._build_shape
             for path, layer in saving.named_layers(self)
-            if layer.built and (layer._build_shape is not None or not layer._own_weights())
+            if layer.built and (layer._build_shape is not None or not layer.own_weights())
         }
 
     def build_from_description(self, config: Any, weights: Mapping[str, Any]) -> None:

@@ -120,10 +120,10 @@ class Sequential(Model):
         """The layers in order, without the Input."""
         return list(self._stack)
 
-    def _named_sublayers(self) -> list[tuple[str, Layer]]:
+    def named_sublayers(self) -> list[tuple[str, Layer]]:
         if type(self) is Sequential:
             return [(f"layers.{number}", layer) for number, layer in enumerate(self._stack)]
-        return super()._named_sublayers()
+        return super().named_sublayers()
 
     def layer_chain(self) -> list[Layer]:
         own = type(self).call is not Sequential.call or type(self).__call__ is not Sequential.__call__

@@ -33,7 +33,7 @@ from .elementwise import (
     where,
 )
 from .matmul import matmul
-from .reduction import argmax, reduce_max, reduce_mean, reduce_sum
+from .reduction import argmax, reduce_max, reduce_mean, reduce_min, reduce_sum
 from .sampled_losses import nce_loss, negative_sampling_loss, sampled_softmax_loss
 from .shape import (
     concat,
@@ -92,6 +92,7 @@ __all__ = [
     "power",
     "reduce_max",
     "reduce_mean",
+    "reduce_min",
     "reduce_sum",
     "relu",
     "reshape",

@@ -1,4 +1,4 @@
-"""Sums, means and maxima over axes, with their gradients."""
+"""Sums, means, maxima and minima over axes, with their gradients."""
 
 from __future__ import annotations
 
@@ -53,10 +53,23 @@ def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def reduce_max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Maximum over ``axis`` (all axes by default); equal maxima share the gradient."""
+    return _extreme(np.max, x, axis, keepdims)
+
+
+def reduce_min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Minimum over ``axis`` (all axes by default); equal minima share the gradient.
+
+    >>> int(reduce_min([3, 1, 2]))
+    1
+    """
+    return _extreme(np.min, x, axis, keepdims)
+
+
+def _extreme(select: Any, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     keepdims = boolean("keepdims", keepdims)
     a = as_tensor(x)
     axes = axes_of(axis, a.ndim)
-    top = a._array.max(axis=axes, keepdims=True)
+    top = select(a._array, axis=axes, keepdims=True)
 
     def backward(g: Array) -> tuple[Gradient, ...]:
         chosen = (a._array == top).astype(a.dtype)

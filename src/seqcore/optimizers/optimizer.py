@@ -7,38 +7,22 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 
-from .._core.optimizer import is_sorted_unique, sum_squares
+from .._core.optimizer import sum_squares
 from .._registry import Registry
 from .._validation import MAX_INT64, at_least, default_only, integer, real, short_repr
-from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, slice_view
-from ..ops.clipping import clip_scale, finite_clip_scale
+from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, slice_view
+from ..ops.clipping import finite_clip_scale
 from ..typing import Array, Arrays
 from . import schedules
 from .flat_parameters import FlatParameters
 from .schedules import LearningRateSchedule
+from .updates import Update, by_dtype, checked_gradient, clip_gradient, stored_values
 
-Item = TypeVar("Item")
 Rate = float | LearningRateSchedule | Callable[[], float] | dict[str, Any]
-
-
-class DenseUpdate(NamedTuple):
-    """One array to update: parameters, their gradient, the optimizer's slots of the same shape."""
-
-    param: Array
-    gradient: Array
-    slots: Arrays
-
-
-class SparseUpdate(NamedTuple):
-    """A table of which only some rows (or columns) are updated."""
-
-    param: Array
-    gradient: IndexedSlices
-    slots: Arrays
 
 
 class Optimizer:
@@ -109,14 +93,14 @@ class Optimizer:
         self.name = name or type(self).__name__.lower()
         self._rate: float | LearningRateSchedule | Callable[[], float] = self._checked_rate(learning_rate)
         self._iterations = 0
-        self._variables: list[Variable] = []
-        self._index: dict[int, int] = {}
-        self._slots: list[list[Array] | None] = []
+        # By id, the variables in the order of the state; the slots of those that have been updated.
+        self._variables: dict[int, Variable] = {}
+        self._slots: dict[int, list[Array]] = {}
         # The flat parameters whose slots are in flat arrays too, and those arrays: per array of parameters, per slot.
         self._flat: FlatParameters | None = None
         self._flat_slots: list[list[Array]] = []
-        # Zeros of a table's shape, into which the rows of a sparse gradient are written for one update.
-        self._scratch: dict[int, Array] = {}
+        # Zeros of a table's shape and type, into which the rows of a sparse gradient are written for one update.
+        self._zeros: dict[tuple[tuple[int, ...], np.dtype[Any]], Array] = {}
 
     # --- defined by subclasses ---
 
@@ -136,7 +120,7 @@ class Optimizer:
         """
         raise TypeError(f"{type(self).__name__}: an optimizer must define _update")
 
-    def _update_rows(self, tables: list[SparseUpdate], learning_rate: float, scale: float) -> None:
+    def _update_rows(self, tables: list[Update], learning_rate: float, scale: float) -> None:
         """The same update for some rows of tables of one type: gathered, updated, scattered back."""
         for param, gradient, slots in tables:
             views = [slice_view(array, gradient.axis) for array in (param, *slots)]
@@ -144,6 +128,20 @@ class Optimizer:
             self._update(rows[:1], [gradient.values], [[slot] for slot in rows[1:]], learning_rate, scale)
             for view, updated in zip(views, rows, strict=True):
                 view[gradient.indices] = updated
+
+    def _update_tables(self, tables: list[Update], learning_rate: float, scale: float) -> None:
+        """The same update for whole tables, in which the other rows have zero gradients."""
+        for param, gradient, slots in tables:
+            key = param.shape, param.dtype
+            if key not in self._zeros:
+                self._zeros[key] = np.zeros(*key)
+            table = self._zeros[key]
+            rows = slice_view(table, gradient.axis)
+            try:
+                rows[gradient.indices] = gradient.values
+                self._update([param], [table], [[slot] for slot in slots], learning_rate, scale)
+            finally:
+                rows[gradient.indices] = 0
 
     # --- learning rate and count ---
 
@@ -186,7 +184,7 @@ class Optimizer:
     @property
     def variables(self) -> list[Variable]:
         """The variables seen so far, in the order of the state."""
-        return list(self._variables)
+        return list(self._variables.values())
 
     def build(self, variables: Iterable[Variable]) -> None:
         """Register ``variables``; their order is that of the state. More may follow later."""
@@ -197,17 +195,13 @@ class Optimizer:
             if v.dtype.kind != "f":
                 raise TypeError(f"variables: expected float variables, got {v.dtype} for {v.name!r}")
         for v in new:
-            if id(v) not in self._index:
-                self._index[id(v)] = len(self._variables)
-                self._variables.append(v)
-                self._slots.append(None)
+            self._variables.setdefault(id(v), v)
 
     def _slots_of(self, variable: Variable) -> list[Array]:
-        i = self._index[id(variable)]
-        slots = self._slots[i]
+        slots = self._slots.get(id(variable))
         if slots is None:
             slots = [np.full(variable.shape, value, variable.dtype) for value in self.slot_values().values()]
-            self._slots[i] = slots
+            self._slots[id(variable)] = slots
         return slots
 
     # --- updates ---
@@ -231,30 +225,26 @@ class Optimizer:
         odd = [pair for pair in pairs if not isinstance(pair, (tuple, list)) or len(pair) != 2]
         if odd:
             raise TypeError(f"grads_and_vars: expected pairs of gradient and variable, got {short_repr(odd[0])}")
-        if not pairs:
-            raise ValueError("gradients: expected at least one pair of gradient and variable, got none")
         return self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> int:
         """:meth:`apply_gradients` for a list of gradients and one of variables (by default those of :meth:`build`)."""
-        variables = self._variables if trainable_variables is None else trainable_variables
+        variables = self.variables if trainable_variables is None else trainable_variables
         if len(grads) != len(variables):
             raise ValueError(f"grads: expected {len(variables)}, one per variable, got {len(grads)}")
-        pairs = list(zip(grads, variables, strict=True))
-        kept = [pair for pair in pairs if pair[0] is not None]
-        if len(kept) != len(pairs):
-            missing = [v.name for g, v in pairs if g is None]
-            if not kept:
-                raise ValueError(f"gradients: expected at least one besides None, got None for {', '.join(missing)}")
-            warnings.warn(f"gradients: None for {', '.join(missing)}; these variables stay as they are", stacklevel=2)
-        elif not kept:
-            raise ValueError("gradients: expected at least one pair of gradient and variable, got none")
-        ids = {id(v) for _, v in kept}
-        if not ids <= self._index.keys():
-            self.build(v for _, v in kept)
+        kept = [(v, g) for g, v in zip(grads, variables) if g is not None]
+        missing = ", ".join(v.name for g, v in zip(grads, variables) if g is None)
+        if not kept:
+            lacking = f"besides None, got None for {missing}" if missing else "pair of gradient and variable, got none"
+            raise ValueError(f"gradients: expected at least one {lacking}")
+        if missing:
+            warnings.warn(f"gradients: None for {missing}; these variables stay as they are", stacklevel=2)
+        ids = {id(v) for v, _ in kept}
+        if not ids <= self._variables.keys():
+            self.build(v for v, _ in kept)
         if len(ids) != len(kept):
             raise ValueError("variables: expected each variable once, got one twice; add its gradients up first")
-        self._apply([], [(v, self._checked(g, v)) for g, v in kept])
+        self._apply([], [(v, checked_gradient(g, v)) for v, g in kept])
         return self._iterations
 
     def apply_flat(self, flat: FlatParameters, gradients: Sequence[Gradient]) -> None:
@@ -275,7 +265,7 @@ class Optimizer:
         if self._flat is not flat:
             self._lay_out_slots(flat)
         pairs = [
-            (variable, self._checked(gradient, variable))
+            (variable, checked_gradient(gradient, variable))
             for variable, gradient, buffer in zip(flat.variables, gradients, flat.buffers)
             # The norm of each variable is clipped by itself.
             if gradient is not None and (buffer is None or self.clipnorm is not None)
@@ -284,7 +274,7 @@ class Optimizer:
             self._apply([], pairs)
             return
         arrays = zip(flat.parameters, flat.gradients, self._flat_slots, strict=True)
-        self._apply([DenseUpdate(*parts) for parts in arrays if parts[0].size], pairs)
+        self._apply([Update(*parts) for parts in arrays if parts[0].size], pairs)
         for location in flat.locations:
             location.variable.version += 1
 
@@ -294,75 +284,48 @@ class Optimizer:
         values = self.slot_values().values()
         self._flat_slots = [[np.full(p.size, value, p.dtype) for value in values] for p in flat.parameters]
         for variable, number, elements in flat.locations:
-            index = self._index[id(variable)]
             views = [slot[elements].reshape(variable.shape) for slot in self._flat_slots[number]]
-            for view, old in zip(views, self._slots[index] or ()):
+            for view, old in zip(views, self._slots.get(id(variable), ())):
                 view[...] = old
-            self._slots[index] = views
+            self._slots[id(variable)] = views
         self._flat = flat
 
-    @staticmethod
-    def _checked(gradient: Any, variable: Variable) -> Array | IndexedSlices:
-        """The gradient in the variable's type and shape, contiguous; slices with ascending rows."""
-        if isinstance(gradient, IndexedSlices):
-            return _checked_slices(gradient, variable)
-        array = gradient if type(gradient) is np.ndarray else as_array(gradient)
-        shape, dtype = variable._array.shape, variable._array.dtype
-        if array.shape != shape:
-            raise ValueError(f"gradients: expected shape {shape} for {variable.name!r}, got {array.shape}")
-        if array.dtype is not dtype and array.dtype != dtype:
-            if array.dtype.kind != "f":
-                raise TypeError(f"gradients: expected {dtype} for {variable.name!r}, got {array.dtype}")
-            return array.astype(dtype, order="C")
-        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
-
-    def _apply(self, flat: list[DenseUpdate], pairs: list[tuple[Variable, Array | IndexedSlices]]) -> None:
+    def _apply(self, flat: list[Update], pairs: list[tuple[Variable, Array | IndexedSlices]]) -> None:
         """Clip and update the flat arrays of a model, and single variables."""
-        learning_rate = self.learning_rate
-        dense, sparse = list(flat), []
-        scattered: list[tuple[Array, Array]] = []
-        try:
-            for v, g in pairs:
-                slots = self._slots[self._index[id(v)]]
-                if slots is None:
-                    slots = self._slots_of(v)
-                if self.clipnorm is not None:
-                    g = _scaled(g, clip_scale(math.sqrt(sum_squares([_values(g)])), self.clipnorm))
-                if not isinstance(g, IndexedSlices):
-                    dense.append(DenseUpdate(v._array, g, slots))
-                elif self._updates_sparse_rows:
-                    if len(g.indices):
-                        sparse.append(SparseUpdate(v._array, g, slots))
-                else:
-                    table = self._scratch.get(id(v))
-                    if table is None:
-                        table = self._scratch[id(v)] = np.zeros(v.shape, v.dtype)
-                    view = slice_view(table, g.axis)
-                    scattered.append((view, g.indices))
-                    view[g.indices] = g.values
-                    dense.append(DenseUpdate(v._array, table, slots))
-            scale = 1.0
-            if self.global_clipnorm is not None:
-                gradients = [update.gradient for update in flat] + [_values(g) for _, g in pairs]
-                norm = math.sqrt(sum(map(sum_squares, _by_dtype(gradients, gradients))))
-                scale = finite_clip_scale(norm, self.global_clipnorm)
-            if self.weight_decay:
-                # Decoupled: the same for every optimizer, and no part of the gradient.
-                for param in [update.param for update in flat] + [v._array for v, _ in pairs]:
-                    param *= param.dtype.type(1.0 - self.weight_decay * learning_rate)
-            for updates in _by_dtype(dense, [update.param for update in dense]):
-                params, grads, slots_of = zip(*updates)
-                self._update(params, grads, list(zip(*slots_of)), learning_rate, scale)
-            for tables in _by_dtype(sparse, [update.param for update in sparse]):
-                self._update_rows(tables, learning_rate, scale)
-        finally:
-            for view, indices in scattered:
-                view[indices] = 0
+        learning_rate, scale = self.learning_rate, 1.0
+        if self.clipnorm is not None:
+            pairs = [(v, clip_gradient(g, self.clipnorm)) for v, g in pairs]
+        updates = flat + [Update(v._array, g, self._slots_of(v)) for v, g in pairs]
+        if self.global_clipnorm is not None:
+            sums = [sum_squares([stored_values(gradient) for _, gradient, _ in group]) for group in by_dtype(updates)]
+            scale = finite_clip_scale(math.sqrt(sum(sums)), self.global_clipnorm)
+        if self.weight_decay:
+            # Decoupled: the same for every optimizer, and no part of the gradient.
+            for param, _, _ in updates:
+                param *= param.dtype.type(1.0 - self.weight_decay * learning_rate)
+        dense, sparse = updates, []
+        if pairs:
+            sparse = [update for update in updates if isinstance(update.gradient, IndexedSlices)]
+            dense = [update for update in updates if not isinstance(update.gradient, IndexedSlices)]
+        for group in by_dtype(dense):
+            params, grads, slots = zip(*group)
+            self._update(params, grads, list(zip(*slots)), learning_rate, scale)
+        update_sparse = self._update_rows if self._updates_sparse_rows else self._update_tables
+        for group in by_dtype(sparse):
+            update_sparse(group, learning_rate, scale)
         self._iterations += 1
         for v, _ in pairs:
             v.version += 1
 
     # --- state and configuration ---
+
+    def _named_slots(self) -> dict[str, Array]:
+        """Every slot as "<position>/<slot>"."""
+        return {
+            f"{i}/{name}": slot
+            for i, v in enumerate(self.variables)
+            for name, slot in zip(self.slot_values(), self._slots_of(v), strict=True)
+        }
 
     def get_state(self) -> dict[str, Array]:
         """Copies of everything a resumed run needs.
@@ -371,13 +334,10 @@ class Optimizer:
             "iterations", "learning_rate" (unless a schedule or function gives it), and "<position>/<slot>" for each
             variable in the order of :meth:`build`.
         """
-        state: dict[str, Array] = {"iterations": np.asarray(self._iterations, np.int64)}
+        state = {"iterations": np.asarray(self._iterations, np.int64)}
         if isinstance(self._rate, float):
             state["learning_rate"] = np.asarray(self._rate, np.float64)
-        for i, v in enumerate(self._variables):
-            for key, slot in zip(self.slot_values(), self._slots_of(v), strict=True):
-                state[f"{i}/{key}"] = slot.copy()
-        return state
+        return state | {name: slot.copy() for name, slot in self._named_slots().items()}
 
     def set_state(self, state: dict[str, Array]) -> None:
         """Restore what :meth:`get_state` gave, after :meth:`build` with the same variables.
@@ -385,34 +345,27 @@ class Optimizer:
         Raises:
             ValueError: for missing, foreign or misshapen entries; nothing is changed then.
         """
-        slots = {
-            f"{i}/{key}": slot
-            for i, v in enumerate(self._variables)
-            for key, slot in zip(self.slot_values(), self._slots_of(v), strict=True)
-        }
-        expected = {"iterations", *slots} | ({"learning_rate"} if isinstance(self._rate, float) else set())
+        slots = self._named_slots()
+        expected = ["iterations", *(["learning_rate"] if isinstance(self._rate, float) else []), *slots]
         if not isinstance(state, Mapping):
             raise ValueError(f"state: expected a dict of get_state(), got {short_repr(state)}")
-        if set(state) != expected:
-            odd = sorted(map(str, expected.symmetric_difference(state)))
+        odd = sorted(map(str, state.keys() ^ set(expected)))
+        if odd:
             raise ValueError(
                 f"state: expected the {len(expected)} entries of this {self.name}, "
                 f"got unexpected or missing: {short_repr(odd[:4])}"
             )
         arrays = {key: np.asarray(value) for key, value in state.items()}
-        for key, slot in slots.items():
-            value = arrays[key]
-            if value.shape != slot.shape or value.dtype.kind != "f":
+        for key in expected:
+            value, slot = arrays[key], slots.get(key)
+            if slot is None and value.size != 1:
+                raise ValueError(f"state: expected one number for {key!r}, got shape {value.shape}")
+            if slot is not None and (value.shape != slot.shape or value.dtype.kind != "f"):
                 got = f"{value.dtype} {value.shape}"
                 raise ValueError(f"state: expected {slot.dtype} {slot.shape} for {key!r}, got {got}")
-        numbers = {}
-        for key in expected - set(slots):
-            if arrays[key].size != 1:
-                raise ValueError(f"state: expected one number for {key!r}, got shape {arrays[key].shape}")
-            numbers[key] = arrays[key].item()
-        iterations = integer("iterations", numbers["iterations"], 0, MAX_INT64)
-        if "learning_rate" in numbers:
-            self._rate = real("learning_rate", numbers["learning_rate"], 0.0)
+        iterations = integer("iterations", arrays["iterations"].item(), 0, MAX_INT64)
+        if "learning_rate" in arrays:
+            self._rate = real("learning_rate", arrays["learning_rate"].item(), 0.0)
         self._iterations = iterations
         for key, slot in slots.items():
             slot[...] = arrays[key]
@@ -420,11 +373,11 @@ class Optimizer:
     @contextmanager
     def build_undone(self) -> Iterator[None]:
         """Context that undoes on failure what was built inside it."""
-        before = list(self._variables), dict(self._index), list(self._slots), self._flat, self._flat_slots
+        before = dict(self._variables), dict(self._slots), self._flat, self._flat_slots
         try:
             yield
         except BaseException:
-            self._variables, self._index, self._slots, self._flat, self._flat_slots = before
+            self._variables, self._slots, self._flat, self._flat_slots = before
             raise
 
     def get_config(self) -> dict[str, Any]:
@@ -450,53 +403,3 @@ class Optimizer:
 
 
 OPTIMIZERS = Registry("optimizer", Optimizer)
-
-
-def _checked_slices(gradient: IndexedSlices, variable: Variable) -> IndexedSlices:
-    if gradient.shape != variable.shape:
-        raise ValueError(
-            f"gradients: expected shape {variable.shape} for variable {variable.name!r}, got {gradient.shape}"
-        )
-    if gradient.dtype.kind != "f":
-        raise TypeError(f"gradients: expected {variable.dtype} for variable {variable.name!r}, got {gradient.dtype}")
-    if gradient.is_sorted_unique and gradient.values.dtype == variable._array.dtype:
-        return gradient
-    rows, bound = gradient.indices, variable.shape[gradient.axis]
-    if rows.ndim != 1:
-        raise ValueError(f"gradients: expected indices with one axis for variable {variable.name!r}, got {rows.shape}")
-    if not is_sorted_unique(np.ascontiguousarray(rows), bound):
-        gradient = gradient.unique()
-        rows = gradient.indices
-        if rows[0] < 0 or rows[-1] >= bound:
-            lines = "columns" if gradient.axis else "rows"
-            bad = rows[0] if rows[0] < 0 else rows[-1]
-            raise ValueError(f"gradients: expected {lines} 0...{bound - 1} of {variable.name!r}, got {bad}")
-    values = np.ascontiguousarray(gradient.values, variable.dtype)
-    return gradient if values is gradient.values else IndexedSlices(values, rows, gradient.shape, gradient.axis)
-
-
-def _values(gradient: Array | IndexedSlices) -> Array:
-    return gradient.values if isinstance(gradient, IndexedSlices) else gradient
-
-
-def _scaled(gradient: Array | IndexedSlices, scale: float) -> Array | IndexedSlices:
-    if scale == 1.0:
-        return gradient
-    values = _values(gradient)
-    with np.errstate(all="ignore"):
-        # An array even where it has no axes: NumPy's product is then a scalar, which the core does not take.
-        scaled: Array = np.asarray(values * values.dtype.type(scale))
-    if isinstance(gradient, IndexedSlices):
-        return gradient.with_values(scaled)
-    return scaled
-
-
-def _by_dtype(items: list[Item], arrays: Sequence[Array]) -> list[list[Item]]:
-    """The items in groups of one type, that of the array of each."""
-    dtypes = [array.dtype for array in arrays]
-    if items and dtypes.count(dtypes[0]) == len(items):  # the usual case, without a dict
-        return [items]
-    groups: dict[Any, list[Item]] = {}
-    for item, dtype in zip(items, dtypes, strict=True):
-        groups.setdefault(dtype, []).append(item)
-    return list(groups.values())

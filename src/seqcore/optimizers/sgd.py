@@ -7,7 +7,8 @@ import numpy as np
 from .._core.optimizer import sgd, sgd_slices
 from .._validation import boolean, real
 from ..typing import Arrays
-from .optimizer import OPTIMIZERS, Optimizer, Rate, SparseUpdate
+from .optimizer import OPTIMIZERS, Optimizer, Rate
+from .updates import Update
 
 
 @OPTIMIZERS.register("sgd")
@@ -78,7 +79,7 @@ class SGD(Optimizer):
             clipvalue=self.clipvalue,
         )
 
-    def _update_rows(self, tables: list[SparseUpdate], learning_rate: float, scale: float) -> None:
+    def _update_rows(self, tables: list[Update], learning_rate: float, scale: float) -> None:
         if self.momentum:
             super()._update_rows(tables, learning_rate, scale)
             return

@@ -29,7 +29,7 @@ def named_layers(model: Layer) -> list[tuple[str, Layer]]:
             return
         seen.add(id(layer))
         named.append((path, layer))
-        for part, inner in layer._named_sublayers():
+        for part, inner in layer.named_sublayers():
             walk(inner, f"{path}.{part}".lstrip("._"))
 
     walk(model, "")
@@ -47,7 +47,7 @@ def named_weights(model: Layer) -> dict[str, Variable]:
     named: dict[str, Variable] = {}
     seen: set[int] = set()
     for path, layer in named_layers(model):
-        for variable in layer._own_weights():
+        for variable in layer.own_weights():
             if id(variable) in seen:
                 continue
             seen.add(id(variable))

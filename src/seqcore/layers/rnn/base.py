@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ... import random as _random
 from ..._validation import as_lengths, as_mask, boolean, default_only, real
 from ...autograd.tape import record
 from ...autograd.tensor import Tensor, Variable
+from ...initializers import TruncatedNormal
 from ...typing import Array, Shape
 from ..base import Layer, NumericLayer
 from ..calling import CallScope, context
@@ -293,7 +293,7 @@ class RNNLayer(NumericLayer):
         shapes = [(batch, size) for size in self.cell._state_sizes()]
         if not self._stddev:
             return [np.zeros(shape, self._dtype) for shape in shapes]
-        return [_random.generator().normal(0, self._stddev, shape).astype(self._dtype) for shape in shapes]
+        return [TruncatedNormal(stddev=self._stddev)(shape, self._dtype) for shape in shapes]
 
     @property
     def states(self) -> list[Variable] | None:
@@ -324,11 +324,11 @@ class RNNLayer(NumericLayer):
         return [np.array(state._array, order="C") for state in self.cell._check_states("states", given, batch)]
 
     def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
-        """Set the carried state to zero, to normal noise of that standard deviation, or to the given states.
+        """Set the carried state to zero, to small noise, or to the given states.
 
         Args:
             states: one array (B, units) per state, for instance [h, c].
-            stddev: of the noise; at most one of the two.
+            stddev: standard deviation of normal noise, before it is truncated at two of them; at most one of the two.
 
         Raises:
             ValueError: for states that do not fit (nothing is changed then), and for a negative ``stddev``.

@@ -5,6 +5,7 @@ B: batch, T: time steps, D: input features, H: units, C: context units.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from ... import initializers as _initializers
 from ... import ops
 from ..._core.context import context_scan_backward, context_scan_forward
 from ..._core.dense import dense_backward, dense_forward
-from ..._validation import at_least, real
+from ..._validation import at_least, boolean, real
 from ...autograd.tape import GradientBuffers, is_recording, record
 from ...autograd.tensor import Gradient, Tensor, Variable, unchecked_tensor
 from ...typing import Array
@@ -41,11 +42,13 @@ class ContextRNNCell(RNNCell):
     ((2, 6), (2, 4), (2, 2))
     """
 
-    _config_arguments = (*ARGUMENTS, "context_units", "alpha", "context_initializer")
+    _config_arguments = (*ARGUMENTS, "context_units", "alpha", "context_initializer", "learn_alpha")
     # dL/dz of every step, (B, T, C), for z = x · context_kernel.
     last_context_gradients: Array | None = None
     context_kernel: Variable
     context_recurrent_kernel: Variable
+    # log(alpha / (1 - alpha)), (1,), where alpha is learned.
+    alpha_logit: Variable | None = None
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class ContextRNNCell(RNNCell):
         bias_initializer: Any = "zeros",
         context_initializer: Any = "glorot_uniform",
         *,
+        learn_alpha: bool = False,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int | None = None,
@@ -68,6 +72,9 @@ class ContextRNNCell(RNNCell):
         self._set_initializers(kernel_initializer, recurrent_initializer, bias_initializer)
         self.context_units = at_least("context_units", context_units, 1)
         self.alpha = real("alpha", alpha, 0.0, 1.0)
+        self.learn_alpha = boolean("learn_alpha", learn_alpha)
+        if self.learn_alpha and not 0 < self.alpha < 1:
+            raise ValueError(f"alpha: expected a number between 0 and 1 to learn from, got {alpha}")
         self.context_initializer = _initializers.get(context_initializer, "context_initializer")
 
     def _state_sizes(self) -> tuple[int, ...]:
@@ -77,6 +84,11 @@ class ContextRNNCell(RNNCell):
     def output_size(self) -> int:
         return self.units + self.context_units
 
+    @property
+    def current_alpha(self) -> float:
+        """The given alpha, or the learned one."""
+        return self.alpha if self.alpha_logit is None else 1 / (1 + math.exp(-float(self.alpha_logit._array[0])))
+
     def _add_variables(self, features: int) -> None:
         h, c = self.units, self.context_units
         self.context_kernel = self.add_weight((features, c), self.context_initializer, name="context_kernel")
@@ -85,6 +97,9 @@ class ContextRNNCell(RNNCell):
             (c, h), self.kernel_initializer, name="context_recurrent_kernel"
         )
         self.recurrent_kernel = self.add_weight((h, h), self.recurrent_initializer, name="recurrent_kernel")
+        if self.learn_alpha:
+            logit = _initializers.Constant(math.log(self.alpha / (1 - self.alpha)))
+            self.alpha_logit = self.add_weight((1,), logit, name="alpha_logit")
 
     def _variables(self) -> tuple[Any, Any, Any]:
         """Those of the simple recurrent layer that h is over [x_t, s_t]; its kernel is [A; P]."""
@@ -129,21 +144,21 @@ class ContextRNNCell(RNNCell):
 
         s_t = (1 - alpha) z_t + alpha s_{t-1} with z = x · context_kernel.
         """
-        array, alpha, kernel, mixed = x._array, self.alpha, self.context_kernel, self.uses_bfloat16
+        array, alpha, kernel, mixed = x._array, self.current_alpha, self.context_kernel, self.uses_bfloat16
         start = None if initial is None else np.ascontiguousarray(initial._array)
         flat, restore = ops.flatten_steps(array)
         z = dense_forward(flat, kernel._array, mixed=mixed)
         s, last = context_scan_forward(restore(z), alpha, start, lengths, mask, reverse)
         outputs = unchecked_tensor(_concatenate(array, s)), unchecked_tensor(s), unchecked_tensor(last)
-        inputs = (x, kernel, initial)
+        inputs = (x, kernel, initial, self.alpha_logit)
         if not is_recording(inputs):
             return outputs
-        need_dx, need_weights = is_recording((x,)), is_recording((kernel,))
+        need_dx, need_weights, need_alpha = is_recording((x,)), is_recording((kernel,)), is_recording(inputs[3:])
 
         def backward(
             djoined: Array | None, ds: Array | None, dlast: Array | None, buffers: GradientBuffers
         ) -> tuple[Gradient, ...]:
-            features, dx, dkernel = array.shape[2], None, None
+            features, dx, dkernel, dlogit = array.shape[2], None, None, None
             if djoined is not None:
                 ds = djoined[..., features:] if ds is None else ds + djoined[..., features:]
             ds = None if ds is None else contiguous_features(ds)
@@ -152,6 +167,10 @@ class ContextRNNCell(RNNCell):
             if self.step_gradients and alpha < 1:
                 # dz_t = (1 - alpha) dL/ds_t; with alpha = 1 the context never changes, and dz says nothing about it.
                 self.last_context_gradients = np.asarray(dz) / (1 - alpha)
+            if need_alpha:
+                # alpha (1 - alpha) times the sum of (s_{t-1} - z_t) dL/ds_t; dz is 0 where s is carried.
+                moved = np.multiply(s - restore(z), dz)
+                dlogit = np.array([moved.sum(dtype=np.float64)], s.dtype)
             if need_dx or need_weights:
                 dx, dkernel, _ = dense_backward(
                     flat,
@@ -166,7 +185,7 @@ class ContextRNNCell(RNNCell):
                 )
             if dx is not None:
                 dx = restore(dx) if djoined is None else djoined[..., :features] + restore(dx)
-            return dx, dkernel, dinitial
+            return dx, dkernel, dinitial, dlogit
 
         record(outputs, inputs, backward, takes_buffers=True)
         return outputs
@@ -180,7 +199,7 @@ class ContextRNNCell(RNNCell):
             self.bias,
         )
         arrays = [None if variable is None else variable._array for variable in variables]
-        stream.add_context(*arrays, self.alpha, self.activation)
+        stream.add_context(*arrays, self.current_alpha, self.activation)
 
 
 @register()
@@ -199,6 +218,8 @@ class ContextRNN(RNNLayer):
         recurrent_initializer: initial values of R (H, H).
         bias_initializer: initial values of the bias (H,).
         context_initializer: initial values of B (D, C).
+        learn_alpha: train alpha too, from the given value on, as the logistic function of the weight ``alpha_logit``
+            (1,); ``current_alpha`` tells its value. The paper learns one for each context unit. False by default.
         dropout: share of the input features that a call in training leaves out, 0 <= dropout < 1.
         recurrent_dropout: share of h. Both have one mask for all time steps of a call.
         return_sequences: return all outputs (B, T, H + C) instead of the last (B, H + C).
@@ -211,7 +232,7 @@ class ContextRNN(RNNLayer):
     Call: ``(x, initial_state=None, mask=None, training=False, *, lengths=None)`` with x (B, T, D).
 
     Raises:
-        ValueError: for wrong shapes, and for mask and lengths together.
+        ValueError: for wrong shapes, for mask and lengths together, and for an alpha of 0 or 1 that is to be learned.
 
     Source: Mikolov et al., Learning longer memory in recurrent neural networks, 2014.
 
@@ -227,6 +248,9 @@ class ContextRNN(RNNLayer):
     context_kernel: Variable = cell_attribute()
     context_recurrent_kernel: Variable = cell_attribute()
     last_context_gradients: Array | None = cell_attribute()
+    learn_alpha: bool = cell_attribute()
+    alpha_logit: Variable | None = cell_attribute()
+    current_alpha: float = cell_attribute()
 
     def __init__(
         self,
@@ -240,6 +264,7 @@ class ContextRNN(RNNLayer):
         bias_initializer: Any = "zeros",
         context_initializer: Any = "glorot_uniform",
         *,
+        learn_alpha: bool = False,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         return_sequences: bool = False,
@@ -262,6 +287,7 @@ class ContextRNN(RNNLayer):
             recurrent_initializer,
             bias_initializer,
             context_initializer,
+            learn_alpha=learn_alpha,
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
             seed=seed,
