@@ -20,7 +20,7 @@ from seqcore.callbacks.progress_bar import ProgressLine
 from seqcore.experiments import EXPERIMENTS, ptb
 from seqcore.layers import Dense, Input
 from seqcore.models import Sequential, load_model
-from seqcore.training.interrupts import StopSignals
+from seqcore.training.stop_signals import StopSignals
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

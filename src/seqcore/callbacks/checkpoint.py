@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any
 
-from .._files import refuse_foreign_suffix
+from .._foreign_files import refuse_foreign_suffix
 from .._validation import MALFORMED, as_path, boolean, default_only, integer, one_line, positive, real, verbosity
 from .callback import Callback, Logs
 from .monitor import MonitorCallback

@@ -24,7 +24,7 @@ from ..language_model import ValidationPerplexity, build_model, evaluate_perplex
 from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
 from ..models import Sequential, load_model
 from ..text import bptt_batches
-from ..training.interrupts import StopSignals
+from ..training.stop_signals import StopSignals
 from ._run import Run, data_folder, override
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"

@@ -47,7 +47,6 @@ class Model(Trainer):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
         object.__setattr__(self, "_arguments", (args, kwargs))
-        object.__setattr__(self, "_step", None)
         return self
 
     def __init__(

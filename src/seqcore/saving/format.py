@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from .._files import Path, parse_json
+from .._files import Path
+from .._json import parse_json
 from .._validation import MALFORMED, as_path, one_line, short_repr
 from ..autograd.tensor import Tensor
 from ..layers.building import FileLimits, file_limits_scope

@@ -11,7 +11,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from .._files import Path, atomic_write, describe_foreign_file, parse_json, refuse_foreign_suffix
+from .._files import Path, atomic_write
+from .._foreign_files import describe_foreign_file, refuse_foreign_suffix
+from .._json import parse_json
 from .._validation import as_path, short_repr
 from ..typing import Array
 

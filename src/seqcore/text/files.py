@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from .._files import describe_foreign_file, parse_json
+from .._foreign_files import describe_foreign_file
+from .._json import parse_json
 from .._validation import as_path, at_least, one_line, short_repr
 from ..typing import PathLike
 

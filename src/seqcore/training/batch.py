@@ -23,8 +23,13 @@ class Batch(NamedTuple):
     weight: Array | None
 
     @property
+    def inputs(self) -> list[Tensor]:
+        """``x`` as a list, also of a single input."""
+        return self.x if isinstance(self.x, list) else [self.x]
+
+    @property
     def size(self) -> int:
-        return int((self.x[0] if isinstance(self.x, list) else self.x).shape[0])
+        return int(self.inputs[0].shape[0])
 
 
 def _rows(name: str, value: Any) -> Array | Tensor:
@@ -67,12 +72,12 @@ def _as_targets(name: str, value: Any, rows: int) -> Array | Tensor:
     return array
 
 
-def _tensor(value: Any, lengths: Array | None = None, mask: Array | None = None) -> Tensor:
+def _tensor(value: Any, lengths: Array | None) -> Tensor:
     """A tensor of the caller's array; a tensor stays itself unless lengths are added."""
-    if isinstance(value, Tensor) and lengths is None and mask is None:
+    if isinstance(value, Tensor) and lengths is None:
         return value
     tensor = Tensor(value)
-    tensor.lengths, tensor.mask = lengths, mask
+    tensor.lengths = lengths
     return tensor
 
 
@@ -86,24 +91,22 @@ def make_batch(
 ) -> Batch:
     """Checked data of one step as the caller gave them; ``sparse`` as in :func:`_class_weights`."""
     inputs = as_inputs(x)
-    first = inputs[0] if isinstance(inputs, list) else inputs
-    rows = first.shape[0]
+    parts = inputs if isinstance(inputs, list) else [inputs]
+    rows = parts[0].shape[0]
     if rows == 0:
-        raise ValueError(f"x: expected at least one row, got shape {first.shape}")
+        raise ValueError(f"x: expected at least one row, got shape {parts[0].shape}")
     target = None if y is None else _as_targets("y", y, rows)
     weight = None if sample_weight is None else np.asarray(_as_targets("sample_weight", sample_weight, rows))
     if weight is not None and not np.isfinite(weight).all():
         raise ValueError(f"sample_weight: expected finite numbers, got {weight[~np.isfinite(weight)].flat[0]}")
-    if isinstance(inputs, list):
-        for array in inputs:
-            if array.shape[0] != rows:
-                raise ValueError(f"x: expected inputs with the same number of rows, got {rows} and {array.shape[0]}")
+    for part in parts:
+        if part.shape[0] != rows:
+            raise ValueError(f"x: expected inputs with the same number of rows, got {rows} and {part.shape[0]}")
     if class_weight is not None:
         weight = _class_weights(class_weight, target, weight, sparse)
-    checked = None if lengths is None else as_lengths(lengths, first.shape)
-    if isinstance(inputs, list):
-        return Batch([_tensor(array, checked) for array in inputs], target, weight)
-    return Batch(_tensor(inputs, checked), target, weight)
+    checked = None if lengths is None else as_lengths(lengths, parts[0].shape)
+    tensors = [_tensor(part, checked) for part in parts]
+    return Batch(tensors if isinstance(inputs, list) else tensors[0], target, weight)
 
 
 def plain(x: Any) -> Any:

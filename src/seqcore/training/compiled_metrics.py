@@ -1,21 +1,15 @@
-"""CompiledMetrics: the running mean of the loss, and the metrics of ``compile``.
-
-B: batch, T: time steps.
-"""
+"""CompiledMetrics: the running mean of the loss, and the metrics of ``compile``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
-from ..autograd.tensor import Tensor, as_array
+from ..autograd.tensor import Tensor
 from ..losses import Loss
 from ..metrics import Mean, Metric
 from ..metrics import get as get_metric
-from ..ops.targets import drop_last_axis, mask_of, same_rank
-from ..typing import Array
+from ..ops.targets import same_rank
 
 
 class CompiledMetrics:
@@ -47,13 +41,13 @@ class CompiledMetrics:
 
     def reset(self) -> None:
         """Forget all batches."""
-        self.loss.total = self.loss.count = 0.0
-        for metric, _ in self.metrics:
+        for metric in self.all:
             metric.reset_state()
 
     def add_loss(self, loss: float, weight: float) -> None:
         """Add the loss of one batch to the running mean."""
-        self.loss.total, self.loss.count = self.loss.total + loss * weight, self.loss.count + weight
+        self.loss.total += loss * weight
+        self.loss.count += weight
 
     def update(self, y: Any, y_pred: Any, weight: Any) -> None:
         """Update the metrics with one batch; custom ones get targets and predictions of one rank."""
@@ -64,10 +58,7 @@ class CompiledMetrics:
 
     def logs(self) -> dict[str, float]:
         """{"loss": ..., metric: ...}"""
-        loss = self.loss
-        logs = {"loss": loss.total / loss.count if loss.count else 0.0}
-        logs.update((name, metric.result()) for name, (metric, _) in zip(self.names, self.metrics))
-        return logs
+        return {name: metric.result() for name, metric in zip(["loss", *self.names], self.all)}
 
 
 def compile_metrics(metrics: Any, weighted_metrics: Any, loss: Loss | None) -> CompiledMetrics:
@@ -143,26 +134,3 @@ def metrics_inside(layers: Iterable[Any], known: Iterable[Metric]) -> list[Metri
                     seen.add(id(item))
                     metrics.append(item)
     return metrics
-
-
-def class_ids_or_none(y: Any, shape: tuple[int, ...]) -> Array | None:
-    """Class ids of ``shape``, or None for anything else, which the loss then refuses."""
-    ids = drop_last_axis(as_array(y), len(shape))
-    return ids if ids.shape == shape and ids.dtype.kind in "iuf" else None
-
-
-def counted_steps(loss: Loss, y: Any, y_pred: Tensor) -> Array | None:
-    """Mask (B,) or (B, T) of the per-sample losses that a mask, lengths and ``ignore_class`` leave in; None for all."""
-    shape = y_pred.shape[:-1]
-    mask = None if y_pred.mask is None and y_pred.lengths is None else mask_of(y_pred, shape)
-    ignored = getattr(loss, "ignore_class", None)
-    ids = None if ignored is None else class_ids_or_none(y, shape)
-    if ids is None:
-        return mask
-    counted: Array = ids != ignored
-    return counted if mask is None else mask & counted
-
-
-def loss_weight(loss: Loss, batch_size: int, mask: Array | None) -> float:
-    """Weight of the loss of a batch in the running mean; see :class:`CompiledMetrics`."""
-    return float(np.count_nonzero(mask)) if mask is not None and loss.reduction == "mean" else float(batch_size)

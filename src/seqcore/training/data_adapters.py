@@ -55,6 +55,10 @@ class DataAdapter:
         """The checked batch of what :meth:`_walk` gives."""
         raise TypeError(f"{type(self).__name__}: an adapter must define _batch")
 
+    def split(self, fraction: float) -> tuple[Any, Any]:
+        """Arguments of the first part and of the last ``fraction`` of the rows: ((x, y, weight), (x, y, weight))."""
+        raise ValueError("validation_split: expected 0 where x yields whole batches; pass validation_data")
+
     def restart(self) -> None:
         """Start the next epoch with the first batch, where the data can."""
         if not self.once:
@@ -136,40 +140,19 @@ class ArrayAdapter(DataAdapter):
     """Batches cut from arrays; a last smaller one where the rows do not divide.
 
     Args:
-        x: (N, ...) array or Tensor (its ``lengths`` and ``mask`` are cut along), or a list of arrays.
-        y, sample_weight: (N, ...) arrays or None.
-        lengths: (N,) integers or None.
+        whole: all rows, as one batch: Tensors, whose ``lengths`` and ``mask`` are cut along, targets and weights.
         batch_size: rows of a batch.
         shuffle: a new order each epoch, from the global generator.
         stateful: the model carries states from batch to batch: rows must divide evenly and stay in order.
-        class_weight, sparse: see :func:`make_batch`.
         steps: batches per epoch.
     """
 
-    def __init__(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        lengths: Any = None,
-        batch_size: int | None = None,
-        shuffle: bool = False,
-        stateful: bool = False,
-        class_weight: Mapping[int, float] | None = None,
-        sparse: bool | None = None,
-        steps: int | None = None,
-    ) -> None:
+    def __init__(self, whole: Batch, batch_size: int | None, shuffle: bool, stateful: bool, steps: int | None) -> None:
         super().__init__(steps)
         self.batch_size = 32 if batch_size is None else at_least("batch_size", batch_size, 1)
-        whole = make_batch(x, y, sample_weight, class_weight, lengths, sparse)
-        self._several = isinstance(whole.x, list)
-        self._x: list[Tensor] = whole.x if self._several else [whole.x]
-        self._y, self._weight = whole.y, whole.weight
-        self.rows = whole.size
-        for part in self._x:
-            if isinstance(part, Variable):
-                raise TypeError("x: expected data, got a Variable")
+        self._whole, self.rows = whole, whole.size
+        if any(isinstance(part, Variable) for part in whole.inputs):
+            raise TypeError("x: expected data, got a Variable")
         if stateful and self.rows > self.batch_size and self.rows % self.batch_size:
             raise ValueError(
                 f"batch_size: expected a divisor of the {self.rows} rows of x, since a stateful model keeps one state "
@@ -180,22 +163,16 @@ class ArrayAdapter(DataAdapter):
         self._shuffle = shuffle and not stateful
 
     def split(self, fraction: float) -> tuple[Any, Any]:
-        """Arguments of the first part and of the last ``fraction`` of the rows: ((x, y, weight), (x, y, weight))."""
         border = int(self.rows * (1 - real("validation_split", fraction, 0.0, 1.0, open_high=True)))
         if not 0 < border < self.rows:
             raise ValueError(f"validation_split: expected rows on both sides, got {fraction!r} of {self.rows} rows")
         return self._cut(slice(0, border)), self._cut(slice(border, None))
 
     def _cut(self, rows: Any) -> Batch:
-        parts = []
-        for x in self._x:
-            part = Tensor(x._array[rows])
-            part.lengths = None if x.lengths is None else x.lengths[rows]
-            part.mask = None if x.mask is None else x.mask[rows]
-            parts.append(part)
-        y = None if self._y is None else as_array(self._y)[rows]
-        weight = None if self._weight is None else self._weight[rows]
-        return Batch(parts if self._several else parts[0], y, weight)
+        x, y, weight = self._whole
+        parts = [_cut_tensor(part, rows) for part in self._whole.inputs]
+        y = None if y is None else as_array(y)[rows]
+        return Batch(parts if isinstance(x, list) else parts[0], y, None if weight is None else weight[rows])
 
     def _walk(self, start: int = 0) -> Iterator[Any]:
         order = random.generator().permutation(self.rows) if self._shuffle else None
@@ -206,24 +183,26 @@ class ArrayAdapter(DataAdapter):
         return self._cut(item)
 
 
+def _cut_tensor(x: Tensor, rows: Any) -> Tensor:
+    part = Tensor(x._array[rows])
+    part.lengths = None if x.lengths is None else x.lengths[rows]
+    part.mask = None if x.mask is None else x.mask[rows]
+    return part
+
+
 class IterableAdapter(DataAdapter):
     """Batches that the caller's data yield: x, (x, y) or (x, y, sample_weight), in a tuple or a list of arrays.
 
     Args:
         data: an iterable, walked once per epoch; an iterator, which continues where the last epoch ended; or an object
             with ``__getitem__``, such as Keras's ``PyDataset``. Its ``on_epoch_begin`` and ``on_epoch_end`` are called.
-        steps: batches per epoch; None means until the end.
-        class_weight, sparse: see :func:`make_batch`.
         shuffle: a new order of the batches each epoch, for an object with ``__getitem__`` and a length.
+        class_weight, sparse: see :func:`make_batch`.
+        steps: batches per epoch; None means until the end.
     """
 
     def __init__(
-        self,
-        data: Any,
-        steps: int | None = None,
-        class_weight: Mapping[int, float] | None = None,
-        sparse: bool | None = None,
-        shuffle: bool = False,
+        self, data: Any, shuffle: bool, class_weight: Mapping[int, float] | None, sparse: bool | None, steps: int | None
     ) -> None:
         super().__init__(steps)
         self._data, self._class_weight, self._sparse, self._shuffle = data, class_weight, sparse, shuffle
@@ -249,14 +228,15 @@ class IterableAdapter(DataAdapter):
             return None
 
     def _walk(self, start: int = 0) -> Iterator[Any]:
-        length = self._length() if self._by_index else None
-        if length is not None:
-            order = random.generator().permutation(length) if self._shuffle else range(length)
-            return (self._data[int(number)] for number in order[start:])
-        data = self._numbered(start) if self._by_index else iter(self._data)
         if not self._by_index:
-            deque(islice(data, start), maxlen=0)
-        return data
+            batches: Iterator[Any] = iter(self._data)
+            deque(islice(batches, start), maxlen=0)
+            return batches
+        length = self._length()
+        if length is None:
+            return self._numbered(start)
+        order = random.generator().permutation(length) if self._shuffle else range(length)
+        return (self._data[int(number)] for number in order[start:])
 
     def _numbered(self, start: int) -> Iterator[Any]:
         """Batches by their number until there is none, as for loops do."""
@@ -296,10 +276,8 @@ def make_adapter(
     plain = is_array(x) or isinstance(x, (list, tuple, dict)) or np.isscalar(x) or hasattr(x, "shape")
     adapter: DataAdapter
     if plain and not is_list_of_batches(x):
-        adapter = ArrayAdapter(
-            x, y, sample_weight, lengths=lengths, batch_size=batch_size, shuffle=shuffle, stateful=stateful,
-            class_weight=class_weight, sparse=sparse, steps=steps,
-        )  # fmt: skip
+        whole = make_batch(x, y, sample_weight, class_weight, lengths, sparse)
+        adapter = ArrayAdapter(whole, batch_size, shuffle, stateful, steps)
     else:
         if not isinstance(x, Iterable) and not hasattr(x, "__getitem__"):
             raise TypeError(f"x: expected an array, a list of arrays or an iterable of batches, got {type(x).__name__}")
@@ -307,7 +285,7 @@ def make_adapter(
         for name, value in given.items():
             if value is not None:
                 raise ValueError(f"{name}: expected None where x yields whole batches, got {type(value).__name__}")
-        adapter = IterableAdapter(x, steps, class_weight, sparse, shuffle and not stateful)
+        adapter = IterableAdapter(x, shuffle and not stateful, class_weight, sparse, steps)
     adapter.steps_name = steps_name
     return adapter
 
@@ -332,17 +310,15 @@ def make_validation_adapter(
     """
     if own_batch_size is not None:
         batch_size = at_least("validation_batch_size", own_batch_size, 1)
-    given: dict[str, Any] = {"steps": steps, "steps_name": "validation_steps"}
     arrays = is_array(data) or (isinstance(data, (tuple, list)) and not is_list_of_batches(data))
     if not arrays and own_batch_size is not None:
         raise ValueError("validation_batch_size: expected None where validation_data yields whole batches")
+    parts = data if arrays and isinstance(data, (tuple, list)) else (data,)
     try:
-        parts = data if isinstance(data, (tuple, list)) and arrays else (data,)
         if not 1 <= len(parts) <= 3:
             raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(parts)} entries")
-        if arrays:
-            given |= {"batch_size": batch_size, "stateful": stateful}
-        adapter = make_adapter(*parts, **given)
+        settings: dict[str, Any] = {"batch_size": batch_size, "stateful": stateful} if arrays else {}
+        adapter = make_adapter(*parts, steps=steps, steps_name="validation_steps", **settings)
         if len(parts) == 1 and arrays and needs_targets:
             raise ValueError("expected (x, y) or (x, y, sample_weight), got only x")
         return adapter

@@ -20,7 +20,8 @@ from ..ops import sampled_losses as sampled
 from ..optimizers.flat_parameters import FlatParameters
 from ..typing import Array
 from .batch import Batch
-from .compiled_metrics import CompiledMetrics, class_ids_or_none, counted_steps, loss_weight
+from .compiled_metrics import CompiledMetrics
+from .loss_weight import class_ids_or_none, counted_steps, loss_weight
 
 
 class FusedHead:
@@ -47,17 +48,14 @@ class FusedHead:
     @property
     def sparse_variables(self) -> list[Variable]:
         """The variables of which a sampled loss touches few columns."""
-        if not isinstance(self._loss, losses.SampledLoss) or not self.dense.built:
-            return []
-        return [self.dense.kernel] if self.dense.bias is None else [self.dense.kernel, self.dense.bias]
+        return self.dense.own_weights() if isinstance(self._loss, losses.SampledLoss) else []
 
     def class_ids(self, batch: Batch, hidden: Tensor) -> Array | None:
         """The targets as class ids, or None for a batch that needs the logits."""
         # The perplexity without sample weights does not follow from a loss that contains them.
-        if batch.weight is not None:
-            for metric, weighted in self._metrics.metrics:
-                if not weighted and type(metric) is Perplexity:
-                    return None
+        unweighted = (type(metric) is Perplexity for metric, weighted in self._metrics.metrics if not weighted)
+        if batch.weight is not None and any(unweighted):
+            return None
         return class_ids_or_none(batch.y, hidden.shape[:-1])
 
     def loss(
@@ -126,8 +124,6 @@ class FusedHead:
         out = None
         if flat is not None:
             out = [flat.buffer(dense.kernel), None if dense.bias is None else flat.buffer(dense.bias)]
-            if out[0] is None or (dense.bias is not None and out[1] is None):
-                out = None
         total, correct = ops.linear_softmax_cross_entropy(
             hidden,
             dense.kernel,

@@ -1,4 +1,4 @@
-"""Interrupts: contexts that hold Ctrl-C back until a piece of work is whole, or ask for a stop between pieces."""
+"""Interrupts: Ctrl-C is held back until a piece of work is whole."""
 
 from __future__ import annotations
 
@@ -33,29 +33,3 @@ class defer_sigint:
             signal.signal(signal.SIGINT, self._handler)
             if self._pending is not None:
                 self._handler(*self._pending)
-
-
-class StopSignals:
-    """Context in which Ctrl-C and SIGTERM are noted instead of raised, so that work stops where it can be resumed.
-
-    ``received`` is the signal's number or 0. A second one interrupts at once. Outside the main thread nothing is done.
-    """
-
-    def __init__(self) -> None:
-        self.received = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = number

@@ -11,8 +11,8 @@ from typing import Any
 from ..layers.base import Layer
 from ..losses import Loss
 from ..metrics import Metric
+from ..optimizers import Optimizer
 from .batch import Batch, make_batch, pack_batch, unpack_batch
-from .compiled_metrics import CompiledMetrics, metrics_inside
 from .custom_hooks import as_logs
 from .train_step import TrainStep
 
@@ -23,9 +23,9 @@ class StepHooks(Layer):
     An x with lengths or a mask is a Tensor that carries them.
     """
 
+    optimizer: Optimizer | None
     loss: Loss | None
-    _compiled_metrics: CompiledMetrics
-    _step: TrainStep | None
+    _step: TrainStep
 
     _never_called = Layer._never_called | {
         "make_train_function": "train_step",
@@ -44,7 +44,7 @@ class StepHooks(Layer):
         Raises:
             RuntimeError: the model is not compiled.
         """
-        if self._step is None:
+        if self.optimizer is None:
             raise RuntimeError(f"model: expected {self.name!r} to be compiled; call compile(optimizer, loss)")
         if self.loss is None and not self.overrides(hook) and not self.overrides("compute_loss"):
             raise self._no_loss()
@@ -114,31 +114,20 @@ class StepHooks(Layer):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the metrics of ``compile`` with one batch and return the logs, as :meth:`get_metrics_result` does."""
-        self._compiled_metrics.update(y, y_pred, sample_weight)
+        self._step.metrics.update(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
     @property
     def metrics(self) -> list[Metric]:
         """The running mean of the loss, the metrics of ``compile``, and those held as attributes of the model."""
-        return [*self._compiled_metrics.all, *self._attribute_metrics()]
-
-    def _attribute_metrics(self) -> list[Metric]:
-        if self._step is not None:
-            return self._step.attribute_metrics
-        holders = [self, *(layer for layer in self.layers_inside() if not isinstance(layer, StepHooks))]
-        return metrics_inside(holders, self._compiled_metrics.all)
-
-    def _has_plain_logs(self) -> bool:
-        return self._step is not None and self._step.plain_logs
+        return [*self._step.metrics.all, *self._step.inspection.attribute_metrics]
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The logs: names and values of :attr:`metrics`."""
         if type(self).metrics is not StepHooks.metrics:
             return {metric.name: metric.result() for metric in self.metrics}
-        logs: dict[str, Any] = self._compiled_metrics.logs()
-        for metric in self._attribute_metrics():
-            logs[metric.name] = metric.result()
-        return logs
+        logs: dict[str, Any] = self._step.metrics.logs()
+        return logs | {metric.name: metric.result() for metric in self._step.inspection.attribute_metrics}
 
     def reset_metrics(self) -> None:
         """Reset all metrics; called when an epoch and an evaluation begin."""
@@ -146,19 +135,14 @@ class StepHooks(Layer):
             metric.reset_state()
 
     def _reset_metrics(self) -> None:
-        self._compiled_metrics.reset()
-        if self._has_plain_logs():
-            return
-        if self.overrides("reset_metrics") or type(self).metrics is not StepHooks.metrics:
+        self._step.metrics.reset()
+        if not self._step.inspection.plain_logs:
             self.reset_metrics()
-        else:
-            for metric in self._attribute_metrics():
-                metric.reset_state()
 
     def _logs(self, returned: dict[str, float] | None) -> dict[str, float]:
         """Logs that a hook returned, or those of the metrics."""
         if returned is not None:
             return returned
-        if self._has_plain_logs():
-            return self._compiled_metrics.logs()
+        if self._step.inspection.plain_logs:
+            return self._step.metrics.logs()
         return as_logs("get_metrics_result", self.get_metrics_result())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .. import losses
 from ..autograd.staleness import Cached
@@ -16,10 +16,11 @@ from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..optimizers.flat_parameters import FlatParameters
 from .batch import Batch
-from .compiled_metrics import CompiledMetrics, counted_steps, loss_weight, metrics_inside
+from .compiled_metrics import CompiledMetrics, metrics_inside
 from .custom_hooks import custom_logs, custom_loss
 from .fused_head import FusedHead, find_fused_head
 from .interrupts import defer_sigint
+from .loss_weight import counted_steps, loss_weight
 
 # Updates the metrics with one batch, and returns the logs of an overridden ``compute_metrics``.
 Update = Callable[[], "dict[str, float] | None"]
@@ -53,6 +54,25 @@ class TrainableModel(Protocol):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any: ...
 
 
+class Inspection(NamedTuple):
+    """State of a model that holds until one of its layers changes.
+
+    Attributes:
+        stateful: the layers that have states of their own.
+        custom_loss, custom_logs: true where the model overrides ``compute_loss`` or ``compute_metrics``.
+        head: the end of the model that runs as one operation with the loss; None where all runs eagerly.
+        attribute_metrics: the metrics that the model and its layers hold as attributes.
+        plain_logs: true where the logs are those of the metrics of ``compile``, and these give Python numbers.
+    """
+
+    stateful: list[Layer]
+    custom_loss: bool
+    custom_logs: bool
+    head: FusedHead | None
+    attribute_metrics: list[Metric]
+    plain_logs: bool
+
+
 class TrainStep(Cached):
     """One step of training or testing of a compiled model.
 
@@ -66,57 +86,42 @@ class TrainStep(Cached):
     """
 
     def __init__(self, model: TrainableModel, metrics: CompiledMetrics) -> None:
-        self._model, self._metrics = model, metrics
+        self._model, self.metrics = model, metrics
         self._flat: FlatParameters | None = None
 
-    def _inspect(self) -> None:
-        """Look at the layers of the model, and note what holds until one of them changes."""
-        model = self._model
-        layers: list[Any] = [model, *model.layers_inside()]
-        self.depend_on(layers)
-        self._stateful = [layer for layer in layers[1:] if layer.get_own_state()]
-        self._custom_loss = model.overrides("compute_loss")
-        self._custom_logs = model.overrides("compute_metrics")
-        self._head: FusedHead | None = None
-        if not self._custom_loss and not self._custom_logs:
-            self._head = find_fused_head(model.layer_chain(), model.loss, self._metrics)
+    @property
+    def inspection(self) -> Inspection:
+        """What is known of the model, looked up again once a layer has changed."""
+        if self.stale:
+            self._inspection = self._inspect()
+            if self._flat is not None:
+                self._flat.stale = True
+        return self._inspection
+
+    def _inspect(self) -> Inspection:
+        model, metrics = self._model, self.metrics
+        inside = model.layers_inside()
+        self.depend_on([model, *inside])
+        custom_loss, custom_logs = model.overrides("compute_loss"), model.overrides("compute_metrics")
         # A model inside has metrics for its own training.
-        holders = [model, *(layer for layer in layers[1:] if not hasattr(layer, "compute_metrics"))]
-        self._attribute_metrics = metrics_inside(holders, self._metrics.all)
+        holders = [model, *(layer for layer in inside if not hasattr(layer, "compute_metrics"))]
+        attribute_metrics = metrics_inside(holders, metrics.all)
         hooks = any(map(model.overrides, ("get_metrics_result", "reset_metrics", "metrics")))
-        self._plain_logs = self._metrics.plain and not self._attribute_metrics and not hooks
-        if self._flat is not None:
-            self._flat.stale = True
-
-    @property
-    def attribute_metrics(self) -> list[Metric]:
-        """The metrics that the model and its layers hold as attributes."""
-        if self.stale:
-            self._inspect()
-        return self._attribute_metrics
-
-    @property
-    def plain_logs(self) -> bool:
-        """True where the logs are those of the metrics of ``compile``, and these give Python numbers."""
-        if self.stale:
-            self._inspect()
-        return self._plain_logs
-
-    @property
-    def head(self) -> FusedHead | None:
-        """The end of the model that runs as one operation with the loss; None where all runs eagerly."""
-        if self.stale:
-            self._inspect()
-        return self._head
+        return Inspection(
+            stateful=[layer for layer in inside if layer.get_own_state()],
+            custom_loss=custom_loss,
+            custom_logs=custom_logs,
+            head=None if custom_loss or custom_logs else find_fused_head(model.layer_chain(), model.loss, metrics),
+            attribute_metrics=attribute_metrics,
+            plain_logs=metrics.plain and not attribute_metrics and not hooks,
+        )
 
     def flat_parameters(self) -> FlatParameters:
         """The trainable variables in flat arrays, laid out again if they are not the same or have been moved."""
-        if self.stale:
-            self._inspect()
-        flat = self._flat
+        head, flat = self.inspection.head, self._flat
         if flat is None or flat.stale:
             variables = self._model.trainable_variables
-            outside = [] if self._head is None else self._head.sparse_variables
+            outside = [] if head is None else head.sparse_variables
             if flat is None or not flat.holds(variables, outside):
                 flat = self._flat = FlatParameters(variables, outside)
             # Frozen ones too, which may be thawed.
@@ -133,7 +138,7 @@ class TrainStep(Cached):
         assert optimizer is not None
         self._check(batch, "train on")
         flat = self.flat_parameters()
-        before = [(layer, layer.get_own_state()) for layer in self._stateful]
+        before = [(layer, layer.get_own_state()) for layer in self.inspection.stateful]
         try:
             with GradientTape() as tape:
                 loss, update = self._loss(batch, flat)
@@ -170,7 +175,7 @@ class TrainStep(Cached):
 
     def _loss(self, batch: Batch, flat: FlatParameters | None) -> tuple[Tensor, Update]:
         """The loss of a batch, and the function that updates the metrics with it; with ``flat`` in training."""
-        head, training = self.head, flat is not None
+        head, training = self.inspection.head, flat is not None
         if head is None:
             self._refuse_sampled(training)
             return self._eager_loss(batch, self._model(batch.x, training=training), training)
@@ -185,15 +190,15 @@ class TrainStep(Cached):
 
     def _refuse_sampled(self, training: bool) -> None:
         """A sampled loss is never replaced by another one silently."""
-        if training and isinstance(self._model.loss, losses.SampledLoss) and not self._custom_loss:
+        if training and isinstance(self._model.loss, losses.SampledLoss) and not self.inspection.custom_loss:
             raise ValueError(
                 f"loss: expected for {type(self._model.loss).__name__} a model that ends in a Dense layer without "
                 "activation, class ids as targets, no metrics but accuracy and perplexity, and no own compute_metrics"
             )
 
     def _eager_loss(self, batch: Batch, y_pred: Any, training: bool) -> tuple[Tensor, Update]:
-        model, metrics, function = self._model, self._metrics, self._model.loss
-        if self._custom_loss:
+        model, metrics, function, inspection = self._model, self.metrics, self._model.loss, self.inspection
+        if inspection.custom_loss:
             loss = custom_loss(model.compute_loss, batch, y_pred, training)
         else:
             if not isinstance(y_pred, Tensor):
@@ -203,10 +208,10 @@ class TrainStep(Cached):
 
         def update() -> dict[str, float] | None:
             weight = float(batch.size)
-            if not self._custom_loss and function is not None:
+            if not inspection.custom_loss and function is not None:
                 weight = loss_weight(function, batch.size, counted_steps(function, batch.y, y_pred))
             metrics.add_loss(float(loss), weight)
-            if self._custom_logs:
+            if inspection.custom_logs:
                 return custom_logs(model.compute_metrics, batch, y_pred)
             metrics.update(batch.y, y_pred, batch.weight)
             return None

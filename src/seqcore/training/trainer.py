@@ -1,128 +1,35 @@
-"""Trainer: compile, fit, evaluate and predict, and their forms for one batch.
+"""Trainer: fit, evaluate and predict, and their forms for one batch.
 
 B: batch, T: time steps, N: rows of the whole data.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import losses as _losses
-from .. import metrics as _metrics
-from .. import optimizers as _optimizers
-from .._validation import at_least, boolean, default_only, is_array, real
-from ..autograd.staleness import mark_stale
-from ..autograd.tensor import Variable
+from .. import losses
+from .._validation import at_least, boolean, is_array, real
 from ..callbacks import CallbackList, History, ProgressBar
-from ..layers.base import Layer
-from ..optimizers.flat_parameters import FlatParameters
 from .batch import Batch, make_batch, pack_batch
-from .compiled_metrics import CompiledMetrics, compile_metrics
-from .data_adapters import ArrayAdapter, DataAdapter, make_adapter, make_validation_adapter
+from .compiling import Compilable
+from .data_adapters import DataAdapter, make_adapter, make_validation_adapter
 from .fit_state import FitState
-from .step_hooks import StepHooks
-from .train_step import TrainStep
-
-# Attributes of a model that change its steps: hooks set on the object itself, and the loss.
-_HOOKS = frozenset(
-    "train_step test_step predict_step compute_loss compute_metrics get_metrics_result reset_metrics loss".split()
-)
+from .outputs import concatenate, to_arrays
 
 
-class Trainer(StepHooks):
+class Trainer(Compilable):
     """A layer that can be compiled and trained; the base of ``Model``."""
 
     def __init__(self, *, name: str | None, trainable: bool, dtype: DTypeLike | None, **unknown: Any) -> None:
         super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
-        self._compiled_metrics = CompiledMetrics()
-        self.optimizer: _optimizers.Optimizer | None = None
-        self.loss: _losses.Loss | None = None
         self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.history: History | None = None
         # The state of a running ``fit``, for callbacks that save and resume it.
         self.fit_state: FitState | None = None
-
-    def __setattr__(self, key: str, value: Any) -> None:
-        object.__setattr__(self, key, value)
-        if key not in self._not_tracked:
-            if isinstance(value, (Layer, Variable, list, tuple, dict, _metrics.Metric)) or key in _HOOKS:
-                mark_stale(self)
-
-    def layer_chain(self) -> list[Layer]:
-        """The layers in order, where calling the model means calling them one after the other; an empty list
-        otherwise."""
-        return []
-
-    # ------------------------------------------------------------ compiling
-
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: None = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        run_eagerly: bool = False,
-        steps_per_execution: int = 1,
-        jit_compile: bool | str = "auto",
-        auto_scale_loss: bool = True,
-    ) -> None:
-        """Set the optimizer, the loss and the metrics of training.
-
-        Args:
-            optimizer: an ``Optimizer`` or its name.
-            loss: a ``Loss``, its name or a function of (y_true, y_pred).
-            metrics: metrics or names ("accuracy", ...); they do not see sample weights, but masks and lengths count.
-            weighted_metrics: metrics that do.
-            run_eagerly: everything runs eagerly, asked for or not.
-            loss_weights, steps_per_execution, jit_compile, auto_scale_loss: accepted only at Keras's defaults.
-
-        Raises:
-            ValueError, TypeError: naming the argument; the model stays compiled as it was.
-
-        >>> from seqcore import Sequential, layers
-        >>> model = Sequential([layers.Input((3,)), layers.Dense(2)])
-        >>> model.compile("adam", "mse", metrics=["mae"])
-        >>> model.metrics_names
-        ['loss', 'mae']
-        """
-        default_only("loss_weights", loss_weights, None, "a model has one loss; metrics come by name, metrics=[...]")
-        default_only("run_eagerly", run_eagerly, (False, True), "everything runs eagerly")
-        default_only("steps_per_execution", steps_per_execution, 1, "each step is one call")
-        default_only("jit_compile", jit_compile, ("auto", False), "nothing is compiled")
-        default_only(
-            "auto_scale_loss", auto_scale_loss, (True, False), "float32, float64 and bfloat16 need no scaled loss"
-        )
-        new_optimizer = _optimizers.get(optimizer)
-        new_loss = None if loss is None else _losses.get(loss)
-        new_metrics = compile_metrics(metrics, weighted_metrics, new_loss)
-        self.optimizer, self.loss, self._compiled_metrics = new_optimizer, new_loss, new_metrics
-        self._step = TrainStep(self, self._compiled_metrics)
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """Names of what ``evaluate`` and ``train_on_batch`` return, in order."""
-        if type(self).metrics is not StepHooks.metrics:
-            return [metric.name for metric in self.metrics]
-        return ["loss", *self._compiled_metrics.names, *(metric.name for metric in self._attribute_metrics())]
-
-    @property
-    def flat_parameters(self) -> FlatParameters:
-        """The flat arrays of parameters and gradients of the compiled, built model."""
-        step = self.require_compiled()
-        if not self.built:
-            raise ValueError(f"flat_parameters: expected a built model; call {self.name!r} or build it")
-        step.stale = True
-        return step.flat_parameters()
-
-    # The name in version 0.1.
-    arena = flat_parameters
 
     def _runner(self, hook: str) -> Callable[[Batch], dict[str, float] | None]:
         """The function for one batch: the step itself, or an override of ``train_step`` or ``test_step``."""
@@ -130,43 +37,6 @@ class Trainer(StepHooks):
         if self.overrides(hook):
             return partial(self._run_step, hook)
         return step.train if hook == "train_step" else step.test
-
-    def prepare_training(self) -> None:
-        """Lay out the flat parameters and register the variables with the optimizer, as the first step would."""
-        if self._step is not None and self.optimizer is not None:
-            self._step.stale = True
-            self.optimizer.build(self._step.flat_parameters().variables)
-
-    def get_compile_config(self) -> Any:
-        """Optimizer, loss and metrics, or None (with a warning if they cannot be serialized)."""
-        if self.optimizer is None:
-            return None
-        if type(self).compile is not Trainer.compile:
-            warnings.warn(
-                "save: optimizer, loss and metrics are left out, since the class overrides compile; give it "
-                "get_compile_config and compile_from_config too",
-                stacklevel=2,
-            )
-            return None
-        try:
-            config: dict[str, Any] = {
-                "optimizer": _optimizers.serialize(self.optimizer),
-                "loss": None if self.loss is None else _losses.serialize(self.loss),
-                "metrics": [],
-                "weighted_metrics": [],
-            }
-            for metric, weighted in self._compiled_metrics.metrics:
-                config["weighted_metrics" if weighted else "metrics"].append(_metrics.serialize(metric))
-            return config
-        except (TypeError, ValueError) as error:
-            warnings.warn(f"save: optimizer, loss and metrics are left out: {error}", stacklevel=2)
-            return None
-
-    def compile_from_config(self, config: Any) -> None:
-        """Compile with the config of :meth:`get_compile_config`; None leaves the model as it is."""
-        if config is not None:
-            names = ("optimizer", "loss", "metrics", "weighted_metrics")
-            self.compile(**{name: config[name] for name in names})
 
     # ------------------------------------------------------------ one batch
 
@@ -196,12 +66,8 @@ class Trainer(StepHooks):
         Raises:
             ValueError, TypeError: naming the argument; weights and states are then unchanged.
         """
-        return_dict = boolean("return_dict", return_dict)
-        run = self._runner("train_step")
-        self._reset_metrics()
         sparse = None if class_weight is None else self._has_sparse_targets()
-        logs = run(make_batch(x, y, sample_weight, class_weight, lengths, sparse))
-        return self._results(logs, return_dict)
+        return self._step_on_batch("train_step", return_dict, x, y, sample_weight, class_weight, lengths, sparse)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, *, lengths: Any = None
@@ -210,10 +76,13 @@ class Trainer(StepHooks):
 
         Stateful layers continue from their state, as in a plain call.
         """
+        return self._step_on_batch("test_step", return_dict, x, y, sample_weight, None, lengths)
+
+    def _step_on_batch(self, hook: str, return_dict: bool, *data: Any) -> Any:
         return_dict = boolean("return_dict", return_dict)
-        run = self._runner("test_step")
+        run = self._runner(hook)
         self._reset_metrics()
-        return self._results(run(make_batch(x, y, sample_weight, None, lengths)), return_dict)
+        return self._results(run(make_batch(*data)), return_dict)
 
     def predict_on_batch(self, x: Any, *, lengths: Any = None) -> Any:
         """Output of one batch as an array. Stateful layers continue from their state, as in a plain call."""
@@ -222,7 +91,7 @@ class Trainer(StepHooks):
     def _predict_batch(self, batch: Batch) -> Any:
         """Output of one batch as arrays."""
         hook = self.overrides("predict_step")
-        return _to_arrays(self.predict_step(pack_batch(batch)) if hook else self(batch.x, training=False))
+        return to_arrays(self.predict_step(pack_batch(batch)) if hook else self(batch.x, training=False))
 
     def _results(self, returned: dict[str, float] | None, return_dict: bool) -> Any:
         """The logs of the metrics or of a hook, or their values: known names in order, then others by name."""
@@ -230,7 +99,7 @@ class Trainer(StepHooks):
         if return_dict:
             return logs
         values = list(logs.values())
-        if returned is not None or not self._has_plain_logs():
+        if returned is not None or not self._step.inspection.plain_logs:
             known = [name for name in self.metrics_names if name in logs]
             values = [logs[name] for name in [*known, *sorted(set(logs) - set(known))]]
         return values[0] if len(values) == 1 else values
@@ -306,8 +175,6 @@ class Trainer(StepHooks):
             if validation_data is not None:
                 raise ValueError("validation_split: expected 0 where validation_data is given")
             whole = make_adapter(x, y, sample_weight, lengths=lengths, batch_size=batch_size)
-            if not isinstance(whole, ArrayAdapter):
-                raise ValueError("validation_split: expected 0 where x yields whole batches; pass validation_data")
             (x, y, sample_weight), validation_data = whole.split(validation_split)
             lengths = None
         validation: DataAdapter | None = None
@@ -349,34 +216,24 @@ class Trainer(StepHooks):
                 "x: expected data that can be walked once per epoch, got an iterator; pass steps_per_epoch or an "
                 "object whose __iter__ starts again"
             )
-        return self._fit(step, data, validation, epochs, initial_epoch, validation_epochs, verbose, callbacks)
-
-    def _fit(
-        self,
-        step: TrainStep,
-        data: DataAdapter,
-        validation: DataAdapter | None,
-        epochs: int,
-        initial_epoch: int,
-        validation_epochs: Callable[[int], bool],
-        verbose: int | str,
-        callbacks: Any,
-    ) -> History:
         callback_list = self._callback_list(callbacks, verbose, epochs=epochs, steps=data.steps, history=True)
-        self.stop_training = False
         # Changes inside a list or a plain layer are not noticed.
         step.stale = True
-        state = self.fit_state = FitState(self, data, validation, callback_list, initial_epoch)
+        self.fit_state = FitState(self, data, validation, callback_list, initial_epoch)
+        return self._fit(self.fit_state, epochs, validation_epochs)
+
+    def _fit(self, state: FitState, epochs: int, validation_epochs: Callable[[int], bool]) -> History:
+        self.stop_training = False
         try:
-            callback_list.on_train_begin()
+            state.callbacks.on_train_begin()
             logs: dict[str, float] = {}
-            while state.epoch < epochs and (state.batch or not (state.stopped or data.exhausted)):
+            while state.epoch < epochs and (state.batch or not (state.stopped or state.data.exhausted)):
                 trained = self._fit_epoch(state, validation_epochs)
                 if trained is None:
                     break
                 logs = trained
                 state.next_epoch()
-            callback_list.on_train_end(logs)
+            state.callbacks.on_train_end(logs)
         finally:
             self.fit_state = None
         assert self.history is not None
@@ -516,7 +373,7 @@ class Trainer(StepHooks):
         callback_list.on_predict_end()
         if not outputs:
             raise ValueError("x: expected at least one batch to predict for, got none")
-        return _concatenate(outputs)
+        return concatenate(outputs)
 
     def _callback_list(
         self, callbacks: Any, verbose: int | str, *, epochs: int, steps: int | None, history: bool = False
@@ -537,15 +394,12 @@ class Trainer(StepHooks):
 
     def _has_sparse_targets(self) -> bool | None:
         """True for targets that are class ids, False for one number per class, None where the loss does not decide."""
-        if isinstance(self.loss, _losses.SparseCategoricalCrossentropy):
+        if isinstance(self.loss, losses.SparseCategoricalCrossentropy):
             return True
-        return False if isinstance(self.loss, _losses.CategoricalCrossentropy) else None
+        return False if isinstance(self.loss, losses.CategoricalCrossentropy) else None
 
     def _is_stateful(self) -> bool:
         return any(getattr(layer, "stateful", False) for layer in self.layers_inside())
-
-
-# ---------------------------------------------------------------- helpers
 
 
 def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:
@@ -555,26 +409,3 @@ def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:
         return epochs.__contains__
     period = at_least("validation_freq", validation_freq, 1)
     return lambda epoch: epoch % period == 0
-
-
-def _to_arrays(outputs: Any) -> Any:
-    """Tensors as arrays, in lists and dicts too."""
-    if isinstance(outputs, (list, tuple)):
-        return [_to_arrays(output) for output in outputs]
-    if isinstance(outputs, dict):
-        return {key: _to_arrays(output) for key, output in outputs.items()}
-    if outputs is None:
-        raise TypeError("model: expected call to return a Tensor, or several in a list or dict, got None")
-    return np.ascontiguousarray(outputs)
-
-
-def _concatenate(parts: list[Any]) -> Any:
-    """Outputs of all batches, concatenated, in lists and dicts too."""
-    if isinstance(parts[0], list):
-        return [_concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
-    if isinstance(parts[0], dict):
-        return {key: _concatenate([part[key] for part in parts]) for key in parts[0]}
-    if len({part.shape[1:] for part in parts}) > 1:
-        shapes = sorted({part.shape[1:] for part in parts})
-        raise ValueError(f"x: expected batches whose outputs can be joined, got rows {shapes[0]} and {shapes[-1]}")
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._core.corpus import count_words, encode_words
-from .._files import describe_foreign_file
+from .._foreign_files import describe_foreign_file
 from .._validation import short_repr
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary, number_words

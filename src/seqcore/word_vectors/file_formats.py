@@ -20,7 +20,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files import atomic_write, describe_foreign_file
+from .._files import atomic_write
+from .._foreign_files import describe_foreign_file
 from .._validation import at_least, short_repr
 from ..saving.format import describe_format
 from ..saving.safetensors import read_header

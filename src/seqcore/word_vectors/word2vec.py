@@ -28,7 +28,7 @@ from .. import saving
 from .._core import system
 from .._core.sampling import AliasTable
 from .._core.word2vec import train_word2vec
-from .._files import parse_json
+from .._json import parse_json
 from .._validation import MALFORMED, at_least, boolean, default_only, one_line, real, short_repr
 from ..text.files import path_of
 from ..typing import Array, PathLike
