@@ -265,7 +265,7 @@ READERS: dict[str, Reader] = {
         packed=True,
     ),
     "KeyedVectors": Reader(
-        lambda f: sc.KeyedVectors.load(f / "v"), {"v": _written(_VECTORS.save)}, ("KeyedVectors.load", "read_table")
+        lambda f: sc.KeyedVectors.load(f / "v"), {"v": _written(_VECTORS.save)}, ("KeyedVectors.load", "read_vectors")
     ),
     "KeyedVectors/mapped": Reader(
         lambda f: sc.KeyedVectors.load(f / "v", mmap=True)["cat"].sum(),
@@ -275,13 +275,13 @@ READERS: dict[str, Reader] = {
     "analogies": Reader(
         lambda f: _VECTORS.evaluate_word_analogies(f / "q.txt"),
         {"q.txt": _QUESTIONS.encode()},
-        ("KeyedVectors.evaluate_word_analogies", "evaluate_analogies", "read_questions"),
+        ("Evaluation.evaluate_word_analogies", "read_questions"),
         packed=True,
     ),
     "pairs": Reader(
         lambda f: _VECTORS.evaluate_word_pairs(f / "p.tsv"),
         {"p.tsv": _PAIRS.encode()},
-        ("KeyedVectors.evaluate_word_pairs", "evaluate_pairs"),
+        ("Evaluation.evaluate_word_pairs",),
         packed=True,
     ),
     "Word2Vec": Reader(lambda f: sc.Word2Vec.load(f / "w"), {"w": _written(_word2vec().save)}, ("Word2Vec.load",)),
@@ -356,8 +356,8 @@ EXCUSED = {
             "write_counts",
             "write_questions",
             "write_sentences",
-            "write_table",
             "write_tensors",
+            "write_vectors",
             "write_word2vec",
         ),
         "writes",

@@ -120,8 +120,6 @@ def test_a_large_file_may_unpack_to_sixteen_times_its_size(tmp_path):
         file_formats.read_word2vec,
         file_formats.read_counts,
         evaluation.read_questions,
-        evaluation.evaluate_analogies,
-        evaluation.evaluate_pairs,
         KeyedVectors.load_word2vec_format,
         KeyedVectors.load_glove,
         KeyedVectors.intersect_word2vec_format,

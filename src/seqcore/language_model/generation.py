@@ -15,10 +15,10 @@ from .. import random
 from .._validation import at_least, choice, integer, positive, real
 from ..initializers import truncated_normal
 from ..models import Sequential, Stream
-from ..text.vocabulary import Vocabulary
+from ..text.vocabulary import Vocabulary, split_words
 from ..typing import Array, Ids
 from .beam_search import WIDEST, beam_search, log_softmax
-from .model import fraction, known_id, output_activation, split_words
+from .model import fraction, known_id, output_activation
 
 
 def next_words(
@@ -88,12 +88,11 @@ def generate(
         ValueError: options outside their range or of another method, unknown words, a model of another vocabulary.
     """
     choice("method", method, ("greedy", "sample", "beam"))
-    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "beam_width": beam_width}
     for name, value in options.items():
-        if value is not None and method != "sample" and not (name == "seed" and noise):
+        used = method == ("beam" if name == "beam_width" else "sample") or (name == "seed" and noise)
+        if value is not None and not used:
             raise ValueError(f"{name}: expected none for method {method!r}, got {value!r}")
-    if beam_width is not None and method != "beam":
-        raise ValueError(f"beam_width: expected none for method {method!r}, got {beam_width!r}")
     if stop is not None and stop not in vocabulary:
         raise ValueError(f"stop: expected a word of the model's vocabulary, got {stop!r}")
     steps, end = at_least("length", length, 0), None if stop is None else vocabulary.id(stop)
@@ -110,15 +109,13 @@ def generate(
     stream, log_p = _read_prompt(model, vocabulary, prompt, noise, generator)
     log_p[:, banned_ids] = -math.inf
     if method == "beam":
-        ids = _beam_search(model, stream, log_p, width, steps, end, banned_ids)
-        return vocabulary.decode(np.array(ids, np.int32))
-    ids = []
-    while len(ids) < steps:
+        return vocabulary.decode(_beam_search(model, stream, log_p, width, steps, end, banned_ids))
+    ids: list[int] = []
+    while len(ids) < steps and ids[-1:] != [end]:
+        if ids:
+            log_p = _next_log_probabilities(model, stream, ids[-1:], banned_ids)
         ids.append(choose(log_p[0]))
-        if ids[-1] == end or len(ids) == steps:
-            break
-        log_p = _next_log_probabilities(model, stream, ids[-1:], banned_ids)
-    return vocabulary.decode(np.array(ids, np.int32))
+    return vocabulary.decode(ids)
 
 
 def _read_prompt(
@@ -139,10 +136,9 @@ def _read_prompt(
     if units is not None and units != vocabulary.size:
         raise ValueError(f"vocabulary: expected {units} words, as many as the model's outputs, got {vocabulary.size}")
     stream = model.stream()
-    if noise:
-        draw = random.generator() if generator is None else generator
+    if noise and generator is not None:
         states = [
-            tuple((noise * truncated_normal(draw, state.shape)).astype(state.dtype) for state in layer)
+            tuple((noise * truncated_normal(generator, state.shape)).astype(state.dtype) for state in layer)
             for layer in stream.get_state()
         ]
         stream.set_state(states)

@@ -6,7 +6,7 @@ B: rows of the text that are read in parallel, T: words per window, V: words of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..layers import LSTM, Dense, Dropout, Embedding
 from ..losses import Loss, SparseCategoricalCrossentropy
 from ..models import Sequential
 from ..optimizers import SGD
-from ..text.vocabulary import Vocabulary
+from ..text.vocabulary import Vocabulary, split_words
 from ..typing import Ids
 
 
@@ -111,15 +111,6 @@ def fraction(name: str, value: Any) -> float:
     if number > 1:
         raise ValueError(f"{name}: expected a number in (0, 1], got {short_repr(value)}")
     return number
-
-
-def split_words(name: str, text: Any) -> list[str]:
-    """The words of a text, or of a list of them."""
-    if isinstance(text, str):
-        return text.split()
-    if isinstance(text, (bytes, dict)) or not isinstance(text, Iterable):
-        raise TypeError(f"{name}: expected a text or a sequence of words, got {short_repr(text)}")
-    return list(text)
 
 
 def known_id(name: str, vocabulary: Vocabulary, word: str) -> int:

@@ -42,13 +42,6 @@ class Translation(NamedTuple):
     finished: bool
 
 
-class _Memory(NamedTuple):
-    """The memory of the attention, if there is one: values (B, S, 2H) and their keys (B, S, H)."""
-
-    values: Tensor | None
-    keys: Tensor | None
-
-
 @register()
 class Seq2Seq(Model):
     """Encoder and decoder, by default with additive attention.
@@ -137,22 +130,22 @@ class Seq2Seq(Model):
         logits.lengths = target.lengths
         return logits
 
-    def _encode(self, source: Tensor) -> tuple[_Memory, list[Tensor]]:
-        """The memory of the attention, and the initial state of the decoder."""
+    def _encode(self, source: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The memory of the attention, if there is one, and the initial state of the decoder.
+
+        The memory: values (B, S, 2H) and their keys (B, S, H).
+        """
         values, *states = self.encoder(self.dropout(self.source_embedding(source)))
         forward, backward = states[:2], states[2:]
         state = [ops.concat(pair, axis=-1) for pair in zip(forward, backward)]
-        if self.attention is None:
-            return _Memory(None, None), state
-        return _Memory(values, self.key_projection(values)), state
+        return [] if self.attention is None else [values, self.key_projection(values)], state
 
-    def _attend(self, outputs: Tensor, memory: _Memory) -> tuple[Tensor, Tensor | None]:
+    def _attend(self, outputs: Tensor, memory: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         """The input (B, T, 2H) of the output layer from the decoder's outputs, and the attention weights (B, T, S)."""
         if self.attention is None:
             return outputs, None
-        context, weights = self.attention(
-            [self.query_projection(outputs), memory.values, memory.keys], return_attention_scores=True
-        )
+        query = self.query_projection(outputs)
+        context, weights = self.attention([query, *memory], return_attention_scores=True)
         return self.combine(ops.concat([context, outputs], axis=-1)), weights
 
     # ------------------------------------------------------------ texts
@@ -210,11 +203,8 @@ class Seq2Seq(Model):
         integer("beam_width", beam_width, 1, WIDEST)
         at_least("batch_size", batch_size, 1)
         source = self.encode_sources(texts)
-        translations: list[Translation] = []
-        for start in range(0, len(texts), batch_size):
-            rows = slice(start, start + batch_size)
-            translations += self._search(_rows_of(source, rows), beam_width)
-        return translations
+        batches = _cut(np.arange(len(texts)), batch_size)
+        return [beam for rows in batches for beam in self._search(_rows_of(source, rows), beam_width)]
 
     def _search(self, source: Tensor, width: int) -> list[Translation]:
         """Beam search for all rows of a batch at once."""
@@ -222,7 +212,7 @@ class Seq2Seq(Model):
         first = np.full(source.shape[0], self.target.id(START), np.int32)
         log_p, state = self._next(first, [tensor.numpy() for tensor in tensors], memory)
         # All beams of a row attend to the same source.
-        memory = _Memory(*(None if part is None else _repeated(part, width) for part in memory))
+        memory = [_repeated(part, width) for part in memory]
         beams = beam_search(
             log_p,
             state,
@@ -233,7 +223,7 @@ class Seq2Seq(Model):
         )
         return [Translation(self._text(beam), beam.log_probability, beam.finished) for beam in beams]
 
-    def _next(self, ids: Array, state: list[Array], memory: _Memory) -> tuple[Array, list[Array]]:
+    def _next(self, ids: Array, state: list[Array], memory: list[Tensor]) -> tuple[Array, list[Array]]:
         """log p (B, V) float64 of the token after ``ids`` (B,), and the decoder's state after them."""
         output, h, c = self.decoder(self.target_embedding(ids[:, None]), initial_state=state)
         log_p = log_softmax(self.output_layer(self._attend(output, memory)[0]).numpy()[:, 0])
@@ -347,6 +337,4 @@ def _with_lengths(ids: Array, lengths: Array) -> Tensor:
 
 def _repeated(x: Tensor, times: int) -> Tensor:
     """Each row that many times, one after the other."""
-    if times == 1:
-        return x
     return _with_lengths(np.repeat(x._array, times, axis=0), np.repeat(np.asarray(x.lengths), times))

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from .vectorization import TextVectorization, as_texts
-
-
-class TextModel(Protocol):
-    """The parts of a :class:`seqcore.Model` that the classification of texts needs."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def extra(self) -> Mapping[str, Any]: ...
-
-    def predict(self, x: Any, *, verbose: Any = ...) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -42,12 +30,13 @@ class TextPrediction:
         return asdict(self)
 
 
-def classify_texts(model: TextModel, texts: Sequence[str]) -> list[TextPrediction]:
+def classify_texts(model: Any, texts: Sequence[str]) -> list[TextPrediction]:
     """Labels of texts by a model that was saved with its preprocessing.
 
     Args:
-        model: its ``extra`` holds "text_vectorization" (:meth:`TextVectorization.to_dict`) and "labels", a name for
-            each class; it gives the probability of the second class (N, 1), or one for each class (N, C).
+        model: a :class:`seqcore.Model`; its ``extra`` holds "text_vectorization" (:meth:`TextVectorization.to_dict`)
+            and "labels", a name for each class; it gives the probability of the second class (N, 1), or one for each
+            class (N, C).
         texts: N of them.
 
     Raises:

@@ -61,12 +61,12 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             piece = self._file.read(min(len(buffer), self._left + 1))
-        except (EOFError, zlib.error) as error:
-            raise self._damaged(error) from None
-        except OSError as error:
-            if error.errno is not None:
+        except (EOFError, OSError, zlib.error) as error:
+            if getattr(error, "errno", None) is not None:
                 raise
-            raise self._damaged(error) from None
+            reason = one_line(error)
+            text = f"{self._place}: expected a whole {self._packer} file, got a damaged one ({reason})"
+            raise ValueError(text) from None
         self._left -= len(piece)
         if self._left < 0:
             raise ValueError(
@@ -75,10 +75,6 @@ class _Unpacked(io.RawIOBase):
             )
         buffer[: len(piece)] = piece
         return len(piece)
-
-    def _damaged(self, error: Exception) -> ValueError:
-        reason = one_line(error)
-        return ValueError(f"{self._place}: expected a whole {self._packer} file, got a damaged one ({reason})")
 
 
 def unpacked_limit(size: int, max_bytes: int | None = None) -> int:

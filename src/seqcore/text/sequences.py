@@ -64,7 +64,8 @@ def pad_sequences(
     shapes = {row.shape[1:] for row in rows if len(row)}
     if len(shapes) > 1:
         raise ValueError(f"sequences: expected elements of one shape, got {' and '.join(map(str, sorted(shapes)))}")
-    filling = _padding_value(value, dtype)
+    filling = np.asarray(value)
+    _check_fits("value", filling, dtype)
     if dtype.kind in "SU" and not dtype.itemsize:
         # "str" names no length: that of the longest word.
         dtype = np.result_type(filling.astype(dtype), *(row.astype(dtype) for row in rows if len(row)))
@@ -106,17 +107,6 @@ def _as_row(number: int, sequence: Any, length: int | None, truncating: str, num
     return row[:length] if truncating == "post" else row[max(len(row) - length, 0) :]
 
 
-def _padding_value(value: Any, dtype: np.dtype[Any]) -> Array:
-    """The value that fills up, as an array; it must fit the type."""
-    filling = np.asarray(value)
-    if filling.dtype.kind in "SU" and dtype.kind in NUMBERS:
-        raise ValueError(
-            f"value: expected a number for dtype {dtype}, got {short_repr(value)}; use dtype=object for words"
-        )
-    _check_fits("value", filling, dtype)
-    return filling
-
-
 def _check_fits(name: str, values: Array, dtype: np.dtype[Any]) -> None:
     """Refuse values that the type would change: integers out of its range, fractions and NaN as integers, words."""
     if dtype.kind == "O" or np.can_cast(values.dtype, dtype) or not values.size:
@@ -128,7 +118,7 @@ def _check_fits(name: str, values: Array, dtype: np.dtype[Any]) -> None:
         return
     if values.dtype.kind not in NUMBERS:
         example = short_repr(values.flat[0].item() if hasattr(values.flat[0], "item") else values.flat[0])
-        raise ValueError(f"{name}: expected numbers for dtype {dtype}, got {example}; use dtype=object for words")
+        raise ValueError(f"{name}: expected a number for dtype {dtype}, got {example}; use dtype=object for words")
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             lost = np.isfinite(values) & ~np.isfinite(values.astype(dtype))

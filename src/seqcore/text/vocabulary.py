@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, repeat
@@ -17,7 +18,6 @@ from ..typing import Array, Ids, PathLike
 from .files import read_json, read_words
 
 _FORMAT = "seqcore vocabulary"
-_BLOCK = 1 << 20
 
 
 class Vocabulary:
@@ -173,7 +173,7 @@ class Vocabulary:
         >>> Vocabulary(["cat", "dog"]).encode("cat saw dog", default=-1).tolist()
         [0, -1, 1]
         """
-        listed = _tokens(tokens)
+        listed = split_words("tokens", tokens)
         if default is None and self._unknown is not None:
             default = self._ids[self._unknown]
         if default is not None:
@@ -275,18 +275,12 @@ def number_words(pieces: Iterable[Iterable[str]]) -> tuple[Vocabulary, Ids, NDAr
     (('to', 'be', 'or', 'not'), [2, 2, 1, 1], [0, 1, 2, 3, 0, 1], [0, 2, 2, 6])
     """
     numbers: defaultdict[str, int] = defaultdict(count().__next__)
-    blocks: list[Ids] = []  # 4 bytes a word; the list of the latest words has 8
-    latest: list[int] = []
-    offsets, before = [0], 0
+    ids, offsets = array("i"), [0]
     for piece in pieces:
-        latest += map(numbers.__getitem__, piece)
-        offsets.append(before + len(latest))
-        if len(latest) >= _BLOCK:
-            blocks.append(np.array(latest, np.int32))
-            before, latest = offsets[-1], []
-    ids = np.concatenate([*blocks, np.array(latest, np.int32)])
+        ids.extend(map(numbers.__getitem__, piece))
+        offsets.append(len(ids))
     counts = np.bincount(ids, minlength=len(numbers))
-    return Vocabulary(list(numbers), counts=counts), ids, np.array(offsets, np.int64)
+    return Vocabulary(list(numbers), counts=counts), np.array(ids, np.int32), np.array(offsets, np.int64)
 
 
 def _word_counts(counts: Iterable[int], words: int) -> NDArray[np.int64]:
@@ -298,13 +292,13 @@ def _word_counts(counts: Iterable[int], words: int) -> NDArray[np.int64]:
     return result.astype(np.int64)
 
 
-def _tokens(tokens: Any) -> list[Any]:
-    """Words in a list; a string is split at white space."""
-    if isinstance(tokens, str):
-        return tokens.split()
-    if isinstance(tokens, (bytes, dict)) or not isinstance(tokens, Iterable):
-        raise TypeError(f"tokens: expected a text or a sequence of words, got {short_repr(tokens)}")
-    return list(tokens)
+def split_words(name: str, text: Any) -> list[Any]:
+    """The words of a text, split at white space, or of any iterable of words, in a list."""
+    if isinstance(text, str):
+        return text.split()
+    if isinstance(text, (bytes, dict)) or not isinstance(text, Iterable):
+        raise TypeError(f"{name}: expected a text or a sequence of words, got {short_repr(text)}")
+    return list(text)
 
 
 def check_ids(ids: Any, vocabulary_size: int | None = None) -> Ids:

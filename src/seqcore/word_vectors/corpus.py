@@ -18,6 +18,7 @@ from .._validation import short_repr
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary, number_words
 from ..typing import Array, Ids
+from .settings import Settings
 
 Sentences = Iterable[Sequence[str]]
 TrimRule = Callable[[str, int, int], int | None]
@@ -141,27 +142,38 @@ def check_one(sentences: Any, corpus_file: Any, name: str) -> None:
         raise TypeError(f"{name}, corpus_file: expected one of the two, got {given}")
 
 
-def choose_words(text: CountedText, least: int, most: int | None, rule: TrimRule | None) -> tuple[list[int], int]:
+def choose_words(text: CountedText, settings: Settings, rule: TrimRule | None, needed: bool) -> tuple[list[int], int]:
     """The words of a text that make a vocabulary.
 
     Args:
         text: the text.
-        least: rarer words are left out (``min_count``).
-        most: raises ``least`` until at most so many words are left (``max_final_vocab``).
+        settings: ``min_count`` and ``max_final_vocab``.
         rule: decides on single words (``trim_rule``).
+        needed: no words are an error.
 
     Returns:
         Ids of ``text.vocabulary``, the most frequent word first, words of equal count in the order of their first
         appearance; and the count that they must have.
+
+    Raises:
+        ValueError: no words, where they are needed.
     """
-    words, counts = text.vocabulary.words, text.counts
+    words, counts, least, most = text.vocabulary.words, text.counts, settings.min_count, settings.max_final_vocab
     order = np.argsort(-counts, kind="stable")
     if most is not None:
         # Of words that come equally often all stay or none.
         least = max(1, least, int(counts[order[most]]) + 1 if most < len(words) else 0)
     if rule is None:
-        return order[counts[order] >= least].tolist(), least
-    return [n for n in order.tolist() if _stays(rule, words[n], int(counts[n]), least)], least
+        chosen = order[counts[order] >= least].tolist()
+    else:
+        chosen = [n for n in order.tolist() if _stays(rule, words[n], int(counts[n]), least)]
+    if needed and not chosen:
+        raised = f", as max_final_vocab={most} wants" if least > settings.min_count else ""
+        raise ValueError(
+            f"min_count: expected words that come {least} times{raised}, got none; the most frequent, "
+            f"{short_repr(words[order[0]])}, comes {int(counts[order[0]])} times"
+        )
+    return chosen, least
 
 
 def _stays(rule: TrimRule, word: str, count: int, least: int) -> bool:

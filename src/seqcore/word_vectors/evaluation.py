@@ -6,33 +6,20 @@ Q: questions, D: dimensions of a vector.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import at_least, boolean, short_repr
+from .._validation import at_least, boolean, default_only, short_repr
 from ..text.files import path_of, read_lines
-from ..typing import Array, Floats, PathLike
+from ..typing import Array, PathLike
+from .similarity import SimilarityQueries
 
 Question = tuple[str, str, str, str]
 Questions = Mapping[str, Sequence[Question]]
 _TRIED = 5
-
-
-class WordIndex(Protocol):
-    """Word vectors as the evaluation needs them; :class:`seqcore.KeyedVectors` is one."""
-
-    @property
-    def index_to_key(self) -> list[str]:
-        """The words by their rows."""
-
-    def unit_vectors(self, rows: Any) -> Floats:
-        """(N, D) the vectors of some rows, scaled to length 1."""
-
-    def nearest_rows(self, queries: Any, topn: int, restrict_vocab: int | None = None) -> tuple[Any, Floats]:
-        """Rows and cosines (Q, topn) of the vectors nearest to each query (Q, D)."""
 
 
 def read_questions(path: PathLike, *, max_bytes: int | None = None) -> dict[str, list[Question]]:
@@ -49,131 +36,159 @@ def read_questions(path: PathLike, *, max_bytes: int | None = None) -> dict[str,
     """
     sections: dict[str, list[Question]] = {}
     section: list[Question] | None = None
-    known: dict[str, str] = {}  # equal words are one string
     for number, line in enumerate(read_lines(path, max_bytes=max_bytes), 1):
         if line.startswith(": "):
             section = sections.setdefault(line[2:].strip(), [])
         elif section is None:
             raise ValueError(f"{path}, line {number}: expected ': section' before the questions, got {line[:40]!r}")
         elif len(words := line.split()) == 4:
-            a, b, c, d = map(known.setdefault, words, words)
+            a, b, c, d = words
             section.append((a, b, c, d))
     if not any(sections.values()):
         raise ValueError(f"{path}: expected lines of four words, got none")
     return sections
 
 
-def _folded(kv: WordIndex, restrict_vocab: int | None, fold: bool) -> tuple[dict[str, int], NDArray[np.intp]]:
-    """Row of each word among the first ones, and for each row the row of its first spelling."""
-    words = kv.index_to_key[: None if restrict_vocab is None else at_least("restrict_vocab", restrict_vocab, 0)]
-    names = [word.upper() for word in words] if fold else words
-    rows: dict[str, int] = {}
-    for row, name in enumerate(names):
-        rows.setdefault(name, row)
-    return rows, np.fromiter((rows[name] for name in names), np.intp, len(names))
+class Evaluation(SimilarityQueries):
+    """The evaluation of :class:`seqcore.KeyedVectors`."""
 
+    def evaluate_word_analogies(
+        self,
+        analogies: PathLike | Questions,
+        restrict_vocab: int | None = 300_000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
+        similarity_function: str = "most_similar",
+        *,
+        max_bytes: int | None = None,
+    ) -> tuple[float, list[dict[str, Any]]]:
+        """The share of questions "a is to b as c is to ?" that the word nearest to b - a + c answers.
 
-def evaluate_analogies(
-    kv: WordIndex,
-    analogies: PathLike | Questions,
-    restrict_vocab: int | None = 300_000,
-    case_insensitive: bool = True,
-    dummy4unknown: bool = False,
-    *,
-    max_bytes: int | None = None,
-) -> tuple[float, list[dict[str, Any]]]:
-    """Share of analogy questions answered right; see :meth:`seqcore.KeyedVectors.evaluate_word_analogies`."""
-    questions = analogies if isinstance(analogies, Mapping) else read_questions(analogies, max_bytes=max_bytes)
-    dummy4unknown = boolean("dummy4unknown", dummy4unknown)
-    case_insensitive = boolean("case_insensitive", case_insensitive)
-    rows, first = _folded(kv, restrict_vocab, case_insensitive)
-    sections: list[dict[str, Any]] = []
-    counted: list[tuple[dict[str, Any], Any, bool]] = []
-    upper: dict[str, str] = {}
-    for name, asked in questions.items():
-        if isinstance(asked, str) or not isinstance(asked, Sequence) or any(len(words) != 4 for words in asked):
-            raise TypeError(f"analogies: expected lists of four words in {name!r}, got {short_repr(asked)}")
-        section: dict[str, Any] = {"section": name, "correct": [], "incorrect": []}
-        sections.append(section)
-        for question in asked:
-            words: Any = tuple(question)
-            if case_insensitive:
-                words = tuple(upper.get(word) or upper.setdefault(word, word.upper()) for word in words)
-            known = all(word in rows for word in words)
-            if known or dummy4unknown:
-                counted.append((section, words, known))
-    ids = np.array([[rows[word] for word in words] for _, words, known in counted if known], np.intp)
-    answers = iter(_answers(kv, ids, first))
-    for section, words, known in counted:
-        section["correct" if known and next(answers) else "incorrect"].append(words)
-    total: dict[str, Any] = {"section": "Total accuracy"}
-    for outcome in ("correct", "incorrect"):
-        total[outcome] = [words for section in sections for words in section[outcome]]
-    return len(total["correct"]) / (len(counted) or 1), [*sections, total]
+        Args:
+            analogies: a file in the format of questions-words.txt, plain or gzip, or {section: [(a, b, c, d), ...]}.
+            restrict_vocab: uses the first words only; questions with others count as unknown.
+            case_insensitive: compares words in upper case; of several spellings the first one's vector counts.
+            dummy4unknown: questions with unknown words count as wrong instead of being left out.
+            similarity_function: "most_similar", the one that gensim uses.
+            max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
+        Returns:
+            The score, and for each section and for "Total accuracy" a dict of section, correct and incorrect.
 
-def _answers(kv: WordIndex, asked: NDArray[np.intp], first: NDArray[np.intp]) -> list[bool]:
-    """For each row (a, b, c, d) of ``asked`` (Q, 4), True where b - a + c leads to d."""
-    if not len(asked):
-        return []
-    used, where = np.unique(asked[:, :3], return_inverse=True)
-    unit = kv.unit_vectors(used)
-    a, b, c = (unit[where.reshape(-1, 3)[:, i]] for i in range(3))
-    nearest = kv.nearest_rows(b - a + c, _TRIED + 3, len(first))[0]
-    # Of the rows but a, b, c themselves, the first of the best ones that is not another spelling of them.
-    same = (first[nearest][:, :, None] == asked[:, None, :3]).any(axis=2)
-    exact = (nearest[:, :, None] == asked[:, None, :3]).any(axis=2)
-    tried = np.cumsum(~exact, axis=1) <= _TRIED
-    free = ~same & tried
-    answer = first[nearest[np.arange(len(nearest)), free.argmax(axis=1)]]
-    right: list[bool] = (free.any(axis=1) & (answer == asked[:, 3])).tolist()
-    return right
+        Raises:
+            ValueError: no such file of questions.
+        """
+        default_only("similarity_function", similarity_function, "most_similar", "questions are answered by cosines")
+        questions = analogies if isinstance(analogies, Mapping) else read_questions(analogies, max_bytes=max_bytes)
+        dummy4unknown = boolean("dummy4unknown", dummy4unknown)
+        spell: Callable[[str], str] = str.upper if boolean("case_insensitive", case_insensitive) else str
+        rows, first = self._first_spellings(restrict_vocab, spell)
+        sections: list[dict[str, Any]] = []
+        counted: list[tuple[dict[str, Any], Any, bool]] = []
+        for name, asked in questions.items():
+            if isinstance(asked, str) or not isinstance(asked, Sequence) or any(len(words) != 4 for words in asked):
+                raise TypeError(f"analogies: expected lists of four words in {name!r}, got {short_repr(asked)}")
+            sections.append({"section": name, "correct": [], "incorrect": []})
+            for question in asked:
+                words = tuple(map(spell, question))
+                known = all(word in rows for word in words)
+                if known or dummy4unknown:
+                    counted.append((sections[-1], words, known))
+        ids = np.array([[rows[word] for word in words] for _, words, known in counted if known], np.intp)
+        answers = iter(self._are_answered(ids, first) if len(ids) else ())
+        for section, words, known in counted:
+            section["correct" if known and next(answers) else "incorrect"].append(words)
+        total: dict[str, Any] = {"section": "Total accuracy"}
+        for outcome in ("correct", "incorrect"):
+            total[outcome] = [words for section in sections for words in section[outcome]]
+        return len(total["correct"]) / (len(counted) or 1), [*sections, total]
 
+    def evaluate_word_pairs(
+        self,
+        pairs: PathLike,
+        delimiter: str = "\t",
+        encoding: str = "utf8",
+        restrict_vocab: int | None = 300_000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
+        *,
+        max_bytes: int | None = None,
+    ) -> tuple[tuple[float, float], tuple[float, float], float]:
+        """The correlation of cosines with human scores.
 
-def evaluate_pairs(
-    kv: WordIndex,
-    pairs: PathLike,
-    delimiter: str = "\t",
-    encoding: str = "utf8",
-    restrict_vocab: int | None = 300_000,
-    case_insensitive: bool = True,
-    dummy4unknown: bool = False,
-    *,
-    max_bytes: int | None = None,
-) -> tuple[tuple[float, float], tuple[float, float], float]:
-    """Correlation of cosines with human scores; see :meth:`seqcore.KeyedVectors.evaluate_word_pairs`."""
-    if not isinstance(delimiter, str) or not delimiter:
-        raise ValueError(f"delimiter: expected the text between words, such as a tab, got {short_repr(delimiter)}")
-    dummy4unknown = boolean("dummy4unknown", dummy4unknown)
-    case_insensitive = boolean("case_insensitive", case_insensitive)
-    index, _ = _folded(kv, restrict_vocab, case_insensitive)
-    gold: list[float] = []
-    rows: list[list[int]] = []
-    unknown = 0
-    for number, line in enumerate(read_lines(pairs, max_bytes=max_bytes, encoding=encoding), 1):
-        parts = line.split(delimiter)
-        if line.startswith("#") or len(parts) != 3:
-            continue
-        try:
-            score = float(parts[2])
-        except ValueError:
-            continue
-        if not math.isfinite(score):
-            raise ValueError(f"{path_of(pairs)}, line {number}: expected a finite score, got {short_repr(parts[2])}")
-        pair = [index.get(part.upper() if case_insensitive else part, -1) for part in parts[:2]]
-        unknown += min(pair) < 0
-        if min(pair) >= 0 or dummy4unknown:
-            gold.append(score)
-            rows.append(pair)
-    if not gold:
-        raise ValueError(
-            f"{pairs}: expected lines of two known words and a score, got none ({unknown} with unknown words)"
-        )
-    table = np.array(rows)
-    cosines = np.einsum("ij,ij->i", kv.unit_vectors(table[:, 0]), kv.unit_vectors(table[:, 1]))
-    model = np.where(table.min(axis=1) < 0, 0.0, cosines)
-    share = 100.0 * unknown / (len(gold) if dummy4unknown else len(gold) + unknown)
-    return pearson(gold, model), spearman(gold, model), share
+        Args:
+            pairs: lines of word, word, score, plain or gzip; lines that start with # and others are left out.
+            delimiter: between the three.
+            encoding: of the file.
+            restrict_vocab, case_insensitive: as in :meth:`evaluate_word_analogies`.
+            dummy4unknown: pairs with unknown words count with cosine 0 instead of being left out.
+            max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
+
+        Returns:
+            Pearson's and Spearman's correlation, each with its two-sided p-value (NaN unless SciPy is installed), and
+            the percentage of pairs with unknown words.
+
+        Raises:
+            ValueError: no pair left, or a score that is not finite.
+        """
+        if not isinstance(delimiter, str) or not delimiter:
+            raise ValueError(f"delimiter: expected the text between words, such as a tab, got {short_repr(delimiter)}")
+        dummy4unknown = boolean("dummy4unknown", dummy4unknown)
+        spell: Callable[[str], str] = str.upper if boolean("case_insensitive", case_insensitive) else str
+        index, _ = self._first_spellings(restrict_vocab, spell)
+        gold: list[float] = []
+        rows: list[list[int]] = []
+        unknown = 0
+        for number, line in enumerate(read_lines(pairs, max_bytes=max_bytes, encoding=encoding), 1):
+            parts = line.split(delimiter)
+            if line.startswith("#") or len(parts) != 3:
+                continue
+            try:
+                score = float(parts[2])
+            except ValueError:
+                continue
+            if not math.isfinite(score):
+                raise ValueError(
+                    f"{path_of(pairs)}, line {number}: expected a finite score, got {short_repr(parts[2])}"
+                )
+            pair = [index.get(spell(word), -1) for word in parts[:2]]
+            unknown += min(pair) < 0
+            if min(pair) >= 0 or dummy4unknown:
+                gold.append(score)
+                rows.append(pair)
+        if not gold:
+            raise ValueError(
+                f"{pairs}: expected lines of two known words and a score, got none ({unknown} with unknown words)"
+            )
+        table = np.array(rows)
+        cosines = np.einsum("ij,ij->i", self.unit_vectors(table[:, 0]), self.unit_vectors(table[:, 1]))
+        model = np.where(table.min(axis=1) < 0, 0.0, cosines)
+        share = 100.0 * unknown / (len(gold) if dummy4unknown else len(gold) + unknown)
+        return pearson(gold, model), spearman(gold, model), share
+
+    def _first_spellings(
+        self, restrict_vocab: int | None, spell: Callable[[str], str]
+    ) -> tuple[dict[str, int], NDArray[np.intp]]:
+        """The row of each spelling among the first words, and for each row that of the first word so spelled."""
+        end = None if restrict_vocab is None else at_least("restrict_vocab", restrict_vocab, 0)
+        rows: dict[str, int] = {}
+        first = [rows.setdefault(spell(word), row) for row, word in enumerate(self.index_to_key[:end])]
+        return rows, np.array(first, np.intp)
+
+    def _are_answered(self, asked: NDArray[np.intp], first: NDArray[np.intp]) -> list[bool]:
+        """For each row (a, b, c, d) of ``asked`` (Q, 4), True where b - a + c leads to d."""
+        used, where = np.unique(asked[:, :3], return_inverse=True)
+        unit = self.unit_vectors(used)
+        a, b, c = (unit[where.reshape(-1, 3)[:, i]] for i in range(3))
+        nearest = self.nearest_rows(b - a + c, _TRIED + 3, len(first))[0]
+        # Of the rows but a, b, c themselves, the first of the best ones that is not another spelling of them.
+        same = (first[nearest][:, :, None] == asked[:, None, :3]).any(axis=2)
+        exact = (nearest[:, :, None] == asked[:, None, :3]).any(axis=2)
+        tried = np.cumsum(~exact, axis=1) <= _TRIED
+        free = ~same & tried
+        answer = first[nearest[np.arange(len(nearest)), free.argmax(axis=1)]]
+        right: list[bool] = (free.any(axis=1) & (answer == asked[:, 3])).tolist()
+        return right
 
 
 def ranks(values: Any) -> Array:

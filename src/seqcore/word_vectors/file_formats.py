@@ -8,17 +8,16 @@ byte.
 from __future__ import annotations
 
 import codecs
+import math
 import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._files import atomic_write
 from .._foreign_files import describe_foreign_file
@@ -32,20 +31,6 @@ _MAX_COLUMNS = 100_000
 _MAX_WORD = 1 << 16
 _NUMBER_BYTES = 32  # no way of writing a float needs more
 _CHUNK = 1 << 20
-
-
-@dataclass
-class VectorTable:
-    """The content of a file: vectors (V, D) float32, V words, counts (V,) int64 if known.
-
-    ``duplicates`` rows were left out because their word had come before; ``attributes``: other numbers (V,) of words.
-    """
-
-    vectors: Floats
-    words: list[str]
-    counts: NDArray[np.int64] | None = None
-    duplicates: int = 0
-    attributes: dict[str, Array] = field(default_factory=dict)
 
 
 def describe_file(place: str, text: bool) -> str | None:
@@ -79,14 +64,32 @@ def describe_file(place: str, text: bool) -> str | None:
 # ---------------------------------------------------------------- reading
 
 
-class _Source:
-    """A file that is read once, from start to end.
+class _Reader:
+    """A file of words that is read once, from start to end, and the rows that were in it, each word once.
 
-    ``size`` is its length in bytes, None where it is unpacked; ``pending`` are bytes read from it but not used yet.
+    Room for the vectors grows by half, never by the promise of a header.
+
+    Args:
+        place: the file.
+        file: its bytes.
+        encoding, errors: of the words, as in ``bytes.decode``.
     """
 
-    def __init__(self, place: str, file: IO[bytes], size: int | None) -> None:
-        self.place, self.file, self.size, self.pending = place, file, size, b""
+    def __init__(self, place: str, file: IO[bytes], encoding: str, errors: str) -> None:
+        self.place, self.file, self.encoding, self.errors = place, file, encoding, errors
+        self.size: int | None = None
+        """Length in bytes; None where the file is unpacked."""
+        with suppress(OSError):  # an unpacked stream has no descriptor
+            self.size = os.fstat(file.fileno()).st_size
+        self.pending = b""
+        """Bytes that were read but not used yet."""
+        self.vectors: Floats = np.empty((0, 0), np.float32)
+        self.index: dict[str, int] = {}
+        self.duplicates = 0
+
+    def __len__(self) -> int:
+        """Rows so far."""
+        return len(self.index) + self.duplicates
 
     def refuse(self, where: str, expected: str, got: str) -> ValueError:
         return ValueError(f"{self.place}, {where}: expected {expected}, got {got}")
@@ -100,65 +103,114 @@ class _Source:
             raise self.refuse(f"line {number}", f"at most {most} bytes", "a longer line")
         return line
 
-    def check_end(self, where: str, rows: int, promised: int | None) -> None:
-        """Refuse anything but white space after the last row."""
-        hint = "" if promised is None else f" than the first line says; limit={rows} reads only these"
-        if any(piece.strip() for piece in chain([self.pending], iter(lambda: self.file.read(_CHUNK), b""))):
-            raise self.refuse(where, f"the end of the file after {rows} rows", f"more{hint}")
-
-
-@contextmanager
-def _reading(path: PathLike, max_bytes: int | None) -> Iterator[_Source]:
-    with open_plain(path, max_bytes) as file:
+    def word(self, raw: bytes, where: str) -> str:
         try:
-            size: int | None = os.fstat(file.fileno()).st_size
-        except OSError:  # an unpacked stream has no descriptor
-            size = None
-        try:
-            yield _Source(path_of(path), file, size)
-        except ValueError as error:
-            described = None if size is None else describe_file(path_of(path), text=True)
-            if described is None:
-                raise
-            raise ValueError(f"{path_of(path)}: expected a file of word vectors, got {described}") from error
-
-
-class _Rows:
-    """Rows in the order of the file, each word once; room grows by half, never by the promise of a header."""
-
-    def __init__(self, source: _Source, encoding: str, errors: str) -> None:
-        self.source, self.encoding, self.errors = source, encoding, errors
-        self.array: Floats = np.empty((0, 0), np.float32)
-        self.index: dict[str, int] = {}
-        self.duplicates = 0
-
-    def __len__(self) -> int:
-        return len(self.index) + self.duplicates
-
-    def add(self, raw: bytes, values: Array, where: str) -> None:
-        try:
-            word = raw.decode(self.encoding, self.errors)
+            return raw.decode(self.encoding, self.errors)
         except UnicodeError as error:
             reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
-            raise self.source.refuse(where, f"a word in {self.encoding}", f"{raw[:40]!r} ({reason})") from None
-        row = len(self.index)
-        if row == len(self.array):
+            raise self.refuse(where, f"a word in {self.encoding}", f"{raw[:40]!r} ({reason})") from None
+
+    def add(self, raw: bytes, values: Array, where: str) -> None:
+        """Take one row."""
+        word, row = self.word(raw, where), len(self.index)
+        if row == len(self.vectors):
             more = row // 2 + 1 if row else max(1, _CHUNK // (4 * len(values)))
             room = np.empty((more, len(values)), np.float32)
-            self.array = np.concatenate([self.array, room]) if row else room
+            self.vectors = np.concatenate([self.vectors, room]) if row else room
         with np.errstate(over="ignore"):
-            self.array[row] = values
-        if not np.isfinite(self.array[row]).all():
-            raise self.source.refuse(where, f"finite float32 numbers for {word!r}", "NaN or infinity")
+            self.vectors[row] = values
+        if not np.isfinite(self.vectors[row]).all():
+            raise self.refuse(where, f"finite float32 numbers for {word!r}", "NaN or infinity")
         if self.index.setdefault(word, row) != row:
             self.duplicates += 1
 
-    def table(self) -> VectorTable:
-        if not self.index:
-            raise ValueError(f"{self.source.place}: expected at least one row, got none")
-        rows = len(self.index)
-        vectors = self.array if rows == len(self.array) else self.array[:rows].copy()
-        return VectorTable(vectors, list(self.index), None, self.duplicates)
+    def read_header(self, binary: bool) -> tuple[int, int]:
+        """The numbers of rows and columns in the first line."""
+        first = self.line(1, 256)
+        parts = first.split()
+        if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
+            glove = len(parts) > 2 and all(map(_is_number, parts[-2:]))
+            hint = "; files without that line are read by no_header=True or load_glove" if glove else ""
+            raise self.refuse("line 1", "number of rows and of columns", repr(first[:60]) + hint)
+        rows, columns = map(int, parts)
+        if not 1 <= columns <= _MAX_COLUMNS or rows < 1:
+            raise self.refuse("line 1", f"at least 1 row and 1...{_MAX_COLUMNS} columns", f"{rows} and {columns}")
+        least = rows * (columns * (4 if binary else 2) + 1)
+        if self.size is not None and self.size + 2 < least:
+            expected = f"a file of at least {least} bytes for {rows} rows of {columns}"
+            raise self.refuse("line 1", expected, f"{self.size}")
+        return rows, columns
+
+    def read_text(self, wanted: float, columns: int) -> str:
+        """Read up to ``wanted`` rows, and name the line after them; ``columns`` 0: as many as the first line has."""
+        number = 2 if columns else 1
+        while len(self) < wanted:
+            where = f"line {number}"
+            line = self.line(number, _MAX_WORD + _NUMBER_BYTES * (columns or _MAX_COLUMNS)).rstrip()
+            if not line:
+                break  # the end, or empty lines up to it: both are checked by the caller
+            if not columns:
+                columns = line.count(b" ")
+                if not 1 <= columns <= _MAX_COLUMNS:
+                    raise self.refuse(where, f"a word and 1...{_MAX_COLUMNS} numbers", f"{columns} numbers")
+            word, values = self._split_row(line, columns, where)
+            self.add(word, values, where)
+            number += 1
+        return f"line {number}"
+
+    def _split_row(self, line: bytes, columns: int, where: str) -> tuple[bytes, Array]:
+        word, *numbers = line.rsplit(b" ", columns)
+        expected = f"a word and {columns} numbers"
+        if len(numbers) != columns:
+            hint = "; binary=True reads binary files" if b"\0" in line else ""
+            raise self.refuse(where, expected, f"{len(numbers)} numbers{hint}")
+        if word != word.strip(b" ") or b"  " in word or b"" in numbers:
+            raise self.refuse(where, f"{expected} with single spaces between them", "two spaces or more")
+        # Some words of GloVe hold spaces, such as ". . ."; a number before the numbers means a row that is too long.
+        if b" " in word and _is_number(word.rsplit(b" ", 1)[1]):
+            raise self.refuse(where, expected, f"{line.count(b' ')} numbers")
+        values = None
+        with suppress(ValueError):
+            values = np.fromiter(map(float, numbers), np.float64, columns)
+        if values is None or line.find(b"_", len(word)) >= 0:
+            bad = next(part for part in numbers if not _is_number(part))
+            raise self.refuse(where, expected, repr(bad[:40]))
+        return word, values
+
+    def read_binary(self, wanted: float, columns: int) -> str:
+        """Read up to ``wanted`` rows, and name the byte after them."""
+        width, held = 4 * columns, b""
+        at = base = 0  # position in the bytes in hand, and of their first in the file after line 1
+        while len(self) < wanted:
+            where = f"byte {base + at} after line 1"
+            space = held.find(b" ", at, at + _MAX_WORD + 1)
+            if space < 0 and len(held) - at > _MAX_WORD:
+                raise self.refuse(where, f"a word of at most {_MAX_WORD} bytes", "no space")
+            if space < 0 or len(held) < space + 1 + width:
+                more = self.file.read(max(_CHUNK, width))
+                if not more:
+                    break
+                held, base, at = held[at:] + more, base + at, 0
+                continue
+            values = np.frombuffer(held, "<f4", columns, space + 1)
+            self.add(held[at:space].lstrip(b"\n"), values, where)
+            at = space + 1 + width
+        self.pending = held[at:]
+        return f"byte {base + at} after line 1"
+
+
+@contextmanager
+def _reading(path: PathLike, encoding: Any, errors: Any, max_bytes: int | None) -> Iterator[_Reader]:
+    encoding = _encoding_of_words(encoding, errors)
+    with open_plain(path, max_bytes) as file:
+        reader = _Reader(path_of(path), file, encoding, errors)
+        try:
+            yield reader
+        except ValueError as error:
+            described = None if reader.size is None else describe_file(reader.place, text=True)
+            if described is None:
+                raise
+            raise ValueError(f"{reader.place}: expected a file of word vectors, got {described}") from error
 
 
 def read_word2vec(
@@ -169,8 +221,8 @@ def read_word2vec(
     errors: str = "strict",
     header: bool = True,
     max_bytes: int | None = None,
-) -> VectorTable:
-    """Vectors in the formats of word2vec and GloVe, plain or packed by gzip or bzip2 (by the first bytes).
+) -> tuple[Floats, list[str], int]:
+    """Read the formats of word2vec and GloVe, plain or packed by gzip or bzip2 (by the first bytes).
 
     Args:
         path: the file. Text: a line ``V D``, then V lines of a word and D numbers, separated by single spaces. Binary:
@@ -182,30 +234,33 @@ def read_word2vec(
         header: False: text without the first line, as GloVe's; words may then hold spaces.
         max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
 
+    Returns:
+        Vectors (V, D), V words, and how many rows were left out because their word had come before.
+
     Raises:
         ValueError: naming file and line or byte: a damaged or truncated file, rows of another length, more or fewer
             rows than promised, numbers that are not finite, words in another encoding, no rows.
         OSError: it cannot be read.
     """
-    if limit is not None:
-        limit = at_least("limit", limit, 1)
+    most = math.inf if limit is None else at_least("limit", limit, 1)
     if binary and not header:
         raise ValueError("no_header: expected False for a binary file, got True")
-    encoding = _encoding_of_words(encoding, errors)
-    with _reading(path, max_bytes) as source:
-        promised, columns = _read_header(source, binary) if header else (None, None)
-        wanted = promised if limit is None or promised is None else min(promised, limit)
-        rows = _Rows(source, encoding, errors)
-        if binary:
-            assert wanted is not None and columns is not None
-            end = _read_binary(rows, wanted, columns)
-        else:
-            end = _read_text(rows, limit if wanted is None else wanted, columns)
-        if wanted is not None and len(rows) < wanted:
-            raise source.refuse(end, f"{promised} rows as the first line says", f"the end after {len(rows)}")
-        if limit is None or len(rows) < limit:
-            source.check_end(end, len(rows), promised)
-    return rows.table()
+    with _reading(path, encoding, errors, max_bytes) as reader:
+        promised, columns = reader.read_header(binary) if header else (math.inf, 0)
+        wanted = min(promised, most)
+        end = reader.read_binary(wanted, columns) if binary else reader.read_text(wanted, columns)
+        count = len(reader)
+        if header and count < wanted:
+            raise reader.refuse(end, f"{promised} rows as the first line says", f"the end after {count}")
+        left = chain([reader.pending], iter(lambda: reader.file.read(_CHUNK), b""))
+        if count < most and any(piece.strip() for piece in left):
+            hint = f" than the first line says; limit={count} reads only these" if header else ""
+            raise reader.refuse(end, f"the end of the file after {count} rows", f"more{hint}")
+    if not reader.index:
+        raise ValueError(f"{reader.place}: expected at least one row, got none")
+    rows = len(reader.index)
+    vectors = reader.vectors if rows == len(reader.vectors) else reader.vectors[:rows].copy()
+    return vectors, list(reader.index), reader.duplicates
 
 
 def _encoding_of_words(encoding: Any, errors: Any) -> str:
@@ -223,92 +278,12 @@ def _encoding_of_words(encoding: Any, errors: Any) -> str:
     return name
 
 
-def _read_header(source: _Source, binary: bool) -> tuple[int, int]:
-    first = source.line(1, 256)
-    parts = first.split()
-    if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
-        glove = len(parts) > 2 and all(map(_is_number, parts[-2:]))
-        hint = "; files without that line are read by no_header=True or load_glove" if glove else ""
-        raise source.refuse("line 1", "number of rows and of columns", repr(first[:60]) + hint)
-    rows, columns = map(int, parts)
-    if not 1 <= columns <= _MAX_COLUMNS or rows < 1:
-        raise source.refuse("line 1", f"at least 1 row and 1...{_MAX_COLUMNS} columns", f"{rows} and {columns}")
-    least = rows * (columns * (4 if binary else 2) + 1)
-    if source.size is not None and source.size + 2 < least:
-        raise source.refuse(
-            "line 1", f"a file of at least {least} bytes for {rows} rows of {columns}", f"{source.size}"
-        )
-    return rows, columns
-
-
-def _read_text(rows: _Rows, wanted: int | None, columns: int | None) -> str:
-    """Read up to ``wanted`` rows, and name the line after them; ``columns`` None: as many as the first line has."""
-    source, number = rows.source, 1 if columns is None else 2
-    while wanted is None or len(rows) < wanted:
-        where = f"line {number}"
-        line = source.line(number, _MAX_WORD + _NUMBER_BYTES * (columns or _MAX_COLUMNS)).rstrip()
-        if not line:
-            break  # the end, or empty lines up to it: both are checked by the caller
-        if columns is None:
-            columns = line.count(b" ")
-            if not 1 <= columns <= _MAX_COLUMNS:
-                raise source.refuse(where, f"a word and 1...{_MAX_COLUMNS} numbers", f"{columns} numbers")
-        word, values = _split_row(source, line, columns, where)
-        rows.add(word, values, where)
-        number += 1
-    return f"line {number}"
-
-
-def _split_row(source: _Source, line: bytes, columns: int, where: str) -> tuple[bytes, Array]:
-    parts = line.rsplit(b" ", columns)
-    expected = f"a word and {columns} numbers"
-    if len(parts) != columns + 1:
-        hint = "; binary=True reads binary files" if b"\0" in line else ""
-        raise source.refuse(where, expected, f"{len(parts) - 1} numbers{hint}")
-    word, numbers = parts[0], parts[1:]
-    if word != word.strip(b" ") or b"  " in word or b"" in numbers:
-        raise source.refuse(where, f"{expected} with single spaces between them", "two spaces or more")
-    # Some words of GloVe hold spaces, such as ". . ."; a number before the numbers means a row that is too long.
-    if b" " in word and _is_number(word.rsplit(b" ", 1)[1]):
-        raise source.refuse(where, expected, f"{line.count(b' ')} numbers")
-    try:
-        values = np.fromiter(map(float, numbers), np.float64, columns)
-    except ValueError:
-        bad = next(part for part in numbers if not _is_number(part))
-        raise source.refuse(where, expected, repr(bad[:40])) from None
-    if line.find(b"_", len(word)) >= 0:  # float() takes 1_000
-        raise source.refuse(where, expected, repr(next(part for part in numbers if b"_" in part)[:40]))
-    return word, values
-
-
 def _is_number(text: bytes) -> bool:
     try:
         float(text)
     except ValueError:
         return False
-    return True
-
-
-def _read_binary(rows: _Rows, wanted: int, columns: int) -> str:
-    """Read up to ``wanted`` rows, and name the byte after them."""
-    source, width = rows.source, 4 * columns
-    held, at, base = b"", 0, 0  # bytes in hand, position in them, position of their first in the file after line 1
-    while len(rows) < wanted:
-        where = f"byte {base + at} after line 1"
-        space = held.find(b" ", at, at + _MAX_WORD + 1)
-        if space < 0 and len(held) - at > _MAX_WORD:
-            raise source.refuse(where, f"a word of at most {_MAX_WORD} bytes", "no space")
-        if space < 0 or len(held) < space + 1 + width:
-            more = source.file.read(max(_CHUNK, width))
-            if not more:
-                break
-            held, base, at = held[at:] + more, base + at, 0
-            continue
-        values = np.frombuffer(held, "<f4", columns, space + 1)
-        rows.add(held[at:space].lstrip(b"\n"), values, where)
-        at = space + 1 + width
-    source.pending = held[at:]
-    return f"byte {base + at} after line 1"
+    return b"_" not in text  # float() takes 1_000
 
 
 def read_counts(
@@ -320,17 +295,13 @@ def read_counts(
         ValueError: naming file and line.
     """
     counts: dict[str, int] = {}
-    encoding = _encoding_of_words(encoding, errors)
-    with _reading(path, max_bytes) as source:
+    with _reading(path, encoding, errors, max_bytes) as reader:
         number = 1
-        while line := source.line(number, _MAX_WORD):
-            parts = line.split()
+        while line := reader.line(number, _MAX_WORD):
+            where, parts = f"line {number}", line.split()
             if len(parts) != 2 or not parts[1].isdigit() or len(parts[1]) > 18:
-                raise source.refuse(f"line {number}", "a word and its count", repr(line[:40]))
-            try:
-                counts.setdefault(parts[0].decode(encoding, errors), int(parts[1]))
-            except UnicodeDecodeError as error:
-                raise source.refuse(f"line {number}", f"a word in {encoding}", error.reason) from None
+                raise reader.refuse(where, "a word and its count", repr(line[:40]))
+            counts.setdefault(reader.word(parts[0], where), int(parts[1]))
             number += 1
     return counts
 
@@ -350,8 +321,6 @@ def write_word2vec(
         ValueError: a word that the format cannot hold (with a space or a line end, no valid Unicode).
         OSError: the disk is full or the folder cannot be written; the old file is then untouched.
     """
-    if binary and not header:
-        raise ValueError("write_header: expected True for a binary file, got False")
     for word in words:
         if " " in word or "\n" in word:
             raise ValueError(f"words: expected words without spaces and line ends, got {word!r}; save() keeps them")
@@ -368,15 +337,10 @@ def write_counts(path: PathLike, words: Sequence[str], counts: Sequence[int]) ->
     Raises:
         ValueError: a word that such lines cannot hold (empty, with white space, no valid Unicode).
     """
-    check_count_words(words)
-    atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
-
-
-def check_count_words(words: Sequence[str]) -> None:
-    """Raise ValueError for a word that :func:`write_counts` cannot write."""
     for word in words:
         if word.encode("utf-8", "replace").split() != [word.encode("utf-8", "surrogatepass")]:
             raise ValueError(f"fvocab: expected words without white space, got {word!r}; save() keeps them")
+    atomic_write(path, _packed(path, (f"{word} {count}\n".encode() for word, count in zip(words, counts))))
 
 
 def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) -> Iterator[bytes]:

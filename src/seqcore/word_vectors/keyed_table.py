@@ -228,24 +228,21 @@ class KeyedTable(FixedAttributes):
         for name, array in values.items():
             if array.shape != (len(words),):
                 raise ValueError(f"extras: expected {len(words)} values of {name!r}, got shape {array.shape}")
-        rows = self.rows_of(words)
-        new, known = rows < 0, rows[rows >= 0]
+        rows, size = self.rows_of(words), len(self)
+        new = rows < 0
         more = int(new.sum())
+        rows[new] = np.arange(size, size + more)
+        taken = new | replace
         expandos = {name: np.concatenate([array, _blank(more, array.dtype)]) for name, array in self.expandos.items()}
         for name, array in values.items():
-            expandos.setdefault(name, _blank(len(self) + more, array.dtype))[len(self) :] = array[new]
-            if replace:
-                expandos[name][known] = array[~new]
+            expandos.setdefault(name, _blank(size + more, array.dtype))[rows[taken]] = array[taken]
         vectors = self._vectors
-        if replace and len(known):
-            vectors = vectors if vectors.flags.writeable else np.array(vectors)
-            vectors[known] = table[~new]
-        if new.any():
-            vectors = np.concatenate([vectors, table[new]])
-        for word, fresh in zip(words, new.tolist()):
-            if fresh:
-                self._rows[word] = len(self._words)
-                self._words.append(word)
+        if taken.any():
+            if more or not vectors.flags.writeable:
+                vectors = np.concatenate([vectors, table[new]])
+            vectors[rows[taken]] = table[taken]
+        self._words += [word for word, fresh in zip(words, new.tolist()) if fresh]
+        self._rows.update(zip(self._words[size:], range(size, size + more)))
         if self._lockf is not None:
             self._lockf = np.concatenate([self._lockf, np.ones(more, np.float32)])
         self._vectors, self._norms, self.expandos = vectors, None, expandos
@@ -262,9 +259,7 @@ class KeyedTable(FixedAttributes):
         """
         if self.counts is None:
             raise ValueError("counts: expected vectors with counts, got some without")
-        self._reorder(np.lexsort((-np.arange(len(self)), -self.counts)))
-
-    def _reorder(self, order: NDArray[np.intp]) -> None:
+        order = np.lexsort((-np.arange(len(self)), -self.counts))
         self._words = [self._words[row] for row in order.tolist()]
         self._rows = {word: row for row, word in enumerate(self._words)}
         self.expandos = {name: array[order] for name, array in self.expandos.items()}
@@ -371,14 +366,14 @@ def as_floats(name: str, values: Any) -> Floats:
     return table
 
 
-def as_list(name: str, items: Any) -> list[Any]:
-    """Words or vectors as a list; TypeError for a single word and for anything but a list."""
+def as_list(name: str, items: Any, content: str = "words") -> list[Any]:
+    """Words or other items as a list; TypeError for a single word and for anything but a list."""
     try:
         if isinstance(items, (str, bytes)):
             raise TypeError
         return list(items)
     except TypeError:
-        raise TypeError(f"{name}: expected a list of words, got {short_repr(items)}") from None
+        raise TypeError(f"{name}: expected a list of {content}, got {short_repr(items)}") from None
 
 
 def as_float32(name: str, dtype: Any) -> None:

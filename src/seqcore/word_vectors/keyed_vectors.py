@@ -14,14 +14,12 @@ from ..text.files import path_of
 from ..text.vocabulary import Vocabulary
 from ..typing import Floats, PathLike
 from . import file_formats
-from .evaluation import Questions, evaluate_analogies, evaluate_pairs
-from .file_formats import VectorTable
+from .evaluation import Evaluation
 from .keyed_table import as_float32, as_list, one_file
-from .safetensors_format import read_table, write_table
-from .similarity import SimilarityQueries
+from .safetensors_format import read_vectors, write_vectors
 
 
-class KeyedVectors(SimilarityQueries):
+class KeyedVectors(Evaluation):
     """A vector for each word; names and meaning as in gensim 4.
 
     Args:
@@ -49,76 +47,6 @@ class KeyedVectors(SimilarityQueries):
 
     _attributes = frozenset({"expandos", "duplicates"})
 
-    @classmethod
-    def _from_table(cls, table: VectorTable) -> KeyedVectors:
-        kv = cls(table.vectors, table.words, table.counts)
-        kv.expandos |= table.attributes
-        kv.duplicates = table.duplicates
-        return kv
-
-    # --- evaluation ---
-
-    def evaluate_word_analogies(
-        self,
-        analogies: PathLike | Questions,
-        restrict_vocab: int | None = 300_000,
-        case_insensitive: bool = True,
-        dummy4unknown: bool = False,
-        similarity_function: str = "most_similar",
-        *,
-        max_bytes: int | None = None,
-    ) -> tuple[float, list[dict[str, Any]]]:
-        """The share of questions "a is to b as c is to ?" that the word nearest to b - a + c answers.
-
-        Args:
-            analogies: a file in the format of questions-words.txt, plain or gzip, or {section: [(a, b, c, d), ...]}.
-            restrict_vocab: uses the first words only; questions with others count as unknown.
-            case_insensitive: compares words in upper case; of several spellings the first one's vector counts.
-            dummy4unknown: questions with unknown words count as wrong instead of being left out.
-            similarity_function: "most_similar", the one that gensim uses.
-            max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
-
-        Returns:
-            The score, and for each section and for "Total accuracy" a dict of section, correct and incorrect.
-
-        Raises:
-            ValueError: no such file of questions.
-        """
-        default_only("similarity_function", similarity_function, "most_similar", "questions are answered by cosines")
-        return evaluate_analogies(self, analogies, restrict_vocab, case_insensitive, dummy4unknown, max_bytes=max_bytes)
-
-    def evaluate_word_pairs(
-        self,
-        pairs: PathLike,
-        delimiter: str = "\t",
-        encoding: str = "utf8",
-        restrict_vocab: int | None = 300_000,
-        case_insensitive: bool = True,
-        dummy4unknown: bool = False,
-        *,
-        max_bytes: int | None = None,
-    ) -> tuple[tuple[float, float], tuple[float, float], float]:
-        """The correlation of cosines with human scores.
-
-        Args:
-            pairs: lines of word, word, score, plain or gzip; lines that start with # and others are left out.
-            delimiter: between the three.
-            encoding: of the file.
-            restrict_vocab, case_insensitive: as in :meth:`evaluate_word_analogies`.
-            dummy4unknown: pairs with unknown words count with cosine 0 instead of being left out.
-            max_bytes: most bytes that a packed file may unpack to; see :func:`seqcore.text.open_plain`.
-
-        Returns:
-            Pearson's and Spearman's correlation, each with its two-sided p-value (NaN unless SciPy is installed), and
-            the percentage of pairs with unknown words.
-
-        Raises:
-            ValueError: no pair left, or a score that is not finite.
-        """
-        return evaluate_pairs(
-            self, pairs, delimiter, encoding, restrict_vocab, case_insensitive, dummy4unknown, max_bytes=max_bytes
-        )
-
     # --- files ---
 
     def save(
@@ -142,9 +70,8 @@ class KeyedVectors(SimilarityQueries):
         one_file(separately, sep_limit, ignore, pickle_protocol)
         if not len(self):
             raise ValueError("vectors: expected at least one word, got none")
-        table = VectorTable(np.asarray(self.vectors), self.index_to_key, self.counts)
-        table.attributes = self.numeric_attributes()
-        write_table(path_of(fname, "fname"), table)
+        attributes = self.numeric_attributes()
+        write_vectors(path_of(fname, "fname"), np.asarray(self.vectors), self.index_to_key, self.counts, attributes)
 
     @classmethod
     def load(cls, fname: PathLike, mmap: bool | str | None = None) -> KeyedVectors:
@@ -160,7 +87,10 @@ class KeyedVectors(SimilarityQueries):
         """
         if not (mmap is None or isinstance(mmap, (bool, str))) or mmap not in (None, False, True, "r"):
             raise ValueError(f"mmap: expected None or 'r' (a mapped file is only read), got {short_repr(mmap)}")
-        return cls._from_table(read_table(path_of(fname, "fname"), bool(mmap)))
+        vectors, words, attributes = read_vectors(path_of(fname, "fname"), bool(mmap))
+        kv = cls(vectors, words)
+        kv.expandos |= attributes
+        return kv
 
     def save_word2vec_format(
         self,
@@ -203,13 +133,16 @@ class KeyedVectors(SimilarityQueries):
         if values is not None and (values[1:] > values[:-1]).any():
             order = np.argsort(-values.astype(np.float64), kind="stable")
             words, vectors, values = [words[row] for row in order], vectors[order], values[order]
-        if fvocab is not None:
-            file_formats.check_count_words(words)
-        fname, binary = path_of(fname, "fname"), boolean("binary", binary)
-        fvocab = None if fvocab is None else path_of(fvocab, "fvocab")
-        file_formats.write_word2vec(fname, vectors, words, binary, boolean("write_header", write_header))
+        fname, binary, header = (
+            path_of(fname, "fname"),
+            boolean("binary", binary),
+            boolean("write_header", write_header),
+        )
+        if binary and not header:
+            raise ValueError("write_header: expected True for a binary file, got False")
         if fvocab is not None and values is not None:
-            file_formats.write_counts(fvocab, words, values.tolist())
+            file_formats.write_counts(path_of(fvocab, "fvocab"), words, values.tolist())
+        file_formats.write_word2vec(fname, vectors, words, binary, header)
 
     @classmethod
     def load_word2vec_format(
@@ -245,15 +178,18 @@ class KeyedVectors(SimilarityQueries):
         """
         as_float32("datatype", datatype)
         fname, binary, no_header = path_of(fname, "fname"), boolean("binary", binary), boolean("no_header", no_header)
-        fvocab = None if fvocab is None else path_of(fvocab, "fvocab")
-        counts = None if fvocab is None else file_formats.read_counts(fvocab, encoding, unicode_errors, max_bytes)
-        table = file_formats.read_word2vec(fname, binary, limit, encoding, unicode_errors, not no_header, max_bytes)
-        if counts is not None:
-            missing = next((word for word in table.words if word not in counts), None)
-            if missing is not None:
-                raise ValueError(f"fvocab: expected a count for every word, got none for {missing!r}")
-            table.counts = np.array([counts[word] for word in table.words], np.int64)
-        return cls._from_table(table)
+        counts: dict[str, int] = {}
+        if fvocab is not None:
+            counts = file_formats.read_counts(path_of(fvocab, "fvocab"), encoding, unicode_errors, max_bytes)
+        vectors, words, duplicates = file_formats.read_word2vec(
+            fname, binary, limit, encoding, unicode_errors, not no_header, max_bytes
+        )
+        missing = next((word for word in words if fvocab is not None and word not in counts), None)
+        if missing is not None:
+            raise ValueError(f"fvocab: expected a count for every word, got none for {missing!r}")
+        kv = cls(vectors, words, None if fvocab is None else [counts[word] for word in words])
+        kv.duplicates = duplicates
+        return kv
 
     @classmethod
     def load_glove(cls, path: PathLike, limit: int | None = None, *, max_bytes: int | None = None) -> KeyedVectors:
@@ -286,16 +222,18 @@ class KeyedVectors(SimilarityQueries):
         factor = real("lockf", lockf)
         binary = boolean("binary", binary)
         place = path_of(fname, "fname")
-        table = file_formats.read_word2vec(place, binary, None, encoding, unicode_errors, max_bytes=max_bytes)
-        if table.vectors.shape[1] != self.vector_size:
-            size = table.vectors.shape[1]
+        vectors, words, _ = file_formats.read_word2vec(
+            place, binary, None, encoding, unicode_errors, max_bytes=max_bytes
+        )
+        if vectors.shape[1] != self.vector_size:
+            size = vectors.shape[1]
             raise ValueError(f"fname: expected vectors of {self.vector_size} numbers, got {size} in {fname!s}")
-        there = [row for row, word in enumerate(table.words) if word in self]
-        rows = [self.get_index(table.words[row]) for row in there]
-        if rows:
-            self.add_vectors([table.words[row] for row in there], table.vectors[there], replace=True)
-            self.vectors_lockf[rows] = factor
-        return len(rows)
+        rows = self.rows_of(words)
+        known = rows >= 0
+        if known.any():
+            self.add_vectors([self.index_to_key[row] for row in rows[known]], vectors[known], replace=True)
+            self.vectors_lockf[rows[known]] = factor
+        return int(known.sum())
 
     def vectors_for_all(
         self, keys: Iterable[str | int], allow_inference: bool = True, copy_vecattrs: bool = False

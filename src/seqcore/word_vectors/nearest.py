@@ -1,4 +1,4 @@
-"""Nearest rows by cosine: blocks of one product, and a partial sort in two steps.
+"""Nearest rows by cosine: blocks of one product, and a partial sort.
 
 Shapes: V rows of D dimensions, Q queries, n wanted.
 """
@@ -16,7 +16,6 @@ from ..typing import Floats
 Rows = NDArray[np.intp]
 
 BLOCK = 1 << 22  # numbers in one block of scores: 16 MB
-_GROUP = 32  # columns of one maximum
 
 
 def norms_of(vectors: Floats, words: Sequence[str]) -> Floats:
@@ -25,11 +24,7 @@ def norms_of(vectors: Floats, words: Sequence[str]) -> Floats:
     Raises:
         ValueError: a row that is not finite, naming its word.
     """
-    result = np.empty(len(vectors), np.float32)
-    step = max(1, BLOCK // max(1, vectors.shape[1]))
-    for start in range(0, len(vectors), step):
-        block = np.asarray(vectors[start : start + step])
-        result[start : start + step] = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
+    result: Floats = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)).astype(np.float32)
     if not np.isfinite(result).all():
         word = words[int(np.argmin(np.isfinite(result)))]
         raise ValueError(f"vectors: expected finite rows, got NaN, infinity or too large numbers for {word!r}")
@@ -46,27 +41,13 @@ def unit_rows(vectors: Any, norms: Floats) -> Floats:
 def top_columns(scores: Floats, n: int) -> Rows:
     """Columns (Q, min(n, N)) of the largest scores (Q, N) of each row, in no order.
 
-    The largest n numbers lie in the n groups of columns with the largest maxima, so only these are searched.
-
     >>> np.sort(top_columns(np.array([[3, 1, 2, 5]], np.float32), 2)).tolist()
     [[0, 3]]
     """
-    rows, columns = scores.shape
-    groups = columns // _GROUP
+    columns = scores.shape[1]
     if n >= columns:
         return np.broadcast_to(np.arange(columns), scores.shape)
-    if n * 4 > groups:
-        return np.argpartition(scores, columns - n, axis=1)[:, columns - n :]
-    whole = groups * _GROUP
-    # Group g holds the columns g, g + groups, ...: the maxima are then taken between whole vectors.
-    most = scores[:, :whole].reshape(rows, _GROUP, groups).max(axis=1)
-    best = np.argpartition(most, groups - n, axis=1)[:, groups - n :]
-    inside = (best[:, None, :] + groups * np.arange(_GROUP)[:, None]).reshape(rows, -1)
-    rest = np.broadcast_to(np.arange(whole, columns), (rows, columns - whole))
-    candidates = np.concatenate([inside, rest], axis=1)
-    values = np.take_along_axis(scores, candidates, axis=1)
-    chosen = np.argpartition(values, values.shape[1] - n, axis=1)[:, values.shape[1] - n :]
-    return np.take_along_axis(candidates, chosen, axis=1)
+    return np.argpartition(scores, columns - n, axis=1)[:, columns - n :]
 
 
 def nearest(vectors: Floats, norms: Floats, queries: Floats, n: int, begin: int, end: int) -> tuple[Rows, Floats]:

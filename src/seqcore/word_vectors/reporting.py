@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .._validation import short_repr
 from ..callbacks.progress_bar import ProgressLine
+from .keyed_table import as_list
 from .settings import RateSchedule
 
 
@@ -42,29 +42,34 @@ class RunProgress:
         words: of the corpus.
         schedule: the passes of the run.
         report: takes the progress; None reports nothing.
+        verbose: also shows the progress in a line on a terminal, and writes a line for each pass.
     """
 
-    def __init__(self, words: int, schedule: RateSchedule, report: Report | None) -> None:
+    def __init__(self, words: int, schedule: RateSchedule, report: Report | None, verbose: bool) -> None:
         self._words, self._first, self._epochs, self._report = words, schedule.done, schedule.epochs, report
+        self._line = ProgressLine() if verbose else None
         self._started = self._reported = time.perf_counter()
 
     def update(self, epoch: int, share: float, loss: float) -> None:
         """Report the share of a pass that is done and the latest loss, if it is time."""
         now = time.perf_counter()
-        if self._report and (now - self._reported > 0.2 or share == 1):
-            self._reported = now
-            rate = (epoch - self._first + share) * self._words / max(now - self._started, 1e-9)
-            left = (self._epochs - epoch - share) * self._words / max(rate, 1e-9)
+        if now - self._reported <= 0.2 and share < 1:
+            return
+        self._reported = now
+        rate = (epoch - self._first + share) * self._words / max(now - self._started, 1e-9)
+        left = (self._epochs - epoch - share) * self._words / max(rate, 1e-9)
+        if self._report:
             self._report(Progress(epoch, self._epochs, share, loss, rate, left))
+        title, speed = f"epoch {epoch + 1}/{self._epochs}", f"{rate:,.0f} words/s"
+        if self._line and share < 1:
+            self._line.update(int(100 * share), 100, speed, left, f"loss {loss:.3f}", title=title)
+        elif self._line:
+            self._line.line(f"{title}  100%  loss {loss:.3f}  {speed}  {left:,.0f} s left")
 
 
 def as_listeners(callbacks: Any) -> list[Any]:
     """Callbacks as a list; TypeError for anything else."""
-    try:
-        return list(callbacks)
-    except TypeError:
-        text = f"callbacks: expected a list of objects with on_epoch_end, ..., got {short_repr(callbacks)}"
-        raise TypeError(text) from None
+    return as_list("callbacks", callbacks, "objects with on_epoch_end, ...")
 
 
 def notify(listeners: list[Any], method: str, model: Any) -> None:
@@ -72,20 +77,3 @@ def notify(listeners: list[Any], method: str, model: Any) -> None:
     for listener in listeners:
         if hasattr(listener, method):
             getattr(listener, method)(model)
-
-
-def print_progress(also: Report | None) -> Report:
-    """Show the progress in a line on a terminal, and write a line for each pass."""
-    progress_line = ProgressLine()
-
-    def report(now: Progress) -> None:
-        if also:
-            also(now)
-        title, rate = f"epoch {now.epoch + 1}/{now.epochs}", f"{now.words_per_second:,.0f} words/s"
-        if now.share < 1:
-            done = int(100 * now.share)
-            progress_line.update(done, 100, rate, now.seconds_left, f"loss {now.loss:.3f}", title=title)
-        else:
-            progress_line.line(f"{title}  100%  loss {now.loss:.3f}  {rate}  {now.seconds_left:,.0f} s left")
-
-    return report

@@ -9,17 +9,6 @@ import numpy as np
 
 from .._validation import MAX_SEED, at_least, boolean, choice, default_only, integer, real, short_repr
 
-CONSTANTS: dict[str, tuple[Any, str]] = {
-    "max_vocab_size": (None, "all words are counted; min_count and max_final_vocab leave out the rare ones"),
-    "hs": (0, "there is negative sampling and NCE, no hierarchical softmax"),
-    "hashfxn": (hash, "the first vectors are drawn by seed"),
-    "null_word": (0, "there is no word for padding"),
-    "sorted_vocab": (1, "words are in the order of their counts"),
-    "batch_words": (10_000, "sentences are shared out among the threads without batches"),
-    "compute_loss": ((False, True), "the loss is always measured"),
-}
-"""Settings of gensim's with the values that they can have here, and the reason."""
-
 
 @dataclass(slots=True)
 class Settings:
@@ -43,6 +32,9 @@ class Settings:
     loss: str
     deterministic: bool
     comment: str | None = None
+
+    def __post_init__(self) -> None:
+        self.check()
 
     def check(self) -> None:
         """Raise ValueError or TypeError for a setting out of range; numbers become Python's own."""
@@ -75,20 +67,28 @@ class Setting:
         return self if model is None else getattr(model.settings, self.name)
 
     def __set__(self, model: Any, value: Any) -> None:
-        changed = replace(model.settings, **{self.name: value})
-        changed.check()
-        model._take_settings(changed)
+        model._take_settings(replace(model.settings, **{self.name: value}))
 
 
-class Constant(Setting):
-    """Attribute of the estimator for a setting of gensim's that can have one value."""
+class Constant:
+    """Attribute of the estimator for a setting of gensim's that can have one value, or the first of some.
+
+    Args:
+        value: the value, or a tuple of those that are accepted.
+        reason: for the message that refuses others.
+    """
+
+    def __init__(self, value: Any, reason: str) -> None:
+        self.value, self.reason = value, reason
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
 
     def __get__(self, model: Any, owner: type | None = None) -> Any:
-        value, _ = CONSTANTS[self.name]
-        return self if model is None else value[0] if isinstance(value, tuple) else value
+        return self if model is None else self.value[0] if isinstance(self.value, tuple) else self.value
 
     def __set__(self, model: Any, value: Any) -> None:
-        default_only(self.name, value, *CONSTANTS[self.name])
+        default_only(self.name, value, self.value, self.reason)
 
 
 @dataclass
@@ -97,6 +97,9 @@ class RateSchedule:
 
     ``scale``: the share of the way to the next pass that the learning rate has gone at the end of one; 1 unless the
     caller says that the corpus has more or fewer words than it has.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     epochs: int
@@ -105,8 +108,7 @@ class RateSchedule:
     done: int = 0
     scale: float = 1.0
 
-    def check(self) -> None:
-        """Raise ValueError for a value out of range."""
+    def __post_init__(self) -> None:
         self.epochs, self.done = at_least("epochs", self.epochs, 1), at_least("done", self.done, 0)
         for name in ("start_alpha", "end_alpha", "scale"):
             setattr(self, name, real(name, getattr(self, name), 0))

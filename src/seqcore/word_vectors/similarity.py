@@ -6,11 +6,11 @@ V: words, D: dimensions of a vector, N: words of a query.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 
-from .._validation import at_least, boolean, short_repr
+from .._validation import at_least, boolean, integer, short_repr
 from ..typing import Floats
 from .keyed_table import KeyedTable, as_floats, as_list
 from .nearest import nearest, norms_of, top_columns, unit_rows
@@ -27,7 +27,7 @@ class SimilarityQueries(KeyedTable):
         Raises:
             KeyError: naming the word that is not there.
         """
-        if isinstance(key_or_keys, (str, int, np.integer)):
+        if _is_key(key_or_keys):
             return self.get_vector(key_or_keys)
         rows = [self.get_index(key) for key in as_list("key_or_keys", key_or_keys)]
         return np.asarray(self.vectors[rows]) if rows else np.empty((0, self.vector_size), np.float32)
@@ -78,21 +78,20 @@ class SimilarityQueries(KeyedTable):
             raise ValueError(f"weights: expected {len(items)}, one for each key, got shape {scales.shape}")
         total, size = np.zeros(self.vector_size), 0.0
         for key, scale in zip(items, scales.tolist()):
-            if isinstance(key, (str, int, np.integer)):
-                if ignore_missing and self.get_index(key, -1) < 0:
-                    continue
-                total += scale * self.get_vector(key, norm=pre_normalize)
-            else:
-                total += scale * self._check_vector("keys", key)
-            size += abs(scale)
+            if not (ignore_missing and _is_key(key) and self.get_index(key, -1) < 0):
+                total += scale * self._vector_of("keys", key, norm=pre_normalize)
+                size += abs(scale)
         if size:
             total /= size
         if post_normalize:
             total /= float(np.linalg.norm(total)) or 1.0
         return total.astype(np.float32)
 
-    def _check_vector(self, name: str, vector: Any) -> Floats:
-        array = np.asarray(vector)
+    def _vector_of(self, name: str, item: Any, norm: bool = False) -> Floats:
+        """(D,) the vector of a word, with ``norm`` scaled to length 1; or ``item`` itself, which must be a vector."""
+        if _is_key(item):
+            return self.get_vector(item, norm)
+        array = np.asarray(item)
         if array.dtype.kind not in "fiu" or array.shape != (self.vector_size,) or not np.isfinite(array).all():
             raise ValueError(
                 f"{name}: expected words or vectors of {self.vector_size} finite numbers, "
@@ -129,9 +128,8 @@ class SimilarityQueries(KeyedTable):
             KeyError: naming a word that is not there.
             ValueError: nothing asked for, or numbers out of range.
         """
-        items = [(item, 1.0) for item in _asked("positive", positive)] + [
-            (item, -1.0) for item in _asked("negative", negative)
-        ]
+        items = [(item, 1.0) for item in _asked("positive", positive)]
+        items += [(item, -1.0) for item in _asked("negative", negative)]
         keys = [item[0] if isinstance(item, tuple) else item for item, _ in items]
         weights = [item[1] if isinstance(item, tuple) else sign for item, sign in items]
         if not keys:
@@ -141,8 +139,15 @@ class SimilarityQueries(KeyedTable):
             raise TypeError(f"indexer: expected an object with most_similar, got {short_repr(indexer)}")
         if indexer is not None and topn is not None:
             return indexer.most_similar(mean, topn)
-        asked = {self.get_index(cast(str, key)) for key in keys if isinstance(key, (str, int, np.integer))}
-        return self._similar(mean, topn, asked, clip_start, clip_end, restrict_vocab)
+        begin, end = self._range(clip_start, clip_end, restrict_vocab)
+        if topn is None:
+            return unit_rows(self.vectors[begin:end], self.norms[begin:end]) @ mean
+        if integer("topn", topn, alternative="None") < 1 or begin >= end:
+            return []
+        left_out = {self.get_index(key) for key in keys if _is_key(key)}
+        rows, cosines = nearest(self.vectors, self.norms, mean[None], int(topn) + len(left_out), begin, end)
+        nearest_first = zip(rows[0].tolist(), cosines[0].tolist())
+        return [(self.index_to_key[row], cosine) for row, cosine in nearest_first if row not in left_out][:topn]
 
     def similar_by_word(self, word: str | int, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
         """:meth:`most_similar` of one word."""
@@ -154,22 +159,7 @@ class SimilarityQueries(KeyedTable):
 
     def similar_by_vector(self, vector: Any, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
         """:meth:`most_similar` of a vector (D,)."""
-        return self.most_similar([self._check_vector("vector", vector)], topn=topn, restrict_vocab=restrict_vocab)
-
-    def _similar(
-        self, unit: Floats, topn: int | None, left_out: set[int], begin: int, end: int | None, restrict: int | None
-    ) -> Any:
-        begin, end = self._range(begin, end, restrict)
-        if topn is None:
-            part = slice(begin, end)
-            return unit_rows(self.vectors[part], self.norms[part]) @ unit
-        if not isinstance(topn, (int, np.integer)):
-            raise TypeError(f"topn: expected an integer or None, got {short_repr(topn)}")
-        if topn < 1 or begin >= end:
-            return []
-        rows, cosines = nearest(self.vectors, self.norms, unit[None], int(topn) + len(left_out), begin, end)
-        nearest_first = zip(rows[0].tolist(), cosines[0].tolist())
-        return [(self.index_to_key[row], cosine) for row, cosine in nearest_first if row not in left_out][:topn]
+        return self.most_similar([self._vector_of("vector", vector)], topn=topn, restrict_vocab=restrict_vocab)
 
     def _range(self, begin: int, end: int | None, restrict: int | None) -> tuple[int, int]:
         """First and last row to search."""
@@ -200,28 +190,22 @@ class SimilarityQueries(KeyedTable):
         'dog'
         """
         _, end = self._range(0, None, restrict_vocab)
-        if topn is not None and not isinstance(topn, (int, np.integer)):
-            raise TypeError(f"topn: expected an integer or None, got {short_repr(topn)}")
-        terms, asked = [], set()
+        count = None if topn is None else integer("topn", topn, alternative="None")
+        asked = {"positive": _asked("positive", positive), "negative": _asked("negative", negative)}
+        if not asked["positive"]:
+            raise ValueError("positive: expected words or vectors, got none")
         norms = np.where(self.norms[:end] > 0, self.norms[:end], np.float32(1))
-        for name, items in (("positive", _asked("positive", positive)), ("negative", _asked("negative", negative))):
-            if name == "positive" and not items:
-                raise ValueError("positive: expected words or vectors, got none")
-            product = np.ones(end, np.float32)
+        products = {name: np.ones(end, np.float32) for name in asked}
+        for name, items in asked.items():
             for item in items:
-                if isinstance(item, (str, int, np.integer)):
-                    asked.add(row := self.get_index(cast(str, item)))
-                    vector = self.unit_vectors([row])[0]
-                else:
-                    vector = self._check_vector(name, item)
-                product *= (1 + self.vectors[:end] @ vector / norms) / 2
-            terms.append(product)
-        scores: Floats = terms[0] / (terms[1] + np.float32(1e-6))
-        if topn is None:
+                products[name] *= (1 + self.vectors[:end] @ self._vector_of(name, item, norm=True) / norms) / 2
+        scores: Floats = products["positive"] / (products["negative"] + np.float32(1e-6))
+        if count is None:
             return scores
-        best = top_columns(scores[None], min(max(int(topn), 0) + len(asked), end))[0] if topn > 0 and end else []
-        order = sorted((row for row in best if row not in asked), key=lambda row: (-scores[row], row))
-        return [(self.index_to_key[row], float(scores[row])) for row in order[:topn]]
+        left_out = {self.get_index(item) for items in asked.values() for item in items if _is_key(item)}
+        best = top_columns(scores[None], min(count + len(left_out), end))[0] if count > 0 and end else []
+        order = sorted((row for row in best if row not in left_out), key=lambda row: (-scores[row], row))
+        return [(self.index_to_key[row], float(scores[row])) for row in order[:count]]
 
     def nearest_rows(self, queries: Any, topn: int, restrict_vocab: int | None = None) -> tuple[Any, Floats]:
         """Rows and cosines (Q, topn) of the vectors nearest to each of many queries (Q, D), the nearest first."""
@@ -263,9 +247,8 @@ class SimilarityQueries(KeyedTable):
 
     def distances(self, word_or_vector: Any, other_words: Iterable[str | int] | None = ()) -> Floats:
         """1 - cosine from a word or vector to ``other_words``, or to all words."""
-        known = isinstance(word_or_vector, (str, int, np.integer))
-        vector = self.get_vector(word_or_vector) if known else self._check_vector("word_or_vector", word_or_vector)
-        rows = [self.get_index(word) for word in ([] if other_words is None else as_list("other_words", other_words))]
+        vector = self._vector_of("word_or_vector", word_or_vector)
+        rows = [self.get_index(word) for word in as_list("other_words", () if other_words is None else other_words)]
         others = self.unit_vectors(rows) if rows else self.get_normed_vectors()
         result: Floats = 1 - others @ _units(vector[None])[0]
         return result
@@ -334,11 +317,16 @@ def _units(rows: Floats) -> Floats:
     return unit_rows(rows, np.linalg.norm(rows, axis=1))
 
 
+def _is_key(item: Any) -> TypeGuard[str | int | np.integer[Any]]:
+    """True for a word and for a row number."""
+    return isinstance(item, (str, int, np.integer))
+
+
 def _asked(name: str, items: Any) -> list[Any]:
     """A single word, number, vector or weighted pair as a list; None as an empty list."""
     if items is None:
         return []
-    single = isinstance(items, (str, int, np.integer)) or (isinstance(items, np.ndarray) and items.ndim == 1)
+    single = _is_key(items) or (isinstance(items, np.ndarray) and items.ndim == 1)
     if single or (isinstance(items, tuple) and len(items) == 2 and isinstance(items[1], (float, int))):
         return [items]
     return as_list(name, items)

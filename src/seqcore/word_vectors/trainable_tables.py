@@ -65,8 +65,13 @@ class TrainableTables(FixedAttributes):
     max_final_vocab, sample, seed, workers, sg = Setting(), Setting(), Setting(), Setting(), Setting()
     negative, ns_exponent, cbow_mean, epochs = Setting(), Setting(), Setting(), Setting()
     shrink_windows, loss, deterministic, comment = Setting(), Setting(), Setting(), Setting()
-    max_vocab_size, hs, hashfxn, null_word = Constant(), Constant(), Constant(), Constant()
-    sorted_vocab, batch_words, compute_loss = Constant(), Constant(), Constant()
+    max_vocab_size = Constant(None, "all words are counted; min_count and max_final_vocab leave out the rare ones")
+    hs = Constant(0, "there is negative sampling and NCE, no hierarchical softmax")
+    hashfxn = Constant(hash, "the first vectors are drawn by seed")
+    null_word = Constant(0, "there is no word for padding")
+    sorted_vocab = Constant(1, "words are in the order of their counts")
+    batch_words = Constant(10_000, "sentences are shared out among the threads without batches")
+    compute_loss = Constant((False, True), "the loss is always measured")
 
     def _reset_tables(self) -> None:
         """Empty tables, for the settings."""
@@ -182,10 +187,9 @@ class TrainableTables(FixedAttributes):
         default_only("dry_run", dry_run, False, "the vocabulary is made")
         given: dict[str, Any] = {"min_count": min_count, "sample": sample}
         settings = replace(self.settings, **{name: value for name, value in given.items() if value is not None})
-        settings.check()
-        self._check_update(update)
+        update = self._check_update(update)
         text = read(corpus_iterable, corpus_file, "corpus_iterable")
-        return self._build_vocabulary(text, boolean("update", update), trim_rule, settings)
+        return self._build_vocabulary(text, update, trim_rule, settings)
 
     def build_vocab_from_freq(
         self,
@@ -209,29 +213,31 @@ class TrainableTables(FixedAttributes):
         """
         default_only("keep_raw_vocab", keep_raw_vocab, False, "words that are left out are not kept")
         sentences = 0 if corpus_count is None else at_least("corpus_count", corpus_count, 0)
-        self._check_update(update)
+        update = self._check_update(update)
         if not isinstance(word_freq, Mapping) or not word_freq:
             raise TypeError(f"word_freq: expected a dict of words and their counts, got {short_repr(word_freq)}")
         for word, count in word_freq.items():
             if not isinstance(word, str):
                 raise TypeError(f"word_freq: expected words, got {short_repr(word)}")
             integer(f"word_freq[{word!r}]", count, 1, 2**53)
-        text = CountedText(Vocabulary(list(word_freq), counts=word_freq.values()))
-        self._add_words(text, *self._choose(text, boolean("update", update), trim_rule, self.settings), self.settings)
+        text, settings = CountedText(Vocabulary(list(word_freq), counts=word_freq.values())), self.settings
+        self._add_words(text, *choose_words(text, settings, trim_rule, needed=not update), settings)
         self.corpus_count = sentences
 
-    def _check_update(self, update: Any) -> None:
+    def _check_update(self, update: Any) -> bool:
         if boolean("update", update):
             self._need_words()
-        elif self.words:
+            return True
+        if self.words:
             raise ValueError("update: expected True, which adds words, got False where there is a vocabulary already")
+        return False
 
     def _build_vocabulary(
         self, text: CountedText, update: bool, trim_rule: TrimRule | None, settings: Settings
     ) -> Corpus:
         """Vocabulary and vectors from a text, and the text as ids."""
         self._align_tables()
-        chosen, least = self._choose(text, update, trim_rule, settings)
+        chosen, least = choose_words(text, settings, trim_rule, needed=not update)
         words = text.vocabulary.words
         corpus = text.encode(Vocabulary([*self.words, *(words[n] for n in chosen if words[n] not in self._wv)]))
         self._add_words(text, chosen, least, settings)
@@ -239,20 +245,6 @@ class TrainableTables(FixedAttributes):
             self.settings = settings
         self.corpus_total_words, self.corpus_count = corpus.total_words, corpus.sentences
         return corpus
-
-    def _choose(
-        self, text: CountedText, update: bool, trim_rule: TrimRule | None, settings: Settings
-    ) -> tuple[list[int], int]:
-        """Ids of the words to take in, and the count that they must have; see :func:`.corpus.choose_words`."""
-        chosen, least = choose_words(text, settings.min_count, settings.max_final_vocab, trim_rule)
-        if not chosen and not update:
-            raised = f", as max_final_vocab={settings.max_final_vocab} wants" if least > settings.min_count else ""
-            most = int(text.counts.argmax())
-            raise ValueError(
-                f"min_count: expected words that come {least} times{raised}, got none; the most frequent, "
-                f"{short_repr(text.vocabulary.words[most])}, comes {int(text.counts[most])} times"
-            )
-        return chosen, least
 
     def _add_words(self, text: CountedText, chosen: list[int], least: int, settings: Settings) -> None:
         """Add the chosen words of a text behind those there are, and the counts of all."""

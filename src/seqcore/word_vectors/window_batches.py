@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._validation import at_least, boolean
 from ..text.vocabulary import check_ids
@@ -63,18 +62,15 @@ class WindowBatches:
         first = np.arange(block * self._block, (block + 1) * self._block, dtype=np.int64) * self._step + self._width
         places = (first[:, None] + np.arange(self._centres)) % len(self._ids)
         width, centres = self._width, self._ids[places]
+        order = np.arange(2 * width)
+        if self._num_skips is not None:
+            generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, block))))
+            # The order of random numbers is a random order of the 2w neighbours; the first of them are taken.
+            order = generator.random((*places.shape, 2 * width), np.float32).argsort(axis=2)[:, :, : self._num_skips]
+        near = self._ids.take(places[:, :, None] + order - width + (order >= width), mode="wrap")
         if self._num_skips is None:
-            offsets = np.array([i for i in range(-width, width + 1) if i], np.int64)
-            return self._around(places, offsets), centres[:, :, None]
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, block))))
-        # The order of random numbers is a random order of the 2w neighbours; the first of them are taken.
-        order = generator.random((*places.shape, 2 * width), np.float32).argsort(axis=2)[:, :, : self._num_skips]
-        labels = self._around(places, order - width + (order >= width))
-        return np.repeat(centres, self._num_skips, axis=1), labels.reshape(len(places), -1, 1)
-
-    def _around(self, places: NDArray[np.int64], offsets: NDArray[np.int64]) -> Ids:
-        """(batches, centres, n) the words at n offsets, at most a window away, from ``places``."""
-        return self._ids.take(places[:, :, None] + offsets, mode="wrap")
+            return near, centres[:, :, None]
+        return np.repeat(centres, self._num_skips, axis=1), near.reshape(len(places), -1, 1)
 
 
 def skipgram_batches(

@@ -34,9 +34,9 @@ from ..text.files import path_of
 from ..typing import Array, PathLike
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
 from .keyed_table import one_file
-from .reporting import Report, RunProgress, as_listeners, notify, print_progress
+from .reporting import Report, RunProgress, as_listeners, notify
 from .safetensors_format import ATTRIBUTE
-from .settings import CONSTANTS, RateSchedule, Settings, keep_limits
+from .settings import RateSchedule, Settings, keep_limits
 from .trainable_tables import TrainableTables, same_memory
 
 WORDS_PER_CALL = 400_000
@@ -138,14 +138,12 @@ class Word2Vec(TrainableTables):
         deterministic: bool = False,
         verbose: int = 0,
     ) -> None:
-        constants: tuple[Any, ...] = (max_vocab_size, hs, hashfxn, null_word, sorted_vocab, batch_words, compute_loss)
-        for (name, allowed), given in zip(CONSTANTS.items(), constants):
-            default_only(name, given, *allowed)
+        self.max_vocab_size, self.hs, self.hashfxn, self.null_word = max_vocab_size, hs, hashfxn, null_word
+        self.sorted_vocab, self.batch_words, self.compute_loss = sorted_vocab, batch_words, compute_loss
         self.settings = Settings(
             vector_size, alpha, window, min_count, max_final_vocab, sample, seed, workers, min_alpha, sg, negative,
             ns_exponent, cbow_mean, epochs, shrink_windows, loss, deterministic, comment,
         )  # fmt: skip
-        self.settings.check()
         self._reset_tables()
         self.history: list[dict[str, Any]] = []
         self.running_training_loss = 0.0
@@ -157,10 +155,9 @@ class Word2Vec(TrainableTables):
             default_only("callbacks", callbacks, ((), []), reason)
             default_only("verbose", verbose, 0, reason)
             return
-        listeners = as_listeners(callbacks)
+        listeners, verbose = as_listeners(callbacks), boolean("verbose", verbose)
         corpus = self._build_vocabulary(read(sentences, corpus_file), False, trim_rule, self.settings)
-        report = print_progress(None) if boolean("verbose", verbose) else None
-        self._train(corpus, self._schedule_of(), listeners, report)
+        self.train(corpus, callbacks=listeners, verbose=verbose)
 
     def __repr__(self) -> str:
         architecture = "skip-gram" if self.settings.sg else "CBOW"
@@ -230,59 +227,48 @@ class Word2Vec(TrainableTables):
         default_only("word_count", word_count, 0, "all words are trained on")
         default_only("queue_factor", queue_factor, 2, "there is no queue of batches")
         default_only("report_delay", report_delay, 1.0, "nothing is logged; see on_progress and verbose")
-        default_only("compute_loss", compute_loss, *CONSTANTS["compute_loss"])
+        self.compute_loss = compute_loss
         self.settings.check()
         scheduled = (epochs, start_alpha, end_alpha, total_examples, total_words)
         if resume and any(given is not None for given in scheduled):
             raise ValueError("resume: expected only epochs, learning rates and totals of the saved run, got others")
-        if isinstance(corpus_iterable, Corpus):
-            check_one(corpus_iterable, corpus_file, "corpus_iterable")
-            corpus = corpus_iterable
-        else:
+        check_one(corpus_iterable, corpus_file, "corpus_iterable")
+        corpus = corpus_iterable
+        if not isinstance(corpus, Corpus):
             corpus = self._encode(corpus_iterable, corpus_file, "corpus_iterable")
         corpus.check(len(self.words))
         scale = 1.0
-        for name, total, there in (
-            ("total_words", total_words, corpus.total_words),
-            ("total_examples", total_examples, corpus.sentences),
-        ):
-            if total is not None:
-                scale = there / at_least(name, total, 1)
+        if total_words is not None:
+            scale = corpus.total_words / at_least("total_words", total_words, 1)
+        if total_examples is not None:
+            scale = corpus.sentences / at_least("total_examples", total_examples, 1)
         if resume:
             if self._schedule is None or self._schedule.done >= self._schedule.epochs:
                 raise ValueError("resume: expected a model saved before its last pass, got one with nothing left to do")
             schedule = self._schedule
         else:
-            schedule = self._schedule_of(epochs, start_alpha, end_alpha, scale)
+            schedule = RateSchedule(
+                self.epochs if epochs is None else epochs,
+                self.alpha if start_alpha is None else start_alpha,
+                self.min_alpha if end_alpha is None else end_alpha,
+                scale=scale,
+            )
         if checkpoint is not None:
             _check_place(checkpoint)
-        report = print_progress(on_progress) if verbose else on_progress
-        return self._train(corpus, schedule, listeners, report, checkpoint)
-
-    def _schedule_of(
-        self, epochs: Any = None, start_alpha: Any = None, end_alpha: Any = None, scale: float = 1.0
-    ) -> RateSchedule:
-        schedule = RateSchedule(
-            self.epochs if epochs is None else epochs,
-            self.alpha if start_alpha is None else start_alpha,
-            self.min_alpha if end_alpha is None else end_alpha,
-            scale=scale,
-        )
-        schedule.check()
-        return schedule
+        progress = RunProgress(len(corpus.ids), schedule, on_progress, verbose)
+        return self._train(corpus, schedule, progress, listeners, checkpoint)
 
     def _train(
         self,
         corpus: Corpus,
         schedule: RateSchedule,
+        progress: RunProgress,
         listeners: list[Any],
-        report: Report | None,
-        checkpoint: PathLike | None = None,
+        checkpoint: PathLike | None,
     ) -> tuple[int, int]:
         self._schedule, passes = schedule, schedule.epochs - schedule.done
         if not schedule.done:
             self.running_training_loss = 0.0
-        progress = RunProgress(len(corpus.ids), schedule, report)
         notify(listeners, "on_train_begin", self)
         for epoch in range(schedule.done, schedule.epochs):
             notify(listeners, "on_epoch_begin", self)
@@ -441,20 +427,19 @@ class Word2Vec(TrainableTables):
         return model
 
     def _restore(self, words: Any, tensors: dict[str, Array], state: dict[str, Any]) -> None:
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        if not isinstance(words, list) or not words:
             raise ValueError("words: expected a list of words, got something else")
         shape, counts = (len(words), self._stride), tensors["counts"]
         for name in ("input", "output"):
             if tensors[name].shape != shape or tensors[name].dtype != np.float32:
                 raise ValueError(f"{name}: expected float32 of shape {shape}, got {tensors[name].shape}")
-        if counts.shape != shape[:1] or counts.dtype != np.int64 or len(set(words)) != len(words) or counts.min() < 1:
-            raise ValueError("counts: expected different words with a count >= 1 each, got others")
+        if counts.dtype != np.int64 or counts.min() < 1:
+            raise ValueError("counts: expected a count >= 1 for each word, got others")
         self.history = [{**entry, "loss": float(entry["loss"])} for entry in state["history"]]
         self.corpus_count, self.corpus_total_words = (at_least("corpus", n, 0) for n in state["corpus"])
         self._passes = at_least("passes", state["passes"], 0)
         if state["schedule"] is not None:
             self._schedule = RateSchedule(**state["schedule"])
-            self._schedule.check()
         self.effective_min_count = at_least("effective_min_count", state.get("effective_min_count", self.min_count), 0)
         self.running_training_loss = real("running_training_loss", state.get("running_training_loss", 0.0), 0)
         self._sampled = real("sampled", state.get("sampled", self.sample), 0)
