@@ -11,7 +11,10 @@ from numpy.typing import DTypeLike
 from .._core import system
 from .._validation import as_dtype
 
-_settings = {"floatx": np.dtype(np.float32)}
+MIXED = "mixed_bfloat16"
+
+# `mixed`: layers made without dtype= multiply in bfloat16. `warned`: about processors that cannot.
+_settings: dict[str, Any] = {"floatx": np.dtype(np.float32), "mixed": False, "warned": False}
 
 
 def floatx() -> str:
@@ -37,19 +40,13 @@ def float_dtype(dtype: DTypeLike | None) -> np.dtype[Any]:
     return _settings["floatx"] if dtype is None else as_dtype("dtype", dtype)
 
 
-MIXED = "mixed_bfloat16"
-
-
-_policy = {"mixed": False, "warned": False}
-
-
 def dtype_policy() -> str:
     """The dtype policy of layers made without ``dtype=``.
 
     >>> dtype_policy()
     'float32'
     """
-    return MIXED if _policy["mixed"] else floatx()
+    return MIXED if _settings["mixed"] else floatx()
 
 
 def set_dtype_policy(policy: str) -> None:
@@ -64,15 +61,7 @@ def set_dtype_policy(policy: str) -> None:
     Raises:
         ValueError: for another policy.
     """
-    if policy == MIXED:
-        set_floatx("float32")
-        _policy["mixed"] = True
-        return
-    try:
-        set_floatx(policy)
-    except ValueError:
-        raise ValueError(f"policy: expected 'float32', 'float64' or '{MIXED}', got {policy!r}") from None
-    _policy["mixed"] = False
+    _settings["floatx"], _settings["mixed"] = _read_policy("policy", policy)
 
 
 def resolve_dtype(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
@@ -84,14 +73,16 @@ def resolve_dtype(dtype: DTypeLike | None) -> tuple[np.dtype[Any], bool]:
     >>> resolve_dtype("float64")
     (dtype('float64'), False)
     """
-    if dtype is None:
-        return float_dtype(None), _policy["mixed"]
-    if isinstance(dtype, str) and dtype == MIXED:
+    return (_settings["floatx"], _settings["mixed"]) if dtype is None else _read_policy("dtype", dtype)
+
+
+def _read_policy(name: str, policy: Any) -> tuple[np.dtype[Any], bool]:
+    if isinstance(policy, str) and policy == MIXED:
         return np.dtype(np.float32), True
     try:
-        return float_dtype(dtype), False
+        return as_dtype(name, policy), False
     except ValueError:
-        raise ValueError(f"dtype: expected 'float32', 'float64' or '{MIXED}', got {dtype!r:.80}") from None
+        raise ValueError(f"{name}: expected 'float32', 'float64' or '{MIXED}', got {policy!r:.80}") from None
 
 
 def use_bfloat16(dtype: np.dtype[Any], mixed: bool) -> bool:
@@ -100,8 +91,8 @@ def use_bfloat16(dtype: np.dtype[Any], mixed: bool) -> bool:
         return False
     if system.info()["bfloat16"]:
         return True
-    if not _policy["warned"]:
-        _policy["warned"] = True
+    if not _settings["warned"]:
+        _settings["warned"] = True
         isa = system.info()["isa"]
         warnings.warn(f"{MIXED}: no AVX-512 BF16 here ({isa}); these layers work in float32", stacklevel=4)
     return False

@@ -98,6 +98,22 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
                 break
 
 
+def recorded(array: Any, inputs: Sequence[Any], backward: Backward) -> Tensor:
+    """The result of an operation as a tensor, recorded with its backward function; see :func:`record`."""
+    out = Tensor(array)
+    for tensor in inputs:
+        if not tensor._array.ndim:
+            backward = _with_arrays(backward)
+            break
+    record((out,), inputs, backward)
+    return out
+
+
+def _with_arrays(backward: Backward) -> Backward:
+    """NumPy's arithmetic on arrays without axes gives scalars; the tape expects arrays."""
+    return lambda *gs: [g if g is None or isinstance(g, IndexedSlices) else np.asarray(g) for g in backward(*gs)]
+
+
 @contextmanager
 def stop_recording() -> Iterator[None]:
     """Context in which no tape of this thread records anything."""
@@ -323,11 +339,8 @@ def _are_tensors(values: Iterable[Any]) -> bool:
 
 
 def _flatten(structure: Any, flat: list[Any]) -> None:
-    if isinstance(structure, (list, tuple)):
-        for item in structure:
-            _flatten(item, flat)
-    elif isinstance(structure, dict):
-        for item in structure.values():
+    if isinstance(structure, (list, tuple, dict)):
+        for item in structure.values() if isinstance(structure, dict) else structure:
             _flatten(item, flat)
     else:
         flat.append(structure)

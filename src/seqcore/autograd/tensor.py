@@ -264,6 +264,13 @@ def unchecked_tensor(array: Array) -> Tensor:
     return self
 
 
+def tensor_mask(x: Any) -> Array | None:
+    """The mask of a tensor, or the one implied by its lengths; None for anything else."""
+    if not isinstance(x, Tensor) or x.lengths is None:
+        return x.mask if isinstance(x, Tensor) else None
+    return np.asarray(np.arange(x.shape[1]) < np.asarray(x.lengths)[:, None])
+
+
 Gradient = Array | IndexedSlices | None
 
 

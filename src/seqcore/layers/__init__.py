@@ -4,9 +4,11 @@ from . import rnn
 from .activations import Activation, ReLU, Softmax
 from .attention import AdditiveAttention
 from .base import Layer
-from .core import Dense, Flatten, Input, InputLayer
+from .dense import Dense
 from .dropout import Dropout
 from .embedding import Embedding
+from .flatten import Flatten
+from .input import Input, InputLayer
 from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, GlobalSumPooling1D
 from .registry import register
 from .rnn import *  # noqa: F403

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import ops
 from .._validation import as_booleans, integer, real
-from ..autograd.tape import record
-from ..autograd.tensor import Gradient, Tensor
+from ..autograd.tape import recorded
+from ..autograd.tensor import Gradient, Tensor, tensor_mask
 from ..ops.activations import ACTIVATIONS, activation_name
 from ..typing import Array
 from .base import NumericLayer
@@ -62,11 +62,9 @@ class ReLU(NumericLayer):
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
-            if value is not None or name != "max_value":
-                real(name, value, 0)
-        self.max_value = None if max_value is None else float(max_value)
-        self.negative_slope, self.threshold = float(negative_slope), float(threshold)
+        self.max_value = None if max_value is None else real("max_value", max_value, 0)
+        self.negative_slope = real("negative_slope", negative_slope, 0)
+        self.threshold = real("threshold", threshold, 0)
 
     def _is_plain(self) -> bool:
         return self.max_value is None and not self.negative_slope and not self.threshold
@@ -89,9 +87,7 @@ class ReLU(NumericLayer):
                 slopes[above & ((x >= ceiling) if ceiling == 6 and not threshold else (x > ceiling))] = 0
             return (g * slopes,)
 
-        out = Tensor(y)
-        record((out,), (inputs,), backward)
-        return out
+        return recorded(y, (inputs,), backward)
 
     def _add_to_stream(self, stream: Any) -> None:
         if not self._is_plain():
@@ -123,9 +119,9 @@ class Softmax(NumericLayer):
             integer("axis", item)
         self.axis = list(axis) if isinstance(axis, (tuple, list)) else axis
 
-    def call(self, inputs: Tensor, mask: Any = None, lengths: Any = None) -> Tensor:
-        if lengths is not None and inputs.ndim == 2:
-            mask = np.arange(inputs.shape[1]) < lengths[:, None]
+    def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
+        if mask is None and inputs.ndim == 2:
+            mask = tensor_mask(inputs)
         if mask is None or (mask.shape == inputs.shape[:2] and inputs.ndim > 2):
             return ops.softmax(inputs, self.axis)
         never = np.array(np.finfo(inputs.dtype).min, inputs.dtype)

@@ -13,7 +13,6 @@ import numpy as np
 
 from .._validation import at_least, first_element, short_repr
 from ..autograd.tensor import Tensor
-from ..typing import Array
 
 
 class CallSignature(NamedTuple):
@@ -86,13 +85,6 @@ def input_hint(value: Any) -> str:
     if isinstance(value, np.ndarray) and value.dtype.kind == "O":
         return "; x.astype('float32') converts what holds nothing else"
     return ""
-
-
-def tensor_mask(x: Any) -> Array | None:
-    """The mask of a tensor, or the one implied by its lengths."""
-    if not isinstance(x, Tensor) or x.lengths is None:
-        return x.mask if isinstance(x, Tensor) else None
-    return np.asarray(np.arange(x.shape[1]) < x.lengths[:, None])
 
 
 def input_shapes(x: Any) -> Any:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from .._validation import as_lengths, as_mask, boolean, dropout_rate, seed_or_none
-from ..autograd.tape import record
-from ..autograd.tensor import Gradient, Tensor
+from .._validation import as_mask, boolean, dropout_rate, seed_or_none
+from ..autograd.tape import recorded
+from ..autograd.tensor import Gradient, Tensor, tensor_mask
 from ..typing import Array
 from .base import Layer
 from .dropout import DropoutGenerator
@@ -48,9 +48,7 @@ def additive_scores(query: Tensor, key: Tensor, scale: Tensor) -> Tensor:
         dk = g.sum(axis=1)[..., None] - np.matmul(turned, squares.swapaxes(1, 2))[:, :, 0, :]
         return dq * s, dk * s, dscale
 
-    out = Tensor(scores)
-    record((out,), (query, key, scale), backward)
-    return out
+    return recorded(scores, (query, key, scale), backward)
 
 
 @register()
@@ -179,9 +177,5 @@ def _softmax(scores: Tensor, allowed: Array | None) -> Tensor:
 
 def _valid(x: Tensor, mask: Any) -> Array | None:
     """Mask of the steps of a sequence that are not padding, (B, T), or None for all."""
-    if mask is not None:
-        return as_mask(mask, x.shape)
-    if x.lengths is not None:
-        valid: Array = np.arange(x.shape[1]) < as_lengths(x.lengths, x.shape)[:, None]
-        return valid
-    return None if x.mask is None else as_mask(x.mask, x.shape)
+    mask = tensor_mask(x) if mask is None else mask
+    return None if mask is None else as_mask(mask, x.shape)

@@ -33,8 +33,8 @@ from .._validation import (
 )
 from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
 from ..autograd.staleness import Cached, mark_stale
-from ..autograd.tape import record
-from ..autograd.tensor import Tensor, Variable, as_array
+from ..autograd.tape import recorded
+from ..autograd.tensor import Tensor, Variable, as_array, tensor_mask
 from ..typing import Array, Shape
 from .arguments import (
     CallSignature,
@@ -42,7 +42,6 @@ from .arguments import (
     input_hint,
     input_shapes,
     refuse_unknown,
-    tensor_mask,
     weight_sizes,
 )
 from .arguments import reset_names as reset_names
@@ -310,13 +309,10 @@ class Layer:
             raise ValueError(
                 f"weights: expected {len(variables)} arrays for layer {self.name!r}{hint}, got {len(given)}"
             )
-        floats = [variable.dtype if variable.dtype.kind == "f" else None for variable in variables]
-        arrays = [as_array(value, dtype, "weights") for value, dtype in zip(given, floats, strict=True)]
+        arrays = [as_array(x, v.dtype if v.dtype.kind == "f" else None, "weights") for v, x in zip(variables, given)]
         for variable, array in zip(variables, arrays, strict=True):
             if variable.shape != array.shape:
                 raise ValueError(f"weights: expected shape {variable.shape} for {variable.name!r}, got {array.shape}")
-            if array.dtype.kind not in "fiub":
-                raise TypeError(f"weights: expected numbers for {variable.name!r}, got type {array.dtype}")
             check_fits("weights", array, variable.dtype)
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array.astype(variable.dtype, copy=False))
@@ -427,8 +423,7 @@ class Layer:
         for i, mask in enumerate(masks if isinstance(masks, (list, tuple)) else [masks]):
             if outputs[i] is x:
                 # The tensor of the caller stays as it is.
-                outputs[i] = Tensor(x._array)
-                record((outputs[i],), (x,), lambda g: (g,))
+                outputs[i] = recorded(x._array, (x,), lambda g: (g,))
             output = outputs[i]
             if isinstance(output, Tensor) and output.mask is None and output.lengths is None and mask is not None:
                 output.mask = as_mask(mask, output.shape)
@@ -450,10 +445,8 @@ class Layer:
         if given:
             mask = None if mask is None else self._check_mask(mask, x.shape)
             lengths = None if lengths is None else as_lengths(lengths, x.shape)
-            old = x
-            x = Tensor(x._array)
+            x = recorded(x._array, (x,), lambda g: (g,))
             x.mask, x.lengths = mask, lengths
-            record((x,), (old,), lambda g: (g,))
         if index is not None and mask is not None and not positional:
             kwargs["mask"] = mask
         if self._signature.lengths is not None and lengths is not None:

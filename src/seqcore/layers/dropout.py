@@ -10,7 +10,7 @@ import numpy as np
 from .. import random as _random
 from .._core.random import dropout_mask
 from .._validation import MAX_SEED, as_sizes, dropout_rate, integer, seed_or_none
-from ..autograd.tape import record
+from ..autograd.tape import recorded
 from ..autograd.tensor import Tensor
 from ..typing import Array
 from .base import NumericLayer
@@ -82,10 +82,9 @@ class Dropout(NumericLayer):
                 raise ValueError(f"noise_shape: expected sizes that broadcast to {shape}, got {self.noise_shape}")
             shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, shape, strict=True))
         mask = self._dropout.mask(shape, self.rate, x.dtype.name)
-        y = Tensor(np.multiply(x, mask, out=np.empty_like(x)))
-        record((y,), (inputs,), lambda g: (np.multiply(g, mask, out=np.empty_like(x)),))
+        y = np.multiply(x, mask, out=np.empty_like(x))
         self._dropout.call += 1
-        return y
+        return recorded(y, (inputs,), lambda g: (np.multiply(g, mask, out=np.empty_like(x)),))
 
     def get_own_state(self) -> dict[str, Any]:
         return self._dropout.get_state()

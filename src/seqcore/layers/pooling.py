@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import ops
 from .._validation import boolean, channels_last
-from ..autograd.tensor import Tensor
+from ..autograd.tensor import Tensor, tensor_mask
 from ..typing import Array
 from .base import Layer
 from .registry import register
@@ -30,15 +30,11 @@ class _GlobalPooling1D(Layer, ABC):
         channels_last(data_format)
         self.keepdims = boolean("keepdims", keepdims)
 
-    def call(self, inputs: Tensor, mask: Any = None, lengths: Any = None) -> Tensor:
+    def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
         if inputs.ndim != 3:
             raise ValueError(f"inputs: expected shape (batch, time, features) for {self.name!r}, got {inputs.shape}")
-        valid = None
-        if mask is not None:
-            valid = np.asarray(mask, bool)[:, :, None]
-        elif lengths is not None:
-            valid = (np.arange(inputs.shape[1]) < np.asarray(lengths)[:, None])[:, :, None]
-        y = self._pool(inputs, valid)
+        valid = tensor_mask(inputs) if mask is None else mask
+        y = self._pool(inputs, None if valid is None else np.asarray(valid, bool)[:, :, None])
         return ops.expand_dims(y, 1) if self.keepdims else y
 
     @abstractmethod

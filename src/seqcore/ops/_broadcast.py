@@ -9,8 +9,7 @@ import numpy as np
 
 from .._validation import check_range, check_whole, plain_array
 from ..autograd.dtypes import floatx
-from ..autograd.tape import Backward, record
-from ..autograd.tensor import IndexedSlices, Tensor
+from ..autograd.tensor import Tensor
 from ..typing import Array
 
 Axis = int | Sequence[int] | None
@@ -25,22 +24,6 @@ def float_tensor(x: Any) -> Tensor:
     """As :func:`as_tensor`; integers and booleans become ``floatx``."""
     t = as_tensor(x)
     return t if t._array.dtype.kind == "f" else Tensor(t._array, floatx())
-
-
-def recorded(array: Any, inputs: Sequence[Any], backward: Backward) -> Tensor:
-    """The result of an operation as a tensor, recorded with its backward function; see :func:`record`."""
-    out = Tensor(array)
-    for tensor in inputs:
-        if not tensor._array.ndim:
-            backward = _with_arrays(backward)
-            break
-    record((out,), inputs, backward)
-    return out
-
-
-def _with_arrays(backward: Backward) -> Backward:
-    """NumPy's arithmetic on arrays without axes gives scalars; the tape expects arrays."""
-    return lambda *gs: [g if g is None or isinstance(g, IndexedSlices) else np.asarray(g) for g in backward(*gs)]
 
 
 def unbroadcast(gradient: Array, x: Tensor) -> Array:

@@ -9,9 +9,10 @@ import numpy as np
 
 from .. import _core
 from .._validation import axes_of
+from ..autograd.tape import recorded
 from ..autograd.tensor import Tensor
 from ..typing import Array
-from ._broadcast import Axis, as_tensor, flatten_steps, float_tensor, recorded
+from ._broadcast import Axis, as_tensor, flatten_steps, float_tensor
 
 
 def relu(x: Any) -> Tensor:

@@ -10,9 +10,10 @@ from numpy.typing import DTypeLike
 
 from .._validation import NUMBERS, as_dtype
 from ..autograd.dtypes import floatx
+from ..autograd.tape import recorded
 from ..autograd.tensor import Gradient, Tensor, as_array
 from ..typing import Array
-from ._broadcast import as_tensor, float_tensor, promote, recorded, unbroadcast
+from ._broadcast import as_tensor, float_tensor, promote, unbroadcast
 
 
 def _elementwise(function: Callable[[Array, Array], Any], a: Tensor, b: Tensor) -> Any:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .._core.dense import dense_backward, dense_forward
-from ..autograd.tape import GradientBuffers, is_recording, record
-from ..autograd.tensor import Gradient, Tensor
+from .._core.dense import dense_backward, dense_forward, softmax
+from ..autograd.tape import GradientBuffers, is_recording, record, recorded
+from ..autograd.tensor import Gradient, Tensor, unchecked_tensor
 from ..typing import Array
-from ._broadcast import flatten_like, flatten_steps, promote, recorded, unbroadcast
+from ._broadcast import flatten_like, flatten_steps, promote, unbroadcast
+from .activations import softmax_backward
 
 
 def matmul(x: Any, y: Any) -> Tensor:
@@ -33,7 +34,9 @@ def matmul(x: Any, y: Any) -> Tensor:
             f"y: expected {p.shape[-1:] or 'axes'} as the inner axis for x of shape {p.shape}, got shape {q.shape}"
         )
     if p.ndim >= 2 and q.ndim == 2 and p.dtype == q.dtype and p.dtype.kind == "f" and p.size and q.size:
-        return _matrix_product(a, b)
+        if not q.flags.c_contiguous:
+            b = recorded(np.ascontiguousarray(q), (b,), lambda g: (g,))
+        return dense(a, b)
     p2 = p[None, :] if p.ndim == 1 else p
     q2 = q[:, None] if q.ndim == 1 else q
     squeezed = ((-2,) if p.ndim == 1 else ()) + ((-1,) if q.ndim == 1 else ())
@@ -47,26 +50,41 @@ def matmul(x: Any, y: Any) -> Tensor:
     return recorded(np.matmul(p, q), (a, b), backward)
 
 
-def _matrix_product(a: Tensor, b: Tensor) -> Tensor:
-    """(..., K) times (K, N), by the core: the same result whatever the number of threads."""
-    x = a._array
+def dense(
+    inputs: Tensor, kernel: Tensor, bias: Tensor | None = None, activation: str = "linear", mixed: bool = False
+) -> Tensor:
+    """activation(x · kernel + bias) for x (..., K) and a kernel (K, N), as one operation of the tape."""
+    x = inputs._array
     flat, restore = flatten_steps(x)
-    kernel = np.ascontiguousarray(b._array)
-    y = dense_forward(flat, kernel)
+    # A softmax runs over the logits; its backward pass gives the gradient of the logits, and the rest is linear.
+    is_softmax = activation == "softmax"
+    fused = "linear" if is_softmax else activation
+    y = dense_forward(flat, kernel._array, None if bias is None else bias._array, fused, mixed=mixed)
+    if is_softmax:
+        y = softmax(y)
+    outputs = unchecked_tensor(restore(y))
+    tensors = (inputs, kernel, bias)
+    if not is_recording(tensors):
+        return outputs
+    need_dx, need_weights = is_recording((inputs,)), is_recording((kernel, bias))
 
-    def backward(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
-        need = is_needed(a), is_needed(b)
-        out = (buffers.take(b), None)
-        dx, dk, _ = dense_backward(
-            flat, kernel, y, flatten_like(g, x), use_bias=False, need_dx=need[0], need_weights=need[1], out=out
+    def backward(dy: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
+        flat_dy = flatten_like(dy, x)
+        if is_softmax:
+            flat_dy = softmax_backward(y, flat_dy)
+        dx, dkernel, dbias = dense_backward(
+            flat,
+            kernel._array,
+            y,
+            flat_dy,
+            fused,
+            use_bias=bias is not None,
+            need_dx=need_dx,
+            need_weights=need_weights,
+            out=(buffers.take(kernel), buffers.take(bias)) if need_weights else None,
+            mixed=mixed,
         )
-        return None if dx is None else restore(dx), dk
+        return None if dx is None else restore(dx), dkernel, dbias
 
-    followed = is_recording((a,)), is_recording((b,))
-
-    def is_needed(t: Tensor) -> bool:
-        return followed[0] if t is a else followed[1]
-
-    product = Tensor(restore(y))
-    record((product,), (a, b), backward, takes_buffers=True)
-    return product
+    record((outputs,), tensors, backward, takes_buffers=True)
+    return outputs

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .._validation import axes_of, axis_of, boolean
+from ..autograd.tape import recorded
 from ..autograd.tensor import Gradient, Tensor, as_array
 from ..typing import Array
-from ._broadcast import Axis, as_tensor, float_tensor, recorded
+from ._broadcast import Axis, as_tensor, float_tensor
 
 
 def _spread(gradient: Array, axes: tuple[int, ...], shape: tuple[int, ...], keepdims: bool) -> Array:
@@ -42,9 +44,7 @@ def reduce_mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     a = float_tensor(x)
     shape = a._array.shape
     axes = axes_of(axis, len(shape))
-    count = 1
-    for i in axes:
-        count *= shape[i]
+    count = math.prod([shape[i] for i in axes])
     if not count:
         raise ValueError(f"x: expected at least one element to average, got shape {shape}")
     mean = a._array.sum(axes, keepdims=keepdims) / count

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from .._validation import check_range, check_whole, choice
 from ..autograd.dtypes import float_dtype
-from ..autograd.tensor import Tensor, as_array
+from ..autograd.tensor import Tensor, as_array, tensor_mask
 from ..typing import Array
 
 REDUCTIONS = ("mean", "sum", "batch_mean", "none")
@@ -53,11 +53,9 @@ def mask_of(y_pred: Any, shape: tuple[int, ...], mask: Any = None) -> Array | No
     ``mask`` wins over the one that the tensor ``y_pred`` carries: its ``mask``, or the steps within its ``lengths``.
     """
     if mask is None and isinstance(y_pred, Tensor):
-        mask = y_pred.mask
-        if mask is None and y_pred.lengths is not None:
-            if len(shape) < 2:
-                raise ValueError(f"lengths: expected y_pred with a time axis, got per-sample losses of shape {shape}")
-            mask = np.arange(shape[1]) < np.asarray(y_pred.lengths)[:, None]
+        if y_pred.lengths is not None and len(shape) < 2:
+            raise ValueError(f"lengths: expected y_pred with a time axis, got per-sample losses of shape {shape}")
+        mask = tensor_mask(y_pred)
     if mask is None:
         return None
     return np.broadcast_to(expand_to("mask", mask, shape).astype(bool, copy=False), shape)
