@@ -100,7 +100,7 @@ def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward,
 
 def recorded(array: Any, inputs: Sequence[Any], backward: Backward) -> Tensor:
     """The result of an operation as a tensor, recorded with its backward function; see :func:`record`."""
-    out = Tensor(array)
+    out = unchecked_tensor(array) if type(array) is np.ndarray else Tensor(array)
     for tensor in inputs:
         if not tensor._array.ndim:
             backward = _with_arrays(backward)

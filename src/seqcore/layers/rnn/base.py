@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..._validation import as_lengths, as_mask, boolean, default_only, real
-from ...autograd.tape import record
+from ...autograd.tape import recorded
 from ...autograd.tensor import Tensor, Variable
 from ...initializers import TruncatedNormal
 from ...typing import Array, Shape
@@ -41,25 +41,24 @@ class RNNCell(RNNWeights):
         shape, features = inputs.shape, self.kernel.shape[0]
         if len(shape) != 2 or shape[1] != features:
             raise ValueError(f"inputs: expected shape (batch, {features}) for cell {self.name!r}, got {shape}")
-        given = self.get_initial_state(shape[0]) if states is None else self._check_states("states", states, shape[0])
-        x = Tensor(np.ascontiguousarray(inputs._array)[:, None, :])
-        record((x,), (inputs,), lambda g: (g[:, 0, :],))
+        given = self.get_initial_state(shape[0]) if states is None else self.check_states("states", states, shape[0])
+        x = recorded(np.ascontiguousarray(inputs._array)[:, None, :], (inputs,), lambda g: (g[:, 0, :],))
         masks = self._step_masks(*shape) if training else None
-        y, _, new_states = self._run(x, given, _STEP, dropout_masks=masks)
+        y, _, new_states = self.run(x, given, _STEP, dropout_masks=masks)
         # Where the output is h, both are one tensor, whose gradients the tape adds.
         return y, [y, *new_states[1:]] if self.output_size == self.units else new_states
 
-    def _step_masks(self, batch: int, features: int) -> DropoutMasks:
+    def _step_masks(self, batch: int, features: int) -> DropoutMasks | None:
         """The masks of this call of the model, drawn at its first step."""
         call, masks = context.call, self._masks
         new_call = call is not None and call is not self._masks_call
         if new_call or masks is None or any(mask is not None and mask.shape[0] != batch for mask in masks):
-            masks = self._masks = self._sample_dropout_masks(batch, features)
+            masks = self._masks = self.sample_dropout_masks(batch, features)
             self._masks_call = call
-            self._advance_dropout()
+            self.advance_dropout()
         return masks
 
-    def _run(
+    def run(
         self,
         x: Tensor,
         initial: Sequence[Tensor] | None,
@@ -220,12 +219,12 @@ class RNNLayer(NumericLayer):
         *,
         lengths: Any = None,
     ) -> Any:
-        x = self._check_input(sequences)
+        x = self.check_input(sequences)
         if mask is not None or lengths is not None:
             mask, lengths = check_masks(x, mask, lengths)
         initial = None
         if self.stateful or initial_state is not None:
-            initial = self._initial_state(initial_state, x._array.shape[0])
+            initial = self.start_states(initial_state, x._array.shape[0])
         options = sequence_options(
             self.return_sequences,
             self.return_state,
@@ -234,26 +233,23 @@ class RNNLayer(NumericLayer):
             self.go_backwards and self.return_sequences,
             self.zero_output_for_mask,
         )
-        cell, masks = self.cell, None
-        if training and cell._dropout is not None:
-            masks = cell._sample_dropout_masks(x.shape[0], x.shape[2])
-        y, finals, states = cell._run(x, initial, options, mask, lengths, masks)
+        cell = self.cell
+        masks = cell.sample_dropout_masks(x.shape[0], x.shape[2]) if training else None
+        y, finals, states = cell.run(x, initial, options, mask, lengths, masks)
         if masks is not None:
-            cell._advance_dropout()
+            cell.advance_dropout()
         if self.stateful:
-            self._state = list(finals)
+            self.carry(finals)
         return [y, *states] if self.return_state else y
 
-    def _check_input(self, inputs: Tensor) -> Tensor:
+    def check_input(self, inputs: Tensor) -> Tensor:
         array, features = inputs._array, self.cell.kernel.shape[0]
         if array.ndim != 3 or array.shape[2] != features:
             expected = f"(batch, time, {features})"
             raise ValueError(f"inputs: expected shape {expected} for layer {self.name!r}, got {array.shape}")
         if array.strides[2] == array.itemsize or features == 1:
             return inputs
-        x = Tensor(np.ascontiguousarray(array))
-        record((x,), (inputs,), lambda g: (g,))
-        return x
+        return recorded(np.ascontiguousarray(array), (inputs,), lambda g: (g,))
 
     def _keeps_time(self) -> bool:
         return self.return_sequences
@@ -268,7 +264,7 @@ class RNNLayer(NumericLayer):
         default_only("initial_state_shape", initial_state_shape, None, "the states follow from the units")
         batch, steps = sequences_shape[0], sequences_shape[1]
         y: Shape = (batch, steps, self.output_size) if self.return_sequences else (batch, self.output_size)
-        return [y, *((batch, size) for size in self.cell._state_sizes())] if self.return_state else y
+        return [y, *((batch, size) for size in self.cell.state_sizes())] if self.return_state else y
 
     # --- the carried state ---
 
@@ -276,21 +272,21 @@ class RNNLayer(NumericLayer):
         """Zeros, one (B, units) tensor per state."""
         return self.cell.get_initial_state(batch_size)
 
-    def _initial_state(self, given: Any, batch: int) -> list[Tensor] | None:
+    def start_states(self, given: Any, batch: int) -> list[Tensor] | None:
         if self.stateful and self._state is not None and self._state[0].shape[0] != batch:
             raise ValueError(
                 f"inputs: expected the batch size {self._state[0].shape[0]} of the first call for the stateful layer "
                 f"{self.name!r}, got {batch}"
             )
         if given is not None:
-            return self.cell._check_states("initial_state", given, batch)
+            return self.cell.check_states("initial_state", given, batch)
         if not self.stateful:
             return None
         return [Tensor(state) for state in (self._first_states(batch) if self._state is None else self._state)]
 
     def _first_states(self, batch: int) -> list[Array]:
         """Zeros, or noise after a reset with ``stddev``."""
-        shapes = [(batch, size) for size in self.cell._state_sizes()]
+        shapes = [(batch, size) for size in self.cell.state_sizes()]
         if not self._stddev:
             return [np.zeros(shape, self._dtype) for shape in shapes]
         return [TruncatedNormal(stddev=self._stddev)(shape, self._dtype) for shape in shapes]
@@ -307,10 +303,18 @@ class RNNLayer(NumericLayer):
 
     @states.setter
     def states(self, states: Any) -> None:
-        self._state = None if states is None else self._checked_states(states)
+        self.put_states(None if states is None else self.checked_states(states))
+
+    def put_states(self, states: list[Array] | None) -> None:
+        """Carry the given states from now on, in ``predict`` too."""
+        self._state = states
         self._reset_predict_state(states is not None)
 
-    def _checked_states(self, states: Any) -> list[Array]:
+    def carry(self, finals: Sequence[Array]) -> None:
+        """Carry the final states of a call to the next one."""
+        self._state = list(finals)
+
+    def checked_states(self, states: Any) -> list[Array]:
         """Copies of a user's states as arrays, or the error; nothing is changed."""
         if not self.stateful:
             raise ValueError(f"states: expected a layer with stateful=True, got {self.name!r}")
@@ -321,7 +325,7 @@ class RNNLayer(NumericLayer):
         if batch is None:
             shape = np.shape(given[0]) if given else ()
             batch = shape[0] if len(shape) == 2 else 1
-        return [np.array(state._array, order="C") for state in self.cell._check_states("states", given, batch)]
+        return [np.array(state._array, order="C") for state in self.cell.check_states("states", given, batch)]
 
     def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
         """Set the carried state to zero, to small noise, or to the given states.
@@ -335,7 +339,7 @@ class RNNLayer(NumericLayer):
         """
         stddev = real("stddev", stddev, 0)
         if states is not None:
-            given = self._checked_states(states)
+            given = self.checked_states(states)
             if stddev:
                 raise ValueError("states, stddev: expected at most one of them, got both")
             self._state = given
@@ -373,7 +377,7 @@ class RNNLayer(NumericLayer):
         if arrays is not None:
             arrays = [np.array(array, self._dtype, order="C") for array in arrays]
             batch = len(arrays[0]) if arrays and arrays[0].ndim else 0
-            shapes, expected = [array.shape for array in arrays], [(batch, size) for size in self.cell._state_sizes()]
+            shapes, expected = [array.shape for array in arrays], [(batch, size) for size in self.cell.state_sizes()]
             if not batch or shapes != expected:
                 raise ValueError(f"state: expected states of shapes {expected} for {self.name!r}, got {shapes}")
         self._state, self._stddev = arrays, stddev

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from ... import ops
@@ -71,17 +72,20 @@ class Bidirectional(NumericLayer):
             self.backward_layer = _copy(backward_layer, "" if backward_layer.name != layer.name else "backward_")
         self._given_backward = backward_layer is not None
         self._check_pair()
-        for part in (self.forward_layer, self.backward_layer):
+        for part in self._directions():
             part.trainable = self._trainable and part.trainable
             part.step_gradients = layer.step_gradients
-        dropout = self.backward_layer.cell._dropout
+        dropout = self.backward_layer.cell.dropout_generator
         if dropout is not None and dropout.seed is not None:
             # One seed, two streams: the directions draw different masks.
             dropout.stream = 1
         self._initial_weights = weights
 
+    def _directions(self) -> tuple[RNNLayer, RNNLayer]:
+        return self.forward_layer, self.backward_layer
+
     def _check_pair(self) -> None:
-        first, second = self.forward_layer, self.backward_layer
+        first, second = self._directions()
         for name in ("return_sequences", "return_state", "stateful", "dtype"):
             if getattr(first, name) != getattr(second, name):
                 expected, got = getattr(first, name), getattr(second, name)
@@ -96,17 +100,9 @@ class Bidirectional(NumericLayer):
                 f"got {second.output_size}"
             )
 
-    @property
-    def return_sequences(self) -> bool:
-        return self.forward_layer.return_sequences
-
-    @property
-    def return_state(self) -> bool:
-        return self.forward_layer.return_state
-
-    @property
-    def stateful(self) -> bool:
-        return self.forward_layer.stateful
+    return_sequences = property(attrgetter("forward_layer.return_sequences"))
+    return_state = property(attrgetter("forward_layer.return_state"))
+    stateful = property(attrgetter("forward_layer.stateful"))
 
     @property
     def states(self) -> list[Variable] | None:
@@ -116,11 +112,10 @@ class Bidirectional(NumericLayer):
 
     @states.setter
     def states(self, states: Any) -> None:
-        layers = (self.forward_layer, self.backward_layer)
-        given = self._split_state(states, "states")
-        checked = [None if part is None else layer._checked_states(part) for layer, part in zip(layers, given)]
+        layers, given = self._directions(), self._split_state(states, "states")
+        checked = [None if part is None else layer.checked_states(part) for layer, part in zip(layers, given)]
         for layer, state in zip(layers, checked):
-            layer._state = state
+            layer.put_states(state)
 
     def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
         """As that of the recurrent layers; states are those of the forward layer, then those of the backward layer."""
@@ -143,9 +138,8 @@ class Bidirectional(NumericLayer):
 
     def build(self, sequences_shape: Any, initial_state_shape: None = None) -> None:
         default_only("initial_state_shape", initial_state_shape, None, "the states follow from the units")
-        for layer in (self.forward_layer, self.backward_layer):
-            if not layer.built:
-                layer._build_with(sequences_shape)
+        for layer in self._directions():
+            layer._build_with(sequences_shape)
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
         self.built = True
@@ -159,19 +153,19 @@ class Bidirectional(NumericLayer):
         *,
         lengths: Any = None,
     ) -> Any:
-        layers = (self.forward_layer, self.backward_layer)
-        x = layers[0]._check_input(sequences)
+        layers = self._directions()
+        x = layers[0].check_input(sequences)
         mask, lengths = check_masks(x, mask, lengths)
         given = self._split_state(initial_state)
-        starts = [layer._initial_state(start, x.shape[0]) for layer, start in zip(layers, given, strict=True)]
+        starts = [layer.start_states(start, x.shape[0]) for layer, start in zip(layers, given, strict=True)]
         reverse = (layers[0].go_backwards, layers[1].go_backwards)
         options = sequence_options(
             self.return_sequences, self.return_state, self.stateful, reverse, False, self.return_sequences
         )
         cells = [layer.cell for layer in layers]
         masks = None
-        if training and any(cell._dropout is not None for cell in cells):
-            masks = [cell._sample_dropout_masks(x.shape[0], x.shape[2]) for cell in cells]
+        if training and any(cell.dropout_generator for cell in cells):
+            masks = [cell.sample_dropout_masks(x.shape[0], x.shape[2]) or (None, None) for cell in cells]
         if self._is_joint():
             y, finals, states = run_sequence(cells, x, starts, options, mask, lengths, masks)
             if self.merge_mode != "concat":
@@ -179,16 +173,16 @@ class Bidirectional(NumericLayer):
                 y = self._merge(y[..., :units], y[..., units:])  # type: ignore[index]  # ops adds __getitem__
         else:
             a, b = (
-                cell._run(x, start, replace(options, reverse=(reverse,)), mask, lengths, masks_of_cell)
+                cell.run(x, start, replace(options, reverse=(reverse,)), mask, lengths, masks_of_cell)
                 for cell, start, reverse, masks_of_cell in zip(cells, starts, options.reverse, masks or (None, None))
             )
             y, finals, states = self._merge(a[0], b[0]), [tuple(a[1]), tuple(b[1])], [*a[2], *b[2]]
         if masks is not None:
             for cell in cells:
-                cell._advance_dropout()
+                cell.advance_dropout()
         if self.stateful:
             for layer, final in zip(layers, finals, strict=True):
-                layer._state = list(final)
+                layer.carry(final)
         if not self.return_state:
             return y
         return [*y, *states] if isinstance(y, list) else [y, *states]
@@ -196,7 +190,7 @@ class Bidirectional(NumericLayer):
     def _split_state(self, given: Any, name: str = "initial_state") -> tuple[Any, Any]:
         if given is None:
             return None, None
-        n, m = len(self.forward_layer.cell._state_sizes()), len(self.backward_layer.cell._state_sizes())
+        n, m = len(self.forward_layer.cell.state_sizes()), len(self.backward_layer.cell.state_sizes())
         if not isinstance(given, (list, tuple)) or len(given) != n + m:
             got = len(given) if isinstance(given, (list, tuple)) else type(given).__name__
             raise ValueError(f"{name}: expected a list of {n + m} states for layer {self.name!r}, got {got}")
@@ -204,7 +198,7 @@ class Bidirectional(NumericLayer):
 
     def _is_joint(self) -> bool:
         """True where one call of the core can run both directions."""
-        first, second = self.forward_layer, self.backward_layer
+        first, second = self._directions()
         return (
             type(first) is type(second)
             and not isinstance(first, ContextRNN)
@@ -222,22 +216,16 @@ class Bidirectional(NumericLayer):
         return total if self.merge_mode == "sum" else ops.multiply(total, 0.5)
 
     def _keeps_time(self) -> bool:
-        return self.return_sequences
+        return bool(self.return_sequences)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return mask if self.return_sequences else None
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: None = None) -> Any:
-        default_only("initial_state_shape", initial_state_shape, None, "the states follow from the units")
-        lead = tuple(sequences_shape[:2]) if self.return_sequences else (sequences_shape[0],)
-        a, b = self.forward_layer.output_size, self.backward_layer.output_size
-        if self.merge_mode is None:
-            y: list[Any] = [(*lead, a), (*lead, b)]
-        else:
-            y = [(*lead, a + b if self.merge_mode == "concat" else a)]
-        if self.return_state:
-            sizes = (*self.forward_layer.cell._state_sizes(), *self.backward_layer.cell._state_sizes())
-            y = [*y, *((sequences_shape[0], n) for n in sizes)]
+        shapes = [layer.compute_output_shape(sequences_shape, initial_state_shape) for layer in self._directions()]
+        (a, *first), (b, *second) = shapes if self.return_state else [[shape] for shape in shapes]
+        y = [a, b] if self.merge_mode is None else [(*a[:-1], a[-1] + b[-1] if self.merge_mode == "concat" else a[-1])]
+        y += [*first, *second]
         return y if len(y) > 1 else y[0]
 
     def get_config(self) -> dict[str, Any]:
@@ -271,4 +259,4 @@ def _copy(layer: RNNLayer, prefix: str) -> RNNLayer:
 def _core_form(layer: RNNLayer) -> tuple[Any, ...]:
     """The settings in which two layers must agree to run in one call."""
     cell = layer.cell
-    return cell.units, cell.use_bias, cell._core_cell, cell.activation, cell.recurrent_activation
+    return cell.units, cell.use_bias, cell.core_cell, cell.activation, cell.recurrent_activation

@@ -14,10 +14,10 @@ import numpy as np
 from ... import initializers as _initializers
 from ... import ops
 from ..._core.context import context_scan_backward, context_scan_forward
-from ..._core.dense import dense_backward, dense_forward
 from ..._validation import at_least, boolean, real
-from ...autograd.tape import GradientBuffers, is_recording, record
+from ...autograd.tape import is_recording, record, recorded
 from ...autograd.tensor import Gradient, Tensor, Variable, unchecked_tensor
+from ...ops.matmul import dense
 from ...typing import Array
 from ..registry import register
 from .base import RNNCell, RNNLayer, cell_attribute
@@ -77,7 +77,7 @@ class ContextRNNCell(RNNCell):
             raise ValueError(f"alpha: expected a number between 0 and 1 to learn from, got {alpha}")
         self.context_initializer = _initializers.get(context_initializer, "context_initializer")
 
-    def _state_sizes(self) -> tuple[int, ...]:
+    def state_sizes(self) -> tuple[int, ...]:
         return self.units, self.context_units
 
     @property
@@ -101,15 +101,15 @@ class ContextRNNCell(RNNCell):
             logit = _initializers.Constant(math.log(self.alpha / (1 - self.alpha)))
             self.alpha_logit = self.add_weight((1,), logit, name="alpha_logit")
 
-    def _variables(self) -> tuple[Any, Any, Any]:
+    def core_variables(self) -> tuple[Any, Any, Any]:
         """Those of the simple recurrent layer that h is over [x_t, s_t]; its kernel is [A; P]."""
         return _join(self.kernel, self.context_recurrent_kernel, 0), self.recurrent_kernel, self.bias
 
-    def _packed_weights(self, variables: list[Any]) -> None:
+    def packed_weights(self, variables: list[Any]) -> None:
         # The joined kernel is new in each call, so nothing is packed.
         return None
 
-    def _run(
+    def run(
         self,
         x: Tensor,
         initial: Sequence[Tensor] | None,
@@ -124,13 +124,15 @@ class ContextRNNCell(RNNCell):
             x = ops.multiply(x, x_mask[:, None, :])
         h0, s0 = ([initial[0]], initial[1]) if initial else (None, None)
         reverse = options.reverse[0]
-        joined, s, s_last = self._scan_context(x, s0, mask, lengths, reverse)
+        z = dense(x, self.context_kernel, mixed=self.uses_bfloat16)
+        s, s_last = self._scan_context(z, s0, mask, lengths, reverse)
         masks = None if h_mask is None else (None, h_mask)
-        h, finals, states = super()._run(joined, h0, options, mask, lengths, masks)
+        h, finals, states = super().run(_join(x, s), h0, options, mask, lengths, masks)
         shown = _shown(mask, reverse, options.zero_masked, initial is not None)
         if options.sequences:
             s = s if shown is None else ops.multiply(s, shown)
-            s = _reversed(s, lengths) if options.processing_order else s
+            if options.processing_order:
+                s = recorded(_flip(s._array, lengths), (s,), lambda g: (_flip(g, lengths),))
         elif shown is None:
             s = s_last
         else:
@@ -138,56 +140,30 @@ class ContextRNNCell(RNNCell):
         return _join(h, s), [*finals, s_last._array], [*states, s_last] if states else []
 
     def _scan_context(
-        self, x: Tensor, initial: Tensor | None, mask: Array | None, lengths: Array | None, reverse: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """[x, s] (B, T, D + C), s (B, T, C) and the last s (B, C), as one operation of the tape.
+        self, z: Tensor, initial: Tensor | None, mask: Array | None, lengths: Array | None, reverse: bool
+    ) -> tuple[Tensor, Tensor]:
+        """s_t = (1 - alpha) z_t + alpha s_{t-1} at every step (B, T, C), and the last s (B, C), as one operation."""
+        alpha, start = self.current_alpha, None if initial is None else np.ascontiguousarray(initial._array)
+        s, last = context_scan_forward(z._array, alpha, start, lengths, mask, reverse)
 
-        s_t = (1 - alpha) z_t + alpha s_{t-1} with z = x · context_kernel.
-        """
-        array, alpha, kernel, mixed = x._array, self.current_alpha, self.context_kernel, self.uses_bfloat16
-        start = None if initial is None else np.ascontiguousarray(initial._array)
-        flat, restore = ops.flatten_steps(array)
-        z = dense_forward(flat, kernel._array, mixed=mixed)
-        s, last = context_scan_forward(restore(z), alpha, start, lengths, mask, reverse)
-        outputs = unchecked_tensor(_concatenate(array, s)), unchecked_tensor(s), unchecked_tensor(last)
-        inputs = (x, kernel, initial, self.alpha_logit)
-        if not is_recording(inputs):
-            return outputs
-        need_dx, need_weights, need_alpha = is_recording((x,)), is_recording((kernel,)), is_recording(inputs[3:])
+        need_alpha = is_recording((self.alpha_logit,))
 
-        def backward(
-            djoined: Array | None, ds: Array | None, dlast: Array | None, buffers: GradientBuffers
-        ) -> tuple[Gradient, ...]:
-            features, dx, dkernel, dlogit = array.shape[2], None, None, None
-            if djoined is not None:
-                ds = djoined[..., features:] if ds is None else ds + djoined[..., features:]
+        def backward(ds: Array | None, dlast: Array | None) -> tuple[Gradient, ...]:
             ds = None if ds is None else contiguous_features(ds)
             dlast = None if dlast is None else np.ascontiguousarray(dlast)
             dz, dinitial = context_scan_backward(ds, dlast, alpha, s.shape, lengths, mask, reverse, self.dtype)
             if self.step_gradients and alpha < 1:
                 # dz_t = (1 - alpha) dL/ds_t; with alpha = 1 the context never changes, and dz says nothing about it.
                 self.last_context_gradients = np.asarray(dz) / (1 - alpha)
+            dlogit = None
             if need_alpha:
                 # alpha (1 - alpha) times the sum of (s_{t-1} - z_t) dL/ds_t; dz is 0 where s is carried.
-                moved = np.multiply(s - restore(z), dz)
+                moved = np.multiply(s - z._array, dz)
                 dlogit = np.array([moved.sum(dtype=np.float64)], s.dtype)
-            if need_dx or need_weights:
-                dx, dkernel, _ = dense_backward(
-                    flat,
-                    kernel._array,
-                    z,
-                    ops.flatten_like(dz, array),
-                    use_bias=False,
-                    need_dx=need_dx,
-                    need_weights=need_weights,
-                    out=(buffers.take(kernel), None) if need_weights else None,
-                    mixed=mixed,
-                )
-            if dx is not None:
-                dx = restore(dx) if djoined is None else djoined[..., :features] + restore(dx)
-            return dx, dkernel, dinitial, dlogit
+            return dz, dinitial, dlogit
 
-        record(outputs, inputs, backward, takes_buffers=True)
+        outputs = unchecked_tensor(s), unchecked_tensor(last)
+        record(outputs, (z, initial, self.alpha_logit), backward)
         return outputs
 
     def _add_to_stream(self, stream: Any) -> None:
@@ -297,13 +273,11 @@ class ContextRNN(RNNLayer):
 def _join(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
     """Two tensors one after another along ``axis``, without the checks of ``ops.concat``."""
     size = a._array.shape[axis]
-    joined = unchecked_tensor(_concatenate(a._array, b._array, axis))
 
     def backward(g: Array) -> tuple[Gradient, ...]:
         return (g[..., :size], g[..., size:]) if axis else (g[:size], g[size:])
 
-    record((joined,), (a, b), backward)
-    return joined
+    return recorded(_concatenate(a._array, b._array, axis), (a, b), backward)
 
 
 def _concatenate(a: Array, b: Array, axis: int = -1) -> Array:
@@ -315,14 +289,8 @@ def _concatenate(a: Array, b: Array, axis: int = -1) -> Array:
     return np.concatenate((a, b), axis, out)
 
 
-def _reversed(x: Tensor, lengths: Array | None) -> Tensor:
-    """(B, T, N) with the steps of each sequence in reverse order; padding stays."""
-    out = Tensor(_flip(x._array, lengths))
-    record((out,), (x,), lambda g: (_flip(g, lengths),))
-    return out
-
-
 def _flip(array: Array, lengths: Array | None) -> Array:
+    """(B, T, N) with the steps of each sequence in reverse order; padding stays."""
     if lengths is None:
         return array[:, ::-1]
     steps = np.arange(array.shape[1])

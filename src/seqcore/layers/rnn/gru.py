@@ -62,10 +62,7 @@ class GRUCell(RNNCell):
         self._set_initializers(kernel_initializer, recurrent_initializer, bias_initializer)
         self.recurrent_activation = activation_name("recurrent_activation", recurrent_activation, FUSED_ACTIVATIONS)
         self.reset_after = boolean("reset_after", reset_after)
-
-    @property
-    def _core_cell(self) -> str:  # type: ignore[override]
-        return "gru" if self.reset_after else "gru_reset_before"
+        self.core_cell = "gru" if self.reset_after else "gru_reset_before"
 
     def _make_bias(self) -> Variable:
         if not self.reset_after:

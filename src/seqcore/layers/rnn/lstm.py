@@ -37,7 +37,7 @@ class LSTMCell(RNNCell):
 
     _config_arguments = (*GATED_ARGUMENTS, "unit_forget_bias")
     _gates = 4
-    _core_cell = "lstm"
+    core_cell = "lstm"
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class LSTMCell(RNNCell):
         self.recurrent_activation = activation_name("recurrent_activation", recurrent_activation, FUSED_ACTIVATIONS)
         self.unit_forget_bias = boolean("unit_forget_bias", unit_forget_bias)
 
-    def _state_sizes(self) -> tuple[int, ...]:
+    def state_sizes(self) -> tuple[int, ...]:
         return (self.units, self.units)
 
     def _make_bias(self) -> Variable:

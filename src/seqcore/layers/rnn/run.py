@@ -72,7 +72,7 @@ def run_sequence(
     weights: list[Any] = []
     arrays = []
     for cell in cells:
-        kernel, recurrent, bias = cell._variables()
+        kernel, recurrent, bias = cell.core_variables()
         weights += (kernel, recurrent, bias)
         arrays.append((kernel._array, recurrent._array, None if bias is None else bias._array))
     inputs: list[Any] = [x, *weights]
@@ -105,13 +105,13 @@ def run_sequence(
     if first.uses_bfloat16:
         given["mixed"] = True
     y, finals, saved = recurrent_forward(
-        first._core_cell,
+        first.core_cell,
         x._array,
         arrays,
         options.sequences,
         save,
         options.return_state or options.keep_state,
-        None if save else first._packed_weights(weights),
+        None if save else first.packed_weights(weights),
         **given,
     )
     out = unchecked_tensor(y)

@@ -70,7 +70,7 @@ class RNNWeights(NumericLayer):
     supports_masking = False
     _gates = 1
     # Name of the cell in the core.
-    _core_cell: str = "rnn"
+    core_cell: str = "rnn"
     # Of the gates; None in a cell without.
     recurrent_activation: str | None = None
     # True to keep dL/dh of every step of the backward pass, (B, T, H), in `last_step_gradients`.
@@ -100,7 +100,7 @@ class RNNWeights(NumericLayer):
         self.dropout = dropout_rate("dropout", dropout)
         self.recurrent_dropout = dropout_rate("recurrent_dropout", recurrent_dropout)
         self.seed = seed_or_none(seed)
-        self._dropout = DropoutGenerator(seed) if dropout or recurrent_dropout else None
+        self.dropout_generator = DropoutGenerator(seed) if dropout or recurrent_dropout else None
         # Exchanged as a whole: several threads may call the layer.
         self._packed = _Packed()
 
@@ -125,11 +125,11 @@ class RNNWeights(NumericLayer):
     def _make_bias(self) -> Variable:
         return self.add_weight((self._gates * self.units,), self.bias_initializer, name="bias")
 
-    def _variables(self) -> tuple[Any, Any, Any]:
+    def core_variables(self) -> tuple[Any, Any, Any]:
         """Kernel, recurrent kernel and bias, in the core's order."""
         return self.kernel, self.recurrent_kernel, self.bias
 
-    def _packed_weights(self, variables: list[Any]) -> Any:
+    def packed_weights(self, variables: list[Any]) -> Any:
         """Packed weights of the core (of both directions), made again once a weight has changed."""
         packed, versions, weights = self._packed
         if len(packed) == len(variables):
@@ -144,36 +144,31 @@ class RNNWeights(NumericLayer):
 
     # --- dropout masks ---
 
-    def _sample_dropout_masks(self, batch: int, features: int) -> DropoutMasks:
-        """The masks of one call in training; :meth:`_advance_dropout` follows once the call has succeeded."""
-        generator = self._dropout
+    def sample_dropout_masks(self, batch: int, features: int) -> DropoutMasks | None:
+        """The masks of one call in training; :meth:`advance_dropout` follows once the call has succeeded."""
+        generator, rate = self.dropout_generator, self.recurrent_dropout
         if generator is None:
-            return None, None
+            return None
         x = generator.mask((batch, features), self.dropout, self.dtype) if self.dropout else None
-        h = (
-            generator.mask((batch, self.units), self.recurrent_dropout, self.dtype, 1)
-            if self.recurrent_dropout
-            else None
-        )
-        return x, h
+        return x, generator.mask((batch, self.units), rate, self.dtype, 1) if rate else None
 
-    def _advance_dropout(self) -> None:
-        if self._dropout is not None:
-            self._dropout.call += 2
+    def advance_dropout(self) -> None:
+        if self.dropout_generator is not None:
+            self.dropout_generator.call += 2
 
     def get_own_state(self) -> dict[str, Any]:
-        return {} if self._dropout is None else {"dropout": self._dropout.get_state()}
+        return {} if self.dropout_generator is None else {"dropout": self.dropout_generator.get_state()}
 
     def set_own_state(self, state: dict[str, Any]) -> None:
-        if self._dropout is not None and "dropout" in state:
-            self._dropout.set_state(state["dropout"])
+        if self.dropout_generator is not None and "dropout" in state:
+            self.dropout_generator.set_state(state["dropout"])
 
     # --- states ---
 
     @property
     def state_size(self) -> Any:
         """Units of the state: a number, or one per state."""
-        sizes = self._state_sizes()
+        sizes = self.state_sizes()
         return sizes[0] if len(sizes) == 1 else list(sizes)
 
     @property
@@ -181,17 +176,17 @@ class RNNWeights(NumericLayer):
         """Units of the output of one step."""
         return self.units
 
-    def _state_sizes(self) -> tuple[int, ...]:
+    def state_sizes(self) -> tuple[int, ...]:
         return (self.units,)
 
     def get_initial_state(self, batch_size: int) -> list[Tensor]:
         """Zeros, one (B, units) tensor per state."""
         batch = at_least("batch_size", batch_size, 1)
-        return [Tensor(np.zeros((batch, size), self._dtype)) for size in self._state_sizes()]
+        return [Tensor(np.zeros((batch, size), self._dtype)) for size in self.state_sizes()]
 
-    def _check_states(self, name: str, given: Any, batch: int) -> list[Tensor]:
+    def check_states(self, name: str, given: Any, batch: int) -> list[Tensor]:
         """States from an argument of that name, checked and cast."""
-        sizes = self._state_sizes()
+        sizes = self.state_sizes()
         items = list(given) if isinstance(given, (list, tuple)) else [given]
         if len(items) != len(sizes):
             raise ValueError(f"{name}: expected {len(sizes)} states for layer {self.name!r}, got {len(items)}")
@@ -206,5 +201,5 @@ class RNNWeights(NumericLayer):
     # --- streams ---
 
     def _add_to_stream(self, stream: Any) -> None:
-        weights = [None if variable is None else variable._array for variable in self._variables()]
-        stream.add_recurrent(self._core_cell, *weights, self.activation, self.recurrent_activation or "sigmoid")
+        weights = [None if variable is None else variable._array for variable in self.core_variables()]
+        stream.add_recurrent(self.core_cell, *weights, self.activation, self.recurrent_activation or "sigmoid")
