@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 from . import random as _random
 from ._registry import Registry
 from ._validation import NUMBERS, at_least, choice, default_only, plain_array, positive, real, seed_or_none, short_repr
-from .autograd.dtypes import float_dtype
+from .autograd import float_dtype
 from .typing import Array
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ._validation import choice
-from .autograd.tape import GradientTape
+from .autograd import GradientTape
 from .callbacks.callback import Callback, Logs
 from .models import Model
 from .training.batch import make_batch, plain

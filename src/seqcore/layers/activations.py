@@ -9,8 +9,7 @@ import numpy as np
 
 from .. import ops
 from .._validation import as_booleans, integer, real
-from ..autograd.tape import recorded
-from ..autograd.tensor import Gradient, Tensor, tensor_mask
+from ..autograd import Gradient, Tensor, recorded, tensor_mask
 from ..ops.activations import ACTIVATIONS, activation_name
 from ..typing import Array
 from .base import NumericLayer

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import at_least, first_element, short_repr
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor
 
 
 class CallSignature(NamedTuple):

@@ -11,8 +11,7 @@ import numpy as np
 
 from .. import ops
 from .._validation import as_mask, boolean, dropout_rate, seed_or_none
-from ..autograd.tape import recorded
-from ..autograd.tensor import Gradient, Tensor, tensor_mask
+from ..autograd import Gradient, Tensor, recorded, tensor_mask
 from ..typing import Array
 from .base import Layer
 from .dropout import DropoutGenerator

@@ -31,10 +31,9 @@ from .._validation import (
     real,
     short_repr,
 )
+from ..autograd import Tensor, Variable, as_array, recorded, tensor_mask
 from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
 from ..autograd.staleness import Cached, mark_stale
-from ..autograd.tape import recorded
-from ..autograd.tensor import Tensor, Variable, as_array, tensor_mask
 from ..typing import Array, Shape
 from .arguments import (
     CallSignature,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from .. import random as _random
 from .._validation import short_repr
+from ..autograd import stop_recording
 from ..autograd.staleness import mark_stale
-from ..autograd.tape import stop_recording
 
 # Limit of the zeros on which a layer of a file is called.
 MAX_ZEROS = 1 << 18

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import initializers as _initializers
 from .._validation import at_least, boolean, check_shape, no_adapters, no_regularizers
-from ..autograd.tensor import Tensor, Variable
+from ..autograd import Tensor, Variable
 from ..ops.activations import FUSED_ACTIVATIONS, activation_name
 from ..ops.matmul import dense
 from .base import NumericLayer

@@ -10,8 +10,7 @@ import numpy as np
 from .. import random as _random
 from .._core.random import dropout_mask
 from .._validation import MAX_SEED, as_sizes, dropout_rate, integer, seed_or_none
-from ..autograd.tape import recorded
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor, recorded
 from ..typing import Array
 from .base import NumericLayer
 from .registry import register

@@ -13,8 +13,7 @@ from .. import initializers as _initializers
 from .. import ops
 from .._core.embedding import embedding_backward, embedding_forward
 from .._validation import as_booleans, as_mask, at_least, boolean, no_adapters, no_regularizers, plain_array
-from ..autograd.tape import is_recording, record
-from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array, unchecked_tensor
+from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, is_recording, record, unchecked_tensor
 from ..typing import Array
 from .base import Layer
 from .registry import register
@@ -121,12 +120,9 @@ class Embedding(Layer):
         if is_recording((table,)):
 
             def backward(dy: Array) -> tuple[Gradient, ...]:
-                if ids.ndim < 2:
-                    flat_ids = np.ascontiguousarray(ids).reshape(-1)
-                    flat_dy = np.ascontiguousarray(dy).reshape(len(flat_ids), -1)
-                else:
-                    flat_dy, _ = ops.flatten_steps(dy)
-                    flat_ids = ops.flatten_like(ids, dy)
+                rows = np.atleast_2d(dy)
+                flat_dy, _ = ops.flatten_steps(rows)
+                flat_ids = ops.flatten_like(np.atleast_1d(ids), rows)
                 values, indices = embedding_backward(flat_ids, flat_dy, self.input_dim)
                 return (IndexedSlices.from_sorted(values, indices, table._array.shape),)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import ops
 from .._validation import channels_last
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor
 from .base import Layer
 from .registry import register
 

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from .._validation import NUMBERS, as_dtype, as_sizes, at_least, default_only
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor
 from ..typing import Shape
 from .base import Layer
 from .registry import register

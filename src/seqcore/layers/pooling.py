@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import ops
 from .._validation import boolean, channels_last
-from ..autograd.tensor import Tensor, tensor_mask
+from ..autograd import Tensor, tensor_mask
 from ..typing import Array
 from .base import Layer
 from .registry import register

@@ -13,7 +13,7 @@ import numpy as np
 from .. import ops
 from .._registry import custom_object_scope
 from .._validation import as_booleans, as_mask, check_shape, plain_array
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor
 from ..typing import Array
 from .base import Layer, not_a_layer
 from .registry import deserialize, register, serialize

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import check_range, check_whole, plain_array
-from ..autograd.dtypes import floatx
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor, floatx, recorded
 from ..typing import Array
 
 Axis = int | Sequence[int] | None
@@ -24,6 +23,13 @@ def float_tensor(x: Any) -> Tensor:
     """As :func:`as_tensor`; integers and booleans become ``floatx``."""
     t = as_tensor(x)
     return t if t._array.dtype.kind == "f" else Tensor(t._array, floatx())
+
+
+def unary(a: Tensor, function: Callable[[Array], Any], backward: Callable[[Array, Array, Array], Array]) -> Tensor:
+    """function(a), elementwise; ``backward`` maps (gradient of the result, a, result) to the gradient of a."""
+    p = a._array
+    y = function(p)
+    return recorded(y, (a,), lambda g: (backward(g, p, y),))
 
 
 def unbroadcast(gradient: Array, x: Tensor) -> Array:
@@ -124,11 +130,10 @@ def as_ids(value: Any, name: str, bound: int) -> Array:
     """
     # Not as_array: float32 holds no large ids.
     ids = plain_array(name, value)
-    if ids.dtype != np.int64 and ids.dtype != np.int32:
+    is_known = ids.dtype in (np.int64, np.int32)
+    if not is_known:
         if ids.size and ids.dtype.kind not in "iuf":
             raise TypeError(f"{name}: expected whole numbers 0...{bound - 1}, got type {ids.dtype}")
         check_whole(name, ids, f"whole numbers 0...{bound - 1}")
-        check_range(name, ids, bound)
-        return ids.astype(np.int64)
     check_range(name, ids, bound)
-    return ids
+    return ids if is_known else ids.astype(np.int64)

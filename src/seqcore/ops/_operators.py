@@ -5,22 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..autograd.tensor import Tensor
-from .elementwise import (
-    abs,
-    add,
-    divide,
-    equal,
-    greater,
-    greater_equal,
-    less,
-    less_equal,
-    multiply,
-    negative,
-    not_equal,
-    power,
-    subtract,
-)
+from ..autograd import Tensor
+from . import elementwise
 from .matmul import matmul
 from .shape import slice
 
@@ -35,22 +21,27 @@ def _equality(function: Callable[[Any, Any], Tensor], of_none: bool) -> Callable
 
 def _attach_operators() -> None:
     for name, function in (
-        ("add", add),
-        ("sub", subtract),
-        ("mul", multiply),
-        ("truediv", divide),
-        ("pow", power),
+        ("add", elementwise.add),
+        ("sub", elementwise.subtract),
+        ("mul", elementwise.multiply),
+        ("truediv", elementwise.divide),
+        ("pow", elementwise.power),
         ("matmul", matmul),
     ):
         setattr(Tensor, f"__{name}__", function)
         setattr(Tensor, f"__r{name}__", _reflected(function))
-    for name, unary in (("neg", negative), ("abs", abs), ("getitem", slice)):
+    for name, unary in (("neg", elementwise.negative), ("abs", elementwise.abs), ("getitem", slice)):
         setattr(Tensor, f"__{name}__", unary)
-    for name, compare in (("lt", less), ("le", less_equal), ("gt", greater), ("ge", greater_equal)):
+    for name, compare in (
+        ("lt", elementwise.less),
+        ("le", elementwise.less_equal),
+        ("gt", elementwise.greater),
+        ("ge", elementwise.greater_equal),
+    ):
         setattr(Tensor, f"__{name}__", compare)
     # Tensors stay hashable by identity: tapes and tables know them by it.
-    setattr(Tensor, "__eq__", _equality(equal, False))  # noqa: B010
-    setattr(Tensor, "__ne__", _equality(not_equal, True))  # noqa: B010
+    setattr(Tensor, "__eq__", _equality(elementwise.equal, False))  # noqa: B010
+    setattr(Tensor, "__ne__", _equality(elementwise.not_equal, True))  # noqa: B010
 
 
 _attach_operators()

@@ -9,41 +9,39 @@ import numpy as np
 
 from .. import _core
 from .._validation import axes_of
-from ..autograd.tape import recorded
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor, recorded
 from ..typing import Array
-from ._broadcast import Axis, as_tensor, flatten_steps, float_tensor
+from ._broadcast import Axis, as_tensor, flatten_steps, float_tensor, unary
 
 
 def relu(x: Any) -> Tensor:
     """max(x, 0)."""
-    a = as_tensor(x)
-    y = np.maximum(a._array, 0)
-    return recorded(y, (a,), lambda g: (g * (y > 0),))
+    return unary(as_tensor(x), lambda p: np.maximum(p, 0), lambda g, p, y: g * (y > 0))
 
 
 def tanh(x: Any) -> Tensor:
     """Hyperbolic tangent."""
-    a = float_tensor(x)
-    y = np.tanh(a._array)
-    return recorded(y, (a,), lambda g: (g * (1 - y * y),))
+    return unary(float_tensor(x), np.tanh, lambda g, p, y: g * (1 - y * y))
 
 
 def sigmoid(x: Any) -> Tensor:
     """1 / (1 + exp(-x)), without overflow."""
-    a = float_tensor(x)
-    e = np.exp(-np.abs(a._array))
-    y = np.where(a._array >= 0, 1, e) / (1 + e)
-    y = y.astype(a.dtype, copy=False)
-    return recorded(y, (a,), lambda g: (g * y * (1 - y),))
+    return unary(float_tensor(x), _sigmoid, lambda g, p, y: g * y * (1 - y))
+
+
+def _sigmoid(p: Array) -> Array:
+    e = np.exp(-np.abs(p))
+    y: Array = np.where(p >= 0, 1, e) / (1 + e)
+    return y.astype(p.dtype, copy=False)
 
 
 def hard_sigmoid(x: Any) -> Tensor:
     """x / 6 + 1/2, at least 0 and at most 1."""
-    a = float_tensor(x)
-    p = a._array
-    y = np.clip(p / 6 + a.dtype.type(0.5), 0, 1)
-    return recorded(y, (a,), lambda g: (g * ((p > -3) & (p < 3)) / 6,))
+    return unary(
+        float_tensor(x),
+        lambda p: np.clip(p / 6 + p.dtype.type(0.5), 0, 1),
+        lambda g, p, y: g * ((p > -3) & (p < 3)) / 6,
+    )
 
 
 def linear(x: Any) -> Tensor:

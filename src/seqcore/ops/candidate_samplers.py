@@ -13,7 +13,7 @@ import numpy as np
 from .. import random as _random
 from .._core.sampling import AliasTable, accidental_hits, sample_classes
 from .._validation import MAX_SEED, boolean, default_only, integer, no_name, plain_array, real
-from ..autograd.dtypes import float_dtype
+from ..autograd import float_dtype
 from ..typing import Array
 from ._broadcast import as_ids
 

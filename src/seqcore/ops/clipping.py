@@ -10,9 +10,7 @@ import numpy as np
 
 from .._core.optimizer import sum_squares
 from .._validation import default_only, no_name, positive
-from ..autograd.dtypes import floatx
-from ..autograd.tape import recorded
-from ..autograd.tensor import Gradient, IndexedSlices, Tensor, as_array
+from ..autograd import Gradient, IndexedSlices, Tensor, as_array, floatx, recorded
 from ..typing import Array
 from ._broadcast import as_tensor, float_tensor, unbroadcast
 

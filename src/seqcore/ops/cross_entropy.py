@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._core.dense import linear_softmax
-from ..autograd.tape import GradientBuffers, is_recording, pop_once, record
-from ..autograd.tensor import Gradient, Tensor
+from ..autograd import Gradient, GradientBuffers, Tensor, is_recording, record
+from ..autograd.tape import pop_once
 from ..typing import Array
 from ._broadcast import flatten_like, flatten_steps, float_tensor
 from .targets import class_ids, mask_of, standard_reduction, step_weights

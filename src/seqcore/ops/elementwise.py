@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._validation import NUMBERS, as_dtype
-from ..autograd.dtypes import floatx
-from ..autograd.tape import recorded
-from ..autograd.tensor import Gradient, Tensor, as_array
+from ..autograd import Gradient, Tensor, as_array, floatx, recorded
 from ..typing import Array
-from ._broadcast import as_tensor, float_tensor, promote, unbroadcast
+from ._broadcast import as_tensor, float_tensor, promote, unary, unbroadcast
 
 
 def _elementwise(function: Callable[[Array, Array], Any], a: Tensor, b: Tensor) -> Any:
@@ -63,8 +61,7 @@ def divide(x: Any, y: Any) -> Tensor:
 
 def negative(x: Any) -> Tensor:
     """-x."""
-    a = as_tensor(x)
-    return recorded(-a._array, (a,), lambda g: (-g,))
+    return unary(as_tensor(x), np.negative, lambda g, p, y: -g)
 
 
 def power(x: Any, y: Any) -> Tensor:
@@ -87,37 +84,27 @@ def power(x: Any, y: Any) -> Tensor:
 
 def square(x: Any) -> Tensor:
     """x * x."""
-    a = as_tensor(x)
-    p = a._array
-    return recorded(p * p, (a,), lambda g: (2 * g * p,))
+    return unary(as_tensor(x), lambda p: p * p, lambda g, p, y: 2 * g * p)
 
 
 def sqrt(x: Any) -> Tensor:
     """Square root."""
-    a = float_tensor(x)
-    y = np.sqrt(a._array)
-    return recorded(y, (a,), lambda g: (g / (2 * y),))
+    return unary(float_tensor(x), np.sqrt, lambda g, p, y: g / (2 * y))
 
 
 def exp(x: Any) -> Tensor:
     """e ** x."""
-    a = float_tensor(x)
-    y = np.exp(a._array)
-    return recorded(y, (a,), lambda g: (g * y,))
+    return unary(float_tensor(x), np.exp, lambda g, p, y: g * y)
 
 
 def log(x: Any) -> Tensor:
     """Natural logarithm."""
-    a = float_tensor(x)
-    p = a._array
-    return recorded(np.log(p), (a,), lambda g: (g / p,))
+    return unary(float_tensor(x), np.log, lambda g, p, y: g / p)
 
 
 def abs(x: Any) -> Tensor:
     """Absolute value; its gradient at 0 is 0."""
-    a = as_tensor(x)
-    p = a._array
-    return recorded(np.abs(p), (a,), lambda g: (g * np.sign(p),))
+    return unary(as_tensor(x), np.abs, lambda g, p, y: g * np.sign(p))
 
 
 def _selected(values: Array, first: Array, a: Tensor, b: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._core.dense import dense_backward, dense_forward, softmax
-from ..autograd.tape import GradientBuffers, is_recording, record, recorded
-from ..autograd.tensor import Gradient, Tensor, unchecked_tensor
+from ..autograd import Gradient, GradientBuffers, Tensor, is_recording, record, recorded, unchecked_tensor
 from ..typing import Array
 from ._broadcast import flatten_like, flatten_steps, promote, unbroadcast
 from .activations import softmax_backward

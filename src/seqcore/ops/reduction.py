@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import axes_of, axis_of, boolean
-from ..autograd.tape import recorded
-from ..autograd.tensor import Gradient, Tensor, as_array
+from ..autograd import Gradient, Tensor, as_array, recorded
 from ..typing import Array
 from ._broadcast import Axis, as_tensor, float_tensor
 

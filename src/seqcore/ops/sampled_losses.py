@@ -14,8 +14,8 @@ import numpy as np
 
 from .._core import sampling
 from .._validation import boolean, integer, no_name
-from ..autograd.tape import is_recording, pop_once, record
-from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable
+from ..autograd import Gradient, IndexedSlices, Tensor, Variable, is_recording, record
+from ..autograd.tape import pop_once
 from ..typing import Array
 from ._broadcast import float_tensor
 from .candidate_samplers import MAX_CLASSES, checked_values, resolve_seed, true_ids

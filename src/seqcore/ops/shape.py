@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._validation import NUMBERS, as_dtype, axes_of, axis_of, integer, short_repr
-from ..autograd.dtypes import floatx
-from ..autograd.tape import record, recorded
-from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, as_array
+from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, floatx, record, recorded
 from ..typing import Array
 from ._broadcast import Axis, as_ids, as_tensor, unbroadcast
 

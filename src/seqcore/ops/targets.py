@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._validation import check_range, check_whole, choice
-from ..autograd.dtypes import float_dtype
-from ..autograd.tensor import Tensor, as_array, tensor_mask
+from ..autograd import Tensor, as_array, float_dtype, tensor_mask
 from ..typing import Array
 
 REDUCTIONS = ("mean", "sum", "batch_mean", "none")

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..._validation import as_lengths, as_mask, boolean, default_only, real
-from ...autograd.tape import recorded
-from ...autograd.tensor import Tensor, Variable
+from ...autograd import Tensor, Variable, recorded
 from ...initializers import TruncatedNormal
 from ...typing import Array, Shape
 from ..base import Layer, NumericLayer

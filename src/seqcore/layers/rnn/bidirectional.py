@@ -13,7 +13,7 @@ from typing import Any
 from ... import ops
 from ..._registry import custom_object_scope
 from ..._validation import choice, default_only, real
-from ...autograd.tensor import Tensor, Variable
+from ...autograd import Tensor, Variable
 from ..base import NumericLayer, not_a_layer
 from ..registry import deserialize, register, serialize
 from .base import RNNLayer, check_masks

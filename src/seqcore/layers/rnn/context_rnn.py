@@ -15,8 +15,7 @@ from ... import initializers as _initializers
 from ... import ops
 from ..._core.context import context_scan_backward, context_scan_forward
 from ..._validation import at_least, boolean, real
-from ...autograd.tape import is_recording, record, recorded
-from ...autograd.tensor import Gradient, Tensor, Variable, unchecked_tensor
+from ...autograd import Gradient, Tensor, Variable, is_recording, record, recorded, unchecked_tensor
 from ...ops.matmul import dense
 from ...typing import Array
 from ..registry import register

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._validation import boolean, default_only, no_regularizers
-from ...autograd.tensor import Variable
+from ...autograd import Variable
 from ...ops.activations import FUSED_ACTIVATIONS, activation_name
 from ..registry import register
 from .base import RNNCell, RNNLayer, cell_attribute

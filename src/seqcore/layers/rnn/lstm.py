@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..._validation import boolean, default_only, no_regularizers
-from ...autograd.tensor import Variable
+from ...autograd import Variable
 from ...ops.activations import FUSED_ACTIVATIONS, activation_name
 from ...typing import Array
 from ..registry import register

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..._core.recurrent import recurrent_backward, recurrent_forward
-from ...autograd.tape import NO_BUFFERS, GradientBuffers, is_recording, record
-from ...autograd.tensor import Gradient, Tensor, unchecked_tensor
+from ...autograd import Gradient, GradientBuffers, Tensor, is_recording, record, unchecked_tensor
+from ...autograd.tape import NO_BUFFERS
 from ...typing import Array
 from .weights import DropoutMasks, RNNWeights
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._validation import no_regularizers
-from ...autograd.tensor import Tensor
+from ...autograd import Tensor
 from ..registry import register
 from .base import RNNCell, RNNLayer
 from .weights import no_rnn_constraints, no_rnn_regularizers

@@ -13,7 +13,7 @@ from ... import initializers as _initializers
 from ... import ops
 from ..._core.recurrent import PackedWeights
 from ..._validation import at_least, boolean, default_only, dropout_rate, no_regularizers, seed_or_none
-from ...autograd.tensor import Tensor, Variable
+from ...autograd import Tensor, Variable
 from ...ops.activations import FUSED_ACTIVATIONS, activation_name
 from ...typing import Array
 from ..base import NumericLayer
