@@ -21,7 +21,8 @@ import seqcore as sc
 from seqcore import callbacks, layers, losses, metrics, optimizers
 from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import IndexedSlices, Tensor, Variable
-from seqcore.layers.base import Layer, reset_names
+from seqcore.layers.arguments import reset_names
+from seqcore.layers.base import Layer
 from seqcore.optimizers import schedules
 from tests.helpers import keras_signatures as table
 

@@ -12,7 +12,7 @@ import pytest
 from seqcore import layers, ops, random
 from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import IndexedSlices, Tensor, Variable
-from seqcore.layers import base, registry
+from seqcore.layers import arguments, registry
 from seqcore.saving.models import named_layers
 from tests.helpers.cases import central_difference
 from tests.helpers.layer_cases import BATCH, BATTERY, FEATURES, RNG, SEQUENCE, STEPS, data, output
@@ -317,7 +317,7 @@ def test_registry_and_names() -> None:
         layers.register()(int)
     with pytest.raises(TypeError, match="a layer must define call"):
         Unknown()([1.0])
-    base.reset_names()
+    arguments.reset_names()
     names = [layer.name for layer in (layers.LSTM(1), layers.LSTM(1), layers.SimpleRNN(1), layers.ReLU())]
     assert names == ["lstm", "lstm_1", "simple_rnn", "re_lu"]
 

@@ -1,10 +1,9 @@
-"""Layer: weights, call protocol (casting, training, masks, lengths), extra state, config."""
+"""Layer: build, call protocol (casting, training, masks, lengths), config."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from .. import initializers as _initializers
 from .. import ops
 from .._locks import ForkSafeLock
 from .._validation import (
-    MALFORMED,
     NUMBERS,
     as_dtype,
     as_lengths,
@@ -27,28 +25,18 @@ from .._validation import (
     default_only,
     is_array,
     no_regularizers,
-    one_line,
-    real,
-    short_repr,
 )
 from ..autograd import Tensor, Variable, as_array, recorded, tensor_mask
 from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
-from ..autograd.staleness import Cached, mark_stale
+from ..autograd.staleness import mark_stale
 from ..typing import Array, Shape
-from .arguments import (
-    CallSignature,
-    automatic_name,
-    input_hint,
-    input_shapes,
-    refuse_unknown,
-    weight_sizes,
-)
-from .arguments import reset_names as reset_names
+from .arguments import CallSignature, automatic_name, input_hint, input_shapes, refuse_unknown, weight_sizes
 from .building import Build, build_inside, call_on_zeros, file_limits
 from .calling import context
+from .module import Module
 
 
-class Layer:
+class Layer(Module):
     """Base of all layers and models.
 
     Args:
@@ -86,11 +74,6 @@ class Layer:
     _signature = CallSignature()
     # The build in progress in some thread; other threads wait for it.
     _building: Build | None = None
-    # Objects computed from the weights and the layers inside, which become stale when those change.
-    _dependents: tuple[Cached, ...] = ()
-    # Attributes that are not searched for layers and variables.
-    _not_tracked = frozenset(("_own_variables", "_dependents"))
-
     # True in a class of the user that overrides compute_mask: its output has a mask also where the input has none.
     _overrides_compute_mask = False
     # Methods of Keras that nothing calls here, with what to override instead.
@@ -138,6 +121,7 @@ class Layer:
             limits.count_layer()
         if unknown:
             refuse_unknown(type(self), unknown)
+        super().__init__(trainable)
         no_regularizers(activity_regularizer=activity_regularizer)
         if input_dim is not None and input_shape is None:
             input_shape = (at_least("input_dim", input_dim, 1),)
@@ -149,8 +133,6 @@ class Layer:
         self._policy = MIXED if mixed else str(self._dtype.name)
         # True where the core computes products in bfloat16.
         self.uses_bfloat16 = use_bfloat16(self._dtype, mixed)
-        self._trainable = boolean("trainable", trainable)
-        self._own_variables: list[tuple[Variable, bool]] = []
         self.built = False
         self._build_lock = ForkSafeLock()
         self._build_shape: Any = None
@@ -171,21 +153,6 @@ class Layer:
     def dtype_policy(self) -> str:
         """``dtype``, or "mixed_bfloat16"."""
         return self._policy
-
-    @property
-    def trainable(self) -> bool:
-        """True where tapes follow the weights; setting it reaches all layers inside."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = boolean("trainable", value)
-        known = {id(variable) for variable, _ in self._own_variables}
-        self._own_variables += [(weight, weight.trainable) for weight in self.own_weights() if id(weight) not in known]
-        for variable, free in self._own_variables:
-            variable.trainable = self._trainable and free
-        for layer in self._sublayers:
-            layer.trainable = value
 
     def add_weight(
         self,
@@ -233,98 +200,6 @@ class Layer:
         self._own_variables.append((variable, trainable))
         mark_stale(self)
         return variable
-
-    def _members(self) -> tuple[dict[int, Variable], dict[int, tuple[str, Layer]]]:
-        """Variables and layers (with their paths) held as attributes, by identity."""
-        variables: dict[int, Variable] = {id(variable): variable for variable, _ in self._own_variables}
-        layers: dict[int, tuple[str, Layer]] = {}
-        # A copy, since another thread may be building.
-        for key, value in self.__dict__.copy().items():
-            if type(value) not in _PLAIN and key not in self._not_tracked:
-                _collect(value, key, variables, layers)
-        layers.pop(id(self), None)
-        return variables, layers
-
-    def named_sublayers(self) -> list[tuple[str, Layer]]:
-        """The layers held directly with their paths: an attribute, or attribute.index in lists and dicts."""
-        return list(self._members()[1].values())
-
-    @property
-    def _sublayers(self) -> list[Layer]:
-        """The layers held directly, each once."""
-        return [layer for _, layer in self.named_sublayers()]
-
-    def own_weights(self) -> list[Variable]:
-        """The variables of the layer itself, without those of layers inside."""
-        return list(self._members()[0].values())
-
-    def layers_inside(self) -> list[Layer]:
-        """All layers held directly or deeper, in order, each once."""
-        layers: dict[int, Layer] = {}
-        for layer in self._sublayers:
-            for inner in [layer, *layer.layers_inside()]:
-                layers.setdefault(id(inner), inner)
-        return list(layers.values())
-
-    @property
-    def weights(self) -> list[Variable]:
-        """All variables: the layer's own, then those of the layers inside, each once."""
-        variables, layers = self._members()
-        for _, layer in layers.values():
-            for variable in layer.weights:
-                variables.setdefault(id(variable), variable)
-        return list(variables.values())
-
-    variables = weights
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        return [weight for weight in self.weights if weight._trainable]
-
-    trainable_variables = trainable_weights
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        return [weight for weight in self.weights if not weight.trainable]
-
-    non_trainable_variables = non_trainable_weights
-
-    def get_weights(self) -> list[Array]:
-        """Copies of all weights, in the order of :attr:`weights`."""
-        return [weight.numpy() for weight in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Write arrays in the order of :attr:`weights`.
-
-        Raises:
-            ValueError: if their number or a shape differs; nothing is changed then.
-        """
-        variables = self.weights
-        if not isinstance(weights, (Iterable, np.ndarray)) or isinstance(weights, (str, bytes, dict)):
-            raise TypeError(f"weights: expected a list of arrays for layer {self.name!r}, got {short_repr(weights)}")
-        given = list(weights)
-        if len(given) != len(variables):
-            hint = "" if self.built else " (the layer has no weights before its first call)"
-            raise ValueError(
-                f"weights: expected {len(variables)} arrays for layer {self.name!r}{hint}, got {len(given)}"
-            )
-        arrays = [as_array(x, v.dtype if v.dtype.kind == "f" else None, "weights") for v, x in zip(variables, given)]
-        for variable, array in zip(variables, arrays, strict=True):
-            if variable.shape != array.shape:
-                raise ValueError(f"weights: expected shape {variable.shape} for {variable.name!r}, got {array.shape}")
-            check_fits("weights", array, variable.dtype)
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array.astype(variable.dtype, copy=False))
-
-    def count_params(self) -> int:
-        """Number of weights.
-
-        Raises:
-            ValueError: before the layer is built.
-        """
-        if not self.built and not self.weights:
-            raise ValueError(f"count_params: expected a built layer; call {self.name!r} on data first")
-        return sum(weight.size for weight in self.weights)
 
     # --- calling ---
 
@@ -550,98 +425,6 @@ class Layer:
             self._build_with(shape)
         self.built = True
 
-    # --- state other than the weights ---
-
-    def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
-        """Set the states of stateful layers inside to zero, or to normal noise of that standard deviation.
-
-        Raises:
-            ValueError: for ``states``, which a recurrent layer takes.
-        """
-        if states is not None:
-            raise ValueError(f"states: expected None for {self.name!r}, which has none itself; set its layers' states")
-        real("stddev", stddev, 0)
-        for layer in self._sublayers:
-            layer.reset_states(stddev=stddev)
-
-    def reset_state(self) -> None:
-        """:meth:`reset_states` under Keras's name: set the states of stateful layers inside to zero."""
-        self.reset_states()
-
-    def reset_dropout_masks(self) -> None:
-        """Let cells inside draw new dropout masks at their next step, as the call of a model does."""
-        for layer in self._sublayers:
-            layer.reset_dropout_masks()
-
-    # The state, as _take_state gives it, that the last ``predict`` of a model left.
-    _predict_state: Any = None
-
-    def _take_state(self) -> Any:
-        """Remove and return the carried state."""
-        return None
-
-    def _put_state(self, state: Any) -> None:
-        """Bring back the state that :meth:`_take_state` returned."""
-
-    @contextmanager
-    def state_scope(self) -> Iterator[None]:
-        """Context in which stateful layers start from zero states; the old ones come back afterwards."""
-        taken = [(layer, layer._take_state()) for layer in [self, *self.layers_inside()]]
-        try:
-            yield
-        finally:
-            for layer, state in taken:
-                layer._put_state(state)
-
-    @contextmanager
-    def predict_scope(self) -> Iterator[None]:
-        """Context in which stateful layers inside work on the state of ``predict``; an error leaves it as it was."""
-        stateful = [layer for layer in self.layers_inside() if getattr(layer, "stateful", False)]
-        with self.state_scope():
-            for layer in stateful:
-                if layer._predict_state is not None:
-                    layer._put_state(layer._predict_state)
-            yield
-            for layer in stateful:
-                layer._predict_state = layer._take_state()
-
-    def get_layer_state(self) -> dict[str, Any]:
-        """State for an exact resume, next to the weights: dropout counters and carried states, of layers inside too."""
-        return {"own": self.get_own_state(), "inside": [layer.get_layer_state() for layer in self._sublayers]}
-
-    def set_layer_state(self, state: dict[str, Any]) -> None:
-        """Bring back a state that :meth:`get_layer_state` returned.
-
-        Raises:
-            ValueError: if it comes from a layer of another structure, or is damaged; nothing is changed then.
-        """
-        before = self.get_layer_state()
-        try:
-            self._set_layer_state(state)
-        except BaseException as error:
-            self._set_layer_state(before)
-            if isinstance(error, MALFORMED):
-                raise ValueError(
-                    f"state: expected the state of layer {self.name!r}, got another ({one_line(error)})"
-                ) from error
-            raise
-
-    def _set_layer_state(self, state: Any) -> None:
-        layers = self._sublayers
-        inside = state.get("inside") if isinstance(state, dict) else None
-        if not isinstance(inside, list) or len(inside) != len(layers) or not isinstance(state.get("own"), dict):
-            raise ValueError(f"expected own and inside, a list of {len(layers)} states, for {self.name!r}")
-        for layer, part in zip(layers, inside, strict=True):
-            layer._set_layer_state(part)
-        self.set_own_state(state["own"])
-
-    def get_own_state(self) -> dict[str, Any]:
-        """State of the layer itself, without the layers inside: a dropout counter, a carried state."""
-        return {}
-
-    def set_own_state(self, state: dict[str, Any]) -> None:
-        """Bring back the result of :meth:`get_own_state`."""
-
     def _add_to_stream(self, stream: Any) -> None:
         """Add the layer to a ``_core.stream.Stream``.
 
@@ -689,19 +472,3 @@ def not_a_layer(value: Any) -> str:
         return f"the class {value.__name__}; call it"
     name = type(value).__name__
     return f"{name}; give the model its ids" if name == "TextVectorization" else name
-
-
-# Types of attributes that hold neither layers nor variables.
-_PLAIN = frozenset((str, int, float, bool, type(None), np.ndarray, Tensor))
-
-
-def _collect(value: Any, path: str, variables: dict[int, Variable], layers: dict[int, tuple[str, Layer]]) -> None:
-    """Add the variables and layers of an attribute, those in lists, tuples and dicts included."""
-    if isinstance(value, Variable):
-        variables.setdefault(id(value), value)
-    elif isinstance(value, Layer):
-        layers.setdefault(id(value), (path, value))
-    elif isinstance(value, (list, tuple, dict)):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if type(item) not in _PLAIN:
-                _collect(item, f"{path}.{key}", variables, layers)
