@@ -119,8 +119,8 @@ class ContextRNNCell(RNNCell):
     ) -> tuple[Tensor, Sequence[Array], list[Tensor]]:
         """As :func:`run_sequence`. The context does not depend on h: s takes one product and one scan over time."""
         x_mask, h_mask = dropout_masks or (None, None)
-        if x_mask is not None:
-            x = ops.multiply(x, x_mask[:, None, :])
+        # One tensor for the two uses of x: their gradients are added before those of other layers.
+        x = recorded(x._array, (x,), lambda g: (g,)) if x_mask is None else ops.multiply(x, x_mask[:, None, :])
         h0, s0 = ([initial[0]], initial[1]) if initial else (None, None)
         reverse = options.reverse[0]
         z = dense(x, self.context_kernel, mixed=self.uses_bfloat16)
