@@ -13,7 +13,7 @@ from .. import initializers as _initializers
 from .. import ops
 from .._core.embedding import embedding_backward, embedding_forward
 from .._validation import as_booleans, as_mask, at_least, boolean, no_adapters, no_regularizers, plain_array
-from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, is_recording, record, unchecked_tensor
+from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, recorded
 from ..typing import Array
 from .base import Layer
 from .registry import register
@@ -111,22 +111,20 @@ class Embedding(Layer):
         except ValueError:
             self._checked_ids(inputs)
             raise
-        out = unchecked_tensor(y)
+
+        def backward(dy: Array) -> tuple[Gradient, ...]:
+            rows = np.atleast_2d(dy)
+            flat_dy, _ = ops.flatten_steps(rows)
+            flat_ids = ops.flatten_like(np.atleast_1d(ids), rows)
+            values, indices = embedding_backward(flat_ids, flat_dy, self.input_dim)
+            return (IndexedSlices.from_sorted(values, indices, table._array.shape),)
+
+        out = recorded(y, (table,), backward)
         if self.mask_zero:
             if inputs.lengths is not None:
                 raise ValueError(f"mask_zero, lengths: expected at most one of them for layer {self.name!r}, got both")
             if inputs.mask is None:
                 out.mask = self.compute_mask(inputs)
-        if is_recording((table,)):
-
-            def backward(dy: Array) -> tuple[Gradient, ...]:
-                rows = np.atleast_2d(dy)
-                flat_dy, _ = ops.flatten_steps(rows)
-                flat_ids = ops.flatten_like(np.atleast_1d(ids), rows)
-                values, indices = embedding_backward(flat_ids, flat_dy, self.input_dim)
-                return (IndexedSlices.from_sorted(values, indices, table._array.shape),)
-
-            record((out,), (table,), backward)
         return out
 
     def _checked_ids(self, inputs: Tensor) -> Array:

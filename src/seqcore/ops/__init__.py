@@ -5,114 +5,21 @@ tensor's float type wins; of two tensors the wider type does. Masks and lengths 
 """
 
 from . import _operators as _operators
+from . import activations, clipping, elementwise, reduction, sampled_losses, shape
 from ._broadcast import as_ids, as_tensor, flatten_like, flatten_steps
-from .activations import hard_sigmoid, linear, log_softmax, relu, sigmoid, softmax, softmax_backward, tanh
-from .clipping import clip, clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from .activations import *  # noqa: F403
+from .clipping import *  # noqa: F403
 from .cross_entropy import linear_softmax_cross_entropy
-from .elementwise import (
-    abs,
-    add,
-    cast,
-    divide,
-    equal,
-    exp,
-    greater,
-    greater_equal,
-    less,
-    less_equal,
-    log,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    not_equal,
-    power,
-    sqrt,
-    square,
-    subtract,
-    where,
-)
+from .elementwise import *  # noqa: F403
 from .matmul import matmul
-from .reduction import argmax, reduce_max, reduce_mean, reduce_min, reduce_sum
-from .sampled_losses import nce_loss, negative_sampling_loss, sampled_softmax_loss
-from .shape import (
-    concat,
-    expand_dims,
-    gather,
-    ones,
-    ones_like,
-    reshape,
-    slice,
-    split,
-    squeeze,
-    stack,
-    transpose,
-    unstack,
-    zeros,
-    zeros_like,
-)
+from .reduction import *  # noqa: F403
+from .sampled_losses import *  # noqa: F403
+from .shape import *  # noqa: F403
 
-__all__ = [
-    "abs",
-    "add",
-    "argmax",
-    "as_ids",
-    "as_tensor",
-    "cast",
-    "clip",
-    "clip_by_global_norm",
-    "clip_by_norm",
-    "clip_by_value",
-    "concat",
-    "divide",
-    "equal",
-    "exp",
-    "expand_dims",
-    "gather",
-    "global_norm",
-    "greater",
-    "greater_equal",
-    "hard_sigmoid",
-    "less",
-    "less_equal",
-    "linear",
-    "linear_softmax_cross_entropy",
-    "log",
-    "log_softmax",
-    "matmul",
-    "maximum",
-    "minimum",
-    "multiply",
-    "nce_loss",
-    "negative",
-    "negative_sampling_loss",
-    "not_equal",
-    "ones",
-    "ones_like",
-    "power",
-    "reduce_max",
-    "reduce_mean",
-    "reduce_min",
-    "reduce_sum",
-    "relu",
-    "reshape",
-    "flatten_steps",
-    "flatten_like",
-    "sampled_softmax_loss",
-    "sigmoid",
-    "slice",
-    "softmax",
-    "softmax_backward",
-    "split",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "subtract",
-    "tanh",
-    "transpose",
-    "unstack",
-    "where",
-    "zeros",
-    "zeros_like",
-]
+__all__ = ["as_ids", "as_tensor", "flatten_like", "flatten_steps", "linear_softmax_cross_entropy", "matmul"]
+__all__ += activations.__all__
+__all__ += clipping.__all__
+__all__ += elementwise.__all__
+__all__ += reduction.__all__
+__all__ += sampled_losses.__all__
+__all__ += shape.__all__

@@ -13,6 +13,8 @@ from ..autograd import Tensor, recorded
 from ..typing import Array
 from ._broadcast import Axis, as_tensor, flatten_steps, float_tensor, unary
 
+__all__ = ["hard_sigmoid", "linear", "log_softmax", "relu", "sigmoid", "softmax", "softmax_backward", "tanh"]
+
 
 def relu(x: Any) -> Tensor:
     """max(x, 0)."""

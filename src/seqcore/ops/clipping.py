@@ -14,6 +14,8 @@ from ..autograd import Gradient, IndexedSlices, Tensor, as_array, floatx, record
 from ..typing import Array
 from ._broadcast import as_tensor, float_tensor, unbroadcast
 
+__all__ = ["clip", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"]
+
 
 def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
     """x, at least ``x_min`` and at most ``x_max``; the gradient is 0 where x was changed."""

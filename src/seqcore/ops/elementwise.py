@@ -13,6 +13,30 @@ from ..autograd import Gradient, Tensor, as_array, floatx, recorded
 from ..typing import Array
 from ._broadcast import as_tensor, float_tensor, promote, unary, unbroadcast
 
+__all__ = [
+    "abs",
+    "add",
+    "cast",
+    "divide",
+    "equal",
+    "exp",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "log",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "not_equal",
+    "power",
+    "sqrt",
+    "square",
+    "subtract",
+    "where",
+]
+
 
 def _elementwise(function: Callable[[Array, Array], Any], a: Tensor, b: Tensor) -> Any:
     """A broadcasting function of NumPy, whose error names the second operand."""

@@ -12,6 +12,8 @@ from ..autograd import Gradient, Tensor, as_array, recorded
 from ..typing import Array
 from ._broadcast import Axis, as_tensor, float_tensor
 
+__all__ = ["argmax", "reduce_max", "reduce_mean", "reduce_min", "reduce_sum"]
+
 
 def _spread(gradient: Array, axes: tuple[int, ...], shape: tuple[int, ...], keepdims: bool) -> Array:
     """The gradient of a sum over ``axes`` as a read-only view of ``shape``."""

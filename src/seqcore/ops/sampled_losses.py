@@ -14,7 +14,7 @@ import numpy as np
 
 from .._core import sampling
 from .._validation import boolean, integer, no_name
-from ..autograd import Gradient, IndexedSlices, Tensor, Variable, is_recording, record
+from ..autograd import Gradient, IndexedSlices, Tensor, Variable, is_recording, recorded
 from ..autograd.tape import pop_once
 from ..typing import Array
 from ._broadcast import float_tensor
@@ -241,10 +241,7 @@ def sampled_loss(
             return dx, None, None
         return dx, _slices(dw, used, w, by_columns), None if b is None else _slices(db, used, b)
 
-    loss = Tensor(losses)
-    if need_dx or need_weights:
-        record((loss,), inputs, backward)
-    return loss
+    return recorded(losses, inputs, backward)
 
 
 def _checked_labels(labels: Any, batch: int, num_true: int, classes: int) -> Array:

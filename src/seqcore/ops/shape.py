@@ -14,6 +14,23 @@ from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, floa
 from ..typing import Array
 from ._broadcast import Axis, as_ids, as_tensor, unbroadcast
 
+__all__ = [
+    "concat",
+    "expand_dims",
+    "gather",
+    "ones",
+    "ones_like",
+    "reshape",
+    "slice",
+    "split",
+    "squeeze",
+    "stack",
+    "transpose",
+    "unstack",
+    "zeros",
+    "zeros_like",
+]
+
 # --- shapes ----------------------------------------------------------------------------------------------------------
 
 

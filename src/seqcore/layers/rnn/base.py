@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._validation import as_lengths, as_mask, boolean, default_only, real
+from ..._validation import as_lengths, as_mask, at_least, boolean, default_only, real
 from ...autograd import Tensor, Variable, recorded
 from ...initializers import TruncatedNormal
 from ...typing import Array, Shape
@@ -324,7 +324,10 @@ class RNNLayer(NumericLayer):
         if batch is None:
             shape = np.shape(given[0]) if given else ()
             batch = shape[0] if len(shape) == 2 else 1
-        return [np.array(state._array, order="C") for state in self.cell.check_states("states", given, batch)]
+        return self._copied_states("states", given, batch)
+
+    def _copied_states(self, name: str, states: Any, batch: int) -> list[Array]:
+        return [np.array(state._array, order="C") for state in self.cell.check_states(name, states, batch)]
 
     def reset_states(self, states: Any = None, stddev: float = 0.0) -> None:
         """Set the carried state to zero, to small noise, or to the given states.
@@ -374,11 +377,7 @@ class RNNLayer(NumericLayer):
             return
         arrays, stddev = state["state"], real("stddev", state["stddev"], 0.0)
         if arrays is not None:
-            arrays = [np.array(array, self._dtype, order="C") for array in arrays]
-            batch = len(arrays[0]) if arrays and arrays[0].ndim else 0
-            shapes, expected = [array.shape for array in arrays], [(batch, size) for size in self.cell.state_sizes()]
-            if not batch or shapes != expected:
-                raise ValueError(f"state: expected states of shapes {expected} for {self.name!r}, got {shapes}")
+            arrays = self._copied_states("state", arrays, at_least("state", len(arrays[0]), 1))
         self._state, self._stddev = arrays, stddev
 
     # --- streams ---

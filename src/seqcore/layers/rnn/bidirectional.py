@@ -237,15 +237,12 @@ class Bidirectional(NumericLayer):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Bidirectional:
         """A new layer from a config; ``custom_objects`` holds additional layer classes by name."""
-        config = dict(config)
-        # The pattern's own name, from which those of both layers are made again.
-        layer = {**config["layer"], "config": dict(config["layer"]["config"])}
-        layer["config"]["name"] = layer["config"]["name"].removeprefix("forward_")
         with custom_object_scope(custom_objects):
-            config["layer"] = deserialize(layer)
-            if config.get("backward_layer") is not None:
-                config["backward_layer"] = deserialize(config["backward_layer"])
-        return cls(**config)
+            names = [name for name in ("layer", "backward_layer") if config.get(name) is not None]
+            layers = {name: deserialize(config[name]) for name in names}
+        # The pattern's own name, from which those of both layers are made again.
+        layers["layer"].name = layers["layer"].name.removeprefix("forward_")
+        return cls(**{**config, **layers})
 
 
 def _copy(layer: RNNLayer, prefix: str) -> RNNLayer:
