@@ -149,17 +149,16 @@ def read_templates() -> dict[str, str]:
 
 
 def from_template(name: str, template: str, records: Records) -> list[str]:
-    """The lines of a block: its template with the numbers of the records, and a line about each of these."""
+    """The lines of a block: its template with the numbers of the records, and a line about the record of its name."""
     numbers = Numbers(name, records)
     try:
         text = template.strip().format_map(numbers)
     except (KeyError, IndexError) as error:
         raise ValueError(f"template {name}: no number {error} in its record") from None
     missing = [used for used in numbers.used if used not in records]
-    if missing:
+    if name in missing or len(missing) == len(numbers.used):
         return [f"*Not yet recorded: `python -m benchmarks.reproduce --only {','.join(missing)}`.*"]
-    sources = [line for used in numbers.used for line in ("", _source_of_runs(records[used]))]
-    return [text, *sources]
+    return [text, "", _source_of_runs(records[name])] if name in numbers.used else [text]
 
 
 def _source_of_runs(record: Record) -> str:

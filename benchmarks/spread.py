@@ -27,8 +27,8 @@ class Values:
     """One number of several runs, or a list or dict of numbers, whose items are taken as ``{run.metric[item]}``.
 
     As a format, ``SPEC`` gives mean and standard deviation (of one run the value), ``SPEC|mean`` the mean alone,
-    ``SPEC|range`` the mean with the least and the largest value, ``SPEC|each`` all values, ``|count`` their number,
-    ``|ones`` the number of those that are 1.
+    ``SPEC|largest`` the largest value, ``SPEC|range`` the mean with the least and the largest value, ``SPEC|each`` all
+    values, ``|count`` their number, ``|ones`` the number of those that are 1.
     SPEC is that of a float; with ``%`` the numbers are percent, with ``p`` percent without the sign.
 
     >>> accuracy = Values([0.5, 0.75])
@@ -65,10 +65,14 @@ class Values:
             return ", ".join(map(text, numbers)) + unit
         if view == "mean" or len(numbers) == 1:
             return text(of_all["mean"]) + unit
+        if view == "largest":
+            return text(of_all["max"]) + unit
         if view == "range":
             return f"{text(of_all['mean'])} ({text(of_all['min'])} to {text(of_all['max'])}){unit}"
         if view:
-            raise ValueError(f"a number in a template: expected |mean, |range, |each, |count or |ones, got |{view}")
+            raise ValueError(
+                f"a number in a template: expected |mean, |largest, |range, |each, |count or |ones, got |{view}"
+            )
         return f"{text(of_all['mean'])} ± {text(of_all['stddev'])}{unit}"
 
 
@@ -88,7 +92,8 @@ class Runs:
     def __getitem__(self, key: int | str) -> Runs:
         if isinstance(key, int):
             return Runs(row for row in self._rows if row["seed"] == key)
-        wanted = dict(pair.split("=", 1) for pair in key.split(","))
+        # A comma before a space is part of a value.
+        wanted = dict(pair.split("=", 1) for pair in re.split(r",(?! )", key))
         return Runs(
             {"metrics": row, "beside": of_run.get("beside")}
             for of_run in self._rows
