@@ -41,7 +41,7 @@ from .text.sequences import pad_sequences, to_categorical
 from .text.vectorization import TextVectorization
 
 if TYPE_CHECKING:
-    from . import datasets, experiments, inspection, language_model, word_vectors
+    from . import datasets, experiments, inspection, language_model, tf, word_vectors
     from .language_model import seq2seq
     from .word_vectors import KeyedVectors, Word2Vec
 
@@ -95,6 +95,7 @@ __all__ = [
     "sigmoid",
     "tanh",
     "text",
+    "tf",
     "to_categorical",
     "unstack",
     "word_vectors",
@@ -102,7 +103,7 @@ __all__ = [
 
 # Imported when they are first used: many programs need none of them. Name -> its module.
 _LAZY = {
-    **{name: name for name in ("datasets", "experiments", "inspection", "language_model", "word_vectors")},
+    **{name: name for name in ("datasets", "experiments", "inspection", "language_model", "tf", "word_vectors")},
     "seq2seq": "language_model",
     "KeyedVectors": "word_vectors",
     "Word2Vec": "word_vectors",

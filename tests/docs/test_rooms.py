@@ -17,7 +17,7 @@ FLOORS = (
     ("models", "inspection"),
     ("word_vectors", "language_model", "datasets"),
     ("experiments",),
-    ("cli", "language"),
+    ("cli", "language", "tf"),
     ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

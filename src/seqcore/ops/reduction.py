@@ -70,6 +70,8 @@ def _extreme(select: Any, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     keepdims = boolean("keepdims", keepdims)
     a = as_tensor(x)
     axes = axes_of(axis, a.ndim)
+    if not all(a.shape[i] for i in axes):
+        raise ValueError(f"x: expected at least one element, got shape {a.shape}")
     top = select(a._array, axis=axes, keepdims=True)
 
     def backward(g: Array) -> tuple[Gradient, ...]:
