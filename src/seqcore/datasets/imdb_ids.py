@@ -50,7 +50,7 @@ def load_imdb_ids(
 
     >>> (x_train, y_train), _ = load_imdb_ids("builtin", num_words=20)
     >>> x_train.shape, x_train[0][:4], int(y_train[0])
-    ((4000,), [1, 5, 2, 2], 1)
+    ((4000,), [1, 4, 2, 5], 1)
     """
     reviews, ranked = _reviews(path)
     tokenizer, seed = _tokenizer(), integer("seed", seed, 0, 2**32 - 1)
