@@ -153,7 +153,10 @@ def record_of(job: Job, work: Path) -> dict[str, Any] | None:
 
 
 def collect(jobs: Sequence[Job], work: Path, results: Path) -> list[str]:
-    """Write the records of jobs from their finished runs, their pictures and the pages; the names of the records."""
+    """Write the records of jobs from their finished runs; the names of the records.
+
+    In the folder of the checkout's own records, the pictures and the pages follow.
+    """
     written = []
     for job in jobs:
         record = record_of(job, work)
@@ -161,11 +164,12 @@ def collect(jobs: Sequence[Job], work: Path, results: Path) -> list[str]:
             continue
         write_json(results / f"{job.name}.json", record)
         written.append(job.name)
-        for picture, source in job.pictures.items():
+        for picture, source in job.pictures.items() if results == RESULTS else ():
             path = work / f"{job.name}-{source}"
             if path.exists():
                 shutil.copyfile(path, ROOT / "docs" / "images" / picture)
-    pages.write(read_records(results))
+    if results == RESULTS:
+        pages.write(read_records(results))
     return written
 
 

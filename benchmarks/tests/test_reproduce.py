@@ -20,7 +20,6 @@ def call(tmp_path, monkeypatch):
     """Runs ``python -m benchmarks.reproduce`` with a single small job, in folders of the test."""
     monkeypatch.setattr(reproduce, "JOBS", (TOY,))
     monkeypatch.setattr(pages, "JOBS", (TOY,))
-    monkeypatch.setattr(pages, "PAGES", ())
     (tmp_path / "results").mkdir()
     return lambda *options: reproduce.main(
         ["--work", str(tmp_path / "work"), "--results", str(tmp_path / "results"), *options]
