@@ -120,6 +120,15 @@ def named(module, path):
     return module
 
 
+def test_the_page_lists_the_names():
+    page = (ROOT / "docs/guide/tensorflow.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(tf[\w.]*)` \| (.*) \|$", page, re.MULTILINE)
+    assert len(rows) > 8
+    for owner, cell in rows:
+        offered = {name for name in dir(named(sc, owner)) if not name.startswith("_")}
+        assert set(re.findall(r"`(\w+)`", cell)) == offered, owner
+
+
 @pytest.mark.parametrize("name", [name for name, case in OPERATIONS.items() if case and case[1] is not None])
 def test_values(tf, name):
     arguments, expected = OPERATIONS[name]

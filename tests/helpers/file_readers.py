@@ -217,6 +217,11 @@ READERS: dict[str, Reader] = {
     "load_imdb/index": Reader(
         datasets.load_imdb, {"train.tsv": _TSV, "test.tsv": _TSV, "imdb_word_index.json": _FEW}, ("load_imdb",)
     ),
+    "load_imdb_ids": Reader(
+        lambda f: (datasets.load_imdb_ids(f), datasets.load_imdb_word_index(f)),
+        {"train.tsv": _TSV, "test.tsv": _TSV, "imdb_word_index.json": _FEW},
+        ("load_imdb_ids", "load_imdb_word_index"),
+    ),
     "load_airline": Reader(datasets.load_airline, {"Tweets.csv": _TWEETS.encode()}, ("load_airline",), packed=True),
     "read_column": Reader(
         lambda f: read_column(f / "a.csv", "close"), {"a.csv": _CSV.encode()}, ("read_column", "read_csv"), packed=True
