@@ -110,14 +110,15 @@ def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf, 
     return number
 
 
-def positive(name: str, value: Any) -> float:
-    """``value`` as a finite float above 0, or a ValueError that names the argument."""
+def positive(name: str, value: Any, high: float = math.inf) -> float:
+    """``value`` as a finite float with 0 < value <= high, or a ValueError that names the argument."""
     try:
         number = real(name, value)
     except ValueError:
         number = 0.0
-    if number <= 0:
-        raise ValueError(f"{name}: expected a positive number, got {short_repr(value)}")
+    if not 0 < number <= high:
+        wanted = "a positive number" if high == math.inf else f"a number in (0, {high:g}]"
+        raise ValueError(f"{name}: expected {wanted}, got {short_repr(value)}")
     return number
 
 

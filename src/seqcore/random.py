@@ -50,9 +50,9 @@ def seed() -> int:
     return _state.seed
 
 
-def generator() -> np.random.Generator:
-    """The global generator (Philox) behind initial weights and shuffles."""
-    return _state.generator
+def generator(seed: int | None = None) -> np.random.Generator:
+    """The global generator (Philox) behind initial weights and shuffles, or a new one from a seed >= 0."""
+    return _state.generator if seed is None else np.random.Generator(np.random.Philox(integer("seed", seed, 0)))
 
 
 def next_stream() -> int:

@@ -18,7 +18,7 @@ from ..models import Sequential, Stream
 from ..text.vocabulary import Vocabulary, split_words
 from ..typing import Array, Ids
 from .beam_search import WIDEST, beam_search, log_softmax
-from .model import fraction, known_id, output_activation
+from .model import known_id, output_activation
 
 
 def next_words(
@@ -100,10 +100,7 @@ def generate(
     banned_ids = [known_id("exclude", vocabulary, word) for word in exclude]
     if len(set(banned_ids)) == vocabulary.size:
         raise ValueError(f"exclude: expected to leave one of the {vocabulary.size} words, got all of them")
-    if seed is None:
-        generator = random.generator()
-    else:
-        generator = np.random.Generator(np.random.Philox(at_least("seed", seed, 0)))
+    generator = random.generator(seed)
     width = 4 if beam_width is None else integer("beam_width", beam_width, 1, WIDEST)
     choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, generator)
     stream, log_p = _read_prompt(model, vocabulary, prompt, noise, generator)
@@ -171,7 +168,7 @@ def _sampler(
     """A function that draws an id from log-probabilities (V,)."""
     temperature = 1.0 if temperature is None else positive("temperature", temperature)
     top_k = None if top_k is None else at_least("top_k", top_k, 1)
-    top_p = None if top_p is None else fraction("top_p", top_p)
+    top_p = None if top_p is None else positive("top_p", top_p, 1)
 
     def draw(log_p: Array) -> int:
         order = np.argsort(-log_p, kind="stable")[:top_k]

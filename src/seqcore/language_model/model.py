@@ -5,13 +5,12 @@ B: rows of the text that are read in parallel, T: words per window, V: words of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .._validation import at_least, positive, short_repr
+from .._validation import at_least, positive
 from ..initializers import RandomUniform
 from ..layers import LSTM, Dense, Dropout, Embedding
 from ..losses import Loss, SparseCategoricalCrossentropy
@@ -69,7 +68,7 @@ def build_model(
     """
     for name, count in (("vocabulary_size", vocabulary_size), ("units", units), ("layers", layers)):
         at_least(name, count, 1)
-    fraction("keep_prob", keep_prob)
+    positive("keep_prob", keep_prob, 1)
     for name, value in (("init_scale", init_scale), ("clip", clip), ("learning_rate", learning_rate)):
         positive(name, value)
 
@@ -100,17 +99,6 @@ def build_model(
         loss=loss or SparseCategoricalCrossentropy(from_logits=True, reduction="batch_mean"),
     )
     return model
-
-
-def fraction(name: str, value: Any) -> float:
-    """``value`` as a number in (0, 1], or a ValueError that names the argument."""
-    try:
-        number = positive(name, value)
-    except ValueError:
-        number = math.inf
-    if number > 1:
-        raise ValueError(f"{name}: expected a number in (0, 1], got {short_repr(value)}")
-    return number
 
 
 def known_id(name: str, vocabulary: Vocabulary, word: str) -> int:

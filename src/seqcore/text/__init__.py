@@ -1,6 +1,5 @@
 """Text: files, vocabularies, tokenizers, and sequences of ids in batches."""
 
-from ..typing import Ids, PathLike
 from .bptt import BPTTBatches, bptt_batches, evaluation_windows
 from .classification import TextPrediction, classify_texts
 from .files import iterate_words, open_plain, read_csv, read_json, read_lines, read_text, read_words
@@ -11,8 +10,6 @@ from .vocabulary import Vocabulary, check_ids, number_words
 
 __all__ = [
     "BPTTBatches",
-    "Ids",
-    "PathLike",
     "TextPrediction",
     "TextVectorization",
     "Tokenizer",

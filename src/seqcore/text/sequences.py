@@ -8,17 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .._validation import (
-    NUMBERS,
-    as_dtype,
-    at_least,
-    check_fits,
-    check_range,
-    choice,
-    integer,
-    refuse_masked,
-    short_repr,
-)
+from .._validation import NUMBERS, as_dtype, check_fits, check_range, choice, integer, refuse_masked, short_repr
 from ..typing import Array
 from .vocabulary import as_integers
 
@@ -57,8 +47,11 @@ def pad_sequences(
     choice("truncating", truncating, ("pre", "post"))
     dtype = as_dtype("dtype", dtype, NUMBERS + "OSU")
     length = None if maxlen is None else integer("maxlen", maxlen, 0, alternative="None")
+    if isinstance(sequences, (str, bytes, dict)) or not isinstance(sequences, Iterable):
+        raise ValueError(f"sequences: expected a list of sequences, got {short_repr(sequences)}")
+    refuse_masked("sequences", sequences)
     numbers = dtype.kind in NUMBERS
-    rows = [_as_row(i, sequence, length, truncating, numbers) for i, sequence in enumerate(_iterate(sequences))]
+    rows = [_as_row(i, sequence, length, truncating, numbers) for i, sequence in enumerate(sequences)]
     if length is None:
         length = max(map(len, rows), default=0)
     shapes = {row.shape[1:] for row in rows if len(row)}
@@ -80,13 +73,6 @@ def pad_sequences(
         elif len(row):
             out[-len(row) :] = row
     return result
-
-
-def _iterate(sequences: Any) -> Iterable[Any]:
-    if isinstance(sequences, (str, bytes, dict)) or not isinstance(sequences, Iterable):
-        raise ValueError(f"sequences: expected a list of sequences, got {short_repr(sequences)}")
-    refuse_masked("sequences", sequences)
-    return sequences
 
 
 def _as_row(number: int, sequence: Any, length: int | None, truncating: str, numbers: bool) -> Array:
@@ -152,7 +138,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float32
             raise ValueError("num_classes: expected a number, since x is empty")
         classes = int(labels.max()) + 1
     else:
-        classes = at_least("num_classes", num_classes, 1)
+        classes = integer("num_classes", num_classes, 1)
     check_range("x", labels, classes, "integers")
     if 4 * labels.size * classes > np.iinfo(np.intp).max:
         raise ValueError(f"num_classes: expected a table that memory can hold, got {classes} classes")

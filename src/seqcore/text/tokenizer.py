@@ -43,8 +43,7 @@ class Tokenizer:
             return text.split()
         size = self.characters
         text = " " * (-len(text) % size) + text
-        known: dict[str, str] = {}  # equal runs are one string: a text is mostly runs that came before
-        return [known.setdefault(run, run) for run in (text[i : i + size] for i in range(0, len(text), size))]
+        return [text[i : i + size] for i in range(0, len(text), size)]
 
     def join(self, tokens: Iterable[str]) -> str:
         """The text of tokens."""

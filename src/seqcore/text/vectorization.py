@@ -105,15 +105,12 @@ class TextVectorization:
         padding: str = "post",
         truncating: str = "post",
     ) -> None:
-        for argument, given, default, reason in (
-            ("ngrams", ngrams, None, "single words are numbered"),
-            ("output_mode", output_mode, "int", "texts become ids"),
-            ("pad_to_max_tokens", pad_to_max_tokens, False, "texts become ids"),
-            ("idf_weights", idf_weights, None, "texts become ids"),
-            ("sparse", sparse, False, "texts become ids"),
-            ("ragged", ragged, False, "rows are padded"),
-        ):
-            default_only(argument, given, default, reason)
+        default_only("ngrams", ngrams, None, "single words are numbered")
+        default_only("output_mode", output_mode, "int", "texts become ids")
+        default_only("pad_to_max_tokens", pad_to_max_tokens, False, "texts become ids")
+        default_only("idf_weights", idf_weights, None, "texts become ids")
+        default_only("sparse", sparse, False, "texts become ids")
+        default_only("ragged", ragged, False, "rows are padded")
         choice("standardize", standardize, STANDARDIZE)
         choice("split", split, _SPLIT)
         choice("padding", padding, ("pre", "post"))

@@ -176,12 +176,9 @@ class Vocabulary:
         listed = split_words("tokens", tokens)
         if default is None and self._unknown is not None:
             default = self._ids[self._unknown]
-        if default is not None:
-            return np.fromiter(map(self._ids.get, listed, repeat(default)), np.int32, len(listed))
-        try:
-            return np.fromiter(map(self._ids.__getitem__, listed), np.int32, len(listed))
-        except KeyError:
+        if default is None:
             return np.fromiter(map(self.id, listed), np.int32, len(listed))
+        return np.fromiter(map(self._ids.get, listed, repeat(default)), np.int32, len(listed))
 
     def decode(self, ids: Any) -> list[str]:
         """Words of ids, any array-like of integers with one axis.

@@ -187,8 +187,7 @@ class Evaluation(SimilarityQueries):
         tried = np.cumsum(~exact, axis=1) <= _TRIED
         free = ~same & tried
         answer = first[nearest[np.arange(len(nearest)), free.argmax(axis=1)]]
-        right: list[bool] = (free.any(axis=1) & (answer == asked[:, 3])).tolist()
-        return right
+        return list(free.any(axis=1) & (answer == asked[:, 3]))
 
 
 def ranks(values: Any) -> Array:
@@ -199,8 +198,7 @@ def ranks(values: Any) -> Array:
     """
     _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    result: Array = (ends - (counts - 1) / 2)[inverse]
-    return result
+    return np.asarray((ends - (counts - 1) / 2)[inverse])
 
 
 def pearson(x: Any, y: Any) -> tuple[float, float]:

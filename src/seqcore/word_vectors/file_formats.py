@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain
+from itertools import islice
 from typing import IO, Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def describe_file(place: str, text: bool) -> str | None:
 class _Reader:
     """A file of words that is read once, from start to end, and the rows that were in it, each word once.
 
-    Room for the vectors grows by half, never by the promise of a header.
+    Memory grows with the rows that are there, never by the promise of a header.
 
     Args:
         place: the file.
@@ -81,15 +81,14 @@ class _Reader:
         """Length in bytes; None where the file is unpacked."""
         with suppress(OSError):  # an unpacked stream has no descriptor
             self.size = os.fstat(file.fileno()).st_size
-        self.pending = b""
-        """Bytes that were read but not used yet."""
-        self.vectors: Floats = np.empty((0, 0), np.float32)
-        self.index: dict[str, int] = {}
+        self.numbers = bytearray()
+        """The vectors of the rows, float32."""
+        self.words: dict[str, None] = {}
         self.duplicates = 0
 
     def __len__(self) -> int:
         """Rows so far."""
-        return len(self.index) + self.duplicates
+        return len(self.words) + self.duplicates
 
     def refuse(self, where: str, expected: str, got: str) -> ValueError:
         return ValueError(f"{self.place}, {where}: expected {expected}, got {got}")
@@ -112,17 +111,14 @@ class _Reader:
 
     def add(self, raw: bytes, values: Array, where: str) -> None:
         """Take one row."""
-        word, row = self.word(raw, where), len(self.index)
-        if row == len(self.vectors):
-            more = row // 2 + 1 if row else max(1, _CHUNK // (4 * len(values)))
-            room = np.empty((more, len(values)), np.float32)
-            self.vectors = np.concatenate([self.vectors, room]) if row else room
-        with np.errstate(over="ignore"):
-            self.vectors[row] = values
-        if not np.isfinite(self.vectors[row]).all():
+        word, row = self.word(raw, where), values.astype(np.float32)
+        if not np.isfinite(row).all():
             raise self.refuse(where, f"finite float32 numbers for {word!r}", "NaN or infinity")
-        if self.index.setdefault(word, row) != row:
+        if word in self.words:
             self.duplicates += 1
+        else:
+            self.words[word] = None
+            self.numbers += row.data
 
     def read_header(self, binary: bool) -> tuple[int, int]:
         """The numbers of rows and columns in the first line."""
@@ -179,24 +175,18 @@ class _Reader:
 
     def read_binary(self, wanted: float, columns: int) -> str:
         """Read up to ``wanted`` rows, and name the byte after them."""
-        width, held = 4 * columns, b""
-        at = base = 0  # position in the bytes in hand, and of their first in the file after line 1
+        width, at = 4 * columns, 0
         while len(self) < wanted:
-            where = f"byte {base + at} after line 1"
-            space = held.find(b" ", at, at + _MAX_WORD + 1)
-            if space < 0 and len(held) - at > _MAX_WORD:
+            where = f"byte {at} after line 1"
+            raw = b"".join(islice(iter(lambda: self.file.read(1), b" "), _MAX_WORD + 1))
+            if len(raw) > _MAX_WORD:
                 raise self.refuse(where, f"a word of at most {_MAX_WORD} bytes", "no space")
-            if space < 0 or len(held) < space + 1 + width:
-                more = self.file.read(max(_CHUNK, width))
-                if not more:
-                    break
-                held, base, at = held[at:] + more, base + at, 0
-                continue
-            values = np.frombuffer(held, "<f4", columns, space + 1)
-            self.add(held[at:space].lstrip(b"\n"), values, where)
-            at = space + 1 + width
-        self.pending = held[at:]
-        return f"byte {base + at} after line 1"
+            numbers = self.file.read(width)
+            if len(numbers) < width:
+                break
+            self.add(raw.lstrip(b"\n"), np.frombuffer(numbers, "<f4"), where)
+            at += len(raw) + 1 + width
+        return f"byte {at} after line 1"
 
 
 @contextmanager
@@ -245,22 +235,20 @@ def read_word2vec(
     most = math.inf if limit is None else at_least("limit", limit, 1)
     if binary and not header:
         raise ValueError("no_header: expected False for a binary file, got True")
-    with _reading(path, encoding, errors, max_bytes) as reader:
+    with _reading(path, encoding, errors, max_bytes) as reader, np.errstate(over="ignore"):
         promised, columns = reader.read_header(binary) if header else (math.inf, 0)
         wanted = min(promised, most)
         end = reader.read_binary(wanted, columns) if binary else reader.read_text(wanted, columns)
         count = len(reader)
         if header and count < wanted:
             raise reader.refuse(end, f"{promised} rows as the first line says", f"the end after {count}")
-        left = chain([reader.pending], iter(lambda: reader.file.read(_CHUNK), b""))
-        if count < most and any(piece.strip() for piece in left):
+        if count < most and any(piece.strip() for piece in iter(lambda: reader.file.read(_CHUNK), b"")):
             hint = f" than the first line says; limit={count} reads only these" if header else ""
             raise reader.refuse(end, f"the end of the file after {count} rows", f"more{hint}")
-    if not reader.index:
+    if not reader.words:
         raise ValueError(f"{reader.place}: expected at least one row, got none")
-    rows = len(reader.index)
-    vectors = reader.vectors if rows == len(reader.vectors) else reader.vectors[:rows].copy()
-    return vectors, list(reader.index), reader.duplicates
+    vectors = np.frombuffer(reader.numbers, np.float32).reshape(len(reader.words), -1)
+    return vectors, list(reader.words), reader.duplicates
 
 
 def _encoding_of_words(encoding: Any, errors: Any) -> str:

@@ -29,8 +29,7 @@ class KeyedTable(FixedAttributes):
         "words_closer_than": "closer_than",
         "vectors_norm": "get_normed_vectors()",
         "init_sims": "fill_norms, or unit_normalize_all to overwrite the vectors",
-        "index2word": "index_to_key",
-        "index2entity": "index_to_key",
+        **dict.fromkeys(("index2word", "index2entity"), "index_to_key"),
         "vocab": "key_to_index, index_to_key, get_vecattr and set_vecattr",
         "allocate_vecattrs": "set_vecattr makes room by itself",
         "resize_vectors": "add_vectors makes room by itself",
@@ -40,8 +39,7 @@ class KeyedTable(FixedAttributes):
         "similarity_unseen_docs": "there are no vectors of documents here",
         "log_accuracy": "evaluate_word_analogies returns what it would log",
         "log_evaluate_word_pairs": "evaluate_word_pairs returns what it would log",
-        "add_lifecycle_event": "nothing is logged here",
-        "lifecycle_events": "nothing is logged here",
+        **dict.fromkeys(("add_lifecycle_event", "lifecycle_events"), "nothing is logged here"),
     }
 
     def __init__(
@@ -266,10 +264,6 @@ class KeyedTable(FixedAttributes):
         self._vectors, self._norms = self._vectors[order], None
         self._lockf = None if self._lockf is None else self._lockf[order]
 
-    def _lay_out(self, vectors: Floats) -> None:
-        """Take another array with the vectors that there are (a model lays them out for its core), or none of them."""
-        self._vectors = vectors
-
     # --- attributes of words ---
 
     def numeric_attributes(self) -> dict[str, Array]:
@@ -366,14 +360,22 @@ def as_floats(name: str, values: Any) -> Floats:
     return table
 
 
-def as_list(name: str, items: Any, content: str = "words") -> list[Any]:
-    """Words or other items as a list; TypeError for a single word and for anything but a list."""
+def as_list(name: str, items: Any, content: str = "words", needed: bool = False) -> list[Any]:
+    """Words or other items as a list.
+
+    Raises:
+        TypeError: a single word, and anything but a list.
+        ValueError: an empty list, where items are ``needed``.
+    """
     try:
         if isinstance(items, (str, bytes)):
             raise TypeError
-        return list(items)
+        listed = list(items)
     except TypeError:
         raise TypeError(f"{name}: expected a list of {content}, got {short_repr(items)}") from None
+    if needed and not listed:
+        raise ValueError(f"{name}: expected at least one, got none")
+    return listed
 
 
 def as_float32(name: str, dtype: Any) -> None:

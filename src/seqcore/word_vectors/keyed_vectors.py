@@ -70,8 +70,7 @@ class KeyedVectors(Evaluation):
         one_file(separately, sep_limit, ignore, pickle_protocol)
         if not len(self):
             raise ValueError("vectors: expected at least one word, got none")
-        attributes = self.numeric_attributes()
-        write_vectors(path_of(fname, "fname"), np.asarray(self.vectors), self.index_to_key, self.counts, attributes)
+        write_vectors(path_of(fname, "fname"), self)
 
     @classmethod
     def load(cls, fname: PathLike, mmap: bool | str | None = None) -> KeyedVectors:
@@ -283,19 +282,14 @@ class KeyedVectors(Evaluation):
         ([[3.0, 4.0], [0.0, 0.0]], ['bird'])
         """
         choice("missing", missing, ("zero", "random"))
-        if isinstance(words, str):
-            raise TypeError("words: expected a sequence of words, got one string")
-        listed = list(words)
-        if not listed:
-            raise ValueError("words: expected at least one, got none")
+        listed = as_list("words", words, needed=True)
         rows = self.rows_of(listed)
         matrix = np.zeros((len(listed), self.vector_size), np.float32)
         known = rows >= 0
         matrix[known] = self.vectors[rows[known]]
         if missing == "random" and not known.all():
-            generator = _random.generator() if seed is None else np.random.Generator(np.random.Philox(seed))
             deviation = np.std(matrix[known] if known.any() else self.vectors, axis=0)
-            matrix[~known] = generator.normal(size=(int((~known).sum()), self.vector_size)) * deviation
+            matrix[~known] = _random.generator(seed).normal(size=(int((~known).sum()), self.vector_size)) * deviation
         return matrix, [word for word, row in zip(listed, rows.tolist()) if row < 0]
 
     def to_embedding(self, trainable: bool = False, **options: Any) -> layers.Embedding:

@@ -33,9 +33,8 @@ def norms_of(vectors: Floats, words: Sequence[str]) -> Floats:
 
 def unit_rows(vectors: Any, norms: Floats) -> Floats:
     """``vectors`` (N, D) over ``norms`` (N,); rows of zeros stay as they are."""
-    safe: Floats = np.where(norms > 0, norms, np.float32(1))
-    result: Floats = np.divide(vectors, safe[:, None], dtype=np.float32)
-    return result
+    safe = np.where(norms > 0, norms, np.float32(1))
+    return np.asarray(np.divide(vectors, safe[:, None], dtype=np.float32))
 
 
 def top_columns(scores: Floats, n: int) -> Rows:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..callbacks.progress_bar import ProgressLine
-from .keyed_table import as_list
 from .settings import RateSchedule
 
 
@@ -65,11 +64,6 @@ class RunProgress:
             self._line.update(int(100 * share), 100, speed, left, f"loss {loss:.3f}", title=title)
         elif self._line:
             self._line.line(f"{title}  100%  loss {loss:.3f}  {speed}  {left:,.0f} s left")
-
-
-def as_listeners(callbacks: Any) -> list[Any]:
-    """Callbacks as a list; TypeError for anything else."""
-    return as_list("callbacks", callbacks, "objects with on_epoch_end, ...")
 
 
 def notify(listeners: list[Any], method: str, model: Any) -> None:

@@ -5,8 +5,6 @@ V: words, D: dimensions of a vector.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
 from ..saving.format import format_tags, read_file
@@ -14,6 +12,7 @@ from ..saving.safetensors import read_header, write_tensors
 from ..text.files import path_of
 from ..typing import Array, Floats, PathLike
 from .file_formats import describe_file
+from .keyed_table import KeyedTable
 
 FORMAT = "seqcore-vectors"
 ATTRIBUTE = "attribute."
@@ -22,26 +21,20 @@ _ARRAYS = (("vectors", "float32", 2), ("words", "uint8", 1), ("word_bytes", "uin
 """Arrays of every file, with their types and ranks."""
 
 
-def write_vectors(
-    path: PathLike,
-    vectors: Floats,
-    words: Sequence[str],
-    counts: Array | None,
-    attributes: Mapping[str, Array],
-) -> None:
+def write_vectors(path: PathLike, table: KeyedTable) -> None:
     """Write vectors, words (UTF-8, joined), the bytes of each word, counts and attributes."""
     try:
-        texts = [word.encode() for word in words]
+        texts = [word.encode() for word in table.index_to_key]
     except UnicodeEncodeError as error:
         raise ValueError(f"words: expected valid Unicode, got {error.object!r} ({error.reason})") from None
     tensors: dict[str, Array] = {
-        "vectors": vectors,
+        "vectors": np.asarray(table.vectors),
         "words": np.frombuffer(b"".join(texts), np.uint8),
         "word_bytes": np.array([len(text) for text in texts], np.uint32),
     }
-    if counts is not None:
-        tensors["counts"] = counts
-    tensors |= {ATTRIBUTE + name: array for name, array in attributes.items()}
+    if table.counts is not None:
+        tensors["counts"] = table.counts
+    tensors |= {ATTRIBUTE + name: array for name, array in table.numeric_attributes().items()}
     write_tensors(path, tensors, format_tags(FORMAT))
 
 

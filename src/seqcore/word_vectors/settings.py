@@ -70,7 +70,7 @@ class Setting:
         model._take_settings(replace(model.settings, **{self.name: value}))
 
 
-class Constant:
+class Constant(Setting):
     """Attribute of the estimator for a setting of gensim's that can have one value, or the first of some.
 
     Args:
@@ -80,9 +80,6 @@ class Constant:
 
     def __init__(self, value: Any, reason: str) -> None:
         self.value, self.reason = value, reason
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
 
     def __get__(self, model: Any, owner: type | None = None) -> Any:
         return self if model is None else self.value[0] if isinstance(self.value, tuple) else self.value

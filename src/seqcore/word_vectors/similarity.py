@@ -65,9 +65,7 @@ class SimilarityQueries(KeyedTable):
             KeyError: an unknown word, unless they are ignored.
             ValueError: no keys, other weights, or a vector of another size.
         """
-        items: list[Any] = as_list("keys", keys)
-        if not items:
-            raise ValueError("keys: expected at least one, got none")
+        items = as_list("keys", keys, needed=True)
         pre_normalize = boolean("pre_normalize", pre_normalize)
         post_normalize = boolean("post_normalize", post_normalize)
         ignore_missing = boolean("ignore_missing", ignore_missing)
@@ -234,8 +232,7 @@ class SimilarityQueries(KeyedTable):
             raise ValueError(f"vector_1: expected shape (D,), got {vector.shape}")
         if rows.ndim != 2 or rows.shape[1] != len(vector):
             raise ValueError(f"vectors_all: expected rows of {vector.size} numbers as vector_1, got shape {rows.shape}")
-        cosines: Floats = _units(rows) @ _units(vector[None])[0]
-        return cosines
+        return np.asarray(_units(rows) @ _units(vector[None])[0])
 
     def relative_cosine_similarity(self, wa: str | int, wb: str | int, topn: int = 10) -> float:
         """The cosine of two words over the sum of those of the ``topn`` words nearest to ``wa``.
@@ -250,8 +247,7 @@ class SimilarityQueries(KeyedTable):
         vector = self._vector_of("word_or_vector", word_or_vector)
         rows = [self.get_index(word) for word in as_list("other_words", () if other_words is None else other_words)]
         others = self.unit_vectors(rows) if rows else self.get_normed_vectors()
-        result: Floats = 1 - others @ _units(vector[None])[0]
-        return result
+        return np.asarray(1 - others @ _units(vector[None])[0])
 
     def n_similarity(self, ws1: Sequence[str | int], ws2: Sequence[str | int]) -> float:
         """The cosine between the means of two lists of words; unknown words are left out, 0 where none is known.
@@ -259,12 +255,9 @@ class SimilarityQueries(KeyedTable):
         Raises:
             ValueError: an empty list.
         """
-        means = []
-        for name, words in (("ws1", as_list("ws1", ws1)), ("ws2", as_list("ws2", ws2))):
-            if not words:
-                raise ValueError(f"{name}: expected at least one word, got none")
-            means.append(self.get_mean_vector(words, pre_normalize=False, post_normalize=True))
-        return float(means[0] @ means[1])
+        lists = as_list("ws1", ws1, needed=True), as_list("ws2", ws2, needed=True)
+        first, second = (self.get_mean_vector(words, pre_normalize=False, post_normalize=True) for words in lists)
+        return float(first @ second)
 
     def rank_by_centrality(self, words: Sequence[str | int], use_norm: bool = True) -> list[tuple[float, str]]:
         """Pairs (cosine to the mean of all, word), the nearest first; unknown words are left out.
@@ -306,9 +299,7 @@ class SimilarityQueries(KeyedTable):
 
     def most_similar_to_given(self, key1: str, keys_list: Sequence[str]) -> str:
         """The word of ``keys_list`` nearest to ``key1``."""
-        words: list[str] = as_list("keys_list", keys_list)
-        if not words:
-            raise ValueError("keys_list: expected at least one word, got none")
+        words: list[str] = as_list("keys_list", keys_list, needed=True)
         return words[int(np.argmin(self.distances(key1, words)))]
 
 

@@ -38,20 +38,19 @@ class TrainableTables(FixedAttributes):
         "total_train_time": "history has the seconds of each pass",
         "min_alpha_yet_reached": "alpha and min_alpha",
         "random": "seed; every draw depends only on it, the pass and the sentence",
-        "cum_table": "the noise words are drawn by counts and ns_exponent at each pass",
         "raw_vocab": "wv.key_to_index and wv.get_vecattr(word, 'count'); words that are left out are not kept",
         "syn1": "syn1neg; there is no hierarchical softmax",
         "syn0": "wv.vectors",
         "score": "there is no hierarchical softmax, which it needs",
         "reset_from": "build_vocab_from_freq with the counts of the other model's wv",
-        "scan_vocab": "build_vocab",
-        "prepare_vocab": "build_vocab",
-        "prepare_weights": "build_vocab",
+        **dict.fromkeys(("scan_vocab", "prepare_vocab", "prepare_weights"), "build_vocab"),
         "init_weights": "a new model",
         "update_weights": "build_vocab(update=True)",
         "estimate_memory": "2 * 4 bytes * words * vector_size",
         "create_binary_tree": "there is no hierarchical softmax",
-        "make_cum_table": "the noise words are drawn by counts and ns_exponent at each pass",
+        **dict.fromkeys(
+            ("cum_table", "make_cum_table"), "the noise words are drawn by counts and ns_exponent at each pass"
+        ),
         "add_null_word": "there is no word for padding",
         "seeded_vector": "the first vectors are drawn by seed",
         "init_sims": "wv.fill_norms, or wv.unit_normalize_all to overwrite the vectors",
@@ -236,7 +235,6 @@ class TrainableTables(FixedAttributes):
         self, text: CountedText, update: bool, trim_rule: TrimRule | None, settings: Settings
     ) -> Corpus:
         """Vocabulary and vectors from a text, and the text as ids."""
-        self._align_tables()
         chosen, least = choose_words(text, settings, trim_rule, needed=not update)
         words = text.vocabulary.words
         corpus = text.encode(Vocabulary([*self.words, *(words[n] for n in chosen if words[n] not in self._wv)]))
@@ -280,7 +278,7 @@ class TrainableTables(FixedAttributes):
             table = _table(*shape)
             table[:, : self.vector_size] = wv.vectors
             self._input = table
-            wv._lay_out(table[:, : self.vector_size])
+            wv.vectors = table[:, : self.vector_size]
         # A word from wv.add_vectors counts as seen once and is never left out.
         if len(wv) and (blank := self.counts < 1).any():
             self.counts[blank] = 1
@@ -293,10 +291,9 @@ class TrainableTables(FixedAttributes):
             if self.words:
                 size = self.settings.vector_size
                 raise ValueError(f"vector_size: expected {size}, which the vectors have, got {settings.vector_size}")
-            self._wv._lay_out(np.zeros((0, settings.vector_size), np.float32))
+            self.settings = settings
+            self._reset_tables()
         self.settings = settings
-        if not self.words:
-            self._input = self._output = _table(0, self._stride)
 
     @property
     def _stride(self) -> int:

@@ -33,8 +33,8 @@ from .._validation import MALFORMED, at_least, boolean, default_only, one_line, 
 from ..text.files import path_of
 from ..typing import Array, PathLike
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
-from .keyed_table import one_file
-from .reporting import Report, RunProgress, as_listeners, notify
+from .keyed_table import as_list, one_file
+from .reporting import Report, RunProgress, notify
 from .safetensors_format import ATTRIBUTE
 from .settings import RateSchedule, Settings, keep_limits
 from .trainable_tables import TrainableTables, same_memory
@@ -155,9 +155,8 @@ class Word2Vec(TrainableTables):
             default_only("callbacks", callbacks, ((), []), reason)
             default_only("verbose", verbose, 0, reason)
             return
-        listeners, verbose = as_listeners(callbacks), boolean("verbose", verbose)
         corpus = self._build_vocabulary(read(sentences, corpus_file), False, trim_rule, self.settings)
-        self.train(corpus, callbacks=listeners, verbose=verbose)
+        self.train(corpus, callbacks=callbacks, verbose=verbose)
 
     def __repr__(self) -> str:
         architecture = "skip-gram" if self.settings.sg else "CBOW"
@@ -220,7 +219,7 @@ class Word2Vec(TrainableTables):
             KeyboardInterrupt: the training until then stays.
         """
         self._need_words()
-        listeners = as_listeners(callbacks)
+        listeners = as_list("callbacks", callbacks, "objects with on_epoch_end, ...")
         if on_progress is not None and not callable(on_progress):
             raise TypeError(f"on_progress: expected a function, got {short_repr(on_progress)}")
         verbose, resume = boolean("verbose", verbose), boolean("resume", resume)
@@ -259,12 +258,7 @@ class Word2Vec(TrainableTables):
         return self._train(corpus, schedule, progress, listeners, checkpoint)
 
     def _train(
-        self,
-        corpus: Corpus,
-        schedule: RateSchedule,
-        progress: RunProgress,
-        listeners: list[Any],
-        checkpoint: PathLike | None,
+        self, corpus: Corpus, schedule: RateSchedule, progress: RunProgress, listeners: list[Any], checkpoint: Any
     ) -> tuple[int, int]:
         self._schedule, passes = schedule, schedule.epochs - schedule.done
         if not schedule.done:
@@ -467,5 +461,4 @@ def _log_powers(counts: Array, exponent: float) -> Array:
     """log of counts**exponent / Σ counts**exponent."""
     powers = exponent * np.log(counts)
     powers -= powers.max()
-    logarithms: Array = powers - np.log(np.exp(powers).sum())
-    return logarithms
+    return np.asarray(powers - np.log(np.exp(powers).sum()))
