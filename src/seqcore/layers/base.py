@@ -31,7 +31,7 @@ from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
 from ..autograd.staleness import mark_stale
 from ..typing import Array, Shape
 from .arguments import CallSignature, automatic_name, input_hint, input_shapes, refuse_unknown, weight_sizes
-from .building import Build, build_inside, call_on_zeros, file_limits
+from .building import Build, build_inside, call_on_zeros, file_context
 from .calling import context
 from .module import Module
 
@@ -116,9 +116,8 @@ class Layer(Module):
         # CPython reads attributes faster from a dict of the instance than from one that shares its keys with the class
         # and that `_members` has looked at: 3 % of a small recorded call.
         self.__dict__ = dict(self.__dict__)
-        limits = file_limits()
-        if limits is not None:
-            limits.count_layer()
+        if file_context.limits is not None:
+            file_context.limits.count_layer()
         if unknown:
             refuse_unknown(type(self), unknown)
         super().__init__(trainable)
@@ -188,9 +187,8 @@ class Layer(Module):
         is_float = weight_dtype.kind == "f"
         if initializer is None:
             initializer = "glorot_uniform" if is_float else "zeros"
-        limits = file_limits()
-        if limits is not None:
-            values: Any = limits.zeros(self.name, sizes, weight_dtype)
+        if file_context.limits is not None:
+            values: Any = file_context.limits.zeros(self.name, sizes, weight_dtype)
         else:
             values = _initializers.get(initializer)(sizes, weight_dtype if is_float else "float64")
             check_fits("initializer", values, weight_dtype)

@@ -49,27 +49,22 @@ class FileLimits:
 
 
 class _FileContext(threading.local):
-    """Limits of the file whose model this thread is making."""
+    """Limits of the file whose model this thread is making; None where there is none."""
 
     limits: FileLimits | None = None
 
 
-_file = _FileContext()
-
-
-def file_limits() -> FileLimits | None:
-    """Limits of the file whose model this thread is making; None where there is none."""
-    return _file.limits
+file_context = _FileContext()
 
 
 @contextmanager
 def file_limits_scope(limits: FileLimits) -> Iterator[None]:
     """Context in which layers belong to a file: weights start at zero instead of being drawn, within ``limits``."""
-    before, _file.limits = _file.limits, limits
+    before, file_context.limits = file_context.limits, limits
     try:
         yield
     finally:
-        _file.limits = before
+        file_context.limits = before
 
 
 def zeros(shape: Any, size: int = 1) -> Any:
@@ -83,7 +78,7 @@ def zeros(shape: Any, size: int = 1) -> Any:
 
 def plain_zeros(sizes: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros; a limited number where the sizes come from a file."""
-    if _file.limits is not None and math.prod(sizes) > MAX_ZEROS:
+    if file_context.limits is not None and math.prod(sizes) > MAX_ZEROS:
         raise ValueError(
             f"inputs: expected at most {MAX_ZEROS} numbers to build the model of a file on, got shape "
             f"{short_repr(list(sizes))}; build the model yourself and use load_weights"

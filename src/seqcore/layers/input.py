@@ -51,11 +51,8 @@ class InputLayer(Layer):
                 raise ValueError("shape: expected a tuple of sizes, got None")
             sizes = as_sizes("shape", shape if isinstance(shape, (tuple, list)) else (shape,))
             batch_shape = (None if batch_size is None else at_least("batch_size", batch_size, 1), *sizes)
-        super().__init__(
-            name=name,
-            dtype=data_dtype if data_dtype is not None and data_dtype.kind == "f" else None,
-            batch_input_shape=batch_shape,
-        )
+        float_dtype = data_dtype if data_dtype is not None and data_dtype.kind == "f" else None
+        super().__init__(name=name, dtype=float_dtype, batch_input_shape=batch_shape)
         self.data_type = self.dtype if data_dtype is None else data_dtype.name
 
     @property

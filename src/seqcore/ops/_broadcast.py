@@ -83,8 +83,6 @@ def flatten_steps(array: Array) -> tuple[Array, Callable[[Array], Array]]:
     """
     if array.ndim < 2:
         raise ValueError(f"array: expected at least 2 axes, got shape {array.shape}")
-    if array.ndim == 2:
-        return np.ascontiguousarray(array), _same
     if _is_time_major(array):
         b, t, k = array.shape
         return array.transpose(1, 0, 2).reshape(t * b, k), lambda m: m.reshape(t, b, m.shape[1]).transpose(1, 0, 2)
@@ -112,10 +110,6 @@ def flatten_like(values: Array, array: Array) -> Array:
     if _is_time_major(array):
         values = values.swapaxes(0, 1)
     return np.ascontiguousarray(values).reshape((-1, *values.shape[len(lead) :]))
-
-
-def _same(matrix: Array) -> Array:
-    return matrix
 
 
 # --- ids -------------------------------------------------------------------------------------------------------------

@@ -97,13 +97,7 @@ def log_softmax(x: Any, axis: Axis = -1) -> Tensor:
 
 
 ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
-    "linear": linear,
-    "tanh": tanh,
-    "relu": relu,
-    "sigmoid": sigmoid,
-    "hard_sigmoid": hard_sigmoid,
-    "softmax": softmax,
-    "log_softmax": log_softmax,
+    function.__name__: function for function in (linear, tanh, relu, sigmoid, hard_sigmoid, softmax, log_softmax)
 }
 
 # Those that the kernels compute within a layer.

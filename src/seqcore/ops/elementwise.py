@@ -133,11 +133,11 @@ def abs(x: Any) -> Tensor:
 
 def _selected(values: Array, first: Array, a: Tensor, b: Tensor) -> Tensor:
     """``values``, which are a's where ``first`` is True and b's elsewhere, with that gradient."""
-    return recorded(
-        values,
-        (a, b),
-        lambda g: (unbroadcast(np.where(first, g, 0), a), unbroadcast(np.where(first, 0, g), b)),
-    )
+
+    def backward(g: Array) -> tuple[Gradient, ...]:
+        return unbroadcast(np.where(first, g, 0), a), unbroadcast(np.where(first, 0, g), b)
+
+    return recorded(values, (a, b), backward)
 
 
 def maximum(x: Any, y: Any) -> Tensor:

@@ -16,10 +16,10 @@ from ...initializers import TruncatedNormal
 from ...typing import Array, Shape
 from ..base import Layer, NumericLayer
 from ..calling import CallScope, context
-from .run import SequenceOptions, run_sequence, sequence_options
+from .run import SequenceOptions, run_sequence
 from .weights import DropoutMasks, RNNWeights, check_implementation
 
-_STEP = sequence_options(return_state=True)
+_STEP = SequenceOptions(return_state=True)
 
 
 class RNNCell(RNNWeights):
@@ -224,13 +224,9 @@ class RNNLayer(NumericLayer):
         initial = None
         if self.stateful or initial_state is not None:
             initial = self.start_states(initial_state, x._array.shape[0])
-        options = sequence_options(
-            self.return_sequences,
-            self.return_state,
-            self.stateful,
-            (self.go_backwards,),
-            self.go_backwards and self.return_sequences,
-            self.zero_output_for_mask,
+        all_steps, reverse = self.return_sequences, self.go_backwards
+        options = SequenceOptions(
+            all_steps, self.return_state, self.stateful, (reverse,), reverse and all_steps, self.zero_output_for_mask
         )
         cell = self.cell
         masks = cell.sample_dropout_masks(x.shape[0], x.shape[2]) if training else None
@@ -395,7 +391,6 @@ def _shape_text(shape: Any) -> str:
 
 def check_masks(x: Tensor, mask: Any, lengths: Any) -> tuple[Array | None, Array | None]:
     """Mask and lengths of a call as arrays that fit x (B, T, D); the caller has refused both together."""
-    return (
-        None if mask is None else as_mask(mask, x.shape),
-        None if lengths is None else as_lengths(lengths, x.shape),
+    return mask if mask is None else as_mask(mask, x.shape), lengths if lengths is None else as_lengths(
+        lengths, x.shape
     )

@@ -166,13 +166,7 @@ class ContextRNNCell(RNNCell):
         return outputs
 
     def _add_to_stream(self, stream: Any) -> None:
-        variables = (
-            self.context_kernel,
-            self.kernel,
-            self.context_recurrent_kernel,
-            self.recurrent_kernel,
-            self.bias,
-        )
+        variables = (self.context_kernel, self.kernel, self.context_recurrent_kernel, self.recurrent_kernel, self.bias)
         arrays = [None if variable is None else variable._array for variable in variables]
         stream.add_context(*arrays, self.current_alpha, self.activation)
 
@@ -251,22 +245,10 @@ class ContextRNN(RNNLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)
-        self._make_cell(
-            ContextRNNCell,
-            units,
-            context_units,
-            alpha,
-            activation,
-            use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
-            context_initializer,
-            learn_alpha=learn_alpha,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-        )
+        initial = kernel_initializer, recurrent_initializer, bias_initializer, context_initializer
+        dropouts = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "seed": seed}
+        arguments = units, context_units, alpha, activation, use_bias, *initial
+        self._make_cell(ContextRNNCell, *arguments, learn_alpha=learn_alpha, **dropouts)
 
 
 def _join(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:

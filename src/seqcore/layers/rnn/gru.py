@@ -149,17 +149,7 @@ class GRU(RNNLayer):
         no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
         no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
         default_only("use_cudnn", use_cudnn, ("auto", False), "layers run on the CPU")
-        self._make_cell(
-            GRUCell,
-            units,
-            activation,
-            recurrent_activation,
-            use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            reset_after=reset_after,
-            seed=seed,
-        )
+        initial = kernel_initializer, recurrent_initializer, bias_initializer
+        dropouts = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "seed": seed}
+        arguments = units, activation, recurrent_activation, use_bias, *initial
+        self._make_cell(GRUCell, *arguments, reset_after=reset_after, **dropouts)

@@ -158,17 +158,7 @@ class LSTM(RNNLayer):
         no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
         no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
         default_only("use_cudnn", use_cudnn, ("auto", False), "layers run on the CPU")
-        self._make_cell(
-            LSTMCell,
-            units,
-            activation,
-            recurrent_activation,
-            use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
-            unit_forget_bias,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-        )
+        initial = kernel_initializer, recurrent_initializer, bias_initializer
+        dropouts = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "seed": seed}
+        arguments = units, activation, recurrent_activation, use_bias, *initial, unit_forget_bias
+        self._make_cell(LSTMCell, *arguments, **dropouts)

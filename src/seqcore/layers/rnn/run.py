@@ -6,9 +6,7 @@ B: batch, T: time steps, D: input features, H: units.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +17,7 @@ from ...typing import Array
 from .weights import DropoutMasks, RNNWeights
 
 
-@dataclass(frozen=True)
-class SequenceOptions:
+class SequenceOptions(NamedTuple):
     """Order of the time steps of a call, and its results.
 
     Args:
@@ -38,10 +35,6 @@ class SequenceOptions:
     reverse: tuple[bool, ...] = (False,)
     processing_order: bool = False
     zero_masked: bool = False
-
-
-# A frozen dataclass takes 1.3 us to make, which is a tenth of a small call; there are few different ones.
-sequence_options = cache(SequenceOptions)
 
 
 def run_sequence(

@@ -128,15 +128,6 @@ class SimpleRNN(RNNLayer):
         no_regularizers(activity_regularizer=activity_regularizer)
         no_rnn_regularizers(kernel_regularizer, recurrent_regularizer, bias_regularizer)
         no_rnn_constraints(kernel_constraint, recurrent_constraint, bias_constraint)
-        self._make_cell(
-            SimpleRNNCell,
-            units,
-            activation,
-            use_bias,
-            kernel_initializer,
-            recurrent_initializer,
-            bias_initializer,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-        )
+        initial = kernel_initializer, recurrent_initializer, bias_initializer
+        dropouts = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "seed": seed}
+        self._make_cell(SimpleRNNCell, units, activation, use_bias, *initial, **dropouts)
