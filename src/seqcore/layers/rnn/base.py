@@ -391,6 +391,5 @@ def _shape_text(shape: Any) -> str:
 
 def check_masks(x: Tensor, mask: Any, lengths: Any) -> tuple[Array | None, Array | None]:
     """Mask and lengths of a call as arrays that fit x (B, T, D); the caller has refused both together."""
-    return mask if mask is None else as_mask(mask, x.shape), lengths if lengths is None else as_lengths(
-        lengths, x.shape
-    )
+    mask = None if mask is None else as_mask(mask, x.shape)
+    return mask, None if lengths is None else as_lengths(lengths, x.shape)
