@@ -286,7 +286,7 @@ def identical(first, second):
 
 def central_difference(value: Callable[[], Any], tensor: Tensor, place: tuple[int, ...], eps: float = 1e-6) -> float:
     """Derivative of value() by one element of ``tensor``; a variable counts its changes, as with ``assign``."""
-    array, found = tensor._array, []
+    array, found = np.asarray(tensor), []
     old = array[place]
     try:
         for moved in (old + eps, old - eps):

@@ -4,6 +4,6 @@
 def state(model):
     """All that training changes, in bits."""
     losses = [(entry["loss"], entry["pairs"], entry["epoch"]) for entry in model.history]
-    arrays = model._input.tobytes(), model._output.tobytes(), model.counts.tobytes()
+    arrays = model.wv.vectors.tobytes(), model.syn1neg.tobytes(), model.counts.tobytes()
     schedule = vars(model._schedule).copy() if model._schedule else None
     return arrays, list(model.words), losses, model.corpus_count, model.corpus_total_words, model._passes, schedule

@@ -280,7 +280,7 @@ def test_building_leaves_no_trace() -> None:
     watched = Variable(np.ones((1, 1, T, D), np.float32))
     with GradientTape() as tape:
         block.build((None, None, T, D))
-        assert not tape._nodes
+        assert not tape.operations
         y = block(watched)
     assert np.asarray(tape.gradient(y, watched)).any()
     fresh = layers.TimeDistributed(sc.Sequential([AsAttribute(), layers.LSTM(2, stateful=True, dropout=0.5, seed=1)]))

@@ -183,7 +183,7 @@ def test_no_tape_records_a_metric():
         tape.watch(x)
         metrics.Perplexity()([1], x)
         metrics.CategoricalCrossentropy()([[0.0, 1.0]], x)
-    assert not tape._nodes
+    assert not tape.operations
 
 
 def test_ties_and_bad_scores_in_the_top_k():

@@ -161,7 +161,8 @@ def test_flat_parameters_layout_and_views(rng):
     for variable, buffer in zip(flat.variables, flat.buffers, strict=True):
         assert (buffer is None) is (variable is table)
         if buffer is not None:
-            assert np.shares_memory(variable._array, flat.parameters[0]) and variable._array.ctypes.data % 64 == 0
+            array = np.asarray(variable)
+            assert np.shares_memory(array, flat.parameters[0]) and array.ctypes.data % 64 == 0
             assert np.shares_memory(buffer, flat.gradients[0]) and buffer.ctypes.data % 64 == 0
     model.train_on_batch(ids(rng, 2, 3), ids(rng, 2, 3))
     assert model.flat_parameters is flat and model.arena is flat  # its name in version 0.1
@@ -265,7 +266,7 @@ def test_a_variable_of_two_models_is_trained_by_both(rng):
             before = shared.kernel.numpy()
             model.train_on_batch(x, y)
             assert not np.array_equal(shared.kernel.numpy(), before)
-            assert np.shares_memory(shared.kernel._array, model.flat_parameters.parameters[0])
+            assert np.shares_memory(np.asarray(shared.kernel), model.flat_parameters.parameters[0])
     shared.trainable = False
     for model in (first, second):
         before = shared.kernel.numpy()

@@ -155,7 +155,8 @@ class GradientTape:
                 "trainable=False keeps a variable off all tapes",
             )
         self._persistent = persistent if persistent is False else boolean("persistent", persistent)
-        self._nodes: list[_Node] = []
+        # What was recorded, in order.
+        self.operations: list[_Node] = []
         self._tracked: set[int] = set()
         self._watched: list[Tensor] = []
         # Emptied by the first call of gradient.
@@ -188,7 +189,7 @@ class GradientTape:
 
     def _add(self, node: _Node) -> None:
         # The node holds its outputs, so an id in the set stays theirs as long as the tape lives.
-        self._nodes.append(node)
+        self.operations.append(node)
         for out in node[0]:
             self._tracked.add(id(out))
 
@@ -284,7 +285,7 @@ class GradientTape:
         tracked = self._tracked
         if not pop_once(self._unused) and not self._persistent:
             raise _used_up()
-        for outputs, inputs, backward, takes_buffers, versions in reversed(self._nodes):
+        for outputs, inputs, backward, takes_buffers, versions in reversed(self.operations):
             dys = []
             reached = False
             for out in outputs:
@@ -308,7 +309,7 @@ class GradientTape:
                     before = gradients.get(key)
                     gradients[key] = dx if before is None else add_gradients(before, dx)
         if not self._persistent:
-            self._nodes.clear()
+            self.operations.clear()
         return list(map(gradients.get, map(id, sources)))
 
 
