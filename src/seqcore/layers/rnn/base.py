@@ -16,10 +16,10 @@ from ...initializers import TruncatedNormal
 from ...typing import Array, Shape
 from ..base import Layer, NumericLayer
 from ..calling import CallScope, context
-from .run import SequenceOptions, run_sequence
+from .run import SequenceOptions, run_sequence, sequence_options
 from .weights import DropoutMasks, RNNWeights, check_implementation
 
-_STEP = SequenceOptions(return_state=True)
+_STEP = sequence_options(return_state=True)
 
 
 class RNNCell(RNNWeights):
@@ -225,7 +225,7 @@ class RNNLayer(NumericLayer):
         if self.stateful or initial_state is not None:
             initial = self.start_states(initial_state, x._array.shape[0])
         all_steps, reverse = self.return_sequences, self.go_backwards
-        options = SequenceOptions(
+        options = sequence_options(
             all_steps, self.return_state, self.stateful, (reverse,), reverse and all_steps, self.zero_output_for_mask
         )
         cell = self.cell

@@ -6,6 +6,7 @@ B: batch, T: time steps, D: input features, H: units.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..base import NumericLayer, not_a_layer
 from ..registry import deserialize, register, serialize
 from .base import RNNLayer, check_masks
 from .context_rnn import ContextRNN
-from .run import SequenceOptions, run_sequence
+from .run import run_sequence, sequence_options
 
 _MERGES = ("sum", "mul", "concat", "ave", None)
 
@@ -158,7 +159,7 @@ class Bidirectional(NumericLayer):
         given = self._split_state(initial_state)
         starts = [layer.start_states(start, x.shape[0]) for layer, start in zip(layers, given, strict=True)]
         reverse = (layers[0].go_backwards, layers[1].go_backwards)
-        options = SequenceOptions(
+        options = sequence_options(
             self.return_sequences, self.return_state, self.stateful, reverse, False, self.return_sequences
         )
         cells = [layer.cell for layer in layers]
@@ -172,7 +173,7 @@ class Bidirectional(NumericLayer):
                 y = self._merge(y[..., :units], y[..., units:])  # type: ignore[index]  # ops adds __getitem__
         else:
             a, b = (
-                cell.run(x, start, options._replace(reverse=(reverse,)), mask, lengths, masks_of_cell)
+                cell.run(x, start, replace(options, reverse=(reverse,)), mask, lengths, masks_of_cell)
                 for cell, start, reverse, masks_of_cell in zip(cells, starts, options.reverse, masks or (None, None))
             )
             y, finals, states = self._merge(a[0], b[0]), [tuple(a[1]), tuple(b[1])], [*a[2], *b[2]]

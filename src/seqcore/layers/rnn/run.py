@@ -6,7 +6,9 @@ B: batch, T: time steps, D: input features, H: units.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +19,8 @@ from ...typing import Array
 from .weights import DropoutMasks, RNNWeights
 
 
-class SequenceOptions(NamedTuple):
+@dataclass(frozen=True)
+class SequenceOptions:
     """Order of the time steps of a call, and its results.
 
     Args:
@@ -35,6 +38,10 @@ class SequenceOptions(NamedTuple):
     reverse: tuple[bool, ...] = (False,)
     processing_order: bool = False
     zero_masked: bool = False
+
+
+# A frozen dataclass takes 1.3 us to make, which is a tenth of a small call; there are few different ones.
+sequence_options = cache(SequenceOptions)
 
 
 def run_sequence(
