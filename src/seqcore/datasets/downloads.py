@@ -12,6 +12,7 @@ from typing import Any
 from .._validation import one_line, plain_name, short_repr
 from ..text.files import path_of, read_json
 from ..typing import PathLike
+from ._extras import import_extra
 
 _ADDRESSES = ("https://", "http://", "ftp://")
 
@@ -92,17 +93,14 @@ def load_sources(path: PathLike) -> dict[str, tuple[Source, ...]]:
         OSError: it cannot be read.
     """
     try:
-        return SOURCES | {name: _sources_of(name, entries) for name, entries in _table(read_json(path)).items()}
+        table = read_json(path)
+        if not isinstance(table, dict):
+            raise ValueError(f"expected an object, got {short_repr(table)}")
+        return SOURCES | {name: _sources_of(name, entries) for name, entries in table.items()}
     except ValueError as error:
         raise ValueError(
             f"path: expected a JSON table of sources with file, url and sha256, got {path_of(path)!r} ({error})"
         ) from None
-
-
-def _table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected an object, got {short_repr(value)}")
-    return value
 
 
 def _sources_of(name: str, entries: Any) -> tuple[Source, ...]:
@@ -144,10 +142,7 @@ def download(name: str, folder: PathLike | None = None, sources: Mapping[str, Se
     table = sources if sources is not None else load_sources(override) if override else SOURCES
     if name not in table:
         raise ValueError(f"name: expected one of {', '.join(sorted(table))}, got {name!r}")
-    try:
-        import pooch
-    except ImportError:
-        raise ImportError("downloads need pooch: pip install 'seqcore[experiments]'") from None
+    pooch = import_extra("pooch", "downloads need pooch")
     pooch.get_logger().setLevel("ERROR")
     plain_name("name", name)
     root = cache_folder() if folder is None else Path(path_of(folder, "folder"))
@@ -165,8 +160,7 @@ def _fetch(pooch: Any, source: Source, target: Path) -> None:
     try:
         pooch.retrieve(source.url, known_hash=f"sha256:{source.sha256}", fname=source.file, path=target)
     except ValueError as error:
-        reason = one_line(error)
-        raise ValueError(f"{source.file}: expected sha256 {source.sha256} from {source.url} ({reason})") from None
+        text = f"{source.file}: expected sha256 {source.sha256} from {source.url} ({one_line(error)})"
+        raise ValueError(text) from None
     except OSError as error:
-        reason = one_line(error)
-        raise OSError(f"{source.file}: cannot download from {source.url} ({reason})") from None
+        raise OSError(f"{source.file}: cannot download from {source.url} ({one_line(error)})") from None

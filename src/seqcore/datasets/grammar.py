@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -115,28 +116,26 @@ class Grammar:
         Returns:
             The words, and the log-probability of the derivations they were made by.
         """
-        names = self.words()
-        code = {word: ~i for i, word in enumerate(names)} | self._number
-        limits, pushes, logs = [], [], []
-        for choices in self.rules.values():
-            limits.append([*np.cumsum([p for p, _ in choices])[:-1].tolist(), 2.0])
-            pushes.append([[code[part] for part in reversed(right)] for _, right in choices])
-            logs.append([math.log(p) for p, _ in choices])
+        table = {}
+        for symbol, choices in self.rules.items():
+            limits = [*np.cumsum([p for p, _ in choices])[:-1].tolist(), 2.0]
+            table[symbol] = limits, [(math.log(p), right[::-1]) for p, right in choices]
         uniform = _uniform(seed)
-        text: list[int] = []
+        text: list[str] = []
         total = 0.0
         while len(text) < length:
-            sentence, stack = 0.0, [self._number[self.start]]
+            sentence, stack = 0.0, [self.start]
             while stack:
-                top = stack.pop()
-                if top < 0:
-                    text.append(~top)
+                symbol = stack.pop()
+                if symbol in table:
+                    limits, sides = table[symbol]
+                    log_p, right = sides[bisect(limits, next(uniform))]
+                    sentence += log_p
+                    stack += right
                 else:
-                    choice = bisect(limits[top], next(uniform))
-                    sentence += logs[top][choice]
-                    stack += pushes[top][choice]
+                    text.append(symbol)
             total += sentence
-        return [names[i] for i in text], total
+        return text, total
 
     def templates(self) -> list[tuple[float, tuple[str, ...]]]:
         """All kinds of sentences of a grammar without recursion, by falling probability.
@@ -221,6 +220,27 @@ class Grammar:
             return result
 
         return spans(self.start, 0).get(len(sentence), (-math.inf, 0))
+
+
+def parse_rules(text: str) -> dict[str, list[Rule]]:
+    """Rules of a grammar from their notation.
+
+    Args:
+        text: ``A -> 0.4 x y | 0.6 z`` for each symbol, continued in indented lines; without numbers the right-hand
+            sides of a symbol are equally probable.
+
+    >>> parse_rules("S -> 0.25 a S | 0.75 b")
+    {'S': [(0.25, ('a', 'S')), (0.75, ('b',))]}
+    """
+    rules: dict[str, list[Rule]] = {}
+    for rule in re.split(r"\n(?=\S)", text.strip()):
+        symbol, _, right = rule.partition(" -> ")
+        sides = [side.split() for side in right.split("|")]
+        if sides[0][0][0].isdigit():
+            rules[symbol] = [(float(p), tuple(words)) for p, *words in sides]
+        else:
+            rules[symbol] = [(1 / len(sides), tuple(words)) for words in sides]
+    return rules
 
 
 def _add(sums: dict[int, tuple[float, int]], key: int, log_p: float, count: int) -> None:

@@ -18,6 +18,7 @@ from .. import random
 from .._validation import at_least
 from ..text.files import open_plain, path_of
 from ..typing import Floats, Ids, PathLike
+from ._extras import import_extra
 from ._folders import find_files
 
 Images = Floats
@@ -160,11 +161,7 @@ def load_digits() -> Digits:
     Raises:
         ImportError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits as load
-    except ImportError:
-        raise ImportError("the built-in digits need scikit-learn: pip install 'seqcore[experiments]'") from None
-    bunch = load()
+    bunch = import_extra("sklearn.datasets", "the built-in digits need scikit-learn").load_digits()
     order = np.random.Generator(np.random.Philox(0)).permutation(len(bunch.target))
     images = np.asarray(bunch.images, np.float32)[order] / np.float32(16)
     labels = np.asarray(bunch.target, np.int32)[order]

@@ -114,23 +114,12 @@ def sentences(words: int = 1_000_000, seed: int = 1) -> list[list[str]]:
     >>> [len(sentence) for sentence in sentences(10)]
     [6, 6]
     """
-    result: list[list[str]] = []
-    for names, ends in _blocks(words, seed):
-        listed = names.tolist()
-        result += [listed[start:end] for start, end in zip([0, *ends[:-1].tolist()], ends.tolist())]
-    return result
+    return list(_sentences(words, seed))
 
 
 def write_sentences(path: PathLike, words: int = 1_000_000, seed: int = 1) -> None:
     """Write :func:`sentences`, one per line."""
-
-    def pieces() -> Iterator[bytes]:
-        for names, ends in _blocks(words, seed):
-            names = names + " "
-            names[ends - 1] = [name[:-1] + "\n" for name in names[ends - 1]]
-            yield "".join(names.tolist()).encode()
-
-    atomic_write(path, pieces())
+    atomic_write(path, (f"{' '.join(sentence)}\n".encode() for sentence in _sentences(words, seed)))
 
 
 @cache
@@ -148,8 +137,7 @@ def _tables() -> tuple[NDArray[np.object_], dict[str, NDArray[np.intp]]]:
     return words.astype(object), {slot: np.searchsorted(words, listed) for slot, listed in lists.items()}
 
 
-def _blocks(words: int, seed: int) -> Iterator[tuple[NDArray[np.object_], NDArray[np.intp]]]:
-    """Words of many sentences, and where each sentence ends."""
+def _sentences(words: int, seed: int) -> Iterator[list[str]]:
     for name, value, least in (("words", words, 1), ("seed", seed, 0)):
         at_least(name, value, least)
     names, tables = _tables()
@@ -176,5 +164,6 @@ def _blocks(words: int, seed: int) -> Iterator[tuple[NDArray[np.object_], NDArra
             chosen = (draw * table.shape[1]).astype(np.intp)
             ids = np.where(letter == place, table[np.arange(len(slot)), chosen], ids)
         used = min(int(np.searchsorted(ends, left)) + 1, _BLOCK)
-        yield names[ids[: ends[used - 1]]], ends[:used]
-        left -= int(ends[used - 1])
+        listed, stops = names[ids].tolist(), ends[:used].tolist()
+        yield from (listed[start:stop] for start, stop in zip([0, *stops], stops))
+        left -= stops[-1]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,37 +143,32 @@ def _read_npz(path: Path, ranked: list[str] | None, max_bytes: int | None) -> tu
     try:
         with open_archive(path) as archive:
             for split in ("train", "test"):
-                rows = read_npy(read_member(archive, f"x_{split}.npy", most))
-                labels = read_npy(read_member(archive, f"y_{split}.npy", most))
-                if isinstance(labels, np.ndarray) and labels.ndim == 1:
-                    labels = labels.tolist()
-                if not isinstance(labels, list) or not set(map(type, labels)) <= {int, bool, float}:
+                rows, labels = (_read_list(archive, f"{part}_{split}.npy", most) for part in "xy")
+                if not all(isinstance(row, list) and (not row or type(row[0]) is int) for row in rows):
+                    raise ValueError(f"x_{split}.npy: expected a list of ranks for each review, got other values")
+                if not set(map(type, labels)) <= {int, bool, float}:
                     raise ValueError(f"y_{split}.npy: expected a label for each review, got other values")
-                parts.append((_texts_of_ranks(_rank_rows(rows, split), ranked, split, most), labels))
+                parts.append((_texts_of_ranks(rows, ranked, split, most), labels))
     except ValueError as error:
         raise ValueError(f"{path}: expected Keras's imdb.npz, got another file ({error})") from None
     train, test = (_labelled(str(path), *part) for part in parts)
     return train, test
 
 
-def _rank_rows(rows: Any, split: str) -> list[list[int]]:
-    if isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype.kind in "iu":
-        rows = rows.tolist()
-    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise ValueError(f"x_{split}.npy: expected a list of ranks for each review, got other values")
-    return rows
+def _read_list(archive: ZipFile, name: str, most: int) -> list[Any]:
+    values = read_npy(read_member(archive, name, most))
+    return values if isinstance(values, list) else np.atleast_1d(values).tolist()
 
 
 def _texts_of_ranks(rows: list[list[int]], ranked: list[str] | None, split: str, longest: int) -> list[str]:
     """Words of ranks 1, 2, ...; without their names the ranks as words; ``longest`` characters at most in all."""
     most = _MAX_RANK if ranked is None else len(ranked)
-    names: Any = _RankNames() if ranked is None else ["", *ranked]
     texts = []
     for number, row in enumerate(rows):
         if row and not (min(row) >= 0 and max(row) <= most):
             wrong = min(row) if min(row) < 0 else max(row)
             raise ValueError(f"x_{split}.npy: expected ranks 0...{most}, got {wrong:.6g} in review {number}")
-        words = [names[rank] for rank in row if rank]
+        words = [str(rank) if ranked is None else ranked[rank - 1] for rank in row if rank]
         longest -= sum(map(len, words)) + len(words)
         if longest < 0:
             raise ValueError(
@@ -180,14 +176,6 @@ def _texts_of_ranks(rows: list[list[int]], ranked: list[str] | None, split: str,
             )
         texts.append(" ".join(words))
     return texts
-
-
-class _RankNames(dict[int, str]):
-    """Ranks as words, made on demand."""
-
-    def __missing__(self, rank: int) -> str:
-        name = self[rank] = str(rank)
-        return name
 
 
 def _labelled(place: str, texts: list[str], labels: Sequence[float]) -> LabelledTexts:

@@ -15,7 +15,7 @@ from ..text.tokenizer import Tokenizer
 from ..text.vocabulary import Vocabulary
 from ..typing import Ids, PathLike
 from .corpora import UNKNOWN
-from .grammar import END, Grammar, Rule
+from .grammar import END, Grammar, parse_rules
 
 #: Two characters, not overlapping, in lower case: the tokens of the book's tales.
 BIGRAMS = Tokenizer(2, lower=True)
@@ -211,108 +211,39 @@ _ENDING = (
 )
 
 
-def _even(*choices: str) -> list[Rule]:
-    return [(1 / len(choices), tuple(choice.split())) for choice in choices]
-
-
 # Words in capital letters are put in by the cast of a tale.
-_GRAMMAR = Grammar(
-    {
-        "S": [
-            (0.3, ("Deed", END)),
-            (0.2, ("When", "Deed", END)),
-            (0.15, ("Deed", ",", "and", "Then", END)),
-            (0.2, ("Talk", END)),
-            (0.15, ("Scene", END)),
-        ],
-        "Deed": [
-            (0.3, ("Hero", "HeroDoes")),
-            (0.25, ("the", "FRIEND", "FriendDoes")),
-            (0.25, ("the", "FOE", "FoeDoes")),
-            (0.2, ("Other", "OtherDoes")),
-        ],
-        "Hero": _even("NAME", "HE", "the KIND"),
-        "HeroDoes": _even(
-            "thought of HIS THING",
-            "went on towards the PLACE",
-            "sat down Near and ate Food",
-            "asked Other the way to the PLACE",
-            "gave Other Food",
-            "could not sleep for grief",
-            "called the FRIEND to HIM",
-            "was afraid of the FOE",
-        ),
-        "FriendDoes": _even(
-            "walked before HIM through the night",
-            "brought NAME Food from the village",
-            "knew where the THING was hidden",
-            "watched while NAME slept",
-            "said nothing and shook its head",
-        ),
-        "FoeDoes": _even(
-            "sat in the PLACE and counted Number pieces of gold",
-            "heard the step of NAME",
-            "locked the THING in a chest",
-            "fell asleep Near",
-            "laughed at the FRIEND",
-        ),
-        "Other": _even("an old Person", "a poor Person", "the Person", "Number Creature"),
-        "Person": _even("woman", "man", "goose girl", "innkeeper", "beggar", "child"),
-        "Creature": _even("birds", "mice", "bees", "ants", "ducks"),
-        "Number": _even("two", "three", "seven", "nine", "twelve"),
-        "OtherDoes": _even(
-            "came along the road",
-            "asked for Food",
-            "had seen the FOE go by",
-            "sang Near",
-            "went into the house",
-            "pointed to the PLACE",
-        ),
-        "Near": _even("under a tree", "by the fire", "beside the road", "on a stone", "near the water", "in the grass"),
-        "Food": _even("a piece of bread", "some milk", "an egg", "a cup of wine", "a handful of nuts"),
-        "When": _even(
-            "in the morning",
-            "when night fell",
-            "after Number days",
-            "when it grew cold",
-            "before the sun was up",
-            "when they had gone a long way",
-        ),
-        "Then": _even(
-            "NAME was glad", "nobody spoke", "HE wept again", "they went on", "the moon shone", "it began to rain"
-        ),
-        "Talk": [
-            (0.35, ("the", "FRIEND", "said", ":", "FriendSays")),
-            (0.35, ("NAME", "Answered", ":", "HeroSays")),
-            (0.3, ("Other", "said", ":", "OtherSays")),
-        ],
-        "Answered": _even("answered", "said", "cried"),
-        "FriendSays": _even(
-            "do not weep , NAME",
-            "the FOE has your THING",
-            "give me Food and i will carry you to the PLACE",
-            "be still , for the FOE is near",
-        ),
-        "HeroSays": _even(
-            "i must have my THING again",
-            "come with me , dear FRIEND",
-            "who has seen the FOE",
-            "what shall i do now",
-            "i am not afraid of the PLACE",
-        ),
-        "OtherSays": _even(
-            "turn back , NAME",
-            "no one comes home from the PLACE",
-            "take Food with you",
-            "i have not seen the FRIEND nor the FOE",
-        ),
-        "Scene": _even(
-            "the wind blew over the PLACE",
-            "it was so dark that nobody could see the road",
-            "Number Creature slept Near",
-            "there was snow on the ground",
-            "the door of the house stood open , and Other looked out",
-        ),
-    },
-    "S",
-)
+_RULES = """
+S -> 0.3 Deed <eos> | 0.2 When Deed <eos> | 0.15 Deed , and Then <eos> | 0.2 Talk <eos> | 0.15 Scene <eos>
+Deed -> 0.3 Hero HeroDoes | 0.25 the FRIEND FriendDoes | 0.25 the FOE FoeDoes | 0.2 Other OtherDoes
+Hero -> NAME | HE | the KIND
+HeroDoes -> thought of HIS THING | went on towards the PLACE | sat down Near and ate Food
+    | asked Other the way to the PLACE | gave Other Food | could not sleep for grief | called the FRIEND to HIM
+    | was afraid of the FOE
+FriendDoes -> walked before HIM through the night | brought NAME Food from the village
+    | knew where the THING was hidden | watched while NAME slept | said nothing and shook its head
+FoeDoes -> sat in the PLACE and counted Number pieces of gold | heard the step of NAME
+    | locked the THING in a chest | fell asleep Near | laughed at the FRIEND
+Other -> an old Person | a poor Person | the Person | Number Creature
+Person -> woman | man | goose girl | innkeeper | beggar | child
+Creature -> birds | mice | bees | ants | ducks
+Number -> two | three | seven | nine | twelve
+OtherDoes -> came along the road | asked for Food | had seen the FOE go by | sang Near | went into the house
+    | pointed to the PLACE
+Near -> under a tree | by the fire | beside the road | on a stone | near the water | in the grass
+Food -> a piece of bread | some milk | an egg | a cup of wine | a handful of nuts
+When -> in the morning | when night fell | after Number days | when it grew cold | before the sun was up
+    | when they had gone a long way
+Then -> NAME was glad | nobody spoke | HE wept again | they went on | the moon shone | it began to rain
+Talk -> 0.35 the FRIEND said : FriendSays | 0.35 NAME Answered : HeroSays | 0.3 Other said : OtherSays
+Answered -> answered | said | cried
+FriendSays -> do not weep , NAME | the FOE has your THING | give me Food and i will carry you to the PLACE
+    | be still , for the FOE is near
+HeroSays -> i must have my THING again | come with me , dear FRIEND | who has seen the FOE | what shall i do now
+    | i am not afraid of the PLACE
+OtherSays -> turn back , NAME | no one comes home from the PLACE | take Food with you
+    | i have not seen the FRIEND nor the FOE
+Scene -> the wind blew over the PLACE | it was so dark that nobody could see the road
+    | Number Creature slept Near | there was snow on the ground
+    | the door of the house stood open , and Other looked out
+"""
+_GRAMMAR = Grammar(parse_rules(_RULES), "S")

@@ -14,7 +14,7 @@ import numpy as np
 from .._validation import at_least
 from ..text.vocabulary import Vocabulary
 from ..typing import Array
-from .grammar import Grammar, Rule
+from .grammar import Grammar, parse_rules
 
 Sentence = tuple[list[str], list[str]]
 
@@ -25,35 +25,51 @@ _STOP = "."
 # Words by class; a word in two classes of different tags is ambiguous. The first word of a class is its tag.
 _CLASSES = {
     "DET": "the",
-    "DET this": "this that",
-    "DET these": "these those",
-    "ADJ human": "tall kind tired old young poor rich wise",
-    "NOUN humans": "old young poor rich wise",
-    "NOUN human": "sailor teacher farmer doctor baker man guide pilot guard nurse judge coach",
-    "VERB act": "man guide pilot guard nurse judge coach",
-    "VERB acts": "repairs paints sells washes hides",
-    "ADJ thing": "red heavy broken new small",
-    "NOUN things": "boats lamps doors carts barrels sheep fish",
-    "NOUN thing": "boat lamp door cart barrel sheep fish",
-    "NOUN mover": "boat cart sailor horse parade wagon",
-    "VERB moved": "moved raced sailed drove marched floated",
-    "PART moved": "moved raced sailed driven marched floated",
-    "VERB fell": "fell sank stopped vanished froze",
+    "DET_this": "this that",
+    "DET_these": "these those",
+    "ADJ_human": "tall kind tired old young poor rich wise",
+    "NOUN_humans": "old young poor rich wise",
+    "NOUN_human": "sailor teacher farmer doctor baker man guide pilot guard nurse judge coach",
+    "VERB_act": "man guide pilot guard nurse judge coach",
+    "VERB_acts": "repairs paints sells washes hides",
+    "ADJ_thing": "red heavy broken new small",
+    "NOUN_things": "boats lamps doors carts barrels sheep fish",
+    "NOUN_thing": "boat lamp door cart barrel sheep fish",
+    "NOUN_mover": "boat cart sailor horse parade wagon",
+    "VERB_moved": "moved raced sailed drove marched floated",
+    "PART_moved": "moved raced sailed driven marched floated",
+    "VERB_fell": "fell sank stopped vanished froze",
     "ADP": "past near behind under along",
-    "NOUN place": "barn harbor bridge wall river gate",
-    "VERB saw": "saw heard watched filmed",
-    "DET her": "her",
-    "PRON her": "her him",
-    "VERB duck": "duck answer call dance swim jump",
-    "NOUN duck": "duck answer call dance swim jump coat song",
+    "NOUN_place": "barn harbor bridge wall river gate",
+    "VERB_saw": "saw heard watched filmed",
+    "DET_her": "her",
+    "PRON_her": "her him",
+    "VERB_duck": "duck answer call dance swim jump",
+    "NOUN_duck": "duck answer call dance swim jump coat song",
     "ADV": "again quickly twice often",
-    "VERB know": "knows thinks believes says",
-    "VERB mean": "wants likes takes knows",
+    "VERB_know": "knows thinks believes says",
+    "VERB_mean": "wants likes takes knows",
     "CONJ": "that",
-    "DET that": "that",
-    "NOUN turns": "walks turns rests drifts falls doors boats",
-    "VERB turns": "walks turns rests drifts falls sleeps",
+    "DET_that": "that",
+    "NOUN_turns": "walks turns rests drifts falls doors boats",
+    "VERB_turns": "walks turns rests drifts falls sleeps",
 }
+
+# Kinds of sentences: classes of words, each of which draws its words independently.
+_RULES = """
+S -> 0.14 Person VERB_acts Things ./PUNCT | 0.14 DET NOUN_humans VERB_act Things ./PUNCT
+    | 0.16 Mover VERB_moved Places ./PUNCT | 0.12 Mover PART_moved Places VERB_fell ./PUNCT
+    | 0.04 Mover VERB_fell Place ./PUNCT | 0.1 Person VERB_saw DET_her NOUN_duck ./PUNCT
+    | 0.1 Person VERB_saw PRON_her VERB_duck ADV ./PUNCT | 0.04 Person VERB_saw PRON_her ADV ./PUNCT
+    | 0.05 Person VERB_know CONJ NOUN_things VERB_fell ./PUNCT
+    | 0.05 Person VERB_mean DET_that NOUN_thing ./PUNCT | 0.03 Person VERB_turns ./PUNCT
+    | 0.03 Person VERB_saw DET NOUN_turns ./PUNCT
+Person -> 0.55 DET NOUN_human | 0.45 DET ADJ_human NOUN_human
+Things -> 0.6 DET NOUN_things | 0.2 DET_these NOUN_things | 0.2 DET ADJ_thing NOUN_things
+Mover -> 0.5 DET NOUN_mover | 0.3 DET_this NOUN_mover | 0.2 DET ADJ_thing NOUN_mover
+Place -> 0.8 ADP DET NOUN_place | 0.2 ADP DET ADJ_thing NOUN_place
+Places -> 0.5 Place | 0.35 Place Place | 0.15 Place Place Place
+"""
 
 
 def tagged_grammar() -> Grammar:
@@ -70,47 +86,11 @@ def tagged_grammar() -> Grammar:
 
     The tags of a whole sentence are never in doubt.
     """
-    rules: dict[str, list[Rule]] = {
-        "S": [
-            (0.14, ("Person", "VERB acts", "Things", _end())),
-            (0.14, ("DET", "NOUN humans", "VERB act", "Things", _end())),
-            (0.16, ("Mover", "VERB moved", "Places", _end())),
-            (0.12, ("Mover", "PART moved", "Places", "VERB fell", _end())),
-            (0.04, ("Mover", "VERB fell", "Place", _end())),
-            (0.10, ("Person", "VERB saw", "DET her", "NOUN duck", _end())),
-            (0.10, ("Person", "VERB saw", "PRON her", "VERB duck", "ADV", _end())),
-            (0.04, ("Person", "VERB saw", "PRON her", "ADV", _end())),
-            (0.05, ("Person", "VERB know", "CONJ", "NOUN things", "VERB fell", _end())),
-            (0.05, ("Person", "VERB mean", "DET that", "NOUN thing", _end())),
-            (0.03, ("Person", "VERB turns", _end())),
-            (0.03, ("Person", "VERB saw", "DET", "NOUN turns", _end())),
-        ],
-        "Person": [(0.55, ("DET", "NOUN human")), (0.45, ("DET", "ADJ human", "NOUN human"))],
-        "Things": [
-            (0.6, ("DET", "NOUN things")),
-            (0.2, ("DET these", "NOUN things")),
-            (0.2, ("DET", "ADJ thing", "NOUN things")),
-        ],
-        "Mover": [
-            (0.5, ("DET", "NOUN mover")),
-            (0.3, ("DET this", "NOUN mover")),
-            (0.2, ("DET", "ADJ thing", "NOUN mover")),
-        ],
-        "Place": [(0.8, ("ADP", "DET", "NOUN place")), (0.2, ("ADP", "DET", "ADJ thing", "NOUN place"))],
-        "Places": [(0.5, ("Place",)), (0.35, ("Place", "Place")), (0.15, ("Place", "Place", "Place"))],
-    }
+    rules = parse_rules(_RULES)
     for name, words in _CLASSES.items():
         listed = words.split()
-        rules[name] = [(1 / len(listed), (f"{word}/{_tag(name)}",)) for word in listed]
+        rules[name] = [(1 / len(listed), (f"{word}/{name.partition('_')[0]}",)) for word in listed]
     return Grammar(rules, "S")
-
-
-def _end() -> str:
-    return f"{_STOP}/PUNCT"
-
-
-def _tag(name: str) -> str:
-    return name.split()[0]
 
 
 def tagged_sentences(count: int, seed: int | Sequence[int]) -> list[Sentence]:
@@ -132,14 +112,10 @@ def tagged_sentences(count: int, seed: int | Sequence[int]) -> list[Sentence]:
     length = math.ceil(count * grammar.expected_length())
     sentences: list[Sentence] = []
     while len(sentences) < count:
-        sentences, words, tags = [], [], []
-        for token in grammar.sample(length, seed)[0]:
-            word, _, tag = token.rpartition("/")
-            words.append(word)
-            tags.append(tag)
-            if word == _STOP:
-                sentences.append((words, tags))
-                words, tags = [], []
+        tokens = [token.rpartition("/")[::2] for token in grammar.sample(length, seed)[0]]
+        ends = [place for place, (word, _) in enumerate(tokens, 1) if word == _STOP]
+        parts = [tokens[start:end] for start, end in zip([0, *ends], ends)]
+        sentences = [([word for word, _ in part], [tag for _, tag in part]) for part in parts]
         length += length // 4 + 20
     return sentences[:count]
 
