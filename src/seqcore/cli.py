@@ -19,7 +19,7 @@ from ._validation import one_line
 from .datasets import SOURCES, cache_folder, download, load_sources
 from .datasets.numpy_files import read_array
 from .experiments import EXPERIMENTS
-from .experiments._run import add_common_arguments, apply_common_arguments
+from .experiments._run import PRESETS, add_options, run_experiment
 from .language_model import encode_text, evaluate_perplexity, generate, next_words
 from .models import Model, load_model
 from .text import Tokenizer, Vocabulary, classify_texts, read_lines, read_words
@@ -97,9 +97,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         command = names.add_parser(experiment.name, help=summary, description=summary)
         if experiment.name in words[1:2]:
             module = experiment.load()
-            add_common_arguments(command, bool(experiment.data), getattr(module, "PRESETS", ("quick", "book")))
-            module.add_arguments(command)
-            command.set_defaults(command=partial(_run, module))
+            add_options(command, module.OPTIONS, bool(experiment.data), getattr(module, "PRESETS", PRESETS))
+            command.set_defaults(command=partial(run_experiment, experiment.name, module))
 
     generation = commands.add_parser("generate", help="text from a language model")
     generation.add_argument("model", metavar="MODEL", help="model file, or the folder of a run")
@@ -166,11 +165,6 @@ def _info(arguments: argparse.Namespace) -> int:
             value = "yes" if value else "no"
         print(f"{key:<10}{' '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
     return 0
-
-
-def _run(experiment: Any, arguments: argparse.Namespace) -> int:
-    apply_common_arguments(arguments)
-    return int(experiment.run(arguments))
 
 
 def _with_model(command: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:

@@ -113,8 +113,8 @@ def test_runs_repeat_themselves(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--units", 0), "--units: expected a number >= 1, got 0"),
-        (("--beam", 0), "--beam: expected a number >= 1, got 0"),
+        (("--units", 0), "--units: expected an integer >= 1, got 0"),
+        (("--beam", 0), "--beam: expected an integer >= 1, got 0"),
         (("--encoder", "cnn"), "invalid choice: 'cnn'"),
         (("--data", "{empty}"), "missing train-images-idx3-ubyte"),
     ],

@@ -118,8 +118,8 @@ def test_a_column_and_the_model_of_it(tmp_path, capsys, target):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--units", 0), "--units: expected a number >= 1, got 0"),
-        (("--window", 0), "--window: expected a number >= 1, got 0"),
+        (("--units", 0), "--units: expected an integer >= 1, got 0"),
+        (("--window", 0), "--window: expected an integer >= 1, got 0"),
         (("--window", 4990), "--window: expected at least 5010 values for windows of 4990, got 5000"),
         (("--column", "close"), "--column: expected with --csv FILE, got 'close' without it"),
         (("--csv", "{good}"), "--column: expected the name of a column"),

@@ -123,8 +123,8 @@ def test_same_seed_same_figures(tmp_path, monkeypatch):
     [
         (["--clip", "0"], "--clip: expected a number > 0, got 0.0"),
         (["--clip", "nan"], "--clip: expected a number > 0, got nan"),
-        (["--steps", "1"], "--steps: expected a number >= 2, got 1"),
-        (["--units", "0"], "--units: expected a number >= 1, got 0"),
+        (["--steps", "1"], "--steps: expected an integer >= 2, got 1"),
+        (["--units", "0"], "--units: expected an integer >= 1, got 0"),
         (["--epochs", "0"], "--epochs: expected an integer >= 1, got 0"),
         (["--data", "download"], "--data: expected builtin"),
     ],

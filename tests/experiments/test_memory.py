@@ -167,8 +167,8 @@ def test_gates_are_written(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--longest", "5"], "--longest: expected a number >= 10, got 5"),
-        (["--repeats", "0"], "--repeats: expected a number >= 1, got 0"),
+        (["--longest", "5"], "--longest: expected an integer >= 10, got 5"),
+        (["--repeats", "0"], "--repeats: expected an integer >= 1, got 0"),
         (["--epochs", "0"], "--epochs: expected an integer >= 1, got 0"),
         (["--data", "download"], "--data: expected builtin, since this experiment makes its own data"),
     ],

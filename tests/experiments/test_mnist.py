@@ -12,7 +12,7 @@ import pytest
 import seqcore as sc
 from seqcore import cli
 from seqcore.experiments import mnist
-from seqcore.experiments._run import add_common_arguments
+from seqcore.experiments._run import add_options
 from tests.helpers import runs
 from tests.helpers.mnist_files import idx, write_mnist
 
@@ -38,8 +38,7 @@ def test_presets():
 
     def settings(*words):
         parser = argparse.ArgumentParser()
-        add_common_arguments(parser, True, mnist.PRESETS)
-        mnist.add_arguments(parser)
+        add_options(parser, mnist.OPTIONS, presets=mnist.PRESETS)
         return mnist.settings_of(parser.parse_args(words))
 
     assert settings("--preset", "book") == mnist.BOOK and settings("--preset", "best", "--data", "x") == mnist.BEST
@@ -135,7 +134,7 @@ def test_files_of_mnist(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--units", 0), "--units: expected a number >= 1, got 0"),
+        (("--units", 0), "--units: expected an integer >= 1, got 0"),
         (("--epochs", 0), "--epochs: expected an integer >= 1, got 0"),
         (("--layers", 3), "invalid choice: 3"),
         (("--read", "first"), "invalid choice: 'first'"),

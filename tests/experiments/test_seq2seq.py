@@ -379,10 +379,10 @@ def test_runs_repeat_themselves(tmp_path, direction, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--pairs", "0"], "--pairs: expected a number >= 1, got 0"),
+        (["--pairs", "0"], "--pairs: expected an integer >= 1, got 0"),
         (["--pairs", "80000"], "--pairs: sizes: expected three integers >= 1 that sum to at most 73049"),
-        (["--units", "0"], "--units: expected a number >= 1, got 0"),
-        (["--beam-width", "1"], "--beam-width: expected a number >= 2, got 1"),
+        (["--units", "0"], "--units: expected an integer >= 1, got 0"),
+        (["--beam-width", "1"], "--beam-width: expected an integer >= 2, got 1"),
         (["--data", "download"], "--data: expected builtin"),
         (["--direction", "back"], "--direction: invalid choice"),
         (["--epochs", "0"], "--epochs: expected an integer >= 1, got 0"),

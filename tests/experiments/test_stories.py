@@ -317,9 +317,9 @@ def test_settings_of_the_book():
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--stories", "0"], "--stories: expected a number >= 1, got 0"),
-        (["--unroll", "0"], "--unroll: expected a number >= 1, got 0"),
-        (["--windows", "-1"], "--windows: expected a number >= 1, got -1"),
+        (["--stories", "0"], "--stories: expected an integer >= 1, got 0"),
+        (["--unroll", "0"], "--unroll: expected an integer >= 1, got 0"),
+        (["--windows", "-1"], "--windows: expected an integer >= 1, got -1"),
         (["--epochs", "0"], "--epochs: expected an integer >= 1, got 0"),
         (["--data", "no/such/place"], "--data: expected builtin, download or a folder, got 'no/such/place'"),
         (["--text", "no/such/file"], "no/such/file: No such file or directory"),

@@ -220,7 +220,7 @@ def test_same_seed_same_model(tmp_path, monkeypatch):
     ("options", "expected"),
     [
         (["--units", "3"], "--units: expected an even number, since two directions share them, got 3"),
-        (["--units", "0"], "--units: expected a number >= 2, got 0"),
+        (["--units", "0"], "--units: expected an integer >= 2, got 0"),
         (["--cell", "cnn"], "argument --cell: invalid choice: 'cnn'"),
         (["--direction", "backward"], "argument --direction: invalid choice: 'backward'"),
         (["--data", "somewhere"], "--data: expected builtin"),

@@ -1,8 +1,8 @@
 """Experiments of the books behind ``seqcore run``: the registry.
 
-An experiment is a module with ``add_arguments(parser)`` and ``run(arguments) -> int``; it is imported when it is used,
-also by a model file that names a class registered as ``seqcore.experiments.NAME/Class``. The common options are checked
-before ``run`` begins.
+An experiment is a module with ``OPTIONS``, those it has besides the common ones, and ``main(run) -> int``, which gets a
+:class:`._run.Run` and returns the exit status. It is imported when it is used, also by a model file that names a class
+registered as ``seqcore.experiments.NAME/Class``.
 ``PRESETS`` in it names its presets where they are not ``quick`` and ``book``; ``describe(model, x) -> list``, where it
 has one, is what ``seqcore predict MODEL --input`` shows instead of the model's largest outputs.
 """

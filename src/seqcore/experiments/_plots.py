@@ -11,8 +11,10 @@ import numpy as np
 
 from .._files import atomic_write
 
-# Label of a curve -> x, y, style such as "o-", color.
-Curves = Mapping[str, tuple[Sequence[float], Sequence[float], str, str]]
+# x, y, style such as "o-", color.
+Curve = tuple[Sequence[float], Sequence[float], str, str]
+Curves = Mapping[str, Curve]
+Levels = Mapping[str, float]
 COLORS = {
     "SimpleRNN": "#ee6677",
     "3 SimpleRNN layers": "#aa3377",
@@ -49,7 +51,14 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     atomic_write(path, [buffer.getbuffer()])
 
 
-def draw_curves(axes: Any, curves: Curves, levels: Mapping[str, float] | None = None, **settings: Any) -> None:
+def by_epoch(
+    rows: Sequence[Mapping[str, Any]], key: str, style: str, color: str, scale: float = 1, x: str = "epoch"
+) -> Curve:
+    """A figure of the rows of a history by epoch, times ``scale``."""
+    return [row[x] for row in rows], [scale * row[key] for row in rows], style, color
+
+
+def draw_curves(axes: Any, curves: Curves, levels: Levels | None = None, **settings: Any) -> None:
     """Draw curves with a grid and a legend.
 
     Args:
@@ -75,13 +84,7 @@ def draw_curves(axes: Any, curves: Curves, levels: Mapping[str, float] | None = 
 
 
 def draw_matrix(
-    axes: Any,
-    values: Any,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    texts: Any = (),
-    low: float = 0,
-    **settings: Any,
+    axes: Any, values: Any, rows: Sequence[str], columns: Sequence[str], texts: Any = (), low: int = 0, **settings: Any
 ) -> Any:
     """Draw a matrix as colors, with a name for each row and column; the image, for a color bar.
 
@@ -104,8 +107,18 @@ def draw_matrix(
     return image
 
 
-def draw_image(axes: Any, image: Any, title: str, color: str = "black") -> None:
-    """Draw a gray image, dark on white, with a small title and no axes."""
-    axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
-    axes.set_title(title, fontsize=9, color=color)
-    axes.set_axis_off()
+def draw_images(figure: Any, images: Any, titles: Sequence[str], columns: int, colors: Sequence[str] = ()) -> None:
+    """Draw gray images (N, R, C), dark on white, in rows of ``columns``, each with a small title and no axes."""
+    for place, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axes = figure.add_subplot(-(-len(images) // columns), columns, place + 1)
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+        axes.set_title(title, fontsize=9, color=colors[place] if colors else "black")
+        axes.set_axis_off()
+
+
+def draw_bars(axes: Any, bars: Mapping[str, float], colors: Sequence[str], **settings: Any) -> Any:
+    """Draw horizontal bars, the first on top; ``settings`` are those of ``axes.set``. Returns the bars."""
+    drawn = axes.barh(list(bars), list(bars.values()), color=colors)
+    axes.invert_yaxis()
+    axes.set(**settings)
+    return drawn

@@ -9,7 +9,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .. import random
 from .._core import system
 from .._files import atomic_write
+from .._validation import integer
 from ..callbacks import Callback, EarlyStopping, Logs
 from ..callbacks.progress_bar import ProgressLine
 from ..datasets import download
@@ -26,54 +27,104 @@ from ..layers import GRU, LSTM, ContextRNN, Layer, SimpleRNN
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model
 from ..optimizers import Adam
-from ._plots import Curves, draw_curves, new_figure, save_figure
+from ._plots import Curves, Levels, draw_curves, new_figure, save_figure
 
+PRESETS = ("quick", "book")
 # The recurrent layers by the names that lines and pictures give them.
 LAYERS: dict[str, Any] = {"SimpleRNN": SimpleRNN, "RNN-CF": ContextRNN, "LSTM": LSTM, "GRU": GRU}
+
+# The cells that the books compare, by their names on the command line.
+CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 
 Settings = TypeVar("Settings")
 
 
-def add_common_arguments(
-    parser: argparse.ArgumentParser, has_data: bool = True, presets: Sequence[str] = ("quick", "book")
+# An option of the command line: its name, and the settings of ``argparse`` for it.
+Option = tuple[str, dict[str, Any]]
+
+
+def option(name: str, text: str, default: Any = None, **settings: Any) -> Option:
+    """An option with its help, to which the default is added.
+
+    >>> option("--rate", "of Adam", 0.1, type=float)[1]["help"]
+    'of Adam (default 0.1)'
+    """
+    told = text if default is None else f"{text} (default {default})"
+    return name, {"help": told, "default": default, **settings}
+
+
+def choice(name: str, choices: Iterable[str], text: str, default: str | None = None, **settings: Any) -> Option:
+    """An option that is one of a few words."""
+    return option(name, text, default, choices=tuple(choices), **settings)
+
+
+def number(name: str, text: str, default: int | None = None, least: int = 1, metavar: str = "N") -> Option:
+    """An option that is an integer of at least ``least``."""
+    return option(name, text, default, action=_Integer, least=least, metavar=metavar)
+
+
+class _Integer(argparse.Action):
+    """Store an integer; one below ``least`` is a ValueError that names the option."""
+
+    def __init__(self, least: int, **settings: Any) -> None:
+        super().__init__(type=int, **settings)
+        self._least = least
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, value: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, integer(self.option_strings[0], value, self._least))
+
+
+def add_options(
+    parser: argparse.ArgumentParser,
+    options: Iterable[Option] = (),
+    has_data: bool = True,
+    presets: Sequence[str] = PRESETS,
 ) -> None:
-    """Add the options of every experiment.
+    """Add the options of every experiment, and those of one.
 
     Args:
         parser: takes them.
+        options: of the experiment.
         has_data: whether there is more than the built-in data.
         presets: what ``--preset`` can be; the first is the default.
     """
-    parser.add_argument(
-        "--data",
-        default=os.environ.get("SEQCORE_DATA", "builtin") if has_data else "builtin",
-        metavar="builtin|download|DIR" if has_data else "builtin",
-        help="built-in data (default), a download, or a folder with the data (SEQCORE_DATA sets the default)"
-        if has_data
-        else "this experiment makes its own data",
-    )
-    parser.add_argument("--preset", choices=tuple(presets), default=presets[0], help="minutes, or the book's settings")
-    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training data")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same result (default 0)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to use; the result does not depend on it")
-    parser.add_argument("--out", metavar="DIR", help="folder for the model, the plots and the figures")
-    parser.add_argument("--json", metavar="FILE", help="also write the figures there")
+    default, metavar, text = "builtin", "builtin", "this experiment makes its own data"
+    if has_data:
+        default, metavar = os.environ.get("SEQCORE_DATA", "builtin"), "builtin|download|DIR"
+        text = "built-in data (default), a download, or a folder with the data (SEQCORE_DATA sets the default)"
+    for name, settings in (
+        ("--data", {"default": default, "metavar": metavar, "help": text}),
+        choice("--preset", presets, "minutes, or the book's settings", default=presets[0]),
+        number("--epochs", "passes over the training data"),
+        number("--seed", "same seed, same result", 0, least=0),
+        number("--threads", "threads to use; the result does not depend on it"),
+        option("--out", "folder for the model, the plots and the figures", metavar="DIR"),
+        option("--json", "also write the figures there", metavar="FILE"),
+        *options,
+    ):
+        parser.add_argument(name, **settings)
+    parser.set_defaults(has_data=has_data)
 
 
-def apply_common_arguments(arguments: argparse.Namespace) -> None:
-    """Check the common options and set the threads; ``seqcore run`` does it before the experiment begins.
+def run_experiment(name: str, experiment: Any, arguments: argparse.Namespace) -> int:
+    """Check the common options, set the threads and the seed, and run an experiment; the exit status.
+
+    Args:
+        name: of the experiment.
+        experiment: its module.
+        arguments: the options.
 
     Raises:
-        ValueError: for a value out of range.
+        ValueError: data where the experiment makes its own, or a ``--json`` in no folder; the errors of the experiment.
     """
-    for name, least in (("epochs", 1), ("threads", 1), ("seed", 0)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name}: expected an integer >= {least}, got {value}")
+    if not arguments.has_data and arguments.data != "builtin":
+        raise ValueError(f"--data: expected builtin, since this experiment makes its own data, got {arguments.data!r}")
     if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
         raise ValueError(f"--json: expected a file in an existing folder, got {arguments.json!r}")
     if arguments.threads is not None:
         system.set_num_threads(arguments.threads)
+    random.set_seed(arguments.seed)
+    return int(experiment.main(Run(name, arguments)))
 
 
 def open_folder(path: str | Path) -> Path:
@@ -95,62 +146,37 @@ def open_folder(path: str | Path) -> Path:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write JSON; numbers that JSON has no word for become null."""
-    atomic_write(path, [json.dumps(_finite(value), indent=1).encode(), b"\n"])
+    finite = json.loads(json.dumps(value), parse_constant=lambda name: None)
+    atomic_write(path, [json.dumps(finite, indent=1).encode(), b"\n"])
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
-
-
-def check_at_least(least: float, **given: float | None) -> None:
-    """Check options by their names; None is an option that was not given.
-
-    Raises:
-        ValueError: a value is below ``least``.
-
-    >>> check_at_least(1, units=0)
-    Traceback (most recent call last):
-    ValueError: --units: expected a number >= 1, got 0
-    """
-    for name, value in given.items():
-        if value is not None and not value >= least:
-            raise ValueError(f"--{name.replace('_', '-')}: expected a number >= {least}, got {value}")
-
-
-def override(settings: Settings, arguments: argparse.Namespace, *options: str) -> Settings:
-    """The settings of a preset with those options put over them that were given.
+def override(settings: Settings, arguments: argparse.Namespace) -> Settings:
+    """The settings of a preset with the options of the same names put over them that were given.
 
     >>> @dataclasses.dataclass
     ... class Sizes:
     ...     units: int = 8
     ...     epochs: int = 2
-    >>> override(Sizes(), argparse.Namespace(units=3, epochs=None), "units", "epochs")
+    >>> override(Sizes(), argparse.Namespace(units=3, epochs=None, seed=1))
     Sizes(units=3, epochs=2)
     """
-    given = {name: value for name in options if (value := getattr(arguments, name)) is not None}
+    names = [field.name for field in dataclasses.fields(settings)]  # type: ignore[arg-type]
+    given = {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
     return dataclasses.replace(settings, **given)  # type: ignore[type-var]
 
 
-def data_folder(data: str, source: str = "") -> Path | None:
+def data_folder(data: str, source: str) -> Path | None:
     """The folder that ``--data`` names, fetched first for ``download``; None for ``builtin``.
 
     Args:
         data: value of the option.
-        source: name of the download; "" for an experiment that makes its own data.
+        source: name of the download.
 
     Raises:
         ValueError, OSError, ImportError: there is no such folder, or it cannot be fetched.
     """
     if data == "builtin":
         return None
-    if not source:
-        raise ValueError(f"--data: expected builtin, since this experiment makes its own data, got {data!r}")
     if data == "download":
         return download(source)
     if not Path(data).is_dir():
@@ -178,11 +204,7 @@ def recurrent_layer(name: str, units: int, /, **options: Any) -> Layer:
 
 
 def compile_classifier(
-    model: Model,
-    learning_rate: Any,
-    clip: float | None = 1.0,
-    metrics: Sequence[Any] = ("accuracy",),
-    from_logits: bool = True,
+    model: Model, learning_rate: Any, clip: float | None = 1.0, metrics: Any = ("accuracy",), from_logits: bool = True
 ) -> None:
     """Compile a model for integer labels: cross-entropy, Adam, gradients clipped by their global norm.
 
@@ -201,39 +223,50 @@ class Run:
     """One run of an experiment: its folder, its lines, its figures.
 
     Args:
-        arguments: the common options, applied; the seed is set.
         name: of the experiment.
-        variant: what else names the folder if ``--out`` does not, such as the cell.
-        data: name of the data in the name of that folder; by default that of ``--data``.
+        arguments: the options.
 
-    ``metrics`` and ``history`` are what :meth:`finish` writes; ``was_finished`` tells whether the folder holds the
-    figures of an earlier run.
-
-    Raises:
-        OSError: a folder that cannot be written.
+    ``metrics`` and ``history`` are what :meth:`finish` writes. From :meth:`open` or :meth:`start` on ``folder`` is the
+    one of the results, and ``was_finished`` tells whether it held the figures of an earlier run.
     """
 
-    def __init__(self, arguments: argparse.Namespace, name: str, *variant: str, data: str | None = None) -> None:
-        if data is None:
-            data = arguments.data if arguments.data in ("builtin", "download") else Path(arguments.data).name or "data"
-        label = "-".join([name, *variant, arguments.preset, data, f"seed{arguments.seed}"])
+    folder: Path
+    was_finished: bool
+
+    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
         self.arguments, self.name, self.begin = arguments, name, time.perf_counter()
-        self.folder = open_folder(arguments.out or Path("runs") / label)
         self.metrics: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
         self.progress = ProgressLine()
         self._can_plot = importlib.util.find_spec("matplotlib") is not None
-        random.set_seed(arguments.seed)
-        self.was_finished = (self.folder / "metrics.json").exists()
 
     def log(self, text: str = "") -> None:
         """Print a line."""
         self.progress.line(text)
 
-    def start(self, data: str) -> None:
-        """Print the first lines: the data used, the folder of the results. Removes the figures of an earlier run."""
+    def open(self, *variant: str, data: str = "") -> None:
+        """Make the folder of the results, unless it is there; for arguments and errors see :meth:`start`."""
+        given = self.arguments.data
+        data = data or (given if given in ("builtin", "download") else Path(given).name or "data")
+        label = "-".join([self.name, *variant, self.arguments.preset, data, f"seed{self.arguments.seed}"])
+        self.folder = open_folder(self.arguments.out or Path("runs") / label)
+        self.was_finished = (self.folder / "metrics.json").exists()
+
+    def start(self, description: str, *variant: str, data: str = "") -> None:
+        """Print the first lines: the data used, the folder of the results. Removes the figures of an earlier run.
+
+        Args:
+            description: of the data.
+            variant: what else names the folder if ``--out`` does not, such as the cell.
+            data: name of the data in the name of that folder; by default that of ``--data``.
+
+        Raises:
+            OSError: a folder that cannot be written.
+        """
+        if not hasattr(self, "folder"):
+            self.open(*variant, data=data)
         (self.folder / "metrics.json").unlink(missing_ok=True)
-        self.log(f"data: {data}")
+        self.log(f"data: {description}")
         self.log(f"results: {self.folder}")
         if not self._can_plot:
             self.log("note: no plots without matplotlib (pip install 'seqcore[experiments]')")
@@ -241,35 +274,47 @@ class Run:
     def fit(
         self,
         model: Model,
-        x: Any,
-        y: Any = None,
-        *,
-        epochs: int,
-        validation_data: Any,
+        settings: Any,
+        train: Any,
+        valid: Any,
         monitor: str = "val_accuracy",
         callbacks: Sequence[Callback] = (),
+        prefix: str = "",
+        labels: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> list[dict[str, Any]]:
         """Train, and leave the model with the weights of the epoch that was best on the validation data.
 
         Args:
             model: compiled.
-            x, y, epochs, validation_data, options: as in :meth:`seqcore.Model.fit`.
+            settings: its ``epochs`` and, where ``train`` is arrays, its ``batch_size``.
+            train, valid: pairs of arrays x and y, or batches.
             monitor: the number that chooses the epoch.
             callbacks: further ones.
+            prefix: of the names of the metrics, where a run trains several models.
+            labels: further entries of each row, such as the name of the model.
+            options: as in :meth:`seqcore.Model.fit`.
 
         Returns:
             A row per epoch: its logs, and the seconds of its training without the validation. :attr:`history` gets them
             too, :attr:`metrics` the best epoch (from 1), its ``monitor`` and the median seconds.
         """
-        best = EarlyStopping(monitor, patience=epochs, restore_best_weights=True)
-        rows = _EpochRows()
-        model.fit(x, y, epochs=epochs, validation_data=validation_data, callbacks=[best, rows, *callbacks], **options)
-        self.history += rows.rows
-        self.metrics["best_epoch"] = best.best_epoch + 1
-        self.metrics[monitor.replace("val_", "valid_", 1)] = rows.rows[best.best_epoch][monitor]
-        self.metrics["seconds_per_epoch"] = statistics.median(row["seconds"] for row in rows.rows)
-        return rows.rows
+        if isinstance(train, tuple):
+            options |= {"y": train[1], "batch_size": settings.batch_size}
+            train = train[0]
+        best, rows = EarlyStopping(monitor, patience=settings.epochs, restore_best_weights=True), _EpochRows()
+        # A callback that acts at the end of the training does so before the weights of the best epoch come back.
+        callbacks = [rows, *callbacks, best]
+        model.fit(train, epochs=settings.epochs, validation_data=valid, callbacks=callbacks, **options)
+        history = [{**row, **(labels or {})} for row in rows.rows]
+        self.history += history
+        measured = {
+            "best_epoch": best.best_epoch + 1,
+            monitor.replace("val_", "valid_", 1): history[best.best_epoch][monitor],
+            "seconds_per_epoch": statistics.median(row["seconds"] for row in history),
+        }
+        self.metrics |= {prefix + name: value for name, value in measured.items()}
+        return history
 
     def save_model(self, model: Model, file: str = "model.safetensors", **extra: Any) -> None:
         """Save the model, with extra facts that its use needs, such as its vocabulary."""
@@ -293,9 +338,16 @@ class Run:
             save_figure(figure, self.folder / file)
 
     def plot_curves(
-        self, file: str, curves: Curves, levels: Mapping[str, float] | None = None, **settings: Any
+        self, file: str, title: str, x: str, y: str, curves: Curves, levels: Levels | None = None, **settings: Any
     ) -> None:
-        """Draw a picture of curves; the arguments are those of :func:`draw_curves`."""
+        """Draw a picture of curves.
+
+        Args:
+            file: its name, a PNG.
+            title, x, y: of the picture and of its axes.
+            curves, levels, settings: those of :func:`draw_curves`.
+        """
+        settings |= {"title": title, "xlabel": x, "ylabel": y}
         self.plot(file, lambda figure: draw_curves(figure.add_subplot(), curves, levels, **settings))
 
     def finish(self, **facts: Any) -> int:
@@ -307,9 +359,7 @@ class Run:
         seconds = time.perf_counter() - self.begin
         figures = {
             "experiment": self.name,
-            "preset": self.arguments.preset,
-            "data": str(self.arguments.data),
-            "seed": self.arguments.seed,
+            **{name: getattr(self.arguments, name) for name in ("preset", "data", "seed")},
             "threads": system.get_num_threads(),
             "isa": system.info()["isa"],
             "metrics": self.metrics,

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.sentiment import LABELS, LabelledTexts
+from ..datasets._extras import import_extra
+from ..datasets.sentiment import LABELS, SentimentData
 from ..models import Model
 from ..text import TextVectorization, classify_texts
-from ._run import Run
+from ._plots import by_epoch
+from ._run import Run, majority_accuracy
 
 Ids = Sequence[NDArray[np.int32]]
-
-
-def hold_back(texts: LabelledTexts, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
-    """Nine tenths to train on, and the tenth, chosen by the seed, that chooses the epoch."""
-    order = np.random.default_rng(seed).permutation(len(texts))
-    held = len(order) // 10
-    return texts[order[held:]], texts[order[:held]]
 
 
 def tfidf_accuracy(train: Ids, labels: NDArray[Any], test: Ids, test_labels: NDArray[Any], words: int) -> float:
@@ -34,59 +29,21 @@ def tfidf_accuracy(train: Ids, labels: NDArray[Any], test: Ids, test_labels: NDA
     Raises:
         ImportError: scikit-learn is not installed.
     """
-    try:
-        from scipy.sparse import csr_matrix
-        from sklearn.feature_extraction.text import TfidfTransformer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-    except ImportError:
-        raise ImportError("the TF-IDF baseline needs scikit-learn: pip install 'seqcore[experiments]'") from None
+    names = "scipy.sparse", "sklearn.feature_extraction.text", "sklearn.linear_model", "sklearn.pipeline"
+    sparse, text, linear, pipeline = (import_extra(name, "the TF-IDF baseline needs scikit-learn") for name in names)
 
     def counts(texts: Ids) -> Any:
         rows = np.repeat(np.arange(len(texts)), [len(ids) for ids in texts])
         columns = np.concatenate([np.asarray(ids) for ids in texts])
         kept = columns > 0
         ones = np.ones(int(kept.sum()), np.float64)
-        return csr_matrix((ones, (rows[kept], columns[kept])), shape=(len(texts), words))  # equal places are summed
+        return sparse.csr_matrix(
+            (ones, (rows[kept], columns[kept])), shape=(len(texts), words)
+        )  # equal places are summed
 
-    classifier = make_pipeline(TfidfTransformer(sublinear_tf=True), LogisticRegression(max_iter=1000))
+    tfidf, regression = text.TfidfTransformer(sublinear_tf=True), linear.LogisticRegression(max_iter=1000)
+    classifier = pipeline.make_pipeline(tfidf, regression)
     return float(classifier.fit(counts(train), labels).score(counts(test), test_labels))
-
-
-def report_baselines(run: Run, bayes: float | None) -> None:
-    """Print the baselines among the metrics, and the best accuracy possible where it is known."""
-    names = {
-        "majority_accuracy": "always the more frequent label",
-        "tfidf_accuracy": "TF-IDF with logistic regression, the words that the network reads",
-        "tfidf_whole_accuracy": "TF-IDF with logistic regression, whole texts",
-        "bayes_accuracy": "best accuracy possible (some labels are flipped by chance)",
-    }
-    if bayes is not None:
-        run.metrics["bayes_accuracy"] = bayes
-    for key, name in names.items():
-        if key in run.metrics:
-            run.log(f"{run.metrics[key]:8.4f}  {name}")
-
-
-def plot_accuracy(run: Run, curves: Mapping[str, Sequence[Mapping[str, float]]], title: str) -> None:
-    """``accuracy.png``: training and validation accuracy by epoch, the test accuracy at the chosen one, baselines.
-
-    Args:
-        run: its metrics hold the epoch, the test accuracy and the baselines.
-        curves: name of a model -> its rows of epochs; the first is the one the test accuracy belongs to.
-        title: of the picture.
-    """
-    metrics = run.metrics
-    best, test = metrics["best_epoch"], metrics["test_accuracy"]
-    lines: dict[str, Any] = {}
-    for (name, rows), color in zip(curves.items(), ("#4477aa", "#ee6677", "#228833")):
-        epochs, lead = [row["epoch"] for row in rows], f"{name}, " if len(curves) > 1 else ""
-        lines[f"{lead}training"] = epochs, [row["accuracy"] for row in rows], "--", color
-        lines[f"{lead}validation"] = epochs, [row["val_accuracy"] for row in rows], "-", color
-    lines[f"test, epoch {best}: {test:.1%}"] = [best], [test], "*", "#222222"
-    names = {"majority_accuracy": "majority", "tfidf_accuracy": "TF-IDF, same words", "bayes_accuracy": "best possible"}
-    levels = {f"{name}: {metrics[key]:.1%}": metrics[key] for key, name in names.items() if key in metrics}
-    run.plot_curves("accuracy.png", lines, levels, xlabel="epoch", ylabel="accuracy", title=title)
 
 
 def reading_curve(model: Model, vectorize: TextVectorization, text: str) -> tuple[list[str], list[float]]:
@@ -118,48 +75,64 @@ def plot_reading(run: Run, model: Model, vectorize: TextVectorization, texts: Se
     run.plot("reading.png", draw, width=8, height=2.4 * len(curves))
 
 
+# Baselines by their names among the metrics: as a line says it, and as a picture does, if it shows it.
+_BASELINES = {
+    "majority_accuracy": ("always the more frequent label", "majority"),
+    "tfidf_accuracy": ("TF-IDF with logistic regression, the words that the network reads", "TF-IDF, same words"),
+    "tfidf_whole_accuracy": ("TF-IDF with logistic regression, whole texts", ""),
+    "bayes_accuracy": ("best accuracy possible (some labels are flipped by chance)", "best possible"),
+}
+
+
 class SentimentRun:
     """Texts in their three parts as arrays, and the steps that both experiments share.
 
     Args:
         run: of the experiment.
-        train, valid, test: the parts.
+        data: the texts; a tenth of the training part, chosen by the seed, is held back to choose the epoch.
         vectorize: adapted to them.
+        target: makes the targets of the model from labels (N,).
     """
 
     def __init__(
-        self, run: Run, train: LabelledTexts, valid: LabelledTexts, test: LabelledTexts, vectorize: TextVectorization
+        self, run: Run, data: SentimentData, vectorize: TextVectorization, target: Callable[[Any], NDArray[Any]]
     ) -> None:
-        self.run, self.vectorize = run, vectorize
-        self.parts = {"train": train, "valid": valid, "test": test}
+        self.run, self.vectorize, self._target, self._bayes = run, vectorize, target, data.bayes
+        order = np.random.default_rng(run.arguments.seed).permutation(len(data.train))
+        held = len(order) // 10
+        self.parts = {"train": data.train[order[held:]], "valid": data.train[order[:held]], "test": data.test}
         self.ids = {name: [vectorize.encode(text) for text in part.texts] for name, part in self.parts.items()}
-        self.rows: dict[str, NDArray[Any]] = {}
-        self.targets: dict[str, NDArray[Any]] = {}
+        self.sizes = ", ".join(f"{name} {len(part):,}" for name, part in self.parts.items())
 
-    @property
-    def sizes(self) -> str:
-        """The number of texts in each part, as a line."""
-        return ", ".join(f"{name} {len(part):,}" for name, part in self.parts.items())
+    def pair(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Padded ids and targets of a part."""
+        return self.vectorize.pad(self.ids[name]), self._target(self.parts[name].labels)
 
-    @property
-    def learned(self) -> tuple[list[NDArray[np.int32]], NDArray[Any]]:
-        """Ids and labels of the training and validation texts together."""
+    def measure_baselines(self, words: int, padded: bool) -> None:
+        """Measure the accuracies without word order.
+
+        Args:
+            words: number of ids.
+            padded: TF-IDF gets the texts as the network does, and a second one the whole texts if some are longer.
+        """
         labels = np.concatenate([self.parts[name].labels for name in ("train", "valid")])
-        return [*self.ids["train"], *self.ids["valid"]], labels
+        ids, test, test_labels = [*self.ids["train"], *self.ids["valid"]], self.ids["test"], self.parts["test"].labels
+        metrics = self.run.metrics
+        metrics["majority_accuracy"] = majority_accuracy(labels, test_labels)
+        seen, seen_test = ([*self.vectorize.pad(rows)] if padded else rows for rows in (ids, test))
+        metrics["tfidf_accuracy"] = tfidf_accuracy(seen, labels, seen_test, test_labels, words)
+        if padded and max(map(len, ids)) > len(seen[0]):
+            metrics["tfidf_whole_accuracy"] = tfidf_accuracy(ids, labels, test, test_labels, words)
 
-    def fit(self, model: Model, epochs: int, batch_size: int) -> list[dict[str, Any]]:
-        """Train and test a compiled model; a row per epoch, and test accuracy and loss among the metrics."""
-        rows = self.run.fit(
-            model,
-            self.rows["train"],
-            self.targets["train"],
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_data=(self.rows["valid"], self.targets["valid"]),
-            validation_batch_size=512,
-        )
-        test = model.evaluate(self.rows["test"], self.targets["test"], batch_size=512, verbose=0, return_dict=True)
-        self.run.metrics |= {"test_accuracy": test["accuracy"], "test_loss": test["loss"]}
+    def fit(self, model: Model, settings: Any, prefix: str = "", **labels: Any) -> list[dict[str, Any]]:
+        """Train and test a compiled model; a row per epoch, and test accuracy and loss among the metrics.
+
+        ``prefix`` and ``labels`` are those of :meth:`.Run.fit`.
+        """
+        train, valid, (x, y) = map(self.pair, self.parts)
+        rows = self.run.fit(model, settings, train, valid, prefix=prefix, labels=labels, validation_batch_size=512)
+        test = model.evaluate(x, y, batch_size=512, verbose=0, return_dict=True)
+        self.run.metrics |= {f"{prefix}test_{name}": test[name] for name in ("accuracy", "loss")}
         return rows
 
     def keep(self, model: Model, examples: Sequence[str], title: str) -> None:
@@ -169,3 +142,29 @@ class SentimentRun:
         for example in classify_texts(model, examples):
             self.run.log(f"{example.probability:8.4f}  {example.prediction}: {example.text}")
         plot_reading(self.run, model, self.vectorize, examples, title)
+
+    def report(self, curves: Mapping[str, Sequence[Mapping[str, Any]]], title: str, texts: str) -> None:
+        """Print the baselines and draw ``accuracy.png``: training, validation and test accuracy, and the baselines.
+
+        Args:
+            curves: name of a model -> its rows of epochs; the first is the one the test accuracy belongs to.
+            title: of the model.
+            texts: the word for them.
+        """
+        run, metrics = self.run, self.run.metrics
+        if self._bayes is not None:
+            metrics["bayes_accuracy"] = self._bayes
+        levels: dict[str, float] = {}
+        for key, (line, label) in _BASELINES.items():
+            if key in metrics:
+                run.log(f"{metrics[key]:8.4f}  {line}")
+                levels |= {f"{label}: {metrics[key]:.1%}": metrics[key]} if label else {}
+        best, test = metrics["best_epoch"], metrics["test_accuracy"]
+        lines: dict[str, Any] = {}
+        for (name, rows), color in zip(curves.items(), ("#4477aa", "#ee6677", "#228833")):
+            lead = f"{name}, " if len(curves) > 1 else ""
+            lines[f"{lead}training"] = by_epoch(rows, "accuracy", "--", color)
+            lines[f"{lead}validation"] = by_epoch(rows, "val_accuracy", "-", color)
+        lines[f"test, epoch {best}: {test:.1%}"] = [best], [test], "*", "#222222"
+        title = f"{title} on {texts}: test accuracy {test:.1%}"
+        run.plot_curves("accuracy.png", title, "epoch", "accuracy", lines, levels)

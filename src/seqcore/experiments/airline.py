@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from .. import layers
+from .. import Sequential, TextVectorization, layers, optimizers, to_categorical
+from ..datasets._extras import import_extra
 from ..datasets.sentiment import TWEETS, LabelledTexts, SentimentData, load_airline, sentiment_corpus
-from ..models import Sequential
-from ..optimizers import Adam
 from ..text import read_words
-from ..text.sequences import to_categorical
-from ..text.vectorization import TextVectorization
-from ._run import Run, data_folder, majority_accuracy, override
-from ._sentiment import SentimentRun, hold_back, plot_accuracy, report_baselines, tfidf_accuracy
+from ._run import Run, choice, data_folder, option, override
+from ._sentiment import SentimentRun
 
 BOOK_WORDS = 12_532
 TITLES = {"rnn": "SimpleRNN(40)", "lstm": "LSTM(40)", "lstm2": "two LSTM(40)"}
@@ -54,15 +50,10 @@ def settings_of(preset: str, builtin: bool, model: str) -> Settings:
     return replace(book, learning_rate=0.005, epochs=15) if builtin else replace(book, epochs=5)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument("--model", choices=tuple(TITLES), default="lstm", help="which of the three (default lstm)")
-    parser.add_argument(
-        "--stop-words",
-        default="sklearn",
-        metavar="sklearn|none|FILE",
-        help="words left out: scikit-learn's English list (default), none, or those of a file",
-    )
+OPTIONS = (
+    choice("--model", TITLES, "which of the three", "lstm"),
+    option("--stop-words", "sklearn (scikit-learn's English list), none, or a file of words to leave out", "sklearn"),
+)
 
 
 def build_model(model: str, words: int, settings: Settings | None = None) -> Sequential:
@@ -96,11 +87,10 @@ def stop_words(name: str) -> tuple[frozenset[str], str]:
     if name == "none":
         return frozenset(), "no stop words left out"
     if name == "sklearn":
-        try:
-            from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-        except ImportError:
-            raise ImportError("--stop-words sklearn needs scikit-learn: pip install 'seqcore[experiments]'") from None
-        return frozenset(ENGLISH_STOP_WORDS), f"scikit-learn's ENGLISH_STOP_WORDS ({len(ENGLISH_STOP_WORDS)}) left out"
+        words = import_extra(
+            "sklearn.feature_extraction.text", "--stop-words sklearn needs scikit-learn"
+        ).ENGLISH_STOP_WORDS
+        return frozenset(words), f"scikit-learn's ENGLISH_STOP_WORDS ({len(words)}) left out"
     if not Path(name).is_file():
         raise ValueError(f"--stop-words: expected sklearn, none or a file, got {name!r}")
     words = frozenset(read_words(name))
@@ -124,9 +114,7 @@ def load_data(data: str, preset: str) -> SentimentData:
     if folder is None:
         sizes = (8_400, 3_600) if preset == "book" else (4_900, 2_100)
         return sentiment_corpus(*sizes, style=TWEETS)
-    tweets = load_airline(folder)
-    train, test = split_book(tweets)
-    return SentimentData(f"airline tweets from {folder}", train, test)
+    return SentimentData(f"airline tweets from {folder}", *split_book(load_airline(folder)))
 
 
 def split_book(tweets: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
@@ -136,45 +124,35 @@ def split_book(tweets: LabelledTexts) -> tuple[LabelledTexts, LabelledTexts]:
     return tweets[order[held:]], tweets[order[:held]]
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train, evaluate and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
+    arguments = run.arguments
     words, phrase = stop_words(arguments.stop_words)
-    settings = settings_of(arguments.preset, arguments.data == "builtin", arguments.model)
-    settings = override(settings, arguments, "epochs")
-    run = Run(arguments, "airline", arguments.model)
+    settings = override(settings_of(arguments.preset, arguments.data == "builtin", arguments.model), arguments)
     data = load_data(arguments.data, arguments.preset)
-    run.start(data.description)
-
+    run.start(data.description, arguments.model)
     # As in the book the words of all tweets are numbered; those of the test part alone keep their first vectors.
     vectorize = TextVectorization(standardize="alphanumeric", stop_words=words, oov_token=None)
     vectorize.adapt([*data.train.texts, *data.test.texts])
-    texts = SentimentRun(run, *hold_back(data.train, arguments.seed), data.test, vectorize)
+    texts = SentimentRun(run, data, vectorize, lambda labels: to_categorical(labels, 2))
     count, longest = vectorize.vocabulary_size() - 1, max(len(ids) for part in texts.ids.values() for ids in part)
     if arguments.data == "builtin":
         settings = replace(settings, steps=longest)
     vectorize.output_sequence_length = settings.steps
-    for name, part in texts.parts.items():
-        texts.rows[name], texts.targets[name] = vectorize.pad(texts.ids[name]), to_categorical(part.labels, 2)
-
     run.log(f"tweets: {texts.sizes}; {phrase}: {count:,} words, the longest tweet has {longest}")
     run.metrics |= {"vocabulary": count, "longest": longest}
-    ids, labels = texts.learned
-    run.metrics["majority_accuracy"] = majority_accuracy(labels, data.test.labels)
-    run.metrics["tfidf_accuracy"] = tfidf_accuracy(ids, labels, texts.ids["test"], data.test.labels, count + 1)
-
+    texts.measure_baselines(count + 1, padded=False)
     model, title = build_model(arguments.model, count, settings), TITLES[arguments.model]
-    model.compile(Adam(settings.learning_rate), "categorical_crossentropy", metrics=["accuracy"])
+    model.compile(optimizers.Adam(settings.learning_rate), "categorical_crossentropy", metrics=["accuracy"])
     model.summary(print_fn=run.log)
-    history = texts.fit(model, settings.epochs, settings.batch_size)
+    history = texts.fit(model, settings)
     texts.keep(model, SAME_WORDS, "Two tweets of the same words, without their stop words")
     accuracy = run.metrics["test_accuracy"]
     run.log(f"{accuracy:8.4f}  test accuracy, {title} (epoch {run.metrics['best_epoch']}, best on validation tweets)")
-    report_baselines(run, data.bayes)
-    where = "built-in tweets" if arguments.data == "builtin" else "airline tweets"
-    plot_accuracy(run, {"": history}, f"{title} on {where}: test accuracy {accuracy:.1%}")
+    texts.report({"": history}, title, "built-in tweets" if arguments.data == "builtin" else "airline tweets")
     run.log(f'try: seqcore predict {run.folder} --text "{SAME_WORDS[0]}"')
     return run.finish(model=arguments.model, stop_words=arguments.stop_words)

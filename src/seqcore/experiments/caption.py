@@ -8,22 +8,20 @@ may be the likeliest first letter because "four" and "five" share it, though "ni
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..autograd.tensor import Tensor
+from .. import Model, Tensor, pad_sequences
 from ..datasets.images import Images, Labels, Part
 from ..language_model.beam_search import beam_search
 from ..layers import LSTM, Bidirectional, Dense, Dropout, Embedding, Flatten, register
-from ..models import Model
 from ..optimizers import CosineDecay
-from ..text import Vocabulary, pad_sequences
+from ..text import Vocabulary
 from ..typing import Array, Ids
-from ._plots import draw_image
-from ._run import Run, check_at_least, compile_classifier, override
+from ._plots import draw_images
+from ._run import Run, choice, compile_classifier, number, override
 from .mnist import baselines, load_data
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -49,16 +47,11 @@ class Settings:
 SETTINGS = {"quick": Settings(), "book": Settings(units=128, batch_size=128, learning_rate=0.002, epochs=10)}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument(
-        "--encoder",
-        choices=("lstm", "dense"),
-        default="lstm",
-        help="the encoder of the image: an LSTM in both directions over its rows (default), or a dense layer",
-    )
-    parser.add_argument("--units", type=int, metavar="N", help="of the LSTM over letters (default: the preset's)")
-    parser.add_argument("--beam", type=int, default=4, metavar="N", help="width of the beam search (default 4)")
+OPTIONS = (
+    choice("--encoder", ("lstm", "dense"), "of the image: an LSTM in both directions, or a dense layer", "lstm"),
+    number("--units", "of the LSTM over letters (default: the preset's)"),
+    number("--beam", "width of the beam search", 4),
+)
 
 
 def spell(labels: Labels) -> tuple[Ids, Ids]:
@@ -130,10 +123,8 @@ def describe(model: Captioner, images: Any, width: int = 4, batch_size: int = 50
     images = np.asarray(images, np.float32)
     if images.ndim != 3 or not len(images):
         raise ValueError(f"images: expected shape (N, rows, columns), got {images.shape}")
-    names = []
-    for first in range(0, len(images), batch_size):
-        names += _spell_out(model, images[first : first + batch_size], width)
-    return names
+    starts = range(0, len(images), batch_size)
+    return [name for start in starts for name in _spell_out(model, images[start : start + batch_size], width)]
 
 
 def _spell_out(model: Captioner, images: Images, width: int) -> list[str]:
@@ -157,28 +148,25 @@ def _examples(part: Part) -> tuple[list[Array], Ids]:
     return [part.images, before], letters
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train, test and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
-    check_at_least(1, units=arguments.units, beam=arguments.beam)
+    arguments = run.arguments
     settings = SETTINGS[arguments.preset]
     if arguments.preset == "quick" and arguments.data != "builtin":
         settings = replace(settings, batch_size=128, epochs=2)
-    settings = override(settings, arguments, "encoder", "units", "epochs")
+    settings = override(settings, arguments)
     digits = load_data(arguments.data)
-    run = Run(arguments, "caption", settings.encoder)
-    run.start(digits.summary)
-    bounds = baselines(digits)
+    run.start(digits.summary, settings.encoder)
+    run.metrics |= baselines(digits)
     model = Captioner(settings.units, settings.encoder, settings.embedding, settings.dropout)
-    (x, y), valid = _examples(digits.train), _examples(digits.valid)
     steps = settings.epochs * -(-len(digits.train) // settings.batch_size)
     compile_classifier(model, CosineDecay(settings.learning_rate, steps), from_logits=False)
-    run.fit(model, x, y, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid)
+    run.fit(model, settings, _examples(digits.train), _examples(digits.valid))
     run.metrics["parameters"] = model.count_params()
-    run.metrics |= bounds
     names = _test(run, model, digits.test, arguments.beam)
     run.plot("captions.png", lambda figure: _draw_captions(figure, digits.test, names), height=3.6)
     lines = [f"{NAMES[label]}\t{name}" for label, name in zip(digits.test.labels, names, strict=True)]
@@ -191,23 +179,17 @@ def _test(run: Run, model: Captioner, test: Part, width: int) -> list[str]:
     """Print the share of names that are right, by greedy choice and by beam search; the names of the latter."""
     true = [NAMES[label] for label in test.labels]
     greedy, beam = (describe(model, test.images, kept) for kept in (1, width))
-    share = {
-        name: sum(map(str.__eq__, words, true)) / len(true) for name, words in (("greedy", greedy), ("beam", beam))
-    }
+    share_greedy, share_beam = (sum(map(str.__eq__, words, true)) / len(true) for words in (greedy, beam))
     differ = sum(map(str.__ne__, greedy, beam))
     strange = [name for name in greedy if name not in NAMES]
-    run.metrics |= {
-        "test_exact_match": share["beam"],
-        "test_exact_match_greedy": share["greedy"],
-        "greedy_beam_differ": differ,
-        "greedy_no_names": len(strange),
-    }
+    run.metrics |= {"test_exact_match": share_beam, "test_exact_match_greedy": share_greedy}
+    run.metrics |= {"greedy_beam_differ": differ, "greedy_no_names": len(strange)}
     run.log(
         f"baselines: always the commonest name {run.metrics['majority_accuracy']:.2%}, the name of the digit that "
         f"logistic regression on the pixels says {run.metrics['logistic_accuracy']:.2%}"
     )
     run.log(
-        f"whole names right on the test images: {share['greedy']:.2%} letter by letter, {share['beam']:.2%} by beam "
+        f"whole names right on the test images: {share_greedy:.2%} letter by letter, {share_beam:.2%} by beam "
         f"search of width {width}; they differ for {differ} of {len(true):,} images"
     )
     if strange:
@@ -221,7 +203,6 @@ def _draw_captions(figure: Any, test: Part, names: list[str]) -> None:
     wrong = np.flatnonzero(~right)[: _SHOWN // 2]
     shown = [*np.flatnonzero(right)[: _SHOWN - len(wrong)], *wrong]
     figure.suptitle(f"Images and the names that the network gives them: {right.mean():.1%} of {len(test):,} right")
-    for place, number in enumerate(shown, 1):
-        axes = figure.add_subplot(2, -(-len(shown) // 2), place)
-        title = names[number] if right[number] else f"{names[number]}\n(is {NAMES[test.labels[number]]})"
-        draw_image(axes, test.images[number], title, "#117733" if right[number] else "#cc3311")
+    titles = [names[row] if right[row] else f"{names[row]}\n(is {NAMES[test.labels[row]]})" for row in shown]
+    colors = ["#117733" if right[row] else "#cc3311" for row in shown]
+    draw_images(figure, test.images[shown], titles, -(-len(shown) // 2), colors)

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import Model, Sequential
 from ..datasets.series import Series, Values, price_series, read_column, seasonal_series, windows
 from ..layers import Dense, Input
-from ..models import Model, Sequential
 from ..optimizers import Adam, CosineDecay
-from ._run import Run, check_at_least, override, recurrent_layer
+from ._plots import draw_bars
+from ._run import CELLS, Run, choice, number, option, override, recurrent_layer
 
 Floats = NDArray[np.float32]
 
-CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 _BUILT_IN = {"seasonal": seasonal_series, "price": price_series}
 _SHARES = 0.7, 0.15
 _SHOWN = 120
@@ -62,20 +62,15 @@ class Split:
     scale: float
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument("--series", choices=tuple(_BUILT_IN), help="which built-in series (default seasonal)")
-    parser.add_argument("--csv", metavar="FILE", help="a CSV file instead, in the folder of --data if that is one")
-    parser.add_argument("--column", metavar="NAME", help="the column of the CSV file")
-    parser.add_argument("--cell", choices=tuple(CELLS), default="lstm", help="the recurrent layer (default lstm)")
-    parser.add_argument("--units", type=int, metavar="N", help="of the recurrent layer (default: the preset's)")
-    parser.add_argument("--window", type=int, metavar="N", help="values that a forecast sees (default 48)")
-    parser.add_argument(
-        "--target",
-        choices=("value", "change"),
-        default="value",
-        help="inputs and outputs of the network: values, or their differences from the last one (default value)",
-    )
+OPTIONS = (
+    choice("--series", _BUILT_IN, "which built-in series (default seasonal)"),
+    option("--csv", "a CSV file instead, in the folder of --data if that is one", metavar="FILE"),
+    option("--column", "the column of the CSV file", metavar="NAME"),
+    choice("--cell", CELLS, "the recurrent layer", "lstm"),
+    number("--units", "of the recurrent layer (default: the preset's)"),
+    number("--window", "values that a forecast sees (default 48)"),
+    choice("--target", ("value", "change"), "what the network says: values, or changes since the last one", "value"),
+)
 
 
 def load_series(arguments: argparse.Namespace, count: int) -> Series:
@@ -183,39 +178,31 @@ def errors(forecast: Values, true: Values) -> tuple[float, float]:
     return float(np.abs(forecast - true).mean()), float(np.sqrt(np.square(forecast - true).mean()))
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train, test and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
-    check_at_least(1, units=arguments.units, window=arguments.window)
-    settings = override(SETTINGS[arguments.preset], arguments, "units", "window", "epochs")
+    arguments = run.arguments
+    settings = override(SETTINGS[arguments.preset], arguments)
     series = load_series(arguments, settings.values)
     parts = split(series.values, settings.window)
-    run = Run(arguments, "forecast", arguments.cell, series.name if arguments.csv is None else "csv")
-    run.start(series.description)
+    run.start(series.description, arguments.cell, series.name if arguments.csv is None else "csv")
     model = build_model(arguments.cell, settings.units, settings.window)
     train, valid = (_examples(parts, part, arguments.target) for part in (parts.train, parts.valid))
     steps = settings.epochs * -(-len(train[0]) // settings.batch_size)
     model.compile(Adam(CosineDecay(settings.learning_rate, steps), global_clipnorm=settings.clip), "mse")
-    model.extra = {
-        "window": settings.window, "target": arguments.target, "mean": parts.mean, "scale": parts.scale,
-        "series": series.name,
-    }  # fmt: skip
+    facts = {"series": series.name, "target": arguments.target, "window": settings.window}
+    model.extra = {**facts, "mean": parts.mean, "scale": parts.scale}
     run.log(
         f"model: {CELLS[arguments.cell]} of {settings.units} units over windows of {settings.window} values, "
         f"{model.count_params():,} parameters; {len(train[0]):,} windows to train on"
     )
-    run.fit(
-        model, *train, epochs=settings.epochs, batch_size=settings.batch_size, validation_data=valid, monitor="val_loss"
-    )
+    run.fit(model, settings, train, valid, "val_loss")
     true, test = parts.y[parts.test], parts.x[parts.test]
-    forecasts = {
-        "naive": test[:, -1],
-        "linear": least_squares(parts)[parts.test],
-        arguments.cell: forecast(model, test),
-    }
+    forecasts = {"naive": test[:, -1], "linear": least_squares(parts)[parts.test]}
+    forecasts[arguments.cell] = forecast(model, test)
     if series.best is not None:
         forecasts["best possible"] = series.best[settings.window :][parts.test]
     _report(run, arguments.cell, forecasts, true)
@@ -226,11 +213,10 @@ def run(arguments: argparse.Namespace) -> int:
         f"forecast ({arguments.cell.upper()})": (times, forecasts[arguments.cell][-_SHOWN:], "-", "#ee6677"),
     }
     title = f"The last {len(times)} test values, each forecast from those before it"
-    unit = f"{series.name} (units of the series)"
-    run.plot_curves("forecast.png", curves, xlabel="time step", ylabel=unit, title=title)
+    run.plot_curves("forecast.png", title, "time step", f"{series.name} (units of the series)", curves)
     run.plot("errors.png", lambda figure: _draw_errors(figure, forecasts, true, arguments.cell), 6, 3.2)
     run.save_model(model, **model.extra)
-    return run.finish(cell=arguments.cell, series=series.name, target=arguments.target, window=settings.window)
+    return run.finish(cell=arguments.cell, **facts)
 
 
 def _examples(parts: Split, part: slice, target: str) -> tuple[Floats, Floats]:
@@ -278,10 +264,9 @@ def _note_range(run: Run, parts: Split, target: str) -> None:
 
 def _draw_errors(figure: Any, forecasts: dict[str, Values], true: Values, cell: str) -> None:
     axes = figure.add_subplot()
-    heights = [errors(values, true)[1] for values in forecasts.values()]
+    bars = {name.upper() if name == cell else name: errors(values, true)[1] for name, values in forecasts.items()}
     colors = [{cell: "#ee6677", "best possible": "#228833"}.get(name, "#4477aa") for name in forecasts]
-    bars = axes.barh([name.upper() if name == cell else name for name in forecasts], heights, color=colors)
-    axes.bar_label(bars, [f"{height:.4g}" for height in heights], padding=3)
-    axes.set(xlim=(0, max(heights) * 1.15), title="Errors of the forecasts")
-    axes.set_xlabel("root-mean-square error on the test values (units of the series)")
-    axes.invert_yaxis()
+    label = "root-mean-square error on the test values (units of the series)"
+    limits = 0, max(bars.values()) * 1.15
+    drawn = draw_bars(axes, bars, colors, xlim=limits, xlabel=label, title="Errors of the forecasts")
+    axes.bar_label(drawn, fmt="%.4g", padding=3)

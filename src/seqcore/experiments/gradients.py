@@ -5,21 +5,19 @@ B: batch, T: time steps, H: units.
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .. import GradientTape, layers, losses, optimizers, random, reduce_mean
+from .. import GradientTape, Sequential, layers, losses, optimizers, random, reduce_mean
 from ..initializers import Orthogonal
 from ..inspection import gradient_norms
-from ..models import Sequential
 from ..ops.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from ..typing import Array
 from ._plots import COLORS, Curves, draw_curves
-from ._run import Run, check_at_least, compile_classifier, data_folder, override, recurrent_layer
+from ._run import CELLS, Run, compile_classifier, number, option, override, recurrent_layer
 
 # The book's matrices, and how many products it makes of each: W, W^2, ... W^11.
 MATRICES = {2.0: np.ones((2, 2)), 0.8: np.full((2, 2), 0.4)}
@@ -27,12 +25,12 @@ POWERS = 11
 
 # Symbols to recall, symbols of noise.
 SYMBOLS, NOISE = 8, 4
-CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU", "rnn-cf": "RNN-CF"}
+RECALLING = CELLS | {"rnn-cf": "RNN-CF"}
 
 # Training that explodes: all eigenvalues of the recurrent kernel start at this modulus.
 RADIUS, EXPLODING_STEPS, EXPLODING_RATE = 1.5, 40, 0.03
 CLIPPINGS = {"none": "", "value": "clipvalue", "norm": "clipnorm", "global norm": "global_clipnorm"}
-CLIPPING_COLORS = {"none": "#ee6677", "value": "#aa7722", "norm": "#228833", "global norm": "#4477aa"}
+CLIPPING_COLORS = ("#ee6677", "#aa7722", "#228833", "#4477aa")
 
 # The cliff: h_t = sigmoid(w h_{t-1} + b) over 50 steps from 1/2, graded at the end against 0.7.
 CLIFF_STEPS, CLIFF_TARGET = 50, 0.7
@@ -50,11 +48,11 @@ class Settings:
 SETTINGS = {"quick": Settings(40, 15, 400), "book": Settings(80, 40, 1500)}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument("--steps", type=int, metavar="T", help="time steps over which a symbol is recalled")
-    parser.add_argument("--units", type=int, default=32, metavar="N", help="units of each cell (default 32)")
-    parser.add_argument("--clip", type=float, default=1.0, metavar="X", help="limit of the clippings (default 1)")
+OPTIONS = (
+    number("--steps", "time steps over which a symbol is recalled", least=2, metavar="T"),
+    number("--units", "units of each cell", 32),
+    option("--clip", "limit of the clippings", 1.0, type=float, metavar="X"),
+)
 
 
 # --- powers of a matrix -----------------------------------------------------------------------------------------------
@@ -82,9 +80,8 @@ def power_norms_by_eigenvalues(matrix: Array, powers: int = POWERS) -> Array:
 def linear_gradient_norms(matrix: Array, steps: int = POWERS) -> Array:
     """(T,) norms of dL/dh_t of a linear SimpleRNN whose recurrent kernel is W, graded at its last step alone."""
     units = len(matrix)
-    model = Sequential(
-        [layers.Input((None, 1)), layers.SimpleRNN(units, activation="linear", dtype="float64", name="cell")]
-    )
+    cell = layers.SimpleRNN(units, activation="linear", dtype="float64", name="cell")
+    model = Sequential([layers.Input((None, 1)), cell])
     model.set_weights([np.ones((1, units)), matrix, np.zeros(units)])
     model.compile("sgd", losses.MeanSquaredError())
     return gradient_norms(model, np.ones((1, steps, 1)), np.zeros((1, units)))["cell"]
@@ -107,7 +104,7 @@ def recall_data(rows: int, steps: int, rng: np.random.Generator, at_first: bool 
 
 def recall_model(cell: str, units: int) -> Sequential:
     """A recurrent layer of that cell whose last output names the symbol."""
-    layer = recurrent_layer(CELLS[cell], units, name="cell")
+    layer = recurrent_layer(RECALLING[cell], units, name="cell")
     model = Sequential([layers.Input((None, SYMBOLS + NOISE)), layer, layers.Dense(SYMBOLS)])
     compile_classifier(model, 0.01)
     return model
@@ -127,35 +124,35 @@ def train_to_recall(
 
 def compare_cells(run: Run, settings: Settings, units: int) -> None:
     """Train each cell to recall; the norms of dL/dh_t where the symbol is at the first step, before and after."""
-    norms: dict[str, dict[str, Array]] = {}
+    norms: dict[str, dict[str, Array]] = {"untrained": {}, "trained": {}}
     run.log(f"one of {SYMBOLS} symbols to recall, somewhere in {settings.steps} steps of noise; {units} units.")
     run.log("accuracy where it stands at the first step, and the norm of dL/dh_1 over that of dL/dh_T there:")
     run.log(f"{'':12}{'epochs':>6}{'accuracy':>10}{'untrained':>11}{'trained':>10}")
-    for cell, title in CELLS.items():
+    for cell, title in RECALLING.items():
         random.set_seed(run.arguments.seed)
         rng = np.random.default_rng(run.arguments.seed)
         model, held = recall_model(cell, units), recall_data(500, settings.steps, rng, at_first=True)
-        before = gradient_norms(model, *held)
+        measured = {"untrained": gradient_norms(model, *held)}
         rows = train_to_recall(model, held, settings.epochs, rng)
-        after = gradient_norms(model, *held)
+        measured["trained"] = gradient_norms(model, *held)
         name, accuracy = cell.replace("-", "_"), rows[-1]["accuracy"]
-        for layer in before:
-            norms[layer.replace("cell", title)] = {"untrained": before[layer], "trained": after[layer]}
-            key = layer.replace("cell", name).replace("/", "_")
-            for when, values in (("untrained", before[layer]), ("trained", after[layer])):
+        for when, by_layer in measured.items():
+            for layer, values in by_layer.items():
+                norms[when][layer.replace("cell", title)] = values
+                key = layer.replace("cell", name).replace("/", "_")
                 run.metrics[f"{key}_{when}_ratio"] = float(values[0] / values[-1])
         run.metrics |= {f"{name}_test_accuracy": accuracy, f"{name}_epochs": len(rows)}
         run.history += [{"part": "recall", "cell": cell, **row} for row in rows]
-        ratios = "".join(f"{run.metrics[f'{name}_{when}_ratio']:10.1e}" for when in ("untrained", "trained"))
+        ratios = "".join(f"{run.metrics[f'{name}_{when}_ratio']:10.1e}" for when in norms)
         run.log(f"{title:12}{len(rows):6}{accuracy:10.3f} {ratios}")
     run.plot("norms.png", lambda figure: _draw_norms(figure, norms), 9, 4.2)
 
 
 def _draw_norms(figure: Any, norms: dict[str, dict[str, Array]]) -> None:
-    for axes, when in zip(figure.subplots(1, 2, sharey=True), ("untrained", "trained"), strict=True):
+    for axes, (when, by_layer) in zip(figure.subplots(1, 2, sharey=True), norms.items(), strict=True):
         curves: dict[str, Any] = {}
-        for name, of_layer in norms.items():
-            title, values = name.split("/")[0], of_layer[when]
+        for name, values in by_layer.items():
+            title = name.split("/")[0]
             label, style = (f"{title}, dL/ds", "--") if "/" in name else (title, "-")
             curves[label] = np.arange(1, len(values) + 1), values / values[-1], style, COLORS[title]
         draw_curves(axes, curves, yscale="log", xlabel="time step t", title=when)
@@ -248,7 +245,7 @@ def compare_clippings(run: Run, limit: float, batches: int) -> None:
         f"{EXPLODING_RATE} (always guessing the mean: loss 1):"
     )
     curves: dict[str, Any] = {}
-    for clipping, color in CLIPPING_COLORS.items():
+    for clipping, color in zip(CLIPPINGS, CLIPPING_COLORS, strict=True):
         costs, norms = train_to_sum(clipping, limit, batches, run.arguments.seed)
         key = f"{clipping.replace(' ', '_')}_clipping" if clipping != "none" else "no_clipping"
         last = costs[-max(1, batches // 10) :].mean() if len(costs) == batches else math.nan
@@ -256,10 +253,8 @@ def compare_clippings(run: Run, limit: float, batches: int) -> None:
         largest = float(norms[np.isfinite(norms)].max())
         run.metrics |= {f"{key}_final_loss": float(last), f"{key}_batches": finite}
         run.metrics[f"{key}_largest_gradient_norm"] = largest
-        run.history += [
-            {"part": "sum", "clipping": clipping, "batch": i + 1, "loss": float(costs[i])}
-            for i in range(0, len(costs), 10)
-        ]
+        for i in range(0, len(costs), 10):
+            run.history.append({"part": "sum", "clipping": clipping, "batch": i + 1, "loss": float(costs[i])})
         end = f"loss {last:.3f} at the end" if math.isfinite(last) else f"not finite after {len(costs) - 1} batches"
         label = "no clipping" if clipping == "none" else f"by {clipping}, {limit_of(clipping, limit):g}"
         run.log(f"{label:22}{end}; largest gradient norm {largest:.3g}")
@@ -267,11 +262,8 @@ def compare_clippings(run: Run, limit: float, batches: int) -> None:
         curves[label] = steps, costs[:finite], "-", color
         if finite < len(costs):
             curves[f"{label}: then infinite"] = steps[-1:], costs[finite - 1 : finite], "x", color
-    title = "Without clipping the loss explodes"
-    levels = {"guessing the mean": 1.0}
-    run.plot_curves(
-        "clipping.png", curves, levels, yscale="log", xlabel="batch", ylabel="mean squared error", title=title
-    )
+    title, levels = "Without clipping the loss explodes", {"guessing the mean": 1.0}
+    run.plot_curves("clipping.png", title, "batch", "mean squared error", curves, levels, yscale="log")
 
 
 # --- the cliff --------------------------------------------------------------------------------------------------------
@@ -305,19 +297,16 @@ def descend_cliff(start: tuple[float, float], limit: float | None, rate: float, 
 # --- the run ----------------------------------------------------------------------------------------------------------
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Measure, train, draw and write the results; the exit status.
 
     Raises:
         ValueError, OSError: with a message of one line.
     """
-    check_at_least(2, steps=arguments.steps)
-    check_at_least(1, units=arguments.units)
+    arguments = run.arguments
     if not 0 < arguments.clip < math.inf:
         raise ValueError(f"--clip: expected a number > 0, got {arguments.clip}")
-    data_folder(arguments.data)
-    settings = override(SETTINGS[arguments.preset], arguments, "steps", "epochs")
-    run = Run(arguments, "gradients")
+    settings = override(SETTINGS[arguments.preset], arguments)
     run.start("generated: the book's matrices, symbols to recall after noise, sums of numbers")
     _powers(run)
     _clippings(run)
@@ -349,7 +338,7 @@ def _powers(run: Run) -> None:
         curves[f"by eigenvalues: {largest:g}ⁿ"] = powers, exact, "-", color
         curves[f"repeated products, largest eigenvalue {largest:g}"] = powers, norms, "o", color
     title = "Powers grow or vanish with the largest eigenvalue"
-    run.plot_curves("powers.png", curves, yscale="log", xlabel="power n", ylabel="norm of Wⁿ", title=title)
+    run.plot_curves("powers.png", title, "power n", "norm of Wⁿ", curves, yscale="log")
 
 
 def _clippings(run: Run) -> None:

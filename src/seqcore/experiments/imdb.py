@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .. import layers, ops, random
+from .. import KeyedVectors, Model, Sequential, TextVectorization, layers, ops, optimizers, random
 from ..datasets.sentiment import SentimentData, load_imdb, sentiment_corpus
-from ..models import Model, Sequential, register
-from ..optimizers import Adam
-from ..text.vectorization import TextVectorization
-from ..word_vectors.keyed_vectors import KeyedVectors
-from ._run import Run, data_folder, majority_accuracy, override
-from ._sentiment import SentimentRun, hold_back, plot_accuracy, report_baselines, tfidf_accuracy
+from ..models import register
+from ..typing import Floats
+from ._run import CELLS, LAYERS, Run, choice, data_folder, option, override
+from ._sentiment import SentimentRun
 
-RECURRENT = {"rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
-CELLS = {"rnn": layers.SimpleRNNCell, "lstm": layers.LSTMCell, "gru": layers.GRUCell}
+CELL_TYPES = {"rnn": layers.SimpleRNNCell, "lstm": layers.LSTMCell, "gru": layers.GRUCell}
 POOLS: dict[str, type[layers.Layer]] = {
     "mean": layers.GlobalAveragePooling1D,
     "max": layers.GlobalMaxPooling1D,
     "sum": layers.GlobalSumPooling1D,
 }
-OF_A_MODEL = ("test_accuracy", "test_loss", "valid_accuracy", "best_epoch", "seconds_per_epoch")
+# Kind of word vectors -> the rows of its epochs.
+Rows = dict[str, list[dict[str, Any]]]
 SAME_WORDS = (
     "the acting was great although the plot was terrible",
     "the acting was terrible although the plot was great",
@@ -61,25 +57,14 @@ def settings_of(preset: str, builtin: bool, glove: bool) -> Settings:
     return replace(book, steps=40, dropout=0.2, learning_rate=0.002, batch_size=64, epochs=10)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument("--cell", choices=tuple(RECURRENT), default="lstm", help="recurrent cell (default lstm)")
-    parser.add_argument(
-        "--style", choices=("layers", "cells"), default="layers", help="layers one after the other, or cells in a loop"
-    )
-    parser.add_argument(
-        "--head", choices=("simple", "mlp"), default="simple", help="Dense(1), or Dense, Dropout, ReLU, Dense(1)"
-    )
-    parser.add_argument(
-        "--pool", choices=("last", *POOLS), default="last", help="which outputs the head reads (default: the last)"
-    )
-    parser.add_argument("--glove", metavar="FILE", help="pretrained word vectors, GloVe's text, plain or .gz")
-    parser.add_argument(
-        "--embedding",
-        nargs="+",
-        choices=("frozen", "tuned", "random"),
-        help="GloVe's vectors as they are or trained on, or random ones: a model each (with --glove: frozen random)",
-    )
+OPTIONS = (
+    choice("--cell", CELLS, "recurrent cell", "lstm"),
+    choice("--style", ("layers", "cells"), "layers one after the other, or cells in a loop", "layers"),
+    choice("--head", ("simple", "mlp"), "Dense(1), or Dense, Dropout, ReLU, Dense(1)", "simple"),
+    choice("--pool", ("last", *POOLS), "which outputs the head reads", "last"),
+    option("--glove", "pretrained word vectors, GloVe's text, plain or .gz", metavar="FILE"),
+    choice("--embedding", ("frozen", "tuned", "random"), "a model each (with --glove: frozen random)", nargs="+"),
+)
 
 
 # ---------------------------------------------------------------- the model in two styles
@@ -95,17 +80,11 @@ def build_head(kind: str, units: int, dropout: float) -> list[layers.Layer]:
 
 def build_layers(settings: Settings, cell: str, head: str = "simple", pool: str = "last") -> Sequential:
     """The model as a Sequential: Embedding, two recurrent layers, the head."""
-    layer, pooled = RECURRENT[cell], pool != "last"
-    model = Sequential(
-        [
-            layers.Embedding(settings.words, settings.width, input_length=settings.steps),
-            layer(settings.units, dropout=settings.dropout, return_sequences=True),
-            layer(settings.units, dropout=settings.dropout, return_sequences=pooled),
-        ]
-    )
-    for added in [*([POOLS[pool]()] if pooled else []), *build_head(head, settings.units, settings.dropout)]:
-        model.add(added)
-    return model
+    layer, pooled = LAYERS[CELLS[cell]], pool != "last"
+    embedding = layers.Embedding(settings.words, settings.width, input_length=settings.steps)
+    recurrent = [layer(settings.units, dropout=settings.dropout, return_sequences=every) for every in (True, pooled)]
+    pooling = [POOLS[pool]()] if pooled else []
+    return Sequential([embedding, *recurrent, *pooling, *build_head(head, settings.units, settings.dropout)])
 
 
 @register("seqcore.experiments.imdb/CellLoop")
@@ -134,7 +113,7 @@ class CellLoop(Model):
     ) -> None:
         super().__init__()
         self.embedding = layers.Embedding(words, width)
-        self.cell0, self.cell1 = (CELLS[cell](units, dropout=dropout) for _ in range(2))
+        self.cell0, self.cell1 = (CELL_TYPES[cell](units, dropout=dropout) for _ in range(2))
         self.pool = None if pool == "last" else POOLS[pool]()
         self.head = Sequential(build_head(head, units, dropout))
 
@@ -203,12 +182,13 @@ def load_data(data: str, preset: str) -> SentimentData:
 # ---------------------------------------------------------------- the run
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train, evaluate and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
+    arguments = run.arguments
     glove = arguments.glove is not None
     tables = arguments.embedding or (["frozen", "random"] if glove else ["random"])
     if not glove and tables != ["random"]:
@@ -216,14 +196,11 @@ def run(arguments: argparse.Namespace) -> int:
     if len(set(tables)) != len(tables):
         raise ValueError(f"--embedding: expected each kind once, got {' '.join(tables)}")
     vectors = KeyedVectors.load_glove(arguments.glove) if glove else None
-    settings = settings_of(arguments.preset, arguments.data == "builtin", glove)
-    settings = override(settings, arguments, "epochs")
-    variant = [arguments.cell, arguments.style, arguments.head, arguments.pool]
-    run = Run(
-        arguments, "imdb", *(word for word in variant if word not in ("layers", "simple", "last")), *tables[:glove]
-    )
+    settings = override(settings_of(arguments.preset, arguments.data == "builtin", glove), arguments)
     data = load_data(arguments.data, arguments.preset)
-    run.start(data.description)
+    shown = {name: getattr(arguments, name) for name in ("cell", "style", "head", "pool")}
+    variant = [word for word in shown.values() if word not in ("layers", "simple", "last")]
+    run.start(data.description, *variant, *tables[:glove])
     vectorize = make_vectorizer(data, settings)
     settings = replace(settings, words=vectorize.vocabulary_size())
     pretrained = None
@@ -233,69 +210,46 @@ def run(arguments: argparse.Namespace) -> int:
         run.metrics["words_without_vector"] = len(missing)
         count = f"{len(missing):,} of {settings.words:,} words"
         run.log(f"GloVe: {settings.width} numbers a word; {count} have none and get zeros")
-    texts = SentimentRun(run, *hold_back(data.train, arguments.seed), data.test, vectorize)
-    for name, part in texts.parts.items():
-        texts.rows[name] = vectorize.pad(texts.ids[name])
-        texts.targets[name] = part.labels[:, None].astype(np.float32)
+    texts = SentimentRun(run, data, vectorize, lambda labels: labels[:, None].astype(np.float32))
     run.log(f"reviews: {texts.sizes}; {settings.words:,} words, {settings.steps} steps")
-    last = " ".join(vectorize.decode(texts.rows["test"][0])[-12:])
+    last = " ".join(vectorize.decode(texts.pair("test")[0][0])[-12:])
     run.log(f"the first test review as ids and back, its last words: {last}")
-    _baselines(texts, settings)
-    curves = _compare(texts, settings, tables, pretrained)
-    _report(run, curves, data.bayes)
-    shown = {name: getattr(arguments, name) for name in ("cell", "style", "head", "pool")}
+    texts.measure_baselines(settings.words, padded=True)
+    _report(texts, _compare(texts, settings, tables, pretrained))
     return run.finish(**shown)
 
 
-def _baselines(texts: SentimentRun, settings: Settings) -> None:
-    metrics, labels = texts.run.metrics, texts.parts["test"].labels
-    ids, learned = texts.learned
-    metrics["majority_accuracy"] = majority_accuracy(learned, labels)
-    seen, test = list(texts.vectorize.pad(ids)), list(texts.rows["test"])
-    metrics["tfidf_accuracy"] = tfidf_accuracy(seen, learned, test, labels, settings.words)
-    if max(map(len, ids)) > settings.steps:
-        metrics["tfidf_whole_accuracy"] = tfidf_accuracy(ids, learned, texts.ids["test"], labels, settings.words)
-
-
-def _compare(
-    texts: SentimentRun, settings: Settings, tables: Sequence[str], pretrained: NDArray[np.float32] | None
-) -> dict[str, list[dict[str, Any]]]:
+def _compare(texts: SentimentRun, settings: Settings, tables: Sequence[str], pretrained: Floats | None) -> Rows:
     """Train a model for each kind of table; the first one is the result. Returns the rows of each."""
     run, arguments = texts.run, texts.run.arguments
     build = build_layers if arguments.style == "layers" else build_cells
-    curves: dict[str, list[dict[str, Any]]] = {}
-    further: dict[str, Any] = {}
-    for number, table in enumerate(tables):
+    curves: Rows = {}
+    for table in tables:
         random.set_seed(arguments.seed)
         model = build(settings, arguments.cell, arguments.head, arguments.pool)
         if table != "random":
             embedding_of(model).set_weights([pretrained])
             embedding_of(model).trainable = table == "tuned"
-        model.compile(Adam(settings.learning_rate), "binary_crossentropy", metrics=["accuracy"])
-        if not number:
+        model.compile(optimizers.Adam(settings.learning_rate), "binary_crossentropy", metrics=["accuracy"])
+        is_first = table == tables[0]
+        if is_first:
             model.summary(print_fn=run.log)
         if len(tables) > 1:
             run.log(f"word vectors: {table}")
-        curves[table] = texts.fit(model, settings.epochs, settings.batch_size)
-        for row in curves[table]:
-            row["embedding"] = table
-        if not number:
+        prefix = "" if is_first else f"{table}_"
+        curves[table] = texts.fit(model, settings, prefix, embedding=table)
+        if is_first:
             texts.keep(model, SAME_WORDS, "Two reviews of the same words: the prediction after each word")
-            first = dict(run.metrics)
-        else:
-            further |= {f"{table}_{key}": run.metrics[key] for key in OF_A_MODEL}
-    run.metrics = first | further
     return curves
 
 
-def _report(run: Run, curves: dict[str, list[dict[str, Any]]], bayes: float | None) -> None:
-    metrics, cell = run.metrics, RECURRENT[run.arguments.cell].__name__
+def _report(texts: SentimentRun, curves: Rows) -> None:
+    run, metrics = texts.run, texts.run.metrics
+    cell = CELLS[run.arguments.cell]
     for table in curves:
         lead = "" if table == next(iter(curves)) else f"{table}_"
         vectors = f", {table} word vectors" if len(curves) > 1 else ""
         best, accuracy = metrics[f"{lead}best_epoch"], metrics[f"{lead}test_accuracy"]
         run.log(f"{accuracy:8.4f}  test accuracy, {cell}{vectors} (epoch {best}, the best on the validation reviews)")
-    report_baselines(run, bayes)
-    where = "built-in reviews" if run.arguments.data == "builtin" else "IMDB reviews"
-    plot_accuracy(run, curves, f"{cell} on {where}: test accuracy {metrics['test_accuracy']:.1%}")
+    texts.report(curves, cell, "built-in reviews" if run.arguments.data == "builtin" else "IMDB reviews")
     run.log(f'try: seqcore predict {run.folder} --text "{SAME_WORDS[0]}"')

@@ -7,7 +7,6 @@ B: sequences of a batch, T: time steps, k: steps of noise between symbol and end
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops, random
+from .. import Model, Sequential, ops, random
 from ..initializers import Identity, Initializer, Orthogonal, TruncatedNormal
 from ..layers import Dense, Embedding, Layer, LSTMCell
-from ..models import Model, Sequential
 from ..typing import Ids
-from ._plots import COLORS, draw_curves
-from ._run import Run, check_at_least, compile_classifier, data_folder, override, recurrent_layer
+from ._plots import COLORS, draw_bars, draw_curves
+from ._run import Run, choice, compile_classifier, number, override, recurrent_layer
 
 CELLS = {"rnn": "SimpleRNN", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
 PARTS = ("recall", "truncated", "remedies", "gates")
@@ -48,13 +46,11 @@ SETTINGS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="which part (default all)")
-    parser.add_argument(
-        "--repeats", type=int, metavar="N", help="seeds tried of each model, from --seed on (default: quick 1, book 3)"
-    )
-    parser.add_argument("--longest", type=int, metavar="T", help="leaves out longer sequences of the recall")
+OPTIONS = (
+    choice("--part", ("all", *PARTS), "which part", "all"),
+    number("--repeats", "seeds tried of each model, from --seed on (default: quick 1, book 3)"),
+    number("--longest", "leaves out longer sequences of the recall", least=min(SETTINGS["quick"].lengths), metavar="T"),
+)
 
 
 # --- the task --------------------------------------------------------------------------------------------------------
@@ -107,17 +103,19 @@ def train(
     generator = np.random.default_rng((seed, 0))
     for _ in range(epochs * UPDATES_PER_EPOCH):
         x, y = sequences(generator, BATCH_SIZE, steps, delay)
-        if window is not None:
-            x = _read(model, x, window)
-        model.train_on_batch(x, y)
+        model.train_on_batch(_read(model, x, window), y)
 
 
-def _read(model: Model, x: Ids, window: int) -> Ids:
-    """Let a stateful model read all but the last window of (B, T) ids, from a state of zeros; returns the last."""
-    model.reset_states()
-    for begin in range(0, x.shape[1] - window, window):
-        model.predict_on_batch(x[:, begin : begin + window])
-    return x[:, -window:]
+def _read(model: Model, x: Ids, window: int | None) -> Ids:
+    """Let a stateful model read all but the last window of (B, T) ids, from a state of zeros; returns the last.
+
+    Without a window all ids are left to read.
+    """
+    if window:
+        model.reset_states()
+        for begin in range(0, x.shape[1] - window, window):
+            model.predict_on_batch(x[:, begin : begin + window])
+    return x[:, -(window or 0) :]
 
 
 def accuracy(model: Model, steps: int, delay: int, window: int | None = None) -> float:
@@ -126,24 +124,21 @@ def accuracy(model: Model, steps: int, delay: int, window: int | None = None) ->
     generator = np.random.default_rng((1, delay))
     while tested < TEST_ROWS:
         x, y = sequences(generator, BATCH_SIZE, steps, delay)
-        if window is not None:
-            x = _read(model, x, window)
-        right += int((np.argmax(model.predict_on_batch(x), axis=-1) == y).sum())
+        right += int((np.argmax(model.predict_on_batch(_read(model, x, window)), axis=-1) == y).sum())
         tested += len(y)
     return right / tested
 
 
 # --- the parts -------------------------------------------------------------------------------------------------------
 
+Make = Callable[[], Any]
+Trial = Callable[[str, int], list[float]]
+Trials = Iterator[tuple[float, Any]]
+
 
 def trials(
-    run: Run,
-    settings: Settings,
-    make: Callable[[], Any],
-    steps: int,
-    window: int | None = None,
-    delay: int | None = None,
-) -> Iterator[tuple[float, Any]]:
+    run: Run, settings: Settings, make: Make, steps: int, window: int | None = None, delay: int | None = None
+) -> Trials:
     """For each seed the accuracy of the symbol that came first, and the model, trained as :func:`train` does."""
     for seed in range(run.arguments.seed, run.arguments.seed + settings.repeats):
         random.set_seed(seed)
@@ -153,13 +148,7 @@ def trials(
 
 
 def compare_cells(
-    run: Run,
-    part: str,
-    key: str,
-    heading: str,
-    points: Sequence[int],
-    trial: Callable[[str, int], list[float]],
-    **labels: str,
+    run: Run, part: str, key: str, heading: str, points: Sequence[int], trial: Trial, **labels: str
 ) -> dict[str, dict[str, float]]:
     """A table of all cells: printed, among the metrics, in the history and as a picture.
 
@@ -188,12 +177,11 @@ def compare_cells(
     def draw(figure: Any) -> None:
         axes, curves = figure.add_subplot(), {}
         for (cell, row), style in zip(table.items(), ("o-", "s-", "^-", "v-"), strict=True):
-            title, seeds = CELLS[cell], list(row.values())
-            curves[title] = points, list(means[cell].values()), style, COLORS[title]
-            axes.fill_between(points, list(map(min, seeds)), list(map(max, seeds)), color=COLORS[title], alpha=0.15)
-        draw_curves(
-            axes, curves, {"chance": CHANCE}, xscale="log", ylim=(0, 1.03), ylabel="accuracy of recall", **labels
-        )
+            title, color, seeds = CELLS[cell], COLORS[CELLS[cell]], list(row.values())
+            curves[title] = points, list(means[cell].values()), style, color
+            axes.fill_between(points, [*map(min, seeds)], [*map(max, seeds)], color=color, alpha=0.15)
+        settings: dict[str, Any] = {"xscale": "log", "ylim": (0, 1.03), "ylabel": "accuracy of recall", **labels}
+        draw_curves(axes, curves, {"chance": CHANCE}, **settings)
         axes.set_xticks(points, map(str, points))
         axes.minorticks_off()
 
@@ -204,21 +192,18 @@ def compare_cells(
 def recall(run: Run, settings: Settings) -> None:
     """Accuracy of the symbol that came first, by the length of the sequences, for each cell."""
     run.log(f"recall of the first symbol after k steps of noise (chance {CHANCE:.3f})")
-    best: list[tuple[int, float, str, Model]] = []
+    tried: list[tuple[int, float, str, Model]] = []
 
     def trial(cell: str, delay: int) -> list[float]:
-        accuracies = []
-        for right, model in trials(run, settings, lambda: build_model(make_layer(cell)), delay + 1):
-            accuracies.append(right)
-            if not best or (delay + 1, right) > best[0][:2]:
-                best[:] = [(delay + 1, right, cell, model)]
-        return accuracies
+        results = list(trials(run, settings, lambda: build_model(make_layer(cell)), delay + 1))
+        tried.extend((delay + 1, right, cell, model) for right, model in results)
+        return [right for right, _ in results]
 
     delays = [steps - 1 for steps in settings.lengths]
     labels = {"title": "How far back each cell remembers", "xlabel": "steps of noise after the symbol"}
     for cell, means in compare_cells(run, "recall", "delay", "k", delays, trial, **labels).items():
         run.metrics[f"{cell}_reach"] = max([0, *(int(delay) for delay, mean in means.items() if mean >= 0.9)])
-    ((steps, _, cell, model),) = best
+    steps, _, cell, model = max(tried, key=lambda trial: trial[:2])
     run.save_model(model, cell=cell, steps=steps)
 
 
@@ -235,11 +220,9 @@ def truncated(run: Run, settings: Settings) -> None:
         models = trials(run, settings, lambda: build_model(make_layer(cell, stateful=True)), steps, window, steps - 1)
         return [right for right, _ in models]
 
-    compare_cells(
-        run, "truncated", "window", "steps", settings.windows, trial,
-        title=f"A symbol {steps - 1} steps before the end, and a gradient that is cut",
-        xlabel=f"steps that the gradient reaches back ({steps}: the whole sequence)",
-    )  # fmt: skip
+    title = f"A symbol {steps - 1} steps before the end, and a gradient that is cut"
+    xlabel = f"steps that the gradient reaches back ({steps}: the whole sequence)"
+    compare_cells(run, "truncated", "window", "steps", settings.windows, trial, title=title, xlabel=xlabel)
 
 
 class SkipLayers(Model):
@@ -284,7 +267,7 @@ class SkipSteps(Model):
 def remedies(run: Run, settings: Settings) -> None:
     """The remedies of the books against vanishing gradients, one at a time, on a SimpleRNN that fails without."""
     steps = settings.remedies_length
-    models: dict[str, Callable[[], Any]] = {
+    models: dict[str, Make] = {
         "as it is": lambda: build_model(make_layer("rnn")),
         "learning rate 10 times lower": lambda: build_model(make_layer("rnn"), learning_rate=LEARNING_RATE / 10),
         "learning rate 3 times higher": lambda: build_model(make_layer("rnn"), learning_rate=LEARNING_RATE * 3),
@@ -339,22 +322,18 @@ def gates(run: Run, settings: Settings) -> None:
     run.plot("gates.png", lambda figure: _draw_gates(figure, states, inputs, start), 9, 6)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Run the parts and write the results; the exit status.
 
     Raises:
         ValueError, OSError: with a message of one line.
     """
-    settings = SETTINGS[arguments.preset]
-    check_at_least(min(settings.lengths), longest=arguments.longest)
-    check_at_least(1, repeats=arguments.repeats)
-    data_folder(arguments.data)
-    settings = override(settings, arguments, "epochs", "repeats")
-    if arguments.longest is not None:
-        lengths = tuple(steps for steps in settings.lengths if steps <= arguments.longest)
-        settings = replace(settings, lengths=lengths)
-    run = Run(arguments, "memory", *([] if arguments.part == "all" else [arguments.part]))
-    run.start(f"made here: one of {SYMBOLS} symbols among noise, asked for at the end of the sequence")
+    arguments = run.arguments
+    settings = override(SETTINGS[arguments.preset], arguments)
+    lengths = tuple(steps for steps in settings.lengths if steps <= (arguments.longest or steps))
+    settings = replace(settings, lengths=lengths)
+    data = f"made here: one of {SYMBOLS} symbols among noise, asked for at the end of the sequence"
+    run.start(data, *([] if arguments.part == "all" else [arguments.part]))
     run.log(f"training: {settings.epochs * UPDATES_PER_EPOCH:,} updates of {BATCH_SIZE} sequences for each model")
     parts = {"recall": recall, "truncated": truncated, "remedies": remedies, "gates": gates}
     for name in PARTS if arguments.part == "all" else (arguments.part,):
@@ -376,14 +355,13 @@ def _rows(part: str, key: str, cell: str, table: Mapping[Any, list[float]], firs
 
 def _draw_remedies(figure: Any, table: dict[str, list[float]], steps: int) -> None:
     axes = figure.add_subplot()
-    means = [float(np.mean(values)) for values in table.values()]
-    axes.barh(list(table), means, color=["#ee6677", *["#4477aa"] * (len(table) - 2), "#aaaaaa"])
+    means = {title: float(np.mean(values)) for title, values in table.items()}
+    title, colors = "A SimpleRNN that forgets, and what is done about it", ["#4477aa"] * (len(table) - 2)
+    label = f"accuracy of recall after {steps - 1} steps of noise (dashed: chance)"
+    draw_bars(axes, means, ["#ee6677", *colors, "#aaaaaa"], xlim=(0, 1.03), xlabel=label, title=title)
     for row, values in enumerate(table.values()):
         axes.plot(values, [row] * len(values), ".", color="#222222", markersize=5)
     axes.axvline(CHANCE, color="#555555", linestyle="--")
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 1.03), xlabel=f"accuracy of recall after {steps - 1} steps of noise (dashed: chance)")
-    axes.set_title("A SimpleRNN that forgets, and what is done about it")
     axes.grid(alpha=0.3, axis="x")
 
 

@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..autograd.tensor import Tensor
+from .. import Model, Sequential, Tensor, ops
 from ..callbacks import Callback, Logs
+from ..datasets._extras import import_extra
 from ..datasets.images import Digits, Part, drawn_batches, load_digits, load_mnist
 from ..initializers import RandomNormal
 from ..layers import LSTM, Bidirectional, Dense, Dropout, GlobalAveragePooling1D, Input, Layer, register
-from ..models import Model, Sequential
 from ..optimizers import CosineDecay
 from ..typing import Array
-from ._plots import draw_image
-from ._run import Run, check_at_least, compile_classifier, data_folder, majority_accuracy, override
+from ._plots import draw_images
+from ._run import Run, choice, compile_classifier, data_folder, majority_accuracy, number, option, override
 
 PRESETS = ("quick", "book", "best")
-READS = ("last", "states", "mean")
 CLASSES = 10
 _SHOWN = 24
 _SEEN = {
@@ -61,16 +58,11 @@ BEST = Settings(units=128, read="states", learning_rate=0.004, cosine=True, drop
 QUICK = Settings(units=64, read="states", batch_size=32, learning_rate=0.005, cosine=True, epochs=20, steps=0)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument(
-        "--read",
-        choices=READS,
-        help="what the classifier sees: the outputs of the last row (default with --preset book), each direction's "
-        "last state (default otherwise), or the mean of all outputs",
-    )
-    parser.add_argument("--layers", type=int, choices=(1, 2), help="bidirectional layers (default 1)")
-    parser.add_argument("--units", type=int, metavar="N", help="of each direction (default: the preset's)")
+OPTIONS = (
+    choice("--read", _SEEN, f"{', '.join(_SEEN.values())} (default: states; the book's last)"),
+    option("--layers", "bidirectional layers (default 1)", type=int, choices=(1, 2)),
+    number("--units", "of each direction (default: the preset's)"),
+)
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -79,14 +71,13 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     Raises:
         ValueError: an option out of range.
     """
-    check_at_least(1, units=arguments.units)
     settings = {"quick": QUICK, "book": BOOK, "best": BEST}[arguments.preset]
     if arguments.preset == "quick" and arguments.data != "builtin":
         settings = replace(settings, batch_size=128, epochs=2)
     if arguments.preset == "best" and arguments.data == "builtin":
         # Fewer and smaller images: more passes, smaller shifts.
         settings = replace(settings, batch_size=32, epochs=60, shift=1)
-    return override(settings, arguments, "read", "layers", "units", "epochs")
+    return override(settings, arguments)
 
 
 @register("seqcore.experiments.mnist/ReadOut")
@@ -119,8 +110,8 @@ def build_model(shape: tuple[int, int], settings: Settings) -> Sequential:
     588810
     """
     model = Sequential([Input(shape)])
-    for number in range(settings.layers):
-        is_last = number == settings.layers - 1
+    for level in range(settings.layers):
+        is_last = level == settings.layers - 1
         sequences = not is_last or settings.read != "states"
         model.add(Bidirectional(LSTM(settings.units, return_sequences=sequences)))
         if settings.dropout and not is_last:
@@ -129,9 +120,8 @@ def build_model(shape: tuple[int, int], settings: Settings) -> Sequential:
         model.add(GlobalAveragePooling1D() if settings.read == "mean" else ReadOut())
     if settings.dropout:
         model.add(Dropout(settings.dropout))
-    weights: dict[str, Any] = {}
-    if settings.normal_output:
-        weights = {"kernel_initializer": RandomNormal(stddev=1.0), "bias_initializer": RandomNormal(stddev=1.0)}
+    drawn = ("kernel_initializer", "bias_initializer") if settings.normal_output else ()
+    weights: dict[str, Any] = {name: RandomNormal(stddev=1.0) for name in drawn}
     model.add(Dense(CLASSES, activation="softmax", **weights))
     return model
 
@@ -152,16 +142,13 @@ def baselines(digits: Digits) -> dict[str, float]:
     Raises:
         ImportError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-    except ImportError:
-        raise ImportError("the baseline needs scikit-learn: pip install 'seqcore[experiments]'") from None
+    names = "sklearn.exceptions", "sklearn.linear_model"
+    exceptions, linear = (import_extra(name, "the baseline needs scikit-learn") for name in names)
     train, test = digits.train, digits.test
-    regression = LogisticRegression(max_iter=100)
+    regression = linear.LogisticRegression(max_iter=100)
     with warnings.catch_warnings():
         # A hundred iterations are enough for a baseline.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
         regression.fit(train.images.reshape(len(train), -1), train.labels)
     predicted = regression.predict(test.images.reshape(len(test), -1))
     return {
@@ -170,15 +157,14 @@ def baselines(digits: Digits) -> dict[str, float]:
     }
 
 
-class _AtTheEnd(Callback):
-    """Call a function when the last epoch has ended, before the weights of the best one come back."""
+class _TestLast(Callback):
+    """Measure the test accuracy of the last weights."""
 
-    def __init__(self, epochs: int, function: Callable[[], None]) -> None:
-        self._epochs, self._function = epochs, function
+    def __init__(self, run: Run, test: Part) -> None:
+        self._run, self._test = run, test
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if epoch + 1 == self._epochs:
-            self._function()
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self._run.metrics["last_test_accuracy"] = accuracy(self.model, self._test)[0]
 
 
 def accuracy(model: Model, part: Part) -> tuple[float, Array]:
@@ -187,17 +173,16 @@ def accuracy(model: Model, part: Part) -> tuple[float, Array]:
     return float((predicted == part.labels).mean()), predicted
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train, test and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
-    settings = settings_of(arguments)
-    digits = load_data(arguments.data)
-    run = Run(arguments, "mnist", settings.read)
-    run.start(digits.summary)
-    bounds = baselines(digits)
+    settings = settings_of(run.arguments)
+    digits = load_data(run.arguments.data)
+    run.start(digits.summary, settings.read)
+    run.metrics |= baselines(digits)
     model = build_model(digits.shape, settings)
     steps = settings.steps or -(-len(digits.train) // settings.batch_size)
     total, rate = settings.epochs * steps, settings.learning_rate
@@ -209,21 +194,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     run.log(f"training: {total:,} batches of {settings.batch_size}, {total * settings.batch_size:,} samples")
 
-    def test_last() -> None:
-        run.metrics["last_test_accuracy"] = accuracy(model, digits.test)[0]
-
-    rows = run.fit(
-        model,
-        drawn_batches(digits.train, settings.batch_size, settings.shift),
-        epochs=settings.epochs,
-        steps_per_epoch=steps,
-        validation_data=(digits.valid.images, digits.valid.labels),
-        validation_batch_size=500,
-        callbacks=[_AtTheEnd(settings.epochs, test_last)],
-    )
+    batches = drawn_batches(digits.train, settings.batch_size, settings.shift)
+    valid, callbacks = (digits.valid.images, digits.valid.labels), [_TestLast(run, digits.test)]
+    options: dict[str, Any] = {"steps_per_epoch": steps, "validation_batch_size": 500}
+    rows = run.fit(model, settings, batches, valid, callbacks=callbacks, **options)
     run.metrics["test_accuracy"], predicted = accuracy(model, digits.test)
     run.metrics["parameters"] = model.count_params()
-    run.metrics |= bounds
     _report(run)
     _plot_errors(run, rows)
     run.plot("mistakes.png", lambda figure: _draw_mistakes(figure, digits.test, predicted))
@@ -257,9 +233,7 @@ def _plot_errors(run: Run, rows: list[dict[str, Any]]) -> None:
     levels = {f"logistic regression, test {logistic:.2f} %": logistic}
     scale = "log" if min(*train, *valid, test) > 0 else "linear"
     title = "Share of wrong answers while training"
-    run.plot_curves(
-        "accuracy.png", curves, levels, yscale=scale, xlabel="epoch", ylabel="wrong answers (%)", title=title
-    )
+    run.plot_curves("accuracy.png", title, "epoch", "wrong answers (%)", curves, levels, yscale=scale)
 
 
 def _draw_mistakes(figure: Any, test: Part, predicted: Array) -> None:
@@ -267,8 +241,5 @@ def _draw_mistakes(figure: Any, test: Part, predicted: Array) -> None:
     shown = wrong[:_SHOWN]
     more = f", the first {_SHOWN}:" if len(wrong) > _SHOWN else ""
     figure.suptitle(f"{len(wrong)} of {len(test):,} test images are named wrongly{more}")
-    rows = -(-len(shown) // 8)
-    figure.set_figheight(0.5 + 1.3 * rows)
-    for place, number in enumerate(shown, 1):
-        title = f"{test.labels[number]}, not {predicted[number]}"
-        draw_image(figure.add_subplot(rows, 8, place), test.images[number], title)
+    figure.set_figheight(0.5 + 1.3 * -(-len(shown) // 8))
+    draw_images(figure, test.images[shown], [f"{test.labels[row]}, not {predicted[row]}" for row in shown], 8)

@@ -6,26 +6,25 @@ regularization (2014), in the form of the TensorFlow tutorial that the books pri
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import math
 import time
+from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
-from .. import saving
-from .._core import system
+from .. import Sequential, get_num_threads, info, load_model, saving
 from .._validation import MALFORMED, at_least, one_line
 from ..callbacks import BackupAndRestore, EpochDecay, Logs, ModelCheckpoint, ResetStates
 from ..datasets import Corpus, grammar_corpus, load_ptb
 from ..language_model import ValidationPerplexity, build_model, evaluate_perplexity, generate, perplexity
-from ..losses import Loss, NCELoss, SampledLoss, SampledSoftmaxLoss
-from ..models import Sequential, load_model
+from ..losses import NCELoss, SampledLoss, SampledSoftmaxLoss
 from ..text import bptt_batches
 from ..training.stop_signals import StopSignals
-from ._run import Run, data_folder, override
+from ._plots import by_epoch
+from ._run import Run, choice, data_folder, option, override
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
 
@@ -54,41 +53,23 @@ BOOK = {
     "large": Settings(1500, 2, 35, 0.35, 0.04, 10.0, hold=14, epochs=55, decay=1 / 1.15),
 }
 
+LOSSES: dict[str, Any] = {"softmax": None, "nce": NCELoss, "sampled": SampledSoftmaxLoss}
+
 # Built-in text: words of the training part. The book's preset takes as many as the treebank has.
 _QUICK_WORDS = {"test": 20_000, "small": 400_000, "medium": 100_000, "large": 50_000}
 _BOOK_WORDS = 929_589
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument("--size", choices=tuple(BOOK), default="small", help="the book's model sizes (default small)")
-    parser.add_argument(
-        "--loss",
-        choices=("softmax", "nce", "sampled"),
-        default="softmax",
-        help="how to train: softmax over all words, noise-contrastive estimation, or softmax over sampled words; "
-        "perplexities are always those of the full softmax",
-    )
-    parser.add_argument(
-        "--num-sampled",
-        type=int,
-        metavar="N",
-        help="words sampled for each batch (default: an eighth of the vocabulary, at most 512)",
-    )
-    parser.add_argument(
-        "--dtype-policy",
-        choices=("float32", "mixed_bfloat16"),
-        default="float32",
-        help="mixed_bfloat16: products of bfloat16 where the processor has AVX-512 BF16, all else float32",
-    )
-    parser.add_argument(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        help="go on from the checkpoint in --out, also with more epochs; by default an unfinished run goes on",
-    )
-    parser.add_argument(
-        "--checkpoint-minutes", type=float, default=5.0, metavar="X", help="time between checkpoints inside an epoch"
-    )
+OPTIONS = (
+    choice("--size", BOOK, "the book's model sizes", "small"),
+    choice("--loss", LOSSES, "softmax over all words, noise-contrastive estimation, or over sampled words", "softmax"),
+    option("--num-sampled", "words sampled for each batch (default: V / 8, at most 512)", type=int, metavar="N"),
+    choice(
+        "--dtype-policy", ("float32", "mixed_bfloat16"), "mixed: products of bfloat16, if the processor can", "float32"
+    ),
+    option("--resume", "go on from the checkpoint in --out (default: if unfinished)", action=BooleanOptionalAction),
+    option("--checkpoint-minutes", "time between checkpoints inside an epoch", 5.0, type=float, metavar="X"),
+)
 
 
 def settings_of(size: str, preset: str, builtin: bool) -> Settings:
@@ -103,7 +84,7 @@ def settings_of(size: str, preset: str, builtin: bool) -> Settings:
     return replace(book, hold=2, epochs=5, decay=0.4) if builtin else replace(book, hold=1, epochs=2)
 
 
-def loss_of(name: str, num_sampled: int | None, words: int) -> Loss | None:
+def loss_of(name: str, num_sampled: int | None, words: int) -> Any:
     """The loss that ``--loss`` names for a vocabulary of that many words; None is the softmax.
 
     Raises:
@@ -119,8 +100,7 @@ def loss_of(name: str, num_sampled: int | None, words: int) -> Loss | None:
     count = max(1, min(512, words // 8)) if num_sampled is None else num_sampled
     if not 1 <= count <= words:
         raise ValueError(f"--num-sampled: expected 1...{words}, the words of the vocabulary, got {count}")
-    loss = {"nce": NCELoss, "sampled": SampledSoftmaxLoss}[name]
-    return loss(count, reduction="batch_mean")
+    return LOSSES[name](count, reduction="batch_mean")
 
 
 def load_corpus(data: str, size: str, preset: str) -> Corpus:
@@ -140,28 +120,20 @@ class Stopped(Exception):
     """Raised where a signal has asked for a stop."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train, evaluate and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
-    settings = settings_of(arguments.size, arguments.preset, arguments.data == "builtin")
-    settings = override(settings, arguments, "epochs")
+    arguments = run.arguments
+    settings = override(settings_of(arguments.size, arguments.preset, arguments.data == "builtin"), arguments)
     corpus = load_corpus(arguments.data, arguments.size, arguments.preset)
-    run = Run(arguments, "ptb", arguments.size, data=corpus.name)
+    run.open(arguments.size, data=corpus.name)
     loss = loss_of(arguments.loss, arguments.num_sampled, corpus.vocabulary.size)
-    model = build_model(
-        corpus.vocabulary.size,
-        settings.units,
-        settings.layers,
-        settings.keep_prob,
-        settings.init_scale,
-        settings.clip,
-        settings.learning_rate,
-        dtype=arguments.dtype_policy,
-        loss=loss,
-    )
+    sizes = settings.units, settings.layers, settings.keep_prob, settings.init_scale, settings.clip
+    options: dict[str, Any] = {"learning_rate": settings.learning_rate, "dtype": arguments.dtype_policy, "loss": loss}
+    model = build_model(corpus.vocabulary.size, *sizes, **options)
     model.build((None, None))
     identity = identity_of(arguments, settings, corpus, loss)
     model.extra = {"experiment": "ptb", "run": identity, "vocabulary": corpus.vocabulary.to_dict()}
@@ -187,25 +159,22 @@ def run(arguments: argparse.Namespace) -> int:
         path = str(run.folder / BEST).replace("{", "{{").replace("}", "}}")
         best = ModelCheckpoint(path, "val_perplexity", save_best_only=True, mode="min")
         decay = EpochDecay(settings.learning_rate, settings.hold, settings.decay)
-        training = True
         try:
             callbacks = [decay, ResetStates(), report, best, backup]
             model.fit(batches, epochs=settings.epochs, verbose=0, callbacks=callbacks)
-            training = False
             test(run, model, corpus, report.rows, check)
         except Stopped:
-            if training:
+            if report.epoch < settings.epochs:
                 backup.save()
             run.log(f"stopped {report.place(len(batches))}; the same command goes on from there")
             return 128 + signals.received
     plot(run, corpus)
     sampled = {"num_sampled": loss.num_sampled} if isinstance(loss, SampledLoss) else {}
-    run.finish(size=arguments.size, loss=arguments.loss, dtype_policy=arguments.dtype_policy, **sampled)
     run.log(f"try: seqcore generate {run.folder} --prompt 'the'")
-    return 0
+    return run.finish(size=arguments.size, loss=arguments.loss, dtype_policy=arguments.dtype_policy, **sampled)
 
 
-def identity_of(arguments: argparse.Namespace, settings: Settings, corpus: Corpus, loss: Loss | None) -> dict[str, Any]:
+def identity_of(arguments: Namespace, settings: Settings, corpus: Corpus, loss: Any) -> dict[str, Any]:
     """Settings that two runs must share for one to continue from the checkpoint of the other."""
     text = hashlib.sha256()
     for ids in (corpus.train, corpus.valid):
@@ -238,15 +207,15 @@ def place_to_resume(run: Run, identity: dict[str, Any]) -> tuple[int, int] | Non
     return epoch, batch
 
 
-def describe(run: Run, model: Sequential, corpus: Corpus, settings: Settings, loss: Loss | None) -> None:
+def describe(run: Run, model: Sequential, corpus: Corpus, settings: Settings, loss: Any) -> None:
     """Print the sizes of the text and of the model."""
     sizes = ", ".join(f"{split} {len(getattr(corpus, split)):,}" for split in ("train", "valid", "test"))
     run.log(f"words: {sizes}; vocabulary {corpus.vocabulary.size:,}")
     layers = "1 LSTM layer" if settings.layers == 1 else f"{settings.layers} LSTM layers"
-    threads = system.get_num_threads()
+    threads = get_num_threads()
     run.log(
         f"model: {layers} of {settings.units} units, {model.count_params():,} parameters; "
-        f"seed {run.arguments.seed}, {threads} thread{'s' * (threads > 1)}, {system.info()['isa']}"
+        f"seed {run.arguments.seed}, {threads} thread{'s' * (threads > 1)}, {info()['isa']}"
     )
     if isinstance(loss, SampledLoss):
         run.log(f"loss: {loss.name} over {loss.num_sampled:,} sampled words; perplexities by the full softmax")
@@ -347,16 +316,16 @@ def test(run: Run, model: Sequential, corpus: Corpus, rows: list[dict[str, Any]]
 def write_samples(run: Run, model: Sequential, corpus: Corpus) -> None:
     """Texts that the model generates, each without a prompt and after "the"."""
     seed = run.arguments.seed
-    methods: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("greedy", {"method": "greedy"}),
-        ("sampled", {"seed": seed}),
-        ("sampled, temperature 0.7", {"temperature": 0.7, "seed": seed}),
-        ("beam search of width 4", {"method": "beam", "beam_width": 4}),
-    )
+    methods: dict[str, dict[str, Any]] = {
+        "greedy": {"method": "greedy"},
+        "sampled": {"seed": seed},
+        "sampled, temperature 0.7": {"temperature": 0.7, "seed": seed},
+        "beam search of width 4": {"method": "beam", "beam_width": 4},
+    }
     prompts = ["", "the"] if "the" in corpus.vocabulary else [""]
     lines = [
         f"{title}: {format_words(prompt.split() + generate(model, corpus.vocabulary, prompt, 40, **options))}"
-        for title, options in methods
+        for title, options in methods.items()
         for prompt in prompts
     ]
     run.write_text("samples.txt", "\n".join(lines))
@@ -366,17 +335,16 @@ def write_samples(run: Run, model: Sequential, corpus: Corpus) -> None:
 def plot(run: Run, corpus: Corpus) -> None:
     """``perplexity.png``: perplexities by epoch; with a sampled loss there are none of the training text."""
     rows, test = run.history, run.metrics["test_perplexity"]
-    epochs = [row["epoch"] for row in rows]
     curves: dict[str, Any] = {
-        split: (epochs, [row[f"{split}_perplexity"] for row in rows], style, color)
+        split: by_epoch(rows, f"{split}_perplexity", style, color)
         for split, style, color in (("train", "o-", "#4477aa"), ("valid", "s-", "#ee6677"))
         if f"{split}_perplexity" in rows[0]
     }
     scale = "log" if all(math.isfinite(y) for _, values, *_ in curves.values() for y in values) else "linear"
-    curves["test"] = epochs[-1:], [test], "*", "#228833"
+    curves["test"] = [rows[-1]["epoch"]], [test], "*", "#228833"
     levels = {f"bound {corpus.bound:.2f}": corpus.bound} if corpus.bound else {}
     title = f"{run.arguments.size} model on {corpus.name}: test perplexity {test:.2f}"
-    run.plot_curves("perplexity.png", curves, levels, yscale=scale, xlabel="epoch", ylabel="perplexity", title=title)
+    run.plot_curves("perplexity.png", title, "epoch", "perplexity", curves, levels, yscale=scale)
 
 
 def format_words(words: list[str]) -> str:

@@ -6,20 +6,19 @@ models and their sources: :class:`seqcore.language_model.seq2seq.Seq2Seq`.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from .._core import system
+from .. import get_num_threads, info
 from ..callbacks import EpochDecay
 from ..datasets.dates import DIRECTIONS, SPOKEN, DatePairs, date_pairs
 from ..language_model.seq2seq import PairBatches, Seq2Seq, Translation
 from ..metrics import SequenceAccuracy
-from ._plots import draw_matrix
-from ._run import Run, check_at_least, compile_classifier, data_folder, override
+from ._plots import by_epoch, draw_matrix
+from ._run import Run, choice, compile_classifier, number, override
 
 # Pairs to validate and to test with.
 VALID, TEST = 1_000, 2_000
@@ -39,75 +38,51 @@ class Settings:
 SETTINGS = {"quick": Settings(pairs=10_000, epochs=8), "book": Settings(pairs=40_000, epochs=12)}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument(
-        "--direction", choices=DIRECTIONS, default=DIRECTIONS[0], help="to ISO dates (default) or back to words"
-    )
-    parser.add_argument(
-        "--attention",
-        choices=("additive", "none"),
-        default="additive",
-        help="additive attention (default), or the encoder's last state alone",
-    )
-    parser.add_argument(
-        "--units", type=int, default=64, metavar="N", help="units of the encoder in each direction (default 64)"
-    )
-    parser.add_argument(
-        "--beam-width", type=int, default=4, metavar="K", help="of the beam search, next to the greedy one (default 4)"
-    )
-    parser.add_argument("--pairs", type=int, metavar="N", help="training pairs (quick 10000, book 40000)")
+OPTIONS = (
+    choice("--direction", DIRECTIONS, "to ISO dates or back to words", DIRECTIONS[0]),
+    choice("--attention", ("additive", "none"), "additive attention, or the encoder's last state alone", "additive"),
+    number("--units", "units of the encoder in each direction", 64),
+    number("--beam-width", "of the beam search, next to the greedy one", 4, least=2, metavar="K"),
+    number("--pairs", "training pairs (quick 10000, book 40000)"),
+)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train, translate the test dates and write the results; the exit status.
 
     Raises:
         ValueError, OSError: with a message of one line.
     """
-    check_at_least(1, units=arguments.units, pairs=arguments.pairs)
-    check_at_least(2, beam_width=arguments.beam_width)
-    data_folder(arguments.data)
-    settings = override(SETTINGS[arguments.preset], arguments, "pairs", "epochs")
+    arguments = run.arguments
+    settings = override(SETTINGS[arguments.preset], arguments)
     try:
         train, valid, test = date_pairs(arguments.direction, (settings.pairs, VALID, TEST), arguments.seed)
     except ValueError as error:
         raise ValueError(f"--pairs: {error}") from None
-    run = Run(arguments, "seq2seq", arguments.direction, arguments.attention)
-    run.start(
-        f"built-in dates from 1900 to 2099, {arguments.direction}: {len(train):,} pairs to train, {len(valid):,} to "
-        f"validate, {len(test):,} to test, all of different dates"
-    )
+    sizes = f"{len(train):,} pairs to train, {len(valid):,} to validate, {len(test):,} to test, all of different dates"
+    data = f"built-in dates from 1900 to 2099, {arguments.direction}: {sizes}"
+    run.start(data, arguments.direction, arguments.attention)
     run.log(f"for example: {train.source[0]} -> {train.target[0]}")
     model = build_model(train, arguments.units, arguments.attention, settings)
     run.log(
         f"model: bidirectional LSTM of {arguments.units} units, LSTM of {2 * arguments.units}, attention "
         f"{arguments.attention}, {model.count_params():,} parameters; seed {arguments.seed}, "
-        f"{system.get_num_threads()} threads, {system.info()['isa']}"
+        f"{get_num_threads()} threads, {info()['isa']}"
     )
     decay = EpochDecay(settings.learning_rate, hold=(settings.epochs + 1) // 2, factor=0.5)
-    rows = run.fit(
-        model,
-        PairBatches(model, train.source, train.target, settings.batch_size),
-        epochs=settings.epochs,
-        validation_data=PairBatches(model, valid.source, valid.target, 256, shuffle=False),
-        monitor="val_loss",
-        callbacks=[decay],
-    )
+    batches = PairBatches(model, train.source, train.target, settings.batch_size)
+    held = PairBatches(model, valid.source, valid.target, 256, shuffle=False)
+    rows = run.fit(model, settings, batches, held, "val_loss", [decay])
     run.metrics["valid_accuracy"] = rows[run.metrics["best_epoch"] - 1]["val_accuracy"]
     run.metrics["parameters"] = model.count_params()
     run.save_model(model)
     evaluate(run, model, train, test, arguments.beam_width)
     curves = {
-        label: ([row["epoch"] for row in rows], [100 * row[key] for row in rows], "o-", color)
-        for key, label, color in (
-            ("accuracy", "training dates, during the epoch", "#4477aa"),
-            ("val_accuracy", "validation dates", "#ee6677"),
-        )
+        "training dates, during the epoch": by_epoch(rows, "accuracy", "o-", "#4477aa", 100),
+        "validation dates": by_epoch(rows, "val_accuracy", "o-", "#ee6677", 100),
     }
-    labels: dict[str, Any] = {"xlabel": "epoch", "ylabel": "dates right in every letter (%)", "ylim": (-3, 103)}
     title = f"Dates {arguments.direction}, attention {arguments.attention}"
-    run.plot_curves("learning.png", curves, title=title, **labels)
+    run.plot_curves("learning.png", title, "epoch", "dates right in every letter (%)", curves, ylim=(-3, 103))
     if model.attention is not None:
         shown = test.forms.index(SPOKEN) if SPOKEN in test.forms else 0
         source, target = test.source[shown], test.target[shown]
@@ -134,11 +109,11 @@ def build_model(train: DatePairs, units: int, attention: str, settings: Settings
 def evaluate(run: Run, model: Seq2Seq, train: DatePairs, test: DatePairs, width: int) -> None:
     """Exact match on the test dates, greedy and by beam search, with a baseline and the table by ways of writing."""
     greedy, beam = model.translate(test.source), model.translate(test.source, width)
-    constant = commonest_letters(train.target)
+    texts, constant = [translation.text for translation in greedy], commonest_letters(train.target)
     run.metrics |= {
         "test_accuracy": exact_match(greedy, test.target),
         "test_accuracy_beam": exact_match(beam, test.target),
-        "test_letter_accuracy": letter_accuracy([translation.text for translation in greedy], test.target),
+        "test_letter_accuracy": letter_accuracy(texts, test.target),
         "baseline_accuracy": test.target.count(constant) / len(test),
         "baseline_letter_accuracy": letter_accuracy([constant] * len(test), test.target),
     }
@@ -151,7 +126,6 @@ def evaluate(run: Run, model: Seq2Seq, train: DatePairs, test: DatePairs, width:
         f"letters in their place {metrics['test_letter_accuracy']:.4f}; the commonest in each place, {constant!r}: "
         f"letters {metrics['baseline_letter_accuracy']:.4f}, exact match {metrics['baseline_accuracy']:.4f}"
     )
-    texts = [translation.text for translation in greedy]
     right = Counter(form for form, text, target in zip(test.forms, texts, test.target) if text == target)
     total = Counter(test.forms)
     for form in sorted(total, key=lambda form: (right[form] / total[form], form)):

@@ -18,18 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import random
-from .._core import system
-from ..callbacks import Callback, Logs
+from .. import Model, Sequential, get_num_threads, random
+from ..callbacks import Callback, Logs, ResetStates
 from ..datasets import Stories, builtin_stories, load_stories, load_text
 from ..initializers import TruncatedNormal
 from ..language_model.generation import generate
 from ..layers import Dense, Embedding, SimpleRNN
-from ..models import Sequential
 from ..text.bptt import bptt_batches
 from ..typing import Ids
-from ._plots import COLORS, draw_curves
-from ._run import Run, check_at_least, compile_classifier, data_folder, override, recurrent_layer
+from ._plots import COLORS, by_epoch, draw_curves
+from ._run import Run, choice, compile_classifier, data_folder, number, option, override, recurrent_layer
 
 MODELS = {"rnn": "SimpleRNN", "rnn3": "3 SimpleRNN layers", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
 UNITS, ALPHA, CLIP, NOISE = 64, 0.9, 5.0, 0.01
@@ -62,26 +60,21 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     settings = SETTINGS[arguments.preset]
     if arguments.preset == "book" and arguments.text is None and arguments.stories >= 100:
         settings = replace(settings, epochs=50)
-    return override(settings, arguments, "epochs", "windows")
+    return override(settings, arguments)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument("--model", choices=("all", *MODELS), default="all", help="which model (default all)")
-    parser.add_argument("--stories", type=int, default=20, metavar="N", help="the first N stories (default 20)")
-    parser.add_argument("--text", metavar="FILE", help="any text in place of stories")
-    parser.add_argument(
-        "--unroll", type=int, default=50, metavar="T", help="tokens that the gradient reaches back (default 50)"
-    )
-    parser.add_argument(
+OPTIONS = (
+    choice("--model", ("all", *MODELS), "which model", "all"),
+    number("--stories", "the first N stories", 20),
+    option("--text", "any text in place of stories", metavar="FILE"),
+    number("--unroll", "tokens that the gradient reaches back", 50, metavar="T"),
+    choice(
         "--order",
-        choices=("stories", "stream"),
-        help="stories: an epoch visits some of them, one after the other, as the book's program does (default); "
-        "stream: an epoch reads the whole text once (default for --text)",
-    )
-    parser.add_argument(
-        "--windows", type=int, metavar="N", help="updates at each visit to a story (default: quick 25, book 100)"
-    )
+        ("stories", "stream"),
+        "visits to some stories in turn (default), or all text in one stream (with --text)",
+    ),
+    number("--windows", "updates at each visit to a story (default: quick 25, book 100)"),
+)
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -111,9 +104,7 @@ class Visits:
     start of a visit.
     """
 
-    def __init__(
-        self, model: Sequential, stories: Sequence[Ids], steps: int, windows: int, batch_size: int = 64
-    ) -> None:
+    def __init__(self, model: Model, stories: Sequence[Ids], steps: int, windows: int, batch_size: int = 64) -> None:
         self.model, self.stories, self.steps, self.windows = model, stories, steps, windows
         self.per_epoch = max(1, min(10, len(stories) // 4))
         self._places = [np.arange(batch_size) * (len(story) - 1) // batch_size for story in stories]
@@ -122,27 +113,13 @@ class Visits:
         return self.per_epoch * self.windows
 
     def __iter__(self) -> Iterator[tuple[Ids, Ids]]:
-        for number in random.generator().permutation(len(self.stories))[: self.per_epoch].tolist():
-            story = self.stories[number]
+        for chosen in random.generator().permutation(len(self.stories))[: self.per_epoch].tolist():
+            story = self.stories[chosen]
             self.model.reset_states()
             for _ in range(self.windows):
-                at = (self._places[number][:, None] + np.arange(self.steps)) % (len(story) - 1)
-                self._places[number] = (self._places[number] + self.steps) % (len(story) - 1)
+                at = (self._places[chosen][:, None] + np.arange(self.steps)) % (len(story) - 1)
+                self._places[chosen] = (self._places[chosen] + self.steps) % (len(story) - 1)
                 yield story[at], story[at + 1]
-
-
-class Stream:
-    """An epoch over all stories, joined and cut into B rows; the state is zero at its start."""
-
-    def __init__(self, model: Sequential, stories: Sequence[Ids], steps: int, batch_size: int = 64) -> None:
-        self.model, self.batches = model, bptt_batches(np.concatenate(stories), batch_size, steps)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[tuple[Ids, Ids]]:
-        self.model.reset_states()
-        yield from self.batches
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -156,30 +133,16 @@ def build_model(name: str, vocabulary_size: int, learning_rate: float = 0.001) -
     stays it.
     """
 
-    def small() -> TruncatedNormal:
-        return TruncatedNormal(stddev=0.02)
+    def small(*weights: str) -> dict[str, Any]:
+        return {f"{weight}_initializer": TruncatedNormal(stddev=0.02) for weight in weights}
 
-    def options() -> dict[str, Any]:
-        return {
-            "use_bias": False,
-            "kernel_initializer": small(),
-            "recurrent_initializer": small(),
-            "return_sequences": True,
-            "stateful": True,
-        }
-
-    context = {"alpha": ALPHA, "context_initializer": small()} if name == "context" else {}
-    first: Any = recurrent_layer(MODELS[name.rstrip("3")], UNITS, **context, **options())
+    options: dict[str, Any] = {"use_bias": False, "return_sequences": True, "stateful": True}
+    context = {"alpha": ALPHA, **small("context")} if name == "context" else {}
+    first: Any = recurrent_layer(MODELS[name.rstrip("3")], UNITS, **context, **options, **small("kernel", "recurrent"))
     width = UNITS * {"context": 2, "lstm": 4, "gru": 3}.get(name, 1)
-    deeper = [SimpleRNN(UNITS, **options()) for _ in range(2)] if name == "rnn3" else []
-    model = Sequential(
-        [
-            Embedding(vocabulary_size, width, embeddings_initializer=small()),
-            first,
-            *deeper,
-            Dense(vocabulary_size, use_bias=False, kernel_initializer=small()),
-        ]
-    )
+    deeper = [SimpleRNN(UNITS, **options, **small("kernel", "recurrent")) for _ in range(2)] if name == "rnn3" else []
+    table = Embedding(vocabulary_size, width, **small("embeddings"))
+    model = Sequential([table, first, *deeper, Dense(vocabulary_size, use_bias=False, **small("kernel"))])
     model.build((None, None))
     columns = np.eye(width, dtype=np.float32)
     kernels = [first.context_kernel, first.kernel] if name == "context" else [first.kernel]
@@ -196,8 +159,12 @@ def build_model(name: str, vocabulary_size: int, learning_rate: float = 0.001) -
 
 def unigram_perplexity(stories: Stories) -> float:
     """Validation perplexity of the frequencies of tokens, each seen once more than it was."""
+    return math.exp(-np.log(_frequencies(stories))[stories.valid[:, 1:]].mean())
+
+
+def _frequencies(stories: Stories) -> Any:
     counts = np.bincount(np.concatenate(stories.train), minlength=stories.vocabulary.size) + 1.0
-    return math.exp(-np.log(counts / counts.sum())[stories.valid[:, 1:]].mean())
+    return counts / counts.sum()
 
 
 def markov_perplexity(stories: Stories) -> float:
@@ -205,9 +172,7 @@ def markov_perplexity(stories: Stories) -> float:
 
     p(b | a) = (n(a, b) + k p(b)) / (n(a) + k), with the best k of a few on the validation text itself.
     """
-    size = stories.vocabulary.size
-    single = np.bincount(np.concatenate(stories.train), minlength=size) + 1.0
-    single /= single.sum()
+    size, single = stories.vocabulary.size, _frequencies(stories)
     pairs = np.zeros((size, size))
     for story in stories.train:
         np.add.at(pairs, (story[:-1], story[1:]), 1)
@@ -220,45 +185,40 @@ def markov_perplexity(stories: Stories) -> float:
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train the models, evaluate and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
-    check_at_least(1, stories=arguments.stories, unroll=arguments.unroll, windows=arguments.windows)
+    arguments = run.arguments
     order = arguments.order or ("stream" if arguments.text or arguments.data == "download" else "stories")
     if order == "stream" and arguments.windows is not None:
         raise ValueError("--windows: expected with --order stories, got it with stream")
     settings, steps, stories = settings_of(arguments), arguments.unroll, load(arguments)
     names = list(MODELS) if arguments.model == "all" else [arguments.model]
-    run = Run(arguments, "stories", arguments.model, str(arguments.stories), f"unroll{steps}")
-    run.start(stories.description)
+    run.start(stories.description, arguments.model, str(arguments.stories), f"unroll{steps}")
     baselines = {"unigram": unigram_perplexity(stories), "markov": markov_perplexity(stories)}
     _introduce(run, stories, order, baselines)
     extra: dict[str, Any] = {"vocabulary": stories.vocabulary.to_dict(), "tokens": stories.tokenizer.to_dict()}
     # The first known tokens of the first story.
     prompt = stories.vocabulary.decode(stories.train[0][stories.train[0] != 0][:8])
-    best: tuple[float, str, Sequential] | None = None
+    models: dict[str, Sequential] = {}
     tales: list[str] = []
     for name in names:
         random.set_seed(arguments.seed)
-        model = build_model(name, stories.vocabulary.size, settings.learning_rate)
-        batches: Visits | Stream
+        models[name] = model = build_model(name, stories.vocabulary.size, settings.learning_rate)
         if order == "stories":
-            batches = Visits(model, stories.train, steps, settings.windows, settings.batch_size)
+            batches: Any = Visits(model, stories.train, steps, settings.windows, settings.batch_size)
         else:
-            batches = Stream(model, stories.train, steps, settings.batch_size)
-        figures = _train(run, name, model, stories, batches, settings.epochs)
-        prefix = f"{name}_" if len(names) > 1 else ""
-        run.metrics |= {prefix + key: value for key, value in figures.items()}
+            batches = bptt_batches(np.concatenate(stories.train), settings.batch_size, steps)
+        figures = _fit(run, name, model, stories, batches, settings)
+        run.metrics |= {_prefix(name, names) + key: value for key, value in figures.items()}
         tales += _write_tales(name, model, stories, prompt, arguments.seed)
         if len(names) > 1:
             run.save_model(model, f"{name}.safetensors", network=name, **extra)
-        if best is None or figures["valid_perplexity"] < best[0]:
-            best = figures["valid_perplexity"], name, model
-    assert best is not None
-    run.save_model(best[2], network=best[1], **extra)
+    best = min(names, key=lambda name: float(run.metrics[_prefix(name, names) + "valid_perplexity"]))
+    run.save_model(models[best], network=best, **extra)
     run.write_text("tales.txt", "\n\n".join(tales))
     run.metrics |= {f"{key}_valid_perplexity": value for key, value in baselines.items()}
     _table(run, names)
@@ -268,12 +228,17 @@ def run(arguments: argparse.Namespace) -> int:
     return run.finish(order=order, unroll=arguments.unroll, stories=len(stories.train), epochs=settings.epochs)
 
 
+def _prefix(name: str, names: Sequence[str]) -> str:
+    """Beginning of the names of a model's metrics."""
+    return f"{name}_" if len(names) > 1 else ""
+
+
 def _introduce(run: Run, stories: Stories, order: str, baselines: dict[str, float]) -> None:
     run.log(
         f"bigrams: {stories.tokens:,} to train on, {stories.valid.size:,} held back from {len(stories.valid)} ends; "
         f"vocabulary {stories.vocabulary.size:,}"
     )
-    threads = system.get_num_threads()
+    threads = get_num_threads()
     run.log(f"order: {order}; seed {run.arguments.seed}, {threads} thread{'s' * (threads > 1)}")
     run.log("valid perplexity of frequencies {unigram:.2f}, of pairs {markov:.2f}".format(**baselines))
 
@@ -299,26 +264,18 @@ class _Report(Callback):
         )
 
 
-def _train(
-    run: Run, name: str, model: Sequential, stories: Stories, batches: Visits | Stream, epochs: int
-) -> dict[str, Any]:
+def _fit(run: Run, name: str, model: Sequential, stories: Stories, batches: Any, settings: Settings) -> dict[str, Any]:
     """Train; the figures of the training. The model is left as it was after the best epoch.
 
     ``valid_change_stddev`` is measured on the second half of the epochs, when the fall of the first ones is over.
     """
+    held, report = (stories.valid[:, :-1], stories.valid[:, 1:]), _Report(run, MODELS[name], settings.epochs)
+    options: dict[str, Any] = {"validation_batch_size": len(stories.valid), "verbose": 0}
     rows = run.fit(
-        model,
-        batches,
-        epochs=epochs,
-        validation_data=(stories.valid[:, :-1], stories.valid[:, 1:]),
-        validation_batch_size=len(stories.valid),
-        monitor="val_loss",
-        callbacks=[_Report(run, MODELS[name], epochs)],
-        verbose=0,
+        model, settings, batches, held, "val_loss", [ResetStates(), report], labels={"model": name}, **options
     )
     for row in rows:
-        row |= {"model": name, "train_perplexity": _exp(row["loss"]), "valid_perplexity": _exp(row["val_loss"])}
-        del row["loss"], row["val_loss"]
+        row |= {"train_perplexity": _exp(row.pop("loss")), "valid_perplexity": _exp(row.pop("val_loss"))}
     valid = [row["valid_perplexity"] for row in rows]
     best = int(np.argmin(valid))
     late = valid[len(valid) // 2 :] if len(valid) > 3 else valid
@@ -343,16 +300,17 @@ def _write_tales(name: str, model: Sequential, stories: Stories, prompt: list[st
     The state starts from small noise, so that texts differ.
     """
     vocabulary = stories.vocabulary
-    methods: dict[str, tuple[int, dict[str, Any]]] = {
-        "the likeliest bigram each time": (150, {"method": "greedy"}),
-        "drawn": (300, {"method": "sample"}),
-        "drawn at temperature 0.7": (300, {"method": "sample", "temperature": 0.7}),
-        "beam search of width 5": (150, {"method": "beam", "beam_width": 5}),
+    methods: dict[str, dict[str, Any]] = {
+        "the likeliest bigram each time": {"length": 150, "method": "greedy"},
+        "drawn": {"length": 300, "method": "sample"},
+        "drawn at temperature 0.7": {"length": 300, "method": "sample", "temperature": 0.7},
+        "beam search of width 5": {"length": 150, "method": "beam", "beam_width": 5},
     }
+    exclude = [] if vocabulary.unknown is None else [vocabulary.unknown]
+    same: dict[str, Any] = {"noise": NOISE, "seed": seed, "exclude": exclude}
     tales = []
-    for title, (length, options) in methods.items():
-        exclude = [] if vocabulary.unknown is None else [vocabulary.unknown]
-        tokens = generate(model, vocabulary, prompt, length, noise=NOISE, seed=seed, exclude=exclude, **options)
+    for title, options in methods.items():
+        tokens = generate(model, vocabulary, prompt, **options, **same)
         tales.append(f"--- {MODELS[name]}, {title} ---\n{stories.tokenizer.join([*prompt, *tokens])}")
     return tales
 
@@ -360,9 +318,8 @@ def _write_tales(name: str, model: Sequential, stories: Stories, prompt: list[st
 def _table(run: Run, names: Sequence[str]) -> None:
     run.log(f"{'':<20}{'train':>10}{'best valid':>12}{'last valid':>12}{'change':>10}")
     for name in names:
-        prefix = f"{name}_" if len(names) > 1 else ""
         keys = ("train_perplexity", "valid_perplexity", "last_valid_perplexity", "valid_change_stddev")
-        a, b, c, d = (run.metrics[prefix + key] for key in keys)
+        a, b, c, d = (run.metrics[_prefix(name, names) + key] for key in keys)
         run.log(f"{MODELS[name]:<20}{a:>10.2f}{b:>12.2f}{c:>12.2f}{d:>10.2f}")
     run.log("change: standard deviation of its changes from epoch to epoch, second half of the epochs")
 
@@ -373,8 +330,7 @@ def _draw(figure: Any, history: list[dict[str, Any]], names: Sequence[str], base
         curves = {}
         for name in names:
             rows = [row for row in history if row["model"] == name]
-            values = [row[f"{title[:5]}_perplexity"] for row in rows]
             style = "o-" if len(rows) < 16 else "-"
-            curves[MODELS[name]] = [row["epoch"] for row in rows], values, style, COLORS[MODELS[name]]
+            curves[MODELS[name]] = by_epoch(rows, f"{title[:5]}_perplexity", style, COLORS[MODELS[name]])
         levels = {"pairs of bigrams, counted": baselines["markov"]} if title == "validation" else {}
         draw_curves(axes, curves, levels, title=title, xlabel="epoch", ylabel="perplexity per bigram", yscale="log")

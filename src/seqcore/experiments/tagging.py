@@ -5,7 +5,6 @@ N: sentences, T: time steps, V: words, K: tags.
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 from collections import Counter, defaultdict
@@ -14,22 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .. import layers, random
-from ..autograd import Tensor
+from .. import Sequential, Tensor, layers, ops, pad_sequences, random
 from ..datasets import TaggedCorpus, TagPosteriors, tagged_corpus, tagged_grammar
 from ..datasets.tagged import Sentence
-from ..layers import register
-from ..models import Sequential
-from ..ops.activations import shifted_exp
-from ..text import Vocabulary, pad_sequences
-from ..typing import Array
-from ._plots import COLORS, draw_matrix
-from ._run import Run, check_at_least, compile_classifier, data_folder, override, recurrent_layer
+from ..text import Vocabulary
+from ..typing import Array, Ids
+from ._plots import COLORS, by_epoch, draw_matrix
+from ._run import CELLS, Run, choice, compile_classifier, number, override, recurrent_layer
 
-CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
-EMBEDDING, BATCH, RATE = 32, 64, 0.005
+EMBEDDING, RATE = 32, 0.005
 # Share of the words that training replaces by <unk>, so that a new word gets its tag from its neighbours.
 HIDDEN_WORDS = 0.02
 EXAMPLES = (
@@ -48,26 +41,23 @@ class Settings:
 
     sentences: int
     epochs: int
+    batch_size: int = 64
 
 
 SETTINGS = {"quick": Settings(4000, 12), "book": Settings(20000, 20)}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument("--cell", choices=(*CELLS, "all"), default="lstm", help="recurrent layer (default lstm)")
-    parser.add_argument(
-        "--direction", choices=("forward", "both", "compare"), default="compare", help="which way to read, or compare"
-    )
-    parser.add_argument("--units", type=int, default=64, metavar="N", help="units, of both directions together")
+OPTIONS = (
+    choice("--cell", (*CELLS, "all"), "recurrent layer", "lstm"),
+    choice("--direction", ("forward", "both", "compare"), "which way to read, or compare", "compare"),
+    number("--units", "units, of both directions together", 64, least=2),
+)
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def encode_sentences(
-    sentences: Sequence[Sentence], vocabulary: Vocabulary, tags: Sequence[str]
-) -> tuple[Tensor, NDArray[np.int32]]:
+def encode_sentences(sentences: Sequence[Sentence], vocabulary: Vocabulary, tags: Sequence[str]) -> tuple[Tensor, Ids]:
     """Ids (N, T) that carry the ``lengths`` of the sentences, and the tags' numbers (N, T); zeros past the end."""
     numbers = {tag: i for i, tag in enumerate(tags)}
     y = pad_sequences([[numbers[tag] for tag in given] for _, given in sentences], padding="post")
@@ -92,7 +82,7 @@ def hide_words(x: Tensor, unknown: int, seed: int) -> Tensor:
 # --- model ------------------------------------------------------------------------------------------------------------
 
 
-@register("seqcore.experiments.tagging/Tagger")
+@layers.register("seqcore.experiments.tagging/Tagger")
 class Tagger(Sequential):
     """Embedding, recurrent layer over the sentence, Dense at every step; with its words and tags when saved."""
 
@@ -106,7 +96,8 @@ class Tagger(Sequential):
         sentences = [split_words(text) for text in texts]
         x = encode_words(sentences, vocabulary)
         results = []
-        for words, p in zip(sentences, _softmax(self.predict(x, verbose=0)), strict=True):
+        probabilities = ops.softmax(self.predict(x, verbose=0).astype(np.float64)).numpy()
+        for words, p in zip(sentences, probabilities, strict=True):
             best = p[: len(words)].argmax(axis=1)
             pairs = [f"{word}/{tags[i]}" for word, i in zip(words, best, strict=True)]
             probability = float(p[np.arange(len(words)), best].prod())
@@ -124,11 +115,6 @@ def split_words(text: str) -> list[str]:
     if not words:
         raise ValueError(f"text: expected at least one word, got {text!r}")
     return words
-
-
-def _softmax(logits: Array) -> Array:
-    _, exps, total = shifted_exp(logits.astype(np.float64))
-    return np.asarray(exps / total)
 
 
 def build_tagger(cell: str, direction: str, units: int, words: int, tags: int) -> Tagger:
@@ -219,20 +205,18 @@ def format_table(table: Array, tags: Sequence[str]) -> str:
 # --- the run ----------------------------------------------------------------------------------------------------------
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train, evaluate and write the results; the exit status.
 
     Raises:
         ValueError, OSError: with a message of one line.
     """
-    check_at_least(2, units=arguments.units)
+    arguments = run.arguments
     if arguments.units % 2:
         raise ValueError(f"--units: expected an even number, since two directions share them, got {arguments.units}")
-    data_folder(arguments.data)
-    settings = override(SETTINGS[arguments.preset], arguments, "epochs")
-    run = Run(arguments, "tagging", arguments.cell, arguments.direction)
+    settings = override(SETTINGS[arguments.preset], arguments)
     corpus = tagged_corpus(settings.sentences, seed=arguments.seed)
-    run.start(corpus.description)
+    run.start(corpus.description, arguments.cell, arguments.direction)
     run.log(f"{'tags right, %':34}{'all words':>10}{'ambiguous':>11}{'sentences':>11}")
     _report_bounds(run, corpus)
     parts = (corpus.train, corpus.valid, corpus.test)
@@ -246,16 +230,12 @@ def run(arguments: argparse.Namespace) -> int:
             random.set_seed(arguments.seed)
             model = build_tagger(cell, direction, arguments.units, corpus.vocabulary.size, len(corpus.tags))
             hidden = hide_words(x, corpus.vocabulary.id("<unk>"), arguments.seed)
-            rows = run.fit(model, hidden, y, epochs=settings.epochs, batch_size=BATCH, validation_data=valid, verbose=0)
-            for row in rows:
-                row["model"] = key
-            for name in ("best_epoch", "valid_accuracy", "seconds_per_epoch"):
-                run.metrics[f"{key}_{name}"] = run.metrics[name]
+            rows = run.fit(model, settings, (hidden, y), valid, prefix=f"{key}_", labels={"model": key}, verbose=0)
             predicted = predict_tags(model, x_test, corpus.tags)
             title = f"{CELLS[cell]}, {'both directions' if direction == 'both' else 'left to right'}"
             _report(run, corpus, key, title, predicted)
-            values, style = [100 * row["val_accuracy"] for row in rows], "o-" if direction == "both" else "s--"
-            curves[title] = [row["epoch"] for row in rows], values, style, COLORS[CELLS[cell]]
+            style = "o-" if direction == "both" else "s--"
+            curves[title] = by_epoch(rows, "val_accuracy", style, COLORS[CELLS[cell]], 100)
             tables[title] = confusion_table(corpus.test, predicted, corpus.tags)
             models[key] = model
     _save(run, corpus, models)
@@ -263,11 +243,10 @@ def run(arguments: argparse.Namespace) -> int:
     run.write_text("confusion.txt", "rows: true tag, columns: predicted\n\n" + "\n".join(texts))
     baseline, ceiling = (100 * run.metrics[name] for name in ("baseline_test_accuracy", "ceiling_forward_long_run"))
     levels = {"best possible from left to right": ceiling, "most frequent tag of each word": baseline}
-    title = "Only who reads both ways knows every tag"
+    title, limits = "Only who reads both ways knows every tag", (min(90.0, baseline - 1), 100.3)
     run.plot_curves(
-        "accuracy.png", curves, levels, xlabel="epoch", ylabel="tags right on validation sentences (%)", title=title,
-        ylim=(min(90.0, baseline - 1), 100.3),
-    )  # fmt: skip
+        "accuracy.png", title, "epoch", "tags right on validation sentences (%)", curves, levels, ylim=limits
+    )
     run.plot("confusion.png", lambda figure: _draw_confusion(figure, corpus.tags, tables), 5.2 * len(tables) + 0.6, 4.8)
     return run.finish(cell=arguments.cell, direction=arguments.direction, units=arguments.units)
 
@@ -304,8 +283,8 @@ def _save(run: Run, corpus: TaggedCorpus, models: dict[str, Tagger]) -> None:
         model.extra = {"vocabulary": corpus.vocabulary.to_dict(), "tags": list(corpus.tags)}
         run.save_model(model, "model.safetensors" if key == chosen else f"{key}.safetensors")
         lines += [key, *(result["prediction"] for result in model.predict_text(EXAMPLES)), ""]
-    for name in ("test_accuracy", "ambiguous_accuracy", "sentence_accuracy", "best_epoch", "valid_accuracy"):
-        run.metrics[name] = run.metrics[f"{chosen}_{name}"]
+    of_chosen = {name: value for name, value in run.metrics.items() if name.startswith(f"{chosen}_")}
+    run.metrics |= {name.removeprefix(f"{chosen}_"): value for name, value in of_chosen.items()}
     run.write_text("samples.txt", "\n".join(lines))
     run.log(models[chosen].predict_text(EXAMPLES[:1])[0]["prediction"])
     run.log(f"try: seqcore predict {run.folder} --text '{EXAMPLES[3]}'")

@@ -7,19 +7,16 @@ gate of every step is a single number; the formulas hold for any H.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import layers, losses, metrics, optimizers
-from ..models import Sequential
-from ..text.sequences import pad_sequences, to_categorical
+from .. import Sequential, layers, losses, metrics, optimizers, pad_sequences, to_categorical
 from ..typing import Array
-from ._plots import COLORS, draw_matrix
-from ._run import Run, data_folder, recurrent_layer
+from ._plots import COLORS, by_epoch, draw_matrix
+from ._run import CELLS, Run, choice, recurrent_layer
 
 Steps = list[dict[str, Array]]
 
@@ -28,37 +25,32 @@ EPOCHS = 500
 # The book's rate is Adam's own; 500 steps of 0.001 are too few for the sentence to be learned, those of 0.05 are not.
 RATES = {"quick": 0.05, "book": 0.001}
 # The book trains the LSTM with the binary loss.
-CELLS = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}
 LOSSES = {"rnn": "categorical_crossentropy", "lstm": "binary_crossentropy", "gru": "categorical_crossentropy"}
 _TOLERANCE = 1e-12
 _SATURATED = 1e-2
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument("--cell", choices=(*LOSSES, "all"), default="all", help="the recurrent layer (default all)")
-    parser.add_argument(
-        "--loss", choices=sorted(set(LOSSES.values())), help="default: the book's, categorical, and binary for the LSTM"
-    )
+OPTIONS = (
+    choice("--cell", (*CELLS, "all"), "the recurrent layer", "all"),
+    choice("--loss", sorted(set(LOSSES.values())), "default: the book's, categorical, and binary for the LSTM"),
+)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train each cell, compute its predictions again and write the results; the exit status.
 
     Raises:
         ValueError, OSError: with a message of one line.
         FloatingPointError: a prediction differs from the one by hand.
     """
-    data_folder(arguments.data)
-    run = Run(arguments, "toy", arguments.cell)
-    numbers = number_words()
+    chosen, numbers = run.arguments.cell, number_words()
     x, y = make_samples(numbers)
-    run.start("built-in sentence 'this is an example'")
+    run.start("built-in sentence 'this is an example'", chosen)
     words = {number: word for word, number in numbers.items()}
     for row, label in zip(x[:, :, 0].astype(int), y.argmax(axis=1)):
         run.log(f"{row.tolist()} ({' '.join(words[n] for n in row)}) -> {label} ({words[label]})")
     traces: dict[str, list[Steps]] = {}
-    cells = list(LOSSES) if arguments.cell == "all" else [arguments.cell]
+    cells = list(CELLS) if chosen == "all" else [chosen]
     for cell in cells:
         model = train(run, cell, x, y)
         traces[cell] = compare(run, cell, model, x)
@@ -67,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = sum(len(samples[0][0]) for samples in traces.values())
     run.plot("gates.png", lambda figure: draw_gates(figure, traces), 7, 0.34 * rows + 0.7 * len(traces))
     plot_losses(run)
-    return run.finish(cell=arguments.cell)
+    return run.finish(cell=chosen)
 
 
 def number_words() -> dict[str, int]:
@@ -76,8 +68,8 @@ def number_words() -> dict[str, int]:
     >>> number_words()
     {'is': 1, 'an': 2, 'this': 3, 'example': 4}
     """
-    counts = Counter(word for text in (*DOCUMENTS, *LABELS) for word in text.split())
-    return {word: number for number, word in enumerate(sorted(counts, key=lambda word: -counts[word]), 1)}
+    counts = Counter(" ".join((*DOCUMENTS, *LABELS)).split())
+    return {word: number for number, (word, _) in enumerate(counts.most_common(), 1)}
 
 
 def make_samples(numbers: dict[str, int]) -> tuple[Array, Array]:
@@ -89,17 +81,12 @@ def make_samples(numbers: dict[str, int]) -> tuple[Array, Array]:
 def train(run: Run, cell: str, x: Array, y: Array) -> Sequential:
     """A layer of one unit whose recurrent weights start at zero, and Dense(5); float64, as the computation by hand."""
     arguments = run.arguments
-    model = Sequential(
-        [
-            layers.Input(x.shape[1:], dtype="float64"),
-            recurrent_layer(CELLS[cell], 1, recurrent_initializer="zeros", dtype="float64"),
-            layers.Dense(y.shape[1], "softmax", dtype="float64"),
-        ]
-    )
-    loss = losses.get(arguments.loss or LOSSES[cell])
-    accuracy = metrics.CategoricalAccuracy("accuracy")
+    recurrent = recurrent_layer(CELLS[cell], 1, recurrent_initializer="zeros", dtype="float64")
+    head = layers.Dense(y.shape[1], "softmax", dtype="float64")
+    model = Sequential([layers.Input(x.shape[1:], dtype="float64"), recurrent, head])
+    epochs, loss_name = arguments.epochs or EPOCHS, arguments.loss or LOSSES[cell]
+    loss, accuracy = losses.get(loss_name), metrics.CategoricalAccuracy("accuracy")
     model.compile(optimizers.Adam(RATES[arguments.preset]), loss, metrics=[accuracy])
-    epochs = arguments.epochs or EPOCHS
     history = model.fit(x, y, epochs=epochs, verbose=0).history
     result = model.evaluate(x, y, verbose=0, return_dict=True)
     # A model that does not read the words can do no better than the share of each label.
@@ -108,7 +95,7 @@ def train(run: Run, cell: str, x: Array, y: Array) -> Sequential:
         run.history.append({"cell": cell, "epoch": epoch + 1, **{key: history[key][epoch] for key in history}})
     run.metrics |= {f"{cell}_{name}": value for name, value in result.items()} | {f"{cell}_constant_loss": constant}
     run.log()
-    run.log(f"{CELLS[cell]}(1), Dense(5, softmax): {model.count_params()} parameters, {arguments.loss or LOSSES[cell]}")
+    run.log(f"{CELLS[cell]}(1), Dense(5, softmax): {model.count_params()} parameters, {loss_name}")
     run.log(
         f"after {epochs} epochs: loss {result['loss']:.4f} (a constant guess: {constant:.4f}), "
         f"accuracy {result['accuracy']:.2f} (0.50)"
@@ -130,9 +117,8 @@ def compare(run: Run, cell: str, model: Sequential, x: Array) -> list[Steps]:
         largest = max(largest, float(np.abs(by_hand - predicted).max()))
         run.log(f"  input {sample[:, 0].astype(int).tolist()}")
         for number, (step, value) in enumerate(zip(steps, sample[:, 0]), 1):
-            run.log(
-                f"    step {number}, x = {value:g}: " + ", ".join(f"{k} {float(v[0]):.6f}" for k, v in step.items())
-            )
+            values = ", ".join(f"{name} {float(values[0]):.6f}" for name, values in step.items())
+            run.log(f"    step {number}, x = {value:g}: {values}")
         run.log(f"    by the model  {' '.join(f'{p:.6f}' for p in predicted)}")
         run.log(f"    by hand       {' '.join(f'{p:.6f}' for p in by_hand)}")
     run.metrics[f"{cell}_largest_difference"] = largest
@@ -221,10 +207,9 @@ def draw_gates(figure: Any, traces: dict[str, list[Steps]]) -> None:
 def plot_losses(run: Run) -> None:
     """``loss.png``: loss by epoch, a curve per cell."""
     curves = {}
-    for cell, title in CELLS.items():
+    for cell in dict.fromkeys(row["cell"] for row in run.history):
         rows = [row for row in run.history if row["cell"] == cell]
         label = f"{cell.upper()}, {(run.arguments.loss or LOSSES[cell]).replace('_', ' ')}"
-        if rows:
-            curves[label] = [row["epoch"] for row in rows], [row["loss"] for row in rows], "-", COLORS[title]
+        curves[label] = by_epoch(rows, "loss", "-", COLORS[CELLS[cell]])
     title = "One unit learns “this is an example”"
-    run.plot_curves("loss.png", curves, xlabel="epoch", ylabel="loss (nats)", ylim=(0, None), title=title)
+    run.plot_curves("loss.png", title, "epoch", "loss (nats)", curves, ylim=(0, None))

@@ -7,27 +7,26 @@ known (:mod:`seqcore.datasets.relations`), so its runs end with the share of ana
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import initializers, layers, ops, optimizers
-from .._core import system
-from ..autograd import GradientTape, Tensor, Variable
+from .. import GradientTape, Tensor, Variable, get_num_threads, initializers, layers, ops, optimizers
 from ..datasets import relations
 from ..text import Vocabulary, iterate_words, number_words
-from ..typing import Floats, Ids
+from ..typing import Ids
 from ..word_vectors import KeyedVectors, Progress, Word2Vec, cbow_batches, read_questions, skipgram_batches
 from ..word_vectors.corpus import LONGEST
 from ..word_vectors.evaluation import Questions
-from ._run import Run
+from ._plots import by_epoch
+from ._run import Run, choice, number
 
 UNKNOWN = "UNK"
 VECTORS = "vectors.safetensors"
@@ -62,18 +61,14 @@ BOOK = Settings()
 
 @dataclass(frozen=True)
 class Source:
-    """A text, read anew for each pass, and what its vectors are tested with."""
+    """A text, and what its vectors are tested with; ``pieces`` reads it anew, as lists of words of any length."""
 
     name: str
     description: str
-    path: Path | None
-    sentences: list[list[str]]
+    builtin: bool
+    pieces: Callable[[], Iterable[list[str]]]
     questions: Questions | None
-    pairs: tuple[Path, ...]
-
-    def pieces(self) -> Iterator[list[str]]:
-        """The words in order, in lists of any length."""
-        return iter(self.sentences) if self.path is None else iterate_words(self.path)
+    pairs: Sequence[Path] = ()
 
     def __iter__(self) -> Iterator[list[str]]:
         """Sentences, or pieces of a long stream."""
@@ -82,15 +77,11 @@ class Source:
                 yield piece[start : start + LONGEST]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this experiment."""
-    parser.add_argument(
-        "--architecture", choices=("skipgram", "cbow"), default="skipgram", help="what predicts what (default skipgram)"
-    )
-    parser.add_argument("--steps", type=int, metavar="N", help="batches of the book's program (default 100,000)")
-    parser.add_argument(
-        "--plot-words", type=int, default=100, metavar="N", help="most frequent words in the picture (default 100)"
-    )
+OPTIONS = (
+    choice("--architecture", ("skipgram", "cbow"), "what predicts what", "skipgram"),
+    number("--steps", "batches of the book's program (default 100,000)", least=2),
+    number("--plot-words", "most frequent words in the picture", 100, least=2),
+)
 
 
 def load_source(data: str, preset: str, seed: int) -> Source:
@@ -104,9 +95,8 @@ def load_source(data: str, preset: str, seed: int) -> Source:
         text, questions = relations.sentences(words, seed), relations.questions()
         asked = sum(map(len, questions.values()))
         description = f"built-in sentences with known relations, {words:,} words, {asked} analogy questions"
-        return Source("relations", description, None, text, questions, ())
-    place = Path(data)
-    tests = place / "wordsim"
+        return Source("relations", description, True, lambda: text, questions)
+    place, tests = Path(data), Path(data, "wordsim")
     if place.is_dir():
         texts = [place / name for name in _TEXTS if (place / name).is_file()]
         if not texts:
@@ -114,10 +104,10 @@ def load_source(data: str, preset: str, seed: int) -> Source:
         place = texts[0]
     elif not place.is_file():
         raise ValueError(f"--data: expected builtin, a folder or a text file, got {data!r}")
-    asked_file = tests / _QUESTIONS
-    questions_of_file = read_questions(asked_file) if asked_file.is_file() else None
-    pairs = tuple(sorted(path for path in tests.glob("*.t[xs][tv]") if path.name != _QUESTIONS))
-    return Source(place.name.split(".")[0], f"text from {place}", place, [], questions_of_file, pairs)
+    asked_here = read_questions(tests / _QUESTIONS) if (tests / _QUESTIONS).is_file() else None
+    pairs = sorted(path for path in tests.glob("*.t[xs][tv]") if path.name != _QUESTIONS)
+    name, read = place.name.split(".")[0], partial(iterate_words, place)
+    return Source(name, f"text from {place}", False, read, asked_here, pairs)
 
 
 def build_dataset(source: Source, size: int) -> tuple[Vocabulary, Ids]:
@@ -130,47 +120,39 @@ def build_dataset(source: Source, size: int) -> tuple[Vocabulary, Ids]:
     if start is None:
         raise ValueError(f"--data: expected a text with words, got an empty one ({source.description})")
     seen, ids, _ = number_words(chain([start], pieces))
-    words, counts = seen.words, seen.counts
-    assert counts is not None
-    order = sorted(range(len(words)), key=lambda number: (-int(counts[number]), words[number]))
+    words, counts = seen.words, np.asarray(seen.counts)
+    kept = sorted(range(len(words)), key=lambda word: (-int(counts[word]), words[word]))
+    first: list[str] = []
+    if len(words) > size:
+        first = [UNKNOWN]
+        kept = [word for word in kept if words[word] != UNKNOWN][: size - 1]
     ranks = np.zeros(len(words), np.int32)
-    if len(words) <= size:
-        ranks[order] = np.arange(len(words))
-        return Vocabulary((words[number] for number in order), counts=counts[order]), ranks[ids]
-    kept = [number for number in order if words[number] != UNKNOWN][: size - 1]
-    ranks[kept] = np.arange(1, size)
-    others = int(len(ids) - counts[kept].sum())
-    names = [UNKNOWN, *(words[number] for number in kept)]
-    return Vocabulary(names, UNKNOWN, [others, *counts[kept].tolist()]), ranks[ids]
+    ranks[kept] = np.arange(len(first), len(first) + len(kept))
+    ids = ranks[ids]
+    vocabulary = [*first, *(words[word] for word in kept)]
+    return Vocabulary(vocabulary, UNKNOWN if first else None, np.bincount(ids)), ids
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(run: Run) -> int:
     """Train, test and write the results; the exit status.
 
     Raises:
         ValueError, OSError, ImportError: with a message of one line.
     """
-    for name, value in (("steps", arguments.steps), ("plot-words", arguments.plot_words)):
-        if value is not None and value < 2:
-            raise ValueError(f"--{name}: expected an integer >= 2, got {value}")
+    arguments = run.arguments
     if arguments.steps is not None and (arguments.preset != "book" or arguments.epochs is not None):
         raise ValueError("--steps: expected --preset book and no --epochs, got another combination")
     source = load_source(arguments.data, arguments.preset, arguments.seed)
-    run = Run(arguments, "word2vec", arguments.architecture, data=source.name)
-    run.start(source.description)
+    run.start(source.description, arguments.architecture, data=source.name)
     neighbors: list[str] = []
-    if arguments.preset == "book":
-        kv = train_book(run, source, neighbors)
-    else:
-        kv = train_estimator(run, source)
-        show_nearest(run, kv, neighbors)
+    kv = train_book(run, source, neighbors) if arguments.preset == "book" else train_estimator(run, source, neighbors)
     kv.save(run.folder / VECTORS)
     run.write_text("nearest.txt", "\n".join(neighbors))
     test(run, kv, source)
     key, loss = ("step", "average_loss") if arguments.preset == "book" else ("epoch", "loss")
-    curves = {"average loss": ([row[key] for row in run.history], [row[loss] for row in run.history], "-", "#4477aa")}
+    curves = {"average loss": by_epoch(run.history, loss, "-", "#4477aa", x=key)}
     title = f"{arguments.architecture} on {source.name}"
-    run.plot_curves("loss.png", curves, yscale="log", xlabel=key, ylabel="average loss", title=title)
+    run.plot_curves("loss.png", title, key, "average loss", curves, yscale="log")
     if len(kv) > 1:
         run.plot("words.png", lambda figure: draw_words(figure, kv, run, source.name), 12, 12)
     return run.finish(architecture=arguments.architecture)
@@ -186,8 +168,7 @@ class SkipGram:
 
     def __init__(self, words: int, settings: Settings) -> None:
         size = settings.embedding_size
-        self.settings, self.words = settings, words
-        self.samples = min(settings.num_sampled, words)
+        self.words, self.samples = words, min(settings.num_sampled, words)
         self.embedding = layers.Embedding(words, size, embeddings_initializer=initializers.RandomUniform(-1.0, 1.0))
         self.embedding.build(None)
         spread = initializers.TruncatedNormal(stddev=1 / math.sqrt(size))
@@ -210,22 +191,17 @@ class SkipGram:
         self.optimizer.apply_gradients(zip(tape.gradient(loss, self.variables), self.variables))
         return float(loss._array)
 
-    def vectors(self) -> Floats:
-        """(V, D) a copy of the embedding."""
-        return self.embedding.embeddings.numpy()
-
 
 def train_book(run: Run, source: Source, neighbors: list[str]) -> KeyedVectors:
     """The book's program: batches, steps of SGD, and neighbors now and then, which ``neighbors`` gets too."""
     settings, arguments = BOOK, run.arguments
     vocabulary, ids = build_dataset(source, settings.vocabulary_size)
+    centers, window = settings.batch_size, settings.skip_window
     if arguments.architecture == "skipgram":
-        sizes = settings.batch_size, settings.num_skips, settings.skip_window
-        batches = skipgram_batches(ids, *sizes, seed=arguments.seed)
-        centers = settings.batch_size // settings.num_skips
+        batches = skipgram_batches(ids, centers, settings.num_skips, window, seed=arguments.seed)
+        centers //= settings.num_skips
     else:
-        batches = cbow_batches(ids, settings.batch_size, settings.skip_window)
-        centers = settings.batch_size
+        batches = cbow_batches(ids, centers, window)
     steps = arguments.steps or settings.steps
     if arguments.epochs is not None:
         steps = max(1, arguments.epochs * len(ids) // centers)
@@ -246,42 +222,31 @@ def train_book(run: Run, source: Source, neighbors: list[str]) -> KeyedVectors:
             run.history.append({"step": step, "average_loss": average, "seconds": seconds})
             run.log(f"step {step:,}: average loss {average:.4f}, {step / seconds:,.0f} steps/s")
         if step % settings.nearest_steps == 0 or step == steps:
-            kv = KeyedVectors(model.vectors(), vocabulary.words, vocabulary.counts)
+            kv = KeyedVectors(model.embedding.embeddings.numpy(), vocabulary.words, vocabulary.counts)
             neighbors.append(f"step {step:,}")
             show_nearest(run, kv, neighbors)
             paused = time.perf_counter() - begin - seconds
         if step % 64 == 0:
             run.progress.update(step, steps, f"{step / seconds:,.0f} steps/s", (steps - step) * seconds / step)
-    run.metrics = {
-        "average_loss": run.history[-1]["average_loss"],
-        "steps": steps,
-        "steps_per_second": steps / seconds,
-        "words_per_second": steps * centers / seconds,
-        "training_seconds": seconds,
-        "vocabulary_size": vocabulary.size,
-    }
+    run.metrics = {"average_loss": run.history[-1]["average_loss"], "steps": steps, "steps_per_second": steps / seconds}
+    run.metrics |= {"words_per_second": steps * centers / seconds, "training_seconds": seconds}
+    run.metrics["vocabulary_size"] = vocabulary.size
     return kv
 
 
-def train_estimator(run: Run, source: Source) -> KeyedVectors:
+def train_estimator(run: Run, source: Source, neighbors: list[str]) -> KeyedVectors:
     """:class:`seqcore.Word2Vec` on the same text."""
-    builtin = source.path is None
-    model = Word2Vec(
-        vector_size=64 if builtin else 100,
-        window=5,
-        min_count=5,
-        sample=1e-3 if builtin else 1e-4,
-        sg=int(run.arguments.architecture == "skipgram"),
-        negative=5,
-        epochs=run.arguments.epochs or 5,
-        workers=system.get_num_threads(),
-        seed=run.arguments.seed,
+    arguments = run.arguments
+    how: dict[str, Any] = (
+        {"vector_size": 64, "sample": 1e-3} if source.builtin else {"vector_size": 100, "sample": 1e-4}
     )
+    how |= {"sg": int(arguments.architecture == "skipgram"), "epochs": arguments.epochs or 5, "seed": arguments.seed}
+    model = Word2Vec(window=5, min_count=5, negative=5, workers=get_num_threads(), **how)
     begin = time.perf_counter()
     corpus = model.build_vocab(source)
     run.log(
         f"{model.corpus_total_words:,} words, vocabulary {len(model.words):,}, in {time.perf_counter() - begin:.1f} s; "
-        f"{run.arguments.architecture} of {model.vector_size} dimensions, {model.epochs} epochs"
+        f"{arguments.architecture} of {model.vector_size} dimensions, {model.epochs} epochs"
     )
 
     def show(now: Progress) -> None:
@@ -296,13 +261,10 @@ def train_estimator(run: Run, source: Source) -> KeyedVectors:
     model.train(corpus, on_progress=show)
     seconds = time.perf_counter() - begin
     run.history = model.history
-    run.metrics = {
-        "loss": model.history[-1]["loss"],
-        "words_per_second": model.corpus_total_words * model.epochs / seconds,
-        "training_seconds": seconds,
-        "vocabulary_size": len(model.words),
-        "epochs": model.epochs,
-    }
+    speed = model.corpus_total_words * model.epochs / seconds
+    run.metrics = {"loss": model.history[-1]["loss"], "words_per_second": speed, "training_seconds": seconds}
+    run.metrics |= {"vocabulary_size": len(model.words), "epochs": model.epochs}
+    show_nearest(run, model.wv, neighbors)
     return model.wv
 
 
@@ -321,7 +283,7 @@ def show_nearest(run: Run, kv: KeyedVectors, neighbors: list[str]) -> None:
 def test(run: Run, kv: KeyedVectors, source: Source) -> None:
     """Analogies and word pairs, as far as the data have them."""
     if source.questions is not None:
-        score, sections = kv.evaluate_word_analogies(source.questions, None if source.path is None else _RESTRICT)
+        score, sections = kv.evaluate_word_analogies(source.questions, None if source.builtin else _RESTRICT)
         right = {section["section"]: len(section["correct"]) for section in sections}
         asked = {section["section"]: right[section["section"]] + len(section["incorrect"]) for section in sections}
         *names, total = right
