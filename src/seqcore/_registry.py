@@ -44,6 +44,22 @@ def register_loader(prefix: str, load: Callable[[str], Any]) -> None:
     _loaders[prefix] = load
 
 
+class Configurable:
+    """Base of objects that a config describes: the arguments of the constructor, each an attribute."""
+
+    # Names of these arguments.
+    _config_names: tuple[str, ...] = ()
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same object again; JSON-able."""
+        return {name: getattr(self, name) for name in self._config_names}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A new object from a config."""
+        return cls(**config)
+
+
 class Registry(Generic[T]):
     """Classes of one family by name.
 

@@ -26,10 +26,6 @@ EPSILON = 1e-7
 Formula = tuple[Array, Callable[[Array], Array]]
 
 
-def _clipped(x: Array) -> Array:
-    return np.clip(x, EPSILON, 1.0 - EPSILON)
-
-
 def _outside(x: Array) -> Array:
     """True where clipping stops the gradient; NaN passes."""
     return (x < EPSILON) | (x > 1.0 - EPSILON)
@@ -38,18 +34,19 @@ def _outside(x: Array) -> Array:
 class _Crossentropy(FusedLoss):
     """Base of the cross-entropies: of logits or of probabilities, over one axis."""
 
+    _config_names: tuple[str, ...] = (*FusedLoss._config_names, "axis", "from_logits")
+
     def __init__(
         self, from_logits: bool, axis: int, reduction: str | None, name: str | None, dtype: DTypeLike | None
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.axis, self.from_logits = integer("axis", axis), boolean("from_logits", from_logits)
 
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"axis": self.axis, "from_logits": self.from_logits}
-
 
 class _DenseCrossentropy(_Crossentropy):
     """Base of the cross-entropies whose targets have the shape of the predictions and may be smoothed."""
+
+    _config_names: tuple[str, ...] = (*_Crossentropy._config_names, "label_smoothing")
 
     def __init__(
         self,
@@ -67,9 +64,6 @@ class _DenseCrossentropy(_Crossentropy):
         """Targets with ``axis`` as their last, as the predictions have it."""
         t = as_array(y_true)
         return self._to_last(t) if t.ndim == ndim else t
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"label_smoothing": self.label_smoothing}
 
 
 # --- yes/no targets ---------------------------------------------------------------------------------------------------
@@ -109,8 +103,7 @@ class BinaryCrossentropy(_DenseCrossentropy):
         t, x = same_shape(self._targets(y_true, y_pred.ndim), y_pred)
         if self.label_smoothing:
             t = t * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
-        losses, backward = (_binary_logits if self.from_logits else _binary_probabilities)(t, x)
-        return losses, lambda weights: (None, backward(weights)), None
+        return *(_binary_logits if self.from_logits else _binary_probabilities)(t, x), None
 
 
 def _binary_logits(t: Array, x: Array) -> Formula:
@@ -128,7 +121,7 @@ def _binary_logits(t: Array, x: Array) -> Formula:
 
 def _binary_probabilities(t: Array, x: Array) -> Formula:
     """mean_j -(t * log(p) + (1 - t) * log(1 - p)), p = clip(x); backward: weights * ((1 - t) / (1 - p) - t / p) / n."""
-    p = _clipped(x)
+    p = np.clip(x, EPSILON, 1.0 - EPSILON)
 
     def backward(weights: Array) -> Array:
         dx = np.empty_like(p)
@@ -178,8 +171,7 @@ class CategoricalCrossentropy(_DenseCrossentropy):
         t = t.astype(y_pred.dtype, copy=False)
         if self.label_smoothing:
             t = t * (1.0 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
-        losses, backward = (_categorical_logits if self.from_logits else _categorical_probabilities)(t, y_pred)
-        return losses, lambda weights: (None, backward(weights)), None
+        return *(_categorical_logits if self.from_logits else _categorical_probabilities)(t, y_pred), None
 
 
 def _categorical_logits(t: Array, x: Array) -> Formula:
@@ -210,7 +202,7 @@ def _categorical_probabilities(t: Array, x: Array) -> Formula:
         dx /= total
         return dx
 
-    return -(t * np.log(_clipped(q))).sum(axis=-1), backward
+    return -(t * np.log(np.clip(q, EPSILON, 1.0 - EPSILON))).sum(axis=-1), backward
 
 
 # --- class ids --------------------------------------------------------------------------------------------------------
@@ -233,6 +225,8 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     0.6931
     """
 
+    _config_names: tuple[str, ...] = (*_Crossentropy._config_names, "ignore_class")
+
     def __init__(
         self,
         from_logits: bool = False,
@@ -253,11 +247,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
             valid = ids != self.ignore_class
         known = mask if valid is None else valid if mask is None else valid & mask
         ids = class_ids(ids, y_pred.shape[-1], y_pred.shape[:-1], known)
-        losses, backward = (_sparse_logits if self.from_logits else _sparse_probabilities)(ids, y_pred)
-        return losses, lambda weights: (None, backward(weights)), valid
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"ignore_class": self.ignore_class}
+        return *(_sparse_logits if self.from_logits else _sparse_probabilities)(ids, y_pred), valid
 
 
 def _at(x: Array, ids: Array) -> Array:
@@ -290,7 +280,7 @@ def _sparse_probabilities(ids: Array, x: Array) -> Formula:
         np.put_along_axis(dx, ids[..., None], (share - np.where(share == 0, 0, share / q))[..., None], -1)
         return dx
 
-    return -np.log(_clipped(q)), backward
+    return -np.log(np.clip(q, EPSILON, 1.0 - EPSILON)), backward
 
 
 # --- functions --------------------------------------------------------------------------------------------------------

@@ -12,19 +12,19 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._registry import Registry, snake_case
+from .._registry import Configurable, Registry, snake_case
 from .._validation import as_dtype, axis_of
 from ..autograd.tape import is_recording, record
 from ..autograd.tensor import Gradient, Tensor
 from ..ops.targets import as_float_array, expand_to, mask_of, same_rank, standard_reduction, step_weights
 from ..typing import Array
 
-# The outcome of a fused loss: the per-sample losses (S), the backward function from their gradients (S) to those of
-# (y_true, y_pred), and which of them count (S, bool; None: all).
-PerSample = tuple[Array, Callable[[Array], tuple[Gradient, Array]], "Array | None"]
+# The outcome of a fused loss: the per-sample losses (S), the backward function from their gradients (S) to that of
+# y_pred, or to those of (y_true, y_pred) where both have one, and which of them count (S, bool; None: all).
+PerSample = tuple[Array, Callable[[Array], Any], "Array | None"]
 
 
-class Loss:
+class Loss(Configurable):
     """A scalar that measures how far predictions are from targets.
 
     Args:
@@ -46,6 +46,7 @@ class Loss:
     """
 
     dtype: str | None = None
+    _config_names: tuple[str, ...] = ("name", "reduction", "dtype")
 
     def __init__(self, name: str | None = None, reduction: str | None = "mean", dtype: DTypeLike | None = None) -> None:
         self.dtype = None if dtype is None else as_dtype("dtype", dtype).name
@@ -134,14 +135,6 @@ class Loss:
             return Tensor(weighted), weights
         return Tensor(np.asarray(weighted.sum(dtype=np.float64), losses.dtype)), weights
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that make the same loss again; JSON-able."""
-        return {"name": self.name, "reduction": self.reduction, "dtype": self.dtype}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Loss:
-        return cls(**config)
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {', '.join(f'{k}={v!r}' for k, v in self.get_config().items())}>"
 
@@ -200,7 +193,8 @@ class FusedLoss(Loss):
 
         def backward(dy: Gradient) -> tuple[Gradient, Array]:
             with np.errstate(all="ignore"):
-                dt, dx = backward_per_sample(np.asarray(dy) if weights is None else _weigh(weights, dy))
+                gradients = backward_per_sample(np.asarray(dy) if weights is None else _weigh(weights, dy))
+            dt, dx = gradients if self._differentiates_targets else (None, gradients)
             dx = dx.reshape(last.shape)
             if kept is not None:
                 dx[~kept] = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._validation import at_least, boolean
 from ..ops.sampled_losses import NCE, SAMPLED_SOFTMAX, Formula
 from .crossentropy import SparseCategoricalCrossentropy
@@ -25,6 +23,7 @@ class SampledLoss(SparseCategoricalCrossentropy):
     """
 
     formula: Formula
+    _config_names: tuple[str, ...] = ("num_sampled", "remove_accidental_hits", "ignore_class", "reduction", "name")
 
     def __init__(
         self,
@@ -37,10 +36,6 @@ class SampledLoss(SparseCategoricalCrossentropy):
         super().__init__(True, ignore_class, reduction, name=name)
         self.num_sampled = at_least("num_sampled", num_sampled, 1)
         self.remove_accidental_hits = boolean("remove_accidental_hits", remove_accidental_hits)
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("num_sampled", "remove_accidental_hits", "ignore_class", "reduction", "name")
-        return {name: getattr(self, name) for name in names}
 
 
 @LOSSES.register("nce_loss")

@@ -50,6 +50,7 @@ class BinaryAccuracy(MeanOfPairs):
     """
 
     direction = "up"
+    _config_names: tuple[str, ...] = (*MeanOfPairs._config_names, "threshold")
 
     def __init__(
         self, name: str | None = "binary_accuracy", dtype: DTypeLike | None = None, threshold: float = 0.5
@@ -60,9 +61,6 @@ class BinaryAccuracy(MeanOfPairs):
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         t, x = same_shape(y_true, y_pred)
         return np.asarray(((x > self.threshold) == t).mean(axis=-1))
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"threshold": self.threshold}
 
 
 @METRICS.register("categorical_accuracy")
@@ -76,9 +74,7 @@ class CategoricalAccuracy(MeanOfPairs):
     """
 
     direction = "up"
-
-    def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
-        return y_pred.shape[:-1]
+    _elementwise = False
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         return np.asarray(_largest(y_true, y_pred) == y_pred.argmax(axis=-1))
@@ -95,9 +91,7 @@ class SparseCategoricalAccuracy(MeanOfPairs):
     """
 
     direction = "up"
-
-    def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
-        return y_pred.shape[:-1]
+    _elementwise = False
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         return np.asarray(whole_class_ids(y_true, y_pred.shape[:-1], mask) == y_pred.argmax(axis=-1))
@@ -157,6 +151,8 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
     0.5
     """
 
+    _config_names: tuple[str, ...] = (*SparseCategoricalAccuracy._config_names, "k", "from_sorted_ids")
+
     def __init__(
         self,
         k: int = 5,
@@ -168,14 +164,10 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
         self.k, self.from_sorted_ids = at_least("k", k, 1), boolean("from_sorted_ids", from_sorted_ids)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
+        ids = whole_class_ids(y_true, y_pred.shape[:-1], mask)
         if self.from_sorted_ids:
-            return np.asarray(
-                (y_pred[..., : self.k] == whole_class_ids(y_true, y_pred.shape[:-1], mask)[..., None]).any(axis=-1)
-            )
-        return _among_top(whole_class_ids(y_true, y_pred.shape[:-1], mask), y_pred, self.k)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"k": self.k, "from_sorted_ids": self.from_sorted_ids}
+            return np.asarray((y_pred[..., : self.k] == ids[..., None]).any(axis=-1))
+        return _among_top(ids, y_pred, self.k)
 
 
 @METRICS.register("top_k_categorical_accuracy")
@@ -186,6 +178,8 @@ class TopKCategoricalAccuracy(CategoricalAccuracy):
     1.0
     """
 
+    _config_names: tuple[str, ...] = (*CategoricalAccuracy._config_names, "k")
+
     def __init__(
         self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: DTypeLike | None = None
     ) -> None:
@@ -194,9 +188,6 @@ class TopKCategoricalAccuracy(CategoricalAccuracy):
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         return _among_top(_largest(y_true, y_pred), y_pred, self.k)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"k": self.k}
 
 
 class AccuracyByShape(WeightedMean):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._registry import Registry, snake_case
+from .._registry import Configurable, Registry, snake_case
 from .._validation import as_dtype, short_repr
 from ..autograd.tensor import Tensor, Variable, as_array
 from ..ops.targets import expand_to, mask_of, same_rank
@@ -25,7 +25,7 @@ def _state_types(value: Any) -> tuple[type, ...] | None:
     return next((types for types in _STATE if isinstance(value, types)), None)
 
 
-class Metric:
+class Metric(Configurable):
     """A number gathered over batches.
 
     Args:
@@ -39,6 +39,7 @@ class Metric:
 
     direction: str | None = None
     dtype: str | None = None
+    _config_names: tuple[str, ...] = ("name", "dtype")
 
     def __init__(self, dtype: DTypeLike | None = None, name: str | None = None) -> None:
         self.dtype = None if dtype is None else as_dtype("dtype", dtype).name
@@ -82,14 +83,6 @@ class Metric:
                 vars(self)[name].assign(value)
             else:
                 setattr(self, name, np.array(value) if isinstance(value, np.ndarray) else value)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that make the same metric again; JSON-able."""
-        return {"name": self.name, "dtype": self.dtype}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Metric:
-        return cls(**config)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}={self.result():.6g}>"
@@ -154,12 +147,15 @@ class Mean(WeightedMean):
 class MeanOfPairs(WeightedMean):
     """The mean of per-sample values computed from targets and predictions."""
 
+    # True where a y_pred with one axis holds one number for each sample, not the classes of one sample.
+    _elementwise = True
+
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         raise TypeError(f"{type(self).__name__}: a metric must define _values")
 
     def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
         """S."""
-        return y_pred.shape if y_pred.ndim == 1 else y_pred.shape[:-1]
+        return y_pred.shape if y_pred.ndim == 1 and self._elementwise else y_pred.shape[:-1]
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         """Update with one batch.

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .._registry import Registry
+from .._registry import Configurable, Registry
 from .._validation import boolean, positive, real
 
 
-class LearningRateSchedule:
+class LearningRateSchedule(Configurable):
     """A learning rate as a function of the number of updates; subclasses define ``__call__(step)``.
 
     >>> class Halves(LearningRateSchedule):
@@ -26,10 +26,6 @@ class LearningRateSchedule:
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same schedule again; JSON-able."""
         return dict(vars(self))
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> LearningRateSchedule:
-        return cls(**config)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
