@@ -26,12 +26,6 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def is_terminal(stream: Any) -> bool:
-    """True for a terminal; a stream without ``isatty`` (a text box, a logger, None) is none."""
-    isatty = getattr(stream, "isatty", None)
-    return bool(callable(isatty) and isatty())
-
-
 def write(text: str, stream: Any = None) -> None:
     """Write to ``stream``, by default standard output, and flush it if it can; None (no console) takes nothing."""
     stream = sys.stdout if stream is None else stream
@@ -56,8 +50,9 @@ class ProgressLine:
         self._drawn, self._last = 0, -math.inf
 
     def is_live(self) -> bool:
-        """True where the line is drawn: on a terminal."""
-        return is_terminal(sys.stdout if self._stream is None else self._stream)
+        """True where the line is drawn: on a terminal. A stream without ``isatty`` (a text box, a logger) is none."""
+        isatty = getattr(sys.stdout if self._stream is None else self._stream, "isatty", None)
+        return bool(callable(isatty) and isatty())
 
     def update(
         self, done: int, total: int | None, rate: str, seconds_left: float | None, *values: str, title: str = ""

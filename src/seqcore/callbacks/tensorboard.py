@@ -74,16 +74,13 @@ class TensorBoard(Callback):
         embeddings_freq: int = 0,
         embeddings_metadata: None = None,
     ) -> None:
-        for name, value, default, reason in (
-            ("histogram_freq", histogram_freq, 0, "only numbers are written"),
-            ("write_graph", write_graph, (True, False), "there is no graph"),
-            ("write_images", write_images, False, "only numbers are written"),
-            ("write_steps_per_second", write_steps_per_second, False, "only the logs are written"),
-            ("profile_batch", profile_batch, 0, "nothing is profiled"),
-            ("embeddings_freq", embeddings_freq, 0, "only numbers are written"),
-            ("embeddings_metadata", embeddings_metadata, None, "only numbers are written"),
-        ):
-            default_only(name, value, default, reason)
+        default_only("histogram_freq", histogram_freq, 0, "only numbers are written")
+        default_only("write_graph", write_graph, (True, False), "there is no graph")
+        default_only("write_images", write_images, False, "only numbers are written")
+        default_only("write_steps_per_second", write_steps_per_second, False, "only the logs are written")
+        default_only("profile_batch", profile_batch, 0, "nothing is profiled")
+        default_only("embeddings_freq", embeddings_freq, 0, "only numbers are written")
+        default_only("embeddings_metadata", embeddings_metadata, None, "only numbers are written")
         if update_freq == "batch":
             update_freq = 1
         if update_freq != "epoch":

@@ -16,7 +16,7 @@ from .._registry import Configurable, Registry, snake_case
 from .._validation import as_dtype, axis_of
 from ..autograd.tape import is_recording, record
 from ..autograd.tensor import Gradient, Tensor
-from ..ops.targets import as_float_array, expand_to, mask_of, same_rank, standard_reduction, step_weights
+from ..ops.targets import as_float_array, mask_of, same_rank, standard_reduction, step_weights
 from ..typing import Array
 
 # The outcome of a fused loss: the per-sample losses (S), the backward function from their gradients (S) to that of
@@ -98,10 +98,7 @@ class Loss(Configurable):
         if sample_weight is None and kept is None:
             return loss
         shape = np.shape(sample_weight) if kept is None else kept.shape
-        weights = np.ones(shape) if sample_weight is None else expand_to("sample_weight", sample_weight, shape)
-        weights = np.broadcast_to(weights, shape).astype(np.float64)
-        if kept is not None:
-            weights[~kept] = 0
+        weights = step_weights("none", shape, sample_weight, kept, np.float64)
         if self.reduction != "none":
             valid = weights.size if kept is None else int(np.count_nonzero(kept))
             divisor = {"mean": valid, "batch_mean": shape[0] if shape else 1}.get(self.reduction, 1)

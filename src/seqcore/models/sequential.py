@@ -85,21 +85,16 @@ class Sequential(Model):
             )
         if not self._trainable:
             layer.trainable = False
-        start = self._shape
-        if not self._stack and start is None:
+        start, after = self._shape, None
+        if start is None and not self._stack:
             start = layer._batch_input_shape
-        after = None
         if start is not None:
             layer._build_with(start)
             after = layer._output_shape(start)
             if not self._stack:
                 self._build_shape = start
-        elif self.built:
-            self.built = False
         self._stack = [*self._stack, layer]
-        self._shape = after
-        if after is not None:
-            self.built = True
+        self._shape, self.built = after, after is not None
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Take the last layer away and return it; ``rebuild`` is accepted only as True."""
@@ -108,11 +103,7 @@ class Sequential(Model):
             raise ValueError(f"pop: expected a layer in model {self.name!r}, got none")
         layer = self._stack[-1]
         self._stack = self._stack[:-1]
-        shape = self._build_shape
-        if shape is not None:
-            for rest in self._stack:
-                shape = rest._output_shape(shape)
-        self._shape = shape
+        self._shape = None if self._build_shape is None else Sequential.compute_output_shape(self, self._build_shape)
         return layer
 
     @property

@@ -21,19 +21,16 @@ from .safetensors import write_tensors
 
 def named_layers(model: Layer) -> list[tuple[str, Layer]]:
     """A model and all layers inside it, each once, with the path that leads to it, the same for every instance."""
-    named: list[tuple[str, Layer]] = []
-    seen: set[int] = set()
+    named: dict[int, tuple[str, Layer]] = {}
 
     def walk(layer: Layer, path: str) -> None:
-        if id(layer) in seen:
-            return
-        seen.add(id(layer))
-        named.append((path, layer))
-        for part, inner in layer.named_sublayers():
-            walk(inner, f"{path}.{part}".lstrip("._"))
+        if id(layer) not in named:
+            named[id(layer)] = path, layer
+            for part, inner in layer.named_sublayers():
+                walk(inner, f"{path}.{part}".lstrip("._"))
 
     walk(model, "")
-    return named
+    return list(named.values())
 
 
 def named_weights(model: Layer) -> dict[str, Variable]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping
-from typing import IO, Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BufferedReader
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -105,31 +107,24 @@ def read_tensors(path: Path, skip: Collection[str] = ()) -> tuple[dict[str, Arra
         return {name: _array(file, name, entry) for name, entry in entries.items() if name not in skip}, metadata
 
 
-class _opened:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BufferedReader, str]]:
     """Context of an open regular file and its path; errors inside name the file, or say what it is instead."""
-
-    def __init__(self, path: Path) -> None:
-        self._place = as_path(path)
-
-    def __enter__(self) -> tuple[IO[bytes], str]:
-        if not stat.S_ISREG(os.stat(self._place).st_mode):
-            described = describe_foreign_file(self._place) or "a device, a FIFO or a socket"
-            raise ValueError(f"{self._place}: expected a safetensors file, got {described}")
-        self._file = open(self._place, "rb", buffering=0)
-        return self._file, self._place
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        self._file.close()
-        if isinstance(error, (ValueError, RecursionError)):
-            described = describe_foreign_file(self._place)
-            if described is not None:
-                raise ValueError(f"{self._place}: expected a safetensors file, got {described}") from error
-            raise ValueError(
-                f"{self._place}: expected a whole safetensors file, got one that cannot be read ({error})"
-            ) from error
+    place = as_path(path)
+    if not stat.S_ISREG(os.stat(place).st_mode):
+        described = describe_foreign_file(place) or "a device, a FIFO or a socket"
+        raise ValueError(f"{place}: expected a safetensors file, got {described}")
+    try:
+        with open(place, "rb") as file:
+            yield file, place
+    except (ValueError, RecursionError) as error:
+        foreign = describe_foreign_file(place)
+        wanted = "a safetensors file" if foreign else "a whole safetensors file"
+        got = foreign or f"one that cannot be read ({error})"
+        raise ValueError(f"{place}: expected {wanted}, got {got}") from error
 
 
-def _header(file: IO[bytes], place: str) -> tuple[dict[str, TensorEntry], dict[str, str]]:
+def _header(file: BufferedReader, place: str) -> tuple[dict[str, TensorEntry], dict[str, str]]:
     try:
         # The library maps only the header, and checks it against the size of the file: no hole, no overlap.
         with safe_open(place, framework="numpy"):
@@ -149,7 +144,7 @@ def _header(file: IO[bytes], place: str) -> tuple[dict[str, TensorEntry], dict[s
     return entries, metadata
 
 
-def _array(file: IO[bytes], name: str, entry: TensorEntry) -> Array:
+def _array(file: BufferedReader, name: str, entry: TensorEntry) -> Array:
     file.seek(entry.start)
     raw = np.empty(entry.end - entry.start, np.uint8)
     _fill(file, raw.data, f"tensor {short_repr(name)}")
@@ -163,16 +158,12 @@ def _array(file: IO[bytes], name: str, entry: TensorEntry) -> Array:
     return array.reshape(entry.shape)
 
 
-def _read(file: IO[bytes], count: int, what: str) -> bytes:
+def _read(file: BufferedReader, count: int, what: str) -> bytes:
     raw = bytearray(count)
     _fill(file, memoryview(raw), what)
     return bytes(raw)
 
 
-def _fill(file: IO[bytes], target: memoryview, what: str) -> None:
-    done = 0
-    while done < len(target):
-        count = file.readinto(target[done:])  # type: ignore[attr-defined]
-        if not count:
-            raise ValueError(f"the file ends within {what}")
-        done += count
+def _fill(file: BufferedReader, target: memoryview, what: str) -> None:
+    if file.readinto(target) != len(target):
+        raise ValueError(f"the file ends within {what}")

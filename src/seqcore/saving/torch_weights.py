@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._validation import choice, short_repr
 from ..autograd.tensor import as_array
-
-if TYPE_CHECKING:
-    pass
 from ..typing import Array
 
 # ---------------------------------------------------------------- weight maps
 
 # The place of each of our gates (i f c o; z r h) in PyTorch (i f g o; r z n).
 _TORCH_GATES = {"rnn": (0,), "lstm": (0, 1, 2, 3), "gru": (1, 0, 2)}
-
-
-def _torch_gates(cell: str) -> tuple[int, ...]:
-    choice("cell", cell, _TORCH_GATES)
-    return _TORCH_GATES[cell]
 
 
 def _reorder(array: Array, gates: Sequence[int]) -> Array:
@@ -62,7 +54,7 @@ def from_torch(weights: Mapping[str, Any], cell: str, prefix: str | None = None)
     >>> [array.shape for array in from_torch(arrays, "lstm")[0]]
     [(3, 8), (2, 8)]
     """
-    gates = _torch_gates(cell)
+    gates = _TORCH_GATES[choice("cell", cell, _TORCH_GATES)]
     arrays = _torch_module(weights, prefix)
     names = {name: _TORCH_NAME.fullmatch(name) for name in arrays}
     for name, match in names.items():
@@ -73,16 +65,14 @@ def from_torch(weights: Mapping[str, Any], cell: str, prefix: str | None = None)
     ends = ["", "_reverse"] if any(match["back"] for match in names.values() if match) else [""]
     parts = ["weight_ih", "weight_hh"]
     parts += ["bias_ih", "bias_hh"] if any(name.startswith("bias") for name in names) else []
-    expected = [f"{part}_l{layer}{end}" for layer in range(min(count, len(names))) for end in ends for part in parts]
-    for name in expected:
-        if name not in arrays:
-            raise ValueError(f"weights: expected {name!r} next to {min(names)!r}, got none")
     layers: list[list[Array]] = []
     width = None
     for number in range(count):
         layer: list[Array] = []
-        for end in ends:
-            suffix = f"_l{number}{end}"
+        for suffix in (f"_l{number}{end}" for end in ends):
+            for part in parts:
+                if part + suffix not in arrays:
+                    raise ValueError(f"weights: expected {part + suffix!r} next to {min(names)!r}, got none")
             layer += _one_from_torch([arrays[part + suffix] for part in parts], suffix, width, gates, cell)
         width = len(layer[1]) * len(ends)
         layers.append(layer)
@@ -159,7 +149,7 @@ def to_torch(layers: Sequence[Sequence[Any]], cell: str) -> dict[str, Array]:
     >>> sorted(to_torch([[kernel, recurrent, bias]], "lstm"))
     ['bias_hh_l0', 'bias_ih_l0', 'weight_hh_l0', 'weight_ih_l0']
     """
-    gates = _torch_gates(cell)
+    gates = _TORCH_GATES[choice("cell", cell, _TORCH_GATES)]
     back = [gates.index(gate) for gate in range(len(gates))]
     found: dict[str, Array] = {}
     for number, layer in enumerate(layers):

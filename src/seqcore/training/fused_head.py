@@ -70,26 +70,26 @@ class FusedHead:
             training: a sampled loss is sampled only in training.
             flat: where the gradients of the layer are written to; None for new arrays.
         """
-        loss, dense, metrics = self._loss, self.dense, self._metrics
-        steps = mask = targets.mask_of(hidden, ids.shape)
+        loss, metrics, units = self._loss, self._metrics, self.dense.units
+        steps, mask = targets.mask_of(hidden, ids.shape), counted_steps(loss, ids, hidden)
         ignored = loss.ignore_class
         # The class at steps that do not count, where padding may be any number.
-        filling = ignored if ignored is not None and 0 <= ignored < dense.units else 0
-        if ignored is not None:
-            mask = counted_steps(loss, ids, hidden)
+        filling = ignored if ignored is not None and 0 <= ignored < units else 0
         if mask is not None:
             ids = np.where(mask, ids, filling)
         weight_of_loss = loss_weight(loss, batch.size, mask)
+        # An accuracy counts the steps that the loss ignores: their class must reach the kernel, with weight 0.
+        weights = targets.step_weights(loss.reduction, ids.shape, batch.weight, mask, hidden.dtype)
         trained: Tensor | None = None
         if training and isinstance(loss, losses.SampledLoss):
-            value = trained = self._sampled_loss(loss, hidden, ids, batch.weight, mask)
+            value = trained = self._sampled_loss(loss, hidden, ids, weights)
             if not metrics.metrics:
                 return value, lambda: metrics.add_loss(float(value), weight_of_loss)
             # The metrics are those of the full softmax.
             with stop_recording():
-                full, correct = self._linear_softmax(hidden, ids, batch.weight, mask, None)
+                full, correct = self._linear_softmax(hidden, ids, weights, None)
         else:
-            full, correct = self._linear_softmax(hidden, ids, batch.weight, mask, flat)
+            full, correct = self._linear_softmax(hidden, ids, weights, flat)
 
         def update() -> None:
             value = float(full)
@@ -112,16 +112,10 @@ class FusedHead:
         return full if trained is None else trained, update
 
     def _linear_softmax(
-        self, hidden: Tensor, ids: Array, weight: Array | None, mask: Array | None, flat: FlatParameters | None
+        self, hidden: Tensor, ids: Array, weights: Array, flat: FlatParameters | None
     ) -> tuple[Tensor, Tensor]:
         """The loss over all classes, and whether each prediction was right."""
-        loss, dense = self._loss, self.dense
-        reduction = loss.reduction
-        if loss.ignore_class is not None:
-            # An accuracy counts the steps that the loss ignores: their class must reach the kernel, with weight 0.
-            weight = targets.step_weights(reduction, ids.shape, weight, mask, hidden.dtype)
-            mask, reduction = None, "sum"
-        out = None
+        dense, out = self.dense, None
         if flat is not None:
             out = [flat.buffer(dense.kernel), None if dense.bias is None else flat.buffer(dense.bias)]
         total, correct = ops.linear_softmax_cross_entropy(
@@ -129,33 +123,29 @@ class FusedHead:
             dense.kernel,
             dense.bias,
             ids,
-            weight,
-            mask,
-            reduction,
+            weights,
+            reduction="sum",
             return_correct=True,
             out=out,
             mixed=dense.uses_bfloat16,
         )
         return total, correct
 
-    def _sampled_loss(
-        self, loss: losses.SampledLoss, hidden: Tensor, ids: Array, weight: Array | None, mask: Array | None
-    ) -> Tensor:
+    def _sampled_loss(self, loss: losses.SampledLoss, hidden: Tensor, ids: Array, weights: Array) -> Tensor:
         """The scalar loss over sampled classes; gradients touch the columns of the kernel that were used."""
-        array = hidden._array
-        weights = targets.step_weights(loss.reduction, ids.shape, weight, mask, hidden.dtype)
-        checked = targets.class_ids(ids, self.dense.units, ids.shape, mask)
+        dense, array = self.dense, hidden._array
+        checked = targets.class_ids(ids, dense.units, ids.shape)
         flat, restore = flatten_steps(array)
         x = Tensor(flat)
         record((x,), (hidden,), lambda g: (restore(g),))
         return sampled.sampled_loss(
             loss.formula,
-            self.dense.kernel,
-            self.dense.bias,
+            dense.kernel,
+            dense.bias,
             flatten_like(checked, array)[:, None],
             x,
             loss.num_sampled,
-            self.dense.units,
+            dense.units,
             1,
             None,
             loss.remove_accidental_hits,
