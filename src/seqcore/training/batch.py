@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 
     @property
     def size(self) -> int:
-        return int(self.inputs[0].shape[0])
+        return int((self.x[0] if isinstance(self.x, list) else self.x).shape[0])
 
 
 def _rows(name: str, value: Any) -> Array | Tensor:
@@ -99,14 +99,14 @@ def make_batch(
     weight = None if sample_weight is None else np.asarray(_as_targets("sample_weight", sample_weight, rows))
     if weight is not None and not np.isfinite(weight).all():
         raise ValueError(f"sample_weight: expected finite numbers, got {weight[~np.isfinite(weight)].flat[0]}")
-    for part in parts:
+    for part in parts[1:]:
         if part.shape[0] != rows:
             raise ValueError(f"x: expected inputs with the same number of rows, got {rows} and {part.shape[0]}")
     if class_weight is not None:
         weight = _class_weights(class_weight, target, weight, sparse)
     checked = None if lengths is None else as_lengths(lengths, parts[0].shape)
-    tensors = [_tensor(part, checked) for part in parts]
-    return Batch(tensors if isinstance(inputs, list) else tensors[0], target, weight)
+    several = isinstance(inputs, list)
+    return Batch([_tensor(part, checked) for part in parts] if several else _tensor(inputs, checked), target, weight)
 
 
 def plain(x: Any) -> Any:

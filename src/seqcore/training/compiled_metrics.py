@@ -31,13 +31,10 @@ class CompiledMetrics:
                 name, count = f"{metric.name}_{count}", count + 1
             self.names.append(name)
         self.loss = Mean("loss")
+        # The running mean of the loss, then the metrics.
+        self.all: list[Metric] = [self.loss, *(metric for metric, _ in self.metrics)]
         # True where all results are Python numbers.
         self.plain = all(_is_built_in(metric) for metric, _ in self.metrics)
-
-    @property
-    def all(self) -> list[Metric]:
-        """The running mean of the loss, then the metrics."""
-        return [self.loss, *(metric for metric, _ in self.metrics)]
 
     def reset(self) -> None:
         """Forget all batches."""
