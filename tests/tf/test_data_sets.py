@@ -101,6 +101,39 @@ def test_fit_takes_batches_of_a_data_set():
         np.testing.assert_array_equal(first, second)
 
 
+class Interrupt(sc.callbacks.Callback):
+    """Ctrl-C after some batches."""
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_fit_continues_in_the_same_order(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 4, 2)).astype("float32"), rng.normal(size=(40, 1)).astype("float32")
+
+    def fit(*callbacks, draws=0):
+        sc.set_seed(5)
+        model = sc.Sequential([sc.layers.Input((4, 2)), sc.layers.GRU(3, dropout=0.3), sc.layers.Dense(1)])
+        model.compile("adam", "mse")
+        sc.random.generator().random(draws)
+        batches = sc_tf.data.Dataset.from_tensor_slices((x, y)).shuffle(12).batch(8)
+        model.fit(batches, epochs=3, verbose=0, callbacks=list(callbacks))
+        return model.get_weights()
+
+    whole = fit()
+    with pytest.raises(KeyboardInterrupt):
+        fit(sc.callbacks.BackupAndRestore(tmp_path, save_freq=1), Interrupt(8))
+    continued = fit(sc.callbacks.BackupAndRestore(tmp_path, save_freq=1), draws=9)
+    for first, second in zip(whole, continued, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_fit_on_data_without_end():
     x, y = np.zeros((6, 4, 3), "float32"), np.zeros((6, 1), "float32")
     endless = sc_tf.data.Dataset.from_tensor_slices((x, y)).batch(2).repeat()
