@@ -94,6 +94,14 @@ class ReLU(NumericLayer):
         stream.add_activation("relu")
 
 
+def masked_softmax(x: Tensor, mask: Array | None, axis: Any = -1) -> Tensor:
+    """Softmax among the elements where ``mask`` (None for all), which broadcasts to x, is True; the others are zero."""
+    if mask is None:
+        return ops.softmax(x, axis)
+    never, zero = np.array(np.finfo(x.dtype).min, x.dtype), np.zeros((), x.dtype)
+    return ops.where(mask, ops.softmax(ops.where(mask, x, never), axis), zero)
+
+
 @register()
 class Softmax(NumericLayer):
     """Softmax along ``axis``.
@@ -122,9 +130,8 @@ class Softmax(NumericLayer):
         if mask is None and inputs.ndim == 2:
             mask = tensor_mask(inputs)
         if mask is None or (mask.shape == inputs.shape[:2] and inputs.ndim > 2):
-            return ops.softmax(inputs, self.axis)
-        never = np.array(np.finfo(inputs.dtype).min, inputs.dtype)
-        return ops.where(mask, ops.softmax(ops.where(mask, inputs, never), self.axis), np.zeros((), inputs.dtype))
+            mask = None
+        return masked_softmax(inputs, mask, self.axis)
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
         expected = f"booleans that broadcast to {shape}"

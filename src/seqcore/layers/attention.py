@@ -13,12 +13,10 @@ from .. import ops
 from .._validation import as_mask, boolean, dropout_rate, seed_or_none
 from ..autograd import Gradient, Tensor, recorded, tensor_mask
 from ..typing import Array
+from .activations import masked_softmax
 from .base import Layer
 from .dropout import DropoutGenerator
 from .registry import register
-
-# A score low enough for a weight of exactly zero.
-_NEVER = -1e9
 
 
 def additive_scores(query: Tensor, key: Tensor, scale: Tensor) -> Tensor:
@@ -95,14 +93,16 @@ class AdditiveAttention(Layer):
         self._dropout = DropoutGenerator(seed)
 
     def build(self, input_shape: Any) -> None:
-        shapes = input_shape if isinstance(input_shape, list) else []
-        if len(shapes) not in (2, 3) or any(shape is None or len(shape) != 3 for shape in shapes):
+        self._check_shapes(input_shape)
+        self.scale = self.add_weight((input_shape[0][2],), "glorot_uniform", name="scale") if self.use_scale else None
+        self.built = True
+
+    def _check_shapes(self, shapes: Any) -> None:
+        if not isinstance(shapes, list) or len(shapes) not in (2, 3) or any(s is None or len(s) != 3 for s in shapes):
             raise ValueError(
                 f"inputs: expected [query, value] or [query, value, key], each (batch, time, features), for layer "
-                f"{self.name!r}, got shape {input_shape}"
+                f"{self.name!r}, got shape {shapes}"
             )
-        self.scale = self.add_weight((shapes[0][2],), "glorot_uniform", name="scale") if self.use_scale else None
-        self.built = True
 
     def call(
         self,
@@ -123,7 +123,7 @@ class AdditiveAttention(Layer):
         if causal:
             past = np.tri(query.shape[1], value.shape[1], dtype=bool)
             allowed = past if allowed is None else allowed & past
-        weights = _softmax(additive_scores(query, key, scale), allowed)
+        weights = masked_softmax(additive_scores(query, key, scale), allowed)
         dropped = weights
         if training and self.dropout:
             dropped = ops.multiply(weights, self._dropout.mask(weights.shape, self.dropout, self.dtype))
@@ -138,11 +138,7 @@ class AdditiveAttention(Layer):
 
     def _check(self, inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         parts = list(inputs) if isinstance(inputs, (list, tuple)) else []
-        if len(parts) not in (2, 3) or not all(isinstance(part, Tensor) and part.ndim == 3 for part in parts):
-            raise ValueError(
-                f"inputs: expected [query, value] or [query, value, key], each (batch, time, features), for layer "
-                f"{self.name!r}"
-            )
+        self._check_shapes([part.shape if isinstance(part, Tensor) else None for part in parts])
         query, value, key = parts[0], parts[1], parts[-1]
         (b, _, d), (_, steps, _) = query.shape, value.shape
         if value.shape[0] != b or key.shape != (b, steps, d) or (self.scale is not None and self.scale.shape != (d,)):
@@ -164,14 +160,6 @@ class AdditiveAttention(Layer):
 
     def set_own_state(self, state: dict[str, Any]) -> None:
         self._dropout.set_state(state)
-
-
-def _softmax(scores: Tensor, allowed: Array | None) -> Tensor:
-    """Softmax over the last axis among what is allowed, of a shape that broadcasts; zeros where nothing is."""
-    if allowed is None:
-        return ops.softmax(scores)
-    weights = ops.softmax(ops.where(allowed, scores, _NEVER))
-    return weights if allowed.any(axis=-1).all() else ops.multiply(weights, allowed.astype(scores.dtype))
 
 
 def _valid(x: Tensor, mask: Any) -> Array | None:

@@ -75,12 +75,8 @@ class TimeDistributed(Layer):
 
     def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
         array = plain_array("mask", mask)
-        if array.ndim < 3:
-            return as_mask(array, shape)
-        expected = f"booleans of shape {shape[: array.ndim]}"
-        if array.shape != shape[: array.ndim]:
-            raise ValueError(f"mask: expected {expected}, got shape {array.shape}")
-        return as_booleans("mask", array, expected)
+        inside = array.ndim > 2 and array.shape == shape[: array.ndim]
+        return as_booleans("mask", array) if inside else as_mask(array, shape)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         inner = self.layer._output_shape(self._step_shape(input_shape))
