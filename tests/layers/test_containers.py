@@ -491,6 +491,21 @@ def test_states_are_set_and_read(make: Any, both: bool) -> None:
         (layers.Bidirectional(stateless) if both else stateless).reset_states(saved)
 
 
+@pytest.mark.parametrize("both", [False, True], ids=["one direction", "both"])
+def test_predict_starts_from_given_states(both: bool) -> None:
+    x = RNG.normal(size=(2, T, D))
+    given = [RNG.normal(size=(2, 4)) for _ in range(2 if both else 1)]
+    layer: Any = layers.GRU(4, stateful=True, dtype="float64")
+    layer = layers.Bidirectional(layer) if both else layer
+    model = sc.Sequential([layer])
+    before = model.predict(x, verbose=0)
+    layer.states = given
+    predicted = model.predict(x, verbose=0)
+    assert not np.allclose(predicted, before)
+    layer.states = given
+    np.testing.assert_array_equal(predicted, model(x))
+
+
 def test_states_of_layers_inside() -> None:
     inner = layers.GRU(2, stateful=True)
     for outer in (sc.Sequential([inner]), layers.TimeDistributed(sc.Sequential([layers.GRU(2, stateful=True)]))):
