@@ -129,7 +129,7 @@ class Softmax(NumericLayer):
     def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
         if mask is None and inputs.ndim == 2:
             mask = tensor_mask(inputs)
-        if mask is None or (mask.shape == inputs.shape[:2] and inputs.ndim > 2):
+        if mask is not None and inputs.ndim > 2 and mask.shape == inputs.shape[:2]:
             mask = None
         return masked_softmax(inputs, mask, self.axis)
 
