@@ -148,12 +148,8 @@ class GradientTape:
 
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
         if watch_accessed_variables is not True:
-            default_only(
-                "watch_accessed_variables",
-                watch_accessed_variables,
-                True,
-                "trainable=False keeps a variable off all tapes",
-            )
+            reason = "trainable=False keeps a variable off all tapes"
+            default_only("watch_accessed_variables", watch_accessed_variables, True, reason)
         self._persistent = persistent if persistent is False else boolean("persistent", persistent)
         # What was recorded, in order.
         self.operations: list[_Node] = []

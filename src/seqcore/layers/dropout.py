@@ -75,11 +75,9 @@ class Dropout(NumericLayer):
         x = inputs._array
         shape = x.shape
         if self.noise_shape is not None:
-            if len(self.noise_shape) != x.ndim or any(
-                n not in (None, 1, m) for n, m in zip(self.noise_shape, shape, strict=True)
-            ):
-                raise ValueError(f"noise_shape: expected sizes that broadcast to {shape}, got {self.noise_shape}")
-            shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, shape, strict=True))
+            shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, x.shape))
+            if len(self.noise_shape) != x.ndim or any(n not in (1, m) for n, m in zip(shape, x.shape)):
+                raise ValueError(f"noise_shape: expected sizes that broadcast to {x.shape}, got {self.noise_shape}")
         mask = self._dropout.mask(shape, self.rate, x.dtype.name)
         y = np.multiply(x, mask, out=np.empty_like(x))
         self._dropout.call += 1

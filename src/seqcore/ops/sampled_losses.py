@@ -252,8 +252,7 @@ def _checked_labels(labels: Any, batch: int, num_true: int, classes: int) -> Arr
         ids = true_ids(labels, num_true, classes, "labels")
     if len(ids) != batch:
         raise ValueError(f"labels: expected shape ({batch}, {num_true}), got {ids.shape}")
-    checked: Array = ids
-    return checked
+    return np.asarray(ids)
 
 
 def _slices(values: Array, rows: Array, of: Tensor, by_columns: bool = False) -> Gradient:

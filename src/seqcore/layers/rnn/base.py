@@ -316,11 +316,9 @@ class RNNLayer(NumericLayer):
         if np.isscalar(states):
             raise ValueError(f"states: expected a list of arrays for {self.name!r}, got {states!r}; noise is stddev=")
         given = states if isinstance(states, (list, tuple)) else [states]
-        batch = None if self._state is None else self._state[0].shape[0]
-        if batch is None:
-            shape = np.shape(given[0]) if given else ()
-            batch = shape[0] if len(shape) == 2 else 1
-        return self._copied_states("states", given, batch)
+        known = self._state or given
+        shape = np.shape(known[0]) if known else ()
+        return self._copied_states("states", given, shape[0] if len(shape) == 2 else 1)
 
     def _copied_states(self, name: str, states: Any, batch: int) -> list[Array]:
         return [np.array(state._array, order="C") for state in self.cell.check_states(name, states, batch)]

@@ -87,8 +87,8 @@ class Bidirectional(NumericLayer):
     def _check_pair(self) -> None:
         first, second = self._directions()
         for name in ("return_sequences", "return_state", "stateful", "dtype"):
-            if getattr(first, name) != getattr(second, name):
-                expected, got = getattr(first, name), getattr(second, name)
+            expected, got = getattr(first, name), getattr(second, name)
+            if expected != got:
                 raise ValueError(f"backward_layer: expected {name}={expected!r} as in layer, got {got!r}")
         if first.go_backwards == second.go_backwards:
             raise ValueError(

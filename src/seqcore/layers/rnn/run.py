@@ -139,10 +139,8 @@ def run_sequence(
         gradients: list[Gradient] = [dx]
         for i in range(len(cells)):
             gradients += (None, None, None) if dweights is None else dweights[i]
-        if dstarts is not None:
-            for start, dstart in zip(initial, dstarts, strict=True):
-                if start is not None:
-                    gradients += dstart
+        for start, dstart in zip(initial, dstarts or ()):
+            gradients += () if start is None else dstart
         return gradients
 
     record((out, *states), inputs, backward, takes_buffers=True)
