@@ -102,11 +102,15 @@ def generate(
         raise ValueError(f"exclude: expected to leave one of the {vocabulary.size} words, got all of them")
     generator = random.generator(seed)
     width = 4 if beam_width is None else integer("beam_width", beam_width, 1, WIDEST)
-    choose = _greedy if method == "greedy" else _sampler(temperature, top_k, top_p, generator)
+    choose: Callable[[Array], Any] = np.argmax
+    if method == "sample":
+        choose = _sampler(temperature, top_k, top_p, generator)
     stream, log_p = _read_prompt(model, vocabulary, prompt, noise, generator)
     log_p[:, banned_ids] = -math.inf
     if method == "beam":
-        return vocabulary.decode(_beam_search(model, stream, log_p, width, steps, end, banned_ids))
+        step = _beam_step(model, width, banned_ids)
+        [best] = beam_search(log_p, stream.get_state(), step, width=width, length=steps, end=end)
+        return vocabulary.decode(best.tokens)
     ids: list[int] = []
     while len(ids) < steps and ids[-1:] != [end]:
         if ids:
@@ -158,10 +162,6 @@ def _next_log_probabilities(
     return log_p
 
 
-def _greedy(log_p: Array) -> int:
-    return int(np.argmax(log_p))
-
-
 def _sampler(
     temperature: float | None, top_k: int | None, top_p: float | None, generator: np.random.Generator
 ) -> Callable[[Array], int]:
@@ -181,20 +181,12 @@ def _sampler(
     return draw
 
 
-def _beam_search(
-    model: Sequential,
-    stream: Stream,
-    log_p: Array,
-    width: int,
-    length: int,
-    end: int | None,
-    banned_ids: Sequence[int],
-) -> list[int]:
-    """The ids of the continuation that a beam search finds, from a stream that has read the prompt."""
+def _beam_step(model: Sequential, width: int, banned_ids: Sequence[int]) -> Callable[[Ids, Any], tuple[Array, Any]]:
+    """The step of a beam search: a function of the latest words (K,) and the state of the model before them."""
     beams = model.stream(width)
 
     def step(ids: Ids, state: Any) -> tuple[Array, Any]:
         beams.set_state(state)
         return _next_log_probabilities(model, beams, ids, banned_ids), beams.get_state()
 
-    return beam_search(log_p, stream.get_state(), step, width=width, length=length, end=end)[0].tokens
+    return step

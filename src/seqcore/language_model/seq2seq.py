@@ -212,7 +212,7 @@ class Seq2Seq(Model):
         first = np.full(source.shape[0], self.target.id(START), np.int32)
         log_p, state = self._next(first, [tensor.numpy() for tensor in tensors], memory)
         # All beams of a row attend to the same source.
-        memory = [_repeated(part, width) for part in memory]
+        memory = [_rows_of(part, np.repeat(np.arange(len(first)), width)) for part in memory]
         beams = beam_search(
             log_p,
             state,
@@ -323,7 +323,7 @@ def _padded(rows: Sequence[Any]) -> Tensor:
 
 
 def _rows_of(ids: Tensor, rows: Any) -> Tensor:
-    """Some rows of padded ids, cut to the longest of them."""
+    """Some rows of a padded tensor, cut to the longest of them."""
     assert ids.lengths is not None
     lengths = ids.lengths[rows]
     return _with_lengths(ids._array[rows, : lengths.max()], lengths)
@@ -333,8 +333,3 @@ def _with_lengths(ids: Array, lengths: Array) -> Tensor:
     tensor = Tensor(np.ascontiguousarray(ids))
     tensor.lengths = lengths
     return tensor
-
-
-def _repeated(x: Tensor, times: int) -> Tensor:
-    """Each row that many times, one after the other."""
-    return _with_lengths(np.repeat(x._array, times, axis=0), np.repeat(np.asarray(x.lengths), times))

@@ -7,7 +7,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, repeat
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,11 @@ class Vocabulary:
         unknown: the word (one of ``words``) that replaces every word outside; None makes those an error.
         counts: (size,) integers, how often each word was seen, if known.
 
+    Attributes:
+        words: the words in the order of their ids.
+        unknown: the word that replaces words outside, or None.
+        counts: (size,) int64, how often each word was seen, or None if not known.
+
     Raises:
         ValueError: no words, a word twice, ``unknown`` not among them, counts that do not fit.
 
@@ -43,13 +48,13 @@ class Vocabulary:
     def __init__(self, words: Iterable[str], unknown: str | None = None, counts: Iterable[int] | None = None) -> None:
         ordered("words", words)
         self._ids = index_words("words", words)
-        self._words = tuple(self._ids)
-        if not self._words:
+        self.words: Final = tuple(self._ids)
+        if not self.words:
             raise ValueError("words: expected at least one word, got none")
         if unknown is not None and unknown not in self._ids:
             raise ValueError(f"unknown: expected one of the words, got {unknown!r}")
-        self._unknown = unknown
-        self._counts = None if counts is None else _word_counts(counts, len(self._words))
+        self.unknown: Final = unknown
+        self.counts: Final = None if counts is None else _word_counts(counts, len(self.words))
 
     @classmethod
     def from_tokens(
@@ -110,42 +115,27 @@ class Vocabulary:
         return cls.from_tokens(tokens, **options)
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """The words in the order of their ids."""
-        return self._words
-
-    @property
-    def unknown(self) -> str | None:
-        """The word that replaces words outside, or None."""
-        return self._unknown
-
-    @property
-    def counts(self) -> NDArray[np.int64] | None:
-        """(size,) how often each word was seen, or None if not known."""
-        return self._counts
-
-    @property
     def size(self) -> int:
         """Number of words."""
-        return len(self._words)
+        return len(self.words)
 
     def __len__(self) -> int:
-        return len(self._words)
+        return len(self.words)
 
     def __contains__(self, word: object) -> bool:
         return word in self._ids
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._words)
+        return iter(self.words)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and (self._words, self._unknown) == (other._words, other._unknown)
+        return isinstance(other, Vocabulary) and (self.words, self.unknown) == (other.words, other.unknown)
 
     def __hash__(self) -> int:
-        return hash((self._words, self._unknown))
+        return hash((self.words, self.unknown))
 
     def __repr__(self) -> str:
-        return f"<Vocabulary size={self.size} unknown={self._unknown!r}>"
+        return f"<Vocabulary size={self.size} unknown={self.unknown!r}>"
 
     def id(self, word: str) -> int:
         """The id of one word, or that of ``unknown``.
@@ -156,9 +146,9 @@ class Vocabulary:
         number = self._ids.get(word)
         if number is not None:
             return number
-        if self._unknown is None:
+        if self.unknown is None:
             raise ValueError(f"word: expected one of the {self.size} words of the vocabulary, got {word!r}")
-        return self._ids[self._unknown]
+        return self._ids[self.unknown]
 
     def encode(self, tokens: str | Iterable[str], default: int | None = None) -> Ids:
         """Ids (N,) int32 of words.
@@ -174,8 +164,8 @@ class Vocabulary:
         [0, -1, 1]
         """
         listed = split_words("tokens", tokens)
-        if default is None and self._unknown is not None:
-            default = self._ids[self._unknown]
+        if default is None and self.unknown is not None:
+            default = self._ids[self.unknown]
         if default is None:
             return np.fromiter(map(self.id, listed), np.int32, len(listed))
         return np.fromiter(map(self._ids.get, listed, repeat(default)), np.int32, len(listed))
@@ -186,12 +176,12 @@ class Vocabulary:
         Raises:
             ValueError: an id outside 0 ... size - 1.
         """
-        return [self._words[i] for i in check_ids(ids, self.size).tolist()]
+        return [self.words[i] for i in check_ids(ids, self.size).tolist()]
 
     def to_dict(self) -> dict[str, Any]:
         """A description for :meth:`from_dict`, of values that JSON can hold."""
-        counts = None if self._counts is None else self._counts.tolist()
-        return {"format": _FORMAT, "version": 1, "words": list(self._words), "unknown": self._unknown, "counts": counts}
+        counts = None if self.counts is None else self.counts.tolist()
+        return {"format": _FORMAT, "version": 1, "words": list(self.words), "unknown": self.unknown, "counts": counts}
 
     @classmethod
     def from_dict(cls, config: Any) -> Vocabulary:

@@ -345,15 +345,14 @@ def _rows_of(vectors: Floats, words: Sequence[str], binary: bool, header: bool) 
 def _packed(path: PathLike, pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The pieces, packed as the end of the file's name says."""
     name = path_of(path)
-    packer: Any = None
     if name.endswith(".gz"):
-        packer = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: with gzip's frame
+        packer: Any = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: with gzip's frame
     elif name.endswith(".bz2"):
         import bz2  # Python can be built without it
 
         packer = bz2.BZ2Compressor()
-    if packer is None:
-        yield from pieces
     else:
-        yield from filter(None, map(packer.compress, pieces))
-        yield packer.flush()
+        yield from pieces
+        return
+    yield from filter(None, map(packer.compress, pieces))
+    yield packer.flush()

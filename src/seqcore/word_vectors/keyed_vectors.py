@@ -229,9 +229,8 @@ class KeyedVectors(Evaluation):
             raise ValueError(f"fname: expected vectors of {self.vector_size} numbers, got {size} in {fname!s}")
         rows = self.rows_of(words)
         known = rows >= 0
-        if known.any():
-            self.add_vectors([self.index_to_key[row] for row in rows[known]], vectors[known], replace=True)
-            self.vectors_lockf[rows[known]] = factor
+        self.add_vectors([self.index_to_key[row] for row in rows[known]], vectors[known], replace=True)
+        self.vectors_lockf[rows[known]] = factor
         return int(known.sum())
 
     def vectors_for_all(

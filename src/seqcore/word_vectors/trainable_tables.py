@@ -14,7 +14,7 @@ import numpy as np
 from .._validation import at_least, boolean, default_only, integer, short_repr
 from ..ops.activations import shifted_exp
 from ..text.files import path_of
-from ..text.vocabulary import Vocabulary
+from ..text.vocabulary import Vocabulary, index_words
 from ..typing import Array, PathLike
 from .corpus import Corpus, CountedText, Sentences, TrimRule, check_one, choose_words, encode_file, read
 from .fixed_attributes import FixedAttributes
@@ -215,9 +215,8 @@ class TrainableTables(FixedAttributes):
         update = self._check_update(update)
         if not isinstance(word_freq, Mapping) or not word_freq:
             raise TypeError(f"word_freq: expected a dict of words and their counts, got {short_repr(word_freq)}")
+        index_words("word_freq", word_freq)
         for word, count in word_freq.items():
-            if not isinstance(word, str):
-                raise TypeError(f"word_freq: expected words, got {short_repr(word)}")
             integer(f"word_freq[{word!r}]", count, 1, 2**53)
         text, settings = CountedText(Vocabulary(list(word_freq), counts=word_freq.values())), self.settings
         self._add_words(text, *choose_words(text, settings, trim_rule, needed=not update), settings)
@@ -326,5 +325,4 @@ def _table(rows: int, columns: int) -> Array:
 
 def same_memory(a: Array, b: Array) -> bool:
     """True if two arrays are the same elements in the same place."""
-    places = ((array.ctypes.data, array.shape, array.strides, array.dtype) for array in (a, b))
-    return next(places) == next(places)
+    return bool(a.__array_interface__ == b.__array_interface__)

@@ -334,8 +334,10 @@ class Word2Vec(TrainableTables):
     def _distributions(self) -> tuple[AliasTable, Array | None, Array | None]:
         """The table of the noise, 32-bit thresholds of the words to keep, and the logarithms of NCE's noise."""
         settings = self.settings
-        counts = self.counts.astype(np.float64)
-        noise = AliasTable(np.exp(logarithms := _log_powers(counts, settings.ns_exponent)))
+        powers = settings.ns_exponent * np.log(self.counts.astype(np.float64))
+        powers -= powers.max()
+        logarithms = powers - np.log(np.exp(powers).sum())
+        noise = AliasTable(np.exp(logarithms))
         subsample_threshold = log_noise = None
         if settings.sample > 0:
             if settings.sample != self._sampled or "sample_int" not in self._wv.expandos:
@@ -455,10 +457,3 @@ def _check_place(checkpoint: Any) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         number = errno.EACCES if os.path.isdir(folder) else errno.ENOENT
         raise OSError(number, "checkpoint: expected a folder that can be written, got", folder)
-
-
-def _log_powers(counts: Array, exponent: float) -> Array:
-    """log of counts**exponent / Σ counts**exponent."""
-    powers = exponent * np.log(counts)
-    powers -= powers.max()
-    return np.asarray(powers - np.log(np.exp(powers).sum()))
