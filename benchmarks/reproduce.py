@@ -208,6 +208,7 @@ def work_through(runs: Sequence[Run], arguments: argparse.Namespace) -> int:
     going: list[tuple[Run, subprocess.Popen[bytes], float]] = []
     threads = max(1, int(machine_facts(1)["cpus"]) // arguments.jobs)
     of_commit = commit()  # before records are written, which make the checkout differ from it
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while waiting or going:
             while waiting and len(going) < arguments.jobs:
@@ -228,10 +229,12 @@ def work_through(runs: Sequence[Run], arguments: argparse.Namespace) -> int:
                 collect([run.job], arguments.work, arguments.results)
     except KeyboardInterrupt:
         for _, process, _ in going:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # an experiment that can go on saves its place
         for _, process, _ in going:
             process.wait()
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return failed
 
 

@@ -3,6 +3,9 @@
 import argparse
 import json
 import os
+import signal
+import threading
+import time
 from string import Formatter
 
 import pytest
@@ -68,6 +71,28 @@ def test_a_run_that_another_process_works_on_is_left(call, tmp_path, capsys):
     assert call() == 0 and "another process works on it" in capsys.readouterr().out
     assert not records.read_records(tmp_path / "results")["toy-test"]["complete"]
     assert call("--stale") == 1 and "1 of 4 runs are missing" in capsys.readouterr().out
+
+
+def test_a_signal_stops_the_runs_and_the_same_command_goes_on(call, tmp_path, monkeypatch, capsys):
+    """The language model saves its place, since the signal reaches it, and goes on from there."""
+    job = Job("ptb-test", "run ptb --size test --epochs 40", {"quick": ""}, (1,), 0.1, history=True)
+    monkeypatch.setattr(reproduce, "JOBS", (job,))
+    output = tmp_path / "work" / "ptb-test-quick-seed1" / "output.txt"
+    stop = threading.Thread(target=stop_after_two_epochs, args=(output,))
+    stop.start()
+    assert call() == 130
+    stop.join()
+    assert "stopped" in capsys.readouterr().err and "the same command goes on" in output.read_text()
+    assert call() == 0 and "resumed " in output.read_text()
+    (row,) = records.read_records(tmp_path / "results")["ptb-test"]["rows"]
+    assert [of_epoch["epoch"] for of_epoch in row["history"]] == list(range(1, 41))
+    assert row["beside"] is None and "words_per_second" not in row["metrics"]
+
+
+def stop_after_two_epochs(output):
+    while not output.exists() or "epoch 2/" not in output.read_text():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_failed_run_is_told(call, tmp_path, monkeypatch, capsys):
