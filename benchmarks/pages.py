@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .everything import PARTS
 from .jobs import JOBS
 from .records import read_records
 from .report import machine, row_of, time_of
-from .spread import Runs
+from .spread import Runs, Values
 from .tables import NAMES, best_peer, geometric_mean, markdown, ratio, section
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,10 +119,33 @@ def readme(records: Records) -> list[str]:
     return [*markdown(["what", "seqcore", "compared with", "ratio"], lines), "", f"{machine(records['recurrent'])}."]
 
 
+def quality(records: Records) -> list[str]:
+    """Analogies and correlations of Word2Vec and gensim: mean, and least to largest of the seeds."""
+    tests = {
+        "analogies": "analogies",
+        "EN-WS-353-ALL": "WordSim-353",
+        "EN-MEN-TR-3k": "MEN",
+        "EN-SIMLEX-999": "SimLex-999",
+    }
+    lines = []
+    for name, title in (("quality-skipgram", "skip-gram"), ("quality-cbow", "CBOW")):
+        for contender in ("seqcore", "gensim"):
+            rates = {test: Values(_rates(records[name], contender, test)) for test in tests}
+            lines.append([f"{title}, {contender}", *(f"{values:.3f|range}" for values in rates.values())])
+    sources = [line for name in ("quality-skipgram", "quality-cbow") for line in ("", _source(records[name]))]
+    return [*markdown(["", *tests.values()], lines), *sources]
+
+
 BLOCKS: dict[str, Callable[[Records], list[str]]] = {
     "readme": readme,
     "networks": networks,
     "words": words,
+    "quality": quality,
+}
+# The records that a block needs, and the command that makes them.
+_COMMANDS = {
+    **{name: f"python -m benchmarks.everything --out benchmarks/results --parts {name}" for name in PARTS},
+    "quality-skipgram": "python -m benchmarks.word2vec CORPUS --tests DIR --epochs 5 --seeds 1,2,3 --json FILE",
 }
 
 
@@ -166,6 +190,7 @@ def _source_of_runs(record: Record) -> str:
     rows = record["rows"]
     words = [row["command"].rpartition(" --seed ")[0].split(" ") for row in rows]
     common = next((n for n, column in enumerate(zip(*words)) if len(set(column)) > 1), min(map(len, words)))
+    common -= words[0][common - 1].startswith("--")  # an option stays with its value
     start = " ".join(words[0][:common])
     options = dict.fromkeys(" ".join(line[common:]) for line in words)
     numbers = sorted({row["seed"] for row in rows})
@@ -190,6 +215,9 @@ def filled(text: str, records: Records) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match[2]
+        needed = {"quality": "quality-skipgram"}.get(name, name)
+        if needed in _COMMANDS and needed not in records:
+            return f"{match[1]}\n*Not yet recorded: `{_COMMANDS[needed]}`.*\n\n{match[3]}"
         if name not in {**BLOCKS, **templates, **records}:
             raise ValueError(f"record: expected {', '.join({**BLOCKS, **templates, **records})}, got {name!r}")
         if name in templates:

@@ -14,13 +14,17 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def commit() -> str:
-    """The commit of the checkout, with a plus sign where files differ from it."""
-    words = ["git", "describe", "--always", "--abbrev=10", "--dirty=+", "--match="]
+    """The commit of the checkout, with a plus sign where sources differ from it; records and pages may."""
+    sources = ["src", "CMakeLists.txt", "cmake", ":(glob)benchmarks/**/*.py"]
     try:
-        done = subprocess.run(words, cwd=RESULTS.parent, capture_output=True, text=True, check=True)
+        name = _git("rev-parse", "--short=10", "HEAD").stdout.strip()
+        return name + "+" * (_git("status", "--porcelain", "--untracked-files=no", "--", *sources).stdout != "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return done.stdout.strip()
+
+
+def _git(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *words], cwd=RESULTS.parent.parent, capture_output=True, text=True, check=True)
 
 
 def write_record(path: str | Path, command: str, report: Mapping[str, Any]) -> None:
