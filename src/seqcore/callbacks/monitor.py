@@ -19,7 +19,6 @@ class MonitorCallback(Callback):
         self.monitor, self.mode = monitor, mode
         self.min_delta = abs(real("min_delta", min_delta))
         self.best = best
-        self._sign: int | None = None
 
     def _direction(self) -> int:
         """1 for a metric that is to be maximized, -1 for one to be minimized."""
@@ -38,11 +37,8 @@ class MonitorCallback(Callback):
 
     def _better(self, value: float, than: float | None) -> bool:
         """True for a value that is better than another by more than ``min_delta``; NaN never is."""
-        if self._sign is None:
-            self._sign = self._direction()
-        if math.isnan(value):
-            return False
-        return than is None or self._sign * (value - than) > self.min_delta
+        direction = self._direction()
+        return not math.isnan(value) and (than is None or direction * (value - than) > self.min_delta)
 
     def _current(self, logs: Logs | None) -> float | None:
         value = (logs or {}).get(self.monitor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .._core.optimizer import adagrad
 from .._validation import real
 from ..typing import Arrays
@@ -62,13 +64,5 @@ class Adagrad(Optimizer):
     def slot_values(self) -> dict[str, float]:
         return {"accumulator": self.initial_accumulator_value}
 
-    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
-        adagrad(
-            params,
-            grads,
-            *slots,
-            learning_rate=learning_rate,
-            epsilon=self.epsilon,
-            scale=scale,
-            clipvalue=self.clipvalue,
-        )
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], **common: Any) -> None:
+        adagrad(params, grads, *slots, epsilon=self.epsilon, **common)

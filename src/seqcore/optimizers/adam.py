@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .._core.optimizer import adam
 from .._validation import boolean, real
 from ..typing import Arrays
@@ -68,19 +70,14 @@ class Adam(Optimizer):
     def slot_values(self) -> dict[str, float]:
         return {"momentum": 0.0, "velocity": 0.0} | ({"velocity_hat": 0.0} if self.amsgrad else {})
 
-    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
-        momentums, velocities, *largest = slots
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], **common: Any) -> None:
         adam(
             params,
             grads,
-            momentums,
-            velocities,
-            *largest,
-            learning_rate=learning_rate,
+            *slots,
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
             step=self._iterations + 1,
-            scale=scale,
-            clipvalue=self.clipvalue,
+            **common,
         )

@@ -108,28 +108,28 @@ class Optimizer:
         """Name and initial value of each slot."""
         return {}
 
-    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], **common: Any) -> None:
         """Update arrays of one type by one call of the core.
 
         Args:
             params: the arrays.
             grads: the gradient of each; the core multiplies them by ``scale``.
             slots: for each slot one array per parameter.
-            learning_rate: that of this update.
-            scale: the factor of clipping by the global norm.
+            common: arguments of the core that all optimizers have: ``learning_rate`` of this update, ``scale``, the
+                factor of clipping by the global norm, and ``clipvalue``.
         """
         raise TypeError(f"{type(self).__name__}: an optimizer must define _update")
 
-    def _update_rows(self, tables: list[Update], learning_rate: float, scale: float) -> None:
+    def _update_rows(self, tables: list[Update], **common: Any) -> None:
         """The same update for some rows of tables of one type: gathered, updated, scattered back."""
         for param, gradient, slots in tables:
             views = [slice_view(array, gradient.axis) for array in (param, *slots)]
             rows = [view[gradient.indices] for view in views]
-            self._update(rows[:1], [gradient.values], [[slot] for slot in rows[1:]], learning_rate, scale)
+            self._update(rows[:1], [gradient.values], [[slot] for slot in rows[1:]], **common)
             for view, updated in zip(views, rows, strict=True):
                 view[gradient.indices] = updated
 
-    def _update_tables(self, tables: list[Update], learning_rate: float, scale: float) -> None:
+    def _update_tables(self, tables: list[Update], **common: Any) -> None:
         """The same update for whole tables, in which the other rows have zero gradients."""
         for param, gradient, slots in tables:
             key = param.shape, param.dtype
@@ -139,7 +139,7 @@ class Optimizer:
             rows = slice_view(table, gradient.axis)
             try:
                 rows[gradient.indices] = gradient.values
-                self._update([param], [table], [[slot] for slot in slots], learning_rate, scale)
+                self._update([param], [table], [[slot] for slot in slots], **common)
             finally:
                 rows[gradient.indices] = 0
 
@@ -303,16 +303,17 @@ class Optimizer:
             # Decoupled: the same for every optimizer, and no part of the gradient.
             for param, _, _ in updates:
                 param *= param.dtype.type(1.0 - self.weight_decay * learning_rate)
+        common = {"learning_rate": learning_rate, "scale": scale, "clipvalue": self.clipvalue}
         dense, sparse = updates, []
         if pairs:
             sparse = [update for update in updates if isinstance(update.gradient, IndexedSlices)]
             dense = [update for update in updates if not isinstance(update.gradient, IndexedSlices)]
         for group in by_dtype(dense):
             params, grads, slots = zip(*group)
-            self._update(params, grads, list(zip(*slots)), learning_rate, scale)
+            self._update(params, grads, list(zip(*slots)), **common)
         update_sparse = self._update_rows if self._updates_sparse_rows else self._update_tables
         for group in by_dtype(sparse):
-            update_sparse(group, learning_rate, scale)
+            update_sparse(group, **common)
         self._iterations += 1
         for v, _ in pairs:
             v.version += 1

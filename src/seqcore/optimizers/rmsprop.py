@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .._core.optimizer import rmsprop
 from .._validation import boolean, real
 from ..typing import Arrays
@@ -71,7 +73,7 @@ class RMSprop(Optimizer):
         names = ["velocity"] + ["momentum"] * (self.momentum > 0) + ["average_gradient"] * self.centered
         return dict.fromkeys(names, 0.0)
 
-    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], **common: Any) -> None:
         by_name = dict(zip(self.slot_values(), slots, strict=True))
         rmsprop(
             params,
@@ -79,10 +81,8 @@ class RMSprop(Optimizer):
             by_name["velocity"],
             by_name.get("momentum"),
             by_name.get("average_gradient"),
-            learning_rate=learning_rate,
             rho=self.rho,
             momentum=self.momentum,
             epsilon=self.epsilon,
-            scale=scale,
-            clipvalue=self.clipvalue,
+            **common,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .._core.optimizer import sgd, sgd_slices
@@ -67,28 +69,17 @@ class SGD(Optimizer):
     def slot_values(self) -> dict[str, float]:
         return {"momentum": 0.0} if self.momentum else {}
 
-    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], learning_rate: float, scale: float) -> None:
-        sgd(
-            params,
-            grads,
-            *slots,
-            learning_rate=learning_rate,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            scale=scale,
-            clipvalue=self.clipvalue,
-        )
+    def _update(self, params: Arrays, grads: Arrays, slots: list[Arrays], **common: Any) -> None:
+        sgd(params, grads, *slots, momentum=self.momentum, nesterov=self.nesterov, **common)
 
-    def _update_rows(self, tables: list[Update], learning_rate: float, scale: float) -> None:
+    def _update_rows(self, tables: list[Update], **common: Any) -> None:
         if self.momentum:
-            super()._update_rows(tables, learning_rate, scale)
+            super()._update_rows(tables, **common)
             return
         sgd_slices(
             [table.param for table in tables],
             [table.gradient.values for table in tables],
             [np.ascontiguousarray(table.gradient.indices) for table in tables],
-            learning_rate=learning_rate,
-            scale=scale,
-            clipvalue=self.clipvalue,
             columns=[table.gradient.axis == 1 for table in tables],
+            **common,
         )
