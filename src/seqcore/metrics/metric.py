@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from .._registry import Configurable, Registry, snake_case
 from .._validation import as_dtype, short_repr
 from ..autograd.tensor import Tensor, Variable, as_array
-from ..ops.targets import expand_to, mask_of, same_rank
+from ..ops.targets import mask_of, same_rank, step_weights
 from ..typing import Array
 
 # The types of attributes that are sums over batches: numbers, texts, arrays, lists.
@@ -119,9 +119,7 @@ class WeightedMean(Metric):
         if sample_weight is None and mask is None:
             total, count = float(array.sum(dtype=np.float64)), float(array.size)
         else:
-            weights = np.ones(array.shape) if mask is None else np.array(mask, np.float64)
-            if sample_weight is not None:
-                weights *= expand_to("sample_weight", sample_weight, array.shape)
+            weights = step_weights("none", array.shape, sample_weight, mask, np.float64)
             # A step that is left out may hold anything, NaN too.
             total = float(np.where(weights == 0, 0, array * weights).sum(dtype=np.float64))
             count = float(weights.sum())

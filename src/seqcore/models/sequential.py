@@ -197,16 +197,14 @@ class Sequential(Model):
             )
         check_shape("input_shape", input_shape)
         with self._build_lock:
-            if not self.built:
-                self._build_stack(tuple(input_shape))
-
-    def _build_stack(self, shape: tuple[Any, ...]) -> None:
-        after: Any = shape
-        with Build(self.layers_inside()):
-            for layer in self._stack:
-                layer._build_with(after)
-                after = layer._output_shape(after)
-        self._set_built(shape, after)
+            if self.built:
+                return
+            shape = after = tuple(input_shape)
+            with Build(self.layers_inside()):
+                for layer in self._stack:
+                    layer._build_with(after)
+                    after = layer._output_shape(after)
+            self._set_built(shape, after)
 
     def _build(self, x: Any) -> None:
         self.build(x.shape)

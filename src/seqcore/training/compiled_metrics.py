@@ -24,10 +24,11 @@ class CompiledMetrics:
 
     def __init__(self, metrics: Sequence[tuple[Metric, bool]] = ()) -> None:
         self.metrics = list(metrics)
-        self.names: list[str] = []
+        # Names in the logs.
+        self.names = ["loss"]
         for metric, _ in self.metrics:
             name, count = metric.name, 1
-            while name in self.names or name == "loss":
+            while name in self.names:
                 name, count = f"{metric.name}_{count}", count + 1
             self.names.append(name)
         self.loss = Mean("loss")
@@ -55,7 +56,7 @@ class CompiledMetrics:
 
     def logs(self) -> dict[str, float]:
         """{"loss": ..., metric: ...}"""
-        return {name: metric.result() for name, metric in zip(["loss", *self.names], self.all)}
+        return {name: metric.result() for name, metric in zip(self.names, self.all)}
 
 
 def compile_metrics(metrics: Any, weighted_metrics: Any, loss: Loss | None) -> CompiledMetrics:

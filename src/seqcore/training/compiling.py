@@ -93,7 +93,7 @@ class Compilable(StepHooks):
         if type(self).metrics is not StepHooks.metrics:
             return [metric.name for metric in self.metrics]
         attribute_metrics = self._step.inspection.attribute_metrics
-        return ["loss", *self._step.metrics.names, *(metric.name for metric in attribute_metrics)]
+        return [*self._step.metrics.names, *(metric.name for metric in attribute_metrics)]
 
     @property
     def flat_parameters(self) -> FlatParameters:

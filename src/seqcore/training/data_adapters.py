@@ -38,7 +38,7 @@ class DataAdapter:
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
-        self._running: Iterator[Any] | None = None
+        self._running: Iterator[Batch] | None = None
         # Batches trained on since the running pass over the data began, and the random state that it began with.
         self.taken = 0
         self._random: dict[str, Any] = {}
@@ -47,13 +47,9 @@ class DataAdapter:
         self.exhausted = False
         self.steps: int | None = limit
 
-    def _walk(self, start: int = 0) -> Iterator[Any]:
+    def _walk(self, start: int) -> Iterator[Batch]:
         """All data once, batch by batch, from number ``start`` on; random numbers are drawn at once."""
         raise TypeError(f"{type(self).__name__}: an adapter must define _walk")
-
-    def _batch(self, item: Any) -> Batch:
-        """The checked batch of what :meth:`_walk` gives."""
-        raise TypeError(f"{type(self).__name__}: an adapter must define _batch")
 
     def split(self, fraction: float) -> tuple[Any, Any]:
         """Arguments of the first part and of the last ``fraction`` of the rows: ((x, y, weight), (x, y, weight))."""
@@ -85,7 +81,7 @@ class DataAdapter:
                 pass
         return taken
 
-    def _start(self, start: int = 0) -> Iterator[Any]:
+    def _start(self, start: int = 0) -> Iterator[Batch]:
         """Begin a pass over the data at batch number ``start``."""
         self.taken, self._random = start, random.get_state()
         self._running = self._walk(start)
@@ -100,18 +96,17 @@ class DataAdapter:
         if self._limit is not None:
             yield from self._limited(skipped, self._limit)
         else:
-            running = self._running if skipped and self._running is not None else self._start()
-            yield from map(self._batch, running)
+            yield from self._running if skipped and self._running is not None else self._start()
         self._hook("on_epoch_end")
 
     def _limited(self, skipped: int, limit: int) -> Iterator[Batch]:
         for done in range(skipped, limit):
             fresh = self._running is None
-            item = next(self._start() if self._running is None else self._running, _END)
-            if item is _END and not (done or fresh or self.once):
+            batch = next(self._start() if self._running is None else self._running, None)
+            if batch is None and not (done or fresh or self.once):
                 # The last epoch ended with the last batch.
-                item = next(self._start(), _END)
-            if item is _END:
+                batch = next(self._start(), None)
+            if batch is None:
                 self.exhausted = self.once
                 self.restart()
                 warnings.warn(
@@ -119,10 +114,7 @@ class DataAdapter:
                     stacklevel=2,
                 )
                 return
-            yield self._batch(item)
-
-
-_END = object()
+            yield batch
 
 
 @contextmanager
@@ -174,13 +166,10 @@ class ArrayAdapter(DataAdapter):
         y = None if y is None else as_array(y)[rows]
         return Batch(parts if isinstance(x, list) else parts[0], y, None if weight is None else weight[rows])
 
-    def _walk(self, start: int = 0) -> Iterator[Any]:
+    def _walk(self, start: int) -> Iterator[Batch]:
         order = random.generator().permutation(self.rows) if self._shuffle else None
         parts = (slice(row, row + self.batch_size) for row in range(0, self.rows, self.batch_size))
-        return (rows if order is None else order[rows] for rows in islice(parts, start, None))
-
-    def _batch(self, item: Any) -> Batch:
-        return self._cut(item)
+        return (self._cut(rows if order is None else order[rows]) for rows in islice(parts, start, None))
 
 
 def _cut_tensor(x: Tensor, rows: Any) -> Tensor:
@@ -227,11 +216,14 @@ class IterableAdapter(DataAdapter):
         except TypeError:
             return None
 
-    def _walk(self, start: int = 0) -> Iterator[Any]:
+    def _walk(self, start: int) -> Iterator[Batch]:
+        items = self._indexed(start) if self._by_index else iter(self._data)
         if not self._by_index:
-            batches: Iterator[Any] = iter(self._data)
-            deque(islice(batches, start), maxlen=0)
-            return batches
+            deque(islice(items, start), maxlen=0)
+        return (make_batch(*unpack_batch(item), self._class_weight, sparse=self._sparse) for item in items)
+
+    def _indexed(self, start: int) -> Iterator[Any]:
+        """What an object with ``__getitem__`` gives, by number; without a length until there is none."""
         length = self._length()
         if length is None:
             return self._numbered(start)
@@ -239,13 +231,9 @@ class IterableAdapter(DataAdapter):
         return (self._data[int(number)] for number in order[start:])
 
     def _numbered(self, start: int) -> Iterator[Any]:
-        """Batches by their number until there is none, as for loops do."""
         with suppress(IndexError):
             for number in count(start):
                 yield self._data[number]
-
-    def _batch(self, item: Any) -> Batch:
-        return make_batch(*unpack_batch(item), self._class_weight, sparse=self._sparse)
 
 
 def is_list_of_batches(data: Any) -> bool:

@@ -14,7 +14,7 @@ from ..autograd.tape import record, stop_recording
 from ..autograd.tensor import Tensor, Variable
 from ..layers import Activation, Dense, Softmax
 from ..layers.base import Layer
-from ..metrics import Metric, Perplexity, SparseCategoricalAccuracy
+from ..metrics import Perplexity, SparseCategoricalAccuracy
 from ..ops import flatten_like, flatten_steps, targets
 from ..ops import sampled_losses as sampled
 from ..optimizers.flat_parameters import FlatParameters
@@ -168,7 +168,8 @@ def find_fused_head(layers: Sequence[Layer], loss: losses.Loss | None, metrics: 
         return None
     assert isinstance(loss, losses.SparseCategoricalCrossentropy)
     for metric, _ in metrics.metrics:
-        if type(metric) is not SparseCategoricalAccuracy and not _is_perplexity_of(metric, loss):
+        perplexity = type(metric) is Perplexity and metric.loss.ignore_class == loss.ignore_class
+        if not perplexity and type(metric) is not SparseCategoricalAccuracy:
             return None
     before, after = list(layers), []
     if before and not loss.from_logits and _is_softmax(before[-1]):
@@ -182,10 +183,6 @@ def find_fused_head(layers: Sequence[Layer], loss: losses.Loss | None, metrics: 
     if {loss.dtype, *(metric.dtype for metric, _ in metrics.metrics)} - {None, dense.dtype}:
         return None
     return FusedHead(before, dense, after, loss, metrics)
-
-
-def _is_perplexity_of(metric: Metric, loss: losses.SparseCategoricalCrossentropy) -> bool:
-    return type(metric) is Perplexity and metric.loss.get_config()["ignore_class"] == loss.ignore_class
 
 
 def _is_softmax(layer: Layer) -> bool:

@@ -24,7 +24,7 @@ def concatenate(parts: list[Any]) -> Any:
         return [concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
     if isinstance(parts[0], dict):
         return {key: concatenate([part[key] for part in parts]) for key in parts[0]}
-    if len({part.shape[1:] for part in parts}) > 1:
-        shapes = sorted({part.shape[1:] for part in parts})
+    shapes = sorted({part.shape[1:] for part in parts})
+    if len(shapes) > 1:
         raise ValueError(f"x: expected batches whose outputs can be joined, got rows {shapes[0]} and {shapes[-1]}")
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
