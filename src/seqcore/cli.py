@@ -69,11 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError) as error:
-        print(f"seqcore: {_one_line(error)}", file=sys.stderr)
+        print(f"seqcore: {_message(error)}", file=sys.stderr)
         return 2
 
 
-def _one_line(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
+    """The message for the user: without the type, which :func:`one_line` tells as the reason in another message."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

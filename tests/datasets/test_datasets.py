@@ -180,7 +180,7 @@ def test_each_word_but_the_has_one_class():
     for symbol, rules in grammar.rules.items():
         for _, right in rules:
             if len(right) == 1 and right[0] not in grammar.rules:
-                classes.setdefault(right[0], set()).add(symbol.split()[0])
+                classes.setdefault(right[0], set()).add(symbol.split("_")[0])
     assert {word for word, found in classes.items() if len(found) > 1} <= {"the"}
 
 

@@ -158,7 +158,6 @@ def date_pairs(
     iso = [date.isoformat() for date in dates]
     source, target = (english, iso) if direction == "to-iso" else (iso, english)
     cuts = np.cumsum([0, *sizes]).tolist()
-    first, second, third = (
-        DatePairs(source[start:stop], target[start:stop], chosen[start:stop]) for start, stop in zip(cuts, cuts[1:])
-    )
+    ranges = [slice(start, stop) for start, stop in zip(cuts, cuts[1:])]
+    first, second, third = (DatePairs(source[rows], target[rows], chosen[rows]) for rows in ranges)
     return first, second, third

@@ -57,15 +57,17 @@ class Grammar:
             if all(len(right) == 1 and right[0] not in self.rules for _, right in choices)
         }
 
+    def _parts(self) -> Iterator[tuple[str, float, str]]:
+        """Each part of a right-hand side, after its nonterminal and the probability of the rule."""
+        return ((symbol, p, part) for symbol, choices in self.rules.items() for p, right in choices for part in right)
+
     def _expected_visits(self) -> dict[str, float]:
         """Expected number of expansions of each nonterminal in a sentence: the solution v of v = e_start + v M."""
         size = len(self.rules)
         mean = np.zeros((size, size))
-        for symbol, choices in self.rules.items():
-            for p, right in choices:
-                for part in right:
-                    if part in self._number:
-                        mean[self._number[symbol], self._number[part]] += p
+        for symbol, p, part in self._parts():
+            if part in self.rules:
+                mean[self._number[symbol], self._number[part]] += p
         if np.abs(np.linalg.eigvals(mean)).max() >= 1 - 1e-9:
             raise ValueError("rules: expected sentences of finite mean length, got a grammar that grows without end")
         first = np.zeros(size)
@@ -82,11 +84,9 @@ class Grammar:
     def expected_counts(self) -> dict[str, float]:
         """Expected number of each word in a sentence."""
         counts: dict[str, float] = {}
-        for symbol, choices in self.rules.items():
-            for p, right in choices:
-                for part in right:
-                    if part not in self.rules:
-                        counts[part] = counts.get(part, 0.0) + p * self._visits[symbol]
+        for symbol, p, part in self._parts():
+            if part not in self.rules:
+                counts[part] = counts.get(part, 0.0) + p * self._visits[symbol]
         return counts
 
     def expected_length(self) -> float:
@@ -294,6 +294,23 @@ _PREPOSITIONS = "near with behind beside above below under opposite"
 _ADVERBS = "often never always quickly slowly rarely usually suddenly"
 _CLAUSE_VERBS = "think say believe know hope"
 
+# Rules of each topic t: 55 of 100 nouns are in the singular.
+_TOPIC_RULES = """
+Sentence_{t} -> 0.55 NP_{t}_sg VP_{t}_sg Tail_{t}_sg | 0.45 NP_{t}_pl VP_{t}_pl Tail_{t}_pl
+Clause_{t} -> 0.55 NP_{t}_sg VP_{t}_sg | 0.45 NP_{t}_pl VP_{t}_pl
+Object_{t} -> 0.55 NP_{t}_sg | 0.45 NP_{t}_pl
+"""
+# Those of each topic t and number n, together "own".
+_NUMBER_RULES = """
+Tail_{own} -> 0.75 <eos> | 0.25 and VP_{own} <eos>
+NP_{own} -> 1 Det_{n} Noun_{own}
+Noun_{own} -> 0.25 Adj_{t} Noun_{own} | 0.75 N_{own} Post_{own}
+Post_{own} -> 0.6 | 0.2 Prep Object_{t} | 0.2 Rel_{own}
+Rel_{own} -> 0.5 that VP_{own} | 0.275 that NP_{t}_sg Vt_{t}_sg | 0.225 that NP_{t}_pl Vt_{t}_pl
+VP_{own} -> 0.2 Adv Verb_{own} | 0.8 Verb_{own}
+Verb_{own} -> 0.4 Vi_{own} | 0.5 Vt_{own} Object_{t} | 0.1 Vs_{n} that Clause_{t}
+"""
+
 
 def english() -> Grammar:
     """The grammar of the built-in corpus: short English-like sentences, each ended by ``<eos>``.
@@ -304,39 +321,22 @@ def english() -> Grammar:
     No word but "the" belongs to two classes, and each sentence has one derivation.
     """
     rules: dict[str, list[Rule]] = {"S": []}
-    numbers = ("sg", "pl")
     weights = sum(topic[0] for topic in _TOPICS.values())
-    for number in numbers:
-        rules[f"Det {number}"] = _zipf(_DETERMINERS[number].split())
-        rules[f"Vs {number}"] = _zipf([_inflect(verb, number != "pl") for verb in _CLAUSE_VERBS.split()])
+    for number, determiners in _DETERMINERS.items():
+        rules[f"Det_{number}"] = _zipf(determiners.split())
+        rules[f"Vs_{number}"] = _zipf([_inflect(verb, number == "sg") for verb in _CLAUSE_VERBS.split()])
     rules["Prep"] = _zipf(_PREPOSITIONS.split())
     rules["Adv"] = _zipf(_ADVERBS.split())
     for topic, (weight, nouns, intransitive, transitive, adjectives) in _TOPICS.items():
-        share = {"sg": 0.55, "pl": 0.45}
-        rules["S"].append((weight / weights, (f"Sentence {topic}",)))
-        rules[f"Sentence {topic}"] = [
-            (share[n], (f"NP {topic} {n}", f"VP {topic} {n}", f"Tail {topic} {n}")) for n in numbers
-        ]
-        rules[f"Clause {topic}"] = [(share[n], (f"NP {topic} {n}", f"VP {topic} {n}")) for n in numbers]
-        rules[f"Object {topic}"] = [(share[n], (f"NP {topic} {n}",)) for n in numbers]
-        rules[f"Adj {topic}"] = _zipf(adjectives.split())
-        for n in numbers:
-            own = f"{topic} {n}"
-            rules[f"N {own}"] = _zipf([_inflect(noun, n == "pl") for noun in nouns.split()])
-            rules[f"Vi {own}"] = _zipf([_inflect(verb, n == "sg") for verb in intransitive.split()])
-            rules[f"Vt {own}"] = _zipf([_inflect(verb, n == "sg") for verb in transitive.split()])
-            rules[f"Tail {own}"] = [(0.75, (END,)), (0.25, ("and", f"VP {own}", END))]
-            rules[f"NP {own}"] = [(1.0, (f"Det {n}", f"Noun {own}"))]
-            rules[f"Noun {own}"] = [(0.25, (f"Adj {topic}", f"Noun {own}")), (0.75, (f"N {own}", f"Post {own}"))]
-            rules[f"Post {own}"] = [(0.6, ()), (0.2, ("Prep", f"Object {topic}")), (0.2, (f"Rel {own}",))]
-            rules[f"Rel {own}"] = [(0.5, ("that", f"VP {own}"))]
-            rules[f"Rel {own}"] += [(0.5 * share[m], ("that", f"NP {topic} {m}", f"Vt {topic} {m}")) for m in numbers]
-            rules[f"VP {own}"] = [(0.2, ("Adv", f"Verb {own}")), (0.8, (f"Verb {own}",))]
-            rules[f"Verb {own}"] = [
-                (0.4, (f"Vi {own}",)),
-                (0.5, (f"Vt {own}", f"Object {topic}")),
-                (0.1, (f"Vs {n}", "that", f"Clause {topic}")),
-            ]
+        rules["S"].append((weight / weights, (f"Sentence_{topic}",)))
+        rules |= parse_rules(_TOPIC_RULES.format(t=topic))
+        rules[f"Adj_{topic}"] = _zipf(adjectives.split())
+        for number in _DETERMINERS:
+            own = f"{topic}_{number}"
+            rules[f"N_{own}"] = _zipf([_inflect(noun, number == "pl") for noun in nouns.split()])
+            rules[f"Vi_{own}"] = _zipf([_inflect(verb, number == "sg") for verb in intransitive.split()])
+            rules[f"Vt_{own}"] = _zipf([_inflect(verb, number == "sg") for verb in transitive.split()])
+            rules |= parse_rules(_NUMBER_RULES.format(t=topic, n=number, own=own))
     return Grammar(rules, "S")
 
 

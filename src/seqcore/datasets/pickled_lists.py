@@ -136,22 +136,18 @@ class _Reader:
                 append(raw[at + 1] | raw[at + 2] << 8)
                 at += 3
             elif operation == 0x4A:  # BININT
-                append(int.from_bytes(self._slice(at + 1, 4), "little", signed=True))
+                append(int.from_bytes(raw[at + 1 : at + 5], "little", signed=True))
                 at += 5
             else:
                 break
         self._at = at
 
-    def _slice(self, start: int, size: int) -> bytes:
-        if start + size > len(self._raw):
-            raise IndexError
-        return self._raw[start : start + size]
-
     def take(self, size: int) -> bytes:
         """The next bytes."""
-        taken = self._slice(self._at, size)
         self._at += size
-        return taken
+        if self._at > len(self._raw):
+            raise IndexError
+        return self._raw[self._at - size : self._at]
 
     def number(self, size: int, signed: bool = False) -> int:
         """The next bytes as an integer."""
