@@ -31,17 +31,22 @@ EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
         Experiment("toy", "a toy sentence, its predictions recomputed step by step", ""),
+        Experiment("order", "sentences read without a state, and with one", ""),
         Experiment("gradients", "vanishing and exploding gradients, and clipping", ""),
+        Experiment("rtrl", "the gradient forward in time next to backpropagation", ""),
         Experiment("imdb", "sentiment of film reviews", "IMDB reviews, GloVe"),
         Experiment("airline", "sentiment of tweets about airlines", "airline tweets"),
         Experiment("stories", "fairy tales by bigrams of characters: RNN-CF next to the others", "Grimm, any text"),
         Experiment("memory", "how far back each cell remembers", ""),
+        Experiment("forget_gate", "an LSTM with the forget gate alone", ""),
         Experiment("tagging", "one label per word of a sentence, in one direction and in both", ""),
+        Experiment("questions", "sentences about a person, a thing or a place", ""),
         Experiment("ptb", "LSTM language model", "Penn Treebank"),
         Experiment("word2vec", "word vectors", "any text"),
         Experiment("mnist", "digits read row by row in both directions", "MNIST"),
         Experiment("forecast", "the next value of a series", "a CSV column"),
         Experiment("caption", "from the image of a digit to its name, letter by letter", "MNIST"),
+        Experiment("attend", "the names of two digits, with attention over their image", "MNIST"),
         Experiment("seq2seq", "dates in words to ISO dates, with attention", ""),
     )
 }
