@@ -81,8 +81,7 @@ class Evaluation(SimilarityQueries):
         default_only("similarity_function", similarity_function, "most_similar", "questions are answered by cosines")
         questions = analogies if isinstance(analogies, Mapping) else read_questions(analogies, max_bytes=max_bytes)
         dummy4unknown = boolean("dummy4unknown", dummy4unknown)
-        spell: Callable[[str], str] = str.upper if boolean("case_insensitive", case_insensitive) else str
-        rows, first = self._first_spellings(restrict_vocab, spell)
+        rows, first, spell = self._spellings(restrict_vocab, case_insensitive)
         sections: list[dict[str, Any]] = []
         counted: list[tuple[dict[str, Any], Any, bool]] = []
         for name, asked in questions.items():
@@ -134,8 +133,7 @@ class Evaluation(SimilarityQueries):
         if not isinstance(delimiter, str) or not delimiter:
             raise ValueError(f"delimiter: expected the text between words, such as a tab, got {short_repr(delimiter)}")
         dummy4unknown = boolean("dummy4unknown", dummy4unknown)
-        spell: Callable[[str], str] = str.upper if boolean("case_insensitive", case_insensitive) else str
-        index, _ = self._first_spellings(restrict_vocab, spell)
+        index, _, spell = self._spellings(restrict_vocab, case_insensitive)
         gold: list[float] = []
         rows: list[list[int]] = []
         unknown = 0
@@ -166,14 +164,16 @@ class Evaluation(SimilarityQueries):
         share = 100.0 * unknown / (len(gold) if dummy4unknown else len(gold) + unknown)
         return pearson(gold, model), spearman(gold, model), share
 
-    def _first_spellings(
-        self, restrict_vocab: int | None, spell: Callable[[str], str]
-    ) -> tuple[dict[str, int], NDArray[np.intp]]:
-        """The row of each spelling among the first words, and for each row that of the first word so spelled."""
+    def _spellings(
+        self, restrict_vocab: int | None, case_insensitive: bool
+    ) -> tuple[dict[str, int], NDArray[np.intp], Callable[[str], str]]:
+        """The row of each spelling among the first words, for each row that of the first word so spelled, and the
+        spelling of a word."""
+        spell: Callable[[str], str] = str.upper if boolean("case_insensitive", case_insensitive) else str
         end = None if restrict_vocab is None else at_least("restrict_vocab", restrict_vocab, 0)
         rows: dict[str, int] = {}
         first = [rows.setdefault(spell(word), row) for row, word in enumerate(self.index_to_key[:end])]
-        return rows, np.array(first, np.intp)
+        return rows, np.array(first, np.intp), spell
 
     def _are_answered(self, asked: NDArray[np.intp], first: NDArray[np.intp]) -> list[bool]:
         """For each row (a, b, c, d) of ``asked`` (Q, 4), True where b - a + c leads to d."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._validation import at_least, boolean, default_only, integer, short_repr
-from ..ops.activations import shifted_exp
+from ..ops.activations import softmax
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary, index_words
 from ..typing import Array, PathLike
@@ -90,7 +90,8 @@ class TrainableTables(FixedAttributes):
     @property
     def wv(self) -> KeyedVectors:
         """The words' vectors: the table that is trained. Training shows in a ``wv`` that the caller holds, and values
-        written into ``wv.vectors`` are trained on and saved. Empty before :meth:`build_vocab`.
+        written into ``wv.vectors`` are trained on and saved. Empty before :meth:`build_vocab`; another ``vector_size``
+        makes a new one.
 
         Assigning takes vectors with counts, of the same size, in their place; words that stay keep their targets.
         """
@@ -143,9 +144,7 @@ class TrainableTables(FixedAttributes):
         if not rows:
             return None
         mean = self._wv.vectors[rows].sum(axis=0) / (len(rows) if self.settings.cbow_mean else 1)
-        logits = self.syn1neg @ mean
-        _, exps, total = shifted_exp(logits)
-        chances = exps / total
+        chances = softmax(self.syn1neg @ mean).numpy()
         best = np.argsort(-chances, kind="stable")[: at_least("topn", topn, 0)]
         return [(self.words[row], float(chances[row])) for row in best.tolist()]
 
