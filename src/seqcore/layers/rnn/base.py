@@ -238,7 +238,7 @@ class RNNLayer(NumericLayer):
         return [y, *states] if self.return_state else y
 
     def check_input(self, inputs: Tensor) -> Tensor:
-        array, features = inputs._array, self.cell.kernel.shape[0]
+        array, features = inputs._array, self.cell.kernel._array.shape[0]
         if array.ndim != 3 or array.shape[2] != features:
             expected = f"(batch, time, {features})"
             raise ValueError(f"inputs: expected shape {expected} for layer {self.name!r}, got {array.shape}")

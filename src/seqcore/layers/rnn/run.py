@@ -139,8 +139,9 @@ def run_sequence(
         gradients: list[Gradient] = [dx]
         for i in range(len(cells)):
             gradients += (None, None, None) if dweights is None else dweights[i]
-        for start, dstart in zip(initial, dstarts or ()):
-            gradients += () if start is None else dstart
+        if dstarts is not None:
+            for start, dstart in zip(initial, dstarts, strict=True):
+                gradients += () if start is None else dstart
         return gradients
 
     record((out, *states), inputs, backward, takes_buffers=True)
