@@ -175,10 +175,10 @@ class TruncatedNormal(RandomNormal):
     """
 
     def _values(self, shape: tuple[int, ...]) -> Array:
-        return self.mean + self.stddev * truncated_normal(self._generator(), shape)
+        return self.mean + self.stddev * truncated_noise(self._generator(), shape)
 
 
-def truncated_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def truncated_noise(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Standard normal numbers; those beyond 2 are drawn again."""
     values = generator.standard_normal(shape)
     while (outside := np.abs(values) > 2).any():
@@ -243,7 +243,7 @@ class VarianceScaling(_Drawn):
         if self.distribution == "untruncated_normal":
             return generator.normal(0, math.sqrt(variance), shape)
         # The standard deviation of a standard normal cut at +-2.
-        return math.sqrt(variance) / 0.87962566103423978 * truncated_normal(generator, shape)
+        return math.sqrt(variance) / 0.87962566103423978 * truncated_noise(generator, shape)
 
 
 class _Scaled(VarianceScaling):

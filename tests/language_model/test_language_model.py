@@ -10,7 +10,7 @@ import pytest
 from seqcore import random
 from seqcore.callbacks import BackupAndRestore, Callback, EpochDecay, ResetStates
 from seqcore.datasets import grammar_corpus
-from seqcore.initializers import truncated_normal
+from seqcore.initializers import truncated_noise
 from seqcore.language_model import (
     ValidationPerplexity,
     build_model,
@@ -365,7 +365,7 @@ def test_noise_is_where_the_state_starts():
         wide = [generate(model, VOCABULARY, "a", 10, method="beam", **options) for _ in range(2)]
         assert wide[0] == wide[1]
         stream, generator = model.stream(), np.random.Generator(np.random.Philox(seed))
-        noise = [[truncated_normal(generator, part.shape) for part in layer] for layer in stream.get_state()]
+        noise = [[truncated_noise(generator, part.shape) for part in layer] for layer in stream.get_state()]
         stream.set_state([tuple(part.astype(np.float32) for part in layer) for layer in noise])
         last = "a"
         for word in words[seed]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import random
 from .._validation import at_least, choice, integer, positive, real
-from ..initializers import truncated_normal
+from ..initializers import truncated_noise
 from ..models import Sequential, Stream
 from ..text.vocabulary import Vocabulary, split_words
 from ..typing import Array, Ids
@@ -139,7 +139,7 @@ def _read_prompt(
     stream = model.stream()
     if noise and generator is not None:
         states = [
-            tuple((noise * truncated_normal(generator, state.shape)).astype(state.dtype) for state in layer)
+            tuple((noise * truncated_noise(generator, state.shape)).astype(state.dtype) for state in layer)
             for layer in stream.get_state()
         ]
         stream.set_state(states)
