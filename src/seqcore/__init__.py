@@ -26,9 +26,7 @@ from . import (
 )
 from ._core.system import __version__, get_num_threads, info, set_num_threads
 from ._registry import register_loader
-from .autograd.dtypes import dtype_policy, floatx, set_dtype_policy, set_floatx
-from .autograd.tape import GradientTape
-from .autograd.tensor import IndexedSlices, Tensor, Variable
+from .autograd import GradientTape, IndexedSlices, Tensor, Variable, dtype_policy, floatx, set_dtype_policy, set_floatx
 from .models import Model, Sequential, load_model
 from .ops import candidate_samplers as sampling
 from .ops import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._validation import boolean, integer, real
-from ..autograd.tensor import Tensor, as_array
+from ..autograd import Tensor, as_array
 from ..ops.activations import shifted_exp
 from ..ops.targets import class_ids, same_shape, shape_error
 from ..typing import Array

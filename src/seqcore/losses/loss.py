@@ -14,8 +14,7 @@ from numpy.typing import DTypeLike
 
 from .._registry import Configurable, Registry, snake_case
 from .._validation import as_dtype, axis_of
-from ..autograd.tape import is_recording, record
-from ..autograd.tensor import Gradient, Tensor
+from ..autograd import Gradient, Tensor, is_recording, record
 from ..ops.targets import as_float_array, mask_of, same_rank, standard_reduction, step_weights
 from ..typing import Array
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ..autograd.tape import is_recording
-from ..autograd.tensor import Gradient, Tensor
+from ..autograd import Gradient, Tensor, is_recording
 from ..ops.targets import same_shape
 from ..typing import Array
 from .loss import FUNCTIONS, LOSSES, FusedLoss, PerSample

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._validation import at_least, boolean, real
-from ..autograd.tensor import as_array
+from ..autograd import as_array
 from ..ops.targets import mask_of, same_shape, whole_class_ids
 from ..typing import Array
 from .metric import METRICS, MeanOfPairs, WeightedMean

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import losses
-from ..autograd.tensor import as_array
+from ..autograd import as_array
 from ..losses.loss import FusedLoss
 from ..ops.targets import mask_of, squeeze_ids
 from ..typing import Array

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from .._registry import Configurable, Registry, snake_case
 from .._validation import as_dtype, short_repr
-from ..autograd.tensor import Tensor, Variable, as_array
+from ..autograd import Tensor, Variable, as_array
 from ..ops.targets import mask_of, same_rank, step_weights
 from ..typing import Array
 

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from .. import saving
 from .._registry import custom_object_scope
 from .._validation import NUMBERS, as_dtype, as_sizes, at_least, boolean, check_shape, default_only, short_repr
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor
 from ..layers.base import Layer
 from ..layers.building import MAX_ZEROS, Build, check_free_sizes, plain_zeros, zeros
 from ..layers.calling import CallScope

@@ -9,8 +9,8 @@ import numpy as np
 
 from .._registry import custom_object_scope
 from .._validation import check_shape, default_only
+from ..autograd import Tensor, Variable
 from ..autograd.staleness import Cached, mark_stale
-from ..autograd.tensor import Tensor, Variable
 from ..layers import InputLayer
 from ..layers.base import Layer, not_a_layer
 from ..layers.building import Build

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..autograd import Variable
 from ..autograd.staleness import Cached
-from ..autograd.tensor import Variable
 from ..typing import Array
 
 # Bytes of a cache line and of an AVX-512 register: each variable starts at a multiple.

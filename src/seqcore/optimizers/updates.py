@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._core.optimizer import is_sorted_unique, sum_squares
-from ..autograd.tensor import IndexedSlices, Variable, as_array
+from ..autograd import IndexedSlices, Variable, as_array
 from ..ops.clipping import clip_scale
 from ..typing import Array, Arrays
 

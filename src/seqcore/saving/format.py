@@ -13,7 +13,7 @@ from .. import random
 from .._files import Path
 from .._json import parse_json
 from .._validation import MALFORMED, as_path, one_line, short_repr
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor
 from ..layers.building import FileLimits, file_limits_scope
 from ..typing import Array
 from .safetensors import read_tensors

@@ -8,7 +8,7 @@ from typing import Any
 
 from .._files import Path
 from .._validation import boolean, short_repr
-from ..autograd.tensor import Variable
+from ..autograd import Variable
 from ..layers.base import Layer
 from ..layers.registry import serialize
 from ..training.interrupts import defer_sigint

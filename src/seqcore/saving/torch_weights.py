@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import choice, short_repr
-from ..autograd.tensor import as_array
+from ..autograd import as_array
 from ..typing import Array
 
 # ---------------------------------------------------------------- weight maps

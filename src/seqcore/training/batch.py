@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import NUMBERS, as_lengths, check_whole, is_array, real
-from ..autograd.tensor import Tensor, as_array
+from ..autograd import Tensor, as_array
 from ..typing import Array
 
 

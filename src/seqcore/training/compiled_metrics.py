@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..autograd.tensor import Tensor
+from ..autograd import Tensor
 from ..losses import Loss
 from ..metrics import Mean, Metric
 from ..metrics import get as get_metric

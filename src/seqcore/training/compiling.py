@@ -10,8 +10,8 @@ from numpy.typing import DTypeLike
 from .. import losses, optimizers
 from .. import metrics as _metrics
 from .._validation import default_only
+from ..autograd import Variable
 from ..autograd.staleness import mark_stale
-from ..autograd.tensor import Variable
 from ..layers.base import Layer
 from ..optimizers.flat_parameters import FlatParameters
 from .compiled_metrics import CompiledMetrics, compile_metrics

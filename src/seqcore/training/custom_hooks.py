@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.tensor import Tensor, as_array
+from ..autograd import Tensor, as_array
 from .batch import Batch, plain
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import random
 from .._validation import MAX_INT64, at_least, boolean, integer, is_array, real
-from ..autograd.tensor import Tensor, Variable, as_array
+from ..autograd import Tensor, Variable, as_array
 from .batch import Batch, make_batch, unpack_batch
 
 

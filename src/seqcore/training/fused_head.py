@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .. import losses, ops
-from ..autograd.tape import record, stop_recording
-from ..autograd.tensor import Tensor, Variable
-from ..layers import Activation, Dense, Softmax
-from ..layers.base import Layer
+from ..autograd import Tensor, Variable, record, stop_recording
+from ..layers import Activation, Dense, Layer, Softmax
 from ..metrics import Perplexity, SparseCategoricalAccuracy
 from ..ops import flatten_like, flatten_steps, targets
 from ..ops import sampled_losses as sampled

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.tensor import Tensor, as_array
+from ..autograd import Tensor, as_array
 from ..losses import Loss
 from ..ops.targets import drop_last_axis, mask_of
 from ..typing import Array

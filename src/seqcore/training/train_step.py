@@ -7,9 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from .. import losses
+from ..autograd import GradientTape, Tensor, Variable
 from ..autograd.staleness import Cached
-from ..autograd.tape import GradientTape
-from ..autograd.tensor import Tensor, Variable
 from ..layers.base import Layer
 from ..layers.calling import CallScope, call_in_order
 from ..metrics import Metric
