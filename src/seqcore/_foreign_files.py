@@ -111,6 +111,7 @@ def describe_foreign_file(path: Path) -> str | None:
         OSError: it cannot be read.
 
     >>> import tempfile, os
+    >>> from seqcore.saving import atomic_write
     >>> path = os.path.join(tempfile.mkdtemp(), "model.h5")
     >>> atomic_write(path, [bytes([137]), b"HDF", bytes([13, 10, 26, 10])])
     >>> print(str(describe_foreign_file(path))[:47])

@@ -157,6 +157,7 @@ class Trainer(Compilable):
         Stateful layers carry their state from batch to batch and from epoch to epoch (``reset_states`` in a callback
         zeroes it); their rows must divide into whole batches. Ctrl-C leaves the model as the last whole batch left it.
 
+        >>> import numpy as np
         >>> from seqcore import Sequential, layers, random
         >>> random.set_seed(1)
         >>> model = Sequential([layers.Input((2,)), layers.Dense(1)])
@@ -353,6 +354,7 @@ class Trainer(Compilable):
         Stateful layers continue from the final state of the last ``predict``, at first from zero; ``reset_states``
         zeroes it, and the next ``predict`` may then have another batch size. The state of training does not change.
 
+        >>> import numpy as np
         >>> from seqcore import Sequential, layers
         >>> model = Sequential([layers.Input((5, 3)), layers.GRU(4)])
         >>> model.predict(np.zeros((7, 5, 3)), batch_size=2, verbose=0).shape
