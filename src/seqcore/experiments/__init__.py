@@ -3,6 +3,23 @@
 An experiment is a module with ``OPTIONS``, those it has besides the common ones, and ``main(run) -> int``, which gets a
 :class:`._run.Run` and returns the exit status. It is imported when it is used, also by a model file that names a class
 registered as ``seqcore.experiments.NAME/Class``.
+The frame of one, with the parts of :mod:`._run`::
+
+    OPTIONS = (choice("--cell", CELLS, "the recurrent layer", "lstm"), number("--units", "units of it"))
+    SETTINGS = {"quick": Settings(units=32, epochs=5), "book": Settings(units=64, epochs=50)}
+
+    def main(run: Run) -> int:
+        settings = override(SETTINGS[run.arguments.preset], run.arguments)
+        data = load_data(run.arguments.data)
+        run.start(data.description, run.arguments.cell)
+        model = build_model(run.arguments.cell, settings.units)
+        compile_classifier(model, 0.001)
+        rows = run.fit(model, settings, data.train, data.valid)
+        curves = {"validation": by_epoch(rows, "val_accuracy", "o-", "#4477aa")}
+        run.plot_curves("accuracy.png", "What the network learns", "epoch", "accuracy", curves)
+        run.save_model(model)
+        return run.finish(cell=run.arguments.cell, units=settings.units)
+
 ``PRESETS`` in it names its presets where they are not ``quick`` and ``book``; ``describe(model, x) -> list``, where it
 has one, is what ``seqcore predict MODEL --input`` shows instead of the model's largest outputs.
 """
