@@ -56,11 +56,6 @@ def integer(name: str, value: Any, low: int | None = None, high: int | None = No
     return number
 
 
-def at_least(name: str, value: Any, least: int) -> int:
-    """``value`` as an int that is not smaller than ``least``; see :func:`integer`."""
-    return integer(name, value, least)
-
-
 def seed_or_none(seed: Any) -> int | None:
     """A seed as an int in 0...2**63-1, or None."""
     return None if seed is None else integer("seed", seed, 0, MAX_SEED, "None")

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 
 from . import random as _random
 from ._registry import Registry
-from ._validation import NUMBERS, at_least, choice, default_only, plain_array, positive, real, seed_or_none, short_repr
+from ._validation import NUMBERS, choice, default_only, integer, plain_array, positive, real, seed_or_none, short_repr
 from .autograd import float_dtype
 from .typing import Array
 
@@ -51,7 +51,7 @@ INITIALIZERS = Registry("initializer", Initializer)
 
 def _sizes(shape: Any) -> tuple[int, ...]:
     """A shape as a tuple; a number is the size of a vector."""
-    return tuple(at_least("shape", n, 0) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    return tuple(integer("shape", n, 0) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
 
 
 class _Drawn(Initializer):

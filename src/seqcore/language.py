@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import random
-from ._validation import MALFORMED, at_least, integer, one_line, positive, short_repr
+from ._validation import MALFORMED, integer, one_line, positive, short_repr
 from .callbacks import Callback, EpochDecay, Logs
 from .language_model import *  # noqa: F403
 from .language_model import ValidationPerplexity, perplexity
@@ -76,7 +76,7 @@ class Trainer(Callback):
         )
         if model.optimizer is None:
             raise ValueError("model: expected a compiled model; call compile(optimizer, loss)")
-        self.model, self.schedule, self.epochs = model, schedule, at_least("epochs", epochs, 0)
+        self.model, self.schedule, self.epochs = model, schedule, integer("epochs", epochs, 0)
         self.batches = bptt_batches(train, batch_size, steps)
         self.epoch = self.batch = 0
         self.history: list[dict[str, Any]] = []

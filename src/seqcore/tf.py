@@ -34,7 +34,6 @@ from . import text as _text
 from ._validation import (
     NUMBERS,
     as_dtype,
-    at_least,
     boolean,
     check_fits,
     default_only,
@@ -301,14 +300,14 @@ class data(metaclass=_Names):
 
         def batch(self, batch_size: int, drop_remainder: bool = False) -> data.Dataset:
             """Arrays of ``batch_size`` elements; the last may be smaller, or is dropped."""
-            size, whole = at_least("batch_size", batch_size, 1), boolean("drop_remainder", drop_remainder)
+            size, whole = integer("batch_size", batch_size, 1), boolean("drop_remainder", drop_remainder)
             batches = None if self._size is None else self._size // size if whole else -(-self._size // size)
             return data.Dataset(lambda: _batches(self._start(), size, whole), batches)
 
         def shuffle(self, buffer_size: int, seed: None = None) -> data.Dataset:
             """Each next element drawn from ``buffer_size`` of them, anew in each pass; ``seed`` only as None."""
             default_only("seed", seed, None, _SEEDS)
-            size = at_least("buffer_size", buffer_size, 1)
+            size = integer("buffer_size", buffer_size, 1)
             # A pass begins with its seed, so that an interrupted fit finds the same order again.
             return data.Dataset(lambda: _shuffled(self._start(), size, _random.generator().integers(2**63)), self._size)
 

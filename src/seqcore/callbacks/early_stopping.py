@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import NoneType
 
-from .._validation import at_least, boolean, real, verbosity
+from .._validation import boolean, integer, real, verbosity
 from ..typing import Array
 from .callback import Logs
 from .monitor import MonitorCallback
@@ -62,10 +62,10 @@ class EarlyStopping(MonitorCallback):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta, None)
-        self.patience = at_least("patience", patience, 0)
+        self.patience = integer("patience", patience, 0)
         self.verbose, self.baseline = verbosity(verbose), None if baseline is None else real("baseline", baseline)
         self.restore_best_weights = boolean("restore_best_weights", restore_best_weights)
-        self.start_from_epoch = at_least("start_from_epoch", start_from_epoch, 0)
+        self.start_from_epoch = integer("start_from_epoch", start_from_epoch, 0)
         self.best_weights: list[Array] | None = None
         self.wait = self.stopped_epoch = self.best_epoch = 0
 

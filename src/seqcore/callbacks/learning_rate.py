@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from types import NoneType
 
-from .._validation import at_least, real, verbosity
+from .._validation import integer, real, verbosity
 from .callback import Callback, Logs
 from .monitor import MonitorCallback
 from .progress_bar import write
@@ -47,7 +47,7 @@ class ReduceLROnPlateau(MonitorCallback):
     ) -> None:
         super().__init__(monitor, mode, min_delta, None)
         self.factor = real("factor", factor, 0.0, 1.0, open_high=True)
-        self.patience, self.cooldown = at_least("patience", patience, 0), at_least("cooldown", cooldown, 0)
+        self.patience, self.cooldown = integer("patience", patience, 0), integer("cooldown", cooldown, 0)
         self.verbose, self.min_lr = verbosity(verbose), real("min_lr", min_lr, 0.0)
         self.wait = self._cooling = 0
 
@@ -132,7 +132,7 @@ class EpochDecay(LearningRateScheduler):
 
     def __init__(self, learning_rate: float, hold: int, factor: float, verbose: int = 0) -> None:
         self.learning_rate = real("learning_rate", learning_rate, 0.0)
-        self.hold, self.factor = at_least("hold", hold, 0), real("factor", factor, 0.0)
+        self.hold, self.factor = integer("hold", hold, 0), real("factor", factor, 0.0)
         super().__init__(self.at, verbose)
 
     def at(self, epoch: int) -> float:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .._validation import at_least, real
+from .._validation import integer, real
 from .callback import Callback, Logs
 
 
@@ -108,7 +108,7 @@ class ProgressBar(Callback):
         interval: float = 0.1,
     ) -> None:
         self.unit, self.per_step = unit, real("per_step", per_step, 0.0)
-        self.width, self.interval = at_least("width", width, 1), real("interval", interval, 0.0)
+        self.width, self.interval = integer("width", width, 1), real("interval", interval, 0.0)
         self._line = ProgressLine(stream, self.width, self.interval)
         self._training = False
         self._total: int | None = None

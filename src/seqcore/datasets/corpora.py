@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .._validation import at_least
+from .._validation import integer
 from ..text import read_words
 from ..text.vocabulary import Vocabulary
 from ..typing import Ids, PathLike
@@ -96,7 +96,7 @@ def grammar_corpus(
     ids: list[Ids] = []
     true: dict[str, float] = {}
     for number, (split, length) in enumerate(zip(SPLITS, (train_words, valid_words, test_words), strict=True)):
-        at_least(f"{split}_words", length, 1)
+        integer(f"{split}_words", length, 1)
         text, log_p = grammar.sample(length, (seed, number))
         ids.append(vocabulary.encode(text))
         true[split] = math.exp(-log_p / len(text))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import random
-from .._validation import at_least
+from .._validation import integer
 from ..text.files import open_plain, path_of
 from ..typing import Floats, Ids, PathLike
 from ._extras import import_extra
@@ -85,7 +85,7 @@ def read_idx(path: PathLike, rank: int, *, max_bytes: int | None = None) -> Byte
         OSError: it cannot be read.
     """
     name = path_of(path)
-    at_least("rank", rank, 1)
+    integer("rank", rank, 1)
     with open_plain(path, max_bytes) as file:
         head = _read(file, 4 + 4 * rank)
         if len(head) < 4 or head[:2] != b"\0\0":
@@ -136,7 +136,7 @@ def load_mnist(folder: PathLike, valid: int = 5000, *, max_bytes: int | None = N
             f"{paths[2]}: expected images of {train.images.shape[1:]} pixels as in training, "
             f"got {test.images.shape[1:]}"
         )
-    if not 0 < at_least("valid", valid, 1) < len(train):
+    if not 0 < integer("valid", valid, 1) < len(train):
         raise ValueError(f"valid: expected 1...{len(train) - 1} of the training images, got {valid}")
     held = Part(train.images[:valid], train.labels[:valid])
     rest = Part(train.images[valid:], train.labels[valid:])

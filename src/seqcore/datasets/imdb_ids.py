@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from .._validation import at_least, integer
+from .._validation import integer
 from ..text.vectorization import TextVectorization
 from ..typing import Array, PathLike
 from .downloads import download
@@ -55,8 +55,8 @@ def load_imdb_ids(
     reviews, ranked = _reviews(path)
     tokenizer, seed = _tokenizer(), integer("seed", seed, 0, 2**32 - 1)
     low, first = integer("skip_top", skip_top, 0), integer("index_from", index_from, 0) + 1
-    high = len(ranked) + first if num_words is None else at_least("num_words", num_words, 1)
-    longest = None if maxlen is None else at_least("maxlen", maxlen, 1)
+    high = len(ranked) + first if num_words is None else integer("num_words", num_words, 1)
+    longest = None if maxlen is None else integer("maxlen", maxlen, 1)
     for name, value in (("start_char", start_char), ("oov_char", oov_char)):
         if value is not None:
             integer(name, value, 0, alternative="None")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files import atomic_write
-from .._validation import at_least
+from .._validation import integer
 from ..typing import PathLike
 
 Question = tuple[str, str, str, str]
@@ -139,7 +139,7 @@ def _tables() -> tuple[NDArray[np.object_], dict[str, NDArray[np.intp]]]:
 
 def _sentences(words: int, seed: int) -> Iterator[list[str]]:
     for name, value, least in (("words", words, 1), ("seed", seed, 0)):
-        at_least(name, value, least)
+        integer(name, value, least)
     names, tables = _tables()
     letters = np.array(list("".join(_PATTERNS)))
     lengths = np.array([len(pattern) for pattern in _PATTERNS])

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import MALFORMED, at_least, short_repr
+from .._validation import MALFORMED, integer, short_repr
 from ..text.files import read_csv, read_json, read_lines, read_text, unpacked_limit
 from ..typing import PathLike
 from ._folders import find_file
@@ -330,7 +330,7 @@ def sentiment_corpus(
         raise ValueError(f"noise: expected a share of at least 0 and below 0.5, got {noise}")
     parts = []
     for number, (name, count) in enumerate((("train", train), ("test", test))):
-        at_least(name, count, 2)
+        integer(name, count, 2)
         generator = np.random.default_rng((seed, number))
         labels = generator.integers(0, 2, count)
         texts = [contrast_pair(style, generator)[label] for label in labels.tolist()]

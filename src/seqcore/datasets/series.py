@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import at_least, short_repr
+from .._validation import integer, short_repr
 from ..text.files import path_of, read_csv
 from ..typing import PathLike
 
@@ -52,7 +52,7 @@ def seasonal_series(count: int = 5000, seed: int = 1, noise: float = 1.0) -> Ser
     >>> round(float(np.std(series.values - series.best)), 1)
     1.0
     """
-    t = np.arange(at_least("count", count, 2))
+    t = np.arange(integer("count", count, 2))
     height, first, second, share = _NIGHT
     seasons = np.sin(2 * np.pi * t / first) + share * np.sin(2 * np.pi * t / second)
     clean = 40 + height * np.maximum(0, seasons) + _SWING[0] * np.sin(2 * np.pi * t / _SWING[1])
@@ -78,7 +78,7 @@ def price_series(count: int = 5000, seed: int = 1, volatility: float = 0.01) -> 
     >>> bool(abs(series.best[1:] / series.values[:-1] - 1).max() < 0.001)
     True
     """
-    steps, sizes = np.random.Generator(np.random.Philox(seed)).standard_normal((2, at_least("count", count, 2)))
+    steps, sizes = np.random.Generator(np.random.Philox(seed)).standard_normal((2, integer("count", count, 2)))
     log_size = np.empty(count)
     level = 0.0
     for t in range(count):

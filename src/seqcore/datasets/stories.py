@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import at_least
+from .._validation import integer
 from ..text import read_lines
 from ..text.tokenizer import Tokenizer
 from ..text.vocabulary import Vocabulary
@@ -65,7 +65,7 @@ def load_stories(
     paths = next((files for place in places if (files := sorted(place.glob("*.txt")))), [])
     if not paths:
         raise ValueError(f"folder: expected stories *.txt in {str(places[0])!r} or {str(places[1])!r}, got none")
-    if len(paths) < at_least("stories", count, 1):
+    if len(paths) < integer("stories", count, 1):
         raise ValueError(f"stories: expected at most {len(paths)}, the files in {str(paths[0].parent)!r}, got {count}")
     texts = [_read(path, max_bytes) for path in paths[:count]]
     return make_stories(f"the first {count} stories of {paths[0].parent}", texts, tokenizer)
@@ -143,7 +143,7 @@ def builtin_stories(count: int = 20, seed: int = 1, tokenizer: Tokenizer = BIGRA
     >>> len(stories.train), stories.valid.shape[1]
     (4, 250)
     """
-    at_least("stories", count, 1)
+    integer("stories", count, 1)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, 0))))
     lengths = np.clip(generator.lognormal(7.0, 0.7, count), 150, 2600).astype(int)
     # Without a long one there would be nothing to validate on.

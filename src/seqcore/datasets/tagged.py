@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._validation import at_least
+from .._validation import integer
 from ..text.vocabulary import Vocabulary
 from ..typing import Array
 from .grammar import Grammar, parse_rules
@@ -107,7 +107,7 @@ def tagged_sentences(count: int, seed: int | Sequence[int]) -> list[Sentence]:
     >>> " ".join(words), " ".join(tags)
     ('the teacher hides the lamps .', 'DET NOUN VERB DET NOUN PUNCT')
     """
-    at_least("count", count, 1)
+    integer("count", count, 1)
     grammar = tagged_grammar()
     length = math.ceil(count * grammar.expected_length())
     sentences: list[Sentence] = []

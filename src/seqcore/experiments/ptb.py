@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from .. import Sequential, get_num_threads, info, load_model, saving
-from .._validation import MALFORMED, at_least, one_line
+from .._validation import MALFORMED, integer, one_line
 from ..callbacks import BackupAndRestore, EpochDecay, Logs, ModelCheckpoint, ResetStates
 from ..datasets import Corpus, grammar_corpus, load_ptb
 from ..language_model import ValidationPerplexity, build_model, evaluate_perplexity, generate, perplexity
@@ -201,7 +201,7 @@ def place_to_resume(run: Run, identity: dict[str, Any]) -> tuple[int, int] | Non
     if "trainer" in position:
         raise ValueError(f"--out: {str(path)!r} is of seqcore 0.1; take another folder or --no-resume")
     try:
-        epoch, batch = (at_least(name, position["fit"][name], 0) for name in ("epoch", "batch"))
+        epoch, batch = (integer(name, position["fit"][name], 0) for name in ("epoch", "batch"))
     except MALFORMED as error:
         raise ValueError(f"--out: {str(path)!r} holds no position of a run ({one_line(error)})") from error
     return epoch, batch

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .._validation import at_least, integer, short_repr
+from .._validation import integer, short_repr
 from ..ops.activations import shifted_exp
 from ..typing import Array, Ids
 
@@ -77,7 +77,7 @@ def beam_search(
     """
     if not isinstance(log_p, np.ndarray) or log_p.ndim != 2 or not log_p.shape[1]:
         raise ValueError(f"log_p: expected an array (searches, tokens), got {short_repr(log_p)}")
-    width, length = integer("width", width, 1, WIDEST), at_least("length", length, 0)
+    width, length = integer("width", width, 1, WIDEST), integer("length", length, 0)
     count, size = log_p.shape
     if end is not None:
         end = integer("end", end, 0, size - 1)

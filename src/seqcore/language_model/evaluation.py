@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import at_least, boolean
+from .._validation import boolean, integer
 from ..callbacks import Callback, Logs
 from ..layers import Dense
 from ..losses import SampledLoss
@@ -69,9 +69,9 @@ def word_losses(
     if not isinstance(output, Dense) or activation not in ("linear", "softmax"):
         raise ValueError("model: expected a Sequential that ends in Dense, linear or softmax, over the words")
     stream = check_ids(ids, output.units)
-    rows = at_least("batch_size", batch_size, 1)
+    rows = integer("batch_size", batch_size, 1)
     length = len(stream) // rows
-    steps = at_least("steps", steps, 1)
+    steps = integer("steps", steps, 1)
     width = steps if boolean("drop_tail", drop_tail) else 1
     covered = (length - 1) // width * width
     if covered < 1:

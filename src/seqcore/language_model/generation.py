@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from .._validation import at_least, choice, integer, positive, real
+from .._validation import choice, integer, positive, real
 from ..initializers import truncated_noise
 from ..models import Sequential, Stream
 from ..text.vocabulary import Vocabulary, split_words
@@ -38,7 +38,7 @@ def next_words(
     Raises:
         ValueError: an empty text, unknown words, or ``top`` below 1.
     """
-    top = at_least("top", top, 1)
+    top = integer("top", top, 1)
     _, log_p = _read_prompt(model, vocabulary, text)
     order = np.argsort(-log_p[0], kind="stable")[:top]
     return [(vocabulary.words[i], float(math.exp(log_p[0, i]))) for i in order.tolist()]
@@ -95,7 +95,7 @@ def generate(
             raise ValueError(f"{name}: expected none for method {method!r}, got {value!r}")
     if stop is not None and stop not in vocabulary:
         raise ValueError(f"stop: expected a word of the model's vocabulary, got {stop!r}")
-    steps, end = at_least("length", length, 0), None if stop is None else vocabulary.id(stop)
+    steps, end = integer("length", length, 0), None if stop is None else vocabulary.id(stop)
     noise = real("noise", noise, 0)
     banned_ids = [known_id("exclude", vocabulary, word) for word in exclude]
     if len(set(banned_ids)) == vocabulary.size:
@@ -167,7 +167,7 @@ def _sampler(
 ) -> Callable[[Array], int]:
     """A function that draws an id from log-probabilities (V,)."""
     temperature = 1.0 if temperature is None else positive("temperature", temperature)
-    top_k = None if top_k is None else at_least("top_k", top_k, 1)
+    top_k = None if top_k is None else integer("top_k", top_k, 1)
     top_p = None if top_p is None else positive("top_p", top_p, 1)
 
     def draw(log_p: Array) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import at_least, positive
+from .._validation import integer, positive
 from ..initializers import RandomUniform
 from ..layers import LSTM, Dense, Dropout, Embedding
 from ..losses import Loss, SparseCategoricalCrossentropy
@@ -67,7 +67,7 @@ def build_model(
     (True, [1.0, 1.0, 0.5])
     """
     for name, count in (("vocabulary_size", vocabulary_size), ("units", units), ("layers", layers)):
-        at_least(name, count, 1)
+        integer(name, count, 1)
     positive("keep_prob", keep_prob, 1)
     for name, value in (("init_scale", init_scale), ("clip", clip), ("learning_rate", learning_rate)):
         positive(name, value)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops, random
-from .._validation import at_least, boolean, choice, dropout_rate, integer
+from .._validation import boolean, choice, dropout_rate, integer
 from ..autograd.tensor import Tensor
 from ..layers import LSTM, AdditiveAttention, Bidirectional, Dense, Dropout, Embedding
 from ..layers.registry import register
@@ -101,7 +101,7 @@ class Seq2Seq(Model):
         choice("attention", attention, ("additive", "none"))
         choice("separator", separator, ("", " "))
         self.max_length = integer("max_length", max_length, 1, _LONGEST)
-        at_least("embedding", embedding, 1)
+        integer("embedding", embedding, 1)
         dropout_rate("dropout", dropout)
         self.source, self.target = Vocabulary(source), Vocabulary([START, END, *target])
         self.separator, self.lower = separator, boolean("lower", lower)
@@ -201,7 +201,7 @@ class Seq2Seq(Model):
         The search is :func:`seqcore.language_model.beam_search.beam_search`.
         """
         integer("beam_width", beam_width, 1, WIDEST)
-        at_least("batch_size", batch_size, 1)
+        integer("batch_size", batch_size, 1)
         source = self.encode_sources(texts)
         batches = _cut(np.arange(len(texts)), batch_size)
         return [beam for rows in batches for beam in self._search(_rows_of(source, rows), beam_width)]
@@ -286,7 +286,7 @@ class PairBatches:
             raise ValueError(
                 f"target: expected as many texts as sources, at least 1, got {len(target)} of {len(source)}"
             )
-        self.batch_size, self.shuffle = at_least("batch_size", batch_size, 1), boolean("shuffle", shuffle)
+        self.batch_size, self.shuffle = integer("batch_size", batch_size, 1), boolean("shuffle", shuffle)
         self._source = model.encode_sources(source)
         self._inputs, self._outputs = model.encode_targets(target)
 

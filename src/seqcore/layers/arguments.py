@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import at_least, first_element, short_repr
+from .._validation import first_element, integer, short_repr
 from ..autograd import Tensor
 
 
@@ -67,7 +67,7 @@ def weight_sizes(shape: Any) -> tuple[int, ...]:
     """The sizes of a weight: a tuple, one number for a vector, None for a scalar."""
     given = () if shape is None else shape if isinstance(shape, (tuple, list)) else (shape,)
     try:
-        sizes = tuple(at_least("shape", size, 1) for size in given)
+        sizes = tuple(integer("shape", size, 1) for size in given)
     except ValueError:
         raise ValueError(f"shape: expected positive sizes, got {short_repr(shape)}") from None
     if math.prod(sizes) >= 2**60:

@@ -18,11 +18,11 @@ from .._validation import (
     as_lengths,
     as_mask,
     as_sizes,
-    at_least,
     boolean,
     check_fits,
     check_shape,
     default_only,
+    integer,
     is_array,
     no_regularizers,
 )
@@ -123,7 +123,7 @@ class Layer(Module):
         super().__init__(trainable)
         no_regularizers(activity_regularizer=activity_regularizer)
         if input_dim is not None and input_shape is None:
-            input_shape = (at_least("input_dim", input_dim, 1),)
+            input_shape = (integer("input_dim", input_dim, 1),)
         if not autocast:
             self._input_kinds = ""
         self._autocast = boolean("autocast", autocast)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import initializers as _initializers
-from .._validation import at_least, boolean, check_shape, no_adapters, no_regularizers
+from .._validation import boolean, check_shape, integer, no_adapters, no_regularizers
 from ..autograd import Tensor, Variable
 from ..ops.activations import FUSED_ACTIVATIONS, activation_name
 from ..ops.matmul import dense
@@ -66,7 +66,7 @@ class Dense(NumericLayer):
             bias_constraint=bias_constraint,
         )
         no_adapters(lora_rank, lora_alpha, quantization_config)
-        self.units = at_least("units", units, 1)
+        self.units = integer("units", units, 1)
         self.activation = activation_name("activation", activation, (*FUSED_ACTIVATIONS, "softmax"))
         self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")

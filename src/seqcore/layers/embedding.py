@@ -12,7 +12,7 @@ import numpy as np
 from .. import initializers as _initializers
 from .. import ops
 from .._core.embedding import embedding_backward, embedding_forward
-from .._validation import as_booleans, as_mask, at_least, boolean, no_adapters, no_regularizers, plain_array
+from .._validation import as_booleans, as_mask, boolean, integer, no_adapters, no_regularizers, plain_array
 from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, recorded
 from ..typing import Array
 from .base import Layer
@@ -71,7 +71,7 @@ class Embedding(Layer):
         super().__init__(**kwargs)
         no_regularizers(embeddings_regularizer=embeddings_regularizer, embeddings_constraint=embeddings_constraint)
         no_adapters(lora_rank, lora_alpha, quantization_config)
-        self.input_dim, self.output_dim = at_least("input_dim", input_dim, 1), at_least("output_dim", output_dim, 1)
+        self.input_dim, self.output_dim = integer("input_dim", input_dim, 1), integer("output_dim", output_dim, 1)
         self.embeddings_initializer = _initializers.get(embeddings_initializer, "embeddings_initializer")
         self.mask_zero = boolean("mask_zero", mask_zero)
         self.input_length = input_length

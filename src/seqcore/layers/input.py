@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
-from .._validation import NUMBERS, as_dtype, as_sizes, at_least, default_only
+from .._validation import NUMBERS, as_dtype, as_sizes, default_only, integer
 from ..autograd import Tensor
 from ..typing import Shape
 from .base import Layer
@@ -50,7 +50,7 @@ class InputLayer(Layer):
             if shape is None:
                 raise ValueError("shape: expected a tuple of sizes, got None")
             sizes = as_sizes("shape", shape if isinstance(shape, (tuple, list)) else (shape,))
-            batch_shape = (None if batch_size is None else at_least("batch_size", batch_size, 1), *sizes)
+            batch_shape = (None if batch_size is None else integer("batch_size", batch_size, 1), *sizes)
         float_dtype = data_dtype if data_dtype is not None and data_dtype.kind == "f" else None
         super().__init__(name=name, dtype=float_dtype, batch_input_shape=batch_shape)
         self.data_type = self.dtype if data_dtype is None else data_dtype.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._validation import at_least, boolean
+from .._validation import boolean, integer
 from ..ops.sampled_losses import NCE, SAMPLED_SOFTMAX, Formula
 from .crossentropy import SparseCategoricalCrossentropy
 from .loss import LOSSES
@@ -34,7 +34,7 @@ class SampledLoss(SparseCategoricalCrossentropy):
         name: str | None,
     ) -> None:
         super().__init__(True, ignore_class, reduction, name=name)
-        self.num_sampled = at_least("num_sampled", num_sampled, 1)
+        self.num_sampled = integer("num_sampled", num_sampled, 1)
         self.remove_accidental_hits = boolean("remove_accidental_hits", remove_accidental_hits)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .._validation import at_least, boolean, real
+from .._validation import boolean, integer, real
 from ..autograd import as_array
 from ..ops.targets import mask_of, same_shape, whole_class_ids
 from ..typing import Array
@@ -161,7 +161,7 @@ class SparseTopKCategoricalAccuracy(SparseCategoricalAccuracy):
         from_sorted_ids: bool = False,
     ) -> None:
         super().__init__(name, dtype)
-        self.k, self.from_sorted_ids = at_least("k", k, 1), boolean("from_sorted_ids", from_sorted_ids)
+        self.k, self.from_sorted_ids = integer("k", k, 1), boolean("from_sorted_ids", from_sorted_ids)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         ids = whole_class_ids(y_true, y_pred.shape[:-1], mask)
@@ -184,7 +184,7 @@ class TopKCategoricalAccuracy(CategoricalAccuracy):
         self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: DTypeLike | None = None
     ) -> None:
         super().__init__(name, dtype)
-        self.k = at_least("k", k, 1)
+        self.k = integer("k", k, 1)
 
     def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
         return _among_top(_largest(y_true, y_pred), y_pred, self.k)

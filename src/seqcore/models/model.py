@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from .. import saving
 from .._registry import custom_object_scope
-from .._validation import NUMBERS, as_dtype, as_sizes, at_least, boolean, check_shape, default_only, short_repr
+from .._validation import NUMBERS, as_dtype, as_sizes, boolean, check_shape, default_only, integer, short_repr
 from ..autograd import Tensor
 from ..layers.base import Layer
 from ..layers.building import MAX_ZEROS, Build, check_free_sizes, plain_zeros, zeros
@@ -392,7 +392,7 @@ def _describe(value: Any) -> Any:
 
 def _from_description(description: Any, rows: int | None = None) -> Any:
     if "shape" in description:
-        sizes = [at_least("shape", size, 0) for size in description["shape"]]
+        sizes = [integer("shape", size, 0) for size in description["shape"]]
         if rows is not None:
             sizes[:1] = [rows] if sizes else []
         return plain_zeros(sizes, as_dtype("dtype", description["dtype"], NUMBERS))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._validation import NUMBERS, at_least, plain_array, short_repr
+from .._validation import NUMBERS, integer, plain_array, short_repr
 from ..layers.base import Layer
 from ..typing import Array
 
@@ -31,7 +31,7 @@ class Stream:
     __slots__ = ("step", "reset", "get_state", "batch_size", "_core")
 
     def __init__(self, model: Layer, batch_size: int = 1) -> None:
-        self.batch_size = at_least("batch_size", batch_size, 1)
+        self.batch_size = integer("batch_size", batch_size, 1)
         if not model.built:
             raise ValueError(f"stream: expected model {model.name!r} to be built; call it or build it")
         dtypes = {variable.dtype.name for variable in model.weights}

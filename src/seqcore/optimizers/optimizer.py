@@ -13,7 +13,7 @@ import numpy as np
 
 from .._core.optimizer import sum_squares
 from .._registry import Registry
-from .._validation import MAX_INT64, at_least, default_only, integer, real, short_repr
+from .._validation import MAX_INT64, default_only, integer, real, short_repr
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, slice_view
 from ..ops.clipping import finite_clip_scale
 from ..typing import Array, Arrays
@@ -177,7 +177,7 @@ class Optimizer:
 
     @iterations.setter
     def iterations(self, value: int) -> None:
-        self._iterations = at_least("iterations", value, 0)
+        self._iterations = integer("iterations", value, 0)
 
     # --- variables and slots ---
 

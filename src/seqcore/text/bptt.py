@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .._validation import at_least, integer
+from .._validation import integer
 from ..typing import Ids
 from .vocabulary import check_ids
 
@@ -20,7 +20,7 @@ class BPTTBatches(Sequence[tuple[Ids, Ids]]):
     """
 
     def __init__(self, ids: Any, batch_size: int, steps: int, vocabulary_size: int | None = None) -> None:
-        self.batch_size, self.steps = at_least("batch_size", batch_size, 1), at_least("steps", steps, 1)
+        self.batch_size, self.steps = integer("batch_size", batch_size, 1), integer("steps", steps, 1)
         stream = check_ids(ids, vocabulary_size)
         row = len(stream) // self.batch_size
         self._count = (row - 1) // self.steps if row else 0
@@ -106,7 +106,7 @@ def evaluation_windows(ids: Any, steps: int = 1000) -> Iterator[tuple[Ids, Ids]]
         ValueError: fewer than two words.
     """
     stream = check_ids(ids)
-    width = at_least("steps", steps, 1)
+    width = integer("steps", steps, 1)
     if len(stream) < 2:
         raise ValueError(f"ids: expected at least 2 words to predict one, got {len(stream)}")
     return (

@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 
 from .._foreign_files import describe_foreign_file
 from .._json import parse_json
-from .._validation import as_path, at_least, one_line, short_repr
+from .._validation import as_path, integer, one_line, short_repr
 from ..typing import PathLike
 
 # The default limit of unpacked files, in bytes and times their size: text rarely shrinks to less than a tenth.
@@ -83,7 +83,7 @@ def unpacked_limit(size: int, max_bytes: int | None = None) -> int:
     >>> unpacked_limit(10), unpacked_limit(10 << 20)
     (16777216, 167772160)
     """
-    return max(_UNPACKED, _RATIO * size) if max_bytes is None else at_least("max_bytes", max_bytes, 1)
+    return max(_UNPACKED, _RATIO * size) if max_bytes is None else integer("max_bytes", max_bytes, 1)
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def open_plain(path: PathLike, max_bytes: int | None = None) -> Iterator[IO[byte
         OSError: it cannot be read.
     """
     place = path_of(path)
-    limit = None if max_bytes is None else at_least("max_bytes", max_bytes, 1)
+    limit = None if max_bytes is None else integer("max_bytes", max_bytes, 1)
     status = os.stat(place)
     regular = stat.S_ISREG(status.st_mode)
     if not (regular or stat.S_ISDIR(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
@@ -227,7 +227,7 @@ def iterate_words(path: PathLike, size: int = _PIECE, *, max_bytes: int | None =
         ValueError: the file is not UTF-8 text, or a packed one that is damaged or unpacks to more than allowed.
         OSError: it cannot be read.
     """
-    return _words_of(_texts(path, at_least("size", size, 1), max_bytes), path_of(path))
+    return _words_of(_texts(path, integer("size", size, 1), max_bytes), path_of(path))
 
 
 def _words_of(pieces: Iterable[str], place: str) -> Iterator[list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .._validation import at_least, boolean, short_repr
+from .._validation import boolean, integer, short_repr
 from .vocabulary import Vocabulary
 
 
@@ -31,7 +31,7 @@ class Tokenizer:
     lower: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "characters", at_least("characters", self.characters, 0))
+        object.__setattr__(self, "characters", integer("characters", self.characters, 0))
         object.__setattr__(self, "lower", boolean("lower", self.lower))
 
     def split(self, text: str) -> list[str]:

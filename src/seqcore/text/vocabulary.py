@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files import atomic_write
-from .._validation import at_least, check_fits, check_range, choice, integer, ordered, plain_array, short_repr
+from .._validation import check_fits, check_range, choice, integer, ordered, plain_array, short_repr
 from ..typing import Array, Ids, PathLike
 from .files import read_json, read_words
 
@@ -83,7 +83,7 @@ class Vocabulary:
         if isinstance(tokens, (str, bytes)):
             raise TypeError("tokens: expected a sequence of words, got one string; use text.split()")
         choice("ties", ties, ("a to z", "z to a"))
-        least = at_least("min_count", min_count, 0)
+        least = integer("min_count", min_count, 0)
         counts = Counter(tokens)
         if not counts:
             raise ValueError("tokens: expected at least one word, got none")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from .._validation import MAX_INT64, at_least, boolean, integer, is_array, real
+from .._validation import MAX_INT64, boolean, integer, is_array, real
 from ..autograd import Tensor, Variable, as_array
 from .batch import Batch, make_batch, unpack_batch
 
@@ -141,7 +141,7 @@ class ArrayAdapter(DataAdapter):
 
     def __init__(self, whole: Batch, batch_size: int | None, shuffle: bool, stateful: bool, steps: int | None) -> None:
         super().__init__(steps)
-        self.batch_size = 32 if batch_size is None else at_least("batch_size", batch_size, 1)
+        self.batch_size = 32 if batch_size is None else integer("batch_size", batch_size, 1)
         self._whole, self.rows = whole, whole.size
         if any(isinstance(part, Variable) for part in whole.inputs):
             raise TypeError("x: expected data, got a Variable")
@@ -260,7 +260,7 @@ def make_adapter(
     steps_name: str = "steps",
 ) -> DataAdapter:
     """The adapter for the data that a user passed as ``x``."""
-    steps = None if steps is None else at_least(steps_name, steps, 1)
+    steps = None if steps is None else integer(steps_name, steps, 1)
     plain = is_array(x) or isinstance(x, (list, tuple, dict)) or np.isscalar(x) or hasattr(x, "shape")
     adapter: DataAdapter
     if plain and not is_list_of_batches(x):
@@ -297,7 +297,7 @@ def make_validation_adapter(
         needs_targets: refuse x without targets.
     """
     if own_batch_size is not None:
-        batch_size = at_least("validation_batch_size", own_batch_size, 1)
+        batch_size = integer("validation_batch_size", own_batch_size, 1)
     arrays = is_array(data) or (isinstance(data, (tuple, list)) and not is_list_of_batches(data))
     if not arrays and own_batch_size is not None:
         raise ValueError("validation_batch_size: expected None where validation_data yields whole batches")

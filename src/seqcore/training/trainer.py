@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from .. import losses
-from .._validation import at_least, boolean, is_array, real
+from .._validation import boolean, integer, is_array, real
 from ..callbacks import CallbackList, History, ProgressBar
 from .batch import Batch, make_batch, pack_batch
 from .compiling import Compilable
@@ -168,7 +168,7 @@ class Trainer(Compilable):
         True
         """
         step = self.require_compiled("train_step")
-        epochs, initial_epoch = at_least("epochs", epochs, 0), at_least("initial_epoch", initial_epoch, 0)
+        epochs, initial_epoch = integer("epochs", epochs, 0), integer("initial_epoch", initial_epoch, 0)
         validation_epochs = _validation_epochs(validation_freq)
         shuffle = boolean("shuffle", shuffle)
         stateful = self._is_stateful()
@@ -407,7 +407,7 @@ class Trainer(Compilable):
 def _validation_epochs(validation_freq: Any) -> Callable[[int], bool]:
     """Predicate of the epochs (from 1) that validation follows: every n-th epoch, or those of a list."""
     if isinstance(validation_freq, (list, tuple, set, range)):
-        epochs = {at_least("validation_freq", epoch, 1) for epoch in validation_freq}
+        epochs = {integer("validation_freq", epoch, 1) for epoch in validation_freq}
         return epochs.__contains__
-    period = at_least("validation_freq", validation_freq, 1)
+    period = integer("validation_freq", validation_freq, 1)
     return lambda epoch: epoch % period == 0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import at_least, boolean, default_only, short_repr
+from .._validation import boolean, default_only, integer, short_repr
 from ..text.files import path_of, read_lines
 from ..typing import Array, PathLike
 from .similarity import SimilarityQueries
@@ -170,7 +170,7 @@ class Evaluation(SimilarityQueries):
         """The row of each spelling among the first words, for each row that of the first word so spelled, and the
         spelling of a word."""
         spell: Callable[[str], str] = str.upper if boolean("case_insensitive", case_insensitive) else str
-        end = None if restrict_vocab is None else at_least("restrict_vocab", restrict_vocab, 0)
+        end = None if restrict_vocab is None else integer("restrict_vocab", restrict_vocab, 0)
         rows: dict[str, int] = {}
         first = [rows.setdefault(spell(word), row) for row, word in enumerate(self.index_to_key[:end])]
         return rows, np.array(first, np.intp), spell

@@ -21,7 +21,7 @@ import numpy as np
 
 from .._files import atomic_write
 from .._foreign_files import describe_foreign_file
-from .._validation import at_least, short_repr
+from .._validation import integer, short_repr
 from ..saving.format import describe_format
 from ..saving.safetensors import read_header
 from ..text.files import encoding_name, open_plain, path_of
@@ -232,7 +232,7 @@ def read_word2vec(
             rows than promised, numbers that are not finite, words in another encoding, no rows.
         OSError: it cannot be read.
     """
-    most = math.inf if limit is None else at_least("limit", limit, 1)
+    most = math.inf if limit is None else integer("limit", limit, 1)
     if binary and not header:
         raise ValueError("no_header: expected False for a binary file, got True")
     with _reading(path, encoding, errors, max_bytes) as reader, np.errstate(over="ignore"):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import NUMBERS, as_dtype, at_least, boolean, default_only, plain_array, short_repr
+from .._validation import NUMBERS, as_dtype, boolean, default_only, integer, plain_array, short_repr
 from ..text.vocabulary import index_words
 from ..typing import Array, Floats
 from .fixed_attributes import FixedAttributes
@@ -66,7 +66,7 @@ class KeyedTable(FixedAttributes):
         if vector_size is not None:
             if index_to_key is not None or counts is not None:
                 raise TypeError("index_to_key: expected None for a table without vectors, got words")
-            if at_least("vector_size", vector_size, 1) > 100_000:
+            if integer("vector_size", vector_size, 1) > 100_000:
                 raise ValueError(f"vector_size: expected an integer 1...100000, got {vector_size}")
             vectors, index_to_key = np.empty((0, vector_size), np.float32), ()
         words = list(index_to_key) if index_to_key is not None else []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import MAX_SEED, at_least, boolean, choice, default_only, integer, real, short_repr
+from .._validation import MAX_SEED, boolean, choice, default_only, integer, real, short_repr
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ class RateSchedule:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        self.epochs, self.done = at_least("epochs", self.epochs, 1), at_least("done", self.done, 0)
+        self.epochs, self.done = integer("epochs", self.epochs, 1), integer("done", self.done, 0)
         for name in ("start_alpha", "end_alpha", "scale"):
             setattr(self, name, real(name, getattr(self, name), 0))
 

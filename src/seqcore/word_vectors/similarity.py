@@ -10,7 +10,7 @@ from typing import Any, TypeGuard, cast
 
 import numpy as np
 
-from .._validation import at_least, boolean, integer, short_repr
+from .._validation import boolean, integer, short_repr
 from ..typing import Floats
 from .keyed_table import KeyedTable, as_floats, as_list
 from .nearest import nearest, norms_of, top_columns, unit_rows
@@ -164,8 +164,8 @@ class SimilarityQueries(KeyedTable):
         if restrict is not None:
             begin, end = 0, restrict
         if end is not None:
-            end = at_least("clip_end" if restrict is None else "restrict_vocab", end, 0)
-        return at_least("clip_start", begin, 0), len(self) if end is None else min(end, len(self))
+            end = integer("clip_end" if restrict is None else "restrict_vocab", end, 0)
+        return integer("clip_start", begin, 0), len(self) if end is None else min(end, len(self))
 
     def most_similar_cosmul(
         self, positive: Any = None, negative: Any = None, topn: int | None = 10, restrict_vocab: int | None = None
@@ -210,7 +210,7 @@ class SimilarityQueries(KeyedTable):
         wanted = np.ascontiguousarray(as_floats("queries", queries))
         if wanted.ndim != 2 or wanted.shape[1] != self.vector_size:
             raise ValueError(f"queries: expected shape (Q, {self.vector_size}), got {wanted.shape}")
-        topn, (_, end) = at_least("topn", topn, 1), self._range(0, None, restrict_vocab)
+        topn, (_, end) = integer("topn", topn, 1), self._range(0, None, restrict_vocab)
         unit = unit_rows(wanted, norms_of(wanted, [f"query {number}" for number in range(len(wanted))]))
         return nearest(self.vectors, self.norms, unit, topn, 0, end)
 
@@ -239,7 +239,7 @@ class SimilarityQueries(KeyedTable):
 
         After Leeuwenberg et al. 2016, equation 1.
         """
-        nearest_words = self.similar_by_key(wa, at_least("topn", topn, 1))
+        nearest_words = self.similar_by_key(wa, integer("topn", topn, 1))
         return self.similarity(wa, wb) / float(sum(cosine for _, cosine in nearest_words))
 
     def distances(self, word_or_vector: Any, other_words: Iterable[str | int] | None = ()) -> Floats:

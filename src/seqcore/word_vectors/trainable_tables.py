@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._validation import at_least, boolean, default_only, integer, short_repr
+from .._validation import boolean, default_only, integer, short_repr
 from ..ops.activations import softmax
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary, index_words
@@ -145,7 +145,7 @@ class TrainableTables(FixedAttributes):
             return None
         mean = self._wv.vectors[rows].sum(axis=0) / (len(rows) if self.settings.cbow_mean else 1)
         chances = softmax(self.syn1neg @ mean).numpy()
-        best = np.argsort(-chances, kind="stable")[: at_least("topn", topn, 0)]
+        best = np.argsort(-chances, kind="stable")[: integer("topn", topn, 0)]
         return [(self.words[row], float(chances[row])) for row in best.tolist()]
 
     # --- vocabulary ---
@@ -210,7 +210,7 @@ class TrainableTables(FixedAttributes):
         ['cat', 'dog']
         """
         default_only("keep_raw_vocab", keep_raw_vocab, False, "words that are left out are not kept")
-        sentences = 0 if corpus_count is None else at_least("corpus_count", corpus_count, 0)
+        sentences = 0 if corpus_count is None else integer("corpus_count", corpus_count, 0)
         update = self._check_update(update)
         if not isinstance(word_freq, Mapping) or not word_freq:
             raise TypeError(f"word_freq: expected a dict of words and their counts, got {short_repr(word_freq)}")

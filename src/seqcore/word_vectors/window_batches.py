@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import at_least, boolean
+from .._validation import boolean, integer
 from ..text.vocabulary import check_ids
 from ..typing import Ids
 
@@ -104,14 +104,14 @@ def skipgram_batches(
     [6, 6, 7, 7]
     """
     sizes = {"batch_size": batch_size, "num_skips": num_skips, "skip_window": skip_window}
-    batch, skips, width = (at_least(name, value, 1) for name, value in sizes.items())
+    batch, skips, width = (integer(name, value, 1) for name, value in sizes.items())
     if skips > 2 * width:
         raise ValueError(f"num_skips: expected at most 2 * skip_window = {2 * width}, got {num_skips}")
     if batch % skips:
         raise ValueError(f"batch_size: expected a multiple of num_skips = {skips}, got {batch_size}")
     centres = batch // skips
     step = centres + (0 if boolean("continuous", continuous) else 2 * width + 1)
-    return WindowBatches(ids, centres, width, step, skips, at_least("seed", seed, 0))
+    return WindowBatches(ids, centres, width, step, skips, integer("seed", seed, 0))
 
 
 def cbow_batches(ids: Any, batch_size: int, skip_window: int) -> WindowBatches:
@@ -129,5 +129,5 @@ def cbow_batches(ids: Any, batch_size: int, skip_window: int) -> WindowBatches:
     >>> contexts.tolist(), labels.ravel().tolist()
     ([[0, 2], [1, 3], [2, 4]], [1, 2, 3])
     """
-    batch, width = at_least("batch_size", batch_size, 1), at_least("skip_window", skip_window, 1)
+    batch, width = integer("batch_size", batch_size, 1), integer("skip_window", skip_window, 1)
     return WindowBatches(ids, batch, width, batch)

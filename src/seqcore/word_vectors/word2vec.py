@@ -29,7 +29,7 @@ from .._core import system
 from .._core.sampling import AliasTable
 from .._core.word2vec import train_word2vec
 from .._json import parse_json
-from .._validation import MALFORMED, at_least, boolean, default_only, one_line, real, short_repr
+from .._validation import MALFORMED, boolean, default_only, integer, one_line, real, short_repr
 from ..text.files import path_of
 from ..typing import Array, PathLike
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
@@ -238,9 +238,9 @@ class Word2Vec(TrainableTables):
         corpus.check(len(self.words))
         scale = 1.0
         if total_words is not None:
-            scale = corpus.total_words / at_least("total_words", total_words, 1)
+            scale = corpus.total_words / integer("total_words", total_words, 1)
         if total_examples is not None:
-            scale = corpus.sentences / at_least("total_examples", total_examples, 1)
+            scale = corpus.sentences / integer("total_examples", total_examples, 1)
         if resume:
             if self._schedule is None or self._schedule.done >= self._schedule.epochs:
                 raise ValueError("resume: expected a model saved before its last pass, got one with nothing left to do")
@@ -432,11 +432,11 @@ class Word2Vec(TrainableTables):
         if counts.dtype != np.int64 or counts.min() < 1:
             raise ValueError("counts: expected a count >= 1 for each word, got others")
         self.history = [{**entry, "loss": float(entry["loss"])} for entry in state["history"]]
-        self.corpus_count, self.corpus_total_words = (at_least("corpus", n, 0) for n in state["corpus"])
-        self._passes = at_least("passes", state["passes"], 0)
+        self.corpus_count, self.corpus_total_words = (integer("corpus", n, 0) for n in state["corpus"])
+        self._passes = integer("passes", state["passes"], 0)
         if state["schedule"] is not None:
             self._schedule = RateSchedule(**state["schedule"])
-        self.effective_min_count = at_least("effective_min_count", state.get("effective_min_count", self.min_count), 0)
+        self.effective_min_count = integer("effective_min_count", state.get("effective_min_count", self.min_count), 0)
         self.running_training_loss = real("running_training_loss", state.get("running_training_loss", 0.0), 0)
         self._sampled = real("sampled", state.get("sampled", self.sample), 0)
         extras = {name[len(ATTRIBUTE) :]: tensors[name] for name in tensors if name.startswith(ATTRIBUTE)}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._validation import as_lengths, as_mask, at_least, boolean, default_only, real
+from ..._validation import as_lengths, as_mask, boolean, default_only, integer, real
 from ...autograd import Tensor, Variable, recorded
 from ...initializers import TruncatedNormal
 from ...typing import Array, Shape
@@ -371,7 +371,7 @@ class RNNLayer(NumericLayer):
             return
         arrays, stddev = state["state"], real("stddev", state["stddev"], 0.0)
         if arrays is not None:
-            arrays = self._copied_states("state", arrays, at_least("state", len(arrays[0]), 1))
+            arrays = self._copied_states("state", arrays, integer("state", len(arrays[0]), 1))
         self._state, self._stddev = arrays, stddev
 
     # --- streams ---

@@ -14,7 +14,7 @@ import numpy as np
 from ... import initializers as _initializers
 from ... import ops
 from ..._core.context import context_scan_backward, context_scan_forward
-from ..._validation import at_least, boolean, real
+from ..._validation import boolean, integer, real
 from ...autograd import Gradient, Tensor, Variable, is_recording, record, recorded, unchecked_tensor
 from ...ops.matmul import dense
 from ...typing import Array
@@ -69,7 +69,7 @@ class ContextRNNCell(RNNCell):
     ) -> None:
         super().__init__(units, activation, use_bias, dropout, recurrent_dropout, seed, **kwargs)
         self._set_initializers(kernel_initializer, recurrent_initializer, bias_initializer)
-        self.context_units = at_least("context_units", context_units, 1)
+        self.context_units = integer("context_units", context_units, 1)
         self.alpha = real("alpha", alpha, 0.0, 1.0)
         self.learn_alpha = boolean("learn_alpha", learn_alpha)
         if self.learn_alpha and not 0 < self.alpha < 1:

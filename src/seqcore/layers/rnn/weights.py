@@ -12,7 +12,7 @@ import numpy as np
 from ... import initializers as _initializers
 from ... import ops
 from ..._core.recurrent import PackedWeights
-from ..._validation import at_least, boolean, default_only, dropout_rate, no_regularizers, seed_or_none
+from ..._validation import boolean, default_only, dropout_rate, integer, no_regularizers, seed_or_none
 from ...autograd import Tensor, Variable
 from ...ops.activations import FUSED_ACTIVATIONS, activation_name
 from ...typing import Array
@@ -94,7 +94,7 @@ class RNNWeights(NumericLayer):
     ) -> None:
         super().__init__(**kwargs)
         check_implementation(implementation)
-        self.units = at_least("units", units, 1)
+        self.units = integer("units", units, 1)
         self.activation = activation_name("activation", activation, FUSED_ACTIVATIONS)
         self.use_bias = boolean("use_bias", use_bias)
         self.dropout = dropout_rate("dropout", dropout)
@@ -181,7 +181,7 @@ class RNNWeights(NumericLayer):
 
     def get_initial_state(self, batch_size: int) -> list[Tensor]:
         """Zeros, one (B, units) tensor per state."""
-        batch = at_least("batch_size", batch_size, 1)
+        batch = integer("batch_size", batch_size, 1)
         return [Tensor(np.zeros((batch, size), self._dtype)) for size in self.state_sizes()]
 
     def check_states(self, name: str, given: Any, batch: int) -> list[Tensor]:
