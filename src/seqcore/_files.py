@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ._validation import as_path
 
@@ -32,39 +32,41 @@ def atomic_write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     'one two'
     """
     place = as_path(path)
-    try:
+    with _naming(place, "cannot save, the old file is untouched"):
         old = _old_status(place)
-    except OSError as error:
-        raise _cannot_save(error, place) from error
     if old is not None and not stat.S_ISREG(old.st_mode):
-        _write_through(place, old.st_mode, pieces)
+        with _naming(place, "cannot save"):
+            _write_through(place, old.st_mode, pieces)
         return
     target = os.path.realpath(place)
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name[:32]}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     # What replaces a private file is private from its first byte on.
     mode = 0o666 if old is None else 0o600
-    try:
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            if old is not None:
-                _take_over(file.fileno(), old)
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise _cannot_save(error, place) from error
-        raise
+    with _naming(place, "cannot save, the old file is untouched"):
+        try:
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                if old is not None:
+                    _take_over(file.fileno(), old)
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
     _sync_folder(folder)
 
 
-def _cannot_save(error: OSError, place: str) -> OSError:
-    reason = error.strerror or str(error)
-    return OSError(error.errno or 0, f"cannot save, the old file is untouched: {reason}", place)
+@contextlib.contextmanager
+def _naming(place: str, failure: str) -> Iterator[None]:
+    """Context in which the error of a file says what failed, and names ``place`` instead of a temporary file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno or 0, f"{failure}: {error.strerror or error}", place) from error
 
 
 def _old_status(place: str) -> os.stat_result | None:
@@ -93,23 +95,20 @@ def _take_over(file: int, old: os.stat_result) -> None:
 
 def _write_through(place: str, mode: int, pieces: Iterable[bytes | memoryview]) -> None:
     """Writes to a character device or a FIFO, which stays what it is."""
+    if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
+        kind = "a block device" if stat.S_ISBLK(mode) else "a socket" if stat.S_ISSOCK(mode) else "no file"
+        raise OSError(22, f"expected a file, a character device or a FIFO, got {kind}")
     try:
-        if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
-            kind = "a block device" if stat.S_ISBLK(mode) else "a socket" if stat.S_ISSOCK(mode) else "no file"
-            raise OSError(22, f"expected a file, a character device or a FIFO, got {kind}")
-        try:
-            # A FIFO that nobody reads would block an open without end.
-            descriptor = os.open(place, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        except OSError as error:
-            if stat.S_ISFIFO(mode) and error.errno == 6:
-                raise OSError(6, "expected a FIFO that is being read, got one without a reader") from None
-            raise
-        os.set_blocking(descriptor, True)
-        with open(descriptor, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
+        # A FIFO that nobody reads would block an open without end.
+        descriptor = os.open(place, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        raise OSError(error.errno or 0, f"cannot save: {error.strerror or error}", place) from error
+        if stat.S_ISFIFO(mode) and error.errno == 6:
+            raise OSError(6, "expected a FIFO that is being read, got one without a reader") from None
+        raise
+    os.set_blocking(descriptor, True)
+    with open(descriptor, "wb") as file:
+        for piece in pieces:
+            file.write(piece)
 
 
 def _sync_folder(folder: str) -> None:

@@ -164,6 +164,14 @@ class FusedLoss(Loss):
         """A view of ``array`` with ``axis`` as its last."""
         return array if self.axis == -1 else np.moveaxis(array, axis_of(self.axis, array.ndim), -1)
 
+    def per_sample(self, y_true: Any, x: Array, kept: Array | None) -> PerSample:
+        """The per-sample losses of predictions x, their backward function, and which of them count of those kept."""
+        if not x.size or not x.ndim:
+            raise ValueError(f"y_pred: expected at least one prediction along a last axis, got shape {x.shape}")
+        with np.errstate(all="ignore"):
+            losses, backward, valid = self._per_sample(y_true, self._to_last(x), kept)
+        return losses, backward, valid if kept is None else kept if valid is None else kept & valid
+
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         return self._run(y_true, y_pred, None)
 
@@ -174,27 +182,21 @@ class FusedLoss(Loss):
         x = as_float_array(y_pred)
         if not self._differentiates_targets and is_recording((y_true,)):
             raise TypeError(f"y_true: {self.name} has no gradient for its targets; pass an array (y_true.numpy())")
-        if not x.size or not x.ndim:
-            raise ValueError(f"y_pred: expected at least one prediction along a last axis, got shape {x.shape}")
         kept = None if weighting is None else mask_of(y_pred, self.sample_shape(x), weighting[1])
-        last = self._to_last(x)
-        with np.errstate(all="ignore"):
-            losses, backward_per_sample, valid = self._per_sample(y_true, last, kept)
+        losses, backward_per_sample, kept = self.per_sample(y_true, x, kept)
         if weighting is None:
-            kept, weights = valid, None
-            result = Tensor(losses if valid is None else np.where(valid, losses, 0))
+            weights, result = None, Tensor(losses if kept is None else np.where(kept, losses, 0))
         else:
-            kept = valid if kept is None else kept if valid is None else kept & valid
             result, weights = self._reduce(losses, weighting[0], kept)
 
         def backward(dy: Gradient) -> tuple[Gradient, Array]:
             with np.errstate(all="ignore"):
                 gradients = backward_per_sample(np.asarray(dy) if weights is None else _weigh(weights, dy))
             dt, dx = gradients if self._differentiates_targets else (None, gradients)
-            dx = dx.reshape(last.shape)
+            dx = dx.reshape(self._to_last(x).shape)
             if kept is not None:
                 dx[~kept] = 0
-            return dt, dx if last is x else np.moveaxis(dx, -1, self.axis)
+            return dt, dx if self.axis == -1 else np.moveaxis(dx, -1, self.axis)
 
         record((result,), (y_true if self._differentiates_targets else None, y_pred), backward)
         return result

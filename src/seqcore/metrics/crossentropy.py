@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import losses
-from ..autograd import as_array
 from ..losses.loss import FusedLoss
-from ..ops.targets import mask_of, squeeze_ids
-from ..typing import Array
-from .metric import METRICS, MeanOfPairs
+from ..ops.targets import as_float_array, mask_of
+from .metric import METRICS, WeightedMean
 
 
-class LossMetric(MeanOfPairs):
+class LossMetric(WeightedMean):
     """The mean of the per-sample losses of ``loss``."""
 
     direction = "down"
@@ -25,11 +22,12 @@ class LossMetric(MeanOfPairs):
         super().__init__(name, dtype)
         self.loss = loss
 
-    def _shape(self, y_true: Any, y_pred: Array) -> tuple[int, ...]:
-        return self.loss.sample_shape(y_pred)
-
-    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
-        return self.loss.call(y_true, y_pred).numpy()
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        """Update with one batch; see :meth:`MeanOfPairs.update_state`."""
+        x = as_float_array(self._cast(y_pred))
+        kept = mask_of(y_pred, self.loss.sample_shape(x), mask) if x.ndim else None
+        losses, _, counted = self.loss.per_sample(y_true, x, kept)
+        self.update_values(losses, sample_weight, counted)
 
     def get_config(self) -> dict[str, Any]:
         config = self.loss.get_config() | super().get_config()
@@ -96,20 +94,6 @@ class SparseCategoricalCrossentropy(LossMetric):
         axis: int = -1,
     ) -> None:
         super().__init__(losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis), name, dtype)
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        if self.loss.ignore_class is not None:
-            shape = self.loss.sample_shape(as_array(y_pred))
-            kept = mask_of(y_pred, shape, mask)
-            counted = squeeze_ids(y_true, shape) != self.loss.ignore_class
-            mask = counted if kept is None else counted & kept
-        super().update_state(y_true, y_pred, sample_weight, mask)
-
-    def _values(self, y_true: Any, y_pred: Array, mask: Array | None) -> Array:
-        if mask is not None:
-            # The ids of steps that are left out may be any.
-            y_true = np.where(mask, squeeze_ids(y_true, mask.shape), 0)
-        return super()._values(y_true, y_pred, mask)
 
 
 @METRICS.register("perplexity")
