@@ -226,7 +226,10 @@ def work_through(runs: Sequence[Run], arguments: argparse.Namespace) -> int:
                 end = "done" if process.returncode == 0 else f"failed, see {run.folder / 'output.txt'}"
                 seconds = time.perf_counter() - begun
                 print(f"{time.strftime('%H:%M:%S')} {run.folder.name}: {end} after {seconds:.0f} s", flush=True)
-                collect([run.job], arguments.work, arguments.results)
+                try:
+                    collect([run.job], arguments.work, arguments.results)
+                except ValueError as error:  # of a table; the runs go on
+                    print(f"benchmarks: {error}", flush=True)
     except KeyboardInterrupt:
         for _, process, _ in going:
             process.terminate()  # an experiment that can go on saves its place
