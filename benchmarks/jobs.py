@@ -183,6 +183,7 @@ JOBS = (
         pictures={"attend.png": "additive-seed0/attention.png"},
     ),
     Job("mnist-digits", "run mnist", {"quick": ""}, (1, 2, 3), 0.3, pictures={"mnist.png": "quick-seed1/accuracy.png"}),
+    Job("mnist-cells", "run mnist", {"rnn": "--cell rnn", "lstm": "", "gru": "--cell gru"}, (1, 2, 3), 0.3),
     Job("mnist", "run mnist --data DIR", {"book": "--preset book", "best": "--preset best"}, (1, 2, 3), 3),
     Job(
         "seq2seq",
@@ -228,6 +229,7 @@ JOBS = (
         10,
         pictures={"ptb_small.png": "float32-seed1/perplexity.png"},
     ),
+    Job("ptb-small-hold5", "run ptb --size small --preset book --data DIR", {"float32": "--hold 5"}, (1,), 10),
     Job(
         "ptb-sampled",
         "run ptb --size small --preset book --data DIR",

@@ -86,7 +86,9 @@ def test_a_model_brings_its_classes_along(tmp_path):
     np.testing.assert_allclose(json.loads(done.stdout), model.predict(np.zeros((2, 4, 3)), verbose=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("words", [("--read", "last"), ("--read", "mean"), ("--layers", 2)])
+@pytest.mark.parametrize(
+    "words", [("--read", "last"), ("--read", "mean"), ("--layers", 2), ("--cell", "gru"), ("--cell", "rnn")]
+)
 def test_every_way_of_reading_learns(tmp_path, words):
     assert run("--out", tmp_path, "--epochs", 6, "--units", 32, *words) == 0
     assert runs.results(tmp_path)["metrics"]["test_accuracy"] > 0.75
@@ -94,6 +96,26 @@ def test_every_way_of_reading_learns(tmp_path, words):
     assert (
         mnist.accuracy(model, sc.datasets.load_digits().test)[0] == runs.results(tmp_path)["metrics"]["test_accuracy"]
     )
+
+
+def test_the_book_s_lines(tmp_path, capsys):
+    """A line after every ten batches with their means, which together give the logs of the epoch."""
+    words = ("--preset", "book", "--data", tmp_path / "mnist", "--epochs", 2, "--units", 3, "--cell", "gru")
+    write_mnist(tmp_path / "mnist", train=5100, test=20)
+    assert run(*words, "--out", tmp_path / "out") == 0
+    out = capsys.readouterr().out
+    assert "model: 1 bidirectional GRU layer of 2 x 3 units" in out
+    lines = [line.split() for line in out.splitlines() if " samples  loss" in line]
+    assert [int(line[0].replace(",", "")) for line in lines] == [
+        128 * (125 * epoch + 10 * batch) for epoch in (0, 1) for batch in range(1, 13)
+    ]
+    found = runs.results(tmp_path / "out")
+    assert found["cell"] == "gru" and out.count("valid accuracy 0.") == 2
+    for epoch, row in enumerate(found["history"]):
+        shown = [[float(line[at]) for line in lines[12 * epoch : 12 * epoch + 12]] for at in (3, 5)]
+        # Five of the 125 batches are in no line.
+        assert np.mean(shown[0]) == pytest.approx(row["loss"], rel=0.05)
+        assert np.mean(shown[1]) == pytest.approx(row["accuracy"], abs=0.02)
 
 
 def test_the_last_output_has_read_one_row_backwards():
@@ -138,6 +160,7 @@ def test_files_of_mnist(tmp_path, capsys, monkeypatch):
         (("--epochs", 0), "--epochs: expected an integer >= 1, got 0"),
         (("--layers", 3), "invalid choice: 3"),
         (("--read", "first"), "invalid choice: 'first'"),
+        (("--cell", "cfc"), "invalid choice: 'cfc'"),
         (("--data", "nowhere"), "--data: expected builtin, download or a folder, got 'nowhere'"),
         (("--data", "{empty}"), "missing train-images-idx3-ubyte"),
         (("--data", "{damaged}"), "expected 10 values as its header says, got 9"),

@@ -53,7 +53,8 @@ def test_max_size_counts_everything_and_keeps_unknown():
 def test_words_outside_without_unknown_are_an_error():
     v = Vocabulary(["a", "b"])
     with pytest.raises(ValueError, match="word: expected one of the 2 words.*'z'"):
-        v.encode("a z")
+        v.encode("a z b y")
+    assert v.encode("a z", default=-1).tolist() == [0, -1] and v.encode([]).tolist() == []
 
 
 @pytest.mark.parametrize("ids", [[2], [-1], [0, 5]])

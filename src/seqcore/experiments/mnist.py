@@ -1,8 +1,8 @@
 """``seqcore run mnist``: digits read row by row, in both directions.
 
-Each image is a sequence of its rows; a bidirectional LSTM reads it, a softmax names the digit. The book's program draws
-400,000 images in batches of 128 and trains with Adam at 0.01; its classifier sees the output of the last time step,
-where the backward half has read one row only. ``--read`` compares that with two other ways.
+Each image is a sequence of its rows; a bidirectional LSTM, GRU or SimpleRNN reads it, a softmax names the digit. The
+book's program draws 400,000 images in batches of 128 and trains with Adam at 0.01; its classifier sees the output of
+the last time step, where the backward half has read one row only. ``--read`` compares that with two other ways.
 """
 
 from __future__ import annotations
@@ -19,11 +19,22 @@ from ..callbacks import Callback, Logs
 from ..datasets._extras import import_extra
 from ..datasets.images import Digits, Part, drawn_batches, load_digits, load_mnist
 from ..initializers import RandomNormal
-from ..layers import LSTM, Bidirectional, Dense, Dropout, GlobalAveragePooling1D, Input, Layer, register
+from ..layers import Bidirectional, Dense, Dropout, GlobalAveragePooling1D, Input, Layer, register
 from ..optimizers import CosineDecay
 from ..typing import Array
 from ._plots import draw_images
-from ._run import Run, choice, compile_classifier, data_folder, majority_accuracy, number, option, override
+from ._run import (
+    CELLS,
+    Run,
+    choice,
+    compile_classifier,
+    data_folder,
+    majority_accuracy,
+    number,
+    option,
+    override,
+    recurrent_layer,
+)
 
 PRESETS = ("quick", "book", "best")
 CLASSES = 10
@@ -39,6 +50,7 @@ _SEEN = {
 class Settings:
     """Of a run. ``steps``: batches of an epoch, which ends with the validation; 0: one pass."""
 
+    cell: str = "lstm"
     units: int = 256
     layers: int = 1
     read: str = "last"
@@ -59,6 +71,7 @@ QUICK = Settings(units=64, read="states", batch_size=32, learning_rate=0.005, co
 
 
 OPTIONS = (
+    choice("--cell", CELLS, "the recurrent layers (default lstm)"),
     choice("--read", _SEEN, f"{', '.join(_SEEN.values())} (default: states; the book's last)"),
     option("--layers", "bidirectional layers (default 1)", type=int, choices=(1, 2)),
     number("--units", "of each direction (default: the preset's)"),
@@ -102,7 +115,7 @@ def build_model(shape: tuple[int, int], settings: Settings) -> Sequential:
         shape: (R, C) of the images.
         settings: what it is made of.
 
-    h_t = [forward LSTM over rows 1...t, backward LSTM over rows R...t]; p = softmax(W·r + b) with r = h_R ("last"),
+    h_t = [forward layer over rows 1...t, backward layer over rows R...t]; p = softmax(W·r + b) with r = h_R ("last"),
     [forward h_R, backward h_1] ("states") or the mean of h_t. M. Schuster and K. Paliwal, Bidirectional recurrent
     neural networks, 1997.
 
@@ -113,7 +126,8 @@ def build_model(shape: tuple[int, int], settings: Settings) -> Sequential:
     for level in range(settings.layers):
         is_last = level == settings.layers - 1
         sequences = not is_last or settings.read != "states"
-        model.add(Bidirectional(LSTM(settings.units, return_sequences=sequences)))
+        layer = recurrent_layer(CELLS[settings.cell], settings.units, return_sequences=sequences)
+        model.add(Bidirectional(layer))
         if settings.dropout and not is_last:
             model.add(Dropout(settings.dropout))
     if settings.read != "states":
@@ -167,6 +181,30 @@ class _TestLast(Callback):
         self._run.metrics["last_test_accuracy"] = accuracy(self.model, self._test)[0]
 
 
+class _Lines(Callback):
+    """The lines of the book's program: loss and accuracy of each ten batches, and of the validation after an epoch."""
+
+    def __init__(self, run: Run, settings: Settings) -> None:
+        self._run, self._settings, self._samples = run, settings, 0
+        self._before = {"loss": 0.0, "accuracy": 0.0}
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._before = dict.fromkeys(self._before, 0.0)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._samples += self._settings.batch_size
+        if (batch + 1) % 10 == 0:
+            # The logs are means since the epoch began.
+            sums = {name: (batch + 1) * float((logs or {})[name]) for name in self._before}
+            means = {name: (total - self._before[name]) / 10 for name, total in sums.items()}
+            self._before = sums
+            self._run.log("{:,} samples  loss {loss:.4f}  accuracy {accuracy:.4f}".format(self._samples, **means))
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        accuracy = (logs or {})["val_accuracy"]
+        self._run.log(f"epoch {epoch + 1}/{self._settings.epochs}  valid accuracy {accuracy:.4f}")
+
+
 def accuracy(model: Model, part: Part) -> tuple[float, Array]:
     """Share of the images that are named rightly, and the names (N,)."""
     predicted = np.asarray(model.predict(part.images, batch_size=500, verbose=0)).argmax(-1)
@@ -181,13 +219,13 @@ def main(run: Run) -> int:
     """
     settings = settings_of(run.arguments)
     digits = load_data(run.arguments.data)
-    run.start(digits.summary, settings.read)
+    run.start(digits.summary, *(name for name in (settings.cell, settings.read) if name != "lstm"))
     run.metrics |= baselines(digits)
     model = build_model(digits.shape, settings)
     steps = settings.steps or -(-len(digits.train) // settings.batch_size)
     total, rate = settings.epochs * steps, settings.learning_rate
     compile_classifier(model, CosineDecay(rate, total) if settings.cosine else rate, None, from_logits=False)
-    layers = "1 bidirectional LSTM layer" if settings.layers == 1 else f"{settings.layers} bidirectional LSTM layers"
+    layers = f"{settings.layers} bidirectional {CELLS[settings.cell]} layer{'s' * (settings.layers > 1)}"
     run.log(
         f"model: {layers} of 2 x {settings.units} units, reading {_SEEN[settings.read]}; "
         f"{model.count_params():,} parameters"
@@ -195,8 +233,12 @@ def main(run: Run) -> int:
     run.log(f"training: {total:,} batches of {settings.batch_size}, {total * settings.batch_size:,} samples")
 
     batches = drawn_batches(digits.train, settings.batch_size, settings.shift)
-    valid, callbacks = (digits.valid.images, digits.valid.labels), [_TestLast(run, digits.test)]
+    valid = digits.valid.images, digits.valid.labels
+    callbacks: list[Callback] = [_TestLast(run, digits.test)]
     options: dict[str, Any] = {"steps_per_epoch": steps, "validation_batch_size": 500}
+    if run.arguments.preset == "book":
+        callbacks.append(_Lines(run, settings))
+        options["verbose"] = 0
     rows = run.fit(model, settings, batches, valid, callbacks=callbacks, **options)
     run.metrics["test_accuracy"], predicted = accuracy(model, digits.test)
     run.metrics["parameters"] = model.count_params()
@@ -204,7 +246,7 @@ def main(run: Run) -> int:
     _plot_errors(run, rows)
     run.plot("mistakes.png", lambda figure: _draw_mistakes(figure, digits.test, predicted))
     run.save_model(model, images=digits.name)
-    return run.finish(read=settings.read, layers=settings.layers, units=settings.units)
+    return run.finish(cell=settings.cell, read=settings.read, layers=settings.layers, units=settings.units)
 
 
 def _report(run: Run) -> None:

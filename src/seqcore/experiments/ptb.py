@@ -24,7 +24,7 @@ from ..losses import NCELoss, SampledLoss, SampledSoftmaxLoss
 from ..text import bptt_batches
 from ..training.stop_signals import StopSignals
 from ._plots import by_epoch
-from ._run import Run, choice, data_folder, option, override
+from ._run import Run, choice, data_folder, number, option, override
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
 
@@ -63,6 +63,7 @@ _BOOK_WORDS = 929_589
 OPTIONS = (
     choice("--size", BOOK, "the book's model sizes", "small"),
     choice("--loss", LOSSES, "softmax over all words, noise-contrastive estimation, or over sampled words", "softmax"),
+    number("--hold", "epochs at the full learning rate (default: the preset's)"),
     option("--num-sampled", "words sampled for each batch (default: V / 8, at most 512)", type=int, metavar="N"),
     choice(
         "--dtype-policy", ("float32", "mixed_bfloat16"), "mixed: products of bfloat16, if the processor can", "float32"

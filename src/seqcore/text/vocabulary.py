@@ -166,9 +166,10 @@ class Vocabulary:
         listed = split_words("tokens", tokens)
         if default is None and self.unknown is not None:
             default = self._ids[self.unknown]
-        if default is None:
-            return np.fromiter(map(self.id, listed), np.int32, len(listed))
-        return np.fromiter(map(self._ids.get, listed, repeat(default)), np.int32, len(listed))
+        ids = np.fromiter(map(self._ids.get, listed, repeat(-1 if default is None else default)), np.int32, len(listed))
+        if default is None and (ids < 0).any():
+            self.id(listed[ids.argmin()])  # raises
+        return ids
 
     def decode(self, ids: Any) -> list[str]:
         """Words of ids, any array-like of integers with one axis.
