@@ -150,9 +150,10 @@ def _help(_: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
+    width = 2 + max(map(len, EXPERIMENTS))
     for experiment in EXPERIMENTS.values():
         data = f"built-in data or {experiment.data}" if experiment.data else "makes its own data"
-        print(f"{experiment.name:<11}{experiment.summary} [{data}]")
+        print(f"{experiment.name:<{width}}{experiment.summary} [{data}]")
     return 0
 
 
