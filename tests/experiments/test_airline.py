@@ -1,6 +1,8 @@
 """The experiment on tweets: the book's sizes, its split, what is learnt, its options."""
 
+import sys
 from functools import partial
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +30,12 @@ def write_tweets(folder, count=100):
 
 @pytest.mark.parametrize(
     ("model", "weights"),
-    [("rnn", [401_056, 2_920, 82]), ("lstm", [401_056, 11_680, 82]), ("lstm2", [401_056, 11_680, 12_960, 82])],
+    [
+        ("rnn", [401_056, 2_920, 82]),
+        ("lstm", [401_056, 11_680, 82]),
+        ("lstm2", [401_056, 11_680, 12_960, 82]),
+        ("gru", [401_056, 8_880, 82]),  # 3 (32 x 40 + 40 x 40 + 2 x 40)
+    ],
 )
 def test_parameters_of_the_book(model, weights):
     """At the book's vocabulary the summary shows the book's numbers."""
@@ -48,15 +55,15 @@ def test_split_of_the_book():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["rnn", "lstm", "lstm2"])
+@pytest.mark.parametrize("model", ["rnn", "lstm", "lstm2", "gru"])
 def test_learns_word_order(tmp_path, model):
     """Near the best accuracy possible, where the words without their order say nothing."""
     assert run("--model", model, "--out", tmp_path) == 0
     found = runs.results(tmp_path)
     metrics = found["metrics"]
     assert metrics["test_accuracy"] > 0.9 and metrics["tfidf_accuracy"] < 0.56 and found["model"] == model
-    for picture in ("accuracy.png", "reading.png"):
-        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    for picture in ("accuracy.png", "loss.png", "reading.png"):
+        assert (tmp_path / picture).read_bytes().startswith(runs.PNG)
     found = sc.text.classify_texts(sc.load_model(tmp_path / "model.safetensors"), airline.SAME_WORDS)
     assert [one.prediction for one in found] == ["positive", "negative"]
 
@@ -89,6 +96,46 @@ def test_stop_words(tmp_path):
         assert runs.results(tmp_path / "out")["metrics"]["vocabulary"] == words
 
 
+def test_stop_words_of_nltk(tmp_path, capsys, monkeypatch):
+    """Those of an installed NLTK; without it, or without its list, a line says how to get them."""
+    write_tweets(tmp_path)
+
+    def install(read):
+        nltk, corpus = ModuleType("nltk"), ModuleType("nltk.corpus")
+        corpus.stopwords = SimpleNamespace(words=read)
+        monkeypatch.setitem(sys.modules, "nltk", nltk)
+        monkeypatch.setitem(sys.modules, "nltk.corpus", corpus)
+
+    def missing(language):
+        raise LookupError("a text of\nseveral lines")
+
+    options = ["--data", tmp_path, "--epochs", 1, "--model", "rnn", "--stop-words", "nltk", "--out", tmp_path / "out"]
+    install({"english": ["was", "fly", "isn't"]}.get)
+    assert run(*options) == 0 and "NLTK's English stop words (3) left out: 4 words" in capsys.readouterr().out
+    assert runs.results(tmp_path / "out")["stop_words"] == "nltk"
+    install(missing)
+    absent = partial(monkeypatch.setitem, sys.modules, "nltk.corpus", None)
+    for change in (lambda: None, absent):
+        change()
+        assert run(*options) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith("needs NLTK and its list: pip install nltk && python -m nltk.downloader stopwords")
+
+
+def test_words_and_ids(tmp_path, capsys):
+    """The most frequent words with their counts, and a tweet next to its ids, agree with a count by hand."""
+    lines = ["airline_sentiment,text", *["1,great seat great", "0,late seat", "0,late late seat"] * 20]
+    (tmp_path / "Tweets.csv").write_text("\n".join(lines) + "\n")
+    options = ["--stop-words", "none", "--epochs", 1, "--units", 3]
+    assert run("--data", tmp_path, *options, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    table = [line.split() for line in printed.partition("  word\n")[2].splitlines()[:3]]
+    assert {word: int(count) for _, count, word in table} == {"seat": 60, "late": 60, "great": 40}
+    ids = {word: number for number, _, word in table}
+    assert f"a tweet: late late seat\nits ids: {ids['late']} {ids['late']} {ids['seat']}\n" in printed
+    assert [int(number) for number, *_ in table] == [1, 2, 3]
+
+
 def test_same_seed_same_result(tmp_path):
     write_tweets(tmp_path)
     found = []
@@ -102,10 +149,13 @@ def test_same_seed_same_result(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--model", "gru"], "--model"),
+        (["--model", "lstm3"], "--model"),
         (["--data", "download"], "--data: expected builtin or a folder, since Kaggle"),
         (["--data", "EMPTY"], "folder: expected airline_sentiment.csv or Tweets.csv"),
-        (["--stop-words", "nltk"], "--stop-words: expected sklearn, none or a file, got 'nltk'"),
+        (["--stop-words", "spacy"], "--stop-words: expected sklearn, nltk, none or a file, got 'spacy'"),
+        (["--samples", "5000"], "--samples: expected at most 4,900 for these data, got 5,000"),
+        (["--samples", "19"], "--samples: expected an integer >= 20, got 19"),
+        (["--validate", "valid"], "--validate"),
         (["--stop-words", "BLANK"], "--stop-words: expected words in it, got the empty file"),
         (["--data", "OTHER"], "columns airline_sentiment and text, got no 'text'"),
     ],

@@ -119,8 +119,8 @@ def test_learns_word_order(tmp_path):
     assert metrics["test_accuracy"] > 0.9 and metrics["bayes_accuracy"] == 0.95
     assert metrics["tfidf_accuracy"] < 0.56 and 0.44 < metrics["majority_accuracy"] < 0.56
     assert metrics["valid_accuracy"] == max(row["val_accuracy"] for row in runs.results(tmp_path)["history"])
-    for picture in ("accuracy.png", "reading.png"):
-        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    for picture in ("accuracy.png", "loss.png", "reading.png"):
+        assert (tmp_path / picture).read_bytes().startswith(runs.PNG)
     model = sc.load_model(tmp_path / "model.safetensors")
     texts = ["the plot was great but the cast was awful", "the plot was awful but the cast was great"]
     assert [one.prediction for one in sc.text.classify_texts(model, texts)] == ["negative", "positive"]
@@ -168,6 +168,61 @@ def test_same_seed_same_result(tmp_path):
     assert found[0] == found[1] != found[2]
 
 
+def test_validation_on_the_test_reviews(tmp_path, capsys):
+    """As in the books: all training reviews are trained on, the test reviews choose the epoch; lines say so."""
+    write_reviews(tmp_path)
+    options = ["--validate", "test", "--epochs", 3, "--data", tmp_path, "--cell", "rnn", "--out", tmp_path / "out"]
+    assert run(*options) == 0
+    found, printed = runs.results(tmp_path / "out"), capsys.readouterr().out
+    assert "NOTE: --validate test: the test reviews choose the epoch" in printed
+    assert "reviews: train 60, test 60;" in printed and found["validate"] == "test"
+    metrics, accuracies = found["metrics"], [row["val_accuracy"] for row in found["history"]]
+    assert metrics["test_accuracy"] == metrics["valid_accuracy"] == max(accuracies)
+    assert metrics["last_epoch_test_accuracy"] == accuracies[-1]
+    assert "test accuracy, SimpleRNN, after the last epoch, as the books measure it" in printed
+
+    assert run("--epochs", 1, "--data", tmp_path, "--out", tmp_path / "default") == 0
+    found, printed = runs.results(tmp_path / "default"), capsys.readouterr().out
+    assert "reviews: train 54, valid 6, test 60;" in printed and "NOTE" not in printed
+    assert found["validate"] == "train" and "last_epoch_test_accuracy" not in found["metrics"]
+
+
+def test_samples_and_units(tmp_path, capsys):
+    """A part of the reviews, with as many words; another number of units."""
+    write_reviews(tmp_path)
+    assert run("--samples", 20, "--units", 5, "--epochs", 1, "--data", tmp_path, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "reviews: train 18, valid 2, test 60; 10 words" in printed
+    model = sc.load_model(tmp_path / "out" / "model.safetensors")
+    assert [layer.units for layer in model.layers if isinstance(layer, sc.layers.LSTM)] == [5, 5]
+    found = runs.results(tmp_path / "out")
+    assert (found["samples"], found["units"]) == (20, 5)
+
+
+def test_samples_of_one_label(tmp_path, capsys):
+    """Refused by the option's name, before anything is trained."""
+    write_reviews(tmp_path)
+    lines = (tmp_path / "train.tsv").read_text().splitlines(keepends=True)
+    (tmp_path / "train.tsv").write_text("".join([lines[1], *lines[::2] * 20]))
+    assert run("--samples", 20, "--data", tmp_path, "--out", tmp_path / "out") == 2
+    assert "--samples: expected texts of both labels, got 20 of one" in capsys.readouterr().err
+
+
+def test_demonstration_reads_texts_of_the_data(tmp_path, capsys):
+    """A negative and a positive test review; the built-in pair only for the built-in reviews."""
+    write_reviews(tmp_path)
+    assert run("--epochs", 1, "--data", tmp_path, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    shown = [
+        line.rpartition(": ")[2] for line in printed.splitlines() if line.lstrip()[:2] == "0." and "tive: " in line
+    ]
+    tests = (tmp_path / "test.tsv").read_text()
+    assert len(shown) == 2 and all(text in tests for text in shown)
+    assert shown[0].endswith("bad.") and shown[1].endswith("good.")
+    assert not any(text in printed for text in imdb.SAME_WORDS)
+    assert printed.splitlines()[-2].endswith(f"--text '{shown[0]}'")
+
+
 def test_glove_beside_random_vectors(tmp_path, capsys):
     """Words without a vector get zeros and are counted; a frozen table stays, a tuned one moves."""
     write_reviews(tmp_path)
@@ -181,7 +236,7 @@ def test_glove_beside_random_vectors(tmp_path, capsys):
     assert found["words_without_vector"] == 6  # padding, start, unknown, told, twice, was
     assert "GloVe: 3 numbers a word; 6 of 10 words have none" in printed
     for kind in kinds:
-        assert f"{kind} word vectors" in printed
+        assert f"word vectors: {kind}" in printed and f"test accuracy, SimpleRNN, {kind} (epoch" in printed
     assert [row["embedding"] for row in runs.results(out)["history"]] == ["frozen"] * 2 + ["tuned"] * 2 + ["random"] * 2
     assert {"test_accuracy", "tuned_test_loss", "random_test_loss"} <= set(found)
     model = sc.load_model(out / "model.safetensors")

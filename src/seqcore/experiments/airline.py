@@ -1,7 +1,8 @@
-"""Sentiment of tweets about airlines with SimpleRNN(40), LSTM(40), two LSTM(40), cleaned and padded as in the book."""
+"""Sentiment of tweets about airlines with SimpleRNN, LSTM, two LSTMs or GRU, cleaned and padded as in the book."""
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,14 @@ from .. import Sequential, TextVectorization, layers, optimizers, to_categorical
 from ..datasets._extras import import_extra
 from ..datasets.sentiment import TWEETS, LabelledTexts, SentimentData, load_airline, sentiment_corpus
 from ..text import read_words
-from ._run import Run, choice, data_folder, option, override
-from ._sentiment import SentimentRun
+from ._run import LAYERS, Run, choice, data_folder, option, override
+from ._sentiment import OPTIONS as SHARED
+from ._sentiment import SentimentRun, variant_of
 
 BOOK_WORDS = 12_532
-TITLES = {"rnn": "SimpleRNN(40)", "lstm": "LSTM(40)", "lstm2": "two LSTM(40)"}
+NLTK = "pip install nltk && python -m nltk.downloader stopwords"
+# Layer and number of layers of a model by its name on the command line.
+MODELS = {"rnn": ("SimpleRNN", 1), "lstm": ("LSTM", 1), "lstm2": ("LSTM", 2), "gru": ("GRU", 1)}
 SAME_WORDS = (
     "crew was great despite the rumour that seat was awful",
     "crew was awful despite the rumour that seat was great",
@@ -51,8 +55,9 @@ def settings_of(preset: str, builtin: bool, model: str) -> Settings:
 
 
 OPTIONS = (
-    choice("--model", TITLES, "which of the three", "lstm"),
-    option("--stop-words", "sklearn (scikit-learn's English list), none, or a file of words to leave out", "sklearn"),
+    choice("--model", MODELS, "recurrent layer, or two of them", "lstm"),
+    option("--stop-words", "leave out scikit-learn's list, that of an installed nltk, none, or a FILE's", "sklearn"),
+    *SHARED,
 )
 
 
@@ -60,7 +65,7 @@ def build_model(model: str, words: int, settings: Settings | None = None) -> Seq
     """Embedding, one or two recurrent layers, Dense(2, softmax).
 
     Args:
-        model: "rnn", "lstm" or "lstm2".
+        model: "rnn", "lstm", "lstm2" or "gru".
         words: of the vocabulary, padding not counted.
         settings: the book's by default.
 
@@ -68,11 +73,8 @@ def build_model(model: str, words: int, settings: Settings | None = None) -> Seq
     [401056, 11680, 12960, 82]
     """
     chosen = settings or Settings()
-    recurrent: list[layers.Layer] = [layers.LSTM(chosen.units)]
-    if model == "rnn":
-        recurrent = [layers.SimpleRNN(chosen.units)]
-    elif model == "lstm2":
-        recurrent.insert(0, layers.LSTM(chosen.units, return_sequences=True))
+    layer, count = MODELS[model]
+    recurrent = [LAYERS[layer](chosen.units, return_sequences=place + 1 < count) for place in range(count)]
     table = layers.Embedding(words + 1, chosen.width, input_length=chosen.steps)
     return Sequential([table, *recurrent, layers.Dense(2, activation="softmax")])
 
@@ -82,7 +84,7 @@ def stop_words(name: str) -> tuple[frozenset[str], str]:
 
     Raises:
         ValueError, OSError: the file has no words or cannot be read.
-        ImportError: scikit-learn is not installed.
+        ImportError: scikit-learn or NLTK is not installed, or NLTK without its stop words.
     """
     if name == "none":
         return frozenset(), "no stop words left out"
@@ -91,8 +93,14 @@ def stop_words(name: str) -> tuple[frozenset[str], str]:
             "sklearn.feature_extraction.text", "--stop-words sklearn needs scikit-learn"
         ).ENGLISH_STOP_WORDS
         return frozenset(words), f"scikit-learn's ENGLISH_STOP_WORDS ({len(words)}) left out"
+    if name == "nltk":
+        try:
+            words = frozenset(importlib.import_module("nltk.corpus").stopwords.words("english"))
+        except (ImportError, LookupError):
+            raise ImportError(f"--stop-words nltk needs NLTK and its list: {NLTK}") from None
+        return words, f"NLTK's English stop words ({len(words)}) left out"
     if not Path(name).is_file():
-        raise ValueError(f"--stop-words: expected sklearn, none or a file, got {name!r}")
+        raise ValueError(f"--stop-words: expected sklearn, nltk, none or a file, got {name!r}")
     words = frozenset(read_words(name))
     if not words:
         raise ValueError(f"--stop-words: expected words in it, got the empty file {name!r}")
@@ -134,25 +142,25 @@ def main(run: Run) -> int:
     words, phrase = stop_words(arguments.stop_words)
     settings = override(settings_of(arguments.preset, arguments.data == "builtin", arguments.model), arguments)
     data = load_data(arguments.data, arguments.preset)
-    run.start(data.description, arguments.model)
+    run.start(data.description, arguments.model, *variant_of(arguments))
     # As in the book the words of all tweets are numbered; those of the test part alone keep their first vectors.
     vectorize = TextVectorization(standardize="alphanumeric", stop_words=words, oov_token=None)
     vectorize.adapt([*data.train.texts, *data.test.texts])
-    texts = SentimentRun(run, data, vectorize, lambda labels: to_categorical(labels, 2))
+    texts = SentimentRun(run, data, vectorize, lambda labels: to_categorical(labels, 2), "tweet", SAME_WORDS)
     count, longest = vectorize.vocabulary_size() - 1, max(len(ids) for part in texts.ids.values() for ids in part)
     if arguments.data == "builtin":
         settings = replace(settings, steps=longest)
     vectorize.output_sequence_length = settings.steps
     run.log(f"tweets: {texts.sizes}; {phrase}: {count:,} words, the longest tweet has {longest}")
     run.metrics |= {"vocabulary": count, "longest": longest}
+    texts.show_words()
     texts.measure_baselines(count + 1, padded=False)
-    model, title = build_model(arguments.model, count, settings), TITLES[arguments.model]
+    model = build_model(arguments.model, count, settings)
     model.compile(optimizers.Adam(settings.learning_rate), "categorical_crossentropy", metrics=["accuracy"])
     model.summary(print_fn=run.log)
-    history = texts.fit(model, settings)
-    texts.keep(model, SAME_WORDS, "Two tweets of the same words, without their stop words")
-    accuracy = run.metrics["test_accuracy"]
-    run.log(f"{accuracy:8.4f}  test accuracy, {title} (epoch {run.metrics['best_epoch']}, best on validation tweets)")
-    texts.report({"": history}, title, "built-in tweets" if arguments.data == "builtin" else "airline tweets")
-    run.log(f'try: seqcore predict {run.folder} --text "{SAME_WORDS[0]}"')
-    return run.finish(model=arguments.model, stop_words=arguments.stop_words)
+    texts.fit(model, settings)
+    texts.keep(model)
+    layer, layers_of_it = MODELS[arguments.model]
+    title = f"{'two ' if layers_of_it == 2 else ''}{layer}({settings.units})"
+    texts.report(title, "built-in tweets" if arguments.data == "builtin" else "airline tweets")
+    return run.finish(model=arguments.model, stop_words=arguments.stop_words, **texts.facts())

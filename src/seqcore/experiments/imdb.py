@@ -13,7 +13,8 @@ from ..datasets.sentiment import SentimentData, load_imdb, sentiment_corpus
 from ..models import register
 from ..typing import Floats
 from ._run import CELLS, LAYERS, Run, choice, data_folder, option, override
-from ._sentiment import SentimentRun
+from ._sentiment import OPTIONS as SHARED
+from ._sentiment import SentimentRun, variant_of
 
 CELL_TYPES = {"rnn": layers.SimpleRNNCell, "lstm": layers.LSTMCell, "gru": layers.GRUCell}
 POOLS: dict[str, type[layers.Layer]] = {
@@ -21,8 +22,6 @@ POOLS: dict[str, type[layers.Layer]] = {
     "max": layers.GlobalMaxPooling1D,
     "sum": layers.GlobalSumPooling1D,
 }
-# Kind of word vectors -> the rows of its epochs.
-Rows = dict[str, list[dict[str, Any]]]
 SAME_WORDS = (
     "the acting was great although the plot was terrible",
     "the acting was terrible although the plot was great",
@@ -64,6 +63,7 @@ OPTIONS = (
     choice("--pool", ("last", *POOLS), "which outputs the head reads", "last"),
     option("--glove", "pretrained word vectors, GloVe's text, plain or .gz", metavar="FILE"),
     choice("--embedding", ("frozen", "tuned", "random"), "a model each (with --glove: frozen random)", nargs="+"),
+    *SHARED,
 )
 
 
@@ -200,7 +200,7 @@ def main(run: Run) -> int:
     data = load_data(arguments.data, arguments.preset)
     shown = {name: getattr(arguments, name) for name in ("cell", "style", "head", "pool")}
     variant = [word for word in shown.values() if word not in ("layers", "simple", "last")]
-    run.start(data.description, *variant, *tables[:glove])
+    run.start(data.description, *variant, *tables[:glove], *variant_of(arguments))
     vectorize = make_vectorizer(data, settings)
     settings = replace(settings, words=vectorize.vocabulary_size())
     pretrained = None
@@ -210,20 +210,19 @@ def main(run: Run) -> int:
         run.metrics["words_without_vector"] = len(missing)
         count = f"{len(missing):,} of {settings.words:,} words"
         run.log(f"GloVe: {settings.width} numbers a word; {count} have none and get zeros")
-    texts = SentimentRun(run, data, vectorize, lambda labels: labels[:, None].astype(np.float32))
+    texts = SentimentRun(run, data, vectorize, lambda labels: labels[:, None].astype(np.float32), "review", SAME_WORDS)
     run.log(f"reviews: {texts.sizes}; {settings.words:,} words, {settings.steps} steps")
-    last = " ".join(vectorize.decode(texts.pair("test")[0][0])[-12:])
-    run.log(f"the first test review as ids and back, its last words: {last}")
+    texts.show_words()
     texts.measure_baselines(settings.words, padded=True)
-    _report(texts, _compare(texts, settings, tables, pretrained))
-    return run.finish(**shown)
+    _train(texts, settings, tables, pretrained)
+    texts.report(CELLS[arguments.cell], "built-in reviews" if arguments.data == "builtin" else "IMDB reviews")
+    return run.finish(**shown, **texts.facts())
 
 
-def _compare(texts: SentimentRun, settings: Settings, tables: Sequence[str], pretrained: Floats | None) -> Rows:
-    """Train a model for each kind of table; the first one is the result. Returns the rows of each."""
+def _train(texts: SentimentRun, settings: Settings, tables: Sequence[str], pretrained: Floats | None) -> None:
+    """Train a model for each kind of table; the first one is the result."""
     run, arguments = texts.run, texts.run.arguments
     build = build_layers if arguments.style == "layers" else build_cells
-    curves: Rows = {}
     for table in tables:
         random.set_seed(arguments.seed)
         model = build(settings, arguments.cell, arguments.head, arguments.pool)
@@ -236,20 +235,6 @@ def _compare(texts: SentimentRun, settings: Settings, tables: Sequence[str], pre
             model.summary(print_fn=run.log)
         if len(tables) > 1:
             run.log(f"word vectors: {table}")
-        prefix = "" if is_first else f"{table}_"
-        curves[table] = texts.fit(model, settings, prefix, embedding=table)
+        texts.fit(model, settings, table, embedding=table)
         if is_first:
-            texts.keep(model, SAME_WORDS, "Two reviews of the same words: the prediction after each word")
-    return curves
-
-
-def _report(texts: SentimentRun, curves: Rows) -> None:
-    run, metrics = texts.run, texts.run.metrics
-    cell = CELLS[run.arguments.cell]
-    for table in curves:
-        lead = "" if table == next(iter(curves)) else f"{table}_"
-        vectors = f", {table} word vectors" if len(curves) > 1 else ""
-        best, accuracy = metrics[f"{lead}best_epoch"], metrics[f"{lead}test_accuracy"]
-        run.log(f"{accuracy:8.4f}  test accuracy, {cell}{vectors} (epoch {best}, the best on the validation reviews)")
-    texts.report(curves, cell, "built-in reviews" if run.arguments.data == "builtin" else "IMDB reviews")
-    run.log(f'try: seqcore predict {run.folder} --text "{SAME_WORDS[0]}"')
+            texts.keep(model)

@@ -23,7 +23,7 @@ from ..models import Sequential
 from ..text.vectorization import TextVectorization
 from ..typing import Array, Ids
 from ._run import Run, compile_classifier, majority_accuracy, override, recurrent_layer
-from ._sentiment import SentimentRun
+from ._sentiment import TextParts
 from .mnist import ReadOut
 
 WIDTH, UNITS, RATE = 32, 32, 0.003
@@ -126,7 +126,7 @@ def main(run: Run) -> int:
     run.start(data.description)
     vectorize = TextVectorization(standardize="lower_and_split_punctuation", padding="pre", truncating="pre")
     vectorize.adapt(data.train.texts)
-    texts = SentimentRun(run, data, vectorize, np.asarray)
+    texts = TextParts(data, vectorize, np.asarray, run.arguments.seed)
     vectorize.output_sequence_length = steps = max(len(ids) for part in texts.ids.values() for ids in part)
     train, valid, (x, y) = map(texts.pair, texts.parts)
     shuffled = shuffle_words(x, np.random.default_rng(run.arguments.seed))
