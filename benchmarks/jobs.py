@@ -43,6 +43,8 @@ class Job(NamedTuple):
 _TALES = "run stories --preset book --data DIR"
 _PAIR = {"rnn": "--model rnn", "context": "--model context"}
 _FOUR = {**_PAIR, "lstm": "--model lstm", "gru": "--model gru"}
+_GLOVE = "run imdb --preset book --data DIR --glove DIR/glove/glove.6B.50d.10k.txt.gz"
+_TABLES = {"frozen": "--embedding frozen", "tuned": "--embedding tuned", "random": "--embedding random"}
 _SENTIMENT = {"rnn": "--cell rnn", "lstm": "--cell lstm", "gru": "--cell gru"}
 
 JOBS = (
@@ -113,6 +115,14 @@ JOBS = (
         1,
     ),
     Job(
+        "airline-books",
+        "run airline --preset book --data DIR --validate test",
+        {"rnn": "--model rnn", "lstm": "--model lstm", "lstm2": "--model lstm2", "gru": "--model gru"},
+        (0, 1, 2),
+        1,
+        pictures={"airline_loss.png": "lstm-seed0/loss.png"},
+    ),
+    Job(
         "imdb-builtin",
         "run imdb",
         {**_SENTIMENT, "book": "--preset book --epochs 10"},
@@ -129,11 +139,19 @@ JOBS = (
     ),
     Job(
         "imdb-glove",
-        "run imdb --preset book --data DIR --glove DIR/glove/glove.6B.50d.10k.txt.gz",
-        {"frozen": "--embedding frozen", "tuned": "--embedding tuned", "random": "--embedding random"},
+        _GLOVE,
+        _TABLES,
         (0, 1, 2),
         2.5,
     ),
+    Job(
+        "imdb-books",
+        "run imdb --preset book --data DIR --validate test",
+        {**_SENTIMENT, "mlp": "--cell rnn --head mlp"},
+        (0, 1, 2),
+        1.5,
+    ),
+    Job("imdb-few", f"{_GLOVE} --samples 1000", _TABLES, (0, 1, 2), 0.5),
     Job(
         "tagging",
         "run tagging",
