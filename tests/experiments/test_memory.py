@@ -114,11 +114,25 @@ def test_skip_layers(skip):
     np.testing.assert_allclose(got, np.asarray(model.head(h[:, -1])), atol=1e-6)
 
 
+def test_descent_with_momentum():
+    """Two steps of v = 0.9 v - 0.1 g, w = w + v, as far as the clipping leaves g."""
+    sc.set_seed(0)
+    model, x = memory.descend(0.9), memory.sequences(np.random.default_rng(0), 64, 6)
+    states = []
+    for _ in range(3):
+        states.append(np.concatenate([weight.ravel() for weight in model.get_weights()]) if model.built else None)
+        model.train_on_batch(*x)
+    states.append(np.concatenate([weight.ravel() for weight in model.get_weights()]))
+    first, second = states[2] - states[1], states[3] - states[2]
+    assert 0 < np.linalg.norm(second - 0.9 * first) <= 0.1 * memory.CLIP + 1e-6
+    assert np.linalg.norm(second) > 1.5 * np.linalg.norm(second - 0.9 * first)
+
+
 def test_remedies_are_tried(tmp_path):
     """Each has its accuracy and its bar."""
     assert run("--part", "remedies", "--epochs", 1, "--threads", 1, "--out", tmp_path) == 0
     found = runs.results(tmp_path)
-    assert len(found["metrics"]["remedies_accuracy"]) == len(found["history"]) == 9
+    assert len(found["metrics"]["remedies_accuracy"]) == len(found["history"]) == 12
     assert all(0 <= one <= 1 for one in found["metrics"]["remedies_accuracy"].values())
     assert (tmp_path / "remedies.png").exists()
 

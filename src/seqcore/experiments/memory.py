@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from .. import Model, Sequential, ops, random
-from ..initializers import Identity, Initializer, Orthogonal, TruncatedNormal
+from ..initializers import GlorotUniform, Identity, Initializer, Orthogonal, TruncatedNormal
 from ..layers import Dense, Embedding, Layer, LSTMCell
+from ..optimizers import SGD
 from ..typing import Ids
 from ._plots import COLORS, draw_bars, draw_curves
 from ._run import Run, choice, compile_classifier, number, override, recurrent_layer
@@ -264,16 +265,26 @@ class SkipSteps(Model):
         return self.head(last[:, -1])
 
 
+def descend(momentum: float) -> Sequential:
+    """A SimpleRNN trained by stochastic gradient descent; the steps are not scaled to the gradients, as Adam's are."""
+    model = build_model(make_layer("rnn"))
+    model.compile(SGD(0.1, momentum, global_clipnorm=CLIP), model.loss, metrics=["accuracy"])
+    return model
+
+
 def remedies(run: Run, settings: Settings) -> None:
     """The remedies of the books against vanishing gradients, one at a time, on a SimpleRNN that fails without."""
     steps = settings.remedies_length
     models: dict[str, Make] = {
         "as it is": lambda: build_model(make_layer("rnn")),
-        "learning rate 10 times lower": lambda: build_model(make_layer("rnn"), learning_rate=LEARNING_RATE / 10),
-        "learning rate 3 times higher": lambda: build_model(make_layer("rnn"), learning_rate=LEARNING_RATE * 3),
+        "learning rate 0.00001": lambda: build_model(make_layer("rnn"), learning_rate=1e-5),
+        "learning rate 0.01": lambda: build_model(make_layer("rnn"), learning_rate=1e-2),
+        "SGD in place of Adam": lambda: descend(0.0),
+        "SGD with momentum 0.9": lambda: descend(0.9),
         "three layers": lambda: SkipLayers(skip=False),
         "three layers, skip connections": lambda: SkipLayers(skip=True),
         "connections that skip 8 steps": lambda: SkipSteps(8),
+        "recurrent weights start by Xavier": lambda: build_model(make_layer("rnn", GlorotUniform())),
         "recurrent weights start orthogonal": lambda: build_model(make_layer("rnn", Orthogonal())),
         "recurrent weights start as identity": lambda: build_model(make_layer("rnn", Identity())),
         "LSTM in its place": lambda: build_model(make_layer("lstm")),
@@ -285,7 +296,7 @@ def remedies(run: Run, settings: Settings) -> None:
         run.log(f"{title:<38}{np.mean(table[title]):.3f}")
     run.metrics["remedies_accuracy"] = {title: float(np.mean(values)) for title, values in table.items()}
     run.history += _rows("remedies", "remedy", "rnn", table, run.arguments.seed)
-    run.plot("remedies.png", lambda figure: _draw_remedies(figure, table, steps), 8, 4)
+    run.plot("remedies.png", lambda figure: _draw_remedies(figure, table, steps), 8, 4.6)
 
 
 GATES = {(0, 1): "kept, input ignored", (1, 1): "input added", (0, 0): "erased", (1, 0): "overwritten"}
