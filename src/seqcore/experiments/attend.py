@@ -45,7 +45,7 @@ class Settings:
     batch_size: int = 64
 
 
-SETTINGS = {"quick": Settings(6_000, 1_000, 64, 12), "book": Settings(60_000, 10_000, 128, 15)}
+SETTINGS = {"quick": Settings(6_000, 1_000, 64, 12), "book": Settings(20_000, 5_000, 128, 15)}
 
 
 OPTIONS = (
