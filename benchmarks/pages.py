@@ -136,15 +136,28 @@ def quality(records: Records) -> list[str]:
     return [*markdown(["", *tests.values()], lines), *sources]
 
 
+def accuracy(records: Records) -> list[str]:
+    """Deviations of the core from the float64 reference, forward and backward, by instruction set."""
+    record = records["accuracy"]
+    isas = list(dict.fromkeys(row["isa"] for row in record["rows"]))
+    lines: dict[str, list[str]] = {}
+    for row in record["rows"]:
+        name = f"{row['cell']}, {row['dtype']}"
+        lines.setdefault(name, [name]).append(f"{row['forward']:.1e} / {row['backward']:.1e}")
+    return [*markdown(["", *isas], lines.values()), "", _source(record)]
+
+
 BLOCKS: dict[str, Callable[[Records], list[str]]] = {
     "readme": readme,
     "networks": networks,
     "words": words,
     "quality": quality,
+    "accuracy": accuracy,
 }
 # The records that a block needs, and the command that makes them.
 _COMMANDS = {
     **{name: f"python -m benchmarks.everything --out benchmarks/results --parts {name}" for name in PARTS},
+    "accuracy": "python -m tests.helpers.accuracy_table",
     "quality-skipgram": "python -m benchmarks.word2vec CORPUS --tests DIR --epochs 5 --seeds 1,2,3 --json FILE",
 }
 
