@@ -8,6 +8,7 @@ import json
 import math
 import os
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -251,6 +252,42 @@ def test_download_from_a_server_and_load(server, tmp_path, monkeypatch):
     monkeypatch.setenv("SEQCORE_SOURCES", str(tmp_path / "sources.json"))
     monkeypatch.setenv("SEQCORE_CACHE", str(tmp_path / "other"))
     assert download("ptb") == tmp_path / "other" / "ptb"
+
+
+def test_download_of_an_archive(server, tmp_path):
+    """Its files stand next to it, whole again where they were cut or led elsewhere; names stay in the folder."""
+    pytest.importorskip("pooch")
+    served, cache, outside = tmp_path / "served", tmp_path / "cache", tmp_path / "outside"
+
+    def serve(content):
+        if isinstance(content, dict):
+            with zipfile.ZipFile(served / "t.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, text in content.items():
+                    archive.writestr(name, text)
+        else:
+            (served / "t.zip").write_bytes(content)
+        sha256 = hashlib.sha256((served / "t.zip").read_bytes()).hexdigest()
+        return {"text8": (Source("t.zip", f"{server}t.zip", sha256),)}
+
+    table = serve({"text8": "to be or " * 300_000, "empty": ""})
+    folder = download("text8", cache, table)
+    assert sorted(os.listdir(folder)) == ["empty", "t.zip", "text8"]
+    assert (folder / "text8").read_text() == "to be or " * 300_000 and (folder / "empty").read_bytes() == b""
+    written = (folder / "text8").stat().st_mtime_ns
+    assert download("text8", cache, table) == folder and (folder / "text8").stat().st_mtime_ns == written
+    (folder / "text8").write_text("to be")
+    outside.write_text("")
+    (folder / "empty").unlink()
+    (folder / "empty").symlink_to(outside)
+    download("text8", cache, table)
+    assert (folder / "text8").stat().st_size == 2_700_000 and not (folder / "empty").is_symlink()
+    for content, message in (
+        ({"../x": "y"}, "file: expected a name without folders"),
+        (b"no archive", "t.zip: expected a ZIP archive, got a damaged one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            download("text8", cache, serve(content))
+    assert sorted(os.listdir(tmp_path)) == ["cache", "outside", "served"]
 
 
 def test_download_refuses_a_wrong_sum(server, tmp_path):

@@ -2,7 +2,9 @@
 
 import collections
 import gzip
+import hashlib
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import seqcore as sc
 from seqcore import KeyedVectors, cli
 from seqcore.datasets import relations
 from seqcore.experiments import word2vec
+from tests.helpers import runs
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -57,7 +60,10 @@ def test_the_book_learns_the_relations(tmp_path, capsys, architecture, accuracy)
     assert kv.evaluate_word_analogies(relations.questions())[0] == metrics["analogy_accuracy"]
     assert kv.vector_size == 128 and (np.diff(kv.counts) <= 0).all()
     nearest = (tmp_path / "nearest.txt").read_text().splitlines()
-    assert nearest[0] == "step 10,000" and len(nearest) == 3 * 17
+    assert nearest[::17] == ["step 0", "step 10,000", "step 20,000", "step 24,000"] and len(nearest) == 4 * 17
+    # Neighbors by chance before the training, by meaning after it.
+    assert [line.split(": ")[0] for line in nearest[1:17]] == [line.split(": ")[0] for line in nearest[-16:]]
+    assert not set(nearest[1:17]) & set(nearest[-16:])
     for name in ("loss.png", "words.png"):
         pytest.importorskip("matplotlib")
         assert (tmp_path / name).read_bytes()[:8] == PNG
@@ -134,9 +140,37 @@ def test_a_folder_with_tests(tmp_path):
     assert metrics["steps"] == 20_000 // 64 and metrics["analogy_questions"] == 534
 
 
+def test_downloaded_text(tmp_path, monkeypatch, capsys):
+    """text8 from the cache; counts, numbers and pairs of its words as the book prints them."""
+    pytest.importorskip("pooch")
+    (tmp_path / "text8").mkdir()
+    with zipfile.ZipFile(tmp_path / "text8" / "text8.zip", "w") as archive:
+        archive.writestr("text8", " b a b c b a d b" * 40)
+    sha256 = hashlib.sha256((tmp_path / "text8" / "text8.zip").read_bytes()).hexdigest()
+    entry = {"file": "text8.zip", "url": "http://127.0.0.1:9/", "sha256": sha256}
+    (tmp_path / "sources.json").write_text(json.dumps({"text8": [entry]}))
+    monkeypatch.setenv("SEQCORE_CACHE", str(tmp_path))
+    monkeypatch.setenv("SEQCORE_SOURCES", str(tmp_path / "sources.json"))
+    monkeypatch.setenv("SEQCORE_DATA", "download")
+    monkeypatch.setattr(word2vec, "BOOK", word2vec.Settings(vocabulary_size=3))
+    assert run("--preset", "book", "--steps", 2, "--out", tmp_path / "book") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "counts: UNK 80, b 160, a 80" in lines
+    assert "first words: b 1, a 2, b 1, UNK 0, b 1, a 2, UNK 0, b 1, b 1, a 2" in lines
+    pairs = next(line for line in lines if line.startswith("skip-gram pairs: "))
+    pairs = [tuple(pair.split(" -> ")) for pair in pairs.removeprefix("skip-gram pairs: ").split(", ")]
+    text = "b a b UNK b a UNK b".split()
+    assert [sorted(pairs[2 * i : 2 * i + 2]) for i in range(4)] == [
+        sorted([(text[i + 1], text[i]), (text[i + 1], text[i + 2])]) for i in range(4)
+    ]
+    assert runs.results(tmp_path / "book")["data"] == "download"
+    assert run("--epochs", 1, "--out", tmp_path / "quick") == 0
+    assert {"a", "b", "c", "d"} == set(KeyedVectors.load(tmp_path / "quick" / "vectors.safetensors").index_to_key)
+
+
 def test_pictures(rng):
     vectors = rng.normal(size=(20, 5)).astype(np.float32)
-    points, method = word2vec.flatten(vectors, 0)
+    points, method = word2vec.flatten(vectors, 0, 1000)
     assert points.shape == (20, 2) and np.isfinite(points).all()
     try:
         import sklearn  # noqa: F401
@@ -144,14 +178,13 @@ def test_pictures(rng):
         assert method == "PCA"
     else:
         assert method == "t-SNE"
-    assert word2vec.flatten(vectors[:2], 0)[0].shape == (2, 2)
+    assert word2vec.flatten(vectors[:2], 0, 5000)[0].shape == (2, 2)
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--data", "no/such/place"], "--data: expected builtin, a folder or a text file"),
-        (["--data", "download"], "--data: expected builtin, a folder or a text file"),
+        (["--data", "no/such/place"], "--data: expected builtin, download, a folder or a text file"),
         (["--steps", "1"], "--steps: expected an integer >= 2"),
         (["--steps", "10", "--epochs", "1"], "--steps: expected --preset book and no --epochs"),
         (["--plot-words", "0"], "--plot-words: expected an integer >= 2"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .._files import atomic_write
 from .._validation import one_line, plain_name, short_repr
 from ..text.files import path_of, read_json
 from ..typing import PathLike
@@ -49,7 +52,7 @@ def _sources(address: str, sha256: Mapping[str, str]) -> tuple[Source, ...]:
 
 #: The data sets of :func:`download`. ``ptb`` are the texts of Mikolov's simple-examples.tgz, file by file; ``imdb`` the
 #: reviews and the ranks of their words as Keras gives them; ``mnist`` the files of yann.lecun.com/exdb/mnist, which no
-#: longer gives them out.
+#: longer gives them out; ``text8`` M. Mahoney's 100 million characters of Wikipedia.
 SOURCES: dict[str, tuple[Source, ...]] = {
     "imdb": _sources(
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
@@ -74,6 +77,9 @@ SOURCES: dict[str, tuple[Source, ...]] = {
             "ptb.valid.txt": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
             "ptb.test.txt": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
         },
+    ),
+    "text8": _sources(
+        "https://mattmahoney.net/dc/", {"text8.zip": "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232"}
     ),
     "tinyshakespeare": _sources(
         "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",
@@ -123,6 +129,8 @@ def cache_folder() -> Path:
 def download(name: str, folder: PathLike | None = None, sources: Mapping[str, Sequence[Source]] | None = None) -> Path:
     """Fetch a data set unless its files are there already with the right sha256; needs pooch.
 
+    The files of a ZIP archive (``.zip``) are put next to it.
+
     Args:
         name: a key of ``sources``.
         folder: where the data set's own folder is made; None takes :func:`cache_folder`.
@@ -153,6 +161,8 @@ def download(name: str, folder: PathLike | None = None, sources: Mapping[str, Se
     target.mkdir(parents=True, exist_ok=True)
     for source in table[name]:
         _fetch(pooch, source, target)
+        if source.file.endswith(".zip"):
+            _unpack(target / source.file)
     return target
 
 
@@ -164,3 +174,17 @@ def _fetch(pooch: Any, source: Source, target: Path) -> None:
         raise ValueError(text) from None
     except OSError as error:
         raise OSError(f"{source.file}: cannot download from {source.url} ({one_line(error)})") from None
+
+
+def _unpack(path: Path) -> None:
+    """Put the files of a ZIP archive next to it, except those that are there in their full size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                place = path.parent / plain_name("file", entry.filename)
+                if place.is_symlink() or not place.is_file() or place.stat().st_size != entry.file_size:
+                    place.unlink(missing_ok=True)
+                    with archive.open(entry) as file:
+                        atomic_write(place, iter(partial(file.read, 1 << 20), b""))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path.name}: expected a ZIP archive, got a damaged one ({error})") from None

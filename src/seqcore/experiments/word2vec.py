@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import GradientTape, Tensor, Variable, get_num_threads, initializers, layers, ops, optimizers
-from ..datasets import relations
+from ..datasets import download, relations
 from ..text import Vocabulary, iterate_words, number_words
 from ..typing import Ids
 from ..word_vectors import KeyedVectors, Progress, Word2Vec, cbow_batches, read_questions, skipgram_batches
@@ -88,7 +89,7 @@ def load_source(data: str, preset: str, seed: int) -> Source:
     """The text that ``--data`` names.
 
     Raises:
-        ValueError: there is none.
+        ValueError, OSError, ImportError: there is none, or it cannot be fetched.
     """
     if data == "builtin":
         words = _BUILTIN_WORDS[preset]
@@ -96,6 +97,8 @@ def load_source(data: str, preset: str, seed: int) -> Source:
         asked = sum(map(len, questions.values()))
         description = f"built-in sentences with known relations, {words:,} words, {asked} analogy questions"
         return Source("relations", description, True, lambda: text, questions)
+    if data == "download":
+        data = str(download("text8"))
     place, tests = Path(data), Path(data, "wordsim")
     if place.is_dir():
         texts = [place / name for name in _TEXTS if (place / name).is_file()]
@@ -103,7 +106,7 @@ def load_source(data: str, preset: str, seed: int) -> Source:
             raise ValueError(f"--data: expected {', '.join(_TEXTS)} in folder {data!r}, got none of them")
         place = texts[0]
     elif not place.is_file():
-        raise ValueError(f"--data: expected builtin, a folder or a text file, got {data!r}")
+        raise ValueError(f"--data: expected builtin, download, a folder or a text file, got {data!r}")
     asked_here = read_questions(tests / _QUESTIONS) if (tests / _QUESTIONS).is_file() else None
     pairs = sorted(path for path in tests.glob("*.t[xs][tv]") if path.name != _QUESTIONS)
     name, read = place.name.split(".")[0], partial(iterate_words, place)
@@ -210,6 +213,15 @@ def train_book(run: Run, source: Source, neighbors: list[str]) -> KeyedVectors:
         f"{len(ids):,} words, vocabulary {vocabulary.size:,}; {arguments.architecture} of "
         f"{settings.embedding_size} dimensions, {steps:,} steps of {settings.batch_size}, {model.samples} noise words"
     )
+    _introduce(run, vocabulary, ids)
+
+    def show(step: int) -> KeyedVectors:
+        kv = KeyedVectors(model.embedding.embeddings.numpy(), vocabulary.words, vocabulary.counts)
+        neighbors.append(f"step {step:,}")
+        show_nearest(run, kv, neighbors)
+        return kv
+
+    kv = show(0)
     total, counted, begin, paused = 0.0, 0, time.perf_counter(), 0.0
     for step in range(1, steps + 1):
         total, counted = total + model.step(*next(batches)), counted + 1
@@ -222,9 +234,7 @@ def train_book(run: Run, source: Source, neighbors: list[str]) -> KeyedVectors:
             run.history.append({"step": step, "average_loss": average, "seconds": seconds})
             run.log(f"step {step:,}: average loss {average:.4f}, {step / seconds:,.0f} steps/s")
         if step % settings.nearest_steps == 0 or step == steps:
-            kv = KeyedVectors(model.embedding.embeddings.numpy(), vocabulary.words, vocabulary.counts)
-            neighbors.append(f"step {step:,}")
-            show_nearest(run, kv, neighbors)
+            kv = show(step)
             paused = time.perf_counter() - begin - seconds
         if step % 64 == 0:
             run.progress.update(step, steps, f"{step / seconds:,.0f} steps/s", (steps - step) * seconds / step)
@@ -232,6 +242,18 @@ def train_book(run: Run, source: Source, neighbors: list[str]) -> KeyedVectors:
     run.metrics |= {"words_per_second": steps * centers / seconds, "training_seconds": seconds}
     run.metrics["vocabulary_size"] = vocabulary.size
     return kv
+
+
+def _introduce(run: Run, vocabulary: Vocabulary, ids: Ids) -> None:
+    """Print counts, the first words with their numbers, and pairs of skip-gram, as the book does."""
+    assert vocabulary.counts is not None
+    counts = zip(vocabulary.words[:5], vocabulary.counts[:5].tolist())
+    run.log("counts: " + ", ".join(f"{word} {count:,}" for word, count in counts))
+    first = zip(vocabulary.decode(ids[:10]), ids[:10].tolist())
+    run.log("first words: " + ", ".join(f"{word} {number}" for word, number in first))
+    centers, labels = next(skipgram_batches(ids, 8, BOOK.num_skips, BOOK.skip_window))
+    pairs = zip(vocabulary.decode(centers), vocabulary.decode(labels[:, 0]))
+    run.log("skip-gram pairs: " + ", ".join(f"{center} -> {label}" for center, label in pairs))
 
 
 def train_estimator(run: Run, source: Source, neighbors: list[str]) -> KeyedVectors:
@@ -305,7 +327,8 @@ def draw_words(figure: Any, kv: KeyedVectors, run: Run, text: str) -> None:
     """The most frequent words in the plane."""
     shown = min(run.arguments.plot_words, len(kv))
     axes = figure.add_subplot()
-    points, method = flatten(kv.unit_vectors(np.arange(shown)), run.arguments.seed)
+    iterations = 5000 if run.arguments.preset == "book" else 1000
+    points, method = flatten(kv.unit_vectors(np.arange(shown)), run.arguments.seed, iterations)
     if method == "PCA":
         run.log("note: PCA instead of t-SNE without scikit-learn (pip install 'seqcore[experiments]')")
     axes.scatter(points[:, 0], points[:, 1], s=12, color="#4477aa")
@@ -316,8 +339,11 @@ def draw_words(figure: Any, kv: KeyedVectors, run: Run, text: str) -> None:
     run.log(f"picture: {run.folder / 'words.png'}")
 
 
-def flatten(vectors: Any, seed: int) -> tuple[Any, str]:
-    """Points (N, 2) for vectors (N, D), N >= 2, and the method: t-SNE as in the book, PCA without scikit-learn."""
+def flatten(vectors: Any, seed: int, iterations: int) -> tuple[Any, str]:
+    """Points (N, 2) for vectors (N, D), N >= 2, and the method: t-SNE as in the book, PCA without scikit-learn.
+
+    t-SNE takes at most ``iterations`` steps; it ends before them where it makes no more progress.
+    """
     try:
         from sklearn.manifold import TSNE
     except ImportError:
@@ -327,5 +353,7 @@ def flatten(vectors: Any, seed: int) -> tuple[Any, str]:
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     # The exact method takes half a second for 100 words; the threads of the other one stall where cores are shared.
     method = "exact" if len(vectors) <= 500 else "barnes_hut"
-    tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed, method=method)
+    # scikit-learn before 1.5 calls them n_iter.
+    most = "max_iter" if "max_iter" in signature(TSNE).parameters else "n_iter"
+    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, method=method, **{most: iterations})
     return tsne.fit_transform(vectors), "t-SNE"
