@@ -147,7 +147,7 @@ JOBS = (
     Job(
         "imdb-books",
         "run imdb --preset book --data DIR --validate test",
-        {**_SENTIMENT, "mlp": "--cell rnn --head mlp"},
+        {**_SENTIMENT, **{f"{cell}-mlp": f"{options} --head mlp" for cell, options in _SENTIMENT.items()}},
         (0, 1, 2),
         1.5,
     ),
