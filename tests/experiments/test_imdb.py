@@ -205,7 +205,7 @@ def test_samples_of_one_label(tmp_path, capsys):
     lines = (tmp_path / "train.tsv").read_text().splitlines(keepends=True)
     (tmp_path / "train.tsv").write_text("".join([lines[1], *lines[::2] * 20]))
     assert run("--samples", 20, "--data", tmp_path, "--out", tmp_path / "out") == 2
-    assert "--samples: expected texts of both labels, got 20 of one" in capsys.readouterr().err
+    assert "--samples: expected train texts of both labels, got 18 of one label" in capsys.readouterr().err
 
 
 def test_demonstration_reads_texts_of_the_data(tmp_path, capsys):

@@ -104,7 +104,7 @@ class TextParts:
         validate: "train" holds a tenth of them back to choose the epoch; with "test" there is no part "valid".
 
     Raises:
-        ValueError: more samples than there are, or samples of one label.
+        ValueError: more samples than there are, or texts of one label.
     """
 
     def __init__(
@@ -124,8 +124,10 @@ class TextParts:
         self.parts = {"train": data.train[order[held:]], "valid": data.train[order[:held]], "test": data.test}
         if validate == "test":
             del self.parts["valid"]
-        if len(set(self.parts["train"].labels.tolist())) < 2:
-            raise ValueError(f"--samples: expected texts of both labels, got {len(order)} of one; try more")
+        for name in ("train", "test"):
+            if len(set(self.parts[name].labels.tolist())) < 2:
+                count = len(self.parts[name])
+                raise ValueError(f"--data, --samples: expected {name} texts of both labels, got {count:,} of one label")
         self.ids = {name: [vectorize.encode(text) for text in part.texts] for name, part in self.parts.items()}
         self.sizes = ", ".join(f"{name} {len(part):,}" for name, part in self.parts.items())
 
