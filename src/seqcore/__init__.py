@@ -39,7 +39,7 @@ from .text.sequences import pad_sequences, to_categorical
 from .text.vectorization import TextVectorization
 
 if TYPE_CHECKING:
-    from . import datasets, experiments, inspection, language_model, tf, word_vectors
+    from . import datasets, experiments, inspection, interop, language_model, tf, word_vectors
     from .language_model import seq2seq
     from .word_vectors import KeyedVectors, Word2Vec
 
@@ -68,6 +68,7 @@ __all__ = [
     "info",
     "initializers",
     "inspection",
+    "interop",
     "language_model",
     "layers",
     "load_model",
@@ -101,7 +102,10 @@ __all__ = [
 
 # Imported when they are first used: many programs need none of them. Name -> its module.
 _LAZY = {
-    **{name: name for name in ("datasets", "experiments", "inspection", "language_model", "tf", "word_vectors")},
+    **{
+        name: name
+        for name in ("datasets", "experiments", "inspection", "interop", "language_model", "tf", "word_vectors")
+    },
     "seq2seq": "language_model",
     "KeyedVectors": "word_vectors",
     "Word2Vec": "word_vectors",

@@ -16,7 +16,7 @@ FLOORS = (
     ("saving",),
     ("models", "inspection"),
     ("word_vectors", "language_model", "datasets"),
-    ("experiments",),
+    ("experiments", "interop"),
     ("cli", "language", "tf"),
     ("__main__",),
 )

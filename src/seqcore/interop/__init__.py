@@ -1,0 +1,16 @@
+"""Doors to other libraries, one module each: ``seqcore.interop.sklearn``. Each is imported when it is first used."""
+
+import importlib
+from typing import Any
+
+_DOORS = ("sklearn",)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DOORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f".{name}", __name__)
+
+
+def __dir__() -> list[str]:
+    return list(_DOORS)
