@@ -1,4 +1,4 @@
-"""Doors to other libraries, one module each: ``seqcore.interop.sklearn``. Each is imported when it is first used."""
+"""Doors to other libraries, each imported when it is first used: ``seqcore.interop.sklearn``."""
 
 import importlib
 from typing import Any
