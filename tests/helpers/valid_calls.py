@@ -206,7 +206,12 @@ CALLS = {
             "save": False,
             "threads": 2,
             "oversubscribed": True,
+            "lanes": 8,
         },
+    ),
+    "plan_gradients": lambda: (
+        _core.recurrent.plan_gradients,
+        {"columns": 400, "units": 200, "gates": 4, "threads": 16, "dtype": "float64", "lanes": 8},
     ),
     "context_scan_forward": lambda: (_core.context.context_scan_forward, {"z": full(3, 4, 5), "alpha": 0.5, **scan()}),
     "context_scan_backward": lambda: (

@@ -4,7 +4,8 @@ import pytest
 
 from seqcore import _core
 
-CELLS = ("rnn", "lstm", "gru", "gru_reset_before")
+GATES = {"rnn": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
+CELLS = tuple(GATES)
 # The books' LSTMs: batch, time steps, features, units.
 SHAPES = {
     "imdb": (128, 80, 100, 64),
@@ -13,90 +14,170 @@ SHAPES = {
     "ptb-medium": (20, 35, 650, 650),
     "ptb-large": (20, 35, 1500, 1500),
     "mnist": (128, 28, 28, 256),
+    "stories": (64, 50, 544, 64),
     "single": (1, 80, 100, 64),
+    "single-650": (1, 35, 650, 650),
+    "odd": (13, 40, 77, 333),
+    "odd-batch": (37, 30, 100, 90),
+    "few-odd": (7, 30, 300, 470),
 }
+COUNTS = (2, 3, 4, 6, 7, 8, 11, 12, 16, 24, 32, 48, 64)
+ALL = "every thread has a part of the time loop"
+UNEVEN = "the sequences do not divide evenly, and barriers would cost more than even parts save"
 
 
-def plan(cell, batch, steps, features, units, *, threads=2, **options):
-    return _core.recurrent.plan_threads(cell, batch, batch * steps, features, units, threads=threads, **options)
+def plan(cell, batch, steps, features, units, *, threads=2, lanes=16, **options):
+    return _core.recurrent.plan_threads(
+        cell, batch, batch * steps, features, units, threads=threads, lanes=lanes, **options
+    )
+
+
+def parts(count, size, last=1.0):
+    """Sizes of the parts of 0...count-1, the last element counting for ``last``."""
+    edges = [count * n // size for n in range(size + 1)]
+    sizes = [float(end - begin) for begin, end in zip(edges, edges[1:], strict=False)]
+    sizes[-1] -= 1 - last
+    return sizes
+
+
+def narrow(units, gates, lanes=16):
+    """Width of the last block of units as a part of a whole one: an LSTM's may have 8 or 4 lanes of 16."""
+    rest, width = units % lanes, lanes
+    while gates == 4 and rest and width // 2 >= rest and width > 4:
+        width //= 2
+    return width / lanes
+
+
+def balance(batch, units, gates, grid):
+    """Multiply-adds of the busiest thread of a grid in the time loop, over those of an even share of its threads."""
+    rows, columns = grid
+    last = narrow(units, gates)
+    blocks = -(-units // 16)
+    busiest = -(-batch // rows) * max(parts(blocks, columns, last))
+    return busiest * rows * columns / (batch * (blocks - 1 + last))
 
 
 @pytest.mark.parametrize(
-    ("shape", "threads", "partition"),
+    ("shape", "loop", "products"),
     [
-        ("imdb", 2, "sequences"),
-        ("imdb", 64, "sequences"),
-        ("airline", 2, "sequences"),
-        ("ptb-small", 2, "sequences"),
-        ("ptb-medium", 2, "units"),  # 6.8 MB of recurrent weights
-        ("ptb-large", 2, "units"),
-        ("mnist", 2, "sequences"),  # 1 MiB: still within the cache
-        ("single", 2, "products"),
+        ("imdb", (2, 1), False),
+        ("airline", (2, 1), False),
+        ("ptb-small", (2, 1), False),
+        ("ptb-medium", (1, 2), True),  # 6.8 MB of recurrent weights
+        ("ptb-large", (1, 2), True),
+        ("mnist", (2, 1), False),  # 1 MiB: still within the cache
+        ("stories", (2, 1), False),
+        ("single", (1, 1), True),
     ],
 )
-def test_shapes_of_the_books(shape, threads, partition):
-    assert plan("lstm", *SHAPES[shape], threads=threads) == (threads, partition)
+def test_two_threads(shape, loop, products):
+    got = plan("lstm", *SHAPES[shape])
+    assert (got["threads"], got["loop"], got["shares_products"]) == (2, loop, products)
+    assert got["barriers_per_step"] == (loop[1] > 1)
+
+
+@pytest.mark.parametrize("threads", COUNTS)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_thread_has_much_more_than_its_share(shape, cell, threads):
+    """In the time loop at most 1.15 times the even share of all threads, or fewer threads for a reason."""
+    batch, _, _, units = SHAPES[shape]
+    got = plan(cell, *SHAPES[shape], threads=threads)
+    rows, columns = got["loop"]
+    assert 1 <= rows * columns <= got["threads"] <= threads
+    assert got["barriers_per_step"] == (columns > 1)
+    assert got["shares_products"] == (columns > 1 or rows < got["threads"])
+    even = balance(batch, units, GATES[cell], got["loop"]) <= 1.15
+    assert (got["reason"] in (ALL, UNEVEN)) == (rows * columns == threads)
+    assert even or rows * columns < threads or (got["reason"] == UNEVEN and batch in (7, 13))
+    assert not even or got["reason"] != UNEVEN
+
+
+@pytest.mark.parametrize("threads", COUNTS)
+@pytest.mark.parametrize(
+    ("columns", "units", "gates"),
+    [(164, 64, 4), (400, 200, 4), (1300, 650, 4), (3000, 1500, 4), (284, 256, 3), (200, 10000, 1)],
+)
+def test_weight_gradients_are_shared_evenly(columns, units, gates, threads):
+    """Columns of the input times panels of the gates: at most 1.15 times the even share."""
+    x, g = _core.recurrent.plan_gradients(columns, units, gates, threads=threads, lanes=16)
+    panel = 3 if gates == 3 else 4
+    vectors = (-(-units // 16)) * gates
+    panels = -(-vectors // panel)
+    busiest = -(-columns // x) * max(parts(panels, g, (vectors - (panels - 1) * panel) / panel)) * panel
+    assert x * g <= threads
+    assert busiest * x * g <= 1.15 * columns * vectors
+
+
+def test_a_grid_of_sequences_and_units():
+    """20 sequences leave the busiest of 16 threads two of them; blocks of 16 units divide further."""
+    got = plan("lstm", *SHAPES["ptb-small"], threads=16)
+    assert got["loop"][1] > 1 and got["barriers_per_step"] == 1
+    assert plan("lstm", *SHAPES["ptb-small"], threads=10)["loop"] == (10, 1)
 
 
 def test_one_thread_has_nothing_to_share():
     for cell in CELLS:
         for shape in SHAPES.values():
-            assert plan(cell, *shape, threads=1) == (1, "sequences")
+            got = plan(cell, *shape, threads=1)
+            assert (got["threads"], got["loop"], got["shares_products"]) == (1, (1, 1), False)
 
 
 @pytest.mark.parametrize(("cell", "threads"), [("rnn", 1), ("gru", 2), ("lstm", 2)])
 def test_one_short_sequence(cell, threads):
     """Below 4 million operations one sequence stays on one thread."""
-    assert plan(cell, *SHAPES["single"])[0] == threads
+    assert plan(cell, *SHAPES["single"])["threads"] == threads
 
 
 def test_little_work_wakes_nobody():
     # 2 * rows * (features + units) * units operations.
-    assert _core.recurrent.plan_threads("rnn", 2, 61, 64, 64, threads=8)[0] == 1
-    assert _core.recurrent.plan_threads("rnn", 2, 62, 64, 64, threads=8)[0] == 8
+    assert _core.recurrent.plan_threads("rnn", 2, 61, 64, 64, threads=8)["threads"] == 1
+    assert _core.recurrent.plan_threads("rnn", 2, 62, 64, 64, threads=2)["threads"] == 2
+    # The square root of the operations over 25,000.
+    got = _core.recurrent.plan_threads("rnn", 2, 62, 64, 64, threads=8)
+    assert got["threads"] == 6 and got["reason"] == "waking more threads would cost more than they save"
 
 
 def test_oversubscribed():
     """Only long calls use several threads where other programs have the processors."""
-    assert plan("lstm", *SHAPES["ptb-small"], oversubscribed=True) == (2, "sequences")  # 0.26 GFLOP
-    assert plan("lstm", *SHAPES["airline"], oversubscribed=True) == (1, "sequences")
-    assert plan("lstm", *SHAPES["single"], oversubscribed=True) == (1, "sequences")
+    assert plan("lstm", *SHAPES["ptb-small"], oversubscribed=True)["threads"] == 2  # 0.26 GFLOP
+    for shape in ("airline", "single"):
+        got = plan("lstm", *SHAPES[shape], oversubscribed=True)
+        assert got["threads"] == 1 and got["reason"] == "other programs have the processors"
 
 
-def test_few_sequences():
-    """Fewer than two sequences a thread share the units, where there are enough units for a barrier per step."""
-    assert plan("rnn", 3, 100, 256, 256) == (2, "units")
-    assert plan("rnn", 4, 100, 256, 256) == (2, "sequences")
-    assert plan("rnn", 3, 100, 255, 255) == (2, "sequences")
-
-
-@pytest.mark.parametrize(("dtype", "units"), [("float32", 512), ("float64", 362)])
-def test_recurrent_weights_beyond_the_cache(dtype, units):
-    """More than 1 MiB of recurrent weights, and fewer than 32 sequences a thread."""
-    assert plan("rnn", 40, 100, units, units, dtype=dtype) == (2, "sequences")
-    assert plan("rnn", 40, 100, units, units + 1, dtype=dtype) == (2, "units")
-    assert plan("rnn", 63, 100, units, units + 1, dtype=dtype) == (2, "units")
-    assert plan("rnn", 64, 100, units, units + 1, dtype=dtype) == (2, "sequences")
+def test_few_sequences_share_units():
+    """Where there are units enough for a barrier per step."""
+    assert plan("lstm", 1, 100, 256, 256)["loop"] == (1, 2)
+    assert plan("lstm", 1, 100, 256, 256, threads=8)["loop"] == (1, 8)
+    assert plan("lstm", 1, 100, 64, 64, threads=8)["loop"] == (1, 1)
+    assert plan("lstm", 64, 100, 64, 64, threads=8)["loop"] == (8, 1)
 
 
 @pytest.mark.parametrize("shape", ["ptb-medium", "ptb-large"])
 def test_two_products_a_step_do_not_share_units(shape):
-    assert plan("gru_reset_before", *SHAPES[shape]) == (2, "sequences")
-    assert plan("gru_reset_before", *SHAPES[shape], threads=64) == (64, "products")
+    assert plan("gru_reset_before", *SHAPES[shape])["loop"] == (2, 1)
+    got = plan("gru_reset_before", *SHAPES[shape], threads=64)
+    assert (got["loop"], got["shares_products"]) == ((20, 1), True)
 
 
 def test_both_directions_are_two_sequences():
-    assert plan("lstm", *SHAPES["single"], directions=1) == (2, "products")
-    assert plan("lstm", *SHAPES["single"], directions=2) == (2, "sequences")
-    assert plan("lstm", *SHAPES["single"], directions=2, threads=3) == (3, "products")
+    def share(directions, threads):
+        got = plan("lstm", *SHAPES["single"], directions=directions, threads=threads)
+        return got["threads"], got["loop"], got["shares_products"]
+
+    assert share(1, 2) == (2, (1, 1), True)
+    assert share(2, 2) == (2, (1, 1), False)
+    assert share(2, 3) == (3, (1, 1), True)
 
 
 def test_gates_that_nobody_needs_later():
     """A call without a backward pass keeps the gates of all steps only where they take less than 64 MiB."""
     rows = 2**26 // (64 * 4)
-    assert _core.recurrent.plan_threads("rnn", 1, rows, 64, 64, threads=2) == (2, "products")
-    assert _core.recurrent.plan_threads("rnn", 1, rows, 64, 64, threads=2, save=False) == (2, "sequences")
-    assert _core.recurrent.plan_threads("rnn", 1, rows - 1, 64, 64, threads=2, save=False) == (2, "products")
+    plan_threads = _core.recurrent.plan_threads
+    assert plan_threads("rnn", 1, rows, 64, 64, threads=2)["shares_products"]
+    assert not plan_threads("rnn", 1, rows, 64, 64, threads=2, save=False)["shares_products"]
+    assert plan_threads("rnn", 1, rows - 1, 64, 64, threads=2, save=False)["shares_products"]
 
 
 @pytest.mark.parametrize("name", ["batch", "rows", "features", "units", "directions", "threads"])

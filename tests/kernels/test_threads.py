@@ -16,7 +16,7 @@ from seqcore.layers import registry
 from tests.helpers import cases
 from tests.helpers.cases import Case
 
-COUNTS = (1, 2, 7)
+COUNTS = (1, 2, 3, 7, 16)
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 dtypes = pytest.mark.parametrize("dtype", cases.DTYPES)
@@ -24,7 +24,7 @@ cells = pytest.mark.parametrize("cell", cases.CELLS)
 
 
 def for_each_count(run):
-    """Runs with 1, 2 and 7 threads and asserts that the dictionaries of arrays are the same bits."""
+    """Runs with 1 to 16 threads and asserts that the dictionaries of arrays are the same bits."""
     results = []
     for count in COUNTS:
         _core.system.set_num_threads(count)
@@ -70,6 +70,22 @@ def test_large_layers(cell, units, batch):
     """Layers whose units may be shared out instead of the rows."""
     problem = cases.make(Case(cell, units, 300, batch, steps=2), "float32")
     for_each_count(lambda: cases.run_core(problem))
+
+
+@pytest.mark.parametrize("ragged", ["none", "lengths", "mask"])
+@pytest.mark.parametrize("directions", ["forward", "both"])
+@pytest.mark.parametrize(("units", "batch"), [(200, 20), (330, 5), (650, 1)])
+@cells
+def test_grids_of_sequences_and_units(cell, units, batch, directions, ragged):
+    """Parts of the sequences times parts of the units, which begin and end within panels, and whole rows of blocks."""
+    case = Case(cell, units, 64, batch, 5, directions=directions, ragged=ragged, input_dropout=True, state_dropout=True)
+    name, _ = cases.CELLS[cell]
+    directions_of = {"directions": len(cases.DIRECTIONS[directions]), "threads": 16}
+    loop = _core.recurrent.plan_threads(name, batch, batch * 5, 64, units, **directions_of)["loop"]
+    if batch == 1 or (name, directions) == ("lstm", "forward"):
+        assert (loop[1] > 1) == (name != "gru_reset_before")
+    problem = cases.make(case, "float32")
+    for_each_count(lambda: cases.run_core(problem, True))
 
 
 @dtypes

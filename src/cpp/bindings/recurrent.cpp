@@ -46,10 +46,24 @@ py::tuple recurrent_backward(SavedForward& saved, const OptionalArray& dy,
   return saved.backward({dy, dstates, need_dx, need_weights, need_initial, step_gradients, out});
 }
 
-py::tuple plan_threads_of(Cell cell, Index batch, Index rows, Index features, Index units,
-                          int directions, DType dtype, bool save, int threads,
-                          bool oversubscribed) {
-  constexpr const char* kNames[] = {"sequences", "products", "units"};
+// Numbers of a vector: as given, or of the instruction set in use.
+int lanes_of(DType dtype, std::optional<Index> given) {
+  if (given) require_range("lanes", *given, 1, 64);
+  return int(
+      given.value_or(dtype == DType::kFloat32 ? kernels<float>().lanes : kernels<double>().lanes));
+}
+
+py::dict plan_threads_of(Cell cell, Index batch, Index rows, Index features, Index units,
+                         int directions, DType dtype, bool save, int threads, bool oversubscribed,
+                         std::optional<Index> lanes) {
+  constexpr const char* kReasons[] = {
+      "every thread has a part of the time loop",
+      "waking more threads would cost more than they save",
+      "other programs have the processors",
+      "a step has too little work for each barrier, and there are no more sequences",
+      "more threads would not leave the busiest one with less",
+      "the sequences do not divide evenly, and barriers would cost more than even parts save",
+  };
   for (const auto& [name, value] : {std::pair("batch", batch), {"rows", rows}, {"units", units}})
     require_range(name, value, 1, kMaxSize);
   require_range("features", features, 1, kMaxSize);
@@ -57,8 +71,26 @@ py::tuple plan_threads_of(Cell cell, Index batch, Index rows, Index features, In
   require_range("threads", threads, 1, kMaxThreads);
   const Index item_size = dtype == DType::kFloat32 ? sizeof(float) : sizeof(double);
   const ThreadPlan plan = plan_threads(
-      {cell, directions, batch, rows, features, units, item_size, save}, {threads, oversubscribed});
-  return py::make_tuple(plan.threads, kNames[int(plan.partition)]);
+      {cell, directions, batch, rows, features, units, item_size, save, lanes_of(dtype, lanes)},
+      {threads, oversubscribed});
+  py::dict result;
+  result["threads"] = plan.threads;
+  result["loop"] = py::make_tuple(plan.loop.row_parts, plan.loop.column_parts);
+  result["barriers_per_step"] = plan.barriers_per_step();
+  result["shares_products"] = plan.shares_products;
+  result["reason"] = kReasons[int(plan.reason)];
+  return result;
+}
+
+py::tuple plan_gradients(Index columns, Index units, int gates, int threads, DType dtype,
+                         std::optional<Index> lanes) {
+  require_range("columns", columns, 1, kMaxSize);
+  require_range("units", units, 1, kMaxSize);
+  require_range("gates", gates, 1, 4);
+  require_range("threads", threads, 1, kMaxThreads);
+  const Index width = lanes_of(dtype, lanes), blocks = (units + width - 1) / width;
+  const Grid grid = gradient_grid(columns, blocks * gates, gates == 3 ? 3 : 4, threads);
+  return py::make_tuple(grid.row_parts, grid.column_parts);
 }
 
 }  // namespace
@@ -84,7 +116,9 @@ void bind_recurrent(py::module_& m) {
   define<&plan_threads_of>(
       m,
       "plan_threads(cell, batch, rows, features, units, *, directions=1, dtype='float32', "
-      "save=True, threads, oversubscribed=False)");
+      "save=True, threads, oversubscribed=False, lanes=None)");
+  define<&plan_gradients>(
+      m, "plan_gradients(columns, units, gates=1, *, threads, dtype='float32', lanes=None)");
 }
 
 }  // namespace seqcore

@@ -92,11 +92,12 @@ class RecurrentForward : public SavedForward {
                    size_t(product<T>({c.batch, c.return_sequences ? c.steps : 1, c.units})));
     layout_.build(c.batch, c.steps, given.lengths, given.mask, c.directions, reverse);
     for (int d = 0; d < c.directions; ++d) c.direction[d].batch = layout_.packed(d);
-    const ThreadPlan plan = thread_plan_for(
-        {c.cell, c.directions, c.batch, rows(), c.features, c.units, sizeof(T), given.save});
+    const ThreadPlan plan = thread_plan_for({c.cell, c.directions, c.batch, rows(), c.features,
+                                             c.units, sizeof(T), given.save, kernels<T>().lanes});
     threads_ = plan.threads;
-    c.partition = plan.partition;
-    c.keep_gates = given.save || c.partition != Partition::kSequences;
+    c.loop = plan.loop;
+    c.shares_products = plan.shares_products;
+    c.keep_gates = given.save || plan.shares_products;
     allocate();
   }
 

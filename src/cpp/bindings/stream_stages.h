@@ -14,7 +14,7 @@ namespace seqcore {
 // The team of one: a stream never wakes other threads.
 inline int never_stops = 0;
 inline Index no_last_round = std::numeric_limits<Index>::max();
-const Team kAlone{0, 1, nullptr, nullptr, nullptr, nullptr, &never_stops, &no_last_round};
+const Team kAlone{0, 1, nullptr, nullptr, nullptr, &never_stops, &no_last_round};
 
 template <class T>
 class Stage {

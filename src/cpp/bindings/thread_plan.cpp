@@ -1,6 +1,10 @@
 // Decisions about threads, each threshold with its reason. Figures: "What was tried" in
-// docs/internals/measurements.md; 2 cores with AVX-512, about 200 GFLOP/s together.
+// docs/internals/measurements.md; 2 cores with AVX-512, about 200 GFLOP/s together, and 16 cores of
+// a Xeon with AVX-512, about 100 GFLOP/s each.
 #include "thread_plan.h"
+
+#include <algorithm>
+#include <cmath>
 
 #include "../parallel.h"
 #include "cell_shapes.h"
@@ -11,6 +15,11 @@ namespace {
 // About 5 µs of one core, which is what waking the others costs.
 constexpr double kWorthWaking = 1e6;
 
+// Each thread of a region costs about 0.25 µs (1.0, 2.0, 2.7 and 3.9 µs for an empty region of 2,
+// 4, 8 and 16) and does about 1e5 operations in a microsecond: the sum of the waking and of a
+// thread's part is least for sqrt(operations / 2.5e4) threads.
+constexpr double kOperationsToWake = 2.5e4;
+
 // About 1 ms, far below the time slice (milliseconds) after which a thread comes back whose
 // processor is busy with something else: longer calls can bear to wait for it.
 constexpr double kShorterThanTimeSlice = 2e8;
@@ -20,23 +29,25 @@ constexpr double kShorterThanTimeSlice = 2e8;
 // a SimpleRNN (1.7e6) takes 71 µs on one.
 constexpr double kWorthSharingOneSequence = 4e6;
 
-// Sharing the units takes one barrier per time step. An LSTM of 256 units has 0.5e6 operations per
-// sequence in a step, 4 µs of one core; below that the barrier would cost about what it saves
-// (estimated, not measured).
-constexpr Index kUnitsWorthBarriers = 256;
-
-// The second-level cache of one core, 1 to 2 MiB. Larger recurrent weights come from the shared
-// cache or from memory at each time step, and threads that share the units read a part of them
-// each.
-constexpr double kL2Bytes = double(1 << 20);
-
-// So many sequences per thread use each weight often enough to hide the time of reading it
-// (estimated, not measured).
-constexpr Index kSequencesHideReading = 32;
-
 // A forward call without a backward pass keeps the gates of some time steps only; the products of
 // all steps at once can be shared only where all of them are kept, which shall not cost much.
 constexpr double kGatesBytesWithoutBackward = double(1 << 26);
+
+// Nanoseconds of a time step, fitted to 16 cores of a Xeon at 1 to 64 sequences of 64 to 1,500
+// units in all grids. A multiply-add of a vector; a barrier, with the wait for the slowest thread;
+// a cache line of the state that another thread has written.
+constexpr double kMultiplyAdd = 0.3, kBarrier = 1500, kLine = 30, kLineBytes = 64;
+
+// The time loop shares units only where the model of its time promises a seventh: it knows nothing
+// of neighbours, and a barrier per step waits for the slowest thread.
+constexpr double kWorthBarriers = 0.85;
+
+// The busiest thread's part over the mean of all that have one: more is not an even division.
+constexpr double kEven = 1.15;
+
+// A line of weights, read at each step from a part of U that has so many bytes: from the
+// second-level cache, half of which other programs may have, or from the shared one.
+double line_of_weights(double bytes) { return bytes <= 256e3 ? 0.5 : bytes <= 1.25e6 ? 1.0 : 2.6; }
 
 bool is_small(double flops) { return flops < kWorthWaking; }
 
@@ -45,20 +56,72 @@ ThreadBudget budget_for(double flops) {
   return is_small(flops) ? ThreadBudget{1, false} : ThreadBudget{thread_count(), oversubscribed()};
 }
 
-Partition partition_of(const RecurrentWork& work, int threads) {
-  const double row_bytes = double(gates_of(work.cell) * work.units) * double(work.item_size);
-  const double weights_bytes = row_bytes * double(work.units);
-  const double gates_bytes = row_bytes * double(work.rows);
-  const bool few_sequences = work.batch < 2 * threads && work.units >= kUnitsWorthBarriers;
-  const bool weights_exceed_l2 =
-      weights_bytes > kL2Bytes && work.batch < kSequencesHideReading * threads;
-  const bool gates_fit = work.saves_gates || gates_bytes < kGatesBytesWithoutBackward;
-  const bool threads_left_over = work.batch * work.directions < threads;
+Index ceil_div(Index count, Index parts) { return (count + parts - 1) / parts; }
+
+// Blocks of units, one vector each, in the largest of `parts` parts; the last block of an LSTM is
+// narrower where it can be.
+double largest_blocks(const RecurrentWork& work, int parts) {
+  const Index lanes = work.lanes, blocks = ceil_div(work.units, lanes), rest = work.units % lanes;
+  double narrow = 1;
+  const Index narrowest = std::max(lanes / 4, 16 / work.item_size);
+  if (gates_of(work.cell) == 4 && rest)
+    for (Index width = lanes / 2; width >= std::max(rest, narrowest); width /= 2) narrow /= 2;
+  const Range last = split_range(blocks, parts - 1, parts);
+  return std::max(double(last.end - last.begin) - (1 - narrow),
+                  double(largest_inner_part(blocks, parts)));
+}
+
+// The time of a step of one direction, forward and, where gates are saved, backward.
+double step_time(const RecurrentWork& work, Grid grid) {
+  const double gates = double(gates_of(work.cell)), units = double(work.units),
+               rows = double(ceil_div(work.batch, grid.row_parts)),
+               blocks = largest_blocks(work, grid.column_parts);
+  const double vectors = blocks * units * gates,
+               lines = vectors * double(work.lanes * work.item_size) / kLineBytes;
+  const double passes = work.saves_gates ? 2 : 1;
+  double time =
+      passes * (rows * vectors * kMultiplyAdd + lines * line_of_weights(lines * kLineBytes));
+  if (grid.column_parts == 1) return time;
+  // Forward each thread reads h of its rows, backward the gradients of their gates.
+  const double states = work.saves_gates ? 1 + gates : 1,
+               read = rows * units * double(work.item_size) / kLineBytes *
+                      (1 - 1.0 / grid.column_parts);
+  return time + passes * kBarrier + states * read * kLine;
+}
+
+// The fewest parts of the sequences that leave the largest as small as `parts` do.
+int even_parts(Index sequences, int parts) {
+  return int(ceil_div(sequences, ceil_div(sequences, std::min<Index>(parts, sequences))));
+}
+
+bool is_even(const RecurrentWork& work, Grid grid) {
+  const double busiest =
+      double(ceil_div(work.batch, grid.row_parts)) * largest_blocks(work, grid.column_parts);
+  return busiest * grid.row_parts * grid.column_parts <=
+         kEven * double(work.batch) * largest_blocks(work, 1);
+}
+
+// The division of the time loop among the threads of a call.
+Grid loop_grid(const RecurrentWork& work, int threads) {
+  // Directions go at the same time where each thread takes whole sequences.
+  const int of_direction = std::max(1, threads / work.directions);
+  Grid best{even_parts(work.batch, of_direction), 1};
   // Reset-before has two products in a time step, so it would need two barriers.
-  const bool one_barrier = work.cell != Cell::kGruResetBefore;
-  if (threads > 1 && one_barrier && (few_sequences || weights_exceed_l2)) return Partition::kUnits;
-  if (threads_left_over && gates_fit) return Partition::kProducts;
-  return Partition::kSequences;
+  if (threads == 1 || work.cell == Cell::kGruResetBefore) return best;
+  const double sequential = threads < work.directions ? work.directions : 1;
+  double least = sequential * step_time(work, best) * (is_even(work, best) ? kWorthBarriers : 1) /
+                 work.directions;
+  const Index blocks = ceil_div(work.units, work.lanes);
+  for (int parts = 2; parts <= threads && parts <= blocks; ++parts) {
+    Grid grid{even_parts(work.batch, threads / parts), parts};
+    while (grid.row_parts > 1 && !is_even(work, grid))
+      grid.row_parts = even_parts(work.batch, grid.row_parts - 1);
+    const double time = step_time(work, grid);
+    if (time >= least || !is_even(work, grid)) continue;
+    least = time;
+    best = grid;
+  }
+  return best;
 }
 
 double flops_of(const RecurrentWork& work) {
@@ -70,14 +133,30 @@ double flops_of(const RecurrentWork& work) {
 
 int plan_threads(double flops, const ThreadBudget& budget) {
   if (is_small(flops) || (budget.oversubscribed && flops < kShorterThanTimeSlice)) return 1;
-  return budget.available;
+  return std::min(budget.available, int(std::min(std::sqrt(flops / kOperationsToWake), 1e6)));
 }
 
 ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget) {
   const double flops = flops_of(work);
   const bool short_sequence = work.batch * work.directions == 1 && flops < kWorthSharingOneSequence;
   const int threads = short_sequence ? 1 : plan_threads(flops, budget);
-  return {threads, partition_of(work, threads)};
+  ThreadPlan plan{threads, loop_grid(work, threads), false, Reason::kAll};
+  const int in_loop =
+      plan.loop.row_parts *
+      (plan.loop.column_parts > 1 ? plan.loop.column_parts : std::min(work.directions, threads));
+  const double gates_bytes =
+      double(gates_of(work.cell) * work.units * work.item_size) * double(work.rows);
+  const bool gates_fit = work.saves_gates || gates_bytes < kGatesBytesWithoutBackward;
+  plan.shares_products = plan.loop.column_parts > 1 || (in_loop < threads && gates_fit);
+  if (in_loop < budget.available)
+    plan.reason = threads == 1 && !short_sequence && !is_small(flops) ? Reason::kOversubscribed
+                  : threads < budget.available                        ? Reason::kLittleWork
+                  : work.batch * work.directions < threads && plan.loop.column_parts == 1
+                      ? Reason::kSequences
+                      : Reason::kEvenParts;
+  else if (!is_even(work, plan.loop))
+    plan.reason = Reason::kUneven;
+  return plan;
 }
 
 int threads_for(double flops) { return plan_threads(flops, budget_for(flops)); }

@@ -14,7 +14,7 @@ struct ThreadBudget {
   bool oversubscribed;
 };
 
-// Threads worth waking for `flops` operations: all of them, or 1.
+// Threads worth waking for `flops` operations.
 int plan_threads(double flops, const ThreadBudget& budget);
 
 // Sizes of a call of a recurrent layer.
@@ -25,11 +25,26 @@ struct RecurrentWork {
   Index features, units;
   Index item_size;  // bytes of a number
   bool saves_gates;  // of all time steps, for a backward pass
+  int lanes;  // numbers of a vector, the units of a block
+};
+
+// Why the time loop has this many threads.
+enum class Reason : int {
+  kAll,  // all threads have a part
+  kLittleWork,  // waking more would cost more than they save
+  kOversubscribed,  // other programs have the processors
+  kSequences,  // sequences for no more threads, and too little work in a step to share its units
+  kEvenParts,  // more threads would not leave the busiest one with less
+  kUneven,  // all have a part, but barriers would cost more than even parts save
 };
 
 struct ThreadPlan {
   int threads;
-  Partition partition;
+  Grid loop;  // the time loop of a direction: parts of the sequences times parts of the units
+  bool shares_products;  // all threads share the products before and after the time loop
+  Reason reason;
+
+  int barriers_per_step() const { return loop.column_parts > 1; }
 };
 
 ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget);

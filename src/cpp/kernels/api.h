@@ -16,12 +16,6 @@ namespace seqcore {
 enum class Cell : int { kRnn, kLstm, kGru, kGruResetBefore };
 enum class Activation : int { kLinear, kTanh, kRelu, kSigmoid, kHardSigmoid, kSoftmax };
 
-// How threads share a recurrent layer. kSequences: each thread takes some sequences through all
-// time steps. kProducts: the same, but the products with W and their backward passes are shared by
-// steps before and after the time loop (fewer sequences than threads). kUnits: all threads work on
-// the same step and share its units.
-enum class Partition : int { kSequences, kProducts, kUnits };
-
 constexpr int kMaxDirections = 2;
 
 // The rows of a batch in processing order: row (s, j) is step s of the j-th longest sequence. At
@@ -93,7 +87,10 @@ struct RecurrentCall {
   Sequence<T> y;  // return_sequences: (B, S, directions · H); else step_stride 0
   Sequence<const T> dy;
   Sequence<T> dx;
-  Partition partition;
+  // The time loop: parts of the sequences (of each direction) times parts of the units. More than
+  // one part of the units takes a barrier per step.
+  Grid loop{1, 1};
+  int shares_products;  // all threads share the products with W and their backward passes
   RecurrentDirection<T> direction[kMaxDirections];
   T* scratch_thread;  // thread_scratch elements of each thread; null: none needed
 
@@ -188,6 +185,7 @@ struct UpdatePiece {
 
 template <class T>
 struct Kernels {
+  int lanes;  // numbers of a vector
   void (*recurrent_sizes)(const RecurrentCall<T>&, RecurrentSizes&);
   void (*recurrent_forward)(const RecurrentCall<T>&, const Team&);
   void (*recurrent_backward)(const RecurrentCall<T>&, const Team&);

@@ -43,7 +43,7 @@ void pack_dense(bool use_bf16, const T* kernel, const T* bias, Index K, Index N,
   using B = PanelLayout<T, 1>;
   const Range mine = split_range(B::panels(N), team);
   dispatch_operand(use_bf16, to, [&](auto* packed) {
-    pack_panels<1>(kernel, N, K, N, mine.begin, mine.end, packed);
+    pack_panels<1>(kernel, N, K, {0, K}, N, mine.begin, mine.end, packed);
   });
   pack_bias<1>(bias, N, mine.begin, mine.end, to + K * B::columns(N));
 }
@@ -52,11 +52,11 @@ template <class T>
 void pack_dense_transposed(bool use_bf16, const T* kernel, Index K, Index N, T* to,
                            const Team& team) {
   using B = PanelLayout<T, 1>;
-  const Range mine = split_range(B::panels(K), team);
   dispatch_operand(use_bf16, to, [&](auto* packed) {
-    for (Index p = mine.begin; p < mine.end; ++p)
-      pack_panel_transposed<1>(kernel, N, K, N, p,
+    for_my_transposed(B::panels(K), B::panels(N), team, [&](Index p, Range part) {
+      pack_panel_transposed<1>(kernel, N, K, N, p, part,
                                packed + p * packed_depth_at(packed, N) * B::kPanel * kLanes<T>);
+    });
   });
 }
 

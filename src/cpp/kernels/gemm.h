@@ -224,6 +224,41 @@ void multiply_packed(const LhsRows<T>& lhs, int rows, const T* packed, Index K, 
   });
 }
 
+// multiply_packed for blocks of units [b0, b1): a block has kLanes<T> units, so that a panel of a
+// matrix with one gate holds four of them, any other panel one.
+template <class L, class T>
+void multiply_blocks(const LhsRows<T>& lhs, int rows, const T* packed, Index K, Index units,
+                     Index b0, Index b1, T* const* c, Start start, const T* bias = nullptr,
+                     bool descending = false) {
+  constexpr bool kPlain = std::is_same_v<L, PanelLayout<T, 1>>;
+  constexpr Index kBlocks = kPlain ? L::kPanel : 1;
+  // Blocks [from, to) of one panel.
+  const auto part = [&](Index from, Index to) {
+    lhs.dispatch(packed, K, [&](auto a, auto b, Index depth) {
+      const Index p = from / kBlocks, at = from * kLanes<T>;
+      T* to_columns[kMaxRows];
+      for (int i = 0; i < rows; ++i) to_columns[i] = c[i] + at;
+      multiply_panel<T, L::kPanel>(
+          int(to - from), a, 1, rows,
+          b + p * depth * L::kPanel * kLanes<T> + from % kBlocks * kLanes<T>,
+          Index(L::panel_vectors(units, p)) * kLanes<T>, depth, to_columns, start,
+          bias ? bias + at : nullptr);
+    });
+  };
+  if constexpr (kPlain) {
+    const Index blocks = L::vectors(units), first = (b0 + kBlocks - 1) / kBlocks,
+                last = b1 == blocks ? L::panels(units) : b1 / kBlocks;
+    if (b0 >= b1) return;
+    if (first > last || first * kBlocks > b1) return part(b0, b1);
+    if (b0 < first * kBlocks) part(b0, first * kBlocks);
+    if (first < last)
+      multiply_packed<L>(lhs, rows, packed, K, units, first, last, c, start, bias, descending);
+    if (last * kBlocks < b1) part(last * kBlocks, b1);
+  } else {
+    multiply_packed<L>(lhs, rows, packed, K, units, b0, b1, c, start, bias, descending);
+  }
+}
+
 // Calls f(packed) with the operand type of the products: T, or Bf16Pair.
 template <class T, class F>
 SEQCORE_INLINE void dispatch_operand(bool use_bf16, T* packed, F f) {

@@ -61,25 +61,11 @@ double peak_flops(Index repeats) {
 
 template <class T>
 constexpr Kernels<T> kernels() {
-  return {sizes_of<T>,
-          forward_of<T>,
-          backward_of<T>,
-          pack_of<T>,
-          context_forward<T>,
-          context_backward<T>,
-          dense_sizes<T>,
-          pack_dense_of<T>,
-          dense_forward<T>,
-          dense_backward<T>,
-          linear_softmax_sizes<T>,
-          linear_softmax<T>,
-          sampled_loss_sizes<T>,
-          sampled_loss<T>,
-          log_uniform_corrections<T>,
-          softmax<T>,
-          sum_squares<T>,
-          update<T>,
-          activate<T>,
+  return {kLanes<T>,         sizes_of<T>,           forward_of<T>,       backward_of<T>,
+          pack_of<T>,        context_forward<T>,    context_backward<T>, dense_sizes<T>,
+          pack_dense_of<T>,  dense_forward<T>,      dense_backward<T>,   linear_softmax_sizes<T>,
+          linear_softmax<T>, sampled_loss_sizes<T>, sampled_loss<T>,     log_uniform_corrections<T>,
+          softmax<T>,        sum_squares<T>,        update<T>,           activate<T>,
           peak_flops<T>};
 }
 

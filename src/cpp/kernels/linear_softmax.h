@@ -183,25 +183,30 @@ struct SoftmaxBlock {
   }
   T weight(Index r) const { return call.weights ? call.weights[first + r] : T(1); }
 
-  // Packs this thread's panels of W_s, and next to each the same columns transposed, while they are
-  // in the cache.
+  // Packs this thread's part of W_s, blocks of a panel of rows by a panel of columns, and next to
+  // each the same block transposed, while it is in the cache. A slice has too few panels of columns
+  // to be shared by them alone.
   void pack(Index slice, const Team& team) const {
     const Index K = call.inputs, V = call.classes, count = width(slice);
     const T* from = call.kernel + begin(slice);
-    const Range panels = split_range(B::panels(count), team);
-    for (Index p = panels.begin; p < panels.end; ++p) {
-      dispatch_operand(call.use_bf16, packed(slice),
-                       [&](auto* to) { pack_panels<1>(from, V, K, count, p, p + 1, to); });
-      pack_bias<1>(call.bias ? call.bias + begin(slice) : nullptr, count, p, p + 1,
-                   packed_bias(slice));
+    const Index blocks = B::panels(K);
+    const Range mine = split_range(B::panels(count) * blocks, team);
+    for (Index at = mine.begin; at < mine.end; ++at) {
+      const Index p = at / blocks, q = at % blocks;
+      const Range rows_of_block{q * kColumns, std::min((q + 1) * kColumns, K)};
+      dispatch_operand(call.use_bf16, packed(slice), [&](auto* to) {
+        pack_panels<1>(from, V, K, rows_of_block, count, p, p + 1, to);
+      });
+      if (q == 0)
+        pack_bias<1>(call.bias ? call.bias + begin(slice) : nullptr, count, p, p + 1,
+                     packed_bias(slice));
       if (!call.dx) continue;
       const Index column = p * kColumns, columns = std::min(kColumns, count - column);
       dispatch_operand(call.use_bf16, transposed(slice), [&](auto* to) {
-        for (Index q = 0; q < B::panels(K); ++q)
-          pack_panel_transposed<1>(
-              from + column, V, K, columns, q,
-              to + q * packed_depth_at(to, count) * kColumns +
-                  packed_depth_at(to, column) * B::panel_vectors(K, q) * kLanes<T>);
+        pack_panel_transposed<1>(
+            from + column, V, K, columns, q, {0, 1},
+            to + q * packed_depth_at(to, count) * kColumns +
+                packed_depth_at(to, column) * B::panel_vectors(K, q) * kLanes<T>);
       });
     }
   }

@@ -38,30 +38,29 @@ void pack_backward(const Layout<T, kCell>& layout, const Team& team, bool need_d
   constexpr Index kColumns = Plain::kPanel * kLanes<T>;
   const Index state_panels = Plain::panels(layout.H),
               input_panels = need_dx ? Plain::panels(layout.D) : 0;
-  const Index stride = G * layout.H;
-  const Range mine = split_range(state_panels + input_panels, team);
-  for (Index p = mine.begin; p < mine.end; ++p) {
+  const Index stride = G * layout.H, gate_panels = Layout<T, kCell>::Gates::panels(layout.H);
+  for_my_transposed(state_panels + input_panels, gate_panels, team, [&](Index p, Range part) {
     if (p < state_panels) {
       dispatch_operand(layout.call.use_bf16, layout.transposed_recurrent(), [&](auto* to) {
-        pack_panel_transposed<G>(layout.dir.recurrent, stride, layout.H, layout.H, p,
+        pack_panel_transposed<G>(layout.dir.recurrent, stride, layout.H, layout.H, p, part,
                                  to + p * packed_depth_at(to, layout.gradient_columns) * kColumns);
       });
     } else {
       dispatch_operand(layout.call.use_bf16, layout.transposed_kernel(), [&](auto* to) {
         const Index q = p - state_panels;
-        pack_panel_transposed<G>(layout.dir.kernel, stride, layout.D, layout.H, q,
+        pack_panel_transposed<G>(layout.dir.kernel, stride, layout.D, layout.H, q, part,
                                  to + q * packed_depth_at(to, layout.gradient_columns) * kColumns);
       });
     }
-  }
+  });
 }
 
-// Backpropagation through h_{t-1}·U: dh of rows j0...j0+n-1 and units of panels [p0, p1) before
+// Backpropagation through h_{t-1}·U: dh of rows j0...j0+n-1 and units of blocks [b0, b1) before
 // step s, the gate gradients of step s times Uᵀ, plus the direct path of the GRU or of a masked
 // step.
 template <class T, Cell kCell>
 void backprop_recurrent(const BackwardLayout<T, kCell>& layout, Index s, Index j0, Index n,
-                        Index p0, Index p1) {
+                        Index b0, Index b1) {
   using Plain = typename Layout<T, kCell>::Plain;
   const T* a[kMaxRows];
   T* c[kMaxRows];
@@ -71,13 +70,12 @@ void backprop_recurrent(const BackwardLayout<T, kCell>& layout, Index s, Index j
     a[i] = layout.recurrent_gradient_row(s, j0 + i);
     c[i] = scale ? layout.product_row(j0 + i) : layout.dh_row(j0 + i);
   }
-  multiply_packed<Plain>(LhsRows<T>(a, n, layout.gradient_columns, layout.pairs), int(n),
-                         layout.transposed_recurrent(), layout.gradient_columns, layout.H, p0, p1,
+  multiply_blocks<Plain>(LhsRows<T>(a, n, layout.gradient_columns, layout.pairs), int(n),
+                         layout.transposed_recurrent(), layout.gradient_columns, layout.H, b0, b1,
                          c, carries && !scale ? Start::kAccumulate : Start::kZero,
                          static_cast<const T*>(nullptr), s & 1);
   if (!scale) return;
-  const Index u0 = p0 * Plain::kPanel * kLanes<T>,
-              u1 = std::min<Index>(layout.H, p1 * Plain::kPanel * kLanes<T>);
+  const Index u0 = b0 * kLanes<T>, u1 = std::min<Index>(layout.H, b1 * kLanes<T>);
   for (Index i = 0; i < n; ++i) {
     const T* row = scale + layout.batch.order[j0 + i] * layout.H;
     T* dh = layout.dh_row(j0 + i);
@@ -109,12 +107,12 @@ SEQCORE_INLINE void backward_masked(const Block<P>& block, const P& dh) {
   block.set_dh(dh);
 }
 
-// Calls f(block, unit, count) for the blocks of row j at step s in panels [p0, p1) of the gates.
+// Calls f(block, unit, count) for blocks [b0, b1) of row j at step s.
 template <class T, Cell kCell, class F>
 SEQCORE_INLINE void for_each_backward_block(const BackwardLayout<T, kCell>& layout, Index s,
-                                            Index j, Index p0, Index p1, F f) {
+                                            Index j, Index b0, Index b1, F f) {
   using Math = CellOf<kCell>;
-  for_each_block<T, Math::kGates>(layout.H, p0, p1, [&](auto tag, Index at, Index unit, int count) {
+  for_each_block<T, Math::kGates>(layout.H, b0, b1, [&](auto tag, Index at, Index unit, int count) {
     auto block = layout.template block<decltype(tag)>(
         s, j, unit, count, layout.gates_row(s, j) + at,
         Math::kSeparateGradients ? layout.recurrent_row(s, j) + at : nullptr);
@@ -130,7 +128,7 @@ SEQCORE_INLINE void for_each_backward_block(const BackwardLayout<T, kCell>& layo
 // The second stage of the reset-before GRU: the gradient of r h_{t-1} is a product of its own.
 template <class T, class A>
 void backward_step_reset(const BackwardLayout<T, Cell::kGruResetBefore>& layout, const A& act,
-                         Index s, Index j0, Index n, Index p0, Index p1, Index g0, Index g1) {
+                         Index s, Index j0, Index n, Index b0, Index b1) {
   using Plain = PanelLayout<T, 1>;
   const T* dn[kMaxRows];
   T* d_reset_h[kMaxRows];
@@ -138,39 +136,36 @@ void backward_step_reset(const BackwardLayout<T, Cell::kGruResetBefore>& layout,
     dn[i] = layout.recurrent_row(s, j0 + i);
     d_reset_h[i] = layout.product_row(j0 + i);
   }
-  multiply_packed<Plain>(LhsRows<T>(dn, n, layout.gradient_columns, layout.pairs), int(n),
-                         layout.transposed_recurrent(), layout.gradient_columns, layout.H, p0, p1,
+  multiply_blocks<Plain>(LhsRows<T>(dn, n, layout.gradient_columns, layout.pairs), int(n),
+                         layout.transposed_recurrent(), layout.gradient_columns, layout.H, b0, b1,
                          d_reset_h, Start::kZero);
   for (Index j = j0; j < j0 + n; ++j) {
     if (layout.masked(s, j)) continue;
-    for_each_backward_block(layout, s, j, g0, g1, [&](const auto& block, Index unit, int) {
+    for_each_backward_block(layout, s, j, b0, b1, [&](const auto& block, Index unit, int) {
       using P = decltype(block.dh());
       GruResetBeforeCell::backward(act, block, load<P>(layout.product_row(j) + unit));
     });
   }
 }
 
-// The pointwise math of step s for rows j0...j0+n-1 and units of plain panels [p0, p1): gates
-// become gate gradients.
+// The pointwise math of step s for rows j0...j0+n-1 and blocks [b0, b1): gates become gate
+// gradients.
 template <class T, Cell kCell, class A>
 void backward_step(const BackwardLayout<T, kCell>& layout, const A& act, Index s, Index j0, Index n,
-                   Index p0, Index p1) {
+                   Index b0, Index b1) {
   using Math = CellOf<kCell>;
-  using Gates = typename Layout<T, kCell>::Gates;
-  constexpr Index kRatio = Math::kGates == 1 ? 1 : 4;  // panels of gates per plain panel
-  const Index g0 = p0 * kRatio, g1 = std::min<Index>(p1 * kRatio, Gates::panels(layout.H));
-  constexpr Index kUnits = 4 * kLanes<T>, kColumns = Index(Gates::kPanel) * kLanes<T>;
-  const Index u0 = p0 * kUnits, u1 = std::min(p1 * kUnits, layout.H);
+  constexpr Index kColumns = Index(Math::kGates) * kLanes<T>;
+  const Index u0 = b0 * kLanes<T>, u1 = std::min(b1 * kLanes<T>, layout.H);
   for (Index j = j0; j < j0 + n; ++j) {
     const bool masked = layout.masked(s, j);
     // Rows of a step lie a whole sequence apart, so no prefetcher guesses the step before: without
     // these two lines SimpleRNN takes 8 % longer at the IMDB shapes, GRU 6, LSTM 5.
     if (s > 0) {
-      prefetch_l2(layout.gates_row(s - 1, j) + g0 * kColumns, (g1 - g0) * kColumns);
+      prefetch_l2(layout.gates_row(s - 1, j) + b0 * kColumns, (b1 - b0) * kColumns);
       if (layout.call.return_sequences && layout.call.dy.data)
         prefetch_l1(layout.dy_row(s - 1, j) + u0, u1 - u0);
     }
-    for_each_backward_block(layout, s, j, g0, g1, [&](const auto& block, Index unit, int count) {
+    for_each_backward_block(layout, s, j, b0, b1, [&](const auto& block, Index unit, int count) {
       using P = decltype(block.dh());
       const P dh = hidden_gradient<P>(layout, s, j, unit, count);
       if (masked) return backward_masked<T, kCell>(block, dh);
@@ -181,8 +176,7 @@ void backward_step(const BackwardLayout<T, kCell>& layout, const A& act, Index s
         Math::backward(act, block, dh);
     });
   }
-  if constexpr (kCell == Cell::kGruResetBefore)
-    backward_step_reset(layout, act, s, j0, n, p0, p1, g0, g1);
+  if constexpr (kCell == Cell::kGruResetBefore) backward_step_reset(layout, act, s, j0, n, b0, b1);
 }
 
 // Initializes dh and dc of rows j0...j1-1 after their last step: the gradients of the final state
@@ -259,9 +253,9 @@ void input_gradient(const BackwardLayout<T, kCell>& layout, Index s0, Index s1, 
 template <class T, Cell kCell, class A>
 void backward_sequences(const BackwardLayout<T, kCell>& layout, const A& act, const Team& team,
                         Index j0, Index j1, T* scratch) {
-  const Index panels = BackwardLayout<T, kCell>::Plain::panels(layout.H);
-  const bool with_dx = layout.call.dx.data && layout.call.directions == 1 &&
-                       layout.call.partition == Partition::kSequences;
+  const Index blocks = layout.blocks;
+  const bool with_dx =
+      layout.call.dx.data && layout.call.directions == 1 && !layout.call.shares_products;
   init_state_gradient(layout, j0, j1);
   Index pending = 0, end = 0;  // steps [s, end), of `pending` rows, whose dx is not yet computed
   for (Index s = layout.S - 1; s >= 0; --s) {
@@ -272,8 +266,8 @@ void backward_sequences(const BackwardLayout<T, kCell>& layout, const A& act, co
       end = s + 1;
     }
     const Index later = s + 1 < layout.S ? layout.active_in(s + 1, j0, j1) : 0;
-    if (later) backprop_recurrent(layout, s + 1, j0, later, 0, panels);
-    backward_step(layout, act, s, j0, n, 0, panels);
+    if (later) backprop_recurrent(layout, s + 1, j0, later, 0, blocks);
+    backward_step(layout, act, s, j0, n, 0, blocks);
     pending += n;
     if (s == 0 || pending + n > kMaxRows) {
       if (with_dx) input_gradient(layout, s, end, j0, j1, false, scratch);
@@ -281,31 +275,33 @@ void backward_sequences(const BackwardLayout<T, kCell>& layout, const A& act, co
     }
   }
   const Index first = layout.active_in(0, j0, j1);
-  if (layout.dir.dh0 && first) backprop_recurrent(layout, 0, j0, first, 0, panels);
+  if (layout.dir.dh0 && first) backprop_recurrent(layout, 0, j0, first, 0, blocks);
   write_initial_gradient(layout, j0, j1);
 }
 
-// The backward pass of all sequences; the team shares the units of each step.
+// The backward pass of all sequences; the team shares the rows and the units of each step.
 template <class T, Cell kCell, class A>
-void backward_units(const BackwardLayout<T, kCell>& layout, const A& act, const Team& team) {
-  constexpr Index kUnits = 4 * kLanes<T>;
-  const Range rows = split_range(layout.B, team), mine = split_range(layout.H, team, kUnits);
-  const Index p0 = mine.begin / kUnits,
-              p1 = mine.begin < mine.end ? (mine.end + kUnits - 1) / kUnits : p0;
-  init_state_gradient(layout, rows.begin, rows.end);
+void backward_grid(const BackwardLayout<T, kCell>& layout, const A& act, const Team& team) {
+  const GridPlace place = place_in(layout.call.loop, team);
+  const Range states = split_range(layout.B, team),
+              blocks = split_range(layout.blocks, place.column, place.grid.column_parts);
+  init_state_gradient(layout, states.begin, states.end);
   wait(team);
   for (Index s = layout.S - 1; s >= -1; --s) {
-    if (!stopped(team)) {
-      for (Index j = 0; j < layout.batch.active[s < 0 ? 0 : s]; j += kMaxRows) {
-        const Index later = s + 1 < layout.S ? layout.active_in(s + 1, j, j + kMaxRows) : 0;
+    const Range rows =
+        split_range(layout.batch.active[s < 0 ? 0 : s], place.row, place.grid.row_parts);
+    if (place.works && !stopped(team)) {
+      for (Index j = rows.begin; j < rows.end; j += kMaxRows) {
+        const Index end = std::min(j + kMaxRows, rows.end),
+                    later = s + 1 < layout.S ? layout.active_in(s + 1, j, end) : 0;
         if (later && (s >= 0 || layout.dir.dh0))
-          backprop_recurrent(layout, s + 1, j, later, p0, p1);
-        if (s >= 0) backward_step(layout, act, s, j, layout.active_in(s, j, j + kMaxRows), p0, p1);
+          backprop_recurrent(layout, s + 1, j, later, blocks.begin, blocks.end);
+        if (s >= 0) backward_step(layout, act, s, j, end - j, blocks.begin, blocks.end);
       }
     }
     if (!end_round(team, layout.S - 1 - s)) break;
   }
-  write_initial_gradient(layout, rows.begin, rows.end);
+  write_initial_gradient(layout, states.begin, states.end);
 }
 
 // The weight gradients of one direction; the team shares their columns.
@@ -343,26 +339,26 @@ void weight_gradients_of_direction(const BackwardLayout<T, kCell>& layout, const
   }
 }
 
-// dx of all rows, shared by sequences; with fewer sequences than threads, by steps. Padded steps
-// get zeros; kSequences with one direction has computed the others already.
+// dx of all rows, shared by the team. Padded steps get zeros; a thread that took whole sequences of
+// one direction through the time loop has computed the others already.
 template <class T, Cell kCell>
 void input_gradients(const RecurrentCall<T>& call, const Team& team, T* scratch) {
   const PackedBatch& batch = call.direction[0].batch;
-  const bool by_steps = call.batch < team.size;
-  const Range rows = by_steps ? Range{0, call.batch} : split_sequences(batch, team);
-  const Range steps = by_steps ? split_range(call.steps, team) : Range{0, call.steps};
-  for (Index j = rows.begin; j < rows.end; ++j) {
+  const Range mine = split_range(call.batch, team);
+  for (Index j = mine.begin; j < mine.end; ++j) {
     const Index b = batch.order[j];
-    for (Index s = std::max<Index>(batch.lengths[b], steps.begin); s < steps.end; ++s)
+    for (Index s = batch.lengths[b]; s < call.steps; ++s)
       std::memset(call.dx.data + b * call.dx.batch_stride + s * call.dx.step_stride, 0,
                   sizeof(T) * call.features);
   }
-  if (call.directions == 1 && call.partition == Partition::kSequences) return;
+  if (call.directions == 1 && !call.shares_products) return;
   for (int d = 0; d < call.directions; ++d) {
     // The second direction adds to rows of dx that another thread may have written.
-    if (d && by_steps) wait(team);
-    input_gradient(BackwardLayout<T, kCell>(call, d, team), steps.begin, steps.end, rows.begin,
-                   rows.end, d > 0, scratch);
+    if (d) wait(team);
+    const BackwardLayout<T, kCell> layout(call, d, team);
+    for_my_pieces(layout.batch, team, [&](Range steps, Range rows) {
+      input_gradient(layout, steps.begin, steps.end, rows.begin, rows.end, d > 0, scratch);
+    });
   }
 }
 
@@ -372,24 +368,24 @@ void recurrent_backward(const RecurrentCall<T>& call, const A& act, const Team& 
   for (int d = 0; d < call.directions; ++d)
     pack_backward(BackwardLayout<T, kCell>(call, d, team), team, call.dx.data);
   wait(team);
+  const bool shares_units = call.loop.column_parts > 1;
   for (int d = 0; d < call.directions; ++d) {
     const BackwardLayout<T, kCell> layout(call, d, team);
-    if (call.partition == Partition::kUnits) {
-      backward_units(layout, act, team);
+    if (shares_units) {
+      backward_grid(layout, act, team);
       continue;
     }
     const Team part = direction_team(team, d, call.directions);
     if (!part.size) continue;
-    const Range mine = split_sequences(layout.batch, part);
+    const Range mine = split_sequences(layout.batch, part, sequence_parts(call, part));
     for (Index j = mine.begin; j < mine.end; j += kMaxRows)
       backward_sequences(layout, act, team, j, std::min(j + kMaxRows, mine.end), scratch);
   }
-  call.partition == Partition::kProducts ? wait_uncounted(team) : wait(team);
+  wait(team);
   if (call.dx.data) input_gradients<T, kCell>(call, team, scratch);
   for (int d = 0; d < call.directions; ++d) {
     if (!call.direction[d].dkernel) continue;
-    const Team part =
-        call.partition == Partition::kSequences ? direction_team(team, d, call.directions) : team;
+    const Team part = call.shares_products ? team : direction_team(team, d, call.directions);
     if (part.size)
       weight_gradients_of_direction(BackwardLayout<T, kCell>(call, d, team), part, scratch);
   }

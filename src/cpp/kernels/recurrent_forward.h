@@ -1,5 +1,5 @@
-// The forward pass of any cell: both directions, lengths, masks, dropout, and the three partitions
-// of the work.
+// The forward pass of any cell: both directions, lengths, masks, dropout, and the ways to share the
+// work.
 #pragma once
 
 #include "recurrent_layout.h"
@@ -13,13 +13,20 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
   constexpr int G = Layout<T, kCell>::G;
   const auto& dir = layout.dir;
   const Index panels = Gates::panels(layout.H), stride = G * layout.H;
-  const Range mine = split_range(panels, team);
-  dispatch_operand(layout.call.use_bf16, layout.packed_kernel(), [&](auto* to) {
-    pack_panels<G>(dir.kernel, stride, layout.D, layout.H, mine.begin, mine.end, to);
-  });
-  dispatch_operand(layout.call.use_bf16, layout.packed_recurrent(), [&](auto* to) {
-    pack_panels<G>(dir.recurrent, stride, layout.H, layout.H, mine.begin, mine.end, to);
-  });
+  // Rows of W and after them of U: there may be fewer panels than threads.
+  const Index first_of_u = (layout.D + kPackGrain - 1) / kPackGrain * kPackGrain;
+  const Range rows = split_range(first_of_u + layout.H, team, kPackGrain),
+              of_w{rows.begin, std::min(rows.end, layout.D)},
+              of_u{std::max(rows.begin - first_of_u, Index(0)), rows.end - first_of_u},
+              mine = split_range(panels, team);
+  if (of_w.begin < of_w.end)
+    dispatch_operand(layout.call.use_bf16, layout.packed_kernel(), [&](auto* to) {
+      pack_panels<G>(dir.kernel, stride, layout.D, of_w, layout.H, 0, panels, to);
+    });
+  if (of_u.begin < of_u.end)
+    dispatch_operand(layout.call.use_bf16, layout.packed_recurrent(), [&](auto* to) {
+      pack_panels<G>(dir.recurrent, stride, layout.H, of_u, layout.H, 0, panels, to);
+    });
   pack_bias<G>(dir.bias, layout.H, mine.begin, mine.end, layout.packed_bias());
   // Only the reset-after GRU has a second row of biases.
   if constexpr (kCell == Cell::kGru)
@@ -81,15 +88,15 @@ SEQCORE_INLINE void write_output(const Layout<T, kCell>& layout, Index s, Index 
   }
 }
 
-// The pointwise math of step s for rows j0...j0+n-1 and panels [p0, p1), and its outputs. gates,
+// The pointwise math of step s for rows j0...j0+n-1 and blocks [b0, b1), and its outputs. gates,
 // recurrent: the rows of h_{t-1}'s products; only the reset-after GRU uses recurrent.
 template <class T, Cell kCell, class A>
-void finish_step(const Layout<T, kCell>& layout, const A& act, Index s, Index j0, Index n, Index p0,
-                 Index p1, T* const* gates, T* const* recurrent) {
+void finish_step(const Layout<T, kCell>& layout, const A& act, Index s, Index j0, Index n, Index b0,
+                 Index b1, T* const* gates, T* const* recurrent) {
   // Inlined by force: called for each block, it cost 2.7 % of the instructions of a small GRU.
   for (Index i = 0; i < n; ++i)
     for_each_block<T, CellOf<kCell>::kGates>(
-        layout.H, p0, p1, [&](auto tag, Index at, Index unit, int count) SEQCORE_INLINE_LAMBDA {
+        layout.H, b0, b1, [&](auto tag, Index at, Index unit, int count) SEQCORE_INLINE_LAMBDA {
           const auto block = layout.template block<decltype(tag)>(
               s, j0 + i, unit, count, gates[i] + at,
               kCell == Cell::kGru ? recurrent[i] + at : nullptr);
@@ -134,11 +141,11 @@ void forward_step_reset_before(const Layout<T, Cell::kGruResetBefore>& layout, c
   }
 }
 
-// One step for rows j0...j0+n-1 (n <= kMaxRows) and the units of panels [p0, p1): h_{t-1}·U panel
+// One step for rows j0...j0+n-1 (n <= kMaxRows) and blocks [b0, b1) of the units: h_{t-1}·U panel
 // by panel, and the math of each panel while its gates are in the first-level cache.
 template <class T, Cell kCell, class A, class GatesOf>
 void forward_step(const Layout<T, kCell>& layout, const A& act, Index s, Index j0, Index n,
-                  Index p0, Index p1, GatesOf gates_row) {
+                  Index b0, Index b1, GatesOf gates_row) {
   using Gates = typename Layout<T, kCell>::Gates;
   const T* h[kMaxRows];
   T *gates[kMaxRows], *recurrent[kMaxRows];
@@ -149,22 +156,26 @@ void forward_step(const Layout<T, kCell>& layout, const A& act, Index s, Index j
   }
   const LhsRows<T> lhs(h, n, layout.H, layout.pairs);
   if constexpr (kCell == Cell::kGruResetBefore) {
-    return forward_step_reset_before(layout, act, s, j0, n, p0, p1, lhs, gates);
+    return forward_step_reset_before(layout, act, s, j0, n, b0, b1, lhs, gates);
   } else {
-    const Index group = panels_per_tile<Gates::kPanel>(int(n));
+    // Blocks of a tile's panels; where b0 lies within a panel, the first tile is smaller.
+    constexpr Index kBlocks = Gates::kPanel / Layout<T, kCell>::G;
+    const Index group = kBlocks * panels_per_tile<Gates::kPanel>(int(n));
     const Start start = kCell == Cell::kGru ? Start::kBias : Start::kAccumulate;
     // Every other step takes the panels from the last to the first: it begins with the part of U
     // that the caches still hold. (Keeping a part of U in the first-level cache, by prefetching the
     // rest past it, made the time loop of one sequence 4 % faster: not worth a second kind of
     // tile.)
     const bool descending = s & 1;
-    for (Index done = 0; done < p1 - p0; done += group) {
-      const Index some = std::min<Index>(group, p1 - p0 - done),
-                  p = descending ? p1 - done - some : p0 + done;
-      multiply_packed<Gates>(lhs, int(n), layout.packed_recurrent(), layout.H, layout.H, p,
-                             p + some, recurrent, start, layout.packed_recurrent_bias(),
-                             descending);
-      finish_step(layout, act, s, j0, n, p, p + some, gates, recurrent);
+    const Index first = b0 / kBlocks, last = (b1 + kBlocks - 1) / kBlocks,
+                tiles = (last - first) * kBlocks;
+    for (Index done = 0; done < tiles; done += group) {
+      const Index some = std::min(group, tiles - done),
+                  at = first * kBlocks + (descending ? tiles - done - some : done),
+                  from = std::max(at, b0), to = std::min(at + some, b1);
+      multiply_blocks<Gates>(lhs, int(n), layout.packed_recurrent(), layout.H, layout.H, from, to,
+                             recurrent, start, layout.packed_recurrent_bias(), descending);
+      finish_step(layout, act, s, j0, n, from, to, gates, recurrent);
     }
   }
 }
@@ -219,8 +230,6 @@ void write_final_state(const Layout<T, kCell>& layout, Index j0, Index j1) {
 template <class T, Cell kCell, class A>
 void forward_sequences(const Layout<T, kCell>& layout, const A& act, const Team& team, Index j0,
                        Index j1) {
-  using Gates = typename Layout<T, kCell>::Gates;
-  const Index panels = Gates::panels(layout.H);
   init_state(layout, j0, j1);
   for (Index s0 = 0, s1; s0 < layout.S; s0 = s1) {
     s1 = std::min(layout.S, s0 + std::max<Index>(1, kMaxRows / (j1 - j0)));
@@ -229,47 +238,42 @@ void forward_sequences(const Layout<T, kCell>& layout, const A& act, const Team&
       if (layout.call.keep_gates) return layout.gates_row(s, j);
       return layout.local_gates + ((s - s0) * (j1 - j0) + j - j0) * layout.gate_stride;
     };
-    if (layout.call.partition == Partition::kSequences)
-      input_product(layout, s0, s1, j0, j1, gates);
+    if (!layout.call.shares_products) input_product(layout, s0, s1, j0, j1, gates);
     for (Index s = s0; s < s1; ++s) {
       const Index n = layout.active_in(s, j0, j1);
-      if (n) forward_step(layout, act, s, j0, n, 0, panels, gates);
+      if (n) forward_step(layout, act, s, j0, n, 0, layout.blocks, gates);
     }
   }
   write_final_state(layout, j0, j1);
 }
 
-// The input products of all rows, shared by steps; a barrier must follow.
+// The input products of all rows, shared by the team; a barrier must follow.
 template <class T, Cell kCell>
 void input_products(const Layout<T, kCell>& layout, const Team& team) {
-  const Range steps = split_range(layout.S, team);
-  const Index some = std::max<Index>(1, kMaxRows / layout.B);  // steps of one product
-  for (Index s = steps.begin; s < steps.end && !stopped(team); s += some)
-    for (Index j = 0; j < layout.batch.active[s]; j += kMaxRows)
-      input_product(layout, s, std::min(s + some, steps.end), j, std::min(j + kMaxRows, layout.B),
-                    [&](Index step, Index row) { return layout.gates_row(step, row); });
+  for_my_pieces(layout.batch, team, [&](Range steps, Range rows) {
+    input_product(layout, steps.begin, steps.end, rows.begin, rows.end,
+                  [&](Index s, Index j) { return layout.gates_row(s, j); });
+  });
 }
 
-// Takes all sequences through all time steps; the team shares the units of each step.
+// Takes all sequences through all time steps; the team shares the rows and the units of each step.
 template <class T, Cell kCell, class A>
-void forward_units(const Layout<T, kCell>& layout, const A& act, const Team& team) {
-  constexpr Index kUnits = 4 * kLanes<T>, kPerPanel = Layout<T, kCell>::G == 1 ? kUnits : kLanes<T>;
+void forward_grid(const Layout<T, kCell>& layout, const A& act, const Team& team) {
   const auto gates = [&](Index s, Index j) { return layout.gates_row(s, j); };
-  const Range rows = split_range(layout.B, team);
-  init_state(layout, rows.begin, rows.end);
-  input_products(layout, team);
+  const GridPlace place = place_in(layout.call.loop, team);
+  const Range states = split_range(layout.B, team),
+              blocks = split_range(layout.blocks, place.column, place.grid.column_parts);
+  init_state(layout, states.begin, states.end);
   wait(team);
-  const Range mine = split_range(layout.H, team, kUnits);
-  const Index p0 = mine.begin / kPerPanel,
-              p1 = mine.begin < mine.end ? (mine.end + kPerPanel - 1) / kPerPanel : p0;
   for (Index s = 0; s < layout.S; ++s) {
-    if (!stopped(team)) {
-      for (Index j = 0; j < layout.batch.active[s]; j += kMaxRows)
-        forward_step(layout, act, s, j, layout.active_in(s, j, j + kMaxRows), p0, p1, gates);
-    }
+    const Range rows = split_range(layout.batch.active[s], place.row, place.grid.row_parts);
+    if (place.works && !stopped(team))
+      for (Index j = rows.begin; j < rows.end; j += kMaxRows)
+        forward_step(layout, act, s, j, std::min(rows.end - j, Index(kMaxRows)), blocks.begin,
+                     blocks.end, gates);
     if (!end_round(team, s)) break;
   }
-  write_final_state(layout, rows.begin, rows.end);
+  write_final_state(layout, states.begin, states.end);
 }
 
 template <class T, Cell kCell, class A>
@@ -278,23 +282,23 @@ void recurrent_forward(const RecurrentCall<T>& call, const A& act, const Team& t
     for (int d = 0; d < call.directions; ++d) pack_forward(Layout<T, kCell>(call, d, team), team);
     wait(team);
   }
-  if (call.partition == Partition::kProducts) {
+  const bool shares_units = call.loop.column_parts > 1;
+  if (call.shares_products) {
     for (int d = 0; d < call.directions; ++d) input_products(Layout<T, kCell>(call, d, team), team);
-    wait(team);
+    if (!shares_units) wait(team);
   }
   for (int d = 0; d < call.directions; ++d) {
     const Layout<T, kCell> layout(call, d, team);
-    if (call.partition == Partition::kUnits) {
-      forward_units(layout, act, team);
+    if (shares_units) {
+      forward_grid(layout, act, team);
       continue;
     }
     const Team part = direction_team(team, d, call.directions);
     if (!part.size) continue;
-    const Range mine = split_sequences(layout.batch, part);
+    const Range mine = split_sequences(layout.batch, part, sequence_parts(call, part));
     for (Index j = mine.begin; j < mine.end; j += kMaxRows)
       forward_sequences(layout, act, team, j, std::min(j + kMaxRows, mine.end));
   }
-  if (call.partition == Partition::kProducts) wait_uncounted(team);
 }
 
 }  // namespace seqcore::SEQCORE_VARIANT

@@ -8,13 +8,12 @@
 // batches read h in the place where it is saved: with a second copy SimpleRNN took
 // 1.17 times its share of the padded batch instead of 1.09.
 //
-// Threads (`Partition`). Sequences: each thread takes some sequences through all time steps,
-// without a barrier; in the backward pass one barrier precedes the weight gradients, which are
-// shared by columns. Products: with fewer sequences than threads, some threads have no part in the
-// time loop; all share the products before and after it, which need no order in time (one LSTM
-// sequence on 2 threads: 278 µs instead of 322). Units: all threads work on the same step and share
-// its units, with one barrier per step (few sequences of many units). Two directions go to two
-// halves of the threads.
+// Threads (`RecurrentCall::loop`, `shares_products`). Sequences: each thread takes some of them
+// through all time steps, without a barrier; two directions go to two halves of the threads. A grid
+// of sequences and units: all threads work on the same step, with one barrier after it, on one
+// direction after the other. Where some threads have no part in the time loop, or it is a grid, all
+// share the rows of the products before and after it, which need no order in time (one LSTM
+// sequence on 2 threads: 278 µs instead of 322). The weight gradients are a grid of their own.
 #pragma once
 
 #include "cells/gru.h"
@@ -71,7 +70,7 @@ struct Layout {
   const RecurrentCall<T>& call;
   const RecurrentDirection<T>& dir;
   const PackedBatch& batch;
-  Index B, S, D, H, gate_columns, padded_units;
+  Index B, S, D, H, gate_columns, padded_units, blocks;  // blocks of units, one vector each
   Index gate_stride, state_stride;  // from row to row: of gates; of c, dc and dh
   Index gradient_columns;  // columns of a row of gate gradients that multiply Uᵀ and Wᵀ
   T* local_gates;  // gates of a chunk of time steps, if they are not kept
@@ -81,8 +80,8 @@ struct Layout {
   Layout(const RecurrentCall<T>& c, int direction, const Team& team)
       : call(c), dir(c.direction[direction]), batch(dir.batch), B(c.batch), S(c.steps),
         D(c.features), H(c.units), gate_columns(Gates::columns(c.units)),
-        padded_units(Plain::columns(c.units)), gate_stride(row_stride<T>(gate_columns)),
-        state_stride(row_stride<T>(padded_units)),
+        padded_units(Plain::columns(c.units)), blocks(Plain::vectors(c.units)),
+        gate_stride(row_stride<T>(gate_columns)), state_stride(row_stride<T>(padded_units)),
         gradient_columns(G == 1 ? c.units : gate_columns),
         local_gates(dir.saved_gates ? dir.saved_gates + team.rank * Index(kMaxRows) * gate_stride
                                     : nullptr),
@@ -169,42 +168,62 @@ struct Layout {
   }
 };
 
-// Calls f(P(), packed column, first unit, units) for each block of units of panels [p0, p1), with
-// the vector type P of the block's padded width.
+// Calls f(P(), packed column, first unit, units) for each of the blocks [b0, b1) of a row of gates,
+// with the vector type P of the block's padded width.
 template <class T, int G, class F>
-SEQCORE_INLINE void for_each_block(Index units, Index p0, Index p1, F f) {
+SEQCORE_INLINE void for_each_block(Index units, Index b0, Index b1, F f) {
   using B = PanelLayout<T, G>;
   constexpr int W = kLanes<T>;
-  constexpr int per_panel = G == 1 ? B::kPanel : 1;
-  for (Index p = p0; p < p1; ++p) {
-    for (int n = 0; n < per_panel; ++n) {
-      const Index unit = (p * per_panel + n) * W;
-      if (unit >= units) return;
-      const int count = int(std::min<Index>(W, units - unit));
-      const Index at = p * B::kPanel * W + n * W;
-      const int width = count == W ? W : B::last_width(units);
-      if (width == W) f(Wide<T>(), at, unit, count);
-      if constexpr (G == 4 && W / 2 >= B::kMinWidth) {
-        if (width == W / 2) f(Vec<T, W / 2>(), at, unit, count);
-      }
-      if constexpr (G == 4 && W / 4 >= B::kMinWidth) {
-        if (width == W / 4) f(Vec<T, W / 4>(), at, unit, count);
-      }
+  for (Index b = b0; b < b1; ++b) {
+    const Index unit = b * W, at = b * G * W;
+    const int count = int(std::min<Index>(W, units - unit));
+    const int width = count == W ? W : B::last_width(units);
+    if (width == W) f(Wide<T>(), at, unit, count);
+    if constexpr (G == 4 && W / 2 >= B::kMinWidth) {
+      if (width == W / 2) f(Vec<T, W / 2>(), at, unit, count);
+    }
+    if constexpr (G == 4 && W / 4 >= B::kMinWidth) {
+      if (width == W / 4) f(Vec<T, W / 4>(), at, unit, count);
     }
   }
 }
 
-// The sequences of this thread: each gets about the same number of real time steps. A single
-// sequence belongs to rank 0, which asks for interrupts.
-inline Range split_sequences(const PackedBatch& batch, const Team& team) {
+// The rows of this thread's part of the products that all threads share: f(steps, sequences) for
+// pieces of at most kMaxRows rows of one or several steps.
+template <class F>
+void for_my_pieces(const PackedBatch& batch, const Team& team, F f) {
+  const Range mine = split_range(batch.rows, team);
+  Index s = 0;
+  for (Index r = mine.begin; r < mine.end && !stopped(team);) {
+    while (batch.offset[s + 1] <= r) ++s;
+    const Index j = r - batch.offset[s], left = std::min(mine.end - r, Index(kMaxRows));
+    Index steps = 1, rows = std::min<Index>(batch.active[s] - j, left);
+    // Whole steps of the same number of sequences together.
+    if (j == 0 && rows == batch.active[s])
+      while (batch.active[s + steps] == rows && (steps + 1) * rows <= left) ++steps;
+    f(Range{s, s + steps}, Range{j, j + rows});
+    r += steps * rows;
+  }
+}
+
+// The sequences of this thread, one of `parts`: each gets about the same number of real time steps.
+// A single sequence belongs to rank 0, which asks for interrupts.
+inline Range split_sequences(const PackedBatch& batch, const Team& team, int parts) {
   const auto edge = [&](int part) {
-    const Index wanted = batch.rows * part / team.size;
+    const Index wanted = batch.rows * part / parts;
     Index j = 0, steps = 0;
     for (; j < batch.sequences && steps + batch.lengths[batch.order[j]] / 2 <= wanted; ++j)
       steps += batch.lengths[batch.order[j]];
-    return part == team.size ? batch.sequences : j;
+    return part == parts ? batch.sequences : j;
   };
+  if (team.rank >= parts) return {0, 0};
   return {team.rank ? edge(team.rank) : 0, edge(team.rank + 1)};
+}
+
+// The threads of `part`, a direction's part of a team, that have sequences in the time loop.
+template <class T>
+SEQCORE_INLINE int sequence_parts(const RecurrentCall<T>& call, const Team& part) {
+  return std::min(call.loop.row_parts, part.size);
 }
 
 // The part of the team that works on direction d, as this thread sees it; size 0 where it has none.

@@ -183,7 +183,7 @@ struct SampledLoss {
       }
       for (Index p = 0; p < B::panels(S); ++p)
         pack_panel_transposed<1>(
-            sampled + mine.begin, at.row, S, count, p,
+            sampled + mine.begin, at.row, S, count, p, {0, B::panels(count)},
             packed + p * K * B::kPanel * W + mine.begin * B::panel_vectors(S, p) * W);
     }
     const Range mine_too = split_range(B::columns(S), team);

@@ -12,8 +12,6 @@ struct Team {
   int rank, size;
   void* context;
   void (*wait)(void* context);  // barrier of the region
-  // The same barrier where some threads had no work: idle waits do not count as contention.
-  void (*wait_uncounted)(void* context);
   // Asks whether the user pressed Ctrl-C: for the thread that called `run` only, or null.
   bool (*interrupted)(void* context);
   // Read and written by several threads, with __atomic builtins only.
@@ -43,6 +41,60 @@ SEQCORE_INLINE Range split_range(Index count, const Team& team, Index grain = 1)
   return split_range(count, team.rank, team.size, grain);
 }
 
+// The largest part of split_range without the last one, which is never smaller.
+SEQCORE_INLINE Index largest_inner_part(Index count, int size) {
+  return size == 1 ? 0 : count / size + (count % size > 1);
+}
+
+// How a team shares a table of work: parts of its rows times parts of its columns.
+struct Grid {
+  int row_parts, column_parts;
+};
+// A thread's place in a grid; without work where the grid has fewer parts than the team threads. A
+// team that is smaller than planned shares the rows.
+struct GridPlace {
+  int row, column;
+  Grid grid;
+  bool works;
+};
+SEQCORE_INLINE GridPlace place_in(Grid grid, const Team& team) {
+  if (grid.row_parts * grid.column_parts > team.size) grid = {team.size, 1};
+  // Neighbours share the rows: they exchange their columns.
+  return {team.rank / grid.column_parts, team.rank % grid.column_parts, grid,
+          team.rank < grid.row_parts * grid.column_parts};
+}
+
+// The grid of the gradients of weights: columns of x times panels of g, for `vectors` vectors of g
+// in panels of `width`. Copying a vector of x or g from the shared cache costs about as much as 20
+// multiply-adds; a copy of x serves a few panels, one of g all of the columns.
+SEQCORE_INLINE Grid gradient_grid(Index columns, Index vectors, Index width, int threads) {
+  constexpr Index kFewPanels = 8, kCopy = 20, kPanelsPerCopy = 4, kLanesOfX = 16;
+  const Index panels = (vectors + width - 1) / width;
+  // So many panels for each thread divide evenly enough: 9 for 2 threads are 5 and 4.
+  if (panels >= kFewPanels * threads || threads == 1) return {1, threads};
+  Grid best{threads, 1};
+  double least = 0;
+  for (int parts = 1; parts <= threads && parts <= panels; ++parts) {
+    const int row_parts = threads / parts;
+    // Vectors of the part that has most: the last one, or another.
+    const Index last = vectors - panels * (parts - 1) / parts * width,
+                other = largest_inner_part(panels, parts) * width,
+                share = last > other ? last : other;
+    const Index mine = (columns + row_parts - 1) / row_parts;
+    const Index copies_of_x = (share + kPanelsPerCopy * width - 1) / (kPanelsPerCopy * width);
+    if (parts > 1 && double(mine * share * row_parts * parts) > 1.15 * double(columns * vectors))
+      continue;
+    // Columns only, unless another grid gains at least 4 %.
+    const double cost =
+        (parts == 1 ? 0.96 : 1.0) * (double(mine * share) + double(kCopy * share) +
+                                     double(kCopy * copies_of_x * mine) / double(kLanesOfX));
+    if (parts > 1 && cost >= least) continue;
+    least = cost;
+    best = {row_parts, parts};
+  }
+  return best;
+}
+
 // True if a long call should end early. Only rank 0 asks; the others read its answer.
 SEQCORE_INLINE bool stopped(const Team& team) {
   if (stop_wanted(team)) return true;
@@ -50,9 +102,6 @@ SEQCORE_INLINE bool stopped(const Team& team) {
 }
 SEQCORE_INLINE void wait(const Team& team) {
   if (team.size > 1) team.wait(team.context);
-}
-SEQCORE_INLINE void wait_uncounted(const Team& team) {
-  if (team.size > 1) team.wait_uncounted(team.context);
 }
 
 // The barrier that ends round n of a loop; false if the loop ends there for all threads. A value

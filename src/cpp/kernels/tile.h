@@ -86,17 +86,21 @@ SEQCORE_INLINE void for_each_full_vector(Index units, Index panel, F f) {
 // Keras matrix, which uses whole cache lines and few pages at a time.
 constexpr Index kPanelsPerPass = 8;
 
-// Packs panels [p0, p1) of a (K, G·units) matrix with rows `stride` apart to their places in `to`,
-// as T or as pairs.
+// Rows of a matrix begin a part of its packing at an even one: two rows make a row of pairs.
+constexpr Index kPackGrain = 2;
+
+// Packs rows `part` of panels [p0, p1) of a (K, G·units) matrix with rows `stride` apart to their
+// places in `to`, as T or as pairs.
 template <int G, class T, class E>
-void pack_panels(const T* from, Index stride, Index K, Index units, Index p0, Index p1, E* to) {
+void pack_panels(const T* from, Index stride, Index K, Range part, Index units, Index p0, Index p1,
+                 E* to) {
   using P = Wide<T>;
   const Index depth = packed_depth<E>(K);
   constexpr Index kColumns = PanelLayout<T, G>::kPanel * kLanes<T>;
   for (Index first = p0; first < p1; first += kPanelsPerPass) {
     const Index last = std::min(first + kPanelsPerPass, p1),
                 full = last - (is_full<T, G>(units, last - 1) ? 0 : 1);
-    for (Index k = 0; k < K; k += kKPerElement<E>)
+    for (Index k = part.begin; k < part.end; k += kKPerElement<E>)
       for (Index p = first; p < full; ++p) {
         E* row = to + (p * depth + k / kKPerElement<E>)*kColumns;
         for_each_full_vector<T, G>(units, p, [&](Index column, Index keras) {
@@ -110,7 +114,7 @@ void pack_panels(const T* from, Index stride, Index K, Index units, Index p0, In
     PanelLayout<T, G>::for_each_segment(
         units, full, [&](Index column, Index keras, int count, int padded) {
           E* out = to + full * depth * kColumns + column;
-          for (Index k = 0; k < K; k += kKPerElement<E>)
+          for (Index k = part.begin; k < part.end; k += kKPerElement<E>)
             pack_lanes<T>(out + k / kKPerElement<E> * width, padded, k, K,
                           [&](Index i) { return load_n<P>(from + i * stride + keras, count); });
         });
@@ -122,22 +126,24 @@ template <int G, class T>
 void pack_bias(const T* bias, Index units, Index p0, Index p1, T* to) {
   using L = PanelLayout<T, G>;
   constexpr Index kColumns = L::kPanel * kLanes<T>;
-  if (bias) return pack_panels<G>(bias, G * units, 1, units, p0, p1, to);
+  if (bias) return pack_panels<G>(bias, G * units, 1, {0, 1}, units, p0, p1, to);
   for (Index n = p0 * kColumns; n < std::min(p1 * kColumns, L::columns(units)); ++n) to[n] = 0;
 }
 
-// Packs panel `panel` of the transpose of a (N, G·units) matrix: K runs over its packed gate
-// columns (for G = 1 over its units only), the columns over its N rows. It multiplies gate
+// Packs panel `panel` of the transpose of a (N, G·units) matrix, its rows from the gates' panels
+// `part`: K runs over the packed gate columns (for G = 1 over the units only), the columns over the
+// N rows. It multiplies gate
 // gradients, which stay in packed order. Blocks at the edges are packed under a mask rather than
 // element by element (0.7 % of a training step of PTB small).
 template <int G, class T, class E>
-void pack_panel_transposed(const T* from, Index stride, Index N, Index units, Index panel, E* to) {
+void pack_panel_transposed(const T* from, Index stride, Index N, Index units, Index panel,
+                           Range part, E* to) {
   using P = Wide<T>;
   constexpr int kWidth = kLanes<T>;
   const int vectors = PanelLayout<T, 1>::panel_vectors(N, panel);
   const Index width = Index(vectors) * kWidth;
-  Index k0 = 0;
-  for (Index gates = 0; gates < PanelLayout<T, G>::panels(units); ++gates) {
+  Index k0 = part.begin * PanelLayout<T, G>::kPanel * kWidth;
+  for (Index gates = part.begin; gates < part.end; ++gates) {
     PanelLayout<T, G>::for_each_segment(
         units, gates, [&](Index column, Index source, int count, int padded) {
           for (int v = 0; v < vectors; ++v) {
@@ -158,6 +164,19 @@ void pack_panel_transposed(const T* from, Index stride, Index N, Index units, In
           }
         });
     k0 += PanelLayout<T, G>::panel_vectors(units, gates) * kWidth;
+  }
+}
+
+// Calls f(panel, part) for this thread's share of packing `panels` transposed panels, whose rows
+// come from `gate_panels` panels each: there may be fewer panels than threads.
+template <class F>
+SEQCORE_INLINE void for_my_transposed(Index panels, Index gate_panels, const Team& team, F f) {
+  const Range mine = split_range(panels * gate_panels, team);
+  for (Index at = mine.begin; at < mine.end;) {
+    const Index panel = at / gate_panels, begin = at % gate_panels,
+                end = std::min(gate_panels, begin + mine.end - at);
+    f(panel, Range{begin, end});
+    at += end - begin;
   }
 }
 

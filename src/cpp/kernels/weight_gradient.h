@@ -308,20 +308,18 @@ int slice_terms(const WeightTerm<T>* terms, int count, Index begin, Index end, I
   return some;
 }
 
-// The gradients shared by a team: each thread takes some panels of g or, where there are few, some
-// columns of x.
+// The gradients shared by a team: each thread takes some panels of g and some columns of x.
 template <class T, int G, class Rows>
 void team_weight_gradients(const Team& team, bool use_bf16, const Rows& g, Index R, Index units,
                            const WeightTerm<T>* terms, int count, T* bias, bool add, T* scratch) {
-  // Fewer panels for each thread than this divide unevenly: 9 for 2 threads are 5 and 4.
-  constexpr Index kFewPanels = 8;
+  using B = PanelLayout<T, G>;
   Index columns = 0;
   for (int f = 0; f < count; ++f) columns += terms[f].columns;
-  Range panels{0, PanelLayout<T, G>::panels(units)}, mine{0, columns};
-  if (panels.end >= kFewPanels * team.size)
-    panels = split_range(panels.end, team);
-  else
-    mine = split_range(columns, team);
+  const GridPlace place =
+      place_in(gradient_grid(columns, B::vectors(units), B::kPanel, team.size), team);
+  if (!place.works) return;
+  const Range panels = split_range(B::panels(units), place.column, place.grid.column_parts),
+              mine = split_range(columns, place.row, place.grid.row_parts);
   const Index passes = (mine.end - mine.begin + kColumnsPerPass - 1) / kColumnsPerPass;
   for (Index pass = 0; pass < passes; ++pass) {
     const Range part = split_range(mine.end - mine.begin, int(pass), int(passes));

@@ -1,6 +1,7 @@
 """Recurrent layers over whole sequences."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..typing import Array
 
@@ -82,9 +83,24 @@ def plan_threads(
     save: bool = True,
     threads: int,
     oversubscribed: bool = False,
-) -> tuple[int, str]:
+    lanes: int | None = None,
+) -> dict[str, Any]:
     """The threads that `recurrent_forward` would use of `threads`, and how they share the layer.
 
     rows: time steps of all sequences together, padded ones left out. oversubscribed: other programs lately had the
-    processors of this one. The second is "sequences", "products" or "units".
+    processors of this one. lanes: numbers of a vector, whose units are shared as one block; None: those of the
+    instruction set in use.
+
+    A dictionary: "threads"; "loop", the parts of the sequences of a direction and the parts of the units in the time
+    loop; "barriers_per_step"; "shares_products", whether all threads share the products before and after the time
+    loop; "reason", why the time loop has this many threads.
+    """
+
+def plan_gradients(
+    columns: int, units: int, gates: int = 1, *, threads: int, dtype: str = "float32", lanes: int | None = None
+) -> tuple[int, int]:
+    """How threads share the gradient of a weight (columns, gates * units): parts of its rows, parts of its columns.
+
+    The rows are those of the weights, which are the columns of the input; the columns are cut between panels of four
+    vectors (three of the GRU).
     """
