@@ -253,14 +253,12 @@ struct Region {
 struct RegionMember {
   RegionMember(Region& its_region, int its_rank, int size, bool measured)
       : region(its_region), place(its_region.barrier.join(its_rank, size)), measures(measured) {
-    if (!measures) return;
-    began = Clock::now();
-    used = cpu_time();
+    if (measures) used = cpu_time();
   }
-  // At the end of its work, before the last barrier.
+  // At the end of its work, before the last barrier. A thread that begins late had no CPU either.
   void finish() {
     if (!measures) return;
-    const Time lost = (Clock::now() - began) - (cpu_time() - used);
+    const Time lost = (Clock::now() - region.begin) - (cpu_time() - used);
     Time::rep longest = region.lost.load(std::memory_order_relaxed);
     while (lost.count() > longest &&
            !region.lost.compare_exchange_weak(longest, lost.count(), std::memory_order_relaxed)) {
@@ -287,7 +285,6 @@ struct RegionMember {
   Region& region;
   Barrier::Member place;
   const bool measures;
-  Clock::time_point began;
   Time used{};
 };
 
