@@ -230,7 +230,21 @@ JOBS = (
     ),
     Job("stories-20", f"{_TALES} --stories 20", {"unroll1": "--unroll 1", "unroll50": "--unroll 50"}, (0, 1, 2), 6),
     Job("stories-100-unroll1", f"{_TALES} --stories 100 --unroll 1", _FOUR, (0, 1, 2), 2),
-    Job("stories-100", f"{_TALES} --stories 100 --unroll 50", _PAIR, (0, 1, 2), 6),
+    Job(
+        "stories-100",
+        f"{_TALES} --stories 100 --unroll 50",
+        {"pair": "--model pair"},
+        (0, 1, 2),
+        12,
+        pictures={"stories_pair.png": "pair-seed0/perplexity.png"},
+    ),
+    Job(
+        "stories-100-alpha",
+        f"{_TALES} --stories 100 --unroll 50",
+        {"learned": "--model context --learn-alpha"},
+        (0, 1, 2),
+        6,
+    ),
     Job(
         "stories-100-gates",
         f"{_TALES} --stories 100 --unroll 50",

@@ -289,6 +289,28 @@ def test_runs_repeat_themselves_alone_and_beside_others(tmp_path):
         assert sc.load_model(tmp_path / "all" / f"{name}.safetensors").extra["tokens"]["characters"] == 2
 
 
+def test_a_pair_with_a_learned_alpha(tmp_path, capsys):
+    """The two models of the book in one run, of the given size; alpha moves, and generation uses the learned one."""
+    words = (*SHORT, "--model", "pair", "--learn-alpha", "--units", 5, "--batch-size", 3)
+    assert run(*words, "--out", tmp_path) == 0
+    found = runs.results(tmp_path)
+    metrics = found["metrics"]
+    assert (found["batch_size"], found["units"]) == (3, 5)
+    assert {row["model"] for row in found["history"]} == {"rnn", "context"}
+    assert 0.5 < metrics["alpha"] < 1 and abs(metrics["alpha"] - 0.9) > 1e-4
+    assert f"{metrics['alpha']:.4f} learned" in capsys.readouterr().out
+    model = sc.load_model(tmp_path / "context.safetensors")
+    size = model.layers[-1].units
+    assert metrics["context_parameters"] == 4 * size * 5 + 2 * 5**2 + 1
+    assert metrics["rnn_parameters"] == 2 * size * 5 + 5**2
+    ids = np.random.default_rng(0).integers(size, size=(1, 30))
+    stream = model.stream()
+    steps = [stream.step(ids[0, t : t + 1]) for t in range(30)]
+    np.testing.assert_allclose(np.concatenate(steps), model.predict(ids, verbose=0)[0], rtol=1e-4, atol=1e-6)
+    assert run(*SHORT, "--model", "lstm", "--learn-alpha") == 2
+    assert "--learn-alpha: expected --model context, pair or all, got lstm" in capsys.readouterr().err
+
+
 def test_stream_of_any_text_and_a_folder(tmp_path, capsys):
     path = tmp_path / "text.txt"
     path.write_text(tell(4000, 1))
@@ -312,6 +334,7 @@ def test_settings_of_the_book():
     assert of() == experiment.Settings(64, 0.001, 100, 10)
     assert of("--stories", "100").epochs == 50 and of("--stories", "100", "--text", "x").epochs == 10
     assert of("--epochs", "3", "--windows", "7") == experiment.Settings(64, 0.001, 7, 3)
+    assert of("--units", "9", "--batch-size", "2") == experiment.Settings(2, 0.001, 100, 10, units=9)
 
 
 @pytest.mark.parametrize(
@@ -319,6 +342,7 @@ def test_settings_of_the_book():
     [
         (["--stories", "0"], "--stories: expected an integer >= 1, got 0"),
         (["--unroll", "0"], "--unroll: expected an integer >= 1, got 0"),
+        (["--units", "0"], "--units: expected an integer >= 1, got 0"),
         (["--windows", "-1"], "--windows: expected an integer >= 1, got -1"),
         (["--epochs", "0"], "--epochs: expected an integer >= 1, got 0"),
         (["--data", "no/such/place"], "--data: expected builtin, download or a folder, got 'no/such/place'"),

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,9 @@ from ._plots import COLORS, by_epoch, draw_curves
 from ._run import Run, choice, compile_classifier, data_folder, number, option, override, recurrent_layer
 
 MODELS = {"rnn": "SimpleRNN", "rnn3": "3 SimpleRNN layers", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
-UNITS, ALPHA, CLIP, NOISE = 64, 0.9, 5.0, 0.01
+# Several models by one word: the pair that the book compares.
+_GROUPS = {"all": tuple(MODELS), "pair": ("rnn", "context")}
+ALPHA, CLIP, NOISE = 0.9, 5.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Settings:
     learning_rate: float
     windows: int
     epochs: int
+    units: int = 64
 
 
 # quick: fewer rows and larger steps learn from a hundredth of the book's text.
@@ -64,7 +68,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 OPTIONS = (
-    choice("--model", ("all", *MODELS), "which model", "all"),
+    choice("--model", (*_GROUPS, *MODELS), "which model; pair: SimpleRNN and RNN-CF", "all"),
     number("--stories", "the first N stories", 20),
     option("--text", "any text in place of stories", metavar="FILE"),
     number("--unroll", "tokens that the gradient reaches back", 50, metavar="T"),
@@ -74,6 +78,9 @@ OPTIONS = (
         "visits to some stories in turn (default), or all text in one stream (with --text)",
     ),
     number("--windows", "updates at each visit to a story (default: quick 25, book 100)"),
+    number("--batch-size", "rows read in parallel (default: quick 16, book 64)", metavar="B"),
+    number("--units", "of each layer, and of the context (default 64)"),
+    option("--learn-alpha", "RNN-CF learns its alpha, from 0.9 on", action="store_true"),
 )
 
 
@@ -125,7 +132,9 @@ class Visits:
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-def build_model(name: str, vocabulary_size: int, learning_rate: float = 0.001) -> Sequential:
+def build_model(
+    name: str, vocabulary_size: int, learning_rate: float = 0.001, units: int = 64, learn_alpha: bool = False
+) -> Sequential:
     """One of :data:`MODELS`, compiled: s_t, h_t and the logits of y_t as in the book, without biases.
 
     A one-hot x_t times a matrix is a row of that matrix, so A x_t (and B x_t, or the four products of an LSTM) is
@@ -137,10 +146,10 @@ def build_model(name: str, vocabulary_size: int, learning_rate: float = 0.001) -
         return {f"{weight}_initializer": TruncatedNormal(stddev=0.02) for weight in weights}
 
     options: dict[str, Any] = {"use_bias": False, "return_sequences": True, "stateful": True}
-    context = {"alpha": ALPHA, **small("context")} if name == "context" else {}
-    first: Any = recurrent_layer(MODELS[name.rstrip("3")], UNITS, **context, **options, **small("kernel", "recurrent"))
-    width = UNITS * {"context": 2, "lstm": 4, "gru": 3}.get(name, 1)
-    deeper = [SimpleRNN(UNITS, **options, **small("kernel", "recurrent")) for _ in range(2)] if name == "rnn3" else []
+    context = {"alpha": ALPHA, "learn_alpha": learn_alpha, **small("context")} if name == "context" else {}
+    first: Any = recurrent_layer(MODELS[name.rstrip("3")], units, **context, **options, **small("kernel", "recurrent"))
+    width = units * {"context": 2, "lstm": 4, "gru": 3}.get(name, 1)
+    deeper = [SimpleRNN(units, **options, **small("kernel", "recurrent")) for _ in range(2)] if name == "rnn3" else []
     table = Embedding(vocabulary_size, width, **small("embeddings"))
     model = Sequential([table, first, *deeper, Dense(vocabulary_size, use_bias=False, **small("kernel"))])
     model.build((None, None))
@@ -196,7 +205,9 @@ def main(run: Run) -> int:
     if order == "stream" and arguments.windows is not None:
         raise ValueError("--windows: expected with --order stories, got it with stream")
     settings, steps, stories = settings_of(arguments), arguments.unroll, load(arguments)
-    names = list(MODELS) if arguments.model == "all" else [arguments.model]
+    names = list(_GROUPS.get(arguments.model, [arguments.model]))
+    if arguments.learn_alpha and "context" not in names:
+        raise ValueError(f"--learn-alpha: expected --model context, pair or all, got {arguments.model}")
     run.start(stories.description, arguments.model, str(arguments.stories), f"unroll{steps}")
     baselines = {"unigram": unigram_perplexity(stories), "markov": markov_perplexity(stories)}
     _introduce(run, stories, order, baselines)
@@ -207,13 +218,19 @@ def main(run: Run) -> int:
     tales: list[str] = []
     for name in names:
         random.set_seed(arguments.seed)
-        models[name] = model = build_model(name, stories.vocabulary.size, settings.learning_rate)
+        models[name] = model = build_model(
+            name, stories.vocabulary.size, settings.learning_rate, settings.units, bool(arguments.learn_alpha)
+        )
         if order == "stories":
             batches: Any = Visits(model, stories.train, steps, settings.windows, settings.batch_size)
         else:
             batches = bptt_batches(np.concatenate(stories.train), settings.batch_size, steps)
         figures = _fit(run, name, model, stories, batches, settings)
         run.metrics |= {_prefix(name, names) + key: value for key, value in figures.items()}
+        if name == "context" and arguments.learn_alpha:
+            recurrent: Any = model.layers[1]
+            run.metrics["alpha"] = recurrent.current_alpha
+            run.log(f"alpha of {MODELS[name]}: {ALPHA} at first, {run.metrics['alpha']:.4f} learned")
         tales += _write_tales(name, model, stories, prompt, arguments.seed)
         if len(names) > 1:
             run.save_model(model, f"{name}.safetensors", network=name, **extra)
@@ -224,8 +241,8 @@ def main(run: Run) -> int:
     _table(run, names)
     run.plot("perplexity.png", lambda figure: _draw(figure, run.history, names, baselines), 9, 4.5)
     text = stories.tokenizer.join(prompt).replace("\n", " ").lstrip()
-    run.log(f"try: seqcore generate {run.folder} --prompt '{text}'")
-    return run.finish(order=order, unroll=arguments.unroll, stories=len(stories.train), epochs=settings.epochs)
+    run.log(f"try: seqcore generate {shlex.quote(str(run.folder))} --prompt {shlex.quote(text)}")
+    return run.finish(order=order, unroll=steps, stories=len(stories.train), **asdict(settings))
 
 
 def _prefix(name: str, names: Sequence[str]) -> str:
@@ -297,7 +314,7 @@ def _exp(value: float) -> float:
 def _write_tales(name: str, model: Sequential, stories: Stories, prompt: list[str], seed: int) -> list[str]:
     """Tales that start with the same words: the likeliest token each time as in the book, drawn ones, beam search.
 
-    The state starts from small noise, so that texts differ.
+    The state starts from the book's noise, which is too small to change the likeliest tale.
     """
     vocabulary = stories.vocabulary
     methods: dict[str, dict[str, Any]] = {
