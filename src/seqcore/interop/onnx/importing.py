@@ -1,0 +1,1 @@
+OnnxGraph = import_onnx = None
