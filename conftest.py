@@ -1,6 +1,7 @@
 """Settings of all tests: doctests run in the installed modules, Ctrl-C works, the thread count is put back."""
 
 import importlib
+import importlib.util
 import os
 import pkgutil
 import signal
@@ -21,6 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # A program for version 0.1.
 collect_ignore = ["tests/files_0.1"]
+# Examples that run where the library of the door is installed.
+if importlib.util.find_spec("onnx") is None:
+    collect_ignore += ["src/seqcore/interop/onnx/export.py", "src/seqcore/interop/onnx/importing.py"]
 
 # SEQCORE_THIN=N, for a build with sanitizers: each Nth case of a parametrized test, few examples of a property test,
 # nothing that is slow or needs a native build.

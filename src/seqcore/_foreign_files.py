@@ -67,7 +67,7 @@ _FORMATS = (
     (
         rb"\x08[\x01-\x20](?:\x12[\x01-\x7f][ -~]|[\x1a\x22\x28\x32\x3a])",
         "an ONNX model (.onnx)",
-        "use the weights of the model that it was exported from",
+        "read it with seqcore.interop.onnx.import_onnx",
     ),
 )
 

@@ -14,6 +14,8 @@ from seqcore import cli
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "src/cpp/kernels/README.md"])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+# Pages whose programs need the library of an extra.
+LIBRARIES = {"docs/guide/onnx.md": "onnxruntime"}
 
 
 def blocks(name, language):
@@ -26,6 +28,8 @@ def blocks(name, language):
 @pytest.mark.parametrize("name", [name for name in NAMES if blocks(name, "python")])
 def test_python(name, tmp_path, monkeypatch):
     """The blocks of a document run one after the other, as a reader would type them."""
+    if name in LIBRARIES:
+        pytest.importorskip(LIBRARIES[name])
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
     before = sc.floatx(), sc.random.get_state()

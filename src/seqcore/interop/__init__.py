@@ -1,9 +1,9 @@
-"""Doors to other libraries, each imported when it is first used: ``seqcore.interop.sklearn``."""
+"""Doors to other libraries, each imported when it is first used: ``seqcore.interop.onnx``, ``sklearn``."""
 
 import importlib
 from typing import Any
 
-_DOORS = ("sklearn",)
+_DOORS = ("onnx", "sklearn")
 
 
 def __getattr__(name: str) -> Any:

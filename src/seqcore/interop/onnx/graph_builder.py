@@ -1,8 +1,9 @@
-"""GraphBuilder: nodes and constants of an ONNX graph, put together one after the other."""
+"""An ONNX graph in the making: GraphBuilder with its nodes, Value, and Export, the settings next to them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -134,3 +135,39 @@ class GraphBuilder:
         )
         onnx_module("onnx.checker").check_model(model, full_check=True)
         return model
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of the graph, with the mask or the lengths that go on with it.
+
+    Args:
+        name: of the value.
+        shape: its sizes; a text for a free one.
+        dtype: name of the type of its elements.
+        mask: name of a mask of booleans, and
+        mask_rank: its number of axes: 2, or more for sequences within sequences.
+        lengths: name of the lengths, (B,) int32.
+    """
+
+    name: str
+    shape: tuple[Any, ...]
+    dtype: str
+    mask: str | None = None
+    mask_rank: int = 2
+    lengths: str | None = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export in progress.
+
+    Args:
+        graph: the graph so far.
+        states: whether hidden states are inputs and outputs of it.
+        finals: the final states that become outputs, each as its name there and its value.
+    """
+
+    graph: GraphBuilder
+    states: bool
+    finals: list[tuple[str, Value]] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """Weights and activations of recurrent layers, between the layout of seqcore and that of ONNX.
 
-D: input features, H: units, G: gates. ONNX has W (G H, D), R (G H, H) and B (2 G H), the bias of the input, then that of
-the state; its gates are i, o, f, c in the LSTM and z, r, h in the GRU.
+D: input features, H: units, G: gates. ONNX has W (G H, D), R (G H, H) and B (2 G H), the bias of the input and then
+that of the state; its gates are i, o, f, c in the LSTM and z, r, h in the GRU.
 
 Source: the operators RNN, LSTM and GRU of the ONNX specification.
 """
@@ -84,33 +84,28 @@ def activations_to_onnx(names: Sequence[str]) -> dict[str, Any]:
     return attributes
 
 
-def activations_from_onnx(
-    where: str, names: Sequence[str], alphas: Sequence[float], betas: Sequence[float]
-) -> list[str]:
+def activations_from_onnx(names: Sequence[str], alphas: Sequence[float], betas: Sequence[float]) -> list[str]:
     """Our names of the activations of a node; ``alphas`` and ``betas`` are used up by the functions that have them.
 
     Raises:
-        ValueError: for one that the kernels do not have; ``where`` names the node.
+        ValueError: for one that the kernels do not have.
 
-    >>> activations_from_onnx("node 'a'", ["Sigmoid", "Affine"], [], [])
+    >>> activations_from_onnx(["Sigmoid", "Affine"], [], [])
     ['sigmoid', 'linear']
     """
-    known = {name.lower(): (ours, alpha, beta) for ours, (name, alpha, beta) in _ACTIVATIONS.items()}
-    defaults = {name.lower(): values for name, values in _DEFAULTS.items()}
+    known = {name.lower(): (ours, name, alpha, beta) for ours, (name, alpha, beta) in _ACTIVATIONS.items()}
     parameters = iter(alphas), iter(betas)
     result = []
     for name in names:
-        ours, *expected = known.get(name.lower(), (None, None, None))
-        if ours is None:
-            raise ValueError(f"{where}: expected activations among {', '.join(_ONNX_NAMES)}, got {name!r}")
-        for letter, values, wanted, default in zip(
-            ("alpha", "beta"), parameters, expected, defaults.get(name.lower(), (None, None))
+        if name.lower() not in known:
+            expected = ", ".join(row[1] for row in known.values())
+            raise ValueError(f"activations: expected {expected}, got {name!r}")
+        ours, name, *wanted = known[name.lower()]
+        for letter, values, value, default in zip(
+            ("alpha", "beta"), parameters, wanted, _DEFAULTS.get(name, (None, None))
         ):
-            got = None if wanted is None else next(values, default)
-            if got is not None and abs(got - wanted) > 1e-6:
-                raise ValueError(f"{where}: expected activation_{letter} {wanted:.6g} for {name}, got {got:.6g}")
+            got = None if value is None else next(values, default)
+            if got is not None and value is not None and abs(got - value) > 1e-6:
+                raise ValueError(f"activation_{letter}: expected {value:.6g} for {name}, got {got:.6g}")
         result.append(ours)
     return result
-
-
-_ONNX_NAMES = tuple(name for name, _, _ in _ACTIVATIONS.values())
