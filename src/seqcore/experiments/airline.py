@@ -56,7 +56,7 @@ def settings_of(preset: str, builtin: bool, model: str) -> Settings:
 
 OPTIONS = (
     choice("--model", MODELS, "recurrent layer, or two of them", "lstm"),
-    option("--stop-words", "leave out scikit-learn's list, that of an installed nltk, none, or a FILE's", "sklearn"),
+    option("--stop-words", "words to leave out: the list of sklearn or nltk, none, or those of a file", "sklearn"),
     *SHARED,
 )
 
