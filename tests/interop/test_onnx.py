@@ -635,3 +635,21 @@ def test_exports_of_pytorch(tmp_path, dynamo):
         outputs, got = (outputs, got) if isinstance(outputs, tuple) else ([outputs], [got])
         for y, expected in zip(got, outputs, strict=True):
             np.testing.assert_allclose(y, expected.numpy(), rtol=0, atol=TOLERANCE, err_msg=name)
+
+
+# Keras ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_export_of_keras(rng, tmp_path):
+    """Keras writes the time steps one by one, through PyTorch."""
+    pytest.importorskip("onnxscript")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "torch":
+        pytest.skip("Keras is not on its PyTorch backend")
+    make = keras.layers
+    model = keras.Sequential([make.Input((3, FEATURES)), make.LSTM(UNITS, return_sequences=True), make.GRU(3)])
+    x = rng.normal(size=(1, 3, FEATURES)).astype(np.float32)
+    y = model.predict(x, verbose=0)
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    np.testing.assert_allclose(import_onnx(tmp_path / "model.onnx")(x), y, rtol=0, atol=TOLERANCE)

@@ -18,6 +18,7 @@ from ..._validation import as_path, boolean, integer
 from ...layers import Layer
 from ...models.sequential import Sequential
 from .graph_builder import Export, GraphBuilder, Value
+from .library import onnx_module
 from .recurrent_to_onnx import convert_recurrent
 
 # Shape takes a start and an end since 15; the operators used here were the same up to 24.
@@ -40,7 +41,7 @@ def export_onnx(model: Sequential, path: Path, *, states: bool = False, lengths:
             units) and ``lstm.h_n`` for the h of a layer called ``lstm``; c, and s of a ``ContextRNN``, likewise. Feed
             whole sequences, or one time step after the other. With False they start at zero.
         lengths: add an input ``lengths`` (batch,) int32, the valid steps of each row, as in ``model(x, lengths=...)``.
-        opset: version of ONNX's operators, 15...24.
+        opset: version of ONNX's operators, 15...24, at most that of the installed ``onnx``.
 
     Raises:
         ImportError: without the library ``onnx``.
@@ -59,7 +60,8 @@ def export_onnx(model: Sequential, path: Path, *, states: bool = False, lengths:
     """
     as_path(path)
     states, with_lengths = boolean("states", states), boolean("lengths", lengths)
-    opset = integer("opset", opset, *_OPSETS)
+    newest = onnx_module("onnx.defs").onnx_opset_version()
+    opset = integer("opset", opset, _OPSETS[0], min(_OPSETS[1], newest))
     if not isinstance(model, Sequential):
         raise TypeError(f"model: expected a Sequential, got {type(model).__name__}")
     if not model.built:

@@ -125,8 +125,10 @@ class OnnxGraph:
         values: dict[str, Any] = dict(self._constants)
         for value in self.inputs:
             values[value.name] = _as_input(value, given[value.name])
-        for node in self._nodes:
-            _run_node(node, values)
+        # Infinity and NaN are results, as in other engines.
+        with np.errstate(all="ignore"):
+            for node in self._nodes:
+                _run_node(node, values)
         results = [values[name] for name in self.outputs]
         return results[0] if len(results) == 1 else results
 

@@ -1,8 +1,8 @@
 """ONNX's operators in NumPy, as far as exporters write them around recurrent layers.
 
 An entry of ``OPERATORS`` takes the attributes of a node and returns a function of its inputs, None for one that is left
-out; it removes from the attributes those that it honours. (``onnx.reference`` has all operators, at 55 microseconds per
-node of a small graph; here it is 2.)
+out; it removes from the attributes those that it honours. (``onnx.reference`` has all operators, but needs 300
+microseconds for one step of an LSTM and a GRU in 26 nodes, where these with the kernels need 77: AMD EPYC, one thread.)
 
 Source: the ONNX specification of the operators, versions 13...24.
 """
