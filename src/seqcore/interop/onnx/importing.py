@@ -12,6 +12,7 @@ from ..._validation import NUMBERS, as_booleans, as_path, check_whole, one_line,
 from ...typing import Array
 from .library import onnx_module
 from .operators import OPERATORS, Operator
+from .recurrent_from_onnx import RecurrentOperator
 
 # Axes of Squeeze, Unsqueeze and ReduceSum are inputs since 13.
 _OPSETS = (13, 24)
@@ -101,6 +102,8 @@ class OnnxGraph:
             raise ValueError(f"{where}: the attribute {name}={short_repr(value)} of {proto.op_type} cannot be imported")
         if proto.op_type == "LSTM" and len(proto.input) > 7 and proto.input[7]:
             raise ValueError(f"{where}: the input P (peepholes) of an LSTM cannot be imported")
+        if isinstance(function, RecurrentOperator):
+            function.constant_weights = all(name in self._constants for name in proto.input[1:4])
         node = _Node(where, function, tuple(proto.input), tuple(proto.output))
         if all(name in self._constants for name in node.inputs):
             _run_node(node, self._constants)

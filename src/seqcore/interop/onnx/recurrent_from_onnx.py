@@ -53,8 +53,9 @@ class RecurrentOperator:
         for chosen in self._activations:
             if op == "LSTM" and chosen[1] != chosen[2]:
                 raise ValueError(f"activations: expected one function for c and h of an LSTM, got {chosen[1:]}")
-        # The weights that the cells were made from, and the cells; exchanged as a whole.
-        self._known: tuple[tuple[Any, ...], list[RNNCell]] = ((), [])
+        # True where the weights are constants of the graph: the cells, with their packed weights, are made once.
+        self.constant_weights = False
+        self._known_cells: list[RNNCell] = []
 
     def __call__(
         self,
@@ -118,10 +119,9 @@ class RecurrentOperator:
         return [[Tensor(np.ascontiguousarray(state[i])) for state in directions] for i in range(count)]
 
     def _cells(self, w: Array, r: Array, b: Array | None) -> list[RNNCell]:
-        """The cells of the directions; made again only for other weights."""
-        weights, cells = self._known
-        if len(weights) == 3 and all(known is given for known, given in zip(weights, (w, r, b))):
-            return cells
+        """The cells of the directions."""
+        if self._known_cells:
+            return self._known_cells
         units = r.shape[-1]
         count, gates = len(self._reverse), {"RNN": 1, "LSTM": 4, "GRU": 3}[self._op]
         rows = gates * units
@@ -138,7 +138,8 @@ class RecurrentOperator:
             two = self._op == "GRU" and self._reset_after
             cell.set_weights(weights_from_onnx(self._op, w[i], r[i], None if b is None else b[i], two))
             cells.append(cell)
-        self._known = (w, r, b), cells
+        if self.constant_weights:
+            self._known_cells = cells
         return cells
 
     def _new_cell(self, units: int, functions: tuple[str, ...], use_bias: bool, dtype: str) -> RNNCell:
