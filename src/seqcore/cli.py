@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -202,7 +203,6 @@ def _generate(arguments: argparse.Namespace) -> int:
     vocabulary, tokenizer = _language_parts(model, arguments.model)
     method = "greedy" if arguments.greedy else "sample" if arguments.beam is None else "beam"
     prompt = tokenizer.known(arguments.prompt, vocabulary, "--prompt")
-    unknown = vocabulary.unknown if tokenizer.characters else None
     words = generate(
         model,
         vocabulary,
@@ -216,10 +216,10 @@ def _generate(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         stop=arguments.stop,
         noise=arguments.noise,
-        exclude=[] if unknown is None else [unknown],
+        exclude=[] if vocabulary.unknown is None else [vocabulary.unknown],
     )
     text = tokenizer.join(prompt + words).lstrip(" ")
-    print(text.replace(" <eos> ", "\n").replace(" <eos>", ""))
+    print(re.sub(r"(?: <eos>)+ ?", "\n", text).rstrip("\n"))
     return 0
 
 

@@ -132,7 +132,7 @@ def test_data_lists(capsys, monkeypatch, tmp_path):
     (tmp_path / "sources.json").write_text(json.dumps({"x" * 40: [SOURCE]}))
     assert run("data", "--sources", str(tmp_path / "sources.json")) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 9 and all(re.match(r"\S+ +(built in: |/)", line) for line in lines)
+    assert len(lines) == 10 and all(re.match(r"\S+ +(built in: |/)", line) for line in lines)
 
 
 def test_sources_that_lead_out(capsys, tmp_path):
@@ -196,7 +196,14 @@ def test_the_treebank_layout(tmp_path, capsys):
     for split, lines in (("train", 60), ("valid", 30), ("test", 10)):
         (data / f"ptb.{split}.txt").write_text(" the cat sat on the <unk> \n" * lines)
     assert run_test_size(tmp_path / "out", "--data", data.parent) == 0
-    assert "data: Penn Treebank text" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "data: Penn Treebank text" in out and "--prompt 'the cat sat'" in out
+    # Sentences of known words, one per line.
+    assert "<unk>" not in (tmp_path / "out" / "samples.txt").read_text()
+    assert run("generate", tmp_path / "out", "--prompt", "the cat sat", "--length", 200, "--seed", 1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 10 and lines[0].startswith("the cat sat") and all(lines)
+    assert {word for line in lines for word in line.split(" ")} == {"the", "cat", "sat", "on"}
     metrics, _ = figures(tmp_path / "out")
     assert "bound_perplexity" not in metrics
     assert "missing ptb.train.txt" in error_line(capsys, "run", "ptb", "--data", tmp_path / "out")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shlex
 import time
 from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from statistics import median
 from typing import Any
 
@@ -171,7 +173,9 @@ def main(run: Run) -> int:
             return 128 + signals.received
     plot(run, corpus)
     sampled = {"num_sampled": loss.num_sampled} if isinstance(loss, SampledLoss) else {}
-    run.log(f"try: seqcore generate {run.folder} --prompt 'the'")
+    # The beginning of the test text.
+    words = takewhile(lambda word: not word.startswith("<"), corpus.vocabulary.decode(corpus.test[:3]))
+    run.log(f"try: seqcore generate {shlex.quote(str(run.folder))} --prompt {shlex.quote(' '.join(words))}")
     return run.finish(size=arguments.size, loss=arguments.loss, dtype_policy=arguments.dtype_policy, **sampled)
 
 
@@ -315,8 +319,9 @@ def test(run: Run, model: Sequential, corpus: Corpus, rows: list[dict[str, Any]]
 
 
 def write_samples(run: Run, model: Sequential, corpus: Corpus) -> None:
-    """Texts that the model generates, each without a prompt and after "the"."""
-    seed = run.arguments.seed
+    """Texts that the model generates, each without a prompt and after "the"; the word for unknown ones is left out."""
+    seed, unknown = run.arguments.seed, corpus.vocabulary.unknown
+    exclude = [] if unknown is None else [unknown]
     methods: dict[str, dict[str, Any]] = {
         "greedy": {"method": "greedy"},
         "sampled": {"seed": seed},
@@ -325,7 +330,8 @@ def write_samples(run: Run, model: Sequential, corpus: Corpus) -> None:
     }
     prompts = ["", "the"] if "the" in corpus.vocabulary else [""]
     lines = [
-        f"{title}: {format_words(prompt.split() + generate(model, corpus.vocabulary, prompt, 40, **options))}"
+        f"{title}: "
+        + format_words(prompt.split() + generate(model, corpus.vocabulary, prompt, 40, exclude=exclude, **options))
         for title, options in methods.items()
         for prompt in prompts
     ]
