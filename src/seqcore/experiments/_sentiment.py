@@ -252,7 +252,7 @@ class SentimentRun(TextParts):
             )
             if self._is_tested_by_epoch:
                 last = metrics[f"{prefix}last_epoch_test_accuracy"]
-                run.log(f"{last:8.4f}  test accuracy, {named}, after the last epoch, as the books measure it")
+                run.log(f"{last:8.4f}  test accuracy, {named}, after the last epoch")
         if self._bayes is not None:
             metrics["bayes_accuracy"] = self._bayes
         levels: dict[str, float] = {}
