@@ -585,6 +585,78 @@ def test_import_draws_no_random_numbers(tmp_path, x):
     assert sc.random.get_state() == before
 
 
+# In, as layers --------------------------------------------------------------------------------------------------------
+
+CHAINS = {
+    "LSTM": lambda: [layers.LSTM(UNITS, return_sequences=True), layers.LSTM(3), layers.Dense(2, activation="softmax")],
+    "GRU": lambda: [layers.GRU(UNITS, recurrent_activation="hard_sigmoid"), layers.Dense(2, use_bias=False)],
+    "GRU before": lambda: [layers.GRU(UNITS, reset_after=False, use_bias=False), layers.Activation("log_softmax")],
+    "SimpleRNN": lambda: [layers.SimpleRNN(UNITS, activation="relu", go_backwards=True), layers.Activation("tanh")],
+    "Bidirectional": lambda: [layers.Bidirectional(layers.LSTM(UNITS, return_sequences=True)), layers.Dense(3)],
+    "two Bidirectional": lambda: [
+        layers.Bidirectional(layers.GRU(3, return_sequences=True)),
+        layers.Bidirectional(layers.SimpleRNN(2)),
+    ],
+    "float64": lambda: [layers.GRU(3, dtype="float64"), layers.Dense(2, activation="hard_sigmoid", dtype="float64")],
+}
+
+
+@pytest.mark.parametrize("states", [False, True])
+@pytest.mark.parametrize("name", CHAINS)
+def test_to_sequential(rng, tmp_path, name, states):
+    """The layers are those of the model that was exported, with its numbers."""
+    model = built(*CHAINS[name]())
+    model.set_weights([rng.normal(0, 0.5, weight.shape) for weight in model.get_weights()])
+    export_onnx(model, tmp_path / "model.onnx", states=states)
+    again = import_onnx(tmp_path / "model.onnx").to_sequential()
+    x = rng.normal(size=(2, 7, 3))
+    assert [type(layer) for layer in again.layers] == [type(layer) for layer in model.layers]
+    y = again(x)
+    assert y.dtype == model(x).dtype
+    np.testing.assert_allclose(y.numpy(), model(x).numpy(), rtol=0, atol=1e-6)
+
+
+def test_an_imported_model_is_trained_streamed_and_saved(rng, tmp_path):
+    model = built(layers.Embedding(8, 3), layers.LSTM(4), layers.Dense(8, activation="softmax"), shape=(None, None))
+    export_onnx(model, tmp_path / "model.onnx")
+    before = sc.random.get_state()
+    again = import_onnx(tmp_path / "model.onnx").to_sequential()
+    assert sc.random.get_state() == before
+    ids = rng.integers(0, 8, size=(16, 6))
+    stream = again.stream(16)
+    for t in range(6):
+        y = stream.step(ids[:, t].copy())
+    np.testing.assert_allclose(y, model(ids).numpy(), atol=TOLERANCE)
+    again.compile("adam", "sparse_categorical_crossentropy")
+    losses = again.fit(ids, ids[:, 0], epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    again.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(sc.load_model(tmp_path / "model.safetensors")(ids).numpy(), again(ids).numpy())
+
+
+NO_CHAINS = {
+    "two operators": (
+        lambda: built(layers.Bidirectional(layers.GRU(2), backward_layer=layers.LSTM(2, go_backwards=True))),
+        {},
+        "the operator Concat is no layer",
+    ),
+    "an operator": (lambda: built(layers.GRU(2), layers.ReLU(max_value=1)), {}, "is no layer of a Sequential"),
+    "lengths": (lambda: built(layers.GRU(2)), {"lengths": True}, "sequence_lens is no argument of a layer"),
+    "other numbers": (
+        lambda: built(layers.GRU(2, return_sequences=True), layers.Softmax(1)), {}, "expected the numbers of its layers"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_CHAINS)
+def test_graphs_that_are_no_chain(tmp_path, name):
+    make, options, message = NO_CHAINS[name]
+    export_onnx(make(), tmp_path / "model.onnx", **options)
+    with pytest.raises(ValueError, match=message) as caught:
+        import_onnx(tmp_path / "model.onnx").to_sequential()
+    assert "\n" not in str(caught.value)
+
+
 # PyTorch --------------------------------------------------------------------------------------------------------------
 
 
@@ -629,7 +701,8 @@ def test_exports_of_pytorch(tmp_path, dynamo):
         path = tmp_path / "model.onnx"
         options = {"dynamo": True, "external_data": False, "verbose": False} if dynamo else {"dynamo": False}
         if not dynamo:
-            options["input_names"], options["dynamic_axes"] = ["x"], {"x": {0: "a", 1: "b"}}
+            options["input_names"] = ["x"]
+            options["dynamic_axes"] = {"x": {0: "a", 1: "b"}} if len(inputs) == 1 else {}
         torch.onnx.export(model, inputs, path, **options)
         with torch.no_grad():
             outputs = model(*inputs)
@@ -637,6 +710,15 @@ def test_exports_of_pytorch(tmp_path, dynamo):
         outputs, got = (outputs, got) if isinstance(outputs, tuple) else ([outputs], [got])
         for y, expected in zip(got, outputs, strict=True):
             np.testing.assert_allclose(y, expected.numpy(), rtol=0, atol=TOLERANCE, err_msg=name)
+        if "both" in name or (dynamo and name == "RNN"):
+            # The last step of both directions is no layer; dynamo writes the steps of an RNN one by one.
+            with pytest.raises(ValueError, match="layer"):
+                import_onnx(path).to_sequential()
+        else:
+            x = inputs[0].numpy()
+            y = import_onnx(path).to_sequential()(x.swapaxes(0, 1) if name == "RNN" else x)
+            if len(inputs) == 1:
+                np.testing.assert_allclose(y.numpy(), outputs[0].numpy(), rtol=0, atol=TOLERANCE, err_msg=name)
 
 
 # Keras ----------------------------------------------------------------------------------------------------------------

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ... import layers
 from ..._files import Path
 from ..._validation import NUMBERS, as_booleans, as_path, check_whole, one_line, plain_array, short_repr
+from ...models.sequential import Sequential
 from ...typing import Array
+from .chain import Node, chain_of
 from .library import onnx_module
-from .operators import OPERATORS, Operator
+from .operators import OPERATORS
 from .recurrent_from_onnx import RecurrentOperator
 
 # Axes of Squeeze, Unsqueeze and ReduceSum are inputs since 13.
@@ -33,14 +36,6 @@ class GraphInput:
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | str | None, ...] | None
-
-
-@dataclass(frozen=True)
-class _Node:
-    name: str
-    function: Operator
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
 
 
 class OnnxGraph:
@@ -68,7 +63,7 @@ class OnnxGraph:
             self._constants[tensor.name] = _checked(f"initializer {tensor.name!r}", to_array(tensor))
         self.inputs = [_graph_input(value) for value in graph.input if value.name not in self._constants]
         self.outputs = [value.name for value in graph.output]
-        self._nodes: list[_Node] = []
+        self._nodes: list[Node] = []
         for node in graph.node:
             self._add(node)
 
@@ -90,6 +85,7 @@ class OnnxGraph:
             return
         if proto.op_type not in OPERATORS:
             raise ValueError(f"{where}: the operator {proto.op_type} cannot be imported")
+        given = dict(attributes)
         if proto.op_type == "Split":
             attributes["outputs"] = len(proto.output)
         try:
@@ -104,7 +100,7 @@ class OnnxGraph:
             raise ValueError(f"{where}: the input P (peepholes) of an LSTM cannot be imported")
         if isinstance(function, RecurrentOperator):
             function.constant_weights = all(name in self._constants for name in proto.input[1:4])
-        node = _Node(where, function, tuple(proto.input), tuple(proto.output))
+        node = Node(where, proto.op_type, function, tuple(proto.input), tuple(proto.output), given)
         if all(name in self._constants for name in node.inputs):
             _run_node(node, self._constants)
         else:
@@ -134,6 +130,65 @@ class OnnxGraph:
                 _run_node(node, values)
         results = [values[name] for name in self.outputs]
         return results[0] if len(results) == 1 else results
+
+    def to_sequential(self) -> Sequential:
+        """The graph as a Sequential, to be trained, saved and streamed, where its nodes are layers in order.
+
+        Layers: Embedding (Gather of a table), SimpleRNN, LSTM, GRU and Bidirectional, Dense (MatMul and Add, Gemm) and
+        activations, with Transpose, Reshape, Squeeze, ... between them. The first input and output are those of the
+        model; initial states that are inputs become the states of a stream. Sequences are (batch, time, features)
+        whatever the order in the file. The numbers of both are compared on random data.
+
+        Raises:
+            ValueError: naming the node that is not part of such layers, or where the numbers differ.
+
+        >>> import os, tempfile
+        >>> import seqcore as sc
+        >>> from seqcore.interop.onnx import export_onnx
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.onnx")
+        >>> export_onnx(sc.Sequential([sc.layers.Input((None, 3)), sc.layers.GRU(4), sc.layers.Dense(2)]), path)
+        >>> [type(layer).__name__ for layer in import_onnx(path).to_sequential().layers]
+        ['GRU', 'Dense']
+        """
+        shape = self.inputs[0].shape if self.inputs else None
+        if not shape:
+            raise ValueError("graph: expected an input of a known number of axes")
+        data = self.inputs[0]
+        features = shape[-1] if isinstance(shape[-1], int) and data.dtype.kind == "f" else None
+        chain = chain_of(self._nodes, self._constants, data.name, self.outputs[0])
+        front = layers.Input((*[None] * (len(shape) - 2), features), dtype=data.dtype.name)
+        model = Sequential([front, *chain])
+        rng = np.random.default_rng(0)
+        for time_major in (False, True):
+            if all(self._agrees(model, rng, sizes, time_major) for sizes in ((2, 5), (3, 4))):
+                return model
+        raise ValueError("graph: expected the numbers of its layers one after the other, got others")
+
+    def _agrees(self, model: Sequential, rng: np.random.Generator, sizes: tuple[int, int], time_major: bool) -> bool:
+        """True where the model has the numbers of the graph on random data of ``sizes``, batch and time."""
+        batch, steps = sizes
+        axes = (steps, batch) if time_major else (batch, steps)
+        arrays = []
+        for number, value in enumerate(self.inputs):
+            # A free size of a state is the batch.
+            free = axes if number == 0 else (batch, batch)
+            shape = [size if isinstance(size, int) else free[min(i, 1)] for i, size in enumerate(value.shape or ())]
+            if number:
+                arrays.append(np.zeros(shape, value.dtype))
+            elif value.dtype.kind == "f":
+                arrays.append(rng.normal(size=shape).astype(value.dtype))
+            else:
+                arrays.append(rng.integers(0, getattr(model.layers[0], "input_dim", 2), shape).astype(value.dtype))
+        try:
+            got = self(*arrays)
+            expected = model(np.swapaxes(arrays[0], 0, 1) if time_major else arrays[0]).numpy()
+        except ValueError:
+            return False
+        got = got if len(self.outputs) == 1 else got[0]
+        if time_major and got.ndim > 2:
+            got = np.swapaxes(got, 0, 1)
+        bound = 1e-5 * max(1.0, float(np.abs(expected).max()))
+        return got.shape == expected.shape and bool(np.allclose(got, expected, rtol=0, atol=bound))
 
 
 def import_onnx(path: Path) -> OnnxGraph:
@@ -255,7 +310,7 @@ def _as_input(expected: GraphInput, value: Any) -> Array:
     return array
 
 
-def _run_node(node: _Node, values: dict[str, Any]) -> None:
+def _run_node(node: Node, values: dict[str, Any]) -> None:
     """Compute the outputs of a node into ``values``."""
     try:
         results = node.function(*[values[name] for name in node.inputs])

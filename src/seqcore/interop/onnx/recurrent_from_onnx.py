@@ -38,15 +38,15 @@ class RecurrentOperator:
         direction = attributes.pop("direction", "forward")
         if direction not in _DIRECTIONS:
             raise ValueError(f"direction: expected one of {', '.join(_DIRECTIONS)}, got {direction!r}")
-        self._reverse = _DIRECTIONS[direction]
+        self.reverse = _DIRECTIONS[direction]
         self._batch_first = bool(attributes.pop("layout", 0))
         self._reset_after = bool(attributes.pop("linear_before_reset", 0))
         if attributes.pop("input_forget", 0):
             raise ValueError("input_forget: expected 0, an LSTM with a forget gate of its own, got 1")
         own = _ACTIVATIONS[op]
-        names = attributes.pop("activations", own * len(self._reverse))
-        if len(names) != len(own) * len(self._reverse):
-            raise ValueError(f"activations: expected {len(own) * len(self._reverse)}, got {len(names)}")
+        names = attributes.pop("activations", own * len(self.reverse))
+        if len(names) != len(own) * len(self.reverse):
+            raise ValueError(f"activations: expected {len(own) * len(self.reverse)}, got {len(names)}")
         alphas, betas = (attributes.pop(f"activation_{letter}", ()) for letter in ("alpha", "beta"))
         functions = activations_from_onnx(names, alphas, betas)
         self._activations = [tuple(functions[i : i + len(own)]) for i in range(0, len(functions), len(own))]
@@ -81,7 +81,7 @@ class RecurrentOperator:
         """
         if peepholes is not None:
             raise ValueError("P: expected no peepholes, got some")
-        cells = self._cells(w, r, b)
+        cells = self.cells(w, r, b)
         x = contiguous_features(x if self._batch_first else x.transpose(1, 0, 2))
         lengths = None if lengths is None else as_lengths(lengths, x.shape)
         starts = self._starts([h, c][: len(cells[0].state_sizes())], x)
@@ -89,7 +89,7 @@ class RecurrentOperator:
         groups = [list(range(len(cells)))] if joint else [[i] for i in range(len(cells))]
         parts, finals = [], []
         for group in groups:
-            options = sequence_options(True, False, True, tuple([self._reverse[i] for i in group]))
+            options = sequence_options(True, False, True, tuple([self.reverse[i] for i in group]))
             y, states, _ = run_sequence(
                 [cells[i] for i in group], Tensor(x), [starts[i] for i in group], options, None, lengths
             )
@@ -106,7 +106,7 @@ class RecurrentOperator:
 
     def _starts(self, given: list[Array | None], x: Array) -> list[list[Tensor] | None]:
         """The states at the start of each direction, None for zeros."""
-        count = len(self._reverse)
+        count = len(self.reverse)
         if all(state is None for state in given):
             return [None] * count
         units = next(state.shape[2] for state in given if state is not None)
@@ -118,12 +118,12 @@ class RecurrentOperator:
         directions = [np.moveaxis(state, 1, 0) if self._batch_first else state for state in states]
         return [[Tensor(np.ascontiguousarray(state[i])) for state in directions] for i in range(count)]
 
-    def _cells(self, w: Array, r: Array, b: Array | None) -> list[RNNCell]:
+    def cells(self, w: Array, r: Array, b: Array | None) -> list[RNNCell]:
         """The cells of the directions."""
         if self._known_cells:
             return self._known_cells
         units = r.shape[-1]
-        count, gates = len(self._reverse), {"RNN": 1, "LSTM": 4, "GRU": 3}[self._op]
+        count, gates = len(self.reverse), {"RNN": 1, "LSTM": 4, "GRU": 3}[self._op]
         rows = gates * units
         shapes = {"W": (w, (count, rows, w.shape[-1])), "R": (r, (count, rows, units)), "B": (b, (count, 2 * rows))}
         for name, (array, shape) in shapes.items():
