@@ -25,7 +25,7 @@ struct RecurrentWork {
   Index features, units;
   Index item_size;  // bytes of a number
   bool saves_gates;  // of all time steps, for a backward pass
-  int lanes;  // numbers of a vector, the units of a block
+  int lanes;  // elements of a vector register, the units of a block
 };
 
 // Why the time loop has this many threads.

@@ -185,7 +185,7 @@ struct UpdatePiece {
 
 template <class T>
 struct Kernels {
-  int lanes;  // numbers of a vector
+  int lanes;  // elements of a vector register
   void (*recurrent_sizes)(const RecurrentCall<T>&, RecurrentSizes&);
   void (*recurrent_forward)(const RecurrentCall<T>&, const Team&);
   void (*recurrent_backward)(const RecurrentCall<T>&, const Team&);

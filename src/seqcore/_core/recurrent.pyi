@@ -88,8 +88,8 @@ def plan_threads(
     """The threads that `recurrent_forward` would use of `threads`, and how they share the layer.
 
     rows: time steps of all sequences together, padded ones left out. oversubscribed: other programs lately had the
-    processors of this one. lanes: numbers of a vector, whose units are shared as one block; None: those of the
-    instruction set in use.
+    processors of this one. lanes: elements of a vector register, whose units are shared as one block; None: those of
+    the instruction set in use.
 
     A dictionary: "threads"; "loop", the parts of the sequences of a direction and the parts of the units in the time
     loop; "barriers_per_step"; "shares_products", whether all threads share the products before and after the time
