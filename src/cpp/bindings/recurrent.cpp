@@ -46,7 +46,7 @@ py::tuple recurrent_backward(SavedForward& saved, const OptionalArray& dy,
   return saved.backward({dy, dstates, need_dx, need_weights, need_initial, step_gradients, out});
 }
 
-// Numbers of a vector: as given, or of the instruction set in use.
+// Elements of a vector register: as given, or of the instruction set in use.
 int lanes_of(DType dtype, std::optional<Index> given) {
   if (given) require_range("lanes", *given, 1, 64);
   return int(
