@@ -1,5 +1,6 @@
 """Every reader of the package with valid files of its own: where the tests of damaged and of packed files start."""
 
+import importlib.util
 import io
 import json
 import pickle
@@ -16,6 +17,7 @@ import seqcore as sc
 from seqcore import callbacks, datasets, layers, models, text
 from seqcore.datasets import numpy_files
 from seqcore.datasets.series import read_column
+from seqcore.interop import onnx
 from seqcore.saving import describe_foreign_file, safetensors
 
 
@@ -170,6 +172,12 @@ _MNIST = {
 }
 _CSV = "day,close,note\n" + "".join(f'{i},{i * 0.5 - 3:.2f},"a, b"\n' for i in range(40))
 _LOG = "epoch,accuracy,loss\n0,0.5,1.25\n1,0.75,1.0\n"
+
+
+def _onnx_model() -> bytes:
+    model = models.Sequential([layers.Input((None, 3)), layers.GRU(4), layers.Dense(2, activation="softmax")])
+    return _written(lambda path: onnx.export_onnx(model, path))
+
 
 READERS: dict[str, Reader] = {
     # text
@@ -340,6 +348,11 @@ READERS: dict[str, Reader] = {
 }
 
 #: Public names with an argument that names a file and that read none, or read it only by another reader of the table.
+if importlib.util.find_spec("onnx") is not None:
+    READERS["import_onnx"] = Reader(
+        lambda f: onnx.import_onnx(f / "a.onnx"), {"a.onnx": _onnx_model()}, ("import_onnx",)
+    )
+
 EXCUSED = {
     "CountedText.__init__": "names the file that was read",
     **dict.fromkeys(("find_file", "find_files"), "look for a file by its name"),
@@ -355,6 +368,7 @@ EXCUSED = {
             "Vocabulary.save",
             "Word2Vec.save",
             "atomic_write",
+            "export_onnx",
             "save_checkpoint",
             "save_model",
             "save_weights",
@@ -371,3 +385,5 @@ EXCUSED = {
     "Source.__init__": "a name for load_sources and download",
     "download": "what it fetches must have a known sha256",
 }
+if "import_onnx" not in READERS:
+    EXCUSED["import_onnx"] = "needs the library onnx"
