@@ -129,10 +129,11 @@ def runs_of(jobs: Sequence[Job], work: Path) -> list[Run]:
 def record_of(job: Job, work: Path) -> dict[str, Any] | None:
     """The record of a job from its finished runs; None without any."""
     runs = runs_of([job], work)
-    rows = [row for run in runs if (row := run.result()) is not None]
-    if not rows:
+    finished = [(run, row) for run in runs if (row := run.result()) is not None]
+    if not finished:
         return None
-    facts = [run.facts() or {} for run in runs if run.result() is not None]
+    rows = [row for _, row in finished]
+    facts = finished[-1][0].facts() or {}
     figures: dict[str, dict[str, Any]] = {}
     for name in job.runs:
         of_run = [row["metrics"] for row in rows if row["run"] == name]
@@ -144,7 +145,7 @@ def record_of(job: Job, work: Path) -> dict[str, Any] | None:
     return {
         "command": f"python -m benchmarks.reproduce --only {job.name}",
         "commit": ", ".join(dict.fromkeys(row["commit"] for row in rows)),
-        **{key: facts[-1][key] for key in ("date", "cpu", "system", "isa", "compiler", "python")},
+        **{key: facts[key] for key in ("date", "cpu", "system", "isa", "compiler", "python")},
         "bits": runs[0].identity()["bits"],
         "complete": len(rows) == len(runs),
         "summary": figures,
@@ -196,10 +197,11 @@ def select(names: Sequence[str]) -> list[Job]:
     Raises:
         ValueError: a name of none.
     """
-    for name in names:
-        if not any(job.name == name or job.name.startswith(f"{name}-") for job in JOBS):
+    by_name = {name: [job for job in JOBS if f"{job.name}-".startswith(f"{name}-")] for name in names}
+    for name, jobs in by_name.items():
+        if not jobs:
             raise ValueError(f"--only: expected {', '.join(job.name for job in JOBS)}, got {name!r}")
-    return [job for job in JOBS if not names or any(job.name == n or job.name.startswith(f"{n}-") for n in names)]
+    return [job for job in JOBS if not names or any(job in jobs for jobs in by_name.values())]
 
 
 def work_through(runs: Sequence[Run], arguments: argparse.Namespace) -> int:
@@ -276,10 +278,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return bool(lines)
         runs = runs_of(jobs, arguments.work)
         if arguments.list:
+            left = 0.0
             for run in runs:
                 state = "done" if run.result() else "begun" if run.facts() else "-"
+                left += 0 if state == "done" else run.job.minutes
                 print(f"{run.folder.name:<44} {run.job.minutes:6.1f} min  {state:<6} {run.command}")
-            left = sum(run.job.minutes for run in runs if not run.result())
             print(f"{len(runs)} runs; what is left takes about {left / 60:.1f} hours on two idle threads")
             return 0
         if arguments.collect:

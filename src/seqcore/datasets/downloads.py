@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .._extras import import_extra
 from .._files import atomic_write
 from .._validation import one_line, plain_name, short_repr
 from ..text.files import path_of, read_json
 from ..typing import PathLike
-from ._extras import import_extra
 
 _ADDRESSES = ("https://", "http://", "ftp://")
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import random
+from .._extras import import_extra
 from .._validation import integer
 from ..text.files import open_plain, path_of
 from ..typing import Floats, Ids, PathLike
-from ._extras import import_extra
 from ._folders import find_files
 
 Images = Floats

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._extras import import_extra
 from .._files import atomic_write
 
 # x, y, style such as "o-", color.
@@ -30,13 +31,12 @@ def new_figure(width: float, height: float) -> Any:
     Raises:
         ImportError: without matplotlib.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plot: needs matplotlib (pip install 'seqcore[experiments]')") from None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    backend, figures = (
+        import_extra(name, "plot: needs matplotlib")
+        for name in ("matplotlib.backends.backend_agg", "matplotlib.figure")
+    )
+    figure = figures.Figure(figsize=(width, height), layout="constrained")
+    backend.FigureCanvasAgg(figure)
     return figure
 
 

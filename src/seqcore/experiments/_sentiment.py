@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets._extras import import_extra
+from .._extras import import_extra
 from ..datasets.sentiment import LABELS, SentimentData
 from ..models import Model
 from ..text import TextVectorization, classify_texts

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import Sequential, TextVectorization, layers, optimizers, to_categorical
-from ..datasets._extras import import_extra
+from .._extras import import_extra
 from ..datasets.sentiment import TWEETS, LabelledTexts, SentimentData, load_airline, sentiment_corpus
 from ..text import read_words
 from ._run import LAYERS, Run, choice, data_folder, option, override

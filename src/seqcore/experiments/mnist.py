@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from .. import Model, Sequential, Tensor, ops
+from .._extras import import_extra
 from ..callbacks import Callback, Logs
-from ..datasets._extras import import_extra
 from ..datasets.images import Digits, Part, drawn_batches, load_digits, load_mnist
 from ..initializers import RandomNormal
 from ..layers import Bidirectional, Dense, Dropout, GlobalAveragePooling1D, Input, Layer, register

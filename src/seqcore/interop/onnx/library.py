@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+from ..._extras import import_extra
 
 
 def onnx_module(name: str = "onnx") -> Any:
@@ -12,7 +13,4 @@ def onnx_module(name: str = "onnx") -> Any:
     Raises:
         ImportError: it is not installed.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise ImportError("seqcore.interop.onnx needs onnx (pip install 'seqcore[onnx]')") from None
+    return import_extra(name, "seqcore.interop.onnx needs onnx", "onnx")

@@ -1,4 +1,4 @@
-"""Packages of the extra ``experiments``, imported when they are used."""
+"""Optional packages, imported when they are used."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import importlib
 from typing import Any
 
 
-def import_extra(module: str, need: str) -> Any:
+def import_extra(module: str, need: str, extra: str = "experiments") -> Any:
     """A module of an optional package.
 
     Args:
         module: its name.
         need: who needs which package, for the message.
+        extra: of this package, that installs it.
 
     Raises:
         ImportError: it is not installed.
@@ -23,4 +24,4 @@ def import_extra(module: str, need: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ImportError(f"{need}: pip install 'seqcore[experiments]'") from None
+        raise ImportError(f"{need}: pip install 'seqcore[{extra}]'") from None
