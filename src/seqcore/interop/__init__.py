@@ -1,9 +1,9 @@
-"""Doors to other libraries, each imported when it is first used: ``seqcore.interop.onnx``, ``sklearn``."""
+"""Doors to other libraries, each imported when it is first used: ``seqcore.interop.keras``, ``onnx``, ``sklearn``."""
 
 import importlib
 from typing import Any
 
-_DOORS = ("onnx", "sklearn")
+_DOORS = ("keras", "onnx", "sklearn")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,22 @@
+"""Keras: its files in and out of a model, by h5py alone; needs the extra ``keras``.
+
+Each name is imported when it is first used, so that the files need no Keras.
+"""
+
+import importlib
+from typing import Any
+
+# The module of each name.
+_NAMES: dict[str, str] = {}
+
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return list(_NAMES)
