@@ -23,6 +23,15 @@ def commit() -> str:
         return "unknown"
 
 
+def is_of_history(name: str) -> bool:
+    """Tells whether a commit, as a record names it, is one of those that led to the checkout."""
+    try:
+        _git("merge-base", "--is-ancestor", name.rstrip("+"), "HEAD")
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
 def _git(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", *words], cwd=RESULTS.parent.parent, capture_output=True, text=True, check=True)
 

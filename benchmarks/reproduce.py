@@ -30,7 +30,7 @@ from seqcore.experiments._run import write_json
 from . import bits, pages
 from .command_line import Parser, words
 from .jobs import JOBS, Job
-from .records import RESULTS, commit, read_records
+from .records import RESULTS, commit, is_of_history, read_records
 from .runner import machine_facts
 from .spread import SPEEDS, summary
 
@@ -175,7 +175,7 @@ def collect(jobs: Sequence[Job], work: Path, results: Path) -> list[str]:
 
 
 def stale(jobs: Sequence[Job], records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each job without a record, or whose record is incomplete, of other commands, or of other bits."""
+    """A line for each job without a record, or whose record is incomplete, of other commands, bits or history."""
     for job in jobs:
         record = records.get(job.name)
         if record is None:
@@ -189,6 +189,9 @@ def stale(jobs: Sequence[Job], records: Mapping[str, Mapping[str, Any]]) -> Iter
         for family, number in runs[0].identity()["bits"].items():
             if record["bits"].get(family) != number:
                 yield f"{job.name}: older than the bits of {family}"
+        for name in dict.fromkeys(row["commit"] for row in record["rows"]):
+            if not is_of_history(name):
+                yield f"{job.name}: of commit {name}, which did not lead to this checkout"
 
 
 def select(names: Sequence[str]) -> list[Job]:

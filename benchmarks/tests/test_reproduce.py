@@ -61,6 +61,13 @@ def test_a_run_of_other_bits_or_without_an_end_runs_again(call, tmp_path, monkey
     assert call("--stale") == 0
 
 
+def test_a_record_of_a_commit_that_is_not_in_the_history_is_stale(call, monkeypatch, capsys):
+    monkeypatch.setattr(reproduce, "commit", lambda: "0123456789+")
+    assert call() == 0
+    assert call("--stale") == 1
+    assert "toy-test: of commit 0123456789+, which did not lead to this checkout" in capsys.readouterr().out
+
+
 def test_a_run_that_another_process_works_on_is_left(call, tmp_path, capsys):
     folder = tmp_path / "work" / "toy-test-quick-seed1"
     folder.mkdir(parents=True)
