@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from functools import partial
 
 import numpy as np
@@ -33,6 +34,9 @@ def test_all_cells_learn_the_sentence(tmp_path, capsys):
     by_hand = [line.split()[2:] for line in lines if line.startswith("    by hand")]
     assert by_model == by_hand and len(by_hand) == 6
     assert all(sum(map(float, row)) == pytest.approx(1, abs=5e-6) for row in by_hand)
+    page = (runs.ROOT / "docs" / "experiments" / "toy.md").read_text(encoding="utf-8")
+    (listing,) = re.findall(r"```text\n(.*?)\n *largest difference", page, re.S)
+    assert set(listing.splitlines()) <= set(lines)
     results = json.loads((tmp_path / "metrics.json").read_text())
     assert results == json.loads((tmp_path / "figures.json").read_text())
     found, history = results["metrics"], results["history"]

@@ -1,9 +1,11 @@
 """Runs of the experiments in the tests: the command as typed, its figures without the times, pictures as they begin."""
 
 import json
+from pathlib import Path
 
 from seqcore import cli
 
+ROOT = Path(__file__).resolve().parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
