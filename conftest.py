@@ -11,9 +11,17 @@ import pytest
 
 import seqcore
 
+# Modules that are imported, and whose examples run, where the library of their door is installed.
+_NEEDS = {
+    "onnx": ("interop/onnx/export.py", "interop/onnx/importing.py"),
+    "torch": ("interop/torch/conversion.py", "interop/torch/layers.py"),
+}
+_LEFT_OUT = [file for library, files in _NEEDS.items() if importlib.util.find_spec(library) is None for file in files]
+
 # Doctests shall run in the modules that are installed, not in src/.
 for _module in pkgutil.walk_packages(seqcore.__path__, "seqcore."):
-    if not _module.name.endswith(".__main__"):
+    _file = _module.name.removeprefix("seqcore.").replace(".", "/") + ".py"
+    if _file != "__main__.py" and _file not in _LEFT_OUT:
         importlib.import_module(_module.name)
 
 # A process started in the background ignores Ctrl-C, and so would the tests that send it.
@@ -21,10 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A program for version 0.1.
-collect_ignore = ["tests/files_0.1"]
-# Examples that run where the library of the door is installed.
-if importlib.util.find_spec("onnx") is None:
-    collect_ignore += ["src/seqcore/interop/onnx/export.py", "src/seqcore/interop/onnx/importing.py"]
+collect_ignore = ["tests/files_0.1", *(f"src/seqcore/{file}" for file in _LEFT_OUT)]
 
 # SEQCORE_THIN=N, for a build with sanitizers: each Nth case of a parametrized test, few examples of a property test,
 # nothing that is slow or needs a native build.

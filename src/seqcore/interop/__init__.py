@@ -1,9 +1,10 @@
-"""Doors to other libraries, each imported when it is first used: ``seqcore.interop.keras``, ``onnx``, ``sklearn``."""
+"""Doors to other libraries, each imported when it is first used: ``seqcore.interop.keras``, ``onnx``, ``sklearn``,
+``torch``."""
 
 import importlib
 from typing import Any
 
-_DOORS = ("keras", "onnx", "sklearn")
+_DOORS = ("keras", "onnx", "sklearn", "torch")
 
 
 def __getattr__(name: str) -> Any:

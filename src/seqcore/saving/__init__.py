@@ -7,7 +7,6 @@ from .checkpoints import load_checkpoint, read_position, save_checkpoint
 from .format import VERSION, describe_format, format_tags, read_file
 from .models import load_weights, named_layers, named_weights, save_model, save_weights
 from .safetensors import read_header, read_tensors, write_tensors
-from .torch_weights import from_torch, to_torch
 
 __all__ = [
     "Path",
@@ -15,7 +14,6 @@ __all__ = [
     "atomic_write",
     "describe_foreign_file",
     "format_tags",
-    "from_torch",
     "describe_format",
     "load_checkpoint",
     "load_weights",
@@ -30,6 +28,5 @@ __all__ = [
     "save_checkpoint",
     "save_model",
     "save_weights",
-    "to_torch",
     "write_tensors",
 ]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import choice, short_repr
-from ..autograd import as_array
-from ..typing import Array
+from ..._validation import choice, short_repr
+from ...autograd import as_array
+from ...typing import Array
 
 # ---------------------------------------------------------------- weight maps
 
