@@ -31,6 +31,11 @@ layers.Bidirectional.compute_output_shape(sequences_shape, initial_state_shape=N
 layers.Bidirectional.from_config(config, custom_objects=None)
 layers.Bidirectional.reset_state()
 layers.Bidirectional.reset_states()
+layers.Conv1D(filters, kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1, groups=1,
+    activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
+    kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+    bias_constraint=None, **kwargs)
+layers.Conv1D.call(inputs)
 layers.Dense(units, activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
     kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
     bias_constraint=None, lora_rank=None, lora_alpha=None, quantization_config=None, **kwargs)
@@ -431,6 +436,7 @@ DEFAULT_ONLY = {
     "safe_mode": "no file can run code",
     "skip_mismatch": "all weights are loaded, or none",
     "data_format": "features are on the last axis",
+    "groups": "each filter sees all features",
     "implementation": "there is one implementation",
     "initial_state_shape": "the states follow from the units",
     "input_tensor": "the functional API is not supported",

@@ -408,6 +408,39 @@ def dense_backward(x, kernel, y, dy, activation="linear"):
     return da @ np.asarray(kernel, F).T, np.asarray(x, F).T @ da, da.sum(0)
 
 
+def _windows(steps, kernel_size, stride, dilation, pads):
+    """For each output the pairs (k, t) of kernel rows and time steps that meet in it; the zeros around are left out."""
+    windows, first = [], -pads[0]
+    while first + (kernel_size - 1) * dilation < steps + pads[1]:
+        pairs = [(k, first + k * dilation) for k in range(kernel_size)]
+        windows.append([(k, t) for k, t in pairs if 0 <= t < steps])
+        first += stride
+    return windows
+
+
+def conv1d_forward(x, kernel, bias=None, stride=1, dilation=1, pads=(0, 0), activation="linear"):
+    """y_u = act(sum over k of x_{u stride + k dilation - pads[0]} W_k + b), x (B, T, D), W (K, D, N)."""
+    x, kernel = np.asarray(x, F), np.asarray(kernel, F)
+    windows = _windows(x.shape[1], len(kernel), stride, dilation, pads)
+    y = np.zeros((len(x), len(windows), kernel.shape[2]))
+    for u, window in enumerate(windows):
+        for k, t in window:
+            y[:, u] += x[:, t] @ kernel[k]
+    return activate(activation, _plus(y, None if bias is None else np.asarray(bias, F)))
+
+
+def conv1d_backward(x, kernel, y, dy, stride=1, dilation=1, pads=(0, 0), activation="linear"):
+    """Gradients of x, W and b."""
+    x, kernel = np.asarray(x, F), np.asarray(kernel, F)
+    da = np.asarray(dy, F) * slope(activation, np.asarray(y, F))
+    dx, dkernel = np.zeros_like(x), np.zeros_like(kernel)
+    for u, window in enumerate(_windows(x.shape[1], len(kernel), stride, dilation, pads)):
+        for k, t in window:
+            dx[:, t] += da[:, u] @ kernel[k].T
+            dkernel[k] += x[:, t].T @ da[:, u]
+    return dx, dkernel, da.sum((0, 1))
+
+
 def embedding_backward(ids, dy, rows):
     """Gradient of the table (rows, D) for flat ids (N,) and dy (N, D)."""
     gradient = np.zeros((rows, dy.shape[1]))

@@ -269,6 +269,42 @@ def test_keras_bidirectional(kind, sequences, merge, masked, rng):
     assert cases.deviation(got, expected) < 1e-10
 
 
+@pytest.mark.parametrize("stride, dilation", [(1, 1), (2, 1), (3, 1), (1, 2)])
+@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
+def test_keras_conv1d(padding, stride, dilation, rng):
+    keras = pytest.importorskip("keras")
+    for steps, size in [(9, 1), (9, 2), (10, 3), (11, 4)]:
+        x = rng.normal(size=(BATCH, steps, FEATURES)).astype(np.float32)
+        layer = layers.Conv1D(UNITS, size, stride, padding, dilation_rate=dilation, activation="tanh")
+        y = layer(x)
+        peer = keras.layers.Conv1D.from_config({**layer.get_config(), "dtype": "float32"})
+        peer.build(x.shape)
+        peer.set_weights(layer.get_weights())
+        np.testing.assert_allclose(y.numpy(), keras.ops.convert_to_numpy(peer(x)), atol=1e-5)
+
+
+@pytest.mark.parametrize("stride, dilation, pad", [(1, 1, 0), (2, 1, 1), (1, 3, 4), (3, 2, 5)])
+def test_torch_conv1d(stride, dilation, pad, rng):
+    torch = pytest.importorskip("torch")
+    x = rng.normal(size=(BATCH, 13, FEATURES))
+    layer = layers.Conv1D(UNITS, 4, stride, (pad, pad), dilation_rate=dilation, dtype="float64")
+    inputs = Tensor(x)
+    with GradientTape() as tape:
+        tape.watch(inputs)
+        y = layer(inputs)
+    dy = rng.normal(size=y.shape)
+    gradients = tape.gradient(y, [inputs, *layer.weights], output_gradients=dy)
+    peer_x = torch.from_numpy(x).requires_grad_()
+    kernel = torch.from_numpy(layer.kernel.numpy().transpose(2, 1, 0).copy()).requires_grad_()
+    bias = torch.from_numpy(layer.bias.numpy()).requires_grad_()
+    out = torch.nn.functional.conv1d(peer_x.transpose(1, 2), kernel, bias, stride, pad, dilation).transpose(1, 2)
+    out.backward(torch.from_numpy(dy))
+    expected = [peer_x.grad.numpy(), kernel.grad.numpy().transpose(2, 1, 0), bias.grad.numpy()]
+    assert cases.deviation(y.numpy(), out.detach().numpy()) < 1e-10
+    for gradient, value in zip(gradients, expected, strict=True):
+        assert cases.deviation(np.asarray(gradient), value) < 1e-10
+
+
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("use_scale", [True, False])
 def test_keras_additive_attention(use_scale, causal, rng):

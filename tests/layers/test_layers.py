@@ -318,8 +318,8 @@ def test_registry_and_names() -> None:
     with pytest.raises(TypeError, match="a layer must define call"):
         Unknown()([1.0])
     arguments.reset_names()
-    names = [layer.name for layer in (layers.LSTM(1), layers.LSTM(1), layers.SimpleRNN(1), layers.ReLU())]
-    assert names == ["lstm", "lstm_1", "simple_rnn", "re_lu"]
+    made = (layers.LSTM(1), layers.LSTM(1), layers.SimpleRNN(1), layers.ReLU(), layers.Conv1D(1, 1))
+    assert [layer.name for layer in made] == ["lstm", "lstm_1", "simple_rnn", "re_lu", "conv1d"]
 
 
 def test_a_failing_build_leaves_no_weights() -> None:

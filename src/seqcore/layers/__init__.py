@@ -4,6 +4,7 @@ from . import rnn
 from .activations import Activation, ReLU, Softmax
 from .attention import AdditiveAttention
 from .base import Layer
+from .conv1d import Conv1D
 from .dense import Dense
 from .dropout import Dropout
 from .embedding import Embedding
@@ -17,6 +18,7 @@ from .time_distributed import TimeDistributed
 __all__ = [
     "Activation",
     "AdditiveAttention",
+    "Conv1D",
     "Dense",
     "Dropout",
     "Embedding",

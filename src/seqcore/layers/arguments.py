@@ -41,7 +41,7 @@ _counters: dict[str, Iterator[int]] = {}
 
 def automatic_name(cls: type) -> str:
     """The next name of a class: lstm, lstm_1, ... in the order of making."""
-    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower().lstrip("_")
+    word = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", cls.__name__).lower().lstrip("_")
     # One step of the interpreter each: threads that make layers at the same time get different names.
     count = next(_counters.setdefault(word, itertools.count()))
     return f"{word}_{count}" if count else word
