@@ -18,7 +18,7 @@ _FOREIGN_SUFFIXES = {
 }  # fmt: skip
 
 _KERAS = "load it with Keras and pass keras_model.get_weights() to set_weights of a seqcore model with the same layers"
-_TORCH = "load it with PyTorch and pass module.state_dict() to seqcore.interop.torch.from_torch"
+_TORCH = "pass its path, ending in .pt or .pth, to seqcore.interop.torch.from_torch"
 _GENSIM = (
     "load it with gensim, write its vectors by save_word2vec_format and read these with "
     "KeyedVectors.load_word2vec_format"
