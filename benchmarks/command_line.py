@@ -17,6 +17,7 @@ from seqcore.callbacks.progress_bar import ProgressLine
 from seqcore.experiments._plots import new_figure
 from seqcore.experiments._run import write_json
 
+from . import scaling
 from .cases import DTYPES, KINDS, Case, select_cases
 from .figures import draw
 from .report import closing, heading, left_out_lines, summary, table_lines
@@ -33,6 +34,15 @@ class Parser(argparse.ArgumentParser):
 def words(text: str) -> list[str]:
     """The parts of a list joined by commas."""
     return [word for word in (part.strip() for part in text.split(",")) if word]
+
+
+def counts(text: str) -> list[int]:
+    """The integers of a list joined by commas, in ascending order.
+
+    >>> counts("4,1,2,2")
+    [1, 2, 4]
+    """
+    return sorted({int(word) for word in words(text)})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(option, type=words, default=default, metavar="LIST", help=described)
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of all arrays (default float32)")
     parser.add_argument("--isa", metavar="NAME", help="force an instruction set for seqcore: base, avx2, avx512, ...")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of each contender (a stream has one)")
+    parser.add_argument(
+        "--threads",
+        type=counts,
+        metavar="N[,N...]",
+        help="threads of each contender (a stream has one); several numbers measure the speed-up and draw the curve",
+    )
     parser.add_argument("--seconds", type=float, default=0.3, metavar="X", help="for one measurement (default 0.3)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of each contender (default 3)")
     parser.add_argument(
@@ -73,10 +88,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(arguments: argparse.Namespace) -> dict[str, str]:
     """The interpreters by contender; raises ValueError for values out of range."""
-    for name, least in (("threads", 1), ("rounds", 1)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name}: expected an integer >= {least}, got {value}")
+    for name, values in (("threads", arguments.threads), ("rounds", [arguments.rounds])):
+        if values is not None and (not values or min(values) < 1):
+            raise ValueError(f"--{name}: expected an integer >= 1, got {min(values, default='none')}")
+    if arguments.threads and len(arguments.threads) > 1 and arguments.what not in scaling.KINDS:
+        raise ValueError(f"--threads: expected one number for {arguments.what}, got several")
     if not (math.isfinite(arguments.seconds) and arguments.seconds > 0):
         raise ValueError(f"--seconds: expected a positive number, got {arguments.seconds}")
     isas = _core.system.info()["isas"]
@@ -174,17 +190,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         interpreters = _check(arguments)
         cases = select_cases(arguments.what, arguments.cases, arguments.cells, arguments.dtype)
-        bench = Bench(
-            arguments.what,
-            arguments.peers,
-            arguments.threads,
-            arguments.seconds,
-            arguments.rounds,
-            interpreters,
-            dtype=arguments.dtype,
-            isa=arguments.isa,
-        )
-        report = measure(bench, cases)
+        benches = [
+            Bench(
+                arguments.what,
+                arguments.peers,
+                threads,
+                arguments.seconds,
+                arguments.rounds,
+                interpreters,
+                dtype=arguments.dtype,
+                isa=arguments.isa,
+            )
+            for threads in arguments.threads or [None]
+        ]
+        report = measure(benches[0], cases) if len(benches) == 1 else scaling.measure(benches, cases)
         if arguments.json:
             write_json(arguments.json, report)
         if arguments.plot:

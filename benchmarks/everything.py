@@ -10,7 +10,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from seqcore import _core
 from seqcore._files import atomic_write
 from seqcore.experiments._plots import new_figure
 
+from . import scaling
 from .cases import select_cases
 from .command_line import Parser, check_peers, measure, words
 from .figures import draw
@@ -30,8 +31,8 @@ from .tables import SHARES, tables
 class Part(NamedTuple):
     """One run: a kind of measurement with its own options.
 
-    threads: 0 takes those of ``--threads``. alone: without peers. names, cells: the cases; all by default. quick: the
-    cases of ``--quick``.
+    threads: 0 takes those of ``--threads``. scaled: on 1, 2, 4, ... threads up to that number. alone: without peers.
+    names, cells: the cases; all by default. quick: the cases of ``--quick``.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Part(NamedTuple):
     isa: str = ""
     threads: int = 0
     alone: bool = False
+    scaled: bool = False
     names: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
 
@@ -63,6 +65,7 @@ PARTS = {
         names=_SHARED,
     ),
     "base": Part("Recurrent layers, base forced", "recurrent", _QUICK, isa="base", alone=True, names=_SHARED),
+    "threads": Part("Recurrent layers over threads", "recurrent", _QUICK, alone=True, scaled=True, cells=("LSTM",)),
     "ragged": Part("Ragged batches", "ragged", ("4x6x5x7x1/LSTM",)),
     "stream": Part("One step of a stream", "stream", ("1x1x4x5x1/LSTM",)),
     "small": Part("Small work, one thread", "small", ("least/LSTM",), threads=1),
@@ -145,20 +148,30 @@ class _Folder:
             draw(report, self.path / f"{name}.png")
 
 
-def _run(part: Part, arguments: argparse.Namespace, interpreters: Mapping[str, str]) -> tuple[Bench, list[Any]]:
-    names = part.quick if arguments.quick else part.names
-    cases = select_cases(part.what, names, part.cells, part.dtype)
-    bench = Bench(
-        part.what,
-        () if part.alone else arguments.peers,
-        part.threads or arguments.threads,
-        arguments.seconds,
-        arguments.rounds,
-        interpreters,
-        dtype=part.dtype,
-        isa=part.isa or None,
-    )
-    return bench, cases
+def _run(
+    part: Part,
+    arguments: argparse.Namespace,
+    interpreters: Mapping[str, str],
+    save: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """The report of a part; ``save`` gets what there is after each case."""
+    cases = select_cases(part.what, part.quick if arguments.quick else part.names, part.cells, part.dtype)
+    most = part.threads or arguments.threads or _core.system.get_num_threads()
+    counts = scaling.counts_up_to(most) if part.scaled else [most]
+    benches = [
+        Bench(
+            part.what,
+            () if part.alone else arguments.peers,
+            threads,
+            arguments.seconds,
+            arguments.rounds,
+            interpreters,
+            dtype=part.dtype,
+            isa=part.isa or None,
+        )
+        for threads in counts
+    ]
+    return scaling.measure(benches, cases, save) if part.scaled else measure(benches[0], cases, save)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -182,8 +195,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         print(f"\n{part.title}\n", flush=True)
         try:
-            bench, cases = _run(part, arguments, interpreters)
-            folder.save(name, measure(bench, cases, partial(folder.save, name, complete=False)), complete=True)
+            report = _run(part, arguments, interpreters, partial(folder.save, name, complete=False))
+            folder.save(name, report, complete=True)
         except (ValueError, OSError) as error:
             print(f"benchmarks: {name}: {error}", file=sys.stderr)
             status = 2

@@ -31,7 +31,7 @@ def draw(report: Mapping[str, Any], path: str | Path) -> None:
         ImportError: without matplotlib. OSError: the file cannot be written.
     """
     figures = {"curve": _curves, "ragged": _ragged, "growth": _growth, "stream": _latency, "small": _latency}
-    figure = figures.get(report["what"], _bars)(report)
+    figure = (_scaling if "counts" in report else figures.get(report["what"], _bars))(report)
     figure.suptitle(machine(report).rsplit(" ", 1)[0], fontsize="small")
     save_figure(figure, path)
 
@@ -136,6 +136,33 @@ def _curves(report: Mapping[str, Any]) -> Any:
             axes.minorticks_off()
             axes.grid(alpha=0.3)
         line[0].set_ylabel("GFLOP/s of a training step")
+    _legend(figure, grid[0][0])
+    return figure
+
+
+def _scaling(report: Mapping[str, Any]) -> Any:
+    """GFLOP/s over threads: one panel per case and measure, dashed the bound of the plan."""
+    rows, counts = report["rows"], report["counts"]
+    cases, measures = _unique(rows, "case"), _unique(rows, "measure")
+    figure = new_figure(0.6 + 3.4 * len(measures), 0.8 + 2.6 * len(cases))
+    grid = figure.subplots(len(cases), len(measures), squeeze=False, sharex=True)
+    for case, line in zip(cases, grid, strict=True):
+        for measure, axes in zip(measures, line, strict=True):
+            mine = [row for row in rows if (row["case"], row["measure"]) == (case, measure)]
+            for name in _unique(mine, "contender"):
+                points = [(row["threads"], row["gflops"]) for row in mine if row["contender"] == name]
+                wide, color = 1.8 if name == "seqcore" else 1, COLORS[name.partition(" ")[0]]
+                axes.plot(*zip(*points, strict=True), marker="o", label=name, color=color, lw=wide)
+            bounds = [(row["threads"], row["bound_gflops"]) for row in mine if "bound_gflops" in row]
+            if bounds:
+                axes.plot(*zip(*bounds, strict=True), color="#555555", linestyle="--", label="bound of the plan")
+            axes.set_title(f"{case} {measure}", fontsize="small")
+            axes.set(xscale="log", yscale="log", xticks=counts, xticklabels=[str(count) for count in counts])
+            axes.minorticks_off()
+            axes.grid(alpha=0.3)
+        line[0].set_ylabel("GFLOP/s")
+    for axes in grid[-1]:
+        axes.set_xlabel("threads")
     _legend(figure, grid[0][0])
     return figure
 

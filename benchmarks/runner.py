@@ -325,6 +325,7 @@ class Bench:
             "measure": measure,
             "contender": contender.name,
             "library": contender.name,
+            "threads": self.threads,
             "min_us": best,
             "median_us": median(turn["median_us"] for turn in turns),
             "p99_us": median(turn["p99_us"] for turn in turns),

@@ -227,6 +227,31 @@ def _curve(report: Report) -> list[str]:
     return [*markdown(["", "seqcore, GFLOP/s", "best peer, GFLOP/s", "ratio", "% of peak"], lines), ""]
 
 
+def _scaling(report: Report) -> list[str]:
+    """Speed-up over threads: a row for each case, measure and contender, for each number of threads a column."""
+    counts, groups = report["counts"], dict[tuple[str, str, str], dict[int, Row]]()
+    for row in report["rows"]:
+        groups.setdefault((row["case"], row["measure"], row["contender"]), {})[row["threads"]] = row
+    lines = []
+    for (case, measure, name), of_count in groups.items():
+        first = of_count.get(counts[0])
+        cells = [
+            ""
+            if row is None
+            else f"{row['speedup']:.2f}" + (f" of {_bound(row, first):.2f}" if "balance" in row else "")
+            for row in map(of_count.get, counts[1:])
+        ]
+        start = "" if first is None else time_of(first["min_us"])
+        lines.append([f"{case} {measure}", NAMES.get(name, name), start, *cells])
+    titles = [f"speed-up, {count} threads" for count in counts[1:]]
+    return [*markdown(["", "contender", f"{counts[0]} thread{'s' * (counts[0] > 1)}", *titles], lines), ""]
+
+
+def _bound(row: Row, first: Row | None) -> float:
+    """The speed-up that the plan allows."""
+    return 1.0 if first is None else float(row["bound_gflops"] / first["gflops"])
+
+
 _SECTIONS = {
     "recurrent": _training,
     "ragged": _ragged,
@@ -241,7 +266,7 @@ _SECTIONS = {
 
 def section(report: Report) -> list[str]:
     """The tables of one report, without its heading."""
-    return _SECTIONS[report["what"]](report)
+    return (_scaling if "counts" in report else _SECTIONS[report["what"]])(report)
 
 
 def tables(reports: Mapping[str, Report], titles: Mapping[str, str]) -> str:

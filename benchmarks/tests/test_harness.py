@@ -256,6 +256,35 @@ def test_the_peak_of_several_threads_is_taken_at_once(monkeypatch):
     assert worker.peak(3, "float64", 2.0) == 6.0
 
 
+def test_several_numbers_of_threads(tmp_path, capsys):
+    """One thread is its own bound, and the plan's balance lowers that of two."""
+    report = run_report(tmp_path, "--threads", "2,1", "--cases", "3x40x64x64x1", "--cells", "LSTM")
+    out = capsys.readouterr().out
+    assert report["counts"] == [1, 2] and report["threads"] == 2
+    keys = [(row["measure"], row["contender"], row["threads"]) for row in report["rows"]]
+    assert keys == [
+        (measure, who, n) for measure in ("forward", "train") for who in ("numpy", "seqcore") for n in (1, 2)
+    ]
+    for row in report["rows"]:
+        first = next(
+            other
+            for other in report["rows"]
+            if (other["measure"], other["contender"], other["threads"]) == (row["measure"], row["contender"], 1)
+        )
+        assert row["speedup"] == first["min_us"] / row["min_us"]
+        if row["contender"] == "seqcore":
+            # Two of three sequences are the busiest thread's part of all but the gradients of the weights.
+            even = 1.0 if row["threads"] == 1 else 0.75 if row["measure"] == "forward" else 9 / 11
+            assert row["balance"] == pytest.approx(even)
+            share = first["gflops"] / first["peak_gflops"]
+            assert row["bound_gflops"] == pytest.approx(share * row["peak_gflops"] * even)
+        else:
+            assert "bound_gflops" not in row
+    assert "speed-up" in out and "bound" in out
+    table = "\n".join(tables.section(report))
+    assert "| speed-up, 2 threads |" in table and table.count(" of ") == 2
+
+
 @pytest.mark.parametrize("name", ["torch", "tensorflow", "jax", "onnxruntime"])
 def test_peers_give_the_same_answers(name):
     if find_spec(name) is None or (name == "onnxruntime" and find_spec("onnx") is None):
@@ -348,6 +377,10 @@ def test_the_books_shapes():
         (["--peers", "theano"], "--peers: expected numpy, torch, "),
         (["--peers", "seqcore"], "got 'seqcore'"),
         (["--threads", "0"], "--threads: expected an integer >= 1, got 0"),
+        (["--threads", "4,0"], "--threads: expected an integer >= 1, got 0"),
+        (["--threads", ","], "--threads: expected an integer >= 1, got none"),
+        (["--threads", "two"], "--threads: invalid counts value: 'two'"),
+        (["--what", "small", "--threads", "1,2"], "--threads: expected one number for small, got several"),
         (["--rounds", "0"], "--rounds: expected an integer >= 1, got 0"),
         (["--rounds", "x"], "--rounds: invalid int value: 'x'"),
         (["--seconds", "0"], "--seconds: expected a positive number, got 0.0"),
@@ -393,7 +426,7 @@ def test_help_and_all_peers(capsys):
 def run_report(tmp_path, *words):
     place, plot = tmp_path / "result.json", tmp_path / "result.png"
     drawn = ["--plot", str(plot)] if find_spec("matplotlib") else []
-    assert main([*words, "--json", str(place), *drawn, *FAST]) == 0
+    assert main([*FAST, *words, "--json", str(place), *drawn]) == 0
     assert not drawn or plot.read_bytes().startswith(b"\x89PNG")
     return json.loads(place.read_text())
 
@@ -537,7 +570,7 @@ def test_a_training_step_takes_no_new_memory(cell, rng):
 
 def test_everything_and_its_tables(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    parts = ["float64", "ragged", "small", "growth", "curve"]
+    parts = ["float64", "threads", "ragged", "small", "growth", "curve"]
     words = ["--out", str(tmp_path), "--quick", "--parts", ",".join(parts), "--peers", "numpy", "--threads", "1"]
     words += ["--seconds", "0.0005"]
     assert everything.main(words) == 0
@@ -548,7 +581,14 @@ def test_everything_and_its_tables(tmp_path, capsys):
         assert found[name]["complete"] and found[name]["rows"] and "(" not in found[name]["command"]
         assert f"## {everything.PARTS[name].title}\n" in page and f"({name}.png)" in page
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    for column in ("best packed", "Python of a layer, µs", "formula, MiB", "best peer, GFLOP/s", "% of peak"):
+    for column in (
+        "best packed",
+        "Python of a layer, µs",
+        "formula, MiB",
+        "best peer, GFLOP/s",
+        "% of peak",
+        "1 thread",
+    ):
         assert column in page
     assert str(tmp_path) not in page
     # Another run replaces its own part and leaves the others.
