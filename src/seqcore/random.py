@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,30 @@ def next_draw() -> tuple[int, int]:
     with _lock:
         _state.draw += 1
         return _state.seed, _state.draw
+
+
+class Rows(NamedTuple):
+    """The rows of a batch that this process works on: ``size`` of ``whole`` rows, from row number ``first`` on."""
+
+    first: int
+    size: int
+    whole: int
+
+
+_rows: ContextVar[Rows | None] = ContextVar("rows", default=None)
+
+
+def set_rows(rows: Rows | None) -> None:
+    """Say which rows of a batch the next calls of layers get; None, as at first: a whole batch.
+
+    Dropout and noise are drawn for the row of the whole batch: processes that share a batch draw the same as one.
+    """
+    _rows.set(rows)
+
+
+def get_rows() -> Rows | None:
+    """The rows of :func:`set_rows`."""
+    return _rows.get()
 
 
 def get_state() -> dict[str, Any]:

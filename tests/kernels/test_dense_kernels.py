@@ -238,6 +238,17 @@ def test_dropout_keys():
     assert np.array_equal(mask == 0, _core.random.dropout_mask((64, 50), 0.5, 7, 2, 9, "float64") == 0)
 
 
+@dtypes
+@pytest.mark.parametrize("first", [0, 1, 3, 4, 6, 50, 999])
+def test_a_part_of_a_dropout_mask(first, dtype):
+    """A mask that starts at an element is that part of the whole one, whatever its size."""
+    whole = _core.random.dropout_mask((1010,), 0.5, 7, 2, 9, dtype)
+    for count in (1, 2, 5, 11):
+        part = _core.random.dropout_mask((count,), 0.5, 7, 2, 9, dtype, first)
+        assert np.array_equal(part, whole[first : first + count])
+    assert _core.random.dropout_mask((0,), 0.5, 7, 2, 9, dtype, first).shape == (0,)
+
+
 def test_dropout_nothing_dropped():
     """Rate 0 keeps everything."""
     assert (_core.random.dropout_mask((100,), 0.0, 1, 1, 1) == 1).all()

@@ -249,6 +249,8 @@ OTHERS = {
     "dropout: NaN": ("rate", _core.random.dropout_mask, ((3,), float("nan"), 1, 1, 1)),
     "dropout: shape": ("shape", _core.random.dropout_mask, ((3, -1), 0.5, 1, 1, 1)),
     "dropout: dtype": ("dtype", _core.random.dropout_mask, ((3,), 0.5, 1, 1, 1, "int32")),
+    "dropout: negative first": ("first", _core.random.dropout_mask, ((3,), 0.5, 1, 1, 1, "float32", -1)),
+    "dropout: first": ("first", _core.random.dropout_mask, ((3,), 0.5, 1, 1, 1, "float32", 2**63 - 1)),
     "squares: type": ("arrays", _core.optimizer.sum_squares, ([zeros(3, dtype=I32)],)),
 }
 

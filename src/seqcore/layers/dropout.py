@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,10 +31,19 @@ class DropoutGenerator:
         self.stream = _random.next_stream() if seed is None else 0
         self.call = 0
 
-    def mask(self, shape: tuple[int, ...], rate: float, dtype: str, offset: int = 0) -> Array:
-        """Mask of the draw number ``call + offset``; the caller increments ``call`` when its work is done."""
-        seed = _random.seed() if self.seed is None else self.seed
-        return dropout_mask(shape, rate, seed, self.stream, self.call + offset, dtype)
+    def mask(
+        self, shape: tuple[int, ...], rate: float, dtype: str, offset: int = 0, shares_rows: bool = False
+    ) -> Array:
+        """Mask of the draw number ``call + offset``; the caller increments ``call`` when its work is done.
+
+        Where this process has some rows of a batch, it is their part of the mask of all rows, unless ``shares_rows``
+        says that the rows share one.
+        """
+        seed, rows, first = _random.seed() if self.seed is None else self.seed, _random.get_rows(), 0
+        if rows is not None and not shares_rows:
+            # A row may be several along the first axis of the mask, such as its time steps.
+            first = math.prod(shape) // rows.size * rows.first
+        return dropout_mask(shape, rate, seed, self.stream, self.call + offset, dtype, first)
 
     def get_state(self) -> dict[str, int]:
         return {"stream": self.stream, "call": self.call}
@@ -78,7 +88,8 @@ class Dropout(NumericLayer):
             shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, x.shape))
             if len(self.noise_shape) != x.ndim or any(n not in (1, m) for n, m in zip(shape, x.shape)):
                 raise ValueError(f"noise_shape: expected sizes that broadcast to {x.shape}, got {self.noise_shape}")
-        mask = self._dropout.mask(shape, self.rate, x.dtype.name)
+        shares_rows = self.noise_shape is not None and self.noise_shape[0] == 1
+        mask = self._dropout.mask(shape, self.rate, x.dtype.name, shares_rows=shares_rows)
         y = np.multiply(x, mask, out=np.empty_like(x))
         self._dropout.call += 1
         return recorded(y, (inputs,), lambda g: (np.multiply(g, mask, out=np.empty_like(x)),))

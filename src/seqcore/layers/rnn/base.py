@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import random as _random
 from ..._validation import as_lengths, as_mask, boolean, default_only, integer, real
 from ...autograd import Tensor, Variable, recorded
 from ...initializers import TruncatedNormal
@@ -284,7 +285,10 @@ class RNNLayer(NumericLayer):
         shapes = [(batch, size) for size in self.cell.state_sizes()]
         if not self._stddev:
             return [np.zeros(shape, self._dtype) for shape in shapes]
-        return [TruncatedNormal(stddev=self._stddev)(shape, self._dtype) for shape in shapes]
+        rows = _random.get_rows() or _random.Rows(0, batch, batch)
+        noise = TruncatedNormal(stddev=self._stddev)
+        part = slice(rows.first, rows.first + batch)
+        return [noise((rows.whole, size), self._dtype)[part] for _, size in shapes]
 
     @property
     def states(self) -> list[Variable] | None:
