@@ -157,7 +157,7 @@ def _scaling(report: Mapping[str, Any]) -> Any:
             if bounds:
                 axes.plot(*zip(*bounds, strict=True), color="#555555", linestyle="--", label="bound of the plan")
             axes.set_title(f"{case} {measure}", fontsize="small")
-            axes.set(xscale="log", yscale="log", xticks=counts, xticklabels=[str(count) for count in counts])
+            axes.set(xscale="log", xticks=counts, xticklabels=[str(count) for count in counts], ylim=(0, None))
             axes.minorticks_off()
             axes.grid(alpha=0.3)
         line[0].set_ylabel("GFLOP/s")
