@@ -7,7 +7,7 @@ import importlib
 from typing import Any
 
 # The module of each name.
-_NAMES = {"from_torch": "weights", "to_torch": "weights"}
+_NAMES = {"convert": "conversion", "from_torch": "weights", "to_torch": "weights"}
 
 __all__ = list(_NAMES)
 

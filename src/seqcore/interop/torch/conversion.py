@@ -1,0 +1,347 @@
+"""Conversion of a module of PyTorch into a Sequential.
+
+B: batch, T: time steps, D: features.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ... import layers
+from ..._validation import one_line, plain_array
+from ...layers import Layer
+from ...models.sequential import Sequential
+from ...typing import Array
+from .weights import from_torch, wide_array
+
+# B and T of the random inputs.
+_SIZES = ((2, 5), (3, 4))
+# The weights come from the module: no random numbers are drawn.
+_ZEROS = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}
+# A layer and its weights in the order of ``set_weights``.
+_Entry = tuple[Layer, list[Array]]
+
+
+def convert(module: Any, example: Any = None) -> Sequential:
+    """A Sequential with the layers, the weights and the outputs of a module of PyTorch.
+
+    The children of the module, and theirs in turn, are taken as one chain in the order in which they were registered.
+    ``forward`` is not read: the module and the chain are called with the same inputs, and a module with other outputs
+    is refused. Of the last recurrent child the chain passes on the sequence or the output at the end, whichever gives
+    the outputs of the module. Children without weights whose class is not PyTorch's, such as one that takes the output
+    of an LSTM from its tuple, are left to this comparison.
+
+    Args:
+        module: a ``torch.nn.Sequential``, one recurrent module, or a module of your own class. It stays as it is: a
+            copy in ``eval`` mode is called. Where it returns a tuple, the first tensor counts.
+        example: an input of the module for the comparison. By default random ones, as its first child with weights
+            takes them.
+
+    Returns:
+        The model, built, in float64 where the module is, otherwise in float32. Sequences are (B, T, D) whatever
+        ``batch_first`` is. A child whose parameters have no ``requires_grad`` becomes a layer with ``trainable=False``;
+        each of two children that share a parameter gets a copy.
+
+    Raises:
+        TypeError: for anything but a module.
+        ValueError: naming the child, and its argument, that has no counterpart, and for a module that does more than
+            its children one after the other.
+
+    >>> module = nn.Sequential(nn.Embedding(10, 4), nn.GRU(4, 3, num_layers=2, batch_first=True))
+    >>> [type(layer).__name__ for layer in convert(module).layers]
+    ['Embedding', 'GRU', 'GRU']
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
+    # The module that torch.compile wraps.
+    module = getattr(module, "_orig_mod", module)
+    children = _chain(module)
+    dtype = "float64" if any(value.dtype == torch.float64 for value in module.parameters()) else "float32"
+    # Children without a counterpart are named before anything else is said.
+    _entries(children, True, dtype)
+    twin = copy.deepcopy(module).to("cpu", getattr(torch, dtype)).eval()
+    inputs = _random_inputs(children) if example is None else [plain_array("example", example)]
+    inputs = [data.astype(dtype) if data.dtype.kind == "f" else data for data in inputs]
+    return _equal_model(children, twin, inputs, example is not None, dtype)
+
+
+# --- the module -------------------------------------------------------------------------------------------------------
+
+
+def _chain(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The children that are layers, in order, with their names for messages."""
+    chain: list[tuple[str, nn.Module]] = []
+    for path, child in module.named_modules(remove_duplicate=False):
+        name = f"{path} ({type(child).__name__})" if path else type(child).__name__
+        own = dict(child.named_parameters(recurse=False))
+        for parameter, value in own.items():
+            if nn.parameter.is_lazy(value) or value.is_meta:
+                raise ValueError(f"module: expected parameters with values, got none in {parameter!r} of {name}")
+        inner = next(child.named_children(), None)
+        if isinstance(child, tuple(_LAYERS)):
+            if inner is not None:
+                raise ValueError(f"module: {name}: the {inner[0]!r} of a layer cannot be converted")
+            chain.append((name, child))
+        elif own:
+            raise ValueError(f"module: {name} cannot be converted, it has the parameter {next(iter(own))!r}")
+        elif inner is None and type(child).__module__.startswith("torch.") and not isinstance(child, nn.Identity):
+            raise ValueError(f"module: {name} cannot be converted")
+    if not chain:
+        raise ValueError(f"module: expected children that are layers, got none in {type(module).__name__}")
+    return chain
+
+
+def _random_inputs(children: list[tuple[str, nn.Module]]) -> list[Array]:
+    """Inputs (B, T, ...) for the first child that has weights."""
+    rng = np.random.default_rng(0)
+    first = next((child for _, child in children if next(child.parameters(), None) is not None), None)
+    if isinstance(first, nn.Embedding):
+        return [rng.integers(0, first.num_embeddings, size) for size in _SIZES]
+    if isinstance(first, _RECURRENT):
+        return [rng.normal(size=(*size, first.input_size)) for size in _SIZES]
+    if isinstance(first, nn.Linear):
+        sequences = any(isinstance(child, _RECURRENT) for _, child in children)
+        return [rng.normal(size=(*(size if sequences else size[:1]), first.in_features)) for size in _SIZES]
+    if isinstance(first, nn.Conv1d):
+        span = (first.kernel_size[0] - 1) * first.dilation[0]
+        return [rng.normal(size=(batch, steps + span, first.in_channels)) for batch, steps in _SIZES]
+    raise ValueError("example: expected an input of the module, whose children do not tell its shape, got None")
+
+
+class _RefusedInput(Exception):
+    """A module does not take an input."""
+
+
+def _output(twin: nn.Module, data: Array) -> Array:
+    """The first tensor of the output."""
+    try:
+        with torch.no_grad():
+            output = twin(torch.from_numpy(data))
+    except Exception as error:
+        raise _RefusedInput(
+            f"example: expected an input of {type(twin).__name__}, "
+            f"got shape {data.shape} of {data.dtype}, which it refuses: {one_line(error, 160)}"
+        ) from None
+    while isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    if not isinstance(output, torch.Tensor):
+        raise ValueError(f"module: expected a tensor or a tuple of them as output, got {type(output).__name__}")
+    return wide_array("module", output)
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+def _entries(children: list[tuple[str, nn.Module]], sequences: bool, dtype: str) -> list[_Entry]:
+    """New layers for the children, with ``return_sequences`` of the last recurrent one."""
+    last = next((child for _, child in reversed(children) if isinstance(child, _RECURRENT)), None)
+    entries: list[_Entry] = []
+    for name, child in children:
+        try:
+            names = [name for name, _ in child.named_parameters() if name not in ("weight", "bias")]
+            if names and not isinstance(child, _RECURRENT):
+                raise ValueError(f"expected a weight and a bias, got the parameter {names[0]!r}")
+            make = next(make for classes, make in _LAYERS.items() if isinstance(child, classes))
+            made = make(child, sequences or child is not last, dtype)
+            trained = {parameter.requires_grad for parameter in child.parameters()}
+            if len(trained) > 1:
+                raise ValueError("requires_grad: expected one value for all parameters, got both")
+        except ValueError as error:
+            raise ValueError(f"module: {name}: {error}") from None
+        if trained == {False}:
+            for layer, _ in made:
+                layer.trainable = False
+        entries += made
+    return entries
+
+
+def _equal_model(
+    children: list[tuple[str, nn.Module]], twin: nn.Module, inputs: list[Array], in_order: bool, dtype: str
+) -> Sequential:
+    """The Sequential whose outputs are those of the module.
+
+    Args:
+        twin: the module, for inference.
+        inputs: in the order of the module if ``in_order``, else in that of the Sequential.
+    """
+    reasons, refusals = [], []
+    for order in _orders(children, inputs[0]):
+        turned = [order(data) for data in inputs]
+        given, own = (inputs, turned) if in_order else (turned, inputs)
+        try:
+            expected = [_output(twin, data) for data in given]
+        except _RefusedInput as error:
+            refusals.append(error)
+            continue
+        for sequences in (True, False):
+            try:
+                model = _model(_entries(children, sequences, dtype), own[0])
+                results = [model(data).numpy() for data in own]
+            except ValueError as error:
+                reasons.append(one_line(error))
+                continue
+            for back in _orders(children, results[0]):
+                reason = _difference(expected, [back(result) for result in results])
+                if not reason:
+                    return model
+                reasons.append(reason)
+    if not reasons:
+        raise ValueError(str(refusals[0])) from None
+    # Other numbers tell more than another shape.
+    reason = min(reasons, key=lambda text: not text.startswith("numbers"))
+    raise ValueError(
+        f"module: expected the outputs of its children one after the other, "
+        f"got others from the forward of {type(twin).__name__}: {reason}"
+    )
+
+
+def _model(entries: list[_Entry], data: Array) -> Sequential:
+    """The Sequential for inputs such as ``data``, in the order of seqcore."""
+    shape: list[int | None] = list(data.shape[1:])
+    has_time = len(shape) > (1 if data.dtype.kind == "f" else 0)
+    if has_time and not any(isinstance(layer, layers.Flatten) for layer, _ in entries):
+        shape[0] = None
+    model = Sequential([layers.Input(tuple(shape), dtype=data.dtype.name), *(layer for layer, _ in entries)])
+    for layer, weights in entries:
+        layer.set_weights(weights)
+    return model
+
+
+def _orders(children: list[tuple[str, nn.Module]], data: Array) -> list[Callable[[Array], Array]]:
+    """The orders of axes between the module and (B, T, ...) that may be those of ``data``: each its own inverse."""
+    orders: list[Callable[[Array], Array]] = [np.asarray]
+    types = [type(child) for _, child in children]
+    if any(issubclass(kind, _RECURRENT) for kind in types) and data.ndim > (2 if data.dtype.kind == "f" else 1):
+        orders.append(lambda data: np.ascontiguousarray(data.swapaxes(0, 1)))
+    if any(issubclass(kind, nn.Conv1d) for kind in types) and data.ndim == 3:
+        orders.append(lambda data: np.ascontiguousarray(data.swapaxes(1, 2)))
+    return orders
+
+
+def _difference(expected: list[Array], results: list[Array]) -> str:
+    """The first difference of two lists of outputs, or an empty text."""
+    for array, other in zip(expected, results):
+        if array.shape != other.shape:
+            return f"a shape of {array.shape}, not {other.shape}"
+        scale = max(1.0, float(np.abs(array).max(initial=0)))
+        distance = float(np.abs(array - other).max(initial=0))
+        if not distance <= 1e-5 * scale:
+            return f"numbers that differ by {distance:.2g}"
+    return ""
+
+
+# --- layers -----------------------------------------------------------------------------------------------------------
+
+
+def _only(child: Any, **expected: Any) -> None:
+    """Refuse arguments of a child that are not the expected ones."""
+    for name, value in expected.items():
+        got = getattr(child, name)
+        if got != value:
+            raise ValueError(f"{name}: expected {value!r}, got {got!r}")
+
+
+def _recurrent(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
+    if getattr(child, "proj_size", 0):
+        _only(child, proj_size=0)
+    options: dict[str, Any] = {"use_bias": bool(child.bias), "dtype": dtype, **_ZEROS}
+    if isinstance(child, (nn.RNN, nn.RNNCell)):
+        options["activation"] = child.nonlinearity
+    make = next(make for classes, make in _CELLS.items() if isinstance(child, classes))
+    entries: list[_Entry] = []
+    stack = from_torch(child)
+    for number, weights in enumerate(stack):
+        after = number < len(stack) - 1
+        layer: Layer = make(child.hidden_size, return_sequences=sequences or after, **options)
+        entries.append((layers.Bidirectional(layer) if getattr(child, "bidirectional", False) else layer, weights))
+        if after and child.dropout:
+            entries.append((layers.Dropout(child.dropout, dtype=dtype), []))
+    return entries
+
+
+def _embedding(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
+    _only(child, max_norm=None)
+    if child.weight.requires_grad:
+        _only(child, scale_grad_by_freq=False)
+        if child.padding_idx is not None:
+            raise ValueError(
+                f"padding_idx: expected None or a weight without requires_grad, got {child.padding_idx}: "
+                "seqcore trains every row of an Embedding"
+            )
+    table = wide_array("weight", child.weight)
+    rows, columns = table.shape
+    return [(layers.Embedding(rows, columns, embeddings_initializer="zeros", dtype=dtype), [table])]
+
+
+def _kernel_and_bias(child: Any, dtype: str) -> tuple[list[Array], dict[str, Any]]:
+    """The weights of a Linear or a Conv1d, and the arguments of a layer for them."""
+    weights = [wide_array("weight", child.weight).T]
+    if child.bias is not None:
+        weights.append(wide_array("bias", child.bias))
+    return weights, {"use_bias": child.bias is not None, "kernel_initializer": "zeros", "dtype": dtype}
+
+
+def _linear(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
+    weights, options = _kernel_and_bias(child, dtype)
+    return [(layers.Dense(len(child.weight), **options), weights)]
+
+
+def _conv1d(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
+    _only(child, groups=1, padding_mode="zeros")
+    weights, options = _kernel_and_bias(child, dtype)
+    padding = child.padding if isinstance(child.padding, str) else child.padding * 2
+    layer = layers.Conv1D(
+        len(child.weight), child.kernel_size, child.stride, padding, dilation_rate=child.dilation, **options
+    )
+    return [(layer, weights)]
+
+
+def _flatten(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
+    _only(child, start_dim=1, end_dim=-1)
+    return [(layers.Flatten(dtype=dtype), [])]
+
+
+def _log_softmax(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
+    if child.dim not in (-1, 1, 2):
+        raise ValueError(f"dim: expected the last one, got {child.dim}")
+    return [(layers.Activation("log_softmax", dtype=dtype), [])]
+
+
+def _softmax(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
+    if child.dim is None:
+        raise ValueError("dim: expected a number, got None")
+    return [(layers.Softmax(child.dim, dtype=dtype), [])]
+
+
+def _activation(name: str) -> Callable[[Any, bool, str], list[_Entry]]:
+    return lambda child, sequences, dtype: [(layers.Activation(name, dtype=dtype), [])]
+
+
+_CELLS: dict[Any, Any] = {
+    (nn.RNN, nn.RNNCell): layers.SimpleRNN,
+    (nn.LSTM, nn.LSTMCell): layers.LSTM,
+    (nn.GRU, nn.GRUCell): layers.GRU,
+}
+_RECURRENT = tuple(kind for kinds in _CELLS for kind in kinds)
+_LAYERS: dict[Any, Callable[[Any, bool, str], list[_Entry]]] = {
+    **dict.fromkeys(_RECURRENT, _recurrent),
+    nn.Conv1d: _conv1d,
+    nn.Embedding: _embedding,
+    nn.Linear: _linear,
+    nn.Dropout: lambda child, sequences, dtype: [(layers.Dropout(child.p, dtype=dtype), [])],
+    nn.Flatten: _flatten,
+    nn.Hardsigmoid: _activation("hard_sigmoid"),
+    nn.LeakyReLU: lambda child, sequences, dtype: [(layers.ReLU(None, child.negative_slope, dtype=dtype), [])],
+    nn.LogSoftmax: _log_softmax,
+    nn.ReLU: _activation("relu"),
+    nn.ReLU6: lambda child, sequences, dtype: [(layers.ReLU(6.0, dtype=dtype), [])],
+    nn.Sigmoid: _activation("sigmoid"),
+    nn.Softmax: _softmax,
+    nn.Tanh: _activation("tanh"),
+}
