@@ -35,6 +35,8 @@ class Callback:
     params: dict[str, Any] = {}
     # Called after all callbacks without this mark, whatever its position in the list.
     runs_last = False
+    # True for a callback that prints or writes files: where several processes train, only the first one calls it.
+    main_only = False
     # Names and types of the attributes that :meth:`get_state` returns.
     _state: dict[str, Any] = {}
 

@@ -25,6 +25,8 @@ class CallbackList:
         add_history: append a :class:`History` unless there is one; False by default.
         add_progbar: accepted only as False.
         model: the model of each callback.
+        is_main: call the callbacks that print or write files too; False in the second and further processes that
+            train a model together.
         params: the ``params`` of each callback: ``epochs``, ``steps`` (per epoch, or None), ``verbose``.
 
     Raises:
@@ -44,11 +46,12 @@ class CallbackList:
         add_history: bool = False,
         add_progbar: bool = False,
         model: Any = None,
+        is_main: bool = True,
         **params: Any,
     ) -> None:
         default_only("add_progbar", add_progbar, False, "pass a ProgressBar among the callbacks")
         self.callbacks: list[Callback] = []
-        self.model, self.params = model, params
+        self.model, self.params, self._is_main = model, params, is_main
         self._hooks: dict[str, list[Callable[..., None]]] = {}
         for callback in sorted(callbacks or (), key=lambda callback: getattr(callback, "runs_last", False)):
             self.append(callback)
@@ -67,7 +70,7 @@ class CallbackList:
         self.callbacks.append(callback)
         callback.set_params(self.params)
         callback.set_model(self.model)
-        for name in _HOOKS:
+        for name in _HOOKS if self._is_main or not callback.main_only else ():
             if _defines(callback, name) or _defines(callback, name.replace("_train_batch_", "_batch_")):
                 self._hooks.setdefault(name, []).append(getattr(callback, name))
 

@@ -39,6 +39,7 @@ class ModelCheckpoint(MonitorCallback):
         OSError: a file that cannot be written.
     """
 
+    main_only = True
     _state = {"best": (float, int, NoneType), "_batches": int}
 
     def __init__(
@@ -168,18 +169,21 @@ class BackupAndRestore(Callback):
         self._save()
 
     def _save(self, after_epoch: bool = False) -> None:
-        os.makedirs(self.backup_dir, exist_ok=True)
-        self.model.save_checkpoint(self.path, {**self.extra, "fit": self._fit.get_state(after_epoch)})
+        with self._fit.processes.whole_states():
+            if self._fit.processes.is_main:
+                os.makedirs(self.backup_dir, exist_ok=True)
+                self.model.save_checkpoint(self.path, {**self.extra, "fit": self._fit.get_state(after_epoch)})
         self._batches, self._saved = 0, time.monotonic()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._fit, self._batches, self._saved = self.model.fit_state, 0, time.monotonic()
-        if os.path.exists(self.path):
+        if self._fit.processes.broadcast(os.path.exists(self.path)):
             self._load()
 
     def _load(self, **options: bool) -> None:
         """Load the backup into the model and the running fit."""
-        position = self.model.load_checkpoint(self.path, check=self._check)
+        with self._fit.processes.file(self.path) as path:
+            position = self.model.load_checkpoint(path, check=self._check)
         self._fit.set_state(position["fit"], **options)
 
     def _check(self, position: dict[str, Any]) -> None:
@@ -197,15 +201,19 @@ class BackupAndRestore(Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._batches += 1
-        late = self.save_every is not None and time.monotonic() - self._saved > 60 * self.save_every
-        if late or (isinstance(self.save_freq, int) and self._batches >= self.save_freq):
+        by_count = isinstance(self.save_freq, int) and self._batches >= self.save_freq
+        # The clocks of several processes differ.
+        if by_count or (self.save_every is not None and self._fit.processes.any(self._is_late(self.save_every))):
             self._save()
+
+    def _is_late(self, minutes: float) -> bool:
+        return time.monotonic() - self._saved > 60 * minutes
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_freq == "epoch" or self.save_every is not None:
             self._save(after_epoch=True)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        self._fit = None
-        if self.delete_checkpoint and os.path.exists(self.path):
+        is_main, self._fit = self._fit.processes.is_main, None
+        if is_main and self.delete_checkpoint and os.path.exists(self.path):
             os.remove(self.path)

@@ -32,6 +32,7 @@ class CSVLogger(Callback):
         OSError: at the end of an epoch, a file that cannot be written.
     """
 
+    main_only = True
     _state = {"_columns": list, "_rows": list}
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:

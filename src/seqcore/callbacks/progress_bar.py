@@ -99,6 +99,8 @@ class ProgressBar(Callback):
         interval: seconds between two updates, 0.1 by default.
     """
 
+    main_only = True
+
     def __init__(
         self,
         stream: TextIO | None = None,

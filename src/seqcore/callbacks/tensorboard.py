@@ -60,6 +60,7 @@ class TensorBoard(Callback):
         ImportError: at the start of the training, if neither is installed.
     """
 
+    main_only = True
     _state = {"_batches": int}
 
     def __init__(

@@ -32,6 +32,27 @@ class Batch(NamedTuple):
         return int((self.x[0] if isinstance(self.x, list) else self.x).shape[0])
 
 
+def batch_arrays(batch: Batch) -> list[Array | None]:
+    """All arrays of a batch: inputs with their lengths and masks, targets, weights."""
+    inputs = [part for x in batch.inputs for part in (x._array, x.lengths, x.mask)]
+    return [*inputs, None if batch.y is None else as_array(batch.y), batch.weight]
+
+
+def cut_batch(batch: Batch, rows: Any) -> Batch:
+    """Some rows of a batch, lengths and masks of its inputs included."""
+    x, y, weight = batch
+    parts = [_cut_tensor(part, rows) for part in batch.inputs]
+    y = None if y is None else as_array(y)[rows]
+    return Batch(parts if isinstance(x, list) else parts[0], y, None if weight is None else weight[rows])
+
+
+def _cut_tensor(x: Tensor, rows: Any) -> Tensor:
+    part = Tensor(x._array[rows])
+    part.lengths = None if x.lengths is None else x.lengths[rows]
+    part.mask = None if x.mask is None else x.mask[rows]
+    return part
+
+
 def _rows(name: str, value: Any) -> Array | Tensor:
     """``value`` as numbers with at least one axis."""
     plain = (type(value) is np.ndarray and value.dtype.kind in NUMBERS) or isinstance(value, Tensor)

@@ -17,8 +17,9 @@ import numpy as np
 
 from .. import random
 from .._validation import MAX_INT64, boolean, integer, is_array, real
-from ..autograd import Tensor, Variable, as_array
-from .batch import Batch, make_batch, unpack_batch
+from ..autograd import Variable
+from ..distributed import digest
+from .batch import Batch, batch_arrays, cut_batch, make_batch, unpack_batch
 
 
 class DataAdapter:
@@ -50,6 +51,10 @@ class DataAdapter:
     def _walk(self, start: int) -> Iterator[Batch]:
         """All data once, batch by batch, from number ``start`` on; random numbers are drawn at once."""
         raise TypeError(f"{type(self).__name__}: an adapter must define _walk")
+
+    def describe(self) -> str:
+        """A text that differs where the data do; empty where only the batches will show it."""
+        return ""
 
     def split(self, fraction: float) -> tuple[Any, Any]:
         """Arguments of the first part and of the last ``fraction`` of the rows: ((x, y, weight), (x, y, weight))."""
@@ -158,25 +163,16 @@ class ArrayAdapter(DataAdapter):
         border = int(self.rows * (1 - real("validation_split", fraction, 0.0, 1.0, open_high=True)))
         if not 0 < border < self.rows:
             raise ValueError(f"validation_split: expected rows on both sides, got {fraction!r} of {self.rows} rows")
-        return self._cut(slice(0, border)), self._cut(slice(border, None))
+        return cut_batch(self._whole, slice(0, border)), cut_batch(self._whole, slice(border, None))
 
-    def _cut(self, rows: Any) -> Batch:
-        x, y, weight = self._whole
-        parts = [_cut_tensor(part, rows) for part in self._whole.inputs]
-        y = None if y is None else as_array(y)[rows]
-        return Batch(parts if isinstance(x, list) else parts[0], y, None if weight is None else weight[rows])
+    def describe(self) -> str:
+        return digest(*batch_arrays(self._whole)) + f" in batches of {self.batch_size}{', shuffled' * self._shuffle}"
 
     def _walk(self, start: int) -> Iterator[Batch]:
         order = random.generator().permutation(self.rows) if self._shuffle else None
         parts = (slice(row, row + self.batch_size) for row in range(0, self.rows, self.batch_size))
-        return (self._cut(rows if order is None else order[rows]) for rows in islice(parts, start, None))
-
-
-def _cut_tensor(x: Tensor, rows: Any) -> Tensor:
-    part = Tensor(x._array[rows])
-    part.lengths = None if x.lengths is None else x.lengths[rows]
-    part.mask = None if x.mask is None else x.mask[rows]
-    return part
+        whole, cuts = self._whole, islice(parts, start, None)
+        return (cut_batch(whole, rows if order is None else order[rows]) for rows in cuts)
 
 
 class IterableAdapter(DataAdapter):

@@ -8,6 +8,7 @@ from .._validation import MAX_INT64, boolean, integer
 from ..callbacks import CallbackList
 from ..metrics import Metric
 from .data_adapters import DataAdapter
+from .processes import OneProcess
 
 
 class FitModel(Protocol):
@@ -29,6 +30,7 @@ class FitState:
         validation: adapter of the validation data, or None.
         callbacks: all callbacks of the fit.
         epoch: number of the first epoch.
+        processes: those that share the work.
 
     Attributes:
         epoch: number of the running epoch, from 0.
@@ -40,9 +42,16 @@ class FitState:
     """
 
     def __init__(
-        self, model: FitModel, data: DataAdapter, validation: DataAdapter | None, callbacks: CallbackList, epoch: int
+        self,
+        model: FitModel,
+        data: DataAdapter,
+        validation: DataAdapter | None,
+        callbacks: CallbackList,
+        epoch: int,
+        processes: OneProcess,
     ) -> None:
         self._model, self.data, self.validation, self.callbacks = model, data, validation, callbacks
+        self.processes = processes
         self.initial_epoch = self.epoch = epoch
         self.batch, self.stopped = 0, False
         self.logs: dict[str, float] | None = None

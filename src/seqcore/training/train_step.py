@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from .. import losses
 from ..autograd import GradientTape, Tensor, Variable
 from ..autograd.staleness import Cached
+from ..autograd.tensor import Gradient
 from ..layers.base import Layer
 from ..layers.calling import CallScope, call_in_order
 from ..metrics import Metric
@@ -87,6 +88,8 @@ class TrainStep(Cached):
     def __init__(self, model: TrainableModel, metrics: CompiledMetrics) -> None:
         self._model, self.metrics = model, metrics
         self._flat: FlatParameters | None = None
+        # Makes the gradients of a whole batch of those of the rows that this process has of it.
+        self.exchange: Callable[[FlatParameters, list[Gradient]], list[Gradient]] | None = None
 
     @property
     def inspection(self) -> Inspection:
@@ -154,6 +157,11 @@ class TrainStep(Cached):
                 layer.set_own_state(state)
             raise
         with defer_sigint():
+            if self.exchange is not None:
+                # It adds up the metrics as well.
+                logs = update()
+                optimizer.apply_flat(flat, self.exchange(flat, gradients))
+                return logs
             optimizer.apply_flat(flat, gradients)
             return update()
 

@@ -11,14 +11,16 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
-from .. import losses
+from .. import losses, random
 from .._validation import boolean, integer, is_array, real
 from ..callbacks import CallbackList, History, ProgressBar
+from ..distributed import Ranks, ends_together
 from .batch import Batch, make_batch, pack_batch
 from .compiling import Compilable
 from .data_adapters import DataAdapter, make_adapter, make_validation_adapter
 from .fit_state import FitState
 from .outputs import concatenate, to_arrays
+from .processes import DataParallel, OneProcess, Run
 
 
 class Trainer(Compilable):
@@ -31,7 +33,7 @@ class Trainer(Compilable):
         # The state of a running ``fit``, for callbacks that save and resume it.
         self.fit_state: FitState | None = None
 
-    def _runner(self, hook: str) -> Callable[[Batch], dict[str, float] | None]:
+    def _runner(self, hook: str) -> Run:
         """The function for one batch: the step itself, or an override of ``train_step`` or ``test_step``."""
         step = self.require_compiled(hook)
         if self.overrides(hook):
@@ -106,6 +108,7 @@ class Trainer(Compilable):
 
     # ------------------------------------------------------------ loops
 
+    @ends_together
     def fit(
         self,
         x: Any = None,
@@ -126,6 +129,7 @@ class Trainer(Compilable):
         validation_freq: int | Sequence[int] = 1,
         *,
         lengths: Any = None,
+        distribute: Any = None,
     ) -> History:
         """Train for ``epochs - initial_epoch`` epochs.
 
@@ -150,6 +154,9 @@ class Trainer(Compilable):
             validation_steps, validation_batch_size: the same for validation, which always starts with the first batch.
             validation_freq: after how many epochs validation takes place, or a list of epochs counted from 1.
             lengths: (N,) valid steps of each row of x.
+            distribute: communicator of mpi4py, such as ``MPI.COMM_WORLD``, whose processes all call this with the same
+                arguments: each computes its share of the rows of every batch, and the sum of the gradients updates the
+                weights in all. The first one's weights are taken at the start. See docs/guide/distributed.md.
 
         Returns:
             The ``History``: its ``history`` has a list per epoch for each name in the logs.
@@ -217,10 +224,14 @@ class Trainer(Compilable):
                 "x: expected data that can be walked once per epoch, got an iterator; pass steps_per_epoch or an "
                 "object whose __iter__ starts again"
             )
-        callback_list = self._callback_list(callbacks, verbose, epochs=epochs, steps=data.steps, history=True)
+        processes = OneProcess() if distribute is None else DataParallel(Ranks(distribute), self)
+        callback_list = self._callback_list(
+            callbacks, verbose, epochs=epochs, steps=data.steps, history=True, is_main=processes.is_main
+        )
         # Changes inside a list or a plain layer are not noticed.
         step.stale = True
-        self.fit_state = FitState(self, data, validation, callback_list, initial_epoch)
+        processes.begin(data, validation, callback_list, range(initial_epoch, epochs))
+        self.fit_state = FitState(self, data, validation, callback_list, initial_epoch, processes)
         return self._fit(self.fit_state, epochs, validation_epochs)
 
     def _fit(self, state: FitState, epochs: int, validation_epochs: Callable[[int], bool]) -> History:
@@ -234,15 +245,18 @@ class Trainer(Compilable):
                     break
                 logs = trained
                 state.next_epoch()
+            state.processes.end()
             state.callbacks.on_train_end(logs)
         finally:
             self.fit_state = None
+            random.set_rows(None)
         assert self.history is not None
         return self.history
 
     def _fit_epoch(self, state: FitState, validation_epochs: Callable[[int], bool]) -> dict[str, float] | None:
         """Train for one epoch, or for the rest of one; its logs, or None where the data had ended before it."""
-        epoch, callbacks, run = state.epoch, state.callbacks, self._runner("train_step")
+        epoch, callbacks, processes = state.epoch, state.callbacks, state.processes
+        run = processes.runner(self._runner("train_step"), trains=True)
         callbacks.on_epoch_begin(epoch)
         if not state.batch:
             self._reset_metrics()
@@ -251,7 +265,8 @@ class Trainer(Compilable):
             state.count_batch(run(batch))
             if callbacks.has("on_train_batch_end"):
                 callbacks.on_train_batch_end(number, dict(self._logs(state.logs)))
-            if self.stop_training:
+            if processes.any(self.stop_training):
+                self.stop_training = True
                 break
         if not state.batch:
             if state.data.exhausted and epoch > state.initial_epoch:
@@ -261,9 +276,11 @@ class Trainer(Compilable):
         logs = dict(state.logs)
         validation = state.validation
         if validation is not None and validation_epochs(epoch + 1) and not validation.exhausted:
-            validated = self._evaluate(validation, callbacks)
+            run_test = processes.runner(self._runner("test_step"), trains=False)
+            validated = self._evaluate(validation, callbacks, run_test)
             logs.update((f"val_{name}", value) for name, value in validated.items())
         callbacks.on_epoch_end(epoch, logs)
+        self.stop_training = processes.any(self.stop_training)
         return logs
 
     def evaluate(
@@ -301,13 +318,12 @@ class Trainer(Compilable):
             x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps
         )
         callback_list = self._callback_list(callbacks, verbose, epochs=1, steps=data.steps)
-        logs = self._evaluate(data, callback_list)
+        logs = self._evaluate(data, callback_list, self._runner("test_step"))
         if not logs and data.exhausted:
             raise ValueError("x: expected at least one batch to evaluate on, got none")
         return self._results(logs, return_dict)
 
-    def _evaluate(self, data: DataAdapter, callback_list: CallbackList) -> dict[str, float]:
-        run = self._runner("test_step")
+    def _evaluate(self, data: DataAdapter, callback_list: CallbackList, run: Run) -> dict[str, float]:
         self.stop_evaluating = False
         self._reset_metrics()
         data.restart()
@@ -378,7 +394,14 @@ class Trainer(Compilable):
         return concatenate(outputs)
 
     def _callback_list(
-        self, callbacks: Any, verbose: int | str, *, epochs: int, steps: int | None, history: bool = False
+        self,
+        callbacks: Any,
+        verbose: int | str,
+        *,
+        epochs: int,
+        steps: int | None,
+        history: bool = False,
+        is_main: bool = True,
     ) -> CallbackList:
         """The caller's callbacks, then a progress bar unless ``verbose`` is 0, and a history in ``fit``."""
         if is_array(verbose) or verbose not in (0, 1, 2, "auto"):
@@ -392,7 +415,7 @@ class Trainer(Compilable):
             if self.history not in listed:
                 listed.append(self.history)
         level = 1 if verbose == "auto" else int(verbose)
-        return CallbackList(listed, model=self, epochs=epochs, steps=steps, verbose=level)
+        return CallbackList(listed, is_main=is_main, model=self, epochs=epochs, steps=steps, verbose=level)
 
     def _has_sparse_targets(self) -> bool | None:
         """True for targets that are class ids, False for one number per class, None where the loss does not decide."""
