@@ -300,10 +300,14 @@ CALLS = {
         recurrent_stream().add_dense,
         {"kernel": full(6, 3), "bias": full(3), "activation": "softmax"},
     ),
+    "Stream.add_conv1d": lambda: (
+        recurrent_stream().add_conv1d,
+        {"kernel": full(3, 6, 4), "bias": full(4), "activation": "relu", "dilation_rate": 2},
+    ),
     "Stream.add_activation": lambda: (recurrent_stream().add_activation, {"activation": "softmax"}),
-    "Stream.step": lambda: (stream().step, {"x": full(2, 5)}),
-    "Stream.step/ids": lambda: (stream(ids=True).step, {"x": whole(0, 3)}),
-    "Stream.reset": lambda: (stream().reset, {}),
+    "Stream.step": lambda: (stream().step, {"x": full(2, 5), "out": full(2, 3)}),
+    "Stream.step/ids": lambda: (stream(ids=True).step, {"x": whole(0, 3), "out": full(2, 3)}),
+    "Stream.reset": lambda: (stream().reset, {"rows": whole(1, 0, dtype=I64)}),
     "Stream.get_state": lambda: (stream().get_state, {}),
     "Stream.set_state": lambda: (stream().set_state, {"state": [(full(2, 6), full(2, 6))]}),
     "AliasTable.__init__": lambda: (_core.sampling.AliasTable, {"weights": full(5, dtype=F64)}),
@@ -347,6 +351,7 @@ OUTPUTS = {
     "rmsprop": {"params", "velocities", "momentums", "averages"},
     "adagrad": {"params", "accumulators"},
     "train_word2vec": {"input", "output"},
+    "Stream.step": {"out"},
 }
 
 # The stubs, which say what there is ----------------------------------------------------------------------------------

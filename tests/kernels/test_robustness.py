@@ -331,9 +331,21 @@ def test_stream_mistakes():
     refused("kernel", stream.add_dense, zeros(5, 2), None)
     refused("activation", stream.add_dense, zeros(6, 2), None, "elu")
     stream.add_dense(zeros(6, 2), None)
-    floats = zeros(3, 5), zeros(2, 6), zeros(2, 5, dtype=float), zeros(5)
-    for wrong in (*floats, np.zeros(2, I32), None, [[0.0] * 5] * 2):
+    floats = zeros(3, 5), zeros(2, 6), zeros(5, 2).T[:, :4], zeros(5), zeros(2, 5, 1)
+    for wrong in (*floats, zeros(2, 5, dtype=np.int64), zeros(2, 5, dtype=np.float16), None, [[0.0] * 5] * 2):
         refused("x", stream.step, wrong)
+    read_only = zeros(2, 2)
+    read_only.flags.writeable = False
+    for wrong in (zeros(2), zeros(2, 2, dtype=float), zeros(2, 4)[:, ::2], zeros(2, 2).T[::-1], read_only, [[0.0] * 2]):
+        refused("out", stream.step, zeros(2, 5), wrong)
+    for wrong in (np.array([2]), np.array([-1]), np.array([0], I32), np.array([[0]]), 0, [0], np.array([True, False])):
+        refused("rows", stream.reset, wrong)
+    refused("kernel", stream.add_conv1d, zeros(2, 3, 4), None)
+    refused("kernel", stream.add_conv1d, zeros(0, 2, 4), None)
+    refused("bias", stream.add_conv1d, zeros(2, 2, 4), zeros(3))
+    refused("dilation_rate", stream.add_conv1d, zeros(2, 2, 4), None, "linear", 0)
+    with pytest.raises(MemoryError):
+        stream.add_conv1d(zeros(100, 2, 4), None, "linear", 2**31 - 1)
     for wrong in ([], [(zeros(2, 6),)], [(zeros(2, 6), zeros(2, 5))], [(zeros(2, 6), zeros(2, 6, dtype=float))]):
         refused("state", stream.set_state, wrong)
     assert stream.step(zeros(2, 5)).shape == (2, 2)
@@ -377,14 +389,18 @@ def test_layers_without_columns():
             stream.step(zeros(2, 5, dtype=dtype))
 
 
-def test_stream_of_two_threads():
-    """Steps, states and layers of one stream from several threads: each call is one step, and nothing is torn."""
+@pytest.mark.parametrize("units", [64, 256])
+def test_stream_of_two_threads(units):
+    """Steps, states and layers of one stream from several threads: each call is one step, and nothing is torn.
+
+    The larger one has steps without the GIL.
+    """
     stream = _core.stream.Stream(4)
-    stream.add_recurrent("rnn", np.eye(64, dtype=F32), np.zeros((64, 64), F32), None, "linear")
+    stream.add_recurrent("rnn", np.eye(units, dtype=F32), np.zeros((units, units), F32), None, "linear")
     failures = []
 
     def work(number):
-        x = np.full((4, 64), number, F32)
+        x = np.full((4, units), number, F32)
         try:
             for _ in range(300):
                 y = stream.step(x)

@@ -1,6 +1,9 @@
 """Streams: step by step equals the whole sequence, state, refusals."""
 
 import json
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -20,6 +23,24 @@ STACKS = {
         models.Sequential([layers.GRU(17, return_sequences=True, dtype=d), layers.Dense(9, dtype=d)]),
         layers.Softmax(dtype=d),
     ],
+    "conv1d": lambda d: [layers.Conv1D(5, 3, padding="causal", activation="tanh", dtype=d)],
+    "conv1d dilated": lambda d: [
+        layers.Conv1D(5, 2, padding="causal", dilation_rate=3, use_bias=False, dtype=d),
+        layers.Conv1D(4, 3, padding=(4, 0), dilation_rate=2, activation="softmax", dtype=d),
+        layers.Conv1D(3, 1, padding="same", dtype=d),
+    ],
+    "conv1d and more": lambda d: [
+        layers.Conv1D(8, 4, padding="causal", activation="relu", dtype=d),
+        layers.GRU(7, return_sequences=True, dtype=d),
+        layers.Conv1D(4, 2, padding="causal", dtype=d),
+        layers.Dense(2, dtype=d),
+    ],
+    "time distributed": lambda d: [
+        layers.LSTM(5, return_sequences=True, dtype=d),
+        layers.TimeDistributed(layers.Dense(4, "relu", dtype=d)),
+        layers.TimeDistributed(models.Sequential([layers.Dense(3, dtype=d), layers.Softmax(1, dtype=d)])),
+        layers.Softmax(2, dtype=d),
+    ],
 }
 
 
@@ -28,11 +49,13 @@ STACKS = {
 @pytest.mark.parametrize("name", STACKS)
 def test_stream_equals_the_whole_sequence(rng, name, batch, dtype):
     model = models.Sequential(STACKS[name](dtype))
-    x = rng.normal(size=(batch, 8, 6)).astype(dtype)
+    x = rng.normal(size=(batch, 14, 6)).astype(dtype)
+    model(x)
+    model.set_weights([rng.normal(0, 0.4, weight.shape) for weight in model.get_weights()])
     whole = model(x).numpy()
     stream = model.stream(batch_size=batch)
     for _ in range(2):
-        outputs = np.stack([stream.step(np.ascontiguousarray(x[:, t])) for t in range(8)], axis=1)
+        outputs = np.stack([stream.step(x[:, t]) for t in range(14)], axis=1)
         np.testing.assert_allclose(outputs, whole, atol=1e-6)
         assert outputs.dtype == dtype
         stream.reset()
@@ -59,25 +82,146 @@ def test_ids_and_state(rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_state_from_lists(rng, dtype):
     """A state that went through JSON comes back bit by bit, and what is no state changes nothing."""
-    model = models.Sequential([layers.Input((None, 3), dtype=dtype), *STACKS["context"](dtype)])
+    model = models.Sequential(
+        [layers.Input((None, 3), dtype=dtype), *STACKS["context"](dtype), *STACKS["conv1d dilated"](dtype)]
+    )
     x = rng.normal(size=(4, 1, 3)).astype(dtype)
     stream = model.stream()
     for step in x:
         stream.step(step)
     state = stream.get_state()
+    assert [list(map(np.shape, parts)) for parts in state] == [[(1, 5), (1, 3)], [(1, 3, 4)], [(1, 4, 5)]]
     kept = json.loads(json.dumps([[part.tolist() for part in parts] for parts in state]))
     expected = stream.step(x[0])
     for n in range(2):
         stream.set_state(kept if n else state)
-        assert all(np.array_equal(a, b) for a, b in zip(state[0], stream.get_state()[0], strict=True))
+        for parts, again in zip(state, stream.get_state(), strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
         np.testing.assert_array_equal(stream.step(x[0]), expected)
     stream.set_state(state)
-    (h, s), *_ = state
-    mistakes = [None, 3, [], state * 2, [(h,)], [(h, h)], [(h, None)], [(h, [["a"] * 3])], [(h, [[1.0], [1.0, 2.0]])]]
-    for wrong in [*mistakes, [h], [(h, s[0])], [(h, s.astype(complex))], [(np.ma.masked_array(h), s)]]:
+    (h, s), *rest = state
+    first = [None, h, (h,), (h, h), (h, None), (h, [["a"] * 3]), (h, [[1.0], [1.0, 2.0]]), (h, s[0])]
+    first += [(h, s.astype(complex)), (np.ma.masked_array(h), s)]
+    flat = [(h, s), (rest[0][0].reshape(1, -1),), rest[1]]
+    for wrong in [None, 3, [], state * 2, state[:1], flat, *([parts, *rest] for parts in first)]:
         with pytest.raises((ValueError, TypeError), match=r"^state\S*: expected [^\n]*$"):
             stream.set_state(wrong)
     np.testing.assert_array_equal(stream.step(x[0]), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_form_of_a_step(rng, dtype):
+    """Types, strides and axes of the input, and arrays to write to, change no bit of the output."""
+    x = rng.normal(size=(7, 3)).astype("float32")
+    model = models.Sequential([layers.Input((None, 3), dtype=dtype), *STACKS["conv1d and more"](dtype)])
+    stream, plain = model.stream(), model.stream()
+    spaced, flipped = np.zeros((7, 6), "float32"), np.zeros((7, 3), "float64")
+    spaced[:, ::2], flipped[:, ::-1] = x, x
+    memory = np.zeros(3 * 4 + 1, np.uint8)
+    misaligned = np.frombuffer(memory.data, "float32", 3, 1)
+    for t in range(7):
+        memory[1:] = x[t].view(np.uint8)
+        state = plain.get_state()
+        y = plain.step(x[t : t + 1].astype(dtype))
+        batches = x[t : t + 1], x[t : t + 1].astype("float64"), spaced[t : t + 1, ::2]
+        for given in (*batches, x[t], spaced[t, ::2], flipped[t, ::-1], x.T[:, t], misaligned):
+            for out in (None, np.zeros((1, 2)[2 - given.ndim :], dtype)):
+                stream.set_state(state)
+                got = stream.step(given, out=out)
+                assert out is None or got is out
+                assert got.shape == ((2,) if given.ndim == 1 else (1, 2)) and got.dtype == dtype
+                np.testing.assert_array_equal(got.reshape(1, 2), y)
+
+
+def test_a_step_may_write_over_its_input(rng):
+    model = models.Sequential([layers.Input((None, 3)), layers.LSTM(3)])
+    stream, x = model.stream(2), rng.normal(size=(2, 3)).astype("float32")
+    expected = model.stream(2).step(x)
+    assert stream.step(x, x) is x
+    np.testing.assert_array_equal(x, expected)
+
+
+def test_ids_with_strides(rng):
+    model = models.Sequential([layers.Embedding(20, 4), layers.Conv1D(3, 2, padding="causal")])
+    for dtype in ("int32", "int64"):
+        ids = rng.integers(0, 20, (2, 9)).astype(dtype)
+        whole, stream = model(ids).numpy(), model.stream(2)
+        np.testing.assert_allclose(np.stack([stream.step(ids[:, t]) for t in range(9)], 1), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, [1], [2, 0, 2], np.array([1, 2], np.int32), [True, False, True], [], [1.0]])
+def test_reset_of_some_sequences(rng, rows):
+    """Those begin anew, the others go on."""
+    model = models.Sequential([layers.Input((None, 3)), *STACKS["conv1d and more"]("float32"), layers.ContextRNN(2, 3)])
+    x = rng.normal(size=(3, 12, 3)).astype("float32")
+    whole, later = model(x).numpy(), model(x[:, 7:]).numpy()
+    stream = model.stream(3)
+    for t in range(7):
+        stream.step(x[:, t])
+    stream.reset(rows=rows)
+    for t in range(7, 12):
+        y = stream.step(x[:, t])
+    anew = np.zeros(3, bool)
+    anew[np.asarray(rows, None if np.size(rows) and np.asarray(rows).dtype == bool else int)] = True
+    np.testing.assert_allclose(y, np.where(anew[:, None], later, whole), atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [3, -1, [0, 3], [0.5], [True, False], "a", [[None]], np.ones((3, 3), bool)])
+def test_refused_rows(rng, rows):
+    model = models.Sequential([layers.Input((None, 3)), layers.GRU(2)])
+    stream = model.stream(3)
+    stream.step(np.ones((3, 3), np.float32))
+    before = stream.get_state()
+    with pytest.raises((ValueError, TypeError), match=r"^rows: expected [^\n]*$"):
+        stream.reset(rows)
+    np.testing.assert_array_equal(before[0][0], stream.get_state()[0][0])
+
+
+@pytest.mark.parametrize(("units", "lets_run"), [(8, False), (1000, True)])
+def test_a_long_step_lets_other_threads_run(units, lets_run):
+    """Without switches by time, another thread runs only where the step gives up the GIL."""
+    model = models.Sequential([layers.Input((None, units)), layers.Dense(units)])
+    stream, x = model.stream(), np.zeros((1, units), np.float32)
+    count, stop, interval = [0], threading.Event(), sys.getswitchinterval()
+
+    def work():
+        while not stop.is_set():
+            count[0] += 1
+            time.sleep(1e-6)
+
+    thread = threading.Thread(target=work)
+    sys.setswitchinterval(1000)
+    try:
+        thread.start()
+        time.sleep(0.01)
+        before = count[0]
+        for _ in range(200):
+            stream.step(x)
+        counted = count[0] - before
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+        thread.join()
+    assert (counted > 0) == lets_run
+
+
+@pytest.mark.parametrize("units", [4, 600])
+def test_steps_of_several_threads_come_one_after_the_other(units):
+    """A layer that counts: every call sees a number of its own, and none is lost."""
+    model = models.Sequential([layers.Input((None, units)), layers.SimpleRNN(units, activation="linear")])
+    model.set_weights([np.eye(units), np.eye(units), np.zeros(units)])
+    stream, x, steps = model.stream(), np.ones((1, units), np.float32), 100
+    seen = [[] for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda mine=mine: mine.extend(stream.step(x) for _ in range(steps))) for mine in seen
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = [y[0, 0] for mine in seen for y in mine]
+    assert all((y == y[0, 0]).all() for mine in seen for y in mine)
+    assert sorted(numbers) == list(range(1, 4 * steps + 1))
 
 
 def test_last_layer_without_sequences_gives_the_output_so_far(rng):
@@ -119,9 +263,17 @@ def test_refusals_name_the_layer():
         (layers.LSTM(2, go_backwards=True, name="back"), "back.*go_backwards"),
         (Own(name="mine"), "mine"),
         (layers.Flatten(name="flat"), "flat"),
+        (layers.Conv1D(2, 2, name="conv"), "'conv': a Conv1D with padding='valid' cannot be streamed"),
+        (layers.Conv1D(2, 2, padding="same", name="conv"), "'conv': a Conv1D with padding='same' cannot be"),
+        (layers.Conv1D(2, 3, padding=(1, 1), name="conv"), r"'conv': a Conv1D with padding=\(1, 1\) cannot be"),
+        (layers.Conv1D(2, 2, 2, "causal", name="conv"), "'conv': a Conv1D with strides=2 cannot be streamed"),
+        (layers.Softmax(1, name="over time"), "over time"),
     ]:
         with pytest.raises(ValueError, match=message):
             stack(layer).stream()
+    words = models.Sequential([layers.Input((None, 5, 3)), layers.TimeDistributed(layers.LSTM(2), name="words")])
+    with pytest.raises(ValueError, match="'words': a TimeDistributed cannot be streamed"):
+        words.stream()
     with pytest.raises(ValueError, match="expected a Sequential, got model 'alone'"):
         Own(name="alone").stream()
     with pytest.raises(ValueError, match="to be built"):

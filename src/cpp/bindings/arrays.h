@@ -152,6 +152,11 @@ class Array {
   }
   // Where its elements lie, for require_apart.
   Extent extent(bool written) const;
+  void require_shape(const Shape& shape) const;
+  template <class T>
+  void require_type() const {
+    if (!holds<T>()) refuse_type(kTypeName<T>);
+  }
 
  private:
   const py::detail::PyArray_Proxy* proxy() const { return py::detail::array_proxy(array_.ptr()); }
@@ -163,12 +168,7 @@ class Array {
     return reinterpret_cast<const T*>(proxy()->data);
   }
   const void* aligned_copy(Index item_size) const;
-  template <class T>
-  void require_type() const {
-    if (!holds<T>()) refuse_type(kTypeName<T>);
-  }
   [[noreturn]] void refuse_type(const char* wanted) const;
-  void require_shape(const Shape& shape) const;
   void require_order() const;
   void require_features(Index item_size) const;
 

@@ -16,15 +16,42 @@ inline int never_stops = 0;
 inline Index no_last_round = std::numeric_limits<Index>::max();
 const Team kAlone{0, 1, nullptr, nullptr, nullptr, &never_stops, &no_last_round};
 
+// A part of the state of a layer: memory (steps, batch, columns), to Python (batch, steps,
+// columns), or (batch, columns) where it is not over time.
+template <class T>
+struct StatePart {
+  T* data;
+  Index columns, steps = 1;
+  bool over_time = false;
+
+  Shape shape(Index batch) const {
+    return over_time ? Shape{batch, steps, columns} : Shape{batch, columns};
+  }
+  T* row(Index step, Index b, Index batch) const { return data + (step * batch + b) * columns; }
+  void zero(Index b, Index batch) const {
+    for (Index s = 0; s < steps; ++s) std::memset(row(s, b, batch), 0, sizeof(T) * size_t(columns));
+  }
+  void copy_to(T* to, Index batch) const {
+    for (Index b = 0; b < batch; ++b)
+      for (Index s = 0; s < steps; ++s, to += columns)
+        std::memcpy(to, row(s, b, batch), sizeof(T) * size_t(columns));
+  }
+  void copy_from(const T* from, Index batch) const {
+    for (Index b = 0; b < batch; ++b)
+      for (Index s = 0; s < steps; ++s, from += columns)
+        std::memcpy(row(s, b, batch), from, sizeof(T) * size_t(columns));
+  }
+};
+
 template <class T>
 class Stage {
  public:
   virtual ~Stage() = default;
   virtual void step(const T* x) = 0;
-  virtual void reset() {}
-  virtual std::vector<std::pair<T*, Index>> state() { return {}; }  // (data, columns) of each
+  virtual std::vector<StatePart<T>> state() { return {}; }
   const T* output() const { return output_.get(); }
   Index columns = 0;
+  double products = 0;  // multiplications of a step
 
  protected:
   std::shared_ptr<T> output_;
@@ -75,18 +102,14 @@ class RecurrentStage : public Stage<T> {
     kernels<T>().recurrent_pack(call_, kAlone);
     dir.kernel = dir.recurrent = dir.bias = nullptr;
     call_.packed = 1;
-    RecurrentStage::reset();
+    this->products = double(batch) * double(inputs + units) * double(gates_of(cell) * units);
   }
   void step(const T* x) override {
     call_.x = {x, call_.features, 0};
     kernels<T>().recurrent_forward(call_, kAlone);
   }
-  void reset() override {
-    for (const auto& [data, columns] : state())
-      std::memset(data, 0, sizeof(T) * size_t(call_.batch * columns));
-  }
-  std::vector<std::pair<T*, Index>> state() override {
-    std::vector<std::pair<T*, Index>> all{{h_, call_.units}};
+  std::vector<StatePart<T>> state() override {
+    std::vector<StatePart<T>> all{{h_, call_.units}};
     if (c_) all.push_back({c_, call_.units});
     return all;
   }
@@ -124,6 +147,7 @@ class DenseStage : public Stage<T> {
     call_.packed = 1;
     this->output_ = pool_alloc_array<T>(product<T>({batch, outputs}));
     call_.y = this->output_.get();
+    this->products = double(batch) * double(inputs) * double(outputs);
   }
   void step(const T* x) override {
     call_.x = x;
@@ -135,6 +159,50 @@ class DenseStage : public Stage<T> {
   DenseCall<T> call_{};
   std::shared_ptr<T> pack_;
   bool softmax_;
+};
+
+// A causal convolution: a dense layer over the window of the last inputs. They lie one after the
+// other in a buffer, at the end of which those that are still needed move to its front.
+template <class T>
+class ConvolutionStage : public DenseStage<T> {
+ public:
+  ConvolutionStage(Index batch, Index inputs, Index size, Index dilation, const T* kernel,
+                   const T* bias, Index outputs, Activation activation)
+      : DenseStage<T>(batch, product<T>({size, inputs}), kernel, bias, outputs, activation),
+        batch_(batch), inputs_(inputs), size_(size), dilation_(dilation),
+        past_((size - 1) * dilation), places_(2 * past_ + 1) {
+    buffer_ = pool_alloc_array<T>(product<T>({places_, batch, inputs}));
+    if (!in_place()) window_ = pool_alloc_array<T>(product<T>({batch, size, inputs}));
+  }
+  void step(const T* x) override {
+    const Index row = batch_ * inputs_;
+    if (first_ + past_ == places_) {
+      std::memcpy(buffer_.get(), place(first_), sizeof(T) * size_t(past_ * row));
+      first_ = 0;
+    }
+    std::memcpy(place(first_ + past_), x, sizeof(T) * size_t(row));
+    const T* window = place(first_);
+    if (!in_place()) {
+      T* to = window_.get();
+      for (Index b = 0; b < batch_; ++b)
+        for (Index k = 0; k < size_; ++k, to += inputs_)
+          std::memcpy(to, place(first_ + k * dilation_) + b * inputs_, sizeof(T) * size_t(inputs_));
+      window = window_.get();
+    }
+    ++first_;
+    DenseStage<T>::step(window);
+  }
+  std::vector<StatePart<T>> state() override { return {{place(first_), inputs_, past_, true}}; }
+
+ private:
+  bool in_place() const { return batch_ == 1 && dilation_ == 1; }
+  T* place(Index n) { return buffer_.get() + n * batch_ * inputs_; }
+
+  Index batch_, inputs_, size_, dilation_;
+  Index past_;  // inputs that a step needs next to its own
+  Index places_;  // of the buffer
+  Index first_ = 0;  // place of the oldest input that is still needed
+  std::shared_ptr<T> buffer_, window_;
 };
 
 template <class T>
@@ -174,7 +242,7 @@ class ContextStage : public Stage<T> {
     this->output_ = pool_alloc_array<T>(product<T>({batch, this->columns}));
     joint_ = pool_alloc_array<T>(product<T>({batch, inputs + context}));
     s_ = pool_alloc_array<T>(product<T>({batch, context}));
-    ContextStage::reset();
+    this->products = product_.products + rnn_.products;
   }
   void step(const T* x) override {
     product_.step(x);
@@ -196,11 +264,7 @@ class ContextStage : public Stage<T> {
       std::memcpy(y + units_, s_.get() + b * context_, sizeof(T) * size_t(context_));
     }
   }
-  void reset() override {
-    rnn_.reset();
-    std::memset(s_.get(), 0, sizeof(T) * size_t(batch_ * context_));
-  }
-  std::vector<std::pair<T*, Index>> state() override {
+  std::vector<StatePart<T>> state() override {
     auto all = rnn_.state();
     all.push_back({s_.get(), context_});
     return all;

@@ -35,12 +35,17 @@ class Stream:
     def add_dense(self, kernel: Array, bias: Array | None, activation: str = "linear") -> None:
         """activation: one of `dense_forward`, or softmax."""
 
-    def add_activation(self, activation: str) -> None: ...
-    def step(self, x: Array) -> Array:
-        """One time step: x (batch, features) of the stream's type, or ids (batch,); returns (batch, outputs)."""
+    def add_conv1d(self, kernel: Array, bias: Array | None, activation: str = "linear", dilation_rate: int = 1) -> None:
+        """A causal convolution: kernel (K, D, N); activation as in `add_dense`."""
 
-    def reset(self) -> None: ...
+    def add_activation(self, activation: str) -> None: ...
+    def step(self, x: Array, out: Array | None = None) -> Array:
+        """One time step: x (batch, features), float32 or float64 with any strides, or ids (batch,); see `Stream`."""
+
+    def reset(self, rows: Array | None = None) -> None:
+        """Zero the state, or that of the sequences `rows` (int64)."""
+
     def get_state(self) -> list[tuple[Array, ...]]:
-        """Copies of the states of the recurrent layers: (h,), (h, c) or, for RNN-CF, (h, s)."""
+        """Copies of the states, layer by layer: (h,), (h, c), for RNN-CF (h, s), for a convolution its last inputs."""
 
     def set_state(self, state: Sequence[tuple[Array, ...]]) -> None: ...

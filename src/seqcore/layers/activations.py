@@ -145,6 +145,7 @@ class Softmax(NumericLayer):
         return mask if mask is not None and mask.shape == inputs.shape[:2] else None
 
     def _add_to_stream(self, stream: Any) -> None:
-        if self.axis not in (-1, 1):
+        # The last axis of whole sequences is the one of a step.
+        if self.axis not in (-1, len(self._build_shape or ()) - 1):
             super()._add_to_stream(stream)
         stream.add_activation("softmax")

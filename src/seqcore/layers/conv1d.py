@@ -173,6 +173,18 @@ class Conv1D(NumericLayer):
             )
         return (batch, count, self.filters)
 
+    def _add_to_stream(self, stream: Any) -> None:
+        # A step of a stream sees no later one.
+        causal = self._pads(1) == (self._span - 1, 0)
+        if self.strides[0] > 1 or not causal:
+            argument = f"padding={self.padding!r}" if self.strides[0] == 1 else f"strides={self.strides[0]}"
+            raise ValueError(f"layer {self.name!r}: a Conv1D with {argument} cannot be streamed")
+        kernel, bias = self.kernel._array, None if self.bias is None else self.bias._array
+        if len(kernel) == 1:
+            stream.add_dense(kernel[0], bias, self.activation)
+        else:
+            stream.add_conv1d(kernel, bias, self.activation, self.dilation_rate[0])
+
 
 def _size(name: str, value: Any) -> tuple[int]:
     """A positive number, or a tuple of one, as Keras takes it too, as a tuple."""

@@ -84,6 +84,12 @@ class TimeDistributed(Layer):
             return [(*input_shape[:2], *shape[1:]) for shape in inner]
         return (*input_shape[:2], *inner[1:])
 
+    def _add_to_stream(self, stream: Any) -> None:
+        # A step has no axis of its own along which the layer inside could go.
+        if len(self._build_shape) > 3:
+            super()._add_to_stream(stream)
+        self.layer._add_to_stream(stream)
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": serialize(self.layer)}
 

@@ -256,7 +256,7 @@ class Sequential(Model):
 
         Raises:
             ValueError: for a model that is not built, and naming a layer that cannot run step by step
-                (``Bidirectional``, ``go_backwards``, subclassed models).
+                (``Bidirectional``, ``go_backwards``, a ``Conv1D`` that is not causal, subclassed models).
 
         >>> from seqcore import layers
         >>> model = Sequential([layers.Input((None, 3)), layers.LSTM(2)])

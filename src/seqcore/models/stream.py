@@ -13,6 +13,7 @@ import numpy as np
 from .. import _core
 from .._validation import NUMBERS, integer, plain_array, short_repr
 from ..layers.base import Layer
+from ..ops import as_ids
 from ..typing import Array
 
 
@@ -20,15 +21,22 @@ class Stream:
     """Step-by-step inference of a Sequential: ``step``, ``reset``, ``get_state``, ``set_state``.
 
     Args:
-        model: a built Sequential of recurrent, Embedding, Dense, Dropout and activation layers of one dtype.
+        model: a built Sequential of layers of one dtype: recurrent ones, Conv1D (causal, with strides of 1), Embedding,
+            Dense, Dropout, activations, TimeDistributed of the last three, and Sequential of such layers.
         batch_size: B.
 
-    ``step(x)`` takes one time step, x (B, D) of the model's dtype or ids (B,) under an Embedding, and returns a new
-    (B, outputs) array; it is the compiled core's own method, without Python in between. ``reset()`` zeroes the state,
-    ``get_state()`` copies it, one tuple of (B, units) arrays per recurrent layer, ``set_state(state)`` brings it back.
+    ``step(x, out=None)`` takes one time step and returns (B, outputs): a new array, or ``out``, which has the dtype of
+    the model and C order. x is (B, D), float32 or float64 with any strides, or ids (B,) under an Embedding; with B = 1
+    it may be (D,), and then the output is (outputs,). It is the compiled core's own method, without Python in between.
+
+    ``get_state()`` copies the state: for each layer that has one a tuple of arrays, (B, units) of recurrent layers, of
+    a Conv1D the last inputs (B, (K - 1) dilation, D).
+
+    Threads may share a stream: each method call is one step to the others. A step of a quarter of a million
+    multiplications or more, which takes some 20 microseconds, lets other threads run Python meanwhile.
     """
 
-    __slots__ = ("step", "reset", "get_state", "batch_size", "_core")
+    __slots__ = ("step", "get_state", "batch_size", "_core")
 
     def __init__(self, model: Layer, batch_size: int = 1) -> None:
         self.batch_size = integer("batch_size", batch_size, 1)
@@ -41,10 +49,29 @@ class Stream:
             )
         core = _core.stream.Stream(self.batch_size, dtypes.pop() if dtypes else model.dtype)
         model._add_to_stream(core)
-        self.step: Callable[[Any], Array] = core.step
-        self.reset: Callable[[], None] = core.reset
+        self.step: Callable[..., Array] = core.step
         self.get_state: Callable[[], list[tuple[Array, ...]]] = core.get_state
         self._core = core
+
+    def reset(self, rows: Any = None) -> None:
+        """Zero the state, of all sequences or of some.
+
+        Args:
+            rows: their numbers, 0...B-1, or a mask of B booleans.
+
+        Raises:
+            ValueError, TypeError: for anything else; the state stays as it is.
+        """
+        if rows is None:
+            self._core.reset()
+            return
+        chosen = np.atleast_1d(plain_array("rows", rows))
+        if chosen.dtype.kind == "b":
+            if chosen.shape != (self.batch_size,):
+                raise ValueError(f"rows: expected {self.batch_size} booleans, got shape {chosen.shape}")
+            chosen = np.flatnonzero(chosen)
+        ids = as_ids(chosen, "rows", self.batch_size).astype(np.int64).reshape(-1)
+        self._core.reset(ids)
 
     def set_state(self, state: Sequence[Sequence[Any]]) -> None:
         """Bring back a state of ``get_state``: arrays, or lists of numbers as a JSON file keeps them.
@@ -54,9 +81,9 @@ class Stream:
         """
         own = self._core.get_state()
         if not isinstance(state, (list, tuple)):
-            raise TypeError(f"state: expected one tuple per recurrent layer, got {short_repr(state)}")
+            raise TypeError(f"state: expected one tuple per layer with a state, got {short_repr(state)}")
         if len(state) != len(own):
-            raise ValueError(f"state: expected {len(own)} entries, one per recurrent layer, got {len(state)}")
+            raise ValueError(f"state: expected {len(own)} entries, one per layer with a state, got {len(state)}")
         arrays = []
         for n, (given, parts) in enumerate(zip(state, own, strict=True)):
             if not isinstance(given, (list, tuple)) or len(given) != len(parts):
