@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from inspect import isfunction, signature
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -82,6 +84,12 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
     "tanh": (ops.tanh, (normal(7),)),
     "sigmoid": (ops.sigmoid, (normal(7),)),
     "hard_sigmoid": (ops.hard_sigmoid, (4 * normal(7),)),
+    "elu": (lambda x: ops.elu(x, 0.7), (normal(7),)),
+    "gelu": (ops.gelu, (normal(7),)),
+    "gelu exact": (lambda x: ops.gelu(x, approximate=False), (2 * normal(2, 7),)),
+    "leaky_relu": (ops.leaky_relu, (normal(7),)),
+    "silu": (ops.silu, (normal(7),)),
+    "softplus": (ops.softplus, (normal(7),)),
     "softmax": (ops.softmax, (normal(2, 3, 4),)),
     "softmax axis": (lambda x: ops.softmax(x, axis=1), (normal(2, 3, 4),)),
     "log_softmax": (ops.log_softmax, (normal(2, 4),)),
@@ -131,6 +139,12 @@ def test_values_follow_numpy() -> None:
         (ops.zeros((2,)), np.zeros(2)),
         (ops.ones_like(x), np.ones_like(x)),
         (ops.sigmoid(x), 1 / (1 + np.exp(-x))),
+        (ops.elu(x, 0.5), np.where(x > 0, x, 0.5 * (np.exp(x) - 1))),
+        (ops.leaky_relu(x), np.where(x > 0, x, 0.2 * x)),
+        (ops.silu(x), x / (1 + np.exp(-x))),
+        (ops.softplus(x), np.log(1 + np.exp(x))),
+        (ops.gelu(x), x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))),
+        (ops.gelu(x, approximate=False), x * np.vectorize(NormalDist().cdf)(x)),
     ]:
         np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6)
     assert ops.softmax(x).dtype == np.float32
@@ -141,6 +155,9 @@ def test_extreme_values_stay_finite() -> None:
     with np.errstate(over="raise", invalid="raise"):
         assert ops.sigmoid(x).numpy().tolist()[::2] == [0.0, 0.5, 1.0]
         assert np.isfinite(ops.log_softmax(x).numpy()).all()
+        for function in (ops.elu, ops.gelu, ops.silu, ops.softplus, partial(ops.gelu, approximate=False)):
+            y = function(x).numpy()
+            assert np.array_equal(y[3:], x[3:]) and np.isclose(y[0], -1 if function is ops.elu else 0, atol=1e-30)
     assert np.isnan(ops.sigmoid([np.nan]).numpy()).all()
 
 

@@ -100,6 +100,10 @@ layers.LSTMCell.call(inputs, states, training=False)
 layers.LSTMCell.get_initial_state(batch_size=None)
 layers.LSTMCell.reset_dropout_mask()
 layers.LSTMCell.reset_recurrent_dropout_mask()
+layers.LayerNormalization(axis=-1, epsilon=0.001, center=True, scale=True, beta_initializer='zeros',
+    gamma_initializer='ones', beta_regularizer=None, gamma_regularizer=None, beta_constraint=None,
+    gamma_constraint=None, **kwargs)
+layers.LayerNormalization.call(inputs)
 layers.ReLU(max_value=None, negative_slope=0.0, threshold=0.0, **kwargs)
 layers.SimpleRNN(units, activation='tanh', use_bias=True, kernel_initializer='glorot_uniform',
     recurrent_initializer='orthogonal', bias_initializer='zeros', kernel_regularizer=None, recurrent_regularizer=None,
@@ -329,12 +333,15 @@ ops.argmax(x, axis=None, keepdims=False)
 ops.cast(x, dtype)
 ops.clip(x, x_min, x_max)
 ops.divide(x1, x2)
+ops.elu(x, alpha=1.0)
 ops.equal(x1, x2)
 ops.exp(x)
 ops.expand_dims(x, axis)
+ops.gelu(x, approximate=True)
 ops.greater(x1, x2)
 ops.greater_equal(x1, x2)
 ops.hard_sigmoid(x)
+ops.leaky_relu(x, negative_slope=0.2)
 ops.less(x1, x2)
 ops.less_equal(x1, x2)
 ops.log(x)
@@ -351,7 +358,9 @@ ops.power(x1, x2)
 ops.relu(x)
 ops.reshape(x, newshape)
 ops.sigmoid(x)
+ops.silu(x)
 ops.softmax(x, axis=-1)
+ops.softplus(x)
 ops.sqrt(x)
 ops.square(x)
 ops.squeeze(x, axis=None)
@@ -410,12 +419,16 @@ sampling.compute_accidental_hits(true_classes, sampled_candidates, num_true, see
 _REGULARIZERS = "regularizers and constraints are not supported"
 DEFAULT_ONLY = {
     "activity_regularizer": _REGULARIZERS,
+    "beta_constraint": _REGULARIZERS,
+    "beta_regularizer": _REGULARIZERS,
     "bias_constraint": _REGULARIZERS,
     "bias_regularizer": _REGULARIZERS,
     "constraint": _REGULARIZERS,
     "embeddings_constraint": _REGULARIZERS,
     "embeddings_regularizer": _REGULARIZERS,
     "kernel_constraint": _REGULARIZERS,
+    "gamma_constraint": _REGULARIZERS,
+    "gamma_regularizer": _REGULARIZERS,
     "kernel_regularizer": _REGULARIZERS,
     "recurrent_constraint": _REGULARIZERS,
     "recurrent_regularizer": _REGULARIZERS,
@@ -444,6 +457,7 @@ DEFAULT_ONLY = {
     "lora_rank": "low-rank adapters are not supported",
     "optional": "a Sequential has one input",
     "quantization_config": "quantization is not supported",
+    "layers.LayerNormalization.axis": "the features of a step are normalized",
     "layers.Input.ragged": "sequences of different lengths are padded, with lengths=",
     "layers.Input.sparse": "inputs are dense arrays",
     "layers.InputLayer.ragged": "sequences of different lengths are padded, with lengths=",

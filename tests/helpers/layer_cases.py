@@ -28,6 +28,7 @@ BATTERY: dict[str, tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], i
     "Dense": (lambda **kw: layers.Dense(UNITS, "tanh", **kw), (BATCH, FEATURES), (BATCH, UNITS), 2),
     "Dense over time": (lambda **kw: layers.Dense(UNITS, **kw), SEQUENCE, (BATCH, STEPS, UNITS), 2),
     "Dense softmax": (lambda **kw: layers.Dense(UNITS, "softmax", **kw), SEQUENCE, (BATCH, STEPS, UNITS), 2),
+    "Dense gelu": (lambda **kw: layers.Dense(UNITS, "gelu", **kw), SEQUENCE, (BATCH, STEPS, UNITS), 2),
     "Dense without bias": (
         lambda **kw: layers.Dense(UNITS, use_bias=False, **kw),
         (BATCH, 2, 2, FEATURES),
@@ -56,6 +57,19 @@ BATTERY: dict[str, tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], i
     "Embedding": (lambda **kw: layers.Embedding(9, UNITS, **kw), (BATCH, STEPS), (BATCH, STEPS, UNITS), 1),
     "Embedding of one id": (lambda **kw: layers.Embedding(9, UNITS, **kw), (BATCH,), (BATCH, UNITS), 1),
     "Embedding of 3 axes": (lambda **kw: layers.Embedding(9, 2, **kw), (BATCH, 2, 4), (BATCH, 2, 4, 2), 1),
+    "LayerNormalization": (lambda **kw: layers.LayerNormalization(**kw), SEQUENCE, SEQUENCE, 2),
+    "LayerNormalization of rows": (
+        lambda **kw: layers.LayerNormalization(epsilon=0.1, center=False, **kw),
+        (BATCH, FEATURES),
+        (BATCH, FEATURES),
+        1,
+    ),
+    "LayerNormalization without weights": (
+        lambda **kw: layers.LayerNormalization(center=False, scale=False, **kw),
+        SEQUENCE,
+        SEQUENCE,
+        0,
+    ),
     "Dropout": (lambda **kw: layers.Dropout(0.5, **kw), SEQUENCE, SEQUENCE, 0),
     "Activation": (lambda **kw: layers.Activation("sigmoid", **kw), SEQUENCE, SEQUENCE, 0),
     "ReLU": (lambda **kw: layers.ReLU(1.0, 0.1, 0.2, **kw), SEQUENCE, SEQUENCE, 0),

@@ -245,6 +245,7 @@ CALLS = {
         },
     ),
     "softmax": lambda: (_core.dense.softmax, {"x": full(3, 5)}),
+    "normal_cdf": lambda: (_core.dense.normal_cdf, {"x": full(5)}),
     "embedding_forward": lambda: (
         _core.embedding.embedding_forward,
         {"table": full(4, 5), "ids": whole([0, 3, 1], [2, 2, 0])},

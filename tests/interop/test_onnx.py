@@ -28,6 +28,7 @@ CELLS = {
     "learned alpha": lambda **options: layers.ContextRNN(UNITS, 2, learn_alpha=True, **options),
 }
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "linear", "hard_sigmoid")
+OTHERS = ("elu", "gelu", "leaky_relu", "silu", "softplus")
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ DENSE = [
 ]
 PLAIN = [
     *DENSE,
-    *(layers.Activation(name) for name in (*ACTIVATIONS, "softmax", "log_softmax")),
+    *(layers.Activation(name) for name in (*ACTIVATIONS, "softmax", "log_softmax", *OTHERS)),
     layers.ReLU(),
     layers.ReLU(max_value=1),
     layers.ReLU(negative_slope=0.2),
@@ -138,6 +139,8 @@ PLAIN = [
     layers.ReLU(max_value=0.9, negative_slope=0.3, threshold=0.4),
     *(layers.Softmax(axis) for axis in (-1, 1, [1, 2], [0, 1], None)),
     layers.Dropout(0.5),
+    layers.LayerNormalization(),
+    layers.LayerNormalization(epsilon=0.1, center=False, gamma_initializer="ones"),
     layers.Flatten(),
     layers.TimeDistributed(layers.Dense(2)),
     layers.TimeDistributed(layers.TimeDistributed(layers.Activation("tanh"))),

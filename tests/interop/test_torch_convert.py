@@ -196,6 +196,7 @@ def test_cells_in_a_loop(rng, cell):
     ("layer", "name"),
     [
         (nn.ReLU(), "Activation"), (nn.Tanh(), "Activation"), (nn.Sigmoid(), "Activation"),
+        (nn.ELU(), "Activation"), (nn.GELU(), "Activation"), (nn.SiLU(), "Activation"), (nn.Softplus(), "Activation"),
         (nn.Hardsigmoid(), "Activation"), (nn.LogSoftmax(-1), "Activation"), (nn.LogSoftmax(1), "Activation"),
         (nn.Softmax(-1), "Softmax"), (nn.Softmax(0), "Softmax"), (nn.Softmax(1), "Softmax"),
         (nn.LeakyReLU(0.2), "ReLU"), (nn.ReLU6(), "ReLU"),
@@ -209,6 +210,17 @@ def test_layers_without_weights(rng, layer, name, dtype):
     model = convert(module)
     np.testing.assert_allclose(model(x).numpy(), outputs(module, x), rtol=0, atol=10 * TOLERANCE[dtype])
     assert types(model) == ["Dense", name]
+
+
+@pytest.mark.parametrize("options", [{}, {"eps": 0.1, "bias": False}, {"elementwise_affine": False}])
+def test_layer_norm(rng, options):
+    module = nn.Sequential(nn.LSTM(INPUTS, UNITS, batch_first=True), Take(False), nn.LayerNorm(UNITS, **options))
+    for parameter in module[2].parameters():
+        nn.init.normal_(parameter)
+    x = rng.normal(size=(4, 7, INPUTS)).astype("float32")
+    model = convert(module)
+    np.testing.assert_allclose(model(x).numpy(), outputs(module, x), rtol=0, atol=1e-5)
+    assert types(model) == ["LSTM", "LayerNormalization"]
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -369,6 +381,10 @@ REFUSED = [
     (lambda: nn.Embedding(9, 2, scale_grad_by_freq=True), "scale_grad_by_freq: expected False, got True"),
     (lambda: nn.Conv1d(4, 4, 2, groups=2), "module: Conv1d: groups: expected 1, got 2"),
     (lambda: nn.Conv1d(4, 4, 3, padding=1, padding_mode="reflect"), "padding_mode: expected 'zeros', got 'reflect'"),
+    (lambda: sequential(nn.GELU("tanh")), r"module: 1 \(GELU\): approximate: expected 'none', got 'tanh'"),
+    (lambda: sequential(nn.ELU(2.0)), r"module: 1 \(ELU\): alpha: expected 1.0, got 2.0"),
+    (lambda: sequential(nn.Softplus(2.0)), r"module: 1 \(Softplus\): beta: expected 1.0, got 2.0"),
+    (lambda: nn.LayerNorm((2, 3)), "module: LayerNorm: normalized_shape: expected the last axis alone, got"),
     (lambda: sequential(nn.Flatten(0)), r"module: 1 \(Flatten\): start_dim: expected 1, got 0"),
     (lambda: sequential(nn.LogSoftmax(0)), r"module: 1 \(LogSoftmax\): dim: expected the last one, got 0"),
     (lambda: sequential(nn.Softmax(None)), r"module: 1 \(Softmax\): dim: expected a number, got None"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqcore import layers, ops, random
+from seqcore import layers, models, ops, random
 from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import IndexedSlices, Tensor, Variable
 from seqcore.layers import arguments, registry
@@ -217,6 +217,36 @@ def test_dropout_keeps_the_mean_and_can_share_masks() -> None:
     assert (shared == shared[:, :1]).all() and (shared == 0).any()
     with pytest.raises(ValueError, match="noise_shape: expected"):
         layers.Dropout(0.5, noise_shape=(2, 7))(np.ones((2, 3)), training=True)
+
+
+@pytest.mark.parametrize("name", ["elu", "gelu", "leaky_relu", "log_softmax", "silu", "softplus"])
+def test_activations_after_the_product_of_dense(name: str) -> None:
+    """As a layer of its own; in a stream neither runs."""
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    dense = layers.Dense(4, name)
+    y = dense(x).numpy()
+    plain = layers.Dense(4)
+    plain.build((None, 3))
+    plain.set_weights(dense.get_weights())
+    np.testing.assert_array_equal(layers.Activation(name)(plain(x)).numpy(), y)
+    for last in (layers.Dense(4, name), layers.Activation(name)):
+        model = models.Sequential([layers.Input((None, 3)), layers.LSTM(2), last])
+        with pytest.raises(ValueError, match="cannot be streamed"):
+            model.stream()
+
+
+def test_layer_normalization() -> None:
+    x = np.random.default_rng(0).normal(3, 2, size=(2, 5, 3))
+    layer = layers.LayerNormalization(epsilon=0.01, dtype="float64")
+    layer(x)
+    gamma, beta = np.array([1.0, -2.0, 0.5]), np.array([0.0, 3.0, 1.0])
+    layer.set_weights([gamma, beta])
+    expected = gamma * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.01) + beta
+    np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"inputs: expected shape \(batch, ..., 3\)"):
+        layer(x[..., :2])
+    with pytest.raises(ValueError, match="axis: "):
+        layers.LayerNormalization(1)
 
 
 def test_dense_keeps_a_time_major_batch_where_it_is() -> None:

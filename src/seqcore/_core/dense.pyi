@@ -1,4 +1,4 @@
-"""Dense layers, and softmax with its loss."""
+"""Dense layers, softmax with its loss, and the normal distribution of GELU."""
 
 from collections.abc import Sequence
 
@@ -44,3 +44,6 @@ def linear_softmax(
 
 def softmax(x: Array) -> Array:
     """Softmax of the rows of x (R, N)."""
+
+def normal_cdf(x: Array) -> Array:
+    """The probability that a number of the standard normal distribution is below x (N,)."""

@@ -10,6 +10,7 @@ from .dropout import Dropout
 from .embedding import Embedding
 from .flatten import Flatten
 from .input import Input, InputLayer
+from .layer_normalization import LayerNormalization
 from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, GlobalSumPooling1D
 from .registry import register
 from .rnn import *  # noqa: F403
@@ -29,6 +30,7 @@ __all__ = [
     "Input",
     "InputLayer",
     "Layer",
+    "LayerNormalization",
     "ReLU",
     "Softmax",
     "TimeDistributed",

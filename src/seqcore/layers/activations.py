@@ -10,7 +10,7 @@ import numpy as np
 from .. import ops
 from .._validation import as_booleans, integer, real
 from ..autograd import Gradient, Tensor, recorded, tensor_mask
-from ..ops.activations import ACTIVATIONS, activation_name
+from ..ops.activations import ACTIVATIONS, STREAM_ACTIVATIONS, activation_name
 from ..typing import Array
 from .base import NumericLayer
 from .registry import register
@@ -21,7 +21,8 @@ class Activation(NumericLayer):
     """An activation as a layer.
 
     Args:
-        activation: "linear", "tanh", "relu", "sigmoid", "hard_sigmoid", "softmax" or "log_softmax".
+        activation: "linear", "tanh", "relu", "sigmoid", "hard_sigmoid", "softmax", "log_softmax", "elu" (alpha 1),
+            "gelu" (exact), "leaky_relu" (slope 0.2), "silu" or "softplus".
 
     >>> Activation("relu")([[-1.0, 2.0]]).numpy()
     array([[0., 2.]], dtype=float32)
@@ -37,7 +38,7 @@ class Activation(NumericLayer):
         return ACTIVATIONS[self.activation](inputs)
 
     def _add_to_stream(self, stream: Any) -> None:
-        if self.activation == "log_softmax":
+        if self.activation not in STREAM_ACTIVATIONS:
             super()._add_to_stream(stream)
         stream.add_activation(self.activation)
 

@@ -10,7 +10,7 @@ from typing import Any
 from .. import initializers as _initializers
 from .._validation import boolean, check_shape, integer, no_adapters, no_regularizers
 from ..autograd import Tensor, Variable
-from ..ops.activations import FUSED_ACTIVATIONS, activation_name
+from ..ops.activations import ACTIVATIONS, STREAM_ACTIVATIONS, activation_name
 from ..ops.matmul import dense
 from .base import NumericLayer
 from .registry import register
@@ -22,7 +22,8 @@ class Dense(NumericLayer):
 
     Args:
         units: N, number of outputs.
-        activation: None ("linear"), "tanh", "relu", "sigmoid", "hard_sigmoid" or "softmax".
+        activation: None ("linear"), "tanh", "relu", "sigmoid", "hard_sigmoid", "softmax", "log_softmax", "elu", "gelu",
+            "leaky_relu", "silu" or "softplus"; the first six are one operation with the product.
         use_bias: whether a bias is added.
         kernel_initializer, bias_initializer: initial values.
         kernel_regularizer, ..., quantization_config: accepted only as None.
@@ -67,7 +68,7 @@ class Dense(NumericLayer):
         )
         no_adapters(lora_rank, lora_alpha, quantization_config)
         self.units = integer("units", units, 1)
-        self.activation = activation_name("activation", activation, (*FUSED_ACTIVATIONS, "softmax"))
+        self.activation = activation_name("activation", activation, tuple(ACTIVATIONS))
         self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
         self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")
@@ -92,4 +93,6 @@ class Dense(NumericLayer):
         return (*input_shape[:-1], self.units)
 
     def _add_to_stream(self, stream: Any) -> None:
+        if self.activation not in STREAM_ACTIVATIONS:
+            super()._add_to_stream(stream)
         stream.add_dense(self.kernel._array, None if self.bias is None else self.bias._array, self.activation)

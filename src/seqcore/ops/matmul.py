@@ -10,7 +10,7 @@ from .._core.dense import dense_backward, dense_forward, softmax
 from ..autograd import Gradient, GradientBuffers, Tensor, is_recording, record, recorded, unchecked_tensor
 from ..typing import Array
 from ._broadcast import flatten_like, flatten_steps, promote, unbroadcast
-from .activations import softmax_backward
+from .activations import ACTIVATIONS, STREAM_ACTIVATIONS, softmax_backward
 
 
 def matmul(x: Any, y: Any) -> Tensor:
@@ -53,6 +53,8 @@ def dense(
     inputs: Tensor, kernel: Tensor, bias: Tensor | None = None, activation: str = "linear", mixed: bool = False
 ) -> Tensor:
     """activation(x · kernel + bias) for x (..., K) and a kernel (K, N), as one operation of the tape."""
+    if activation not in STREAM_ACTIVATIONS:
+        return ACTIVATIONS[activation](dense(inputs, kernel, bias, "linear", mixed))
     x = inputs._array
     flat, restore = flatten_steps(x)
     # A softmax runs over the logits; its backward pass gives the gradient of the logits, and the rest is linear.

@@ -165,22 +165,39 @@ def _dense(export: Export, layer: layers.Dense, x: Value) -> list[Value]:
     y = graph.node("MatMul", x.name, graph.constant(layer.kernel._array, layer.dtype, f"{layer.name}.kernel"))
     if layer.bias is not None:
         y = graph.node("Add", y, graph.constant(layer.bias._array, layer.dtype, f"{layer.name}.bias"))
-    y = _activated(graph, layer.activation, y)
+    y = _activated(graph, layer.activation, y, layer.dtype)
     return [replace(x, name=y, shape=(*x.shape[:-1], layer.units))]
 
 
-def _activated(graph: GraphBuilder, activation: str, value: str) -> str:
+def _activated(graph: GraphBuilder, activation: str, value: str, dtype: str) -> str:
     if activation == "linear":
         return value
     if activation == "hard_sigmoid":
         return graph.node("HardSigmoid", value, alpha=1 / 6, beta=0.5)
-    names = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "softmax": "Softmax", "log_softmax": "LogSoftmax"}
+    if activation == "leaky_relu":
+        return graph.node("LeakyRelu", value, alpha=0.2)
+    if activation == "silu":
+        return graph.node("Mul", value, graph.node("Sigmoid", value))
+    if activation == "gelu":
+        # Gelu itself came with opset 20.
+        scaled = graph.node("Mul", value, graph.constant(0.5**0.5, dtype))
+        twice = graph.node("Add", graph.node("Erf", scaled), graph.constant(1, dtype))
+        return graph.node("Mul", graph.node("Mul", value, graph.constant(0.5, dtype)), twice)
+    names = {
+        "elu": "Elu",
+        "softplus": "Softplus",
+        "tanh": "Tanh",
+        "relu": "Relu",
+        "sigmoid": "Sigmoid",
+        "softmax": "Softmax",
+        "log_softmax": "LogSoftmax",
+    }
     attributes = {"axis": -1} if activation.endswith("softmax") else {}
     return graph.node(names[activation], value, **attributes)
 
 
 def _activation(export: Export, layer: layers.Activation, x: Value) -> list[Value]:
-    return [replace(x, name=_activated(export.graph, layer.activation, x.name))]
+    return [replace(x, name=_activated(export.graph, layer.activation, x.name, layer.dtype))]
 
 
 def _relu(export: Export, layer: layers.ReLU, x: Value) -> list[Value]:
@@ -208,6 +225,19 @@ def _softmax(export: Export, layer: layers.Softmax, x: Value) -> list[Value]:
 
 def _unchanged(export: Export, layer: Layer, x: Value) -> list[Value]:
     return [x]
+
+
+def _layer_normalization(export: Export, layer: layers.LayerNormalization, x: Value) -> list[Value]:
+    # LayerNormalization itself came with opset 17.
+    graph = export.graph
+    centered = graph.node("Sub", x.name, graph.reduce("ReduceMean", x.name, [-1], 1))
+    variance = graph.reduce("ReduceMean", graph.node("Mul", centered, centered), [-1], 1)
+    deviation = graph.node("Sqrt", graph.node("Add", variance, graph.constant(layer.epsilon, layer.dtype)))
+    y = graph.node("Div", centered, deviation)
+    for op, name, variable in (("Mul", "gamma", layer.gamma), ("Add", "beta", layer.beta)):
+        if variable is not None:
+            y = graph.node(op, y, graph.constant(variable._array, layer.dtype, f"{layer.name}.{name}"))
+    return [replace(x, name=y)]
 
 
 def _flatten(export: Export, layer: layers.Flatten, x: Value) -> list[Value]:
@@ -300,6 +330,7 @@ _CONVERTERS: dict[type[Layer], Callable[[Export, Any, Value], list[Value]]] = {
     layers.GlobalMaxPooling1D: _pooling,
     layers.GlobalSumPooling1D: _pooling,
     layers.LSTM: convert_recurrent,
+    layers.LayerNormalization: _layer_normalization,
     layers.ReLU: _relu,
     layers.SimpleRNN: convert_recurrent,
     layers.Softmax: _softmax,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ... import ops
+from ..._core.dense import normal_cdf
 from ...typing import Array
 from .recurrent_from_onnx import RecurrentOperator
 
@@ -45,6 +46,16 @@ def _hard_sigmoid(attributes: Attributes) -> Operator:
 def _leaky_relu(attributes: Attributes) -> Operator:
     alpha = attributes.pop("alpha", 0.01)
     return lambda x: np.where(x < 0, x * x.dtype.type(alpha), x)
+
+
+def _elu(attributes: Attributes) -> Operator:
+    alpha = attributes.pop("alpha", 1.0)
+    return lambda x: ops.elu(x, alpha).numpy()
+
+
+def _erf(x: Array) -> Array:
+    values: Array = normal_cdf(np.ascontiguousarray(x).reshape(-1) * x.dtype.type(2**0.5))
+    return (2 * values - 1).reshape(x.shape)
 
 
 def _divide(a: Array, b: Array) -> Array:
@@ -271,7 +282,9 @@ OPERATORS: dict[str, Callable[[Attributes], Operator]] = {
     "CumSum": _cumulative_sum,
     "Div": _plain(_divide),
     "Dropout": _dropout,
+    "Elu": _elu,
     "Equal": _plain(np.equal),
+    "Erf": _plain(_erf),
     "Exp": _plain(np.exp),
     "Expand": _plain(lambda x, shape: np.broadcast_to(x, np.broadcast_shapes(x.shape, _sizes(shape)))),
     "Flatten": _flatten,
@@ -311,6 +324,7 @@ OPERATORS: dict[str, Callable[[Attributes], Operator]] = {
     "Sigmoid": _activation(ops.sigmoid),
     "Slice": _plain(_slice),
     "Softmax": partial(_softmax, ops.softmax),
+    "Softplus": _activation(ops.softplus),
     "Split": _split,
     "SplitToSequence": _split_to_sequence,
     "Sqrt": _plain(np.sqrt),

@@ -1,4 +1,4 @@
-"""PyTorch: its weights in and out of layers, by NumPy alone where they are arrays.
+"""PyTorch: its modules as models, and its weights in and out of layers, by NumPy alone where they are arrays.
 
 Each name is imported when it is first used, so that weights need no PyTorch.
 """

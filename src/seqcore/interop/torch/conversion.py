@@ -319,8 +319,23 @@ def _softmax(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
     return [(layers.Softmax(child.dim, dtype=dtype), [])]
 
 
-def _activation(name: str) -> Callable[[Any, bool, str], list[_Entry]]:
-    return lambda child, sequences, dtype: [(layers.Activation(name, dtype=dtype), [])]
+def _activation(name: str, **expected: Any) -> Callable[[Any, bool, str], list[_Entry]]:
+    """An activation without arguments, or with the expected ones alone."""
+
+    def make(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
+        _only(child, **expected)
+        return [(layers.Activation(name, dtype=dtype), [])]
+
+    return make
+
+
+def _layer_norm(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
+    if len(child.normalized_shape) > 1:
+        raise ValueError(f"normalized_shape: expected the last axis alone, got {child.normalized_shape}")
+    gamma, beta = child.weight, child.bias
+    options: dict[str, Any] = {"center": beta is not None, "scale": gamma is not None, "dtype": dtype}
+    weights = [wide_array(name, value) for name, value in (("weight", gamma), ("bias", beta)) if value is not None]
+    return [(layers.LayerNormalization(epsilon=child.eps, **options), weights)]
 
 
 _CELLS: dict[Any, Any] = {
@@ -335,13 +350,18 @@ _LAYERS: dict[Any, Callable[[Any, bool, str], list[_Entry]]] = {
     nn.Embedding: _embedding,
     nn.Linear: _linear,
     nn.Dropout: lambda child, sequences, dtype: [(layers.Dropout(child.p, dtype=dtype), [])],
+    nn.ELU: _activation("elu", alpha=1.0),
     nn.Flatten: _flatten,
+    nn.GELU: _activation("gelu", approximate="none"),
     nn.Hardsigmoid: _activation("hard_sigmoid"),
+    nn.LayerNorm: _layer_norm,
     nn.LeakyReLU: lambda child, sequences, dtype: [(layers.ReLU(None, child.negative_slope, dtype=dtype), [])],
     nn.LogSoftmax: _log_softmax,
     nn.ReLU: _activation("relu"),
     nn.ReLU6: lambda child, sequences, dtype: [(layers.ReLU(6.0, dtype=dtype), [])],
+    nn.SiLU: _activation("silu"),
     nn.Sigmoid: _activation("sigmoid"),
     nn.Softmax: _softmax,
+    nn.Softplus: _activation("softplus", beta=1.0, threshold=20.0),
     nn.Tanh: _activation("tanh"),
 }
