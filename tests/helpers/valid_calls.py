@@ -256,7 +256,7 @@ CALLS = {
     ),
     "dropout_mask": lambda: (
         _core.random.dropout_mask,
-        {"shape": (3, 5), "rate": 0.5, "seed": 1, "stream": 2, "call": 3, "dtype": "float64"},
+        {"shape": (3, 5), "rate": 0.5, "seed": 1, "stream": 2, "call": 3, "dtype": "float64", "first": 2},
     ),
     "sum_squares": lambda: (_core.optimizer.sum_squares, {"arrays": [full(3, 4), full(5, dtype=F64)]}),
     "is_sorted_unique": lambda: (_core.optimizer.is_sorted_unique, {"indices": whole(0, 2, 5, dtype=I64), "bound": 6}),
