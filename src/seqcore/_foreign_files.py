@@ -19,10 +19,18 @@ _FOREIGN_SUFFIXES = {
 
 _KERAS = "load it with Keras and pass keras_model.get_weights() to set_weights of a seqcore model with the same layers"
 _TORCH = "pass its path, ending in .pt or .pth, to seqcore.interop.torch.from_torch"
-_GENSIM = (
-    "load it with gensim, write its vectors by save_word2vec_format and read these with "
-    "KeyedVectors.load_word2vec_format"
+# The lines of gensim that turn its files into those of word2vec, with the class of the pickled object and the path.
+_GENSIM_MODEL = (
+    "make a file of its vectors by `from gensim.models import {0}`, `{0}.load({path!r}).wv.save_word2vec_format("
+    "'vectors.bin', 'counts.txt', binary=True)` and read it by KeyedVectors.load_word2vec_format('vectors.bin', "
+    "'counts.txt', binary=True)"
 )
+_GENSIM_VECTORS = (
+    "make a file of them by `from gensim.models import KeyedVectors`, `KeyedVectors.load({path!r})"
+    ".save_word2vec_format('vectors.bin', binary=True)` and read it by "
+    "KeyedVectors.load_word2vec_format('vectors.bin', binary=True)"
+)
+_GENSIM = "only gensim can load it"
 _PICKLE = "seqcore opens no pickle, since a pickle can run code; save its arrays with the program that wrote it"
 _UNPACK = "unpack it first"
 
@@ -31,7 +39,7 @@ _PICKLED = (
     rb"(?=\x80[\x02-\x05]|\((?:dp\d+\n|lp\d+\n|d?q\x00)"
     rb"|c(?:copy_reg|copyreg|__builtin__|builtins|collections|numpy[\w.]*|gensim[\w.]*|torch[\w.]*)\n)"
 )
-# Pattern of the first bytes, the format, advice; the first row that matches counts.
+# Pattern of the first bytes, the format, advice (with the groups of the pattern); the first row that matches counts.
 _FORMATS = (
     (rb"\x89HDF\r\n\x1a\n", "an HDF5 file, such as Keras's .h5 and .weights.h5", _KERAS),
     (rb"\x93NUMPY", "a NumPy array (.npy)", "read it with numpy.load and pass the array"),
@@ -57,7 +65,17 @@ _FORMATS = (
         "a web page (HTML)",
         "the download may have failed; fetch the file again",
     ),
-    (_PICKLED + rb".*gensim\.", "a gensim file (pickle), such as .model and .kv", _GENSIM),
+    (
+        _PICKLED + rb".{,60}?gensim\.models\.\w+\W{1,4}(Word2Vec|Doc2Vec|FastText)\b",
+        "a gensim model (pickle)",
+        _GENSIM_MODEL,
+    ),
+    (
+        _PICKLED + rb".{,60}?gensim\.models\.\w+\W{1,4}\w*KeyedVectors",
+        "gensim's word vectors (pickle)",
+        _GENSIM_VECTORS,
+    ),
+    (_PICKLED + rb".*gensim\.", "a gensim file (pickle)", _GENSIM),
     (_PICKLED + rb".{,507}torch", "a PyTorch file (pickle)", _TORCH),
     (_PICKLED, "a pickle file", _PICKLE),
     (rb".{257}ustar", "a tar archive", _UNPACK),
@@ -131,8 +149,8 @@ def describe_foreign_file(path: Path) -> str | None:
         if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             return _describe_archive(file)
         for pattern, format, advice in _FORMATS:
-            if re.match(pattern, start, re.DOTALL):
-                return f"{format}; {advice}"
+            if matched := re.match(pattern, start, re.DOTALL):
+                return f"{format}; {advice.format(*map(bytes.decode, matched.groups()), path=os.fspath(path))}"
         if status.st_size >= 48:
             file.seek(-8, os.SEEK_END)
             if file.read(8) == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb":

@@ -19,6 +19,7 @@ from seqcore.datasets import numpy_files
 from seqcore.datasets.series import read_column
 from seqcore.interop import onnx
 from seqcore.saving import describe_foreign_file, safetensors
+from seqcore.word_vectors import LineSentence, PathLineSentences, Text8Corpus
 
 
 @dataclass
@@ -246,6 +247,12 @@ READERS: dict[str, Reader] = {
     ),
     "npz": Reader(_archive, {"a.npz": _two_arrays()}, ("open_archive",)),
     # word vectors
+    "sentences": Reader(
+        lambda f: [list(cls(f / "a")) for cls in (LineSentence, PathLineSentences, Text8Corpus)],
+        {"a": _TALE.encode()},
+        ("LineSentence.__init__", "PathLineSentences.__init__", "Text8Corpus.__init__", "iterate_lines"),
+        packed=True,
+    ),
     "word2vec/text": Reader(
         lambda f: sc.KeyedVectors.load_word2vec_format(f / "v.txt"),
         {"v.txt": _vectors_as()},

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqcore import Word2Vec
+
 
 class Honoured(NamedTuple):
     """An argument that does what it does in gensim."""
@@ -52,6 +54,17 @@ class Index:
         return [("found", topn)]
 
 
+class Counted(Word2Vec):
+    """A model with a vocabulary."""
+
+    def __init__(self, text):
+        super().__init__(vector_size=2, min_count=1)
+        self.build_vocab(text)
+
+    def __deepcopy__(self, memo):
+        return self
+
+
 TEXT = [["a", "b", "c", "a", "d"], ["b", "a", "c", "c", "e", "a"]] * 8
 OTHER = [["a", "b", "d", "d", "d"], ["e", "c", "c", "a"]] * 9
 COUNTS = {"a": 40, "b": 24, "c": 24, "d": 8, "e": 2}
@@ -68,6 +81,7 @@ _loss = DefaultOnly(False, "yes", "always measured", (True,))
 _raw = DefaultOnly(False, True, "not kept")
 _topn = Honoured(10, 1, 2)
 _first_rows = Honoured(None, None, 3)
+_length, _first_lines = Honoured(10_000, 10_000, 3), Honoured(None, None, 3)
 
 SIGNATURES: dict[str, dict[str, Honoured | DefaultOnly]] = {
     "Word2Vec": {
@@ -133,6 +147,7 @@ SIGNATURES: dict[str, dict[str, Honoured | DefaultOnly]] = {
         "callbacks": Honoured((), (), [Comments()]),
     },
     "Word2Vec.get_latest_training_loss": {},
+    "Word2Vec.reset_from": {"other_model": Honoured(Required, Counted(TEXT), Counted(OTHER))},
     "Word2Vec.predict_output_word": {
         "context_words_list": Honoured(Required, ["a"], ["b", "c"]),
         "topn": _topn,
@@ -298,6 +313,17 @@ SIGNATURES: dict[str, dict[str, Honoured | DefaultOnly]] = {
         "allow_inference": Honoured(True, True, False),
         "copy_vecattrs": Honoured(False, False, True),
     },
+    "LineSentence": {
+        "source": Honoured(Required, "a.txt", "b.txt"),
+        "max_sentence_length": _length,
+        "limit": _first_lines,
+    },
+    "PathLineSentences": {
+        "source": Honoured(Required, "a.txt", "folder"),
+        "max_sentence_length": _length,
+        "limit": _first_lines,
+    },
+    "Text8Corpus": {"fname": Honoured(Required, "a.txt", "b.txt"), "max_sentence_length": _length},
 }  # fmt: skip
 
 RENAMED = {"fname_or_handle": "fname"}
@@ -326,7 +352,6 @@ MISSING: dict[str, dict[str, str]] = {
         "prepare_weights": "build_vocab",
         "random": "seed",
         "raw_vocab": "get_vecattr",
-        "reset_from": "build_vocab_from_freq",
         "scan_vocab": "build_vocab",
         "score": "no hierarchical softmax",
         "seeded_vector": "seed",

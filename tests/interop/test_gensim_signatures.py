@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from seqcore import KeyedVectors, Word2Vec
+from seqcore import KeyedVectors, Word2Vec, word_vectors
 from seqcore.word_vectors.corpus import Corpus
 from tests.helpers import gensim_signatures as table
 from tests.helpers.gensim_signatures import COUNTS, OTHER, ROWS, SIGNATURES, TEXT, Honoured, Required
@@ -45,6 +45,8 @@ def files(tmp_path, monkeypatch):
         vectors(number).save(f"{name}.kv")
         vectors(number).save_word2vec_format(f"{name}.txt", "counts.txt")
     vectors(1).save_word2vec_format("v.bin", binary=True)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "one.txt").write_text("f a\nb a c\n")
     (tmp_path / "v.latin").write_bytes("2 3\na\xe9 1 2 3\nb 1 2 4\n".encode("latin-1"))
     (tmp_path / "glove.txt").write_text("2 3\n4 5\n5 6\n")
     (tmp_path / "questions.txt").write_text(": one\na b c d\nA B C E\nb c a f\na b c none\n")
@@ -62,6 +64,7 @@ BASE = {
     "Word2Vec.build_vocab_from_freq": {"word_freq": COUNTS},
     "Word2Vec.train": {"corpus_iterable": TEXT},
     "Word2Vec.predict_output_word": {"context_words_list": ["a"]},
+    "Word2Vec.reset_from": {"other_model": table.Counted(TEXT)},
     "Word2Vec.save": {"fname": "one"},
     "Word2Vec.load": {"fname": "model"},
     "KeyedVectors": {"vector_size": 3},
@@ -100,7 +103,13 @@ BASE = {
     "KeyedVectors.similar_by_word": {"word": "a"},
     "KeyedVectors.similarity": {"w1": "a", "w2": "c"},
     "KeyedVectors.vectors_for_all": {"keys": ["a", 1]},
+    "LineSentence": {"source": "a.txt"},
+    "PathLineSentences": {"source": "a.txt"},
+    "Text8Corpus": {"fname": "a.txt"},
 }
+
+
+READERS = (word_vectors.LineSentence, word_vectors.PathLineSentences, word_vectors.Text8Corpus)
 
 
 def seen(result):
@@ -115,6 +124,8 @@ def seen(result):
         return [result.index_to_key, result.vectors.shape, numbers, attributes, kind]
     if isinstance(result, np.ndarray):
         return result.tolist()
+    if isinstance(result, READERS):
+        return list(result)
     return None if isinstance(result, Corpus) else result
 
 
@@ -125,7 +136,7 @@ def outcome(name, arguments):
     there = set(os.listdir())
     try:
         if not method:
-            target = result = (Word2Vec if owner == "Word2Vec" else KeyedVectors)(**arguments)
+            target = result = getattr(word_vectors, owner)(**arguments)
         elif owner == "Word2Vec":
             fresh = "build_vocab" in method and not arguments.get("update")
             target = Word2Vec(**SMALL) if fresh else untrained()
@@ -149,7 +160,7 @@ def outcome(name, arguments):
 
 def callable_of(name):
     owner, _, method = name.partition(".")
-    cls = {"Word2Vec": Word2Vec, "KeyedVectors": KeyedVectors}[owner]
+    cls = getattr(word_vectors, owner)
     return getattr(cls, method) if method else cls
 
 
@@ -270,7 +281,8 @@ def test_the_table_is_gensims():
     models, utils = pytest.importorskip("gensim.models"), pytest.importorskip("gensim.utils")
     for name, rows in SIGNATURES.items():
         owner, _, method = name.partition(".")
-        function = getattr(getattr(models, owner), method) if method else getattr(models, owner)
+        theirs = getattr(models, owner, None) or getattr(models.word2vec, owner)
+        function = getattr(theirs, method) if method else theirs
         if method in ("save", "load"):
             function = getattr(utils.SaveLoad, method)
         parameters = inspect.signature(function).parameters.values()

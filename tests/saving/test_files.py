@@ -776,10 +776,14 @@ FOREIGN = {
     "arrays.npz": (zipped("a.npy", "b.npy"), "a NumPy archive"),
     "array.npy": (b"\x93NUMPY\x01\x00" + bytes(100), "a NumPy array"),
     "words.model": (
-        b"\x80\x04\x95" + (200).to_bytes(8, "little") + b"\x8c\x18gensim.models.word2vec\x94" + bytes(50),
-        "a gensim file",
+        b"\x80\x04\x95"
+        + (200).to_bytes(8, "little")
+        + b"\x8c\x16gensim.models.word2vec\x94\x8c\x08Word2Vec\x94"
+        + bytes(50),
+        "a gensim model",
     ),
-    "words.kv": (b"\x80\x02cgensim.models.keyedvectors\nKeyedVectors\nq\x00" + bytes(50), "a gensim file"),
+    "words.kv": (b"\x80\x02cgensim.models.keyedvectors\nKeyedVectors\nq\x00" + bytes(50), "gensim's word vectors"),
+    "phrases": (b"\x80\x04\x95" + bytes(8) + b"\x8c\x15gensim.models.phrases\x94" + bytes(50), "a gensim file"),
     **{f"protocol{n}.pkl": (pickle.dumps(Pickled(), n), "a pickle file") for n in range(2, 6)},
     "protocol0.pkl": (pickle.dumps({"a": Pickled()}, 0), "a pickle file"),
     "protocol0.class": (pickle.dumps(np.float64, 0), "a pickle file"),

@@ -14,7 +14,7 @@ import pytest
 from seqcore import KeyedVectors, datasets, text
 from seqcore.datasets.series import read_column
 from seqcore.text import files
-from seqcore.word_vectors import evaluation, file_formats
+from seqcore.word_vectors import LineSentence, PathLineSentences, Text8Corpus, evaluation, file_formats
 from tests.helpers.file_readers import READERS
 
 TEXTS = [name for name, reader in READERS.items() if reader.packed]
@@ -106,6 +106,7 @@ def test_a_large_file_may_unpack_to_sixteen_times_its_size(tmp_path):
         text.read_lines,
         text.read_words,
         text.iterate_words,
+        text.iterate_lines,
         text.read_json,
         text.open_plain,
         text.Vocabulary.from_file,
@@ -120,6 +121,9 @@ def test_a_large_file_may_unpack_to_sixteen_times_its_size(tmp_path):
         file_formats.read_word2vec,
         file_formats.read_counts,
         evaluation.read_questions,
+        LineSentence,
+        PathLineSentences,
+        Text8Corpus,
         KeyedVectors.load_word2vec_format,
         KeyedVectors.load_glove,
         KeyedVectors.intersect_word2vec_format,

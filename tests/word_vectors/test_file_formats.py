@@ -114,7 +114,10 @@ def test_words_that_counts_cannot_hold(tmp_path, word):
 FOREIGN = {
     "zip": (b"PK\x05\x06" + b"\0" * 18, "a zip archive|a damaged zip archive"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "an HDF5 file"),
-    "gensim": (b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x1agensim.models.keyedvectors", "a gensim file"),
+    "gensim": (
+        b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x1agensim.models.keyedvectors\x94\x8c\x0cKeyedVectors\x94",
+        "gensim's word vectors",
+    ),
     "torch": (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n", "a PyTorch file"),
     "npy": (b"\x93NUMPY\x01\0v\0", "a NumPy array"),
     "xz": (b"\xfd7zXZ\0", "an xz file"),

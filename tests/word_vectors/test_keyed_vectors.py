@@ -169,7 +169,9 @@ def test_unknown_words(kv, ask):
         (lambda kv: KeyedVectors(np.ones((2, 0)), ["a", "b"]), "vectors: expected shape"),
         (lambda kv: KeyedVectors([["x"]], ["a"]), "vectors: expected numbers"),
         (lambda kv: KeyedVectors([[1], [2]], ["a", "a"]), "index_to_key: expected each word once"),
-        (lambda kv: KeyedVectors([[1]], [1]), "index_to_key: expected strings"),
+        (lambda kv: KeyedVectors([[1]], [1.5]), "index_to_key: expected words or integers, got 1.5"),
+        (lambda kv: KeyedVectors([[1]], [True]), "index_to_key: expected words or integers, got True"),
+        (lambda kv: KeyedVectors([[1]], "a"), "index_to_key: expected a list of words"),
         (lambda kv: KeyedVectors([[1]], ["a"], [1.5]), "counts: expected"),
         (lambda kv: KeyedVectors([[1]], ["a"]).get_vecattr("a", "count"), "counts are not known"),
     ],
@@ -252,7 +254,7 @@ def test_attributes_of_words(kv, tmp_path):
 
 
 CHANGES = {
-    "keys: expected words": lambda kv: kv.add_vectors(["new", 3], np.ones((2, D))),
+    "keys: expected words or integers": lambda kv: kv.add_vectors(["new", 3.0], np.ones((2, D))),
     "keys: expected each word once": lambda kv: kv.add_vectors(["new", "new"], np.ones((2, D))),
     r"weights: expected shape \(2, 12\)": lambda kv: kv.add_vectors(["new", "w0"], np.ones((2, 5)), replace=True),
     "weights: expected numbers": lambda kv: kv.add_vectors(["new"], [["x"] * D]),
@@ -260,7 +262,7 @@ CHANGES = {
     "extras: expected 1 values": lambda kv: kv.add_vectors(["new"], np.ones((1, D)), {"count": [1, 2]}),
     "extras: expected an integer": lambda kv: kv.add_vectors(["new"], np.ones((1, D)), {"count": [1.5]}),
     "key: expected a new word": lambda kv: kv.add_vector("w0", np.ones(D)),
-    "keys: expected words, got 0": lambda kv: kv.__setitem__(0, np.ones(D)),
+    "keys: expected words or integers, got None": lambda kv: kv.__setitem__([None], np.ones(D)),
     "val: expected an integer as the count": lambda kv: kv.set_vecattr("w0", "count", 2.5),
     "val: expected an integer >= 0": lambda kv: kv.set_vecattr("w0", "count", -1),
     "val: expected one number": lambda kv: kv.set_vecattr("w0", "score", [1, 2]),
@@ -324,7 +326,7 @@ def test_queries_of_gensim(kv):
     assert kv.n_similarity(["w1", "none"], ["w3"]) == kv.n_similarity(["w1"], ["w3"])
     assert kv.n_similarity(["none"], ["w3"]) == 0.0
     part = kv.vectors_for_all(["w5", "none", "w2", "w5", 3], copy_vecattrs=True)
-    assert part.index_to_key == ["w5", "w2", "w3"] and part.counts.tolist() == kv.counts[[5, 2, 3]].tolist()
+    assert part.index_to_key == ["w5", "w2", 3] and part.counts.tolist() == kv.counts[[5, 2, 3]].tolist()
     np.testing.assert_array_equal(part.vectors, kv.vectors[[5, 2, 3]])
     kv.unit_normalize_all()
     np.testing.assert_allclose(kv.vectors, u, atol=1e-6)

@@ -170,6 +170,49 @@ def test_vocabulary_is_gensims(first, second, min_count, most, sample, rule):
         }
 
 
+def test_reset_from(sentences):
+    """The vocabulary of another model: from then on the bits of one that counted the text itself."""
+    settings = {**SMALL, "vector_size": 5, "sample": 0.01}
+    fresh, model = Word2Vec(sentences, **settings), Word2Vec([["x", "y"]] * 9, **settings)
+    other = Word2Vec(sentences, **SMALL)
+    other.wv.set_vecattr(other.words[0], "score", 2.5)
+    before = state(other)
+    for source in (other, model):  # a model can be reset from itself
+        model.reset_from(source)
+        assert (model.corpus_count, model.corpus_total_words) == (len(sentences), sum(map(len, sentences)))
+        assert model.wv.get_vecattr(model.words[0], "score") == 2.5 and model.history == []
+        assert model.effective_min_count == 2 and model.get_latest_training_loss() == 0
+        model.train(sentences)
+        np.testing.assert_array_equal(model.wv.vectors, fresh.wv.vectors)
+        np.testing.assert_array_equal(model.syn1neg, fresh.syn1neg)
+    model.wv.set_vecattr(model.words[0], "count", 1)
+    assert state(other) == before
+    kept = state(model)
+    refused("other_model", model.reset_from, other.wv)
+    with pytest.raises(ValueError, match="expected a vocabulary, got none"):
+        model.reset_from(Word2Vec(**SMALL))
+    assert state(model) == kept
+
+
+@pytest.mark.parametrize("mean", [0, 1])
+def test_predict_output_word(mean, rng):
+    """The softmax of the targets with the contexts' sum or mean."""
+    model = Word2Vec([["a", "b", "c", "d", "e"]] * 9, **{**SMALL, "cbow_mean": mean})
+    model.wv.vectors, model.syn1neg = rng.normal(size=(2, 5, 12))
+    rows = [model.wv.get_index(word) for word in ("b", "d")]
+    context = model.wv.vectors[rows].astype(np.float64).sum(axis=0) / (2 if mean else 1)
+    logits = model.syn1neg @ context
+    chances = np.exp(logits - logits.max())
+    chances /= chances.sum()
+    for topn in (0, 2, 9):
+        predicted = model.predict_output_word(["b", "none", "d"], topn)
+        assert [word for word, _ in predicted] == [model.words[row] for row in np.argsort(-chances)[:topn]]
+        np.testing.assert_allclose([chance for _, chance in predicted], np.sort(chances)[::-1][:topn], rtol=1e-4)
+    assert model.predict_output_word(["none"]) is None
+    refused("context_words_list", model.predict_output_word, "b")
+    refused("topn", model.predict_output_word, ["b"], -1)
+
+
 def test_max_final_vocab_that_leaves_nothing():
     """Two words that tie at the border both fall."""
     text = refused("min_count", Word2Vec, [["a", "b"] * 3], max_final_vocab=1, min_count=1)

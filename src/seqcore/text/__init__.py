@@ -2,7 +2,7 @@
 
 from .bptt import BPTTBatches, bptt_batches, evaluation_windows
 from .classification import TextPrediction, classify_texts
-from .files import iterate_words, open_plain, read_csv, read_json, read_lines, read_text, read_words
+from .files import iterate_lines, iterate_words, open_plain, read_csv, read_json, read_lines, read_text, read_words
 from .sequences import pad_sequences, to_categorical
 from .tokenizer import Tokenizer
 from .vectorization import TextVectorization
@@ -18,6 +18,7 @@ __all__ = [
     "check_ids",
     "classify_texts",
     "evaluation_windows",
+    "iterate_lines",
     "iterate_words",
     "number_words",
     "open_plain",

@@ -186,8 +186,21 @@ def read_lines(path: PathLike, *, max_bytes: int | None = None, encoding: str = 
             allowed; an unknown encoding.
         OSError: it cannot be read.
     """
-    lines = read_text(path, max_bytes=max_bytes, encoding=encoding).split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
+    return list(iterate_lines(path, max_bytes=max_bytes, encoding=encoding))
+
+
+def iterate_lines(path: PathLike, *, max_bytes: int | None = None, encoding: str = "utf-8") -> Iterator[str]:
+    """Lines of a text file of any length; arguments and errors as for :func:`read_lines`."""
+    begun: list[str] = []
+    for piece in _texts(path, _PIECE, max_bytes, encoding):
+        *lines, rest = piece.split("\n")
+        if lines:
+            yield "".join([*begun, lines[0]])
+            yield from lines[1:]
+            begun.clear()
+        begun.append(rest)
+    if line := "".join(begun):
+        yield line
 
 
 def read_words(path: PathLike, end_of_line: str | None = None, *, max_bytes: int | None = None) -> list[str]:

@@ -262,13 +262,23 @@ def number_words(pieces: Iterable[Iterable[str]]) -> tuple[Vocabulary, Ids, NDAr
     >>> vocabulary.words, vocabulary.counts.tolist(), ids.tolist(), offsets.tolist()
     (('to', 'be', 'or', 'not'), [2, 2, 1, 1], [0, 1, 2, 3, 0, 1], [0, 2, 2, 6])
     """
-    numbers: defaultdict[str, int] = defaultdict(count().__next__)
+    words, counts, ids, offsets = number_tokens(pieces)
+    return Vocabulary(words, counts=counts), ids, offsets
+
+
+def number_tokens(pieces: Iterable[Iterable[Any]]) -> tuple[list[Any], NDArray[np.int64], Ids, NDArray[np.int64]]:
+    """Number any hashable tokens as :func:`number_words` does words.
+
+    Returns:
+        The different tokens, their counts, the text as ids, and the offsets of its pieces.
+    """
+    numbers: defaultdict[Any, int] = defaultdict(count().__next__)
     ids, offsets = array("i"), [0]
     for piece in pieces:
         ids.extend(map(numbers.__getitem__, piece))
         offsets.append(len(ids))
     counts = np.bincount(ids, minlength=len(numbers))
-    return Vocabulary(list(numbers), counts=counts), np.array(ids, np.int32), np.array(offsets, np.int64)
+    return list(numbers), counts, np.array(ids, np.int32), np.array(offsets, np.int64)
 
 
 def _word_counts(counts: Iterable[int], words: int) -> NDArray[np.int64]:

@@ -4,13 +4,17 @@ from .corpus import Corpus
 from .evaluation import read_questions
 from .keyed_vectors import KeyedVectors
 from .reporting import Progress
+from .sentences import LineSentence, PathLineSentences, Text8Corpus
 from .window_batches import WindowBatches, cbow_batches, skipgram_batches
 from .word2vec import Word2Vec
 
 __all__ = [
     "Corpus",
     "KeyedVectors",
+    "LineSentence",
+    "PathLineSentences",
     "Progress",
+    "Text8Corpus",
     "WindowBatches",
     "Word2Vec",
     "cbow_batches",

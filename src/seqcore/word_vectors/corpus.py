@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from .._core.corpus import count_words, encode_words
 from .._foreign_files import describe_foreign_file
 from .._validation import short_repr
 from ..text.files import path_of
-from ..text.vocabulary import Vocabulary, number_words
+from ..text.vocabulary import number_tokens
 from ..typing import Array, Ids
+from .keys import Key, as_keys
 from .settings import Settings
 
-Sentences = Iterable[Sequence[str]]
-TrimRule = Callable[[str, int, int], int | None]
+Sentences = Iterable[Sequence[Key]]
+TrimRule = Callable[[Any, int, int], int | None]
 
 LONGEST = 10_000
 """Words of a sentence; longer ones are cut."""
@@ -68,26 +70,21 @@ class CountedText:
     """A text whose words are counted, before the model has its vocabulary.
 
     Attributes:
-        vocabulary: its different words and their counts, in the order of their first appearance.
-        ids, offsets: (N,) ids of ``vocabulary``, (S + 1,) where its sentences start and end; None for a file:
+        words, counts: its different words in the order of their first appearance, and how often each comes.
+        ids, offsets: (N,) rows of ``words``, (S + 1,) where its sentences start and end; None for a file:
         path: the file that contains it.
     """
 
-    vocabulary: Vocabulary
+    words: list[Any]
+    counts: Array
     ids: Ids | None = None
     offsets: Array | None = None
     path: str | None = None
 
-    @property
-    def counts(self) -> Array:
-        """The counts of the words."""
-        assert self.vocabulary.counts is not None
-        return self.vocabulary.counts
-
-    def encode(self, vocabulary: Vocabulary) -> Corpus:
-        """The text as ids of another vocabulary; words outside are left out."""
+    def encode(self, words: Sequence[Key]) -> Corpus:
+        """The text as ids of a vocabulary; words outside are left out."""
         if self.path is not None:
-            corpus = encode_file(self.path, vocabulary)
+            corpus = encode_file(self.path, words)
             counted, total = int(self.counts.sum()), corpus.total_words
             if total != counted:
                 raise ValueError(
@@ -96,7 +93,8 @@ class CountedText:
                 )
             return corpus
         assert self.ids is not None and self.offsets is not None
-        ids = vocabulary.encode(self.vocabulary.words, default=-1)[self.ids]
+        rows = dict(zip(words, range(len(words))))
+        ids = np.fromiter(map(rows.get, self.words, repeat(-1)), np.int32, len(self.words))[self.ids]
         known = np.concatenate([[0], np.cumsum(ids >= 0)])
         return Corpus(ids[ids >= 0], _split_long(known[self.offsets]), len(ids), len(self.offsets) - 1)
 
@@ -110,7 +108,8 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> CountedTe
     """
     check_one(sentences, corpus_file, name)
     if corpus_file is None:
-        return CountedText(*number_words(_checked(sentences, name)))
+        words, counted, ids, offsets = number_tokens(_checked(sentences, name))
+        return CountedText(words, counted, ids, offsets)
     path = path_of(corpus_file, "corpus_file")
     try:
         raw, counts = count_words(path)
@@ -125,14 +124,15 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> CountedTe
         words = [word.decode() for word in raw]
     except UnicodeDecodeError as error:
         raise ValueError(f"corpus_file: expected UTF-8 text, got {error.object[:20]!r} in {path!r}") from None
-    return CountedText(Vocabulary(words, counts=counts), path=path)
+    return CountedText(words, counts, path=path)
 
 
-def encode_file(path: str, vocabulary: Vocabulary) -> Corpus:
+def encode_file(path: str, words: Sequence[Key]) -> Corpus:
     """A file as ids of a vocabulary."""
-    # Unlike those of a UTF-8 text, words from lists may hold a lone surrogate or white space.
-    words = [word.encode("utf-8", "surrogatepass") for word in vocabulary]
-    return Corpus(*encode_words(path, words, LONGEST))
+    # Unlike those of a UTF-8 text, words from lists may hold a lone surrogate or white space; an integer is no word of
+    # a text, so that it is written with the white space that no such word has.
+    texts = [(word if isinstance(word, str) else f" {word}").encode("utf-8", "surrogatepass") for word in words]
+    return Corpus(*encode_words(path, texts, LONGEST))
 
 
 def check_one(sentences: Any, corpus_file: Any, name: str) -> None:
@@ -152,13 +152,13 @@ def choose_words(text: CountedText, settings: Settings, rule: TrimRule | None, n
         needed: no words are an error.
 
     Returns:
-        Ids of ``text.vocabulary``, the most frequent word first, words of equal count in the order of their first
+        Rows of ``text.words``, the most frequent word first, words of equal count in the order of their first
         appearance; and the count that they must have.
 
     Raises:
         ValueError: no words, where they are needed.
     """
-    words, counts, least, most = text.vocabulary.words, text.counts, settings.min_count, settings.max_final_vocab
+    words, counts, least, most = text.words, text.counts, settings.min_count, settings.max_final_vocab
     order = np.argsort(-counts, kind="stable")
     if most is not None:
         # Of words that come equally often all stay or none.
@@ -176,7 +176,7 @@ def choose_words(text: CountedText, settings: Settings, rule: TrimRule | None, n
     return chosen, least
 
 
-def _stays(rule: TrimRule, word: str, count: int, least: int) -> bool:
+def _stays(rule: TrimRule, word: Key, count: int, least: int) -> bool:
     """The rule's answer: 1 (no), 2 (yes), or 0 or None (if the word comes often enough)."""
     if not callable(rule):
         raise TypeError(f"trim_rule: expected a function of word, count and min_count, got {short_repr(rule)}")
@@ -188,7 +188,7 @@ def _stays(rule: TrimRule, word: str, count: int, least: int) -> bool:
     return answer == 2 or (answer != 1 and count >= least)
 
 
-def _checked(sentences: Any, name: str) -> Iterator[list[str]]:
+def _checked(sentences: Any, name: str) -> Iterator[list[Any]]:
     """The sentences as lists of words; errors name the argument."""
     if isinstance(sentences, (str, bytes)):
         raise TypeError(f"{name}: expected lists of words, got one text; split it, or give corpus_file")
@@ -202,10 +202,7 @@ def _checked(sentences: Any, name: str) -> Iterator[list[str]]:
             raise TypeError(f"{name}: expected lists of words, got the text {sentence[:30]!r}; split it into words")
         if not isinstance(sentence, Iterable):
             raise TypeError(f"{name}: expected lists of words, got {short_repr(sentence)} as number {number}")
-        words = list(sentence)
-        strange = set(map(type, words)) - {str}  # faster than a look at each word
-        if strange and (wrong := [word for word in words if not isinstance(word, str)]):
-            raise TypeError(f"{name}: expected words, got {short_repr(wrong[0])} in sentence {number}")
+        words = as_keys(name, sentence, f" in sentence {number}")
         empty = empty and not words
         yield words
     if empty:

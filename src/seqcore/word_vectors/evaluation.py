@@ -171,8 +171,9 @@ class Evaluation(SimilarityQueries):
         spelling of a word."""
         spell: Callable[[str], str] = str.upper if boolean("case_insensitive", case_insensitive) else str
         end = None if restrict_vocab is None else integer("restrict_vocab", restrict_vocab, 0)
-        rows: dict[str, int] = {}
-        first = [rows.setdefault(spell(word), row) for row, word in enumerate(self.index_to_key[:end])]
+        rows: dict[Any, int] = {}
+        spelled = (spell(word) if isinstance(word, str) else word for word in self.index_to_key[:end])
+        first = [rows.setdefault(word, row) for row, word in enumerate(spelled)]
         return rows, np.array(first, np.intp), spell
 
     def _are_answered(self, asked: NDArray[np.intp], first: NDArray[np.intp]) -> list[bool]:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import NUMBERS, as_dtype, boolean, default_only, integer, plain_array, short_repr
-from ..text.vocabulary import index_words
 from ..typing import Array, Floats
 from .fixed_attributes import FixedAttributes
+from .keys import Key, as_keys, index_keys, is_key
 from .nearest import norms_of, unit_rows
 
 
@@ -45,7 +45,7 @@ class KeyedTable(FixedAttributes):
     def __init__(
         self,
         vectors: Any = None,
-        index_to_key: Iterable[str] | None = None,
+        index_to_key: Iterable[Key] | None = None,
         counts: Any = None,
         *,
         vector_size: int | None = None,
@@ -69,12 +69,12 @@ class KeyedTable(FixedAttributes):
             if integer("vector_size", vector_size, 1) > 100_000:
                 raise ValueError(f"vector_size: expected an integer 1...100000, got {vector_size}")
             vectors, index_to_key = np.empty((0, vector_size), np.float32), ()
-        words = list(index_to_key) if index_to_key is not None else []
+        words = as_keys("index_to_key", index_to_key) if index_to_key is not None else []
         table = as_floats("vectors", vectors)
         if table.ndim != 2 or len(table) != len(words) or table.shape[1] < 1 or (vector_size is None and not words):
             raise ValueError(f"vectors: expected shape ({len(words)}, D), a row for each word, got {table.shape}")
         self._vectors: Floats = table
-        self._words, self._rows = words, index_words("index_to_key", words)
+        self._words, self._rows = words, index_keys("index_to_key", words)
         self._norms: Floats | None = None
         self._lockf: Floats | None = None
         self.expandos: dict[str, Array] = {}
@@ -126,12 +126,12 @@ class KeyedTable(FixedAttributes):
         return int(self._vectors.shape[1])
 
     @property
-    def index_to_key(self) -> list[str]:
+    def index_to_key(self) -> list[Any]:
         """The V words by their rows."""
         return self._words
 
     @property
-    def key_to_index(self) -> dict[str, int]:
+    def key_to_index(self) -> dict[Any, int]:
         """The row of each word."""
         return self._rows
 
@@ -141,7 +141,7 @@ class KeyedTable(FixedAttributes):
     def __contains__(self, key: object) -> bool:
         return self.has_index_for(key)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._words)
 
     def __repr__(self) -> str:
@@ -149,45 +149,45 @@ class KeyedTable(FixedAttributes):
 
     def has_index_for(self, key: object) -> bool:
         """True if there is a vector for this word or row number."""
-        if isinstance(key, str):
-            return key in self._rows
-        return isinstance(key, (int, np.integer)) and bool(0 <= key < len(self))
+        return is_key(key) and (key in self._rows or (not isinstance(key, str) and bool(0 <= key < len(self))))
 
     def get_index(self, key: str | int | np.integer[Any], default: int | None = None) -> int:
-        """The row of a word; a row number means itself.
+        """The row of a word. An integer that is no word means a row.
 
         Raises:
             KeyError: a word that is not there, unless there is a ``default``.
         """
-        row = self._rows.get(key) if isinstance(key, str) else int(key) if self.has_index_for(key) else None
-        row = default if row is None else row
+        row = self._rows.get(key) if is_key(key) else None
+        if row is None:
+            row = int(key) if self.has_index_for(key) else default
         if row is None:
             raise KeyError(f"key: expected a word of the vocabulary, got {short_repr(key)}")
         return row
 
-    def rows_of(self, words: Collection[str]) -> NDArray[np.intp]:
+    def rows_of(self, words: Collection[Key]) -> NDArray[np.intp]:
         """(N,) the rows of words, -1 for unknown ones."""
         return np.fromiter((self._rows.get(word, -1) for word in words), np.intp, len(words))
 
     # --- more rows ---
 
-    def add_vector(self, key: str, vector: Any) -> int:
+    def add_vector(self, key: Key, vector: Any) -> int:
         """Add one word; returns its row. Many words are added faster by one :meth:`add_vectors`.
 
         Raises:
             ValueError, TypeError: the word is there already, or the vector is none of D numbers.
         """
-        if key in self:
-            raise ValueError(f"key: expected a new word, got {key!r}; vectors[{key!r}] = vector replaces it")
+        (word,) = as_keys("key", [key])
+        if word in self._rows:
+            raise ValueError(f"key: expected a new word, got {word!r}; vectors[{word!r}] = vector replaces it")
         row = as_floats("vector", vector)
         if row.shape != (self.vector_size,):
             raise ValueError(f"vector: expected shape ({self.vector_size},), got {row.shape}")
-        self.add_vectors([key], row[None])
+        self.add_vectors([word], row[None])
         return len(self) - 1
 
     def add_vectors(
         self,
-        keys: str | Sequence[str],
+        keys: Key | Sequence[Key],
         weights: Any,
         extras: Mapping[str, Any] | None = None,
         replace: bool = False,
@@ -195,7 +195,7 @@ class KeyedTable(FixedAttributes):
         """Add words and their vectors behind those there are.
 
         Args:
-            keys: N words, each once, or one word.
+            keys: N words or integers, each once, or a single one. An integer is a word here, never a row.
             weights: (N, D) numbers; (D,) for one word.
             extras: {attribute: (N,) values}; other attributes of new words are 0.
             replace: gives known words the new vectors and extras, too; otherwise they keep theirs.
@@ -208,14 +208,11 @@ class KeyedTable(FixedAttributes):
         >>> len(kv), kv.get_index("dog")
         (2, 1)
         """
-        words = [keys] if isinstance(keys, str) else as_list("keys", keys)
         boolean("replace", replace)
-        for word in words:
-            if not isinstance(word, str):
-                raise TypeError(f"keys: expected words, got {short_repr(word)}; rows change by vectors[row] = vector")
-        if len(set(words)) != len(words):
-            raise ValueError("keys: expected each word once, got one twice")
-        table = as_floats("weights", [weights] if isinstance(keys, str) and np.ndim(weights) == 1 else weights)
+        single = is_key(keys)
+        words = as_keys("keys", [keys] if single else keys)
+        index_keys("keys", words)
+        table = as_floats("weights", [weights] if single and np.ndim(weights) == 1 else weights)
         if not words and not table.size:
             table = table.reshape(0, self.vector_size)
         if table.shape != (len(words), self.vector_size):
@@ -245,9 +242,9 @@ class KeyedTable(FixedAttributes):
             self._lockf = np.concatenate([self._lockf, np.ones(more, np.float32)])
         self._vectors, self._norms, self.expandos = vectors, None, expandos
 
-    def __setitem__(self, keys: str | Sequence[str], weights: Any) -> None:
+    def __setitem__(self, keys: Key | Sequence[Key], weights: Any) -> None:
         """Set the vectors of words, known ones and new ones: :meth:`add_vectors` with ``replace``."""
-        self.add_vectors(cast(Any, [keys]) if isinstance(keys, (int, np.integer)) else keys, weights, replace=True)
+        self.add_vectors(keys, weights, replace=True)
 
     def sort_by_descending_frequency(self) -> None:
         """Put the most frequent words first; of equally frequent ones the last comes first, as in gensim.
@@ -358,24 +355,6 @@ def as_floats(name: str, values: Any) -> Floats:
         raise TypeError(f"{name}: expected numbers, got {array.dtype}")
     table: Floats = array if array.dtype == np.float32 else array.astype(np.float32)
     return table
-
-
-def as_list(name: str, items: Any, content: str = "words", needed: bool = False) -> list[Any]:
-    """Words or other items as a list.
-
-    Raises:
-        TypeError: a single word, and anything but a list.
-        ValueError: an empty list, where items are ``needed``.
-    """
-    try:
-        if isinstance(items, (str, bytes)):
-            raise TypeError
-        listed = list(items)
-    except TypeError:
-        raise TypeError(f"{name}: expected a list of {content}, got {short_repr(items)}") from None
-    if needed and not listed:
-        raise ValueError(f"{name}: expected at least one, got none")
-    return listed
 
 
 def as_float32(name: str, dtype: Any) -> None:

@@ -15,7 +15,8 @@ from ..text.vocabulary import Vocabulary
 from ..typing import Floats, PathLike
 from . import file_formats
 from .evaluation import Evaluation
-from .keyed_table import as_float32, as_list, one_file
+from .keyed_table import as_float32, one_file
+from .keys import Key, as_list, is_key
 from .safetensors_format import read_vectors, write_vectors
 
 
@@ -128,7 +129,7 @@ class KeyedVectors(Evaluation):
             raise ValueError(f"sort_attr: expected an attribute of numbers, got objects in {sort_attr!r}")
         if fvocab is not None and values is None:
             raise ValueError(f"fvocab: expected vectors with the attribute {sort_attr!r}, got some without")
-        words, vectors = [prefix + word for word in self.index_to_key], np.asarray(self.vectors)
+        words, vectors = [f"{prefix}{word}" for word in self.index_to_key], np.asarray(self.vectors)
         if values is not None and (values[1:] > values[:-1]).any():
             order = np.argsort(-values.astype(np.float64), kind="stable")
             words, vectors, values = [words[row] for row in order], vectors[order], values[order]
@@ -229,18 +230,18 @@ class KeyedVectors(Evaluation):
             raise ValueError(f"fname: expected vectors of {self.vector_size} numbers, got {size} in {fname!s}")
         rows = self.rows_of(words)
         known = rows >= 0
-        self.add_vectors([self.index_to_key[row] for row in rows[known]], vectors[known], replace=True)
+        self.add_vectors([word for word in words if word in self.key_to_index], vectors[known], replace=True)
         self.vectors_lockf[rows[known]] = factor
         return int(known.sum())
 
     def vectors_for_all(
-        self, keys: Iterable[str | int], allow_inference: bool = True, copy_vecattrs: bool = False
+        self, keys: Iterable[Key], allow_inference: bool = True, copy_vecattrs: bool = False
     ) -> KeyedVectors:
         """The vectors of some words, each once and in their order, as new :class:`KeyedVectors`.
 
         Args:
             keys: words; unknown ones are left out.
-            allow_inference: also takes row numbers for the words of these rows.
+            allow_inference: also takes row numbers, which become words of the result.
             copy_vecattrs: takes the attributes along.
 
         >>> kv = KeyedVectors([[1, 2], [3, 4]], ["cat", "dog"])
@@ -248,12 +249,13 @@ class KeyedVectors(Evaluation):
         ['dog']
         """
         rows_too = boolean("allow_inference", allow_inference)
-        known = (key for key in as_list("keys", keys) if key in self and (rows_too or isinstance(key, str)))
-        rows = list(dict.fromkeys(self.get_index(key) for key in known))
+        among = self if rows_too else self.key_to_index
+        words = dict.fromkeys(key for key in as_list("keys", keys) if is_key(key))
+        rows: dict[Any, int] = {word: self.get_index(word) for word in words if word in among}
         chosen = KeyedVectors(vector_size=self.vector_size)
-        chosen.add_vectors([self.index_to_key[row] for row in rows], self.vectors[rows])
+        chosen.add_vectors(list(rows), self.vectors[list(rows.values())])
         if boolean("copy_vecattrs", copy_vecattrs):
-            chosen.expandos = {name: array[rows] for name, array in self.expandos.items()}
+            chosen.expandos = {name: array[list(rows.values())] for name, array in self.expandos.items()}
         return chosen
 
     # --- as a layer ---

@@ -5,26 +5,32 @@ V: words, D: dimensions of a vector.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from .._validation import MALFORMED, one_line
 from ..saving.format import format_tags, read_file
 from ..saving.safetensors import read_header, write_tensors
 from ..text.files import path_of
 from ..typing import Array, Floats, PathLike
 from .file_formats import describe_file
 from .keyed_table import KeyedTable
+from .keys import Key
 
 FORMAT = "seqcore-vectors"
 ATTRIBUTE = "attribute."
 """Prefix of the arrays that hold attributes of words."""
 _ARRAYS = (("vectors", "float32", 2), ("words", "uint8", 1), ("word_bytes", "uint32", 1))
 """Arrays of every file, with their types and ranks."""
+INTEGERS = "integer_words"
+"""Array of the rows whose words are integers, written as decimal numbers; only in files that have some."""
 
 
 def write_vectors(path: PathLike, table: KeyedTable) -> None:
     """Write vectors, words (UTF-8, joined), the bytes of each word, counts and attributes."""
     try:
-        texts = [word.encode() for word in table.index_to_key]
+        texts = [str(word).encode() for word in table.index_to_key]
     except UnicodeEncodeError as error:
         raise ValueError(f"words: expected valid Unicode, got {error.object!r} ({error.reason})") from None
     tensors: dict[str, Array] = {
@@ -32,13 +38,16 @@ def write_vectors(path: PathLike, table: KeyedTable) -> None:
         "words": np.frombuffer(b"".join(texts), np.uint8),
         "word_bytes": np.array([len(text) for text in texts], np.uint32),
     }
+    integers = [row for row, word in enumerate(table.index_to_key) if isinstance(word, int)]
+    if integers:
+        tensors[INTEGERS] = np.array(integers, np.int64)
     if table.counts is not None:
         tensors["counts"] = table.counts
     tensors |= {ATTRIBUTE + name: array for name, array in table.numeric_attributes().items()}
     write_tensors(path, tensors, format_tags(FORMAT))
 
 
-def read_vectors(path: PathLike, mmap: bool = False) -> tuple[Floats, list[str], dict[str, Array]]:
+def read_vectors(path: PathLike, mmap: bool = False) -> tuple[Floats, list[Key], dict[str, Array]]:
     """Read a file of :func:`write_vectors`; with ``mmap`` the vectors stay in the file and are read when used.
 
     Returns:
@@ -80,9 +89,14 @@ def read_vectors(path: PathLike, mmap: bool = False) -> tuple[Floats, list[str],
             raise ValueError(f"{place}: expected {len(vectors)} numbers as {name!r}, int64 for counts, got {got}")
     raw, starts = text.tobytes(), [0, *ends[:-1].tolist()]
     try:
-        words = [raw[start:end].decode() for start, end in zip(starts, ends.tolist())]
+        words: list[Any] = [raw[start:end].decode() for start, end in zip(starts, ends.tolist())]
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: expected words in UTF-8, got bytes that are not ({error.reason})") from None
+    try:
+        for row in tensors[INTEGERS].tolist() if INTEGERS in tensors else ():
+            words[row] = int(words[row])
+    except MALFORMED as error:
+        raise ValueError(f"{place}: expected integers in the rows of {INTEGERS!r}, got {one_line(error)}") from None
     if not mmap:
         finite = np.isfinite(vectors.max(axis=1, initial=0)) & np.isfinite(vectors.min(axis=1, initial=0))
         if not finite.all():

@@ -6,13 +6,14 @@ V: words, D: dimensions of a vector, N: words of a query.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeGuard, cast
+from typing import Any
 
 import numpy as np
 
 from .._validation import boolean, integer, short_repr
 from ..typing import Floats
-from .keyed_table import KeyedTable, as_floats, as_list
+from .keyed_table import KeyedTable, as_floats
+from .keys import Key, as_list, is_key
 from .nearest import nearest, norms_of, top_columns, unit_rows
 
 
@@ -21,18 +22,18 @@ class SimilarityQueries(KeyedTable):
 
     # --- words and their vectors ---
 
-    def __getitem__(self, key_or_keys: str | int | Sequence[str | int]) -> Floats:
+    def __getitem__(self, key_or_keys: Key | Sequence[Key]) -> Floats:
         """The vector (D,) of a word, or (N, D) of a list of words.
 
         Raises:
             KeyError: naming the word that is not there.
         """
-        if _is_key(key_or_keys):
+        if is_key(key_or_keys):
             return self.get_vector(key_or_keys)
         rows = [self.get_index(key) for key in as_list("key_or_keys", key_or_keys)]
         return np.asarray(self.vectors[rows]) if rows else np.empty((0, self.vector_size), np.float32)
 
-    def get_vector(self, key: str | int | np.integer[Any], norm: bool = False) -> Floats:
+    def get_vector(self, key: Key | np.integer[Any], norm: bool = False) -> Floats:
         """(D,) the vector of a word, read-only; with ``norm`` scaled to length 1."""
         row = self.get_index(key)
         vector: Floats = self.unit_vectors([row])[0] if boolean("norm", norm) else np.asarray(self.vectors[row])
@@ -46,7 +47,7 @@ class SimilarityQueries(KeyedTable):
 
     def get_mean_vector(
         self,
-        keys: Sequence[str | int | Floats],
+        keys: Sequence[Key | Floats],
         weights: Any = None,
         pre_normalize: bool = True,
         post_normalize: bool = False,
@@ -76,7 +77,7 @@ class SimilarityQueries(KeyedTable):
             raise ValueError(f"weights: expected {len(items)}, one for each key, got shape {scales.shape}")
         total, size = np.zeros(self.vector_size), 0.0
         for key, scale in zip(items, scales.tolist()):
-            if not (ignore_missing and _is_key(key) and self.get_index(key, -1) < 0):
+            if not (ignore_missing and is_key(key) and self.get_index(key, -1) < 0):
                 total += scale * self._vector_of("keys", key, norm=pre_normalize)
                 size += abs(scale)
         if size:
@@ -87,7 +88,7 @@ class SimilarityQueries(KeyedTable):
 
     def _vector_of(self, name: str, item: Any, norm: bool = False) -> Floats:
         """(D,) the vector of a word, with ``norm`` scaled to length 1; or ``item`` itself, which must be a vector."""
-        if _is_key(item):
+        if is_key(item):
             return self.get_vector(item, norm)
         array = np.asarray(item)
         if array.dtype.kind not in "fiu" or array.shape != (self.vector_size,) or not np.isfinite(array).all():
@@ -142,16 +143,16 @@ class SimilarityQueries(KeyedTable):
             return unit_rows(self.vectors[begin:end], self.norms[begin:end]) @ mean
         if integer("topn", topn, alternative="None") < 1 or begin >= end:
             return []
-        left_out = {self.get_index(key) for key in keys if _is_key(key)}
+        left_out = {self.get_index(key) for key in keys if is_key(key)}
         rows, cosines = nearest(self.vectors, self.norms, mean[None], int(topn) + len(left_out), begin, end)
         nearest_first = zip(rows[0].tolist(), cosines[0].tolist())
         return [(self.index_to_key[row], cosine) for row, cosine in nearest_first if row not in left_out][:topn]
 
-    def similar_by_word(self, word: str | int, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
+    def similar_by_word(self, word: Key, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
         """:meth:`most_similar` of one word."""
         return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
 
-    def similar_by_key(self, key: str | int, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
+    def similar_by_key(self, key: Key, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
         """:meth:`most_similar` of one word."""
         return self.most_similar([key], topn=topn, restrict_vocab=restrict_vocab)
 
@@ -200,7 +201,7 @@ class SimilarityQueries(KeyedTable):
         scores: Floats = products["positive"] / (products["negative"] + np.float32(1e-6))
         if count is None:
             return scores
-        left_out = {self.get_index(item) for items in asked.values() for item in items if _is_key(item)}
+        left_out = {self.get_index(item) for items in asked.values() for item in items if is_key(item)}
         best = top_columns(scores[None], min(count + len(left_out), end))[0] if count > 0 and end else []
         order = sorted((row for row in best if row not in left_out), key=lambda row: (-scores[row], row))
         return [(self.index_to_key[row], float(scores[row])) for row in order[:count]]
@@ -216,11 +217,11 @@ class SimilarityQueries(KeyedTable):
 
     # --- single numbers ---
 
-    def similarity(self, w1: str | int, w2: str | int) -> float:
+    def similarity(self, w1: Key, w2: Key) -> float:
         """The cosine between two words."""
         return float(self.get_vector(w1, norm=True) @ self.get_vector(w2, norm=True))
 
-    def distance(self, w1: str | int, w2: str | int) -> float:
+    def distance(self, w1: Key, w2: Key) -> float:
         """1 - :meth:`similarity`."""
         return 1.0 - self.similarity(w1, w2)
 
@@ -234,7 +235,7 @@ class SimilarityQueries(KeyedTable):
             raise ValueError(f"vectors_all: expected rows of {vector.size} numbers as vector_1, got shape {rows.shape}")
         return np.asarray(_units(rows) @ _units(vector[None])[0])
 
-    def relative_cosine_similarity(self, wa: str | int, wb: str | int, topn: int = 10) -> float:
+    def relative_cosine_similarity(self, wa: Key, wb: Key, topn: int = 10) -> float:
         """The cosine of two words over the sum of those of the ``topn`` words nearest to ``wa``.
 
         After Leeuwenberg et al. 2016, equation 1.
@@ -242,14 +243,14 @@ class SimilarityQueries(KeyedTable):
         nearest_words = self.similar_by_key(wa, integer("topn", topn, 1))
         return self.similarity(wa, wb) / float(sum(cosine for _, cosine in nearest_words))
 
-    def distances(self, word_or_vector: Any, other_words: Iterable[str | int] | None = ()) -> Floats:
+    def distances(self, word_or_vector: Any, other_words: Iterable[Key] | None = ()) -> Floats:
         """1 - cosine from a word or vector to ``other_words``, or to all words."""
         vector = self._vector_of("word_or_vector", word_or_vector)
         rows = [self.get_index(word) for word in as_list("other_words", () if other_words is None else other_words)]
         others = self.unit_vectors(rows) if rows else self.get_normed_vectors()
         return np.asarray(1 - others @ _units(vector[None])[0])
 
-    def n_similarity(self, ws1: Sequence[str | int], ws2: Sequence[str | int]) -> float:
+    def n_similarity(self, ws1: Sequence[Key], ws2: Sequence[Key]) -> float:
         """The cosine between the means of two lists of words; unknown words are left out, 0 where none is known.
 
         Raises:
@@ -259,7 +260,7 @@ class SimilarityQueries(KeyedTable):
         first, second = (self.get_mean_vector(words, pre_normalize=False, post_normalize=True) for words in lists)
         return float(first @ second)
 
-    def rank_by_centrality(self, words: Sequence[str | int], use_norm: bool = True) -> list[tuple[float, str]]:
+    def rank_by_centrality(self, words: Sequence[Key], use_norm: bool = True) -> list[tuple[float, Any]]:
         """Pairs (cosine to the mean of all, word), the nearest first; unknown words are left out.
 
         Args:
@@ -276,9 +277,9 @@ class SimilarityQueries(KeyedTable):
         rows = [self.get_index(word) for word in known]
         vectors = self.unit_vectors(rows) if boolean("use_norm", use_norm) else np.asarray(self.vectors[rows])
         mean = self.get_mean_vector(list(vectors), post_normalize=True)
-        return sorted(zip((vectors @ mean).tolist(), cast("list[str]", known)), reverse=True)
+        return sorted(zip((vectors @ mean).tolist(), known), reverse=True)
 
-    def doesnt_match(self, words: Sequence[str | int]) -> str:
+    def doesnt_match(self, words: Sequence[Key]) -> Any:
         """The word furthest from the mean of all; unknown ones are left out.
 
         Raises:
@@ -286,20 +287,20 @@ class SimilarityQueries(KeyedTable):
         """
         return self.rank_by_centrality(words)[-1][1]
 
-    def closer_than(self, key1: str, key2: str) -> list[str]:
+    def closer_than(self, key1: Key, key2: Key) -> list[Any]:
         """Words closer to ``key1`` than ``key2`` is."""
         distances = self.distances(key1)
         row = self.get_index(key1)
         closer = np.flatnonzero(distances < distances[self.get_index(key2)]).tolist()
         return [self.index_to_key[other] for other in closer if other != row]
 
-    def rank(self, key1: str, key2: str) -> int:
+    def rank(self, key1: Key, key2: Key) -> int:
         """The place of ``key2`` among the neighbours of ``key1``: 1 for the nearest, 2 for the next, ..."""
         return len(self.closer_than(key1, key2)) + 1
 
-    def most_similar_to_given(self, key1: str, keys_list: Sequence[str]) -> str:
+    def most_similar_to_given(self, key1: Key, keys_list: Sequence[Key]) -> Any:
         """The word of ``keys_list`` nearest to ``key1``."""
-        words: list[str] = as_list("keys_list", keys_list, needed=True)
+        words = as_list("keys_list", keys_list, needed=True)
         return words[int(np.argmin(self.distances(key1, words)))]
 
 
@@ -308,16 +309,11 @@ def _units(rows: Floats) -> Floats:
     return unit_rows(rows, np.linalg.norm(rows, axis=1))
 
 
-def _is_key(item: Any) -> TypeGuard[str | int | np.integer[Any]]:
-    """True for a word and for a row number."""
-    return isinstance(item, (str, int, np.integer))
-
-
 def _asked(name: str, items: Any) -> list[Any]:
     """A single word, number, vector or weighted pair as a list; None as an empty list."""
     if items is None:
         return []
-    single = _is_key(items) or (isinstance(items, np.ndarray) and items.ndim == 1)
+    single = is_key(items) or (isinstance(items, np.ndarray) and items.ndim == 1)
     if single or (isinstance(items, tuple) and len(items) == 2 and isinstance(items[1], (float, int))):
         return [items]
     return as_list(name, items)

@@ -14,12 +14,11 @@ import numpy as np
 from .._validation import boolean, default_only, integer, short_repr
 from ..ops.activations import softmax
 from ..text.files import path_of
-from ..text.vocabulary import Vocabulary, index_words
 from ..typing import Array, PathLike
 from .corpus import Corpus, CountedText, Sentences, TrimRule, check_one, choose_words, encode_file, read
 from .fixed_attributes import FixedAttributes
-from .keyed_table import as_list
 from .keyed_vectors import KeyedVectors
+from .keys import Key, as_keys, as_list, index_keys
 from .settings import Constant, Setting, Settings, keep_limits
 
 _LANES = 16
@@ -42,7 +41,6 @@ class TrainableTables(FixedAttributes):
         "syn1": "syn1neg; there is no hierarchical softmax",
         "syn0": "wv.vectors",
         "score": "there is no hierarchical softmax, which it needs",
-        "reset_from": "build_vocab_from_freq with the counts of the other model's wv",
         **dict.fromkeys(("scan_vocab", "prepare_vocab", "prepare_weights"), "build_vocab"),
         "init_weights": "a new model",
         "update_weights": "build_vocab(update=True)",
@@ -72,12 +70,12 @@ class TrainableTables(FixedAttributes):
     batch_words = Constant(10_000, "sentences are shared out among the threads without batches")
     compute_loss = Constant((False, True), "the loss is always measured")
 
-    def _reset_tables(self) -> None:
-        """Empty tables, for the settings."""
+    def _reset(self) -> None:
+        """Make the model empty, for the settings."""
         self.corpus_count = self.corpus_total_words = 0
         self.effective_min_count = self.settings.min_count
         self._wv = KeyedVectors(vector_size=self.settings.vector_size)
-        self._words: list[str] = []
+        self._words: list[Any] = []
         self._input = self._output = _table(0, self._stride)
         self._sampled = self.settings.sample
 
@@ -108,7 +106,7 @@ class TrainableTables(FixedAttributes):
         self._wv = wv
 
     @property
-    def words(self) -> list[str]:
+    def words(self) -> list[Any]:
         """The words of the vocabulary by their rows."""
         return self._wv.index_to_key
 
@@ -134,9 +132,7 @@ class TrainableTables(FixedAttributes):
             )
         self._output[:, : self.vector_size] = array
 
-    def predict_output_word(
-        self, context_words_list: Sequence[str | int], topn: int = 10
-    ) -> list[tuple[str, float]] | None:
+    def predict_output_word(self, context_words_list: Sequence[Key], topn: int = 10) -> list[tuple[Any, float]] | None:
         """The most probable centre words of a CBOW context, with their probabilities; None for unknown words."""
         self._need_words()
         words = as_list("context_words_list", context_words_list)
@@ -191,7 +187,7 @@ class TrainableTables(FixedAttributes):
 
     def build_vocab_from_freq(
         self,
-        word_freq: Mapping[str, int],
+        word_freq: Mapping[Any, int],
         keep_raw_vocab: bool = False,
         corpus_count: int | None = None,
         trim_rule: TrimRule | None = None,
@@ -214,12 +210,42 @@ class TrainableTables(FixedAttributes):
         update = self._check_update(update)
         if not isinstance(word_freq, Mapping) or not word_freq:
             raise TypeError(f"word_freq: expected a dict of words and their counts, got {short_repr(word_freq)}")
-        index_words("word_freq", word_freq)
-        for word, count in word_freq.items():
-            integer(f"word_freq[{word!r}]", count, 1, 2**53)
-        text, settings = CountedText(Vocabulary(list(word_freq), counts=word_freq.values())), self.settings
+        words, settings = as_keys("word_freq", word_freq), self.settings
+        index_keys("word_freq", words)
+        counts = [integer(f"word_freq[{word!r}]", count, 1, 2**53) for word, count in word_freq.items()]
+        text = CountedText(words, np.array(counts, np.int64))
         self._add_words(text, *choose_words(text, settings, trim_rule, needed=not update), settings)
         self.corpus_count = sentences
+
+    def reset_from(self, other_model: TrainableTables) -> None:
+        """Start anew with the vocabulary of another model and first vectors by the settings of this one.
+
+        The words with their counts and other attributes, ``corpus_count`` and ``corpus_total_words`` are copied, so
+        that several models train on one text without counting it again; the training so far is forgotten.
+
+        Raises:
+            ValueError, TypeError: no model, or one without a vocabulary. Nothing is changed then.
+
+        >>> from seqcore import Word2Vec
+        >>> counted, model = Word2Vec(min_count=1), Word2Vec(vector_size=4)
+        >>> corpus = counted.build_vocab([["cat", "dog", "cat"]])
+        >>> model.reset_from(counted)
+        >>> model.words, model.wv.vectors.shape
+        (['cat', 'dog'], (2, 4))
+        """
+        if not isinstance(other_model, TrainableTables):
+            raise TypeError(f"other_model: expected a Word2Vec, got {short_repr(other_model)}")
+        other_model._need_words()
+        words, extras = list(other_model.words), dict(other_model.wv.expandos)
+        copied = {
+            name: getattr(other_model, name)
+            for name in ("corpus_count", "corpus_total_words", "effective_min_count", "_sampled")
+        }
+        self._reset()
+        self._wv.add_vectors(words, self._first_vectors(len(words), 0), extras)
+        for name, value in copied.items():
+            setattr(self, name, value)
+        self._align_tables()
 
     def _check_update(self, update: Any) -> bool:
         if boolean("update", update):
@@ -234,8 +260,8 @@ class TrainableTables(FixedAttributes):
     ) -> Corpus:
         """Vocabulary and vectors from a text, and the text as ids."""
         chosen, least = choose_words(text, settings, trim_rule, needed=not update)
-        words = text.vocabulary.words
-        corpus = text.encode(Vocabulary([*self.words, *(words[n] for n in chosen if words[n] not in self._wv)]))
+        rows = self._wv.key_to_index
+        corpus = text.encode([*rows, *(text.words[n] for n in chosen if text.words[n] not in rows)])
         self._add_words(text, chosen, least, settings)
         if not update:
             self.settings = settings
@@ -245,12 +271,9 @@ class TrainableTables(FixedAttributes):
     def _add_words(self, text: CountedText, chosen: list[int], least: int, settings: Settings) -> None:
         """Add the chosen words of a text behind those there are, and the counts of all."""
         self._align_tables()
-        wv, first, words = self._wv, len(self._wv), text.vocabulary.words
-        new = [words[n] for n in chosen if words[n] not in wv]
-        # The first vectors of words that are added differ from those that came before.
-        rng = np.random.Generator(np.random.Philox(key=[settings.seed, first]))
-        start = 2 * rng.random((len(new), self.vector_size), np.float32) - 1
-        wv.add_vectors(new, start / self.vector_size)
+        wv, first, words = self._wv, len(self._wv), text.words
+        new = [words[n] for n in chosen if words[n] not in wv.key_to_index]
+        wv.add_vectors(new, self._first_vectors(len(new), first))
         counts = np.zeros(len(wv), np.int64) if wv.counts is None else wv.counts
         limits = wv.expandos.get("sample_int", np.zeros(len(wv), np.uint32))
         rows = wv.rows_of(words)
@@ -261,6 +284,11 @@ class TrainableTables(FixedAttributes):
         wv.expandos |= {"count": counts, "sample_int": limits}
         self._sampled, self.effective_min_count = settings.sample, least
         self._align_tables()
+
+    def _first_vectors(self, words: int, first: int) -> Array:
+        """(words, D) vectors drawn for new words from row ``first`` on; words that are added later get other ones."""
+        rng = np.random.Generator(np.random.Philox(key=[self.settings.seed, first]))
+        return np.asarray((2 * rng.random((words, self.vector_size), np.float32) - 1) / self.vector_size)
 
     def _align_tables(self) -> None:
         """Lay the vectors of ``wv`` out as the core trains them, and give each word its row of targets.
@@ -290,7 +318,7 @@ class TrainableTables(FixedAttributes):
                 size = self.settings.vector_size
                 raise ValueError(f"vector_size: expected {size}, which the vectors have, got {settings.vector_size}")
             self.settings = settings
-            self._reset_tables()
+            self._reset()
         self.settings = settings
 
     @property
@@ -311,8 +339,8 @@ class TrainableTables(FixedAttributes):
         self._need_words()
         check_one(sentences, corpus_file, name)
         if corpus_file is not None:
-            return encode_file(path_of(corpus_file, "corpus_file"), Vocabulary(self.words))
-        return read(sentences, None, name).encode(Vocabulary(self.words))
+            return encode_file(path_of(corpus_file, "corpus_file"), self.words)
+        return read(sentences, None, name).encode(self.words)
 
 
 def _table(rows: int, columns: int) -> Array:

@@ -33,7 +33,8 @@ from .._validation import MALFORMED, boolean, default_only, integer, one_line, r
 from ..text.files import path_of
 from ..typing import Array, PathLike
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
-from .keyed_table import as_list, one_file
+from .keyed_table import one_file
+from .keys import as_list
 from .reporting import Report, RunProgress, notify
 from .safetensors_format import ATTRIBUTE
 from .settings import RateSchedule, Settings, keep_limits
@@ -144,11 +145,7 @@ class Word2Vec(TrainableTables):
             vector_size, alpha, window, min_count, max_final_vocab, sample, seed, workers, min_alpha, sg, negative,
             ns_exponent, cbow_mean, epochs, shrink_windows, loss, deterministic, comment,
         )  # fmt: skip
-        self._reset_tables()
-        self.history: list[dict[str, Any]] = []
-        self.running_training_loss = 0.0
-        self._passes = 0
-        self._schedule: RateSchedule | None = None
+        self._reset()
         if sentences is None and corpus_file is None:
             reason = "without sentences; give it to build_vocab or train"
             default_only("trim_rule", trim_rule, None, reason)
@@ -157,6 +154,13 @@ class Word2Vec(TrainableTables):
             return
         corpus = self._build_vocabulary(read(sentences, corpus_file), False, trim_rule, self.settings)
         self.train(corpus, callbacks=callbacks, verbose=verbose)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self.history: list[dict[str, Any]] = []
+        self.running_training_loss = 0.0
+        self._passes = 0
+        self._schedule: RateSchedule | None = None
 
     def __repr__(self) -> str:
         architecture = "skip-gram" if self.settings.sg else "CBOW"
