@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
+from ._pickling import Pickled
 from ._validation import one_line, short_repr
 
 T = TypeVar("T")
@@ -21,6 +22,8 @@ class _CustomObjectContext(threading.local):
     """Custom classes by name, of the file that this thread is reading."""
 
     classes: Mapping[str, Any] = {}
+    # True where only classes that a registry knows may be written.
+    registered_only = False
 
 
 _custom = _CustomObjectContext()
@@ -39,12 +42,22 @@ def custom_object_scope(custom_objects: Mapping[str, Any] | None) -> Iterator[No
         _custom.classes = before
 
 
+@contextmanager
+def registered_classes_only() -> Iterator[None]:
+    """Context in which this thread describes only objects whose classes can be looked up by name again."""
+    before, _custom.registered_only = _custom.registered_only, True
+    try:
+        yield
+    finally:
+        _custom.registered_only = before
+
+
 def register_loader(prefix: str, load: Callable[[str], Any]) -> None:
     """Have ``load(rest of the name)`` called before an unknown name that begins with ``prefix`` is refused."""
     _loaders[prefix] = load
 
 
-class Configurable:
+class Configurable(Pickled):
     """Base of objects that a config describes: the arguments of the constructor, each an attribute."""
 
     # Names of these arguments.
@@ -79,6 +92,7 @@ class Registry(Generic[T]):
         self.argument, self.base = argument, base
         self.classes: dict[str, type[T]] = {}
         self._listed: list[str] = []
+        _registries.append(self)
 
     def register(self, *names: str) -> Callable[[Class], Class]:
         """Class decorator: the class is known by its own name and by ``names``; error messages list the first one."""
@@ -144,9 +158,23 @@ class Registry(Generic[T]):
                 f"{identifier.__name__}(...) ({error})"
             ) from None
 
+    def knows(self, cls: type[Any]) -> bool:
+        """True for a class that is found by the name that :meth:`serialize` gives it."""
+        return self.find(class_name(cls)) is cls
+
     def serialize(self, value: Any) -> dict[str, Any]:
-        """``{"class_name": ..., "config": ...}`` of an object of the family; JSON-able."""
-        return {"class_name": type(value).__name__, "config": value.get_config()}
+        """``{"class_name": ..., "config": ...}`` of an object of the family; JSON-able.
+
+        Raises:
+            ValueError: within :func:`registered_classes_only`, for a class that is not registered.
+        """
+        cls = type(value)
+        config = value.get_config()
+        if _custom.registered_only and not self.knows(cls):
+            raise ValueError(
+                f"{self.argument}: class {cls.__name__} is not registered; decorate it with @seqcore.models.register()"
+            )
+        return {"class_name": class_name(cls), "config": config}
 
     def deserialize(
         self, described: Any, custom_objects: Mapping[str, Any] | None = None, argument: str | None = None
@@ -160,6 +188,21 @@ class Registry(Generic[T]):
         with custom_object_scope(custom_objects):
             made: T = from_config(self.require(name, argument), config)
         return made
+
+
+# All registries of the process.
+_registries: list[Registry[Any]] = []
+
+
+def registry_of(cls: Any) -> Registry[Any] | None:
+    """The registry of the family to which a class belongs."""
+    bases = [registry for registry in _registries if isinstance(cls, type) and issubclass(cls, registry.base)]
+    return bases[-1] if bases else None
+
+
+def class_name(cls: type[Any]) -> str:
+    """The name under which files know a class: that with which it was registered, or its own."""
+    return str(cls.__dict__.get("_registered_name", cls.__name__))
 
 
 def snake_case(name: str) -> str:

@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import random as _random
+from ._pickling import Pickled
 from ._registry import Registry
 from ._validation import NUMBERS, choice, default_only, integer, plain_array, positive, real, seed_or_none, short_repr
 from .autograd import float_dtype
 from .typing import Array
 
 
-class Initializer:
+class Initializer(Pickled):
     """Base of all initializers: a subclass defines ``_values(shape)``, in float64."""
 
+    _pickle_family = "initializer"
     _fields: tuple[str, ...] = ()
 
     def __call__(self, shape: Sequence[int], dtype: DTypeLike | None = None) -> Array:

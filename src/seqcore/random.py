@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -56,8 +58,24 @@ def generator(seed: int | None = None) -> np.random.Generator:
     return _state.generator if seed is None else np.random.Generator(np.random.Philox(integer("seed", seed, 0)))
 
 
+# True in the threads that make layers whose stream numbers they know.
+_streams_known: ContextVar[bool] = ContextVar("streams_known", default=False)
+
+
+@contextmanager
+def known_streams() -> Iterator[None]:
+    """Context in which this thread makes layers whose stream numbers are set afterwards, and takes no new ones."""
+    token = _streams_known.set(True)
+    try:
+        yield
+    finally:
+        _streams_known.reset(token)
+
+
 def next_stream() -> int:
     """A new stream number; each layer with dropout takes one when it is made."""
+    if _streams_known.get():
+        return 0
     with _lock:
         _state.stream += 1
         return _state.stream

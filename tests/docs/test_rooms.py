@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "src/seqcore"
 # From the ground up. A room imports those of lower floors, and its neighbours as long as there is no circle.
 FLOORS = (
-    ("typing", "_core", "_validation", "_registry", "_extras", "_files", "_foreign_files", "_json", "_locks", "random"),
+    ("typing", "_core", "_validation", "_registry", "_pickling", "_extras", "_files", "_foreign_files", "_json")
+    + ("_locks", "random"),
     ("distributed",),
     ("autograd",),
     ("ops", "initializers"),

@@ -468,7 +468,7 @@ DEFAULT_ONLY = {
     "jit_compile": "nothing is compiled",
     "layer_range": "all layers are shown",
     "line_length": "columns are as wide as what they hold",
-    "loss_weights": "a model has one loss; metrics come by name, metrics=[...]",
+    "loss_weights": "they are factors of several losses, loss=[...] or {...}",
     "positions": "columns are as wide as what they hold",
     "rebuild": "the model always is what its layers are",
     "show_trainable": "the last line counts trainable and frozen weights",

@@ -178,13 +178,6 @@ def test_a_failing_first_call_of_a_subclass_keeps_what_was_there():
     model.build((None, 5))
 
 
-def test_models_are_not_copied_silently(rng):
-    import copy
-
-    with pytest.raises(TypeError, match="cannot be copied or pickled"):
-        copy.deepcopy(dense_model())
-
-
 def test_model_without_call_and_with_a_wrong_output(rng):
     with pytest.raises(TypeError, match="must define call"):
         models.Model()(np.zeros((1, 2)))
@@ -248,13 +241,33 @@ def test_use_before_compile(rng):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"loss": {"out": "mse"}}, "loss: expected one loss, got a dict of 1; a model has one output here"),
-        ({"loss": ["mse", "mse"]}, "loss: expected one loss, got a list of 2; a model has one output here"),
-        ({"loss": []}, "loss: expected one loss, got a list of 0"),
+        ({"loss": []}, r"loss: expected a loss for at least one output, got \[\]"),
+        ({"loss": {"out": None}}, "loss: expected a loss for at least one output, got {'out': None}"),
+        ({"loss": {1: "mse"}}, "loss: expected names of outputs, got 1"),
+        ({"loss": ["mse", "msee"]}, "loss: expected one of binary_crossentropy, .*, got 'msee'"),
+        ({"loss": ["mse", losses.NCELoss(2)]}, "loss: expected losses of whole outputs, got NCELoss"),
+        (
+            {"loss": ["mse", "mse"], "loss_weights": 0.5},
+            "loss_weights: expected a list, .*got float",
+        ),
+        ({"loss": ["mse", "mse"], "loss_weights": [0.5]}, "loss_weights: expected 2 entries, one per output, got 1"),
+        ({"loss": ["mse", "mse"], "loss_weights": [1, None]}, "loss_weights: expected a number for each loss"),
+        ({"loss": ["mse", "mse"], "loss_weights": [1, "a"]}, "loss_weights: expected a finite number, got 'a'"),
+        ({"loss": ["mse", "mse"], "metrics": ["mae"]}, "metrics: expected 2 entries, one per output, got 1"),
+        ({"loss": ["mse", "mse"], "metrics": {"a": "mae"}}, "metrics: expected a list, .*got dict"),
+        ({"loss": {"a": "mse"}, "metrics": {"b": "mae"}}, "metrics: expected the outputs 'a', got 'b'"),
+        ({"loss": {"a": "mse"}, "metrics": ["mae"]}, r"metrics: expected a dict by output \('a'\), .*got list"),
+        (
+            {"loss": {"a": "mse"}, "metrics": {"a": [["mae"]]}, "weighted_metrics": {"a": "f1"}},
+            "metric: expected one of",
+        ),
         ({"loss": "msee"}, "loss: expected one of binary_crossentropy, .*, got 'msee'"),
         ({"loss": 3}, "loss: expected a name, a Loss or a function, got int"),
         ({"loss": losses.SampledSoftmaxLoss}, "loss: expected an object, got the class SampledSoftmaxLoss, .*make it"),
-        ({"metrics": {"out": ["acc"]}}, "metrics: expected a list of metrics, got a dict; a model has one output here"),
+        (
+            {"metrics": {"out": ["acc"]}},
+            "metrics: expected a list of metrics, got a dict; for a model with several outputs",
+        ),
         ({"metrics": [["acc"], ["mae"]]}, "metrics: expected a list of metrics, got a list of lists"),
         ({"weighted_metrics": {"out": "acc"}}, "weighted_metrics: expected a list of metrics, got a dict"),
         ({"metrics": ["f1"]}, "metric: expected one of accuracy, .*, got 'f1'"),

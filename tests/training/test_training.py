@@ -456,7 +456,7 @@ def test_bad_data_is_named(rng):
         with pytest.raises(ValueError, match=message.replace("(", r"\(")):
             model.fit(*arguments[0], **{"verbose": 0, **arguments[1]})
     for bad in ({"a": x}, "text", 3.0, object(), np.array(["a"])):
-        with pytest.raises((TypeError, ValueError), match="x: expected"):
+        with pytest.raises((TypeError, ValueError), match="(x|inputs): expected"):
             model.fit(bad, y, verbose=0)
     with pytest.raises(TypeError, match="callbacks"):
         model.fit(x, y, callbacks=[3], verbose=0)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .._pickling import Pickled
 from .._validation import NUMBERS, as_dtype, boolean, check_fits, first_element, is_array, plain_array, short_repr
 from ..typing import Array
 from .dtypes import float_dtype
 from .staleness import Cached, mark_stale
 
 
-class Tensor:
+class Tensor(Pickled):
     """An array that a :class:`GradientTape` can follow.
 
     Args:
@@ -30,6 +31,7 @@ class Tensor:
     """
 
     __slots__ = ("_array", "mask", "lengths", "__weakref__")
+    _pickle_family = "tensor"
     __array_priority__ = 1000.0
 
     _array: Array
@@ -176,7 +178,7 @@ class Variable(Tensor):
         return f"<Variable {self.name!r} shape={self.shape} dtype={self.dtype.name} numpy={self._array!r}>"
 
 
-class IndexedSlices:
+class IndexedSlices(Pickled):
     """A gradient that is zero outside a few rows, or columns.
 
     Args:
@@ -190,6 +192,7 @@ class IndexedSlices:
 
     # `_sorted_indices`: the indices if they are known to be sorted and unique; the kernels' are, and need no check.
     __slots__ = ("values", "indices", "shape", "axis", "_sorted_indices")
+    _pickle_family = "slices"
 
     def __init__(self, values: Array, indices: Array, shape: Sequence[int], axis: int = 0) -> None:
         shape = tuple(shape)

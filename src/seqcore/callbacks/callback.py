@@ -40,6 +40,10 @@ class Callback:
     # Names and types of the attributes that :meth:`get_state` returns.
     _state: dict[str, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes for pickle and copy, without the model, which the next ``fit`` sets again."""
+        return {name: value for name, value in self.__dict__.items() if name != "model"}
+
     def get_state(self) -> dict[str, Any]:
         """State that changes during training, for :class:`BackupAndRestore`.
 

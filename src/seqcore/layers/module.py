@@ -8,19 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from .._pickling import Pickled
 from .._validation import MALFORMED, boolean, check_fits, one_line, real, short_repr
 from ..autograd import Tensor, Variable, as_array
 from ..autograd.staleness import Cached
 from ..typing import Array
 
 
-class Module:
+class Module(Pickled):
     """Base of :class:`Layer`: what holds variables and layers as attributes, in lists, tuples and dicts too.
 
     Args:
         trainable: False keeps the variables of the layer itself off all tapes.
     """
 
+    _pickle_family = "layer"
     name: str
     built: bool
     # Objects computed from the weights and the layers inside, which become stale when those change.

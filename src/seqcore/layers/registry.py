@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from .._registry import Registry, class_and_config, from_config
+from .._registry import Registry, class_and_config, from_config, registry_of
 from .._validation import short_repr
 from .base import Layer
 
-LayerClass = TypeVar("LayerClass", bound="type[Layer]")
+Class = TypeVar("Class", bound="type[Any]")
 
 LAYERS = Registry("class_name", Layer)
 
 
 def register(name: Any = None) -> Any:
-    """Class decorator: files know the class by ``name`` (its own name by default).
+    """Class decorator: files and pickles know the class by ``name`` (its own name by default).
+
+    The class is one of layers, models, losses, metrics, optimizers, schedules or initializers.
 
     >>> @register("mine/Double")
     ... class Double(Layer):
@@ -28,11 +30,12 @@ def register(name: Any = None) -> Any:
     return lambda cls: _enter(name or cls.__name__, cls)
 
 
-def _enter(name: str, cls: LayerClass) -> LayerClass:
-    if not (isinstance(cls, type) and issubclass(cls, Layer)):
-        raise TypeError(f"register: expected a subclass of Layer, got {cls!r}")
-    LAYERS.add(name, cls)
-    cls._registered_name = name  # type: ignore[attr-defined]
+def _enter(name: str, cls: Class) -> Class:
+    registry = registry_of(cls)
+    if registry is None:
+        raise TypeError(f"register: expected a subclass of Layer, Loss, Metric, Optimizer, ..., got {cls!r}")
+    registry.add(name, cls)
+    cls._registered_name = name
     return cls
 
 

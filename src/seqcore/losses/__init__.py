@@ -13,6 +13,7 @@ from .lookup import deserialize, get, serialize
 from .loss import Loss, LossFunctionWrapper
 from .mean_squared import MeanSquaredError, mean_squared_error
 from .sampled import NCELoss, SampledLoss, SampledSoftmaxLoss
+from .several import OutputLosses
 
 __all__ = [
     "BinaryCrossentropy",
@@ -21,6 +22,7 @@ __all__ = [
     "LossFunctionWrapper",
     "MeanSquaredError",
     "NCELoss",
+    "OutputLosses",
     "SampledLoss",
     "SampledSoftmaxLoss",
     "SparseCategoricalCrossentropy",

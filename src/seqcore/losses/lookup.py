@@ -21,7 +21,7 @@ def get(identifier: Any) -> Loss:
         return get(identifier[0])
     if isinstance(identifier, (list, tuple)) or (isinstance(identifier, dict) and "class_name" not in identifier):
         got = f"a {type(identifier).__name__} of {len(identifier)}"
-        raise ValueError(f"loss: expected one loss, got {got}; a model has one output here, so pass the loss itself")
+        raise ValueError(f"loss: expected one loss, got {got}")
     loss = LOSSES.get(identifier)
     if loss is not None:
         return loss

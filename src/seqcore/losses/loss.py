@@ -44,6 +44,7 @@ class Loss(Configurable):
     4.0
     """
 
+    _pickle_family = "loss"
     dtype: str | None = None
     _config_names: tuple[str, ...] = ("name", "reduction", "dtype")
 

@@ -194,6 +194,7 @@ class AccuracyByShape(WeightedMean):
     """Accuracy in the form that fits the first batch: sparse, binary or categorical, as Keras chooses."""
 
     direction = "up"
+    _registered_name = "accuracy"
 
     def __init__(self, name: str | None = "accuracy", dtype: DTypeLike | None = None) -> None:
         super().__init__(name, dtype)

@@ -78,6 +78,6 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, type[Metric]] 
     Raises:
         ValueError: for an unknown class.
     """
-    # Only files know the class of "accuracy" without a loss; those of version 0.1 have the underscore.
+    # Older files have the class of "accuracy" without a loss; those of version 0.1 with an underscore.
     by_shape = {"AccuracyByShape": AccuracyByShape, "_AccuracyByShape": AccuracyByShape}
     return METRICS.deserialize(config, by_shape | (custom_objects or {}))

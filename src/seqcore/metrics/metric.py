@@ -37,6 +37,7 @@ class Metric(Configurable):
     better, for callbacks with ``mode="auto"``.
     """
 
+    _pickle_family = "metric"
     direction: str | None = None
     dtype: str | None = None
     _config_names: tuple[str, ...] = ("name", "dtype")

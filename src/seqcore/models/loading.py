@@ -11,6 +11,7 @@ from .._validation import as_path, boolean, default_only, short_repr
 from ..layers.registry import deserialize
 from ..saving.format import build_field, header_field, read_file, unpack, weights_in, within_file_limits
 from ..saving.models import match_weights
+from . import pickles as _pickles  # noqa: F401  # makes models pickle
 from .model import Model
 
 
@@ -54,7 +55,7 @@ def load_model(
         model.extra = extra
         if compile:
             model.compile_from_config(unpack(header_field(metadata, "compiled"), tensors))
-        pairs = match_weights(place, model, tensors)
+        pairs = match_weights(place, model, weights_in(tensors))
     for variable, values in pairs:
         variable.assign(values)
     return model

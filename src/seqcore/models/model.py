@@ -12,11 +12,12 @@ from numpy.typing import DTypeLike
 
 from .. import saving
 from .._registry import custom_object_scope
-from .._validation import NUMBERS, as_dtype, as_sizes, boolean, check_shape, default_only, integer, short_repr
+from .._validation import NUMBERS, as_dtype, boolean, check_shape, default_only, integer, short_repr
 from ..autograd import Tensor
 from ..layers.base import Layer
 from ..layers.building import MAX_ZEROS, Build, check_free_sizes, plain_zeros, zeros
 from ..layers.calling import CallScope
+from ..saving.models import build_by_shapes, build_shapes
 from ..training.trainer import Trainer
 from .stream import Stream
 
@@ -42,6 +43,7 @@ class Model(Trainer):
     (2, 1)
     """
 
+    _pickle_family = "model"
     _not_tracked = Trainer._not_tracked | {"_arguments", "_inputs", "_extra", "_step"}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -149,15 +151,7 @@ class Model(Trainer):
 
     def get_build_description(self) -> Any:
         """Shapes by which :meth:`build_from_description` builds an equal model; JSON-able."""
-        return {"inputs": self._inputs, "layers": self._shapes_inside()}
-
-    def _shapes_inside(self) -> dict[str, Any]:
-        """Shapes of the layers' first inputs by path; None for a layer built without one, which then has no weights."""
-        return {
-            path: layer._build_shape
-            for path, layer in saving.named_layers(self)
-            if layer.built and (layer._build_shape is not None or not layer.own_weights())
-        }
+        return {"inputs": self._inputs, "layers": build_shapes(self)}
 
     def build_from_description(self, config: Any, weights: Mapping[str, Any]) -> None:
         """Make the weights by the shapes that a file has for the layers, without a call on data.
@@ -167,22 +161,11 @@ class Model(Trainer):
                 model is called on zeros; so is one whose ``call`` makes weights.
             weights: those of the file, by name.
         """
-        self._build_inside(config)
+        build_by_shapes(self, config.get("layers", {}))
         if not self.built or not weights.keys() <= saving.named_weights(self).keys():
             self.built = False
             self._call_for_file(config["inputs"])
         self._inputs = config["inputs"]
-
-    def _build_inside(self, config: Any) -> None:
-        """Build what is not built, outer layers first, since building one may make and build others."""
-        shapes = config.get("layers", {})
-        pending = True
-        while pending:
-            pending = False
-            for path, layer in saving.named_layers(self):
-                if not layer.built and path in shapes:
-                    layer._build_by_shape(as_shape(shapes[path]))
-                    pending = True
 
     def _build_by_shape(self, shape: Any) -> None:
         self._inputs = "building"
@@ -254,10 +237,6 @@ class Model(Trainer):
         return [(layer, None) for layer in self.layers]
 
     # ------------------------------------------------------------ config and files
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        # A copy would share nothing with its optimizer and its flat parameters, and silently learn nothing.
-        raise TypeError(f"model {self.name!r}: a model cannot be copied or pickled; use save and load_model")
 
     def get_config(self) -> dict[str, Any]:
         """The arguments the model was made with, by name."""
@@ -378,6 +357,8 @@ def _check_overwrite(path: saving.Path, overwrite: bool) -> None:
 
 
 def _elements(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
     return sum(map(_elements, value)) if isinstance(value, list) else int(np.size(value))
 
 
@@ -387,6 +368,8 @@ def _describe(value: Any) -> Any:
         return {"shape": list(value.shape), "dtype": value.dtype.name}
     if isinstance(value, (list, tuple)):
         return {"items": [_describe(item) for item in value]}
+    if isinstance(value, dict):
+        return {"entries": {str(key): _describe(item) for key, item in value.items()}}
     return {"value": value if isinstance(value, (bool, int, float, str)) else None}
 
 
@@ -398,14 +381,6 @@ def _from_description(description: Any, rows: int | None = None) -> Any:
         return plain_zeros(sizes, as_dtype("dtype", description["dtype"], NUMBERS))
     if "items" in description:
         return [_from_description(item, rows) for item in description["items"]]
+    if "entries" in description:
+        return {key: _from_description(item, rows) for key, item in description["entries"].items()}
     return description["value"]
-
-
-def as_shape(value: Any) -> Any:
-    """A shape, or several, that JSON kept as lists."""
-    if isinstance(value, dict):
-        return {key: as_shape(shape) for key, shape in value.items()}
-    if isinstance(value, list):
-        several = any(isinstance(item, (list, dict)) for item in value)
-        return [as_shape(item) for item in value] if several else as_sizes("shape", value)
-    return value

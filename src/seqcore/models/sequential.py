@@ -16,7 +16,8 @@ from ..layers.base import Layer, not_a_layer
 from ..layers.building import Build
 from ..layers.calling import CallScope, call_in_order, single_input
 from ..layers.registry import deserialize, register, serialize
-from .model import Model, as_shape
+from ..saving.models import as_shape, build_by_shapes, build_shapes
+from .model import Model
 from .stream import Stream
 
 
@@ -211,12 +212,12 @@ class Sequential(Model):
 
     def get_build_description(self) -> Any:
         shape = None if self._build_shape is None else list(self._build_shape)
-        return {"shape": shape, "layers": self._shapes_inside()}
+        return {"shape": shape, "layers": build_shapes(self)}
 
     def build_from_description(self, config: Any, weights: Mapping[str, Any]) -> None:
         if not self.built:
             self.build(as_shape(config["shape"]))
-        self._build_inside(config)
+        build_by_shapes(self, config.get("layers", {}))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for inputs of ``input_shape``."""

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from .._pickling import Pickled
 from .._validation import NUMBERS, integer, plain_array, short_repr
 from ..layers.base import Layer
 from ..ops import as_ids
 from ..typing import Array
 
 
-class Stream:
+class Stream(Pickled):
     """Step-by-step inference of a Sequential: ``step``, ``reset``, ``get_state``, ``set_state``.
 
     Args:
@@ -30,13 +31,15 @@ class Stream:
     it may be (D,), and then the output is (outputs,). It is the compiled core's own method, without Python in between.
 
     ``get_state()`` copies the state: for each layer that has one a tuple of arrays, (B, units) of recurrent layers, of
-    a Conv1D the last inputs (B, (K - 1) dilation, D).
+    a Conv1D the last inputs (B, (K - 1) dilation, D). Pickles and copies go on with the same states as long as the
+    model has the weights that were packed.
 
     Threads may share a stream: each method call is one step to the others. A step of a quarter of a million
     multiplications or more, which takes some 20 microseconds, lets other threads run Python meanwhile.
     """
 
-    __slots__ = ("step", "get_state", "batch_size", "_core")
+    __slots__ = ("step", "get_state", "batch_size", "model", "_core", "_versions")
+    _pickle_family = "stream"
 
     def __init__(self, model: Layer, batch_size: int = 1) -> None:
         self.batch_size = integer("batch_size", batch_size, 1)
@@ -51,7 +54,12 @@ class Stream:
         model._add_to_stream(core)
         self.step: Callable[..., Array] = core.step
         self.get_state: Callable[[], list[tuple[Array, ...]]] = core.get_state
-        self._core = core
+        self._core, self.model = core, model
+        self._versions = [variable.version for variable in model.weights]
+
+    def is_current(self) -> bool:
+        """True as long as the weights of :attr:`model` are those that the stream has packed."""
+        return self._versions == [variable.version for variable in self.model.weights]
 
     def reset(self, rows: Any = None) -> None:
         """Zero the state, of all sequences or of some.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._core.optimizer import sum_squares
+from .._pickling import Pickled
 from .._registry import Registry
 from .._validation import MAX_INT64, default_only, integer, real, short_repr
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, slice_view
@@ -25,7 +26,7 @@ from .updates import Update, by_dtype, checked_gradient, clip_gradient, stored_v
 Rate = float | LearningRateSchedule | Callable[[], float] | dict[str, Any]
 
 
-class Optimizer:
+class Optimizer(Pickled):
     """Base of the optimizers; holds the learning rate, the clipping and the slots of each variable.
 
     Args:
@@ -45,6 +46,7 @@ class Optimizer:
     unless the optimizer says otherwise (``lazy``).
     """
 
+    _pickle_family = "optimizer"
     # Arguments of a subclass that belong to its configuration; each is an attribute.
     _config_names: tuple[str, ...] = ()
     # True where an IndexedSlices updates only the rows that it touches.
@@ -96,6 +98,8 @@ class Optimizer:
         # By id, the variables in the order of the state; the slots of those that have been updated.
         self._variables: dict[int, Variable] = {}
         self._slots: dict[int, list[Array]] = {}
+        # By position, the slots for variables that are still to come, of an optimizer from a pickle.
+        self._waiting_slots: dict[int, list[Array]] = {}
         # The flat parameters whose slots are in flat arrays too, and those arrays: per array of parameters, per slot.
         self._flat: FlatParameters | None = None
         self._flat_slots: list[list[Array]] = []
@@ -194,8 +198,18 @@ class Optimizer:
                 raise TypeError(f"variables: expected Variables, got {type(v).__name__}")
             if v.dtype.kind != "f":
                 raise TypeError(f"variables: expected float variables, got {v.dtype} for {v.name!r}")
-        for v in new:
-            self._variables.setdefault(id(v), v)
+        unknown = {id(v): v for v in new if id(v) not in self._variables}
+        first = len(self._variables)
+        waiting = [self._waiting_slots.get(i, []) for i in range(first, first + len(unknown))]
+        for v, slots in zip(unknown.values(), waiting):
+            if any(slot.shape != v.shape or slot.dtype != v.dtype for slot in slots):
+                raise ValueError(
+                    f"variables: expected {slots[0].dtype} of shape {slots[0].shape} in the place of {v.name!r}, as "
+                    f"when the optimizer was pickled, got {v.dtype} of shape {v.shape}"
+                )
+        self._variables |= unknown
+        self._slots |= {key: slots for key, slots in zip(unknown, waiting) if slots}
+        self._waiting_slots = {i: slots for i, slots in self._waiting_slots.items() if i >= len(self._variables)}
 
     def _slots_of(self, variable: Variable) -> list[Array]:
         slots = self._slots.get(id(variable))
@@ -322,11 +336,8 @@ class Optimizer:
 
     def _named_slots(self) -> dict[str, Array]:
         """Every slot as "<position>/<slot>"."""
-        return {
-            f"{i}/{name}": slot
-            for i, v in enumerate(self.variables)
-            for name, slot in zip(self.slot_values(), self._slots_of(v), strict=True)
-        }
+        slots = dict(enumerate(map(self._slots_of, self.variables))) | self._waiting_slots
+        return {f"{i}/{name}": slot for i in slots for name, slot in zip(self.slot_values(), slots[i], strict=True)}
 
     def get_state(self) -> dict[str, Array]:
         """Copies of everything a resumed run needs.
@@ -371,14 +382,24 @@ class Optimizer:
         for key, slot in slots.items():
             slot[...] = arrays[key]
 
+    def set_state_without_variables(self, state: Mapping[str, Array]) -> None:
+        """Continue a new optimizer from a :meth:`get_state` whose variables are not known.
+
+        :meth:`build`, and so the first update, gives their slots to as many variables in the same order.
+        """
+        rows = [int(key.partition("/")[0]) for key in state if "/" in key]
+        names = list(self.slot_values())
+        self._waiting_slots = {i: [state[f"{i}/{name}"] for name in names] for i in dict.fromkeys(rows)}
+        self.set_state(dict(state))
+
     @contextmanager
     def build_undone(self) -> Iterator[None]:
         """Context that undoes on failure what was built inside it."""
-        before = dict(self._variables), dict(self._slots), self._flat, self._flat_slots
+        before = dict(self._variables), dict(self._slots), dict(self._waiting_slots), self._flat, self._flat_slots
         try:
             yield
         except BaseException:
-            self._variables, self._slots, self._flat, self._flat_slots = before
+            self._variables, self._slots, self._waiting_slots, self._flat, self._flat_slots = before
             raise
 
     def get_config(self) -> dict[str, Any]:

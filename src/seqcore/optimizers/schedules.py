@@ -20,6 +20,8 @@ class LearningRateSchedule(Configurable):
     0.25
     """
 
+    _pickle_family = "schedule"
+
     def __call__(self, step: int) -> float:
         raise TypeError(f"{type(self).__name__}: a schedule must define __call__(step)")
 

@@ -33,23 +33,25 @@ def save_checkpoint(path: Path, model: Any, position: Mapping[str, Any] | None =
     states (the counters of dropout, the carried states of stateful layers) and the position.
     """
     tensors = weight_tensors(model)
-    optimizer = None
-    if model.optimizer is not None:
-        names = {id(variable): name for name, variable in named_weights(model).items()}
-        optimizer = {
-            "class": type(model.optimizer).__name__,
-            "variables": [names.get(id(variable)) for variable in model.optimizer.variables],
-            "state": pack(model.optimizer.get_state(), "optimizer", tensors),
-        }
     texts = format_tags(
         "seqcore-checkpoint",
         build=model.get_build_description(),
-        optimizer=optimizer,
+        optimizer=None if model.optimizer is None else pack_optimizer(model, tensors),
         layers=pack(model.get_layer_state(), "layers", tensors),
         random=pack(random.get_state(), "random", tensors),
         position=pack(dict(position or {}), "position", tensors),
     )
     write_tensors(path, tensors, texts)
+
+
+def pack_optimizer(model: Any, tensors: dict[str, Array]) -> dict[str, Any]:
+    """Class, variables by name, and state of a model's optimizer as JSON; arrays go into ``tensors``."""
+    names = {id(variable): name for name, variable in named_weights(model).items()}
+    return {
+        "class": type(model.optimizer).__name__,
+        "variables": [names.get(id(variable)) for variable in model.optimizer.variables],
+        "state": pack(model.optimizer.get_state(), "optimizer", tensors),
+    }
 
 
 def read_position(path: Path) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def load_checkpoint(path: Path, model: Any, *, check: Callable[[dict[str, Any]],
                 raise ValueError(f"{place}: expected a model compiled with {wanted}, got {have}")
         if not model.built:
             model.build_from_description(build_field(metadata), weights_in(tensors))
-        pairs = match_weights(place, model, tensors)
+        pairs = match_weights(place, model, weights_in(tensors))
         generator, states = (unpack(header_field(metadata, name), tensors) for name in ("random", "layers"))
         slots = None if saved is None else unpack(saved["state"], tensors)
         if check is not None:
@@ -111,9 +113,7 @@ def load_checkpoint(path: Path, model: Any, *, check: Callable[[dict[str, Any]],
             model.set_layer_state(states)
             if saved is not None and optimizer is not None:
                 try:
-                    with optimizer.build_undone():
-                        model.prepare_training()
-                        optimizer.set_state(reordered_slots(slots, saved["variables"], model))
+                    set_optimizer_state(model, slots, saved["variables"])
                 except BaseException:
                     model.set_layer_state(before)
                     raise
@@ -121,6 +121,13 @@ def load_checkpoint(path: Path, model: Any, *, check: Callable[[dict[str, Any]],
             for variable, values in pairs:
                 variable.assign(values)
     return position
+
+
+def set_optimizer_state(model: Any, slots: Any, names: Any) -> None:
+    """Lay out the optimizer of a model for training, and continue from its state, saved for variables of ``names``."""
+    with model.optimizer.build_undone():
+        model.prepare_training()
+        model.optimizer.set_state(reordered_slots(slots, names, model))
 
 
 def reordered_slots(slots: Any, names: Any, model: Any) -> dict[str, Any]:

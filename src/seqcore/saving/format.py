@@ -27,6 +27,7 @@ _READERS = {
     "seqcore-weights": "load_weights of a model",
     "seqcore-checkpoint": "load_checkpoint of a model",
     "seqcore-vectors": "KeyedVectors.load",
+    "seqcore-pickle": "pickle.load on the pickle that holds it",
     "word2vec": "Word2Vec.load",
 }
 
@@ -44,7 +45,11 @@ def describe_format(texts: Mapping[str, str]) -> str:
 def read_file(path: Path, *formats: str, skip: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, Any]]:
     """The arrays and the decoded header of a file in one of these formats of ours."""
     tensors, texts = read_tensors(path, skip)
-    place = as_path(path)
+    return tensors, decode_header(as_path(path), texts, *formats)
+
+
+def decode_header(place: str, texts: Mapping[str, str], *formats: str) -> dict[str, Any]:
+    """The header of a file in one of these formats of ours, from its texts, which are JSON but for the format."""
     if texts.get("format") not in formats:
         raise ValueError(f"{place}: expected a {formats[0]} file, got {describe_format(texts)}")
     try:
@@ -54,7 +59,7 @@ def read_file(path: Path, *formats: str, skip: Collection[str] = ()) -> tuple[di
     version = metadata.get("version")
     if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(f"{place}: expected format version 1...{VERSION}, got {short_repr(version)}")
-    return tensors, metadata
+    return metadata
 
 
 def header_field(metadata: Mapping[str, Any], name: str) -> Any:

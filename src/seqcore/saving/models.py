@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._files import Path
-from .._validation import boolean, short_repr
+from .._validation import as_sizes, boolean, short_repr
 from ..autograd import Variable
 from ..layers.base import Layer
 from ..layers.registry import serialize
@@ -56,13 +56,8 @@ def named_weights(model: Layer) -> dict[str, Variable]:
     return named
 
 
-def match_weights(place: str, model: Layer, tensors: Mapping[str, Array]) -> list[tuple[Variable, Array]]:
+def match_weights(place: str, model: Layer, arrays: Mapping[str, Array]) -> list[tuple[Variable, Array]]:
     """Pairs of a variable and its new values, all checked."""
-    if not model.built:
-        raise ValueError(
-            f"model: expected {model.name!r} to be built before its weights are loaded; call it or build it"
-        )
-    arrays = weights_in(tensors)
     variables = named_weights(model)
     for name in variables:
         if name not in arrays:
@@ -78,6 +73,40 @@ def match_weights(place: str, model: Layer, tensors: Mapping[str, Array]) -> lis
                 f"got {got.dtype.name} of shape {got.shape}"
             )
     return [(variable, arrays[name]) for name, variable in variables.items()]
+
+
+def build_shapes(model: Layer) -> dict[str, Any]:
+    """Shapes of the layers' first inputs by path; None for a layer built without one, which then has no weights."""
+    return {
+        path: layer._build_shape
+        for path, layer in named_layers(model)
+        if layer.built and (layer._build_shape is not None or not layer.own_weights())
+    }
+
+
+def build_by_shapes(model: Layer, shapes: Mapping[str, Any]) -> None:
+    """Build what is not built by :func:`build_shapes`, outer layers first, since building one may make others."""
+    pending = True
+    while pending:
+        pending = False
+        for path, layer in named_layers(model):
+            if not layer.built and path in shapes:
+                layer._build_by_shape(as_shape(shapes[path]))
+                pending = True
+    for path, layer in named_layers(model):
+        if path in shapes:
+            # Also of a layer that another has built, for some other number of rows.
+            layer._build_shape = as_shape(shapes[path])
+
+
+def as_shape(value: Any) -> Any:
+    """A shape, or several, that JSON kept as lists."""
+    if isinstance(value, dict):
+        return {key: as_shape(shape) for key, shape in value.items()}
+    if isinstance(value, list):
+        several = any(isinstance(item, (list, dict)) for item in value)
+        return [as_shape(item) for item in value] if several else as_sizes("shape", value)
+    return value
 
 
 def weight_tensors(model: Layer) -> dict[str, Array]:
@@ -98,7 +127,11 @@ def load_weights(model: Layer, path: Path) -> None:
         ValueError: naming the file and what is wrong with it; the model is then unchanged.
     """
     tensors, _ = read_file(path, "seqcore-weights", "seqcore-model", "seqcore-checkpoint")
-    pairs = match_weights(os.fspath(path), model, tensors)
+    if not model.built:
+        raise ValueError(
+            f"model: expected {model.name!r} to be built before its weights are loaded; call it or build it"
+        )
+    pairs = match_weights(os.fspath(path), model, weights_in(tensors))
     with defer_sigint():
         for variable, values in pairs:
             variable.assign(values)
@@ -127,11 +160,15 @@ def save_model(model: Any, path: Path, extra: Mapping[str, Any] | None = None, i
     """
     compiled = model.get_compile_config() if boolean("include_optimizer", include_optimizer) else None
     tensors = weight_tensors(model)
-    texts = format_tags(
-        "seqcore-model",
-        architecture=pack(serialize(model), "architecture", tensors),
-        build=model.get_build_description(),
-        compiled=pack(compiled, "compiled", tensors),
-        extra=pack(dict(extra or {}), "extra", tensors),
-    )
+    texts = format_tags("seqcore-model", **describe_model(model, compiled, dict(extra or {}), tensors))
     write_tensors(path, tensors, texts)
+
+
+def describe_model(model: Any, compiled: Any, extra: dict[str, Any], tensors: dict[str, Array]) -> dict[str, Any]:
+    """The fields of a file that make the model again, without its weights; arrays among them go into ``tensors``."""
+    return {
+        "architecture": pack(serialize(model), "architecture", tensors),
+        "build": model.get_build_description(),
+        "compiled": pack(compiled, "compiled", tensors),
+        "extra": pack(extra, "extra", tensors),
+    }

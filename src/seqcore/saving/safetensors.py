@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     of the widest types first so that all are aligned (https://github.com/huggingface/safetensors).
     """
     refuse_foreign_suffix(path)
+    header, arrays = encode_tensors(tensors, metadata)
+    atomic_write(path, chain((len(header).to_bytes(8, "little"), header), map(bytes_of, arrays)))
+
+
+def encode_tensors(tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> tuple[bytes, list[Array]]:
+    """The header of a safetensors file and the arrays in their order there; see :func:`write_tensors`."""
     arrays = {name: np.asarray(tensors[name]) for name in tensors}
     for name, array in arrays.items():
         if array.dtype.name not in _NAMES:
@@ -68,17 +75,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
         dtype = _NAMES[arrays[name].dtype.name]
         header[name] = {"dtype": dtype, "shape": list(arrays[name].shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    return text + b" " * (-len(text) % 8), [arrays[name] for name in order]
 
-    def pieces() -> Iterable[bytes | memoryview]:
-        yield len(text).to_bytes(8, "little")
-        yield text
-        for name in order:
-            if arrays[name].size:
-                little = np.ascontiguousarray(arrays[name], arrays[name].dtype.newbyteorder("<"))
-                yield little.reshape(-1).view(np.uint8).data
 
-    atomic_write(path, pieces())
+def bytes_of(array: Array) -> memoryview:
+    """The elements in C order, little-endian; without a copy where they are so already."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8).data
 
 
 def read_header(path: Path) -> tuple[dict[str, TensorEntry], dict[str, str]]:
@@ -132,22 +135,54 @@ def _header(file: BufferedReader, place: str) -> tuple[dict[str, TensorEntry], d
     except SafetensorError as error:
         raise ValueError(" ".join(str(error).split())) from None
     length = int.from_bytes(_read(file, 8, "its first 8 bytes"), "little")
-    header = parse_json(_read(file, length, "the header"))
-    metadata = header.pop("__metadata__", None) or {}
+    return _entries(_read(file, length, "the header"), 8 + length)
+
+
+def _entries(header: bytes, start: int) -> tuple[dict[str, TensorEntry], dict[str, str]]:
+    """The arrays that a header describes, whose bytes begin at ``start``, and its texts."""
+    described = parse_json(header)
+    metadata = described.pop("__metadata__", None) or {}
     entries = {}
-    for name, entry in header.items():
+    for name, entry in described.items():
         if entry["dtype"] not in _DTYPES:
             known = ", ".join(_DTYPES)
             raise ValueError(f"tensor {short_repr(name)} is of type {entry['dtype']}, seqcore reads {known}")
-        start, end = entry["data_offsets"]
-        entries[name] = TensorEntry(entry["dtype"], tuple(entry["shape"]), 8 + length + start, 8 + length + end)
+        first, end = entry["data_offsets"]
+        entries[name] = TensorEntry(entry["dtype"], tuple(entry["shape"]), start + first, start + end)
     return entries, metadata
+
+
+def decode_tensors(header: bytes, parts: Sequence[Any]) -> tuple[dict[str, Array], dict[str, str]]:
+    """Arrays and texts from a header of :func:`encode_tensors` and the bytes of each array.
+
+    An array takes over the memory of a ``bytearray``, which belongs to nobody else; other bytes are copied.
+
+    Raises:
+        ValueError: for bytes that are not those of the header.
+    """
+    entries, metadata = _entries(header, 0)
+    raws = [np.frombuffer(part, np.uint8) if len(part) else np.empty(0, np.uint8) for part in map(_as_bytes, parts)]
+    if [raw.size for raw in raws] != [entry.end - entry.start for entry in entries.values()]:
+        raise ValueError("expected the bytes of the arrays in the header, got others")
+    arrays = {}
+    for (name, entry), raw, part in zip(entries.items(), raws, parts, strict=True):
+        arrays[name] = _decoded(name, entry, raw if isinstance(part, bytearray) else raw.copy())
+    return arrays, metadata
+
+
+def _as_bytes(part: Any) -> memoryview:
+    return memoryview(part).cast("B")
 
 
 def _array(file: BufferedReader, name: str, entry: TensorEntry) -> Array:
     file.seek(entry.start)
     raw = np.empty(entry.end - entry.start, np.uint8)
     _fill(file, raw.data, f"tensor {short_repr(name)}")
+    return _decoded(name, entry, raw)
+
+
+def _decoded(name: str, entry: TensorEntry, raw: Array) -> Array:
+    """The array of these bytes."""
     if entry.dtype == "BOOL" and raw.size and raw.max() > 1:
         raise ValueError(f"tensor {short_repr(name)} should hold booleans, but holds the byte {raw.max()}")
     dtype = np.dtype(_DTYPES[entry.dtype])

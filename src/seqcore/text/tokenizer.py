@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .._pickling import Pickled
 from .._validation import boolean, integer, short_repr
 from .vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
-class Tokenizer:
+class Tokenizer(Pickled):
     """Words separated by white space, or runs of ``characters`` characters that do not overlap.
 
     Args:
@@ -27,6 +28,7 @@ class Tokenizer:
     'the cat'
     """
 
+    _pickle_family = "tokenizer"
     characters: int = 0
     lower: bool = False
 

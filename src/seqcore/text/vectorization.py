@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._pickling import Pickled
 from .._validation import boolean, choice, default_only, integer, ordered, refuse_masked, short_repr
 from ..typing import Ids, PathLike
 from .files import encoding_name, read_lines
@@ -45,7 +46,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-class TextVectorization:
+class TextVectorization(Pickled):
     """Texts to ids and back; names and defaults as in ``keras.layers.TextVectorization``, with integers as its output.
 
     Args:
@@ -82,6 +83,8 @@ class TextVectorization:
     >>> vectorize.decode([2, 1, 3, 0])
     ['the', '[UNK]', 'sat']
     """
+
+    _pickle_family = "text_vectorization"
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files import atomic_write
+from .._pickling import Pickled
 from .._validation import check_fits, check_range, choice, integer, ordered, plain_array, short_repr
 from ..typing import Array, Ids, PathLike
 from .files import read_json, read_words
@@ -20,7 +21,7 @@ from .files import read_json, read_words
 _FORMAT = "seqcore vocabulary"
 
 
-class Vocabulary:
+class Vocabulary(Pickled):
     """A numbering of words: ``words[i]`` has the id i.
 
     Args:
@@ -44,6 +45,8 @@ class Vocabulary:
     >>> v.decode([1, 3])
     ['cat', 'saw']
     """
+
+    _pickle_family = "vocabulary"
 
     def __init__(self, words: Iterable[str], unknown: str | None = None, counts: Iterable[int] | None = None) -> None:
         ordered("words", words)

@@ -5,7 +5,7 @@ B: batch, T: time steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,36 +14,60 @@ from .._validation import NUMBERS, as_lengths, check_whole, is_array, real
 from ..autograd import Tensor, as_array
 from ..typing import Array
 
+_ONE_OUTPUT = "; a model with one loss has one output, one with several has a loss for each, loss=[...] or {...}"
+
 
 class Batch(NamedTuple):
-    """One step's data. ``x``: a Tensor (lengths and mask on it) or a list of them; ``y``, ``weight``: array or None."""
+    """One step's data.
+
+    Attributes:
+        x: a Tensor (lengths and mask on it), or a list or dict of them.
+        y: targets, an array or None; a list or dict of such for a model with several outputs.
+        weight: sample weights, in the same forms.
+    """
 
     x: Any
     y: Any
-    weight: Array | None
+    weight: Any
 
     @property
     def inputs(self) -> list[Tensor]:
         """``x`` as a list, also of a single input."""
-        return self.x if isinstance(self.x, list) else [self.x]
+        x = self.x
+        return [x] if isinstance(x, Tensor) else list(x.values()) if isinstance(x, dict) else x
 
     @property
     def size(self) -> int:
-        return int((self.x[0] if isinstance(self.x, list) else self.x).shape[0])
+        x = self.x
+        return int((x if isinstance(x, Tensor) else self.inputs[0]).shape[0])
+
+
+def map_parts(function: Callable[[Any], Any], value: Any) -> Any:
+    """``function`` of an array, or of each in a list or dict; None stays None."""
+    if isinstance(value, list):
+        return [map_parts(function, part) for part in value]
+    if isinstance(value, dict):
+        return {key: map_parts(function, part) for key, part in value.items()}
+    return None if value is None else function(value)
 
 
 def batch_arrays(batch: Batch) -> list[Array | None]:
     """All arrays of a batch: inputs with their lengths and masks, targets, weights."""
-    inputs = [part for x in batch.inputs for part in (x._array, x.lengths, x.mask)]
-    return [*inputs, None if batch.y is None else as_array(batch.y), batch.weight]
+    arrays: list[Any] = [part for x in batch.inputs for part in (x._array, x.lengths, x.mask)]
+    for value in (batch.y, batch.weight):
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        arrays += [None if part is None else as_array(part) for part in parts]
+    return arrays
 
 
 def cut_batch(batch: Batch, rows: Any) -> Batch:
     """Some rows of a batch, lengths and masks of its inputs included."""
     x, y, weight = batch
-    parts = [_cut_tensor(part, rows) for part in batch.inputs]
+    parts = _cut_tensor(x, rows) if isinstance(x, Tensor) else map_parts(lambda part: _cut_tensor(part, rows), x)
+    if isinstance(y, (list, dict)) or isinstance(weight, (list, dict)):
+        return Batch(parts, *(map_parts(lambda part: as_array(part)[rows], value) for value in (y, weight)))
     y = None if y is None else as_array(y)[rows]
-    return Batch(parts if isinstance(x, list) else parts[0], y, None if weight is None else weight[rows])
+    return Batch(parts, y, None if weight is None else weight[rows])
 
 
 def _cut_tensor(x: Tensor, rows: Any) -> Tensor:
@@ -69,27 +93,51 @@ def _are_arrays(values: Any) -> bool:
     return all(is_array(item) and len(item.shape) for item in values)
 
 
+def is_part(value: Any) -> bool:
+    """True for x, y or weights of a batch: an array, or a list or dict of them."""
+    return is_array(value) or isinstance(value, Mapping) or _are_arrays(value)
+
+
 def as_inputs(value: Any) -> Any:
-    """Input of a model: one array or, for models with several inputs, a list of arrays."""
+    """Input of a model: one array or, for models with several inputs, a list or dict of arrays."""
     if _are_arrays(value):
         return [_rows("x", item) for item in value]
-    if isinstance(value, dict):
-        raise TypeError("x: expected an array or a list of arrays, got a dict")
+    if isinstance(value, Mapping):
+        if not value:
+            raise ValueError("x: expected at least one input, got an empty dict")
+        return {key: _rows(f"x[{key!r}]", item) for key, item in value.items()}
     if hasattr(value, "toarray"):
         raise TypeError(f"x: expected a dense array, got a {type(value).__name__}; pass x.toarray()")
     return _rows("x", value)
 
 
-def _as_targets(name: str, value: Any, rows: int) -> Array | Tensor:
-    """Targets or weights with one row for each row of x; a list of one such array is that array."""
+def _as_targets(name: str, value: Any, rows: int, several: bool | None) -> Any:
+    """Targets or weights with one row for each row of x; ``several`` as in :func:`make_batch`.
+
+    A list of one array is that array unless there are several outputs.
+    """
+    form = _ONE_OUTPUT if several is False else ""
+    if isinstance(value, Mapping):
+        if several is False:
+            raise TypeError(f"{name}: expected an array, got a dict{form}")
+        return map_parts(lambda part: _one_target(name, part, rows), dict(value))
+    if isinstance(value, (list, tuple)):
+        arrays = _are_arrays([part for part in value if part is not None])
+        if arrays and several is not False and (several or len(value) != rows):
+            return map_parts(lambda part: _one_target(name, part, rows), list(value))
+        if arrays and len(value) not in (1, rows):
+            raise ValueError(
+                f"{name}: expected {rows} rows as in x, got a {type(value).__name__} of {len(value)}{form}"
+            )
     if isinstance(value, (list, tuple)) and len(value) == 1 and _are_arrays(value) and len(value[0]) == rows:
         value = value[0]
-    if isinstance(value, dict):
-        raise TypeError(f"{name}: expected an array, got a dict; a model has one output here")
+    return _one_target(name, value, rows)
+
+
+def _one_target(name: str, value: Any, rows: int) -> Array | Tensor:
     array = _rows(name, value)
     if array.shape[0] != rows:
-        several = "; a model has one output here" if _are_arrays(value) else ""
-        raise ValueError(f"{name}: expected {rows} rows as in x, got shape {array.shape}{several}")
+        raise ValueError(f"{name}: expected {rows} rows as in x, got shape {array.shape}")
     return array
 
 
@@ -109,31 +157,50 @@ def make_batch(
     class_weight: Mapping[int, float] | None = None,
     lengths: Any = None,
     sparse: bool | None = None,
+    several: bool | None = None,
 ) -> Batch:
-    """Checked data of one step as the caller gave them; ``sparse`` as in :func:`_class_weights`."""
+    """Checked data of one step as the caller gave them.
+
+    Args:
+        x, y, sample_weight, class_weight, lengths: the arguments of ``train_on_batch``.
+        sparse: as in :func:`_class_weights`.
+        several: true for a model with several outputs, whose targets are lists or dicts; false for one with one output;
+            None where that is not known.
+    """
     inputs = as_inputs(x)
-    parts = inputs if isinstance(inputs, list) else [inputs]
+    parts = inputs if isinstance(inputs, list) else list(inputs.values()) if isinstance(inputs, dict) else [inputs]
     rows = parts[0].shape[0]
     if rows == 0:
         raise ValueError(f"x: expected at least one row, got shape {parts[0].shape}")
-    target = None if y is None else _as_targets("y", y, rows)
-    weight = None if sample_weight is None else np.asarray(_as_targets("sample_weight", sample_weight, rows))
-    if weight is not None and not np.isfinite(weight).all():
-        raise ValueError(f"sample_weight: expected finite numbers, got {weight[~np.isfinite(weight)].flat[0]}")
+    target = None if y is None else _as_targets("y", y, rows, several)
+    weight = None
+    if sample_weight is not None:
+        weight = map_parts(_finite, _as_targets("sample_weight", sample_weight, rows, several))
     for part in parts[1:]:
         if part.shape[0] != rows:
             raise ValueError(f"x: expected inputs with the same number of rows, got {rows} and {part.shape[0]}")
     if class_weight is not None:
+        if several or isinstance(target, (list, dict)) or isinstance(weight, (list, dict)):
+            raise ValueError(
+                "class_weight: expected None for a model with several outputs; pass sample_weight, one array per output"
+            )
         weight = _class_weights(class_weight, target, weight, sparse)
     checked = None if lengths is None else as_lengths(lengths, parts[0].shape)
-    several = isinstance(inputs, list)
-    return Batch([_tensor(part, checked) for part in parts] if several else _tensor(inputs, checked), target, weight)
+    return Batch(map_parts(lambda part: _tensor(part, checked), inputs), target, weight)
+
+
+def _finite(weight: Any) -> Array:
+    """Sample weights, which must be finite numbers."""
+    array = np.asarray(weight)
+    if not np.isfinite(array).all():
+        raise ValueError(f"sample_weight: expected finite numbers, got {array[~np.isfinite(array)].flat[0]}")
+    return array
 
 
 def plain(x: Any) -> Any:
     """The array of an input that carries neither lengths nor a mask."""
-    if isinstance(x, list):
-        return [plain(part) for part in x]
+    if isinstance(x, (list, dict)):
+        return map_parts(plain, x)
     return x._array if isinstance(x, Tensor) and x.mask is None and x.lengths is None else x
 
 
@@ -142,7 +209,7 @@ def pack_batch(batch: Batch) -> Any:
     x = plain(batch.x)
     if batch.y is None and batch.weight is None:
         return (x,) if isinstance(x, list) else x
-    y = None if batch.y is None else np.asarray(batch.y)
+    y = map_parts(np.asarray, batch.y)
     return (x, y) if batch.weight is None else (x, y, batch.weight)
 
 
@@ -197,7 +264,7 @@ def _classes(y: Array, sparse: bool | None) -> Array:
 
 def unpack_batch(item: Any) -> tuple[Any, Any, Any]:
     """x, y and sample_weight (None where there are none) of a batch in a tuple, or in a list of arrays."""
-    if isinstance(item, list) and any(is_array(part) or _are_arrays(part) for part in item):
+    if isinstance(item, list) and any(map(is_part, item)):
         item = tuple(item)
     if not isinstance(item, tuple):
         return item, None, None

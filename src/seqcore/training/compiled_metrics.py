@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..autograd import Tensor
-from ..losses import Loss
-from ..metrics import Mean, Metric
+from ..losses import Loss, OutputLosses
+from ..losses.several import Key, by_output
+from ..metrics import Mean, Metric, serialize
 from ..metrics import get as get_metric
 from ..ops.targets import same_rank
+from .loss_weight import counted_steps, loss_weight
+
+_ONE_OUTPUT = "for a model with several outputs, pass a loss for each, loss=[...] or {...}"
 
 
 class CompiledMetrics:
@@ -25,12 +29,7 @@ class CompiledMetrics:
     def __init__(self, metrics: Sequence[tuple[Metric, bool]] = ()) -> None:
         self.metrics = list(metrics)
         # Names in the logs.
-        self.names = ["loss"]
-        for metric, _ in self.metrics:
-            name, count = metric.name, 1
-            while name in self.names:
-                name, count = f"{metric.name}_{count}", count + 1
-            self.names.append(name)
+        self.names = ["loss", *log_names([("", metric.name, weighted) for metric, weighted in self.metrics], ["loss"])]
         self.loss = Mean("loss")
         # The running mean of the loss, then the metrics.
         self.all: list[Metric] = [self.loss, *(metric for metric, _ in self.metrics)]
@@ -54,22 +53,126 @@ class CompiledMetrics:
             # As in Keras, a metric that is not weighted may have no argument for weights.
             metric.update_state(*pair, **({"sample_weight": weight} if weighted else {}))
 
+    def serialize(self) -> dict[str, Any]:
+        """The arguments ``metrics`` and ``weighted_metrics`` of ``compile``; JSON-able."""
+        plain, weighted = ([serialize(m) for m, takes in self.metrics if takes is wanted] for wanted in (False, True))
+        return {"metrics": plain, "weighted_metrics": weighted}
+
     def logs(self) -> dict[str, float]:
         """{"loss": ..., metric: ...}"""
         return {name: metric.result() for name, metric in zip(self.names, self.all)}
 
 
-def compile_metrics(metrics: Any, weighted_metrics: Any, loss: Loss | None) -> CompiledMetrics:
+class TotalLoss(Mean):
+    """The weighted sum of the means of the losses of several outputs; of a custom loss the mean itself."""
+
+    def __init__(self, parts: Sequence[tuple[float, Mean]]) -> None:
+        super().__init__("loss")
+        # A tuple, which is no part of the state.
+        self._parts = tuple(parts)
+
+    def result(self) -> float:
+        return super().result() if self.count else sum(weight * mean.result() for weight, mean in self._parts)
+
+
+class OutputMetrics(CompiledMetrics):
+    """The running means of the losses of several outputs, and the metrics of each.
+
+    Args:
+        loss: the losses.
+        outputs: the metrics of each output that has a loss or metrics.
+
+    Names as in Keras: ``name_loss`` and ``name_metric`` with the name of an output of a dict, the name of the loss or
+    the metric alone for one of a list. Where Keras's names are not unique, a number is added.
+    """
+
+    def __init__(self, loss: OutputLosses, outputs: Mapping[Key, CompiledMetrics]) -> None:
+        super().__init__([pair for metrics in outputs.values() for pair in metrics.metrics])
+        self._loss, self._outputs = loss, dict(outputs)
+        means = [(key, outputs[key].loss) for key in loss.losses]
+        self.loss = TotalLoss([(loss.weights[key], mean) for key, mean in means])
+        described = [
+            (key if loss.named else "", metric.name, weighted)
+            for key, metrics in outputs.items()
+            for metric, weighted in metrics.metrics
+        ]
+        shown = means if len(means) > 1 else []
+        names = [(str(key) if loss.named else loss.losses[key].name, "loss", False) for key, _ in shown]
+        self.names = ["loss", *log_names([*names, *described], ["loss"])]
+        for name, (_, mean) in zip(self.names[1:], shown):
+            mean.name = name
+        self.all = [self.loss, *(mean for _, mean in shown), *(metric for metric, _ in self.metrics)]
+
+    def reset(self) -> None:
+        self.loss.reset_state()
+        for metrics in self._outputs.values():
+            metrics.reset()
+
+    def add_losses(self, losses: Mapping[Key, Tensor], y: Any, y_pred: Any, size: int) -> None:
+        """Add the losses of the outputs for one batch of ``size`` rows to their running means."""
+        targets = self._loss.select("y", y)
+        for key, value in losses.items():
+            loss = self._loss.losses[key]
+            weight = loss_weight(loss, size, counted_steps(loss, targets[key], y_pred[key]))
+            self._outputs[key].add_loss(float(value), weight)
+
+    def serialize(self) -> dict[str, Any]:
+        by_key = {key: metrics.serialize() for key, metrics in self._outputs.items()}
+        arguments = {}
+        for name in ("metrics", "weighted_metrics"):
+            values = {key: described[name] for key, described in by_key.items()}
+            arguments[name] = values if self._loss.named else list(values.values())
+        return arguments
+
+    def update(self, y: Any, y_pred: Any, weight: Any) -> None:
+        targets, outputs = self._loss.select("y", y), self._loss.predictions(y_pred)
+        weights = self._loss.sample_weights(weight)
+        for key, metrics in self._outputs.items():
+            if metrics.metrics:
+                if targets.get(key) is None:
+                    raise ValueError(f"y: expected targets for the output {key!r}, which has metrics, got none")
+                metrics.update(targets[key], outputs[key], weights.get(key))
+
+
+def log_names(metrics: Iterable[tuple[Key, str, bool]], taken: Iterable[str]) -> list[str]:
+    """Different names of metrics, those that take weights last to be named.
+
+    Args:
+        metrics: prefix (the name of an output, or ""), name, and whether the metric takes weights, of each.
+        taken: names that are taken.
+    """
+    used, names = set(taken), {}
+    for number, (prefix, name, weighted) in sorted(enumerate(metrics), key=lambda item: item[1][2]):
+        start = f"{prefix}_" if prefix else ""
+        full = f"{start}weighted_{name}" if weighted and start + name in used else start + name
+        unique, count = full, 1
+        while unique in used:
+            unique, count = f"{full}_{count}", count + 1
+        used.add(unique)
+        names[number] = unique
+    return [names[number] for number in sorted(names)]
+
+
+def compile_metrics(metrics: Any, weighted_metrics: Any, loss: Loss | OutputLosses | None) -> CompiledMetrics:
     """The metrics of ``compile``.
 
     Args:
-        metrics: a metric, its name, or a list of them.
+        metrics: a metric, its name, or a list of them; for several outputs a list or dict of such by output.
         weighted_metrics: the same, for metrics that take sample weights.
         loss: the loss of ``compile``, on which the meaning of "accuracy" depends.
 
     Raises:
         ValueError, TypeError: naming the argument.
     """
+    if isinstance(loss, OutputLosses):
+        plain, weighted = (
+            by_output(name, given, loss.named, loss.outputs) if given else {}
+            for name, given in (("metrics", metrics), ("weighted_metrics", weighted_metrics))
+        )
+        return OutputMetrics(
+            loss,
+            {key: compile_metrics(plain.get(key), weighted.get(key), loss.losses.get(key)) for key in loss.outputs},
+        )
     return CompiledMetrics(
         [
             (_checked_metric(get_metric(metric, loss=loss), loss), weighted)
@@ -83,12 +186,12 @@ def _listed(name: str, value: Any) -> list[Any]:
     if value is None:
         return []
     if isinstance(value, dict):
-        raise TypeError(f"{name}: expected a list of metrics, got a dict; a model has one output here")
+        raise TypeError(f"{name}: expected a list of metrics, got a dict; {_ONE_OUTPUT}")
     listed = list(value) if isinstance(value, (list, tuple)) else [value]
     if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
         listed = list(listed[0])
     if any(isinstance(item, (list, tuple)) for item in listed):
-        raise TypeError(f"{name}: expected a list of metrics, got a list of lists; a model has one output here")
+        raise TypeError(f"{name}: expected a list of metrics, got a list of lists; {_ONE_OUTPUT}")
     return listed
 
 

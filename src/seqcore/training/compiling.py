@@ -13,13 +13,14 @@ from .._validation import default_only
 from ..autograd import Variable
 from ..autograd.staleness import mark_stale
 from ..layers.base import Layer
+from ..losses.several import is_per_output
 from ..optimizers.flat_parameters import FlatParameters
 from .compiled_metrics import CompiledMetrics, compile_metrics
 from .step_hooks import StepHooks
 from .train_step import TrainStep
 
 # Attributes of a model that change its steps: hooks set on the object itself, and the loss.
-_HOOKS = frozenset(
+HOOKS = frozenset(
     "train_step test_step predict_step compute_loss compute_metrics get_metrics_result reset_metrics loss".split()
 )
 
@@ -31,12 +32,12 @@ class Compilable(StepHooks):
         super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
         self._step = TrainStep(self, CompiledMetrics())
         self.optimizer: optimizers.Optimizer | None = None
-        self.loss: losses.Loss | None = None
+        self.loss: losses.Loss | losses.OutputLosses | None = None
 
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
         if key not in self._not_tracked:
-            if isinstance(value, (Layer, Variable, list, tuple, dict, _metrics.Metric)) or key in _HOOKS:
+            if isinstance(value, (Layer, Variable, list, tuple, dict, _metrics.Metric)) or key in HOOKS:
                 mark_stale(self)
 
     def layer_chain(self) -> list[Layer]:
@@ -48,7 +49,7 @@ class Compilable(StepHooks):
         self,
         optimizer: Any = "rmsprop",
         loss: Any = None,
-        loss_weights: None = None,
+        loss_weights: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
         run_eagerly: bool = False,
@@ -60,11 +61,14 @@ class Compilable(StepHooks):
 
         Args:
             optimizer: an ``Optimizer`` or its name.
-            loss: a ``Loss``, its name or a function of (y_true, y_pred).
+            loss: a ``Loss``, its name or a function of (y_true, y_pred). For a model with several outputs a list of
+                losses, or a dict by the names of the outputs; None for an output that is not trained.
+            loss_weights: the factors of these losses in their sum, in the same form; ones by default.
             metrics: metrics or names ("accuracy", ...); they do not see sample weights, but masks and lengths count.
+                For several outputs a list with one entry (a metric, a list, None) per output, or a dict.
             weighted_metrics: metrics that do.
             run_eagerly: everything runs eagerly, asked for or not.
-            loss_weights, steps_per_execution, jit_compile, auto_scale_loss: accepted only at Keras's defaults.
+            steps_per_execution, jit_compile, auto_scale_loss: accepted only at Keras's defaults.
 
         Raises:
             ValueError, TypeError: naming the argument; the model stays compiled as it was.
@@ -75,7 +79,6 @@ class Compilable(StepHooks):
         >>> model.metrics_names
         ['loss', 'mae']
         """
-        default_only("loss_weights", loss_weights, None, "a model has one loss; metrics come by name, metrics=[...]")
         default_only("run_eagerly", run_eagerly, (False, True), "everything runs eagerly")
         default_only("steps_per_execution", steps_per_execution, 1, "each step is one call")
         default_only("jit_compile", jit_compile, ("auto", False), "nothing is compiled")
@@ -83,7 +86,11 @@ class Compilable(StepHooks):
             "auto_scale_loss", auto_scale_loss, (True, False), "float32, float64 and bfloat16 need no scaled loss"
         )
         new_optimizer = optimizers.get(optimizer)
-        new_loss = None if loss is None else losses.get(loss)
+        if is_per_output(loss):
+            new_loss: losses.Loss | losses.OutputLosses | None = losses.OutputLosses(loss, loss_weights)
+        else:
+            default_only("loss_weights", loss_weights, None, "they are factors of several losses, loss=[...] or {...}")
+            new_loss = None if loss is None else losses.get(loss)
         new_metrics = compile_metrics(metrics, weighted_metrics, new_loss)
         self.optimizer, self.loss, self._step = new_optimizer, new_loss, TrainStep(self, new_metrics)
 
@@ -115,31 +122,31 @@ class Compilable(StepHooks):
 
     def get_compile_config(self) -> Any:
         """Optimizer, loss and metrics, or None (with a warning if they cannot be serialized)."""
-        if self.optimizer is None:
-            return None
-        if type(self).compile is not Compilable.compile:
-            warnings.warn(
-                "save: optimizer, loss and metrics are left out, since the class overrides compile; give it "
-                "get_compile_config and compile_from_config too",
-                stacklevel=2,
-            )
-            return None
         try:
-            described: dict[bool, list[Any]] = {False: [], True: []}
-            for metric, weighted in self._step.metrics.metrics:
-                described[weighted].append(_metrics.serialize(metric))
-            return {
-                "optimizer": optimizers.serialize(self.optimizer),
-                "loss": None if self.loss is None else losses.serialize(self.loss),
-                "metrics": described[False],
-                "weighted_metrics": described[True],
-            }
+            return self._compile_config()
         except (TypeError, ValueError) as error:
             warnings.warn(f"save: optimizer, loss and metrics are left out: {error}", stacklevel=2)
             return None
+
+    def require_compile_config(self) -> Any:
+        """:meth:`get_compile_config`; raises ValueError or TypeError where that warns."""
+        own = type(self).get_compile_config is not Compilable.get_compile_config
+        return self.get_compile_config() if own else self._compile_config()
+
+    def _compile_config(self) -> Any:
+        if self.optimizer is None:
+            return None
+        if type(self).compile is not Compilable.compile:
+            raise ValueError("its class overrides compile; give it get_compile_config and compile_from_config too")
+        config = {"optimizer": optimizers.serialize(self.optimizer), **self._step.metrics.serialize()}
+        if isinstance(self.loss, losses.OutputLosses):
+            config["loss"], config["loss_weights"] = self.loss.serialize()
+        else:
+            config["loss"] = None if self.loss is None else losses.serialize(self.loss)
+        return config
 
     def compile_from_config(self, config: Any) -> None:
         """Compile with the config of :meth:`get_compile_config`; None leaves the model as it is."""
         if config is not None:
             names = ("optimizer", "loss", "metrics", "weighted_metrics")
-            self.compile(**{name: config[name] for name in names})
+            self.compile(**{name: config[name] for name in names}, loss_weights=config.get("loss_weights"))

@@ -19,7 +19,7 @@ from .. import random
 from .._validation import MAX_INT64, boolean, integer, is_array, real
 from ..autograd import Variable
 from ..distributed import digest
-from .batch import Batch, batch_arrays, cut_batch, make_batch, unpack_batch
+from .batch import Batch, batch_arrays, cut_batch, is_part, make_batch, unpack_batch
 
 
 class DataAdapter:
@@ -182,15 +182,22 @@ class IterableAdapter(DataAdapter):
         data: an iterable, walked once per epoch; an iterator, which continues where the last epoch ended; or an object
             with ``__getitem__``, such as Keras's ``PyDataset``. Its ``on_epoch_begin`` and ``on_epoch_end`` are called.
         shuffle: a new order of the batches each epoch, for an object with ``__getitem__`` and a length.
-        class_weight, sparse: see :func:`make_batch`.
+        class_weight, sparse, several: see :func:`make_batch`.
         steps: batches per epoch; None means until the end.
     """
 
     def __init__(
-        self, data: Any, shuffle: bool, class_weight: Mapping[int, float] | None, sparse: bool | None, steps: int | None
+        self,
+        data: Any,
+        shuffle: bool,
+        class_weight: Mapping[int, float] | None,
+        sparse: bool | None,
+        several: bool | None,
+        steps: int | None,
     ) -> None:
         super().__init__(steps)
-        self._data, self._class_weight, self._sparse, self._shuffle = data, class_weight, sparse, shuffle
+        self._data, self._shuffle = data, shuffle
+        self._options: dict[str, Any] = {"class_weight": class_weight, "sparse": sparse, "several": several}
         self.once = isinstance(data, Iterator)
         # Keras's older Sequence has both; its batches may be asked for in any order.
         self._by_index = hasattr(data, "__getitem__") and (
@@ -216,7 +223,7 @@ class IterableAdapter(DataAdapter):
         items = self._indexed(start) if self._by_index else iter(self._data)
         if not self._by_index:
             deque(islice(items, start), maxlen=0)
-        return (make_batch(*unpack_batch(item), self._class_weight, sparse=self._sparse) for item in items)
+        return (make_batch(*unpack_batch(item), **self._options) for item in items)
 
     def _indexed(self, start: int) -> Iterator[Any]:
         """What an object with ``__getitem__`` gives, by number; without a length until there is none."""
@@ -233,11 +240,11 @@ class IterableAdapter(DataAdapter):
 
 
 def is_list_of_batches(data: Any) -> bool:
-    """True for a list of batches (x, y) or (x, y, sample_weight) of arrays."""
+    """True for a list of batches (x, y) or (x, y, sample_weight) of arrays, or of lists or dicts of arrays."""
     return (
         isinstance(data, list)
         and bool(data)
-        and all(isinstance(batch, tuple) and 2 <= len(batch) <= 3 and all(map(is_array, batch)) for batch in data)
+        and all(isinstance(batch, tuple) and 2 <= len(batch) <= 3 and all(map(is_part, batch)) for batch in data)
     )
 
 
@@ -252,6 +259,7 @@ def make_adapter(
     stateful: bool = False,
     class_weight: Mapping[int, float] | None = None,
     sparse: bool | None = None,
+    several: bool | None = None,
     steps: int | None = None,
     steps_name: str = "steps",
 ) -> DataAdapter:
@@ -260,7 +268,7 @@ def make_adapter(
     plain = is_array(x) or isinstance(x, (list, tuple, dict)) or np.isscalar(x) or hasattr(x, "shape")
     adapter: DataAdapter
     if plain and not is_list_of_batches(x):
-        whole = make_batch(x, y, sample_weight, class_weight, lengths, sparse)
+        whole = make_batch(x, y, sample_weight, class_weight, lengths, sparse, several)
         adapter = ArrayAdapter(whole, batch_size, shuffle, stateful, steps)
     else:
         if not isinstance(x, Iterable) and not hasattr(x, "__getitem__"):
@@ -269,7 +277,7 @@ def make_adapter(
         for name, value in given.items():
             if value is not None:
                 raise ValueError(f"{name}: expected None where x yields whole batches, got {type(value).__name__}")
-        adapter = IterableAdapter(x, shuffle and not stateful, class_weight, sparse, steps)
+        adapter = IterableAdapter(x, shuffle and not stateful, class_weight, sparse, several, steps)
     adapter.steps_name = steps_name
     return adapter
 
@@ -281,6 +289,7 @@ def make_validation_adapter(
     batch_size: int | None,
     stateful: bool,
     needs_targets: bool,
+    several: bool | None,
 ) -> DataAdapter:
     """The adapter for ``validation_data``: (x, y), (x, y, sample_weight), or an iterable of batches.
 
@@ -291,6 +300,7 @@ def make_validation_adapter(
         batch_size: used where that is None.
         stateful: the model carries states from batch to batch.
         needs_targets: refuse x without targets.
+        several: see :func:`make_batch`.
     """
     if own_batch_size is not None:
         batch_size = integer("validation_batch_size", own_batch_size, 1)
@@ -302,7 +312,7 @@ def make_validation_adapter(
         if not 1 <= len(parts) <= 3:
             raise ValueError(f"expected (x, y) or (x, y, sample_weight), got {len(parts)} entries")
         settings: dict[str, Any] = {"batch_size": batch_size, "stateful": stateful} if arrays else {}
-        adapter = make_adapter(*parts, steps=steps, steps_name="validation_steps", **settings)
+        adapter = make_adapter(*parts, several=several, steps=steps, steps_name="validation_steps", **settings)
         if len(parts) == 1 and arrays and needs_targets:
             raise ValueError("expected (x, y) or (x, y, sample_weight), got only x")
         return adapter

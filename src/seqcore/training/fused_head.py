@@ -153,7 +153,9 @@ class FusedHead:
         )
 
 
-def find_fused_head(layers: Sequence[Layer], loss: losses.Loss | None, metrics: CompiledMetrics) -> FusedHead | None:
+def find_fused_head(
+    layers: Sequence[Layer], loss: losses.Loss | losses.OutputLosses | None, metrics: CompiledMetrics
+) -> FusedHead | None:
     """The fused head of a model, or None if its end, the loss or a metric does not allow one.
 
     Args:

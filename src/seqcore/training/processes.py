@@ -19,7 +19,7 @@ from ..autograd.tensor import Gradient, slice_view
 from ..callbacks import CallbackList
 from ..distributed import Ranks, Refused, digest
 from ..layers.base import Layer
-from ..losses import Loss
+from ..losses import Loss, OutputLosses
 from ..metrics import Metric
 from ..metrics.metric import WeightedMean
 from ..optimizers.flat_parameters import FlatParameters
@@ -95,6 +95,8 @@ class DataParallel(OneProcess):
         for hook in ("train_step", "test_step", "compute_metrics", "get_metrics_result", "reset_metrics", "metrics"):
             if model.overrides(hook):
                 raise ValueError(f"distribute: expected a model without its own {hook}, got {type(model).__name__}")
+        if isinstance(model.loss, OutputLosses):
+            raise ValueError("distribute: expected a model with one loss, got a loss for each of several outputs")
         for metric in model.metrics:
             if not isinstance(metric, WeightedMean):
                 raise ValueError(f"distribute: expected metrics that are means (WeightedMean), got {metric.name!r}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..layers.base import Layer
-from ..losses import Loss
+from ..losses import Loss, OutputLosses
 from ..metrics import Metric
 from ..optimizers import Optimizer
 from .batch import Batch, make_batch, pack_batch, unpack_batch
@@ -24,7 +24,7 @@ class StepHooks(Layer):
     """
 
     optimizer: Optimizer | None
-    loss: Loss | None
+    loss: Loss | OutputLosses | None
     _step: TrainStep
 
     _never_called = Layer._never_called | {
@@ -53,6 +53,12 @@ class StepHooks(Layer):
     def _no_loss(self) -> RuntimeError:
         return RuntimeError(f"model: expected {self.name!r} to be compiled with a loss; call compile(optimizer, loss)")
 
+    def _has_several_outputs(self) -> bool | None:
+        """True with a loss for each output, False with one loss, None where a hook of the class takes the targets."""
+        if isinstance(self.loss, OutputLosses):
+            return True
+        return None if any(map(self.overrides, ("train_step", "test_step", "compute_loss"))) else False
+
     # ------------------------------------------------------------ steps
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -73,15 +79,18 @@ class StepHooks(Layer):
         >>> model.fit(np.ones((4, 1)), np.ones(4), verbose=0).history
         {'loss': [2.0]}
         """
-        return self._logs(self.require_compiled("train_step").train(make_batch(*unpack_batch(data))))
+        return self._logs(self.require_compiled("train_step").train(self._as_batch(data)))
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Loss and metrics of one batch. An override returns the logs."""
-        return self._logs(self.require_compiled("test_step").test(make_batch(*unpack_batch(data))))
+        return self._logs(self.require_compiled("test_step").test(self._as_batch(data)))
 
     def predict_step(self, data: Any) -> Any:
         """Output of one batch."""
         return self(make_batch(unpack_batch(data)[0]).x, training=False)
+
+    def _as_batch(self, data: Any) -> Batch:
+        return make_batch(*unpack_batch(data), several=self._has_several_outputs())
 
     def _run_step(self, name: str, batch: Batch) -> dict[str, float]:
         """The logs that an override of ``train_step`` or ``test_step`` returns."""

@@ -16,7 +16,7 @@ from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..optimizers.flat_parameters import FlatParameters
 from .batch import Batch
-from .compiled_metrics import CompiledMetrics, metrics_inside
+from .compiled_metrics import CompiledMetrics, OutputMetrics, metrics_inside
 from .custom_hooks import custom_logs, custom_loss
 from .fused_head import FusedHead, find_fused_head
 from .interrupts import defer_sigint
@@ -31,7 +31,7 @@ class TrainableModel(Protocol):
 
     built: bool
     optimizer: Optimizer | None
-    loss: losses.Loss | None
+    loss: losses.Loss | losses.OutputLosses | None
 
     @property
     def weights(self) -> list[Variable]: ...
@@ -205,19 +205,30 @@ class TrainStep(Cached):
 
     def _eager_loss(self, batch: Batch, y_pred: Any, training: bool) -> tuple[Tensor, Update]:
         model, metrics, function, inspection = self._model, self.metrics, self._model.loss, self.inspection
+        parts: dict[Any, Tensor] | None = None
         if inspection.custom_loss:
             loss = custom_loss(model.compute_loss, batch, y_pred, training)
+        elif isinstance(function, losses.OutputLosses):
+            parts = function.of_outputs(batch.y, y_pred, batch.weight)
+            loss = function.total(parts)
         else:
             if not isinstance(y_pred, Tensor):
                 got = type(y_pred).__name__
-                raise TypeError(f"model: expected call to return one Tensor to compare with y, got {got}")
+                raise TypeError(
+                    f"model: expected call to return one Tensor to compare with y, got {got}; for several outputs pass "
+                    "a loss for each, loss=[...] or {...}"
+                )
             loss = model.compute_loss(None, batch.y, y_pred, batch.weight)
 
         def update() -> dict[str, float] | None:
-            weight = float(batch.size)
-            if not inspection.custom_loss and function is not None:
-                weight = loss_weight(function, batch.size, counted_steps(function, batch.y, y_pred))
-            metrics.add_loss(float(loss), weight)
+            if parts is not None:
+                assert isinstance(metrics, OutputMetrics)
+                metrics.add_losses(parts, batch.y, y_pred, batch.size)
+            else:
+                weight = float(batch.size)
+                if not inspection.custom_loss and isinstance(function, losses.Loss):
+                    weight = loss_weight(function, batch.size, counted_steps(function, batch.y, y_pred))
+                metrics.add_loss(float(loss), weight)
             if inspection.custom_logs:
                 return custom_logs(model.compute_metrics, batch, y_pred)
             metrics.update(batch.y, y_pred, batch.weight)

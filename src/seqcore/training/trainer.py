@@ -55,9 +55,9 @@ class Trainer(Compilable):
         """One update by one batch.
 
         Args:
-            x: (B, ...) inputs, or a list of arrays for a model with several.
-            y: (B, ...) targets.
-            sample_weight: (B,) or (B, T).
+            x: (B, ...) inputs, or a list or dict of arrays for a model with several.
+            y: (B, ...) targets; a list or dict of arrays for a model with several outputs.
+            sample_weight: (B,) or (B, T); for several outputs also a list or dict of such.
             class_weight: class -> weight.
             return_dict: return {"loss": ..., metric: ...}.
             lengths: (B,) valid steps of each row of x.
@@ -69,7 +69,8 @@ class Trainer(Compilable):
             ValueError, TypeError: naming the argument; weights and states are then unchanged.
         """
         sparse = None if class_weight is None else self._has_sparse_targets()
-        return self._step_on_batch("train_step", return_dict, x, y, sample_weight, class_weight, lengths, sparse)
+        data = x, y, sample_weight, class_weight, lengths, sparse
+        return self._step_on_batch("train_step", return_dict, data)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, *, lengths: Any = None
@@ -78,13 +79,13 @@ class Trainer(Compilable):
 
         Stateful layers continue from their state, as in a plain call.
         """
-        return self._step_on_batch("test_step", return_dict, x, y, sample_weight, None, lengths)
+        return self._step_on_batch("test_step", return_dict, (x, y, sample_weight, None, lengths, None))
 
-    def _step_on_batch(self, hook: str, return_dict: bool, *data: Any) -> Any:
+    def _step_on_batch(self, hook: str, return_dict: bool, data: tuple[Any, Any, Any, Any, Any, Any]) -> Any:
         return_dict = boolean("return_dict", return_dict)
         run = self._runner(hook)
         self._reset_metrics()
-        return self._results(run(make_batch(*data)), return_dict)
+        return self._results(run(make_batch(*data, self._has_several_outputs())), return_dict)
 
     def predict_on_batch(self, x: Any, *, lengths: Any = None) -> Any:
         """Output of one batch as an array. Stateful layers continue from their state, as in a plain call."""
@@ -134,11 +135,11 @@ class Trainer(Compilable):
         """Train for ``epochs - initial_epoch`` epochs.
 
         Args:
-            x: (N, ...) array or Tensor, also of another library, a list of arrays for a model with several inputs, or
-                batches x, (x, y) or (x, y, sample_weight): an iterable such as a list of tuples or a ``DataLoader``, a
-                generator, or an object with ``__getitem__`` such as Keras's ``PyDataset``. A Tensor may carry
-                ``lengths`` or ``mask``.
-            y: (N, ...) targets.
+            x: (N, ...) array or Tensor, also of another library, a list or dict of arrays for a model with several
+                inputs, or batches x, (x, y) or (x, y, sample_weight): an iterable such as a list of tuples or a
+                ``DataLoader``, a generator, or an object with ``__getitem__`` such as Keras's ``PyDataset``. A Tensor
+                may carry ``lengths`` or ``mask``.
+            y: (N, ...) targets; a list or dict of arrays, as the loss of ``compile`` is, for several outputs.
             batch_size: rows of a batch, 32 by default.
             verbose: 0 silent, 1 progress bar, 2 one line per epoch, "auto" by the kind of output.
             callbacks: callbacks, called in order.
@@ -147,7 +148,7 @@ class Trainer(Compilable):
             shuffle: a new order each epoch, from the seeded global generator: of the rows of arrays, of the batches of
                 an object with ``__getitem__``; what is iterated keeps its order, and so do stateful models.
             class_weight: class -> weight; targets are class ids, also one per step, or one-hot.
-            sample_weight: (N,) or (N, T).
+            sample_weight: (N,) or (N, T); for several outputs also a list or dict of such.
             initial_epoch: number of the first epoch, for resumed runs.
             steps_per_epoch: batches per epoch; the next epoch continues after them. Where the data end within an epoch
                 it is shorter, with a warning, and the next one starts again.
@@ -178,11 +179,11 @@ class Trainer(Compilable):
         epochs, initial_epoch = integer("epochs", epochs, 0), integer("initial_epoch", initial_epoch, 0)
         validation_epochs = _validation_epochs(validation_freq)
         shuffle = boolean("shuffle", shuffle)
-        stateful = self._is_stateful()
+        stateful, several = self._is_stateful(), self._has_several_outputs()
         if validation_split is not None and real("validation_split", validation_split, 0.0, 1.0, open_high=True):
             if validation_data is not None:
                 raise ValueError("validation_split: expected 0 where validation_data is given")
-            whole = make_adapter(x, y, sample_weight, lengths=lengths, batch_size=batch_size)
+            whole = make_adapter(x, y, sample_weight, lengths=lengths, batch_size=batch_size, several=several)
             (x, y, sample_weight), validation_data = whole.split(validation_split)
             lengths = None
         validation: DataAdapter | None = None
@@ -190,7 +191,7 @@ class Trainer(Compilable):
             self.require_compiled("test_step")
             needs_targets = not (self.overrides("test_step") or self.overrides("compute_loss"))
             validation = make_validation_adapter(
-                validation_data, validation_steps, validation_batch_size, batch_size, stateful, needs_targets
+                validation_data, validation_steps, validation_batch_size, batch_size, stateful, needs_targets, several
             )
         else:
             freq = None if validation_freq == 1 else validation_freq
@@ -210,6 +211,7 @@ class Trainer(Compilable):
             stateful=stateful,
             class_weight=class_weight,
             sparse=self._has_sparse_targets(),
+            several=several,
             steps=steps_per_epoch,
             steps_name="steps_per_epoch",
         )
@@ -315,7 +317,14 @@ class Trainer(Compilable):
         return_dict = boolean("return_dict", return_dict)
         self.require_compiled("test_step")
         data = make_adapter(
-            x, y, sample_weight, lengths=lengths, batch_size=batch_size, stateful=self._is_stateful(), steps=steps
+            x,
+            y,
+            sample_weight,
+            lengths=lengths,
+            batch_size=batch_size,
+            stateful=self._is_stateful(),
+            several=self._has_several_outputs(),
+            steps=steps,
         )
         callback_list = self._callback_list(callbacks, verbose, epochs=1, steps=data.steps)
         logs = self._evaluate(data, callback_list, self._runner("test_step"))
@@ -365,7 +374,7 @@ class Trainer(Compilable):
             callbacks: callbacks, called in order.
 
         Returns:
-            One array (N, ...), or a list of them for a model with several outputs.
+            One array (N, ...), or a list or dict of them for a model with several outputs.
 
         Stateful layers continue from the final state of the last ``predict``, at first from zero; ``reset_states``
         zeroes it, and the next ``predict`` may then have another batch size. The state of training does not change.

@@ -5,8 +5,6 @@ N: sequences, T: time steps, D: features of a time step, C: classes, K: targets.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,11 +21,9 @@ from ..._validation import as_dtype, boolean, choice, integer, is_array, positiv
 from ...autograd import Tensor
 from ...callbacks import EarlyStopping
 from ...layers import GRU, LSTM, Bidirectional, Dense, Input, SimpleRNN
-from ...layers.registry import deserialize, serialize
 from ...losses import Loss
 from ...models import Model, Sequential
 from ...optimizers import Adam
-from ...saving import load_checkpoint, read_position, save_checkpoint
 from ...typing import Array
 from .rows import pad_rows, split_rows
 
@@ -236,46 +232,9 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             self.__dict__.update(before)
             raise
 
-    # ------------------------------------------------------------ pickle and copy
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "model_" in state:
-            state["model_"] = _to_bytes(state["model_"], state.pop("_random"))
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "model_" in state:
-            model, numbers = _from_bytes(state["model_"])
-            state = {**state, "model_": model, "_random": numbers}
-        super().__setstate__(state)
-
 
 def cut_rows(x: Tensor, y: Array, weight: Array | None, rows: Array) -> tuple[Tensor, Array, Array | None]:
     """Some of the sequences, with their targets and weights."""
     part = Tensor(x.numpy()[rows])
     part.lengths = None if x.lengths is None else x.lengths[rows]
     return part, y[rows], None if weight is None else weight[rows]
-
-
-def _to_bytes(model: Model, numbers: dict[str, Any]) -> bytes:
-    """A checkpoint of the model, with its architecture and the state of its random numbers, as bytes."""
-    with tempfile.TemporaryDirectory() as folder, _random_scope():
-        random.set_state(numbers)
-        path = os.path.join(folder, "model.safetensors")
-        save_checkpoint(path, model, {"architecture": serialize(model), "compiled": model.get_compile_config()})
-        with open(path, "rb") as file:
-            return file.read()
-
-
-def _from_bytes(checkpoint: bytes) -> tuple[Model, dict[str, Any]]:
-    """Model, with its optimizer's slots, and random numbers that :func:`_to_bytes` was given."""
-    with tempfile.TemporaryDirectory() as folder, _random_scope():
-        path = os.path.join(folder, "model.safetensors")
-        with open(path, "wb") as file:
-            file.write(checkpoint)
-        position = read_position(path)
-        model: Model = deserialize(position["architecture"])
-        model.compile_from_config(position["compiled"])
-        load_checkpoint(path, model)
-        return model, random.get_state()
