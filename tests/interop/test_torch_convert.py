@@ -87,7 +87,19 @@ class Reader(nn.Module):
         return self.head(y[:, -1] if self.recurrent.batch_first else y[-1])
 
 
-class OneDirection(nn.Module):
+class Masked(nn.Module):
+    """Padding, id 0 among many, is zero for the head."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(9999, INPUTS)
+        self.head = nn.Linear(INPUTS, CLASSES)
+
+    def forward(self, ids):
+        return self.head(self.embedding(ids) * (ids > 0).unsqueeze(-1))
+
+
+class Convolved(nn.Module):
     """Convolution over time, whose axes PyTorch wants in another order, before an LSTM."""
 
     def __init__(self):
@@ -221,6 +233,10 @@ def test_layer_norm(rng, options):
     model = convert(module)
     np.testing.assert_allclose(model(x).numpy(), outputs(module, x), rtol=0, atol=1e-5)
     assert types(model) == ["LSTM", "LayerNormalization"]
+    x = rng.normal(size=(4, UNITS)).astype("float32")
+    np.testing.assert_allclose(
+        convert(nn.Sequential(nn.LayerNorm(UNITS)))(x), outputs(nn.LayerNorm(UNITS), x), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -230,11 +246,11 @@ def test_layer_norm(rng, options):
      {"stride": 3, "padding": 1, "dilation": 2}],
 )  # fmt: skip
 def test_convolutions(rng, options, bias):
-    module = nn.Sequential(nn.Conv1d(INPUTS, 6, 4, bias=bias, **options), nn.Tanh(), nn.Conv1d(6, 2, 2))
+    module = nn.Sequential(nn.Conv1d(INPUTS, 6, 4, bias=bias, **options), nn.Tanh(), nn.Conv1d(6, 2, 3, 2))
     x = rng.normal(size=(3, 20, INPUTS)).astype("float32")
     expected = outputs(module, x.swapaxes(1, 2).copy()).swapaxes(1, 2)
     np.testing.assert_allclose(convert(module)(x).numpy(), expected, rtol=0, atol=1e-6)
-    module = OneDirection()
+    module = Convolved()
     np.testing.assert_allclose(convert(module)(x).numpy(), outputs(module, x), rtol=0, atol=1e-6)
 
 
@@ -393,6 +409,7 @@ REFUSED = [
     (lambda: Residual(), "got others from the forward of Residual: numbers that differ by"),
     (lambda: LastStep(nn.GRU(3, 2, batch_first=True, bidirectional=True), 4), "forward of LastStep: numbers that"),
     (lambda: Mean(nn.GRU(3, 2, batch_first=True), 2), "forward of Mean: numbers that differ by"),
+    (lambda: Masked(), "forward of Masked: numbers that differ by"),
     (lambda: Named(), "module: expected a tensor or a tuple of them as output, got dict"),
     (lambda: nn.GRUCell(3, 2), "example: expected an input of GRUCell, got shape"),
 ]

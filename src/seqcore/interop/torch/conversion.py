@@ -101,16 +101,26 @@ def _random_inputs(children: list[tuple[str, nn.Module]]) -> list[Array]:
     """Inputs (B, T, ...) for the first child that has weights."""
     rng = np.random.default_rng(0)
     first = next((child for _, child in children if next(child.parameters(), None) is not None), None)
+    # Of so many steps, convolutions without padding leave T.
+    least, stride = 1, 1
+    for _, child in reversed(children):
+        if isinstance(child, nn.Conv1d):
+            least = (least - 1) * child.stride[0] + (child.kernel_size[0] - 1) * child.dilation[0] + 1
+            stride *= child.stride[0]
+    sizes = [(batch, least + (steps - 1) * stride) for batch, steps in _SIZES]
     if isinstance(first, nn.Embedding):
-        return [rng.integers(0, first.num_embeddings, size) for size in _SIZES]
+        ids = [rng.integers(0, first.num_embeddings, size) for size in sizes]
+        # Padding, which a forward may treat in its own way.
+        ids[-1][-1, -2:] = first.padding_idx or 0
+        return ids
     if isinstance(first, _RECURRENT):
-        return [rng.normal(size=(*size, first.input_size)) for size in _SIZES]
-    if isinstance(first, nn.Linear):
-        sequences = any(isinstance(child, _RECURRENT) for _, child in children)
-        return [rng.normal(size=(*(size if sequences else size[:1]), first.in_features)) for size in _SIZES]
+        return [rng.normal(size=(*size, first.input_size)) for size in sizes]
     if isinstance(first, nn.Conv1d):
-        span = (first.kernel_size[0] - 1) * first.dilation[0]
-        return [rng.normal(size=(batch, steps + span, first.in_channels)) for batch, steps in _SIZES]
+        return [rng.normal(size=(*size, first.in_channels)) for size in sizes]
+    if isinstance(first, (nn.Linear, nn.LayerNorm)):
+        has_time = any(isinstance(child, (*_RECURRENT, nn.Conv1d)) for _, child in children)
+        features = first.in_features if isinstance(first, nn.Linear) else first.normalized_shape[-1]
+        return [rng.normal(size=(*(size if has_time else size[:1]), features)) for size in sizes]
     raise ValueError("example: expected an input of the module, whose children do not tell its shape, got None")
 
 
@@ -216,10 +226,10 @@ def _model(entries: list[_Entry], data: Array) -> Sequential:
 def _orders(children: list[tuple[str, nn.Module]], data: Array) -> list[Callable[[Array], Array]]:
     """The orders of axes between the module and (B, T, ...) that may be those of ``data``: each its own inverse."""
     orders: list[Callable[[Array], Array]] = [np.asarray]
-    types = [type(child) for _, child in children]
-    if any(issubclass(kind, _RECURRENT) for kind in types) and data.ndim > (2 if data.dtype.kind == "f" else 1):
+    modules = [child for _, child in children]
+    if any(isinstance(child, _RECURRENT) for child in modules) and data.ndim > (2 if data.dtype.kind == "f" else 1):
         orders.append(lambda data: np.ascontiguousarray(data.swapaxes(0, 1)))
-    if any(issubclass(kind, nn.Conv1d) for kind in types) and data.ndim == 3:
+    if any(isinstance(child, nn.Conv1d) for child in modules) and data.ndim == 3:
         orders.append(lambda data: np.ascontiguousarray(data.swapaxes(1, 2)))
     return orders
 
@@ -250,15 +260,16 @@ def _only(child: Any, **expected: Any) -> None:
 def _recurrent(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
     if getattr(child, "proj_size", 0):
         _only(child, proj_size=0)
-    options: dict[str, Any] = {"use_bias": bool(child.bias), "dtype": dtype, **_ZEROS}
-    if isinstance(child, (nn.RNN, nn.RNNCell)):
-        options["activation"] = child.nonlinearity
-    make = next(make for classes, make in _CELLS.items() if isinstance(child, classes))
-    entries: list[_Entry] = []
     stack = from_torch(child)
+    units, columns = stack[0][1].shape
+    options: dict[str, Any] = {"use_bias": bool(child.bias), "dtype": dtype, **_ZEROS}
+    if columns == units:
+        options["activation"] = child.nonlinearity
+    make: Any = {1: layers.SimpleRNN, 3: layers.GRU, 4: layers.LSTM}[columns // units]
+    entries: list[_Entry] = []
     for number, weights in enumerate(stack):
         after = number < len(stack) - 1
-        layer: Layer = make(child.hidden_size, return_sequences=sequences or after, **options)
+        layer: Layer = make(units, return_sequences=sequences or after, **options)
         entries.append((layers.Bidirectional(layer) if getattr(child, "bidirectional", False) else layer, weights))
         if after and child.dropout:
             entries.append((layers.Dropout(child.dropout, dtype=dtype), []))
@@ -338,12 +349,7 @@ def _layer_norm(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
     return [(layers.LayerNormalization(epsilon=child.eps, **options), weights)]
 
 
-_CELLS: dict[Any, Any] = {
-    (nn.RNN, nn.RNNCell): layers.SimpleRNN,
-    (nn.LSTM, nn.LSTMCell): layers.LSTM,
-    (nn.GRU, nn.GRUCell): layers.GRU,
-}
-_RECURRENT = tuple(kind for kinds in _CELLS for kind in kinds)
+_RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _LAYERS: dict[Any, Callable[[Any, bool, str], list[_Entry]]] = {
     **dict.fromkeys(_RECURRENT, _recurrent),
     nn.Conv1d: _conv1d,
