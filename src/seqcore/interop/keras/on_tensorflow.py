@@ -1,0 +1,65 @@
+"""Recurrent calls as operations of TensorFlow, with a gradient, inside ``tf.function`` and outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from .recurrent_call import RecurrentCall, numbered_backward, numbered_forward
+
+
+def run(call: RecurrentCall, tensors: Sequence[Any]) -> list[Any]:
+    """The output and the final states of a call."""
+    form = _eager if tf.executing_eagerly() else _in_graph
+    results: list[Any] = tf.custom_gradient(form(call))(*tensors)
+    return results
+
+
+def _eager(call: RecurrentCall) -> Callable[..., Any]:
+    def recurrent(*inputs: Any) -> Any:
+        results, saved = call.forward([np.asarray(x) for x in inputs], save=True)
+
+        def gradient(*dresults: Any) -> list[Any]:
+            gradients = call.backward(saved, [np.asarray(dresult) for dresult in dresults])
+            return [*map(tf.convert_to_tensor, gradients), *[None] * (len(inputs) - len(gradients))]
+
+        return [*map(tf.convert_to_tensor, results)], gradient
+
+    return recurrent
+
+
+def _in_graph(call: RecurrentCall) -> Callable[..., Any]:
+    # Set by the first request for a gradient, which comes before the graph runs.
+    wanted = False
+
+    def recurrent(*inputs: Any) -> Any:
+        dtype = inputs[0].dtype
+        shapes = call.result_shapes([x.shape for x in inputs])
+        forward = lambda *arrays: numbered_forward(call, arrays, save=wanted)
+        *results, number = _on_host(forward, inputs, [*shapes, ()], [*[dtype] * len(shapes), tf.int32])
+
+        def gradient(*dresults: Any) -> list[Any]:
+            nonlocal wanted
+            wanted = True
+            count = len(inputs)
+            backward = lambda *arrays: numbered_backward(call, arrays[:count], arrays[count], arrays[count + 1 :])
+            shapes = [x.shape for x in inputs[: len(call.variables)]]
+            gradients = _on_host(backward, [*inputs, number, *dresults], shapes, [dtype] * len(shapes))
+            return [*gradients, *[None] * (count - len(gradients))]
+
+        return results, gradient
+
+    return recurrent
+
+
+def _on_host(
+    function: Callable[..., Any], inputs: Sequence[Any], shapes: Sequence[Any], dtypes: Sequence[Any]
+) -> list[Any]:
+    """The results of a function of arrays, as tensors of known shapes."""
+    results = list(tf.numpy_function(function, list(inputs), list(dtypes)))
+    for result, shape in zip(results, shapes, strict=True):
+        result.set_shape(shape)
+    return results
