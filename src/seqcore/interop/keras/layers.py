@@ -63,6 +63,9 @@ class _CoreLoop:
             tensors["state_dropout"] = cell.get_recurrent_dropout_mask(states[0])
         tensors = {name: keras.ops.cast(tensor, dtype) for name, tensor in tensors.items() if tensor is not None}
         if mask is not None:
+            steps = sequences.shape[1]
+            if len(mask.shape) != 2 or None not in (steps, mask.shape[1]) and steps != mask.shape[1]:
+                raise ValueError(f"mask: expected the shape (batch, {steps}), got {tuple(mask.shape)}")
             tensors["mask"] = keras.ops.cast(mask, "bool")
         names = tuple(name for name in INPUTS if name in tensors)
         call = RecurrentCall(

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
@@ -21,7 +22,22 @@ from .recurrent_call import RecurrentCall, numbered_backward, numbered_forward
 
 def run(call: RecurrentCall, tensors: Sequence[Any]) -> list[Any]:
     """The output and the final states of a call."""
-    return list(_recurrent(call, *tensors))
+    output, *states = _recurrent(call, *tensors)
+    if "mask" in call.inputs and not call.zero_masked:
+        given = dict(zip(call.inputs, tensors))
+        output = _from_first_state(call, output, given["mask"], given["h"])
+    return [output, *states]
+
+
+def _from_first_state(call: RecurrentCall, output: Any, mask: Any, h: Any) -> Any:
+    """The output where the initial state h (B, H) stands for the output before the first step.
+
+    It is zero on Keras's other backends; a masked step repeats it.
+    """
+    if call.sequences:
+        begun = jax.lax.cummax((jnp.flip(mask, 1) if call.go_backwards else mask).astype("int8"), axis=1) > 0
+        return jnp.where(begun[:, :, None], output, h[:, None, :])
+    return jnp.where(mask.any(1)[:, None], output, h)
 
 
 def _host_primitive(name: str, compute: Any, result_shapes: Any) -> Primitive:

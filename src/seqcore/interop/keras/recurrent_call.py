@@ -127,13 +127,15 @@ class RecurrentCall:
 class SavedCalls:
     """Forward passes that wait for their backward pass in a compiled graph, which holds numbers and no objects.
 
-    The oldest go when all together have more than a gibibyte: a forward pass whose backward pass never comes must not
-    stay for ever. A backward pass that does not find its own computes it again.
+    A forward pass whose backward pass never comes must not stay for ever. A backward pass that does not find its own
+    computes it again.
+
+    Args:
+        limit: bytes that all may have together, before the oldest go.
     """
 
-    _LIMIT = 2**30
-
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 2**30) -> None:
+        self._limit = limit
         self._numbers = itertools.count(1)
         self._calls: OrderedDict[int, Any] = OrderedDict()
         self._nbytes = 0
@@ -145,7 +147,7 @@ class SavedCalls:
             number = next(self._numbers)
             self._calls[number] = saved
             self._nbytes += saved.nbytes
-            while self._nbytes > self._LIMIT and len(self._calls) > 1:
+            while self._nbytes > self._limit and len(self._calls) > 1:
                 self._nbytes -= self._calls.popitem(last=False)[1].nbytes
         return number
 
