@@ -13,9 +13,16 @@ import seqcore
 
 # Modules that are imported, and whose examples run, where the library of their door is installed.
 _NEEDS = {
+    "jax": ("interop/keras/on_jax.py",),
+    "keras": ("interop/keras/layers.py",),
     "onnx": ("interop/onnx/export.py", "interop/onnx/importing.py"),
-    "torch": ("interop/torch/conversion.py", "interop/torch/layers.py"),
+    "tensorflow": ("interop/keras/on_tensorflow.py",),
+    "torch": ("interop/keras/on_torch.py", "interop/torch/conversion.py", "interop/torch/layers.py"),
 }
+# Keras takes a backend that is installed.
+for _backend in ("torch", "tensorflow", "jax"):
+    if importlib.util.find_spec(_backend) is not None:
+        os.environ.setdefault("KERAS_BACKEND", _backend)
 _LEFT_OUT = [file for library, files in _NEEDS.items() if importlib.util.find_spec(library) is None for file in files]
 
 # Doctests shall run in the modules that are installed, not in src/.

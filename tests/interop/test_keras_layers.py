@@ -107,8 +107,25 @@ def test_results_and_gradients_are_those_of_keras(cell, case, compiled, rng):
         function = lambda x, *states: each(x, initial_state=list(states), mask=mask)
         return results_and_gradients(function, inputs, each.trainable_variables, compiled)
 
+    tolerance = 2e-5
+    if dtype == "float64":
+        # Keras's matmul rounds to float32 on torch.
+        tolerance = 1e-6 if BACKEND == "torch" else 1e-9
     for actual, expected in zip(run(layer), run(reference), strict=True):
-        compare(actual, expected, 1e-9 if dtype == "float64" else 2e-5)
+        compare(actual, expected, tolerance)
+
+
+def test_float64_is_float64(rng):
+    if BACKEND == "jax":
+        pytest.skip("JAX has 64 bits in a process of its own: test_float64_in_jax")
+    x = rng.normal(size=(B, T, D))
+    layer = core_layers.SimpleRNN(H, dtype="float64")
+    actual = keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(x, "float64")))
+    kernel, recurrent, bias = layer.get_weights()
+    h = np.zeros((B, H))
+    for t in range(T):
+        h = np.tanh(x[:, t] @ kernel + h @ recurrent + bias)
+    np.testing.assert_allclose(actual, h, atol=1e-13)
 
 
 def test_float64_in_jax():
@@ -282,7 +299,7 @@ def test_refused_arguments():
         core_layers.GRU(4, recurrent_activation="softmax")
     with pytest.raises(ValueError, match=r"^use_cudnn: expected 'auto' or False .* got True$"):
         core_layers.GRU(4, use_cudnn=True)
-    with pytest.raises(ValueError, match=r"^mask: expected the shape \(batch, 7\), got \(3, 6\)$"):
+    with pytest.raises(ValueError, match=r"mask: expected the shape \(batch, 7\), got \(3, 6\)"):
         core_layers.GRU(4)(np.zeros((B, T, D), "float32"), mask=np.ones((B, 6), bool))
     with pytest.raises(ValueError, match=r"^model: expected a model with weights, got 'new', which is not built yet$"):
         core_layers.to_keras_layers(core_layers.GRU(4, name="new"))
@@ -332,9 +349,9 @@ class TestTorch:
         import torch
 
         x = torch.ones(B, T, D, requires_grad=True)
-        (gradient,) = torch.autograd.grad(core_layers.LSTM(H)(x).sum(), x, create_graph=True)
-        with pytest.raises(RuntimeError, match="once_differentiable"):
-            gradient.sum().backward()
+        y = core_layers.LSTM(H)(x).sum()
+        with pytest.raises(NotImplementedError, match="^create_graph: seqcore's layers have no second derivatives"):
+            torch.autograd.grad(y, x, create_graph=True)
 
     def test_compiled_model(self, rng):
         import torch

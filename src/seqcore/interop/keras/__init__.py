@@ -1,13 +1,13 @@
-"""Keras: its files in and out of a model, by h5py alone; needs the extra ``keras``.
+"""Keras: its files in and out of a model, by h5py alone (extra ``keras``); its recurrent layers on seqcore's core.
 
-Each name is imported when it is first used, so that the files need no Keras.
+Each name is imported when it is first used, so that the files need no Keras, and the layers no h5py.
 """
 
 import importlib
 from typing import Any
 
 # The module of each name.
-_NAMES: dict[str, str] = {}
+_NAMES = dict.fromkeys(("GRU", "LSTM", "SimpleRNN", "to_keras_layers", "to_seqcore_layers"), "layers")
 
 __all__ = list(_NAMES)
 

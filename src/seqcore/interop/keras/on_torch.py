@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from ...typing import Array
 from .recurrent_call import RecurrentCall
@@ -44,8 +43,9 @@ class _Recurrent(torch.autograd.Function):  # type: ignore[misc]
         return outputs
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *dresults: Any) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():
+            raise NotImplementedError("create_graph: seqcore's layers have no second derivatives, got True")
         _ = ctx.saved_tensors
         arrays = [None if dresult is None else dresult.numpy() for dresult in dresults]
         gradients = ctx.call.backward(ctx.saved, arrays, ctx.needs_input_grad[2:])
