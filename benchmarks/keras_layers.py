@@ -56,7 +56,7 @@ def reviews_model(layer: Any) -> Any:
             keras.layers.Dense(1, activation="sigmoid"),
         ]
     )
-    model.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy", ["accuracy"])
+    model.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -75,14 +75,24 @@ def measure(backend: str, cells: list[str], rounds: int, batches: int, threads: 
         models = {"seqcore": reviews_model(getattr(layers, cell)), "keras": reviews_model(getattr(keras.layers, cell))}
         for model in models.values():
             model.fit(ids[: 2 * BATCH], labels[: 2 * BATCH], batch_size=BATCH, verbose=0)
+        times: dict[str, list[float]] = {contender: [] for contender in models}
         for _ in range(rounds):
             for contender, model in models.items():
                 begin = time.perf_counter()
                 model.fit(ids, labels, batch_size=BATCH, verbose=0)
-                milliseconds = (time.perf_counter() - begin) * 1000 / batches
-                rows.append({"backend": backend, "cell": cell, "contender": contender, "ms_per_batch": milliseconds})
+                times[contender].append((time.perf_counter() - begin) * 1000 / batches)
+        rows += [
+            {"backend": backend, "cell": cell, "contender": contender, "ms_per_batch": turns}
+            for contender, turns in times.items()
+        ]
     versions = {name: importlib.import_module(name).__version__ for name in ("keras", backend)}
     return {"rows": rows, "versions": versions}
+
+
+def report(ours: list[float], theirs: list[float]) -> str:
+    """The best turns of both, and their ratio."""
+    best, middle = (f(theirs) / f(ours) for f in (min, median))
+    return f"{min(ours):6.1f} ms a batch, Keras's own {min(theirs):6.1f}: {best:.2f} times (medians {middle:.2f})"
 
 
 def main() -> int:
@@ -105,25 +115,12 @@ def main() -> int:
         given = (arguments.rounds, arguments.batches, arguments.threads)
         call = [interpreters.get(backend, sys.executable), __file__, "--turns", backend, *map(str, given)]
         environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        done = subprocess.run(
-            [*call, *arguments.cells], check=True, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        done = subprocess.run([*call, *arguments.cells], check=True, stdout=subprocess.PIPE, text=True, env=environment)
         result = json.loads(done.stdout.splitlines()[-1])
         rows += result["rows"]
         versions |= result["versions"]
-        for cell in arguments.cells:
-            times = {
-                name: [
-                    row["ms_per_batch"] for row in result["rows"] if (row["cell"], row["contender"]) == (cell, name)
-                ]
-                for name in ("seqcore", "keras")
-            }
-            best, middle = (f(times["keras"]) / f(times["seqcore"]) for f in (min, median))
-            print(
-                f"{backend:10} {cell:9} {min(times['seqcore']):6.1f} ms a batch, Keras's own {min(times['keras']):6.1f}: "
-                f"{best:.2f} times (medians {middle:.2f})",
-                flush=True,
-            )
+        for ours, theirs in zip(result["rows"][::2], result["rows"][1::2]):
+            print(f"{backend:10} {ours['cell']:9} {report(ours['ms_per_batch'], theirs['ms_per_batch'])}", flush=True)
     if arguments.json:
         # Here, since this file also runs in a backend's interpreter, which may lack the package.
         from benchmarks.records import write_record

@@ -1,7 +1,6 @@
 """Results and gradients of a function of Keras, on the backend of the run."""
 
 import keras
-import numpy as np
 
 BACKEND = keras.config.backend()
 

@@ -17,8 +17,10 @@ keras: Any = import_extra("keras", "the layers of seqcore.interop.keras need Ker
 
 BACKENDS = ("torch", "tensorflow", "jax")
 if keras.config.backend() not in BACKENDS:
-    raise ImportError(f"the layers of seqcore.interop.keras need one of Keras's backends {', '.join(BACKENDS)}, got "
-                      f"{keras.config.backend()!r}")
+    raise ImportError(
+        f"the layers of seqcore.interop.keras need one of Keras's backends {', '.join(BACKENDS)}, got "
+        f"{keras.config.backend()!r}"
+    )
 _ACTIVATIONS = {keras.activations.get(name): name for name in FUSED_ACTIVATIONS}
 _run = importlib.import_module(f".on_{keras.config.backend()}", __package__).run
 

@@ -54,10 +54,15 @@ def _host_primitive(name: str, compute: Any, result_shapes: Any) -> Primitive:
     primitive.def_abstract_eval(result_shapes)
 
     def lower(ctx: Any, *inputs: Any, **parameters: Any) -> Any:
-        callback = lambda *arrays: tuple(compute(*arrays, **parameters))
-        shapes = ctx.avals_in, ctx.avals_out
         results, _, _ = mlir.emit_python_callback(
-            ctx, callback, None, list(inputs), *shapes, has_side_effect=False, returns_token=False
+            ctx,
+            lambda *arrays: tuple(compute(*arrays, **parameters)),
+            None,
+            list(inputs),
+            ctx.avals_in,
+            ctx.avals_out,
+            has_side_effect=False,
+            returns_token=False,
         )
         return results
 

@@ -38,17 +38,22 @@ def _in_graph(call: RecurrentCall) -> Callable[..., Any]:
     def recurrent(*inputs: Any) -> Any:
         dtype = inputs[0].dtype
         shapes = call.result_shapes([x.shape for x in inputs])
-        forward = lambda *arrays: numbered_forward(call, arrays, save=wanted)
+
+        def forward(*arrays: Any) -> list[Any]:
+            return numbered_forward(call, arrays, save=wanted)
+
         *results, number = _on_host(forward, inputs, [*shapes, ()], [*[dtype] * len(shapes), tf.int32])
+
+        def backward(*arrays: Any) -> list[Any]:
+            count = len(inputs)
+            return numbered_backward(call, arrays[:count], arrays[count], arrays[count + 1 :])
 
         def gradient(*dresults: Any) -> list[Any]:
             nonlocal wanted
             wanted = True
-            count = len(inputs)
-            backward = lambda *arrays: numbered_backward(call, arrays[:count], arrays[count], arrays[count + 1 :])
             shapes = [x.shape for x in inputs[: len(call.variables)]]
             gradients = _on_host(backward, [*inputs, number, *dresults], shapes, [dtype] * len(shapes))
-            return [*gradients, *[None] * (count - len(gradients))]
+            return [*gradients, *[None] * (len(inputs) - len(gradients))]
 
         return results, gradient
 

@@ -5,7 +5,6 @@ B: batch, T: time steps, D: input features, H: units.
 
 from __future__ import annotations
 
-import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -136,7 +135,7 @@ class SavedCalls:
 
     def __init__(self, limit: int = 2**30) -> None:
         self._limit = limit
-        self._numbers = itertools.count(1)
+        self._last = 0
         self._calls: OrderedDict[int, Any] = OrderedDict()
         self._nbytes = 0
         self._lock = ForkSafeLock()
@@ -144,7 +143,8 @@ class SavedCalls:
     def put(self, saved: Any) -> int:
         """Keep a forward pass; returns its number."""
         with self._lock:
-            number = next(self._numbers)
+            # From 1 to the largest int32, and round again.
+            number = self._last = self._last % (2**31 - 1) + 1
             self._calls[number] = saved
             self._nbytes += saved.nbytes
             while self._nbytes > self._limit and len(self._calls) > 1:
@@ -166,11 +166,12 @@ SAVED_CALLS = SavedCalls()
 def numbered_forward(call: RecurrentCall, arrays: Sequence[Array], save: bool) -> list[Array]:
     """The results of a forward pass in a compiled graph, and last its number as an int32 array, 0 for none."""
     results, saved = call.forward(arrays, save)
-    # Numbers wrap around long after the call of the same number has gone.
-    return [*results, np.array(SAVED_CALLS.put(saved) % 2**31 if save else 0, np.int32)]
+    return [*results, np.array(SAVED_CALLS.put(saved) if save else 0, np.int32)]
 
 
-def numbered_backward(call: RecurrentCall, arrays: Sequence[Array], number: Any, dresults: Sequence[Array]) -> list[Any]:
+def numbered_backward(
+    call: RecurrentCall, arrays: Sequence[Array], number: Any, dresults: Sequence[Array]
+) -> list[Any]:
     """Gradients of the call's variables in a compiled graph."""
     saved = SAVED_CALLS.take(int(number))
     if saved is None:
