@@ -1,7 +1,7 @@
 """Recurrent calls as operations of JAX, with a gradient, inside ``jax.jit`` and outside.
 
 They are primitives that call the core on the host. ``jax.pure_callback`` would make JAX arrays of the inputs, on
-threads that may all wait for the callback: on one or two processors it stops for ever.
+threads that may all wait for the callback: on one or two processors it hangs.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class RecurrentCall:
 class SavedCalls:
     """Forward passes that wait for their backward pass in a compiled graph, which holds numbers and no objects.
 
-    A forward pass whose backward pass never comes must not stay for ever. A backward pass that does not find its own
+    A forward pass whose backward pass never comes must not stay. A backward pass that does not find its own
     computes it again.
 
     Args:
