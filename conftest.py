@@ -13,6 +13,7 @@ import seqcore
 
 # Modules that are imported, and whose examples run, where the library of their door is installed.
 _NEEDS = {
+    "h5py": ("interop/keras/files.py",),
     "jax": ("interop/keras/on_jax.py",),
     "keras": ("interop/keras/layers.py",),
     "onnx": ("interop/onnx/export.py", "interop/onnx/importing.py"),

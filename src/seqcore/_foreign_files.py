@@ -18,6 +18,7 @@ _FOREIGN_SUFFIXES = {
 }  # fmt: skip
 
 _KERAS = "load it with Keras and pass keras_model.get_weights() to set_weights of a seqcore model with the same layers"
+_KERAS_FILE = "read it with seqcore.interop.keras.load_keras"
 _TORCH = "pass its path, ending in .pt or .pth, to seqcore.interop.torch.from_torch"
 # The lines of gensim that turn its files into those of word2vec, with the class of the pickled object and the path.
 _GENSIM_MODEL = (
@@ -41,7 +42,7 @@ _PICKLED = (
 )
 # Pattern of the first bytes, the format, advice (with the groups of the pattern); the first row that matches counts.
 _FORMATS = (
-    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file, such as Keras's .h5 and .weights.h5", _KERAS),
+    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file, such as Keras's .h5 and .weights.h5", _KERAS_FILE),
     (rb"\x93NUMPY", "a NumPy array (.npy)", "read it with numpy.load and pass the array"),
     (rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file (torch.save)", _TORCH),
     (rb"GGUF", "a GGUF file", "seqcore cannot read it"),
@@ -121,7 +122,7 @@ def describe_foreign_file(path: Path) -> str | None:
         path: the file; it is recognized by its content, not by its name.
 
     Returns:
-        For instance ``"a Keras model (.keras); load it with Keras and pass ..."``; None for safetensors, plain text
+        For instance ``"a Keras model (.keras); read it with ..."``; None for safetensors, plain text
         and what is not known. Packed files (gzip, bzip2, ...) are named too: readers that unpack them do so first.
         Nothing in the file is run or unpacked.
 
@@ -169,7 +170,7 @@ def _describe_archive(file: IO[bytes]) -> str:
         # The reader of the standard library promises no type of error for damaged archives.
         return "a damaged zip archive; fetch or write it again"
     if "config.json" in names:
-        return f"a Keras model (.keras); {_KERAS}"
+        return f"a Keras model (.keras); {_KERAS_FILE}"
     if any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
         return f"a PyTorch file (torch.save), such as .pt and pytorch_model.bin; {_TORCH}"
     if names and all(name.endswith(".npy") for name in names):

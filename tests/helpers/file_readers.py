@@ -17,7 +17,7 @@ import seqcore as sc
 from seqcore import callbacks, datasets, layers, models, text
 from seqcore.datasets import numpy_files
 from seqcore.datasets.series import read_column
-from seqcore.interop import onnx
+from seqcore.interop import keras, onnx
 from seqcore.saving import describe_foreign_file, safetensors
 from seqcore.word_vectors import LineSentence, PathLineSentences, Text8Corpus
 
@@ -127,6 +127,13 @@ def _model_state() -> Any:
     """Weights, optimizer, layer states and generator: all that a checkpoint may change."""
     values = [weight.numpy().tobytes() for weight in _MODEL.weights]
     return repr((values, _MODEL.optimizer.get_state(), _MODEL.get_layer_state(), sc.random.get_state()))
+
+
+def _keras_model() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.keras"
+        keras.save_keras(_MODEL, path)
+        return path.read_bytes()
 
 
 def _word2vec() -> sc.Word2Vec:
@@ -360,6 +367,14 @@ if importlib.util.find_spec("onnx") is not None:
         lambda f: onnx.import_onnx(f / "a.onnx"), {"a.onnx": _onnx_model()}, ("import_onnx",)
     )
 
+if importlib.util.find_spec("h5py") is not None:
+    READERS["load_keras"] = Reader(
+        # Settings of training that seqcore lacks are a warning.
+        lambda f: keras.load_keras(f / "a.keras", compile=False),
+        {"a.keras": _keras_model()},
+        ("load_keras",),
+    )
+
 EXCUSED = {
     "CountedText.__init__": "names the file that was read",
     **dict.fromkeys(("find_file", "find_files"), "look for a file by its name"),
@@ -392,5 +407,6 @@ EXCUSED = {
     "Source.__init__": "a name for load_sources and download",
     "download": "what it fetches must have a known sha256",
 }
-if "import_onnx" not in READERS:
-    EXCUSED["import_onnx"] = "needs the library onnx"
+for name, library in (("import_onnx", "onnx"), ("load_keras", "h5py")):
+    if name not in READERS:
+        EXCUSED[name] = f"needs the library {library}"

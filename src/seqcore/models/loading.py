@@ -9,7 +9,7 @@ from .._files import Path
 from .._registry import custom_object_scope
 from .._validation import as_path, boolean, default_only, short_repr
 from ..layers.registry import deserialize
-from ..saving.format import build_field, header_field, read_file, unpack, weights_in, within_file_limits
+from ..saving.format import build_field, file_limits, header_field, read_file, unpack, weights_in, within_file_limits
 from ..saving.models import match_weights
 from . import pickles as _pickles  # noqa: F401  # makes models pickle
 from .model import Model
@@ -42,7 +42,7 @@ def load_model(
     place = as_path(filepath, "filepath")
     tensors, metadata = read_file(filepath, "seqcore-model")
     with (
-        within_file_limits(place, tensors, metadata, "the description of a model"),
+        within_file_limits(place, file_limits(tensors, metadata), "the description of a model"),
         custom_object_scope(custom_objects),
     ):
         model = deserialize(unpack(header_field(metadata, "architecture"), tensors))

@@ -7,7 +7,7 @@ from typing import Any
 from ..callbacks import History
 from ..layers.registry import deserialize
 from ..saving.checkpoints import pack_optimizer, set_optimizer_state
-from ..saving.format import build_field, header_field, pack, unpack, weights_in, within_file_limits
+from ..saving.format import build_field, file_limits, header_field, pack, unpack, weights_in, within_file_limits
 from ..saving.models import build_by_shapes
 from ..saving.pickles import FAMILIES, PLACE, Family, Tensors, dump_layer, set_layer_values
 from ..training.compiling import HOOKS
@@ -42,7 +42,7 @@ def dump_model(model: Any, tensors: Tensors, training: bool = True) -> dict[str,
 def load_model(tensors: Tensors, metadata: dict[str, Any]) -> Model:
     """A new model from the fields of :func:`dump_model`."""
     fields = {name: unpack(header_field(metadata, name), tensors) for name in ("compiled", "metrics", "extra")}
-    with within_file_limits(PLACE, tensors, metadata, "a model"):
+    with within_file_limits(PLACE, file_limits(tensors, metadata), "a model"):
         model: Model = deserialize(unpack(header_field(metadata, "architecture"), tensors))
         build = build_field(metadata)
         if metadata["built"]:

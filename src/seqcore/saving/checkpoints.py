@@ -14,7 +14,17 @@ from .._validation import MALFORMED, as_path, one_line, short_repr
 from ..layers.building import Build
 from ..training.interrupts import defer_sigint
 from ..typing import Array
-from .format import build_field, format_tags, header_field, pack, read_file, unpack, weights_in, within_file_limits
+from .format import (
+    build_field,
+    file_limits,
+    format_tags,
+    header_field,
+    pack,
+    read_file,
+    unpack,
+    weights_in,
+    within_file_limits,
+)
 from .models import match_weights, named_weights, weight_tensors
 from .safetensors import write_tensors
 
@@ -89,7 +99,7 @@ def load_checkpoint(path: Path, model: Any, *, check: Callable[[dict[str, Any]],
     tensors, metadata = read_file(path, "seqcore-checkpoint")
     position = position_in(place, tensors, metadata)
     optimizer = model.optimizer
-    limits = within_file_limits(place, tensors, metadata, f"the state of model {model.name!r}")
+    limits = within_file_limits(place, file_limits(tensors, metadata), f"the state of model {model.name!r}")
     # On failure ``limits`` puts the random state back.
     with limits, Build([model, *model.layers_inside()]):
         saved = header_field(metadata, "optimizer")

@@ -123,25 +123,27 @@ def weights_in(tensors: Mapping[str, Array]) -> dict[str, Array]:
     return {name[len("weights/") :]: array for name, array in tensors.items() if name.startswith("weights/")}
 
 
+def file_limits(tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> FileLimits:
+    """The limits of a model whose file has these arrays and this header."""
+    # A weight may be made twice, and what a class makes by itself is little; a layer's description takes a line.
+    weight_bytes = 2 * sum(array.nbytes for array in weights_in(tensors).values()) + (1 << 20)
+    return FileLimits(weight_bytes, 1000 + 4 * len(tensors) + len(str(metadata)) // 16)
+
+
 @contextmanager
-def within_file_limits(
-    place: str, tensors: Mapping[str, Array], metadata: Mapping[str, Any], content: str
-) -> Iterator[None]:
+def within_file_limits(place: str, limits: FileLimits, content: str) -> Iterator[None]:
     """Context in which a model is made or built for a file, within its limits.
 
     A failure is one line that names the file, and leaves the random numbers as they were.
 
     Args:
         place: the file.
-        tensors, metadata: its arrays and its header.
+        limits: those of the file.
         content: description of the content for messages.
     """
     before = random.get_state()
-    # A weight may be made twice, and what a class makes by itself is little; a layer's description takes a line.
-    weight_bytes = 2 * sum(array.nbytes for array in weights_in(tensors).values()) + (1 << 20)
-    layers = 1000 + 4 * len(tensors) + len(str(metadata)) // 16
     try:
-        with file_limits_scope(FileLimits(weight_bytes, layers)):
+        with file_limits_scope(limits):
             yield
     except BaseException as error:
         random.set_state(before)

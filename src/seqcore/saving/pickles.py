@@ -23,7 +23,7 @@ from ..optimizers.optimizer import OPTIMIZERS
 from ..optimizers.schedules import SCHEDULES
 from ..text import TextVectorization, Tokenizer, Vocabulary
 from ..typing import Array
-from .format import decode_header, format_tags, header_field, pack, unpack, weights_in, within_file_limits
+from .format import decode_header, file_limits, format_tags, header_field, pack, unpack, weights_in, within_file_limits
 from .models import build_by_shapes, build_shapes, match_weights, named_layers, named_weights
 from .safetensors import bytes_of, decode_tensors, encode_tensors
 
@@ -115,7 +115,7 @@ def dump_layer(layer: Layer, tensors: Tensors) -> dict[str, Any]:
 
 def load_layer(tensors: Tensors, metadata: dict[str, Any]) -> Any:
     """A new layer from the fields of :func:`dump_layer`."""
-    with within_file_limits(PLACE, tensors, metadata, "a layer"):
+    with within_file_limits(PLACE, file_limits(tensors, metadata), "a layer"):
         layer = deserialize(unpack(header_field(metadata, "architecture"), tensors))
         build_by_shapes(layer, header_field(metadata, "build")["layers"])
         set_layer_values(layer, tensors, metadata)

@@ -7,7 +7,10 @@ import importlib
 from typing import Any
 
 # The module of each name.
-_NAMES = dict.fromkeys(("GRU", "LSTM", "SimpleRNN", "to_keras_layers", "to_seqcore_layers"), "layers")
+_NAMES = {
+    **dict.fromkeys(("GRU", "LSTM", "SimpleRNN", "to_keras_layers", "to_seqcore_layers"), "layers"),
+    **dict.fromkeys(("load_keras", "save_keras"), "files"),
+}
 
 __all__ = list(_NAMES)
 
