@@ -24,8 +24,12 @@ _Result = TypeVar("_Result")
 _NEEDED = ("Get_rank", "Get_size", "Allgather", "Allgatherv", "Alltoallv", "allgather", "bcast", "Abort")
 
 
-class Refused(ValueError):
-    """An error that all processes raise at once, so that none waits for another."""
+class RaisedByAll(Exception):
+    """An exception that all processes raise at once, so that none waits for another."""
+
+
+class Refused(RaisedByAll, ValueError):
+    """The error of processes that do not fit together."""
 
 
 class Ranks:
@@ -139,13 +143,13 @@ def digest(*arrays: Array | None) -> str:
 def together(comm: Any) -> Iterator[None]:
     """Context in which an error in one process ends all of them, with one line on standard error.
 
-    The others would wait for it without end. :class:`Refused`, which all raise, is left to the caller, and so is any
-    error where there is one process.
+    The others would wait for it without end. :class:`RaisedByAll` is left to the caller, and so is any error where
+    there is one process.
     """
     ranks = Ranks(comm)
     try:
         yield
-    except Refused:
+    except RaisedByAll:
         raise
     except BaseException as error:
         if ranks.size > 1 and not (isinstance(error, SystemExit) and not error.code):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import io
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,11 +20,13 @@ from numpy.typing import NDArray
 
 from .. import random
 from .._core import system
+from .._extras import import_extra
 from .._files import atomic_write
 from .._validation import integer
 from ..callbacks import Callback, EarlyStopping, Logs
 from ..callbacks.progress_bar import ProgressLine
 from ..datasets import download
+from ..distributed import Ranks, Refused, together
 from ..layers import GRU, LSTM, ContextRNN, Layer, SimpleRNN
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model
@@ -61,6 +65,12 @@ def choice(name: str, choices: Iterable[str], text: str, default: str | None = N
 def number(name: str, text: str, default: int | None = None, least: int = 1, metavar: str = "N") -> Option:
     """An option that is an integer of at least ``least``."""
     return option(name, text, default, action=_Integer, least=least, metavar=metavar)
+
+
+# For experiments that several processes can train together.
+DISTRIBUTED: Option = option(
+    "--distributed", "train on all processes: mpiexec -n 4 seqcore run ... (the extra mpi)", action="store_true"
+)
 
 
 class _Integer(argparse.Action):
@@ -124,7 +134,29 @@ def run_experiment(name: str, experiment: Any, arguments: argparse.Namespace) ->
     if arguments.threads is not None:
         system.set_num_threads(arguments.threads)
     random.set_seed(arguments.seed)
+    if getattr(arguments, "distributed", False):
+        return _run_distributed(name, experiment, arguments)
     return int(experiment.main(Run(name, arguments)))
+
+
+def _run_distributed(name: str, experiment: Any, arguments: argparse.Namespace) -> int:
+    """Run an experiment on all processes of MPI. The first one prints and writes the results."""
+    mpi = import_extra("mpi4py.MPI", "--distributed needs mpi4py and an MPI library", "mpi")
+    comm = mpi.COMM_WORLD
+    if arguments.threads is None:
+        here = comm.Split_type(mpi.COMM_TYPE_SHARED).Get_size()
+        system.set_num_threads(max(1, system.get_num_threads() // here))
+    with together(comm), tempfile.TemporaryDirectory() as folder:
+        is_main = Ranks(comm).is_main
+        if not is_main:
+            arguments.out, arguments.json = folder, None
+        try:
+            return int(experiment.main(Run(name, arguments, comm)))
+        except Refused:
+            # All processes raise it, and the first one tells.
+            if is_main:
+                raise
+            return 2
 
 
 def open_folder(path: str | Path) -> Path:
@@ -225,6 +257,7 @@ class Run:
     Args:
         name: of the experiment.
         arguments: the options.
+        distribute: communicator of the processes that run it together; None for one by itself.
 
     ``metrics`` and ``history`` are what :meth:`finish` writes. From :meth:`open` or :meth:`start` on ``folder`` is the
     one of the results, and ``was_finished`` tells whether it held the figures of an earlier run.
@@ -233,12 +266,20 @@ class Run:
     folder: Path
     was_finished: bool
 
-    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
+    def __init__(self, name: str, arguments: argparse.Namespace, distribute: Any = None) -> None:
         self.arguments, self.name, self.begin = arguments, name, time.perf_counter()
+        self.distribute = distribute
+        self.ranks = None if distribute is None else Ranks(distribute)
         self.metrics: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
-        self.progress = ProgressLine()
-        self._can_plot = importlib.util.find_spec("matplotlib") is not None
+        # MPI gives each process a terminal.
+        self.progress = ProgressLine(None if self.is_main else io.StringIO())
+        self._can_plot = self.is_main and importlib.util.find_spec("matplotlib") is not None
+
+    @property
+    def is_main(self) -> bool:
+        """False in the second and further processes, which print nothing and whose folder is deleted at the end."""
+        return self.ranks is None or self.ranks.is_main
 
     def log(self, text: str = "") -> None:
         """Print a line."""
@@ -302,6 +343,7 @@ class Run:
         if isinstance(train, tuple):
             options |= {"y": train[1], "batch_size": settings.batch_size}
             train = train[0]
+        options["distribute"] = self.distribute
         best, rows = EarlyStopping(monitor, patience=settings.epochs, restore_best_weights=True), _EpochRows()
         # A callback that acts at the end of the training does so before the weights of the best epoch come back.
         callbacks = [rows, *callbacks, best]

@@ -12,7 +12,7 @@ from .. import KeyedVectors, Model, Sequential, TextVectorization, layers, ops, 
 from ..datasets.sentiment import SentimentData, load_imdb, sentiment_corpus
 from ..models import register
 from ..typing import Floats
-from ._run import CELLS, LAYERS, Run, choice, data_folder, option, override
+from ._run import CELLS, DISTRIBUTED, LAYERS, Run, choice, data_folder, option, override
 from ._sentiment import OPTIONS as SHARED
 from ._sentiment import SentimentRun, variant_of
 
@@ -64,6 +64,7 @@ OPTIONS = (
     option("--glove", "pretrained word vectors, GloVe's text, plain or .gz", metavar="FILE"),
     choice("--embedding", ("frozen", "tuned", "random"), "a model each (with --glove: frozen random)", nargs="+"),
     *SHARED,
+    DISTRIBUTED,
 )
 
 

@@ -13,6 +13,7 @@ import time
 from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import takewhile
 from statistics import median
 from typing import Any
@@ -21,12 +22,13 @@ from .. import Sequential, get_num_threads, info, load_model, saving
 from .._validation import MALFORMED, integer, one_line
 from ..callbacks import BackupAndRestore, EpochDecay, Logs, ModelCheckpoint, ResetStates
 from ..datasets import Corpus, grammar_corpus, load_ptb
+from ..distributed import RaisedByAll, Ranks
 from ..language_model import ValidationPerplexity, build_model, evaluate_perplexity, generate, perplexity
 from ..losses import NCELoss, SampledLoss, SampledSoftmaxLoss
 from ..text import bptt_batches
 from ..training.stop_signals import StopSignals
 from ._plots import by_epoch
-from ._run import Run, choice, data_folder, number, option, override
+from ._run import DISTRIBUTED, Run, choice, data_folder, number, option, override
 
 BEST, LAST, CHECKPOINT = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
 
@@ -72,6 +74,7 @@ OPTIONS = (
     ),
     option("--resume", "go on from the checkpoint in --out (default: if unfinished)", action=BooleanOptionalAction),
     option("--checkpoint-minutes", "time between checkpoints inside an epoch", 5.0, type=float, metavar="X"),
+    DISTRIBUTED,
 )
 
 
@@ -119,7 +122,7 @@ def load_corpus(data: str, size: str, preset: str) -> Corpus:
     return load_ptb(folder)
 
 
-class Stopped(Exception):
+class Stopped(RaisedByAll):
     """Raised where a signal has asked for a stop."""
 
 
@@ -143,12 +146,16 @@ def main(run: Run) -> int:
     batches = bptt_batches(corpus.train, settings.batch_size, settings.steps)
     with StopSignals() as signals:
 
-        def check() -> None:
-            if signals.received:
+        def check(ranks: Ranks | None = run.ranks) -> None:
+            # A signal may reach one process before another.
+            if signals.received if ranks is None else ranks.any(bool(signals.received)):
                 raise Stopped
 
         report = Report(run, settings, corpus, check)
         place = place_to_resume(run, identity)
+        if run.ranks is not None:
+            # The folder of the first process counts.
+            place = run.ranks.broadcast(place)
         run.start(corpus.description)
         describe(run, model, corpus, settings, loss)
         if place is None:
@@ -164,8 +171,10 @@ def main(run: Run) -> int:
         decay = EpochDecay(settings.learning_rate, settings.hold, settings.decay)
         try:
             callbacks = [decay, ResetStates(), report, best, backup]
-            model.fit(batches, epochs=settings.epochs, verbose=0, callbacks=callbacks)
-            test(run, model, corpus, report.rows, check)
+            model.fit(batches, epochs=settings.epochs, verbose=0, callbacks=callbacks, distribute=run.distribute)
+            if not run.is_main:
+                return 0
+            test(run, model, corpus, report.rows, partial(check, None))
         except Stopped:
             if report.epoch < settings.epochs:
                 backup.save()

@@ -27,7 +27,7 @@ from ..word_vectors import KeyedVectors, Progress, Word2Vec, cbow_batches, read_
 from ..word_vectors.corpus import LONGEST
 from ..word_vectors.evaluation import Questions
 from ._plots import by_epoch
-from ._run import Run, choice, number
+from ._run import DISTRIBUTED, Run, choice, number
 
 UNKNOWN = "UNK"
 VECTORS = "vectors.safetensors"
@@ -82,6 +82,7 @@ OPTIONS = (
     choice("--architecture", ("skipgram", "cbow"), "what predicts what", "skipgram"),
     number("--steps", "batches of the book's program (default 100,000)", least=2),
     number("--plot-words", "most frequent words in the picture", 100, least=2),
+    DISTRIBUTED,
 )
 
 
@@ -145,6 +146,8 @@ def main(run: Run) -> int:
     arguments = run.arguments
     if arguments.steps is not None and (arguments.preset != "book" or arguments.epochs is not None):
         raise ValueError("--steps: expected --preset book and no --epochs, got another combination")
+    if arguments.distributed and arguments.preset == "book":
+        raise ValueError("--distributed: expected --preset quick, whose Word2Vec shares its corpus, got --preset book")
     source = load_source(arguments.data, arguments.preset, arguments.seed)
     run.start(source.description, arguments.architecture, data=source.name)
     neighbors: list[str] = []
@@ -280,7 +283,7 @@ def train_estimator(run: Run, source: Source, neighbors: list[str]) -> KeyedVect
             run.progress.update(done, 1000 * now.epochs, rate, now.seconds_left, f"loss {now.loss:.4f}")
 
     begin = time.perf_counter()
-    model.train(corpus, on_progress=show)
+    model.train(corpus, on_progress=show, distribute=run.distribute)
     seconds = time.perf_counter() - begin
     run.history = model.history
     speed = model.corpus_total_words * model.epochs / seconds

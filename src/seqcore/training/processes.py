@@ -16,7 +16,7 @@ from .. import random
 from .._core import system
 from ..autograd import IndexedSlices, Variable
 from ..autograd.tensor import Gradient, slice_view
-from ..callbacks import CallbackList
+from ..callbacks import Callback, CallbackList
 from ..distributed import Ranks, Refused, digest
 from ..layers.base import Layer
 from ..losses import Loss, OutputLosses
@@ -122,7 +122,7 @@ class DataParallel(OneProcess):
                 "loss": _description(model.loss),
                 "metrics": " ".join(map(_description, model.metrics)),
                 "epochs": str(epochs),
-                "callbacks": " ".join(type(callback).__name__ for callback in callbacks),
+                "callbacks of seqcore": " ".join(type(c).__name__ for c in callbacks if _is_shared(c)),
                 "steps per epoch": data.steps,
                 "data": described[0],
                 "validation data": described[1],
@@ -369,6 +369,11 @@ def _random_checksum() -> float:
     """A number that differs where the global random generator does."""
     state = random.generator().bit_generator.state
     return _checksum(state["state"]["counter"], np.array(state["buffer_pos"]))
+
+
+def _is_shared(callback: Callback) -> bool:
+    """True for a callback that all processes must have, since it changes the training or talks to the others."""
+    return type(callback).__module__.startswith("seqcore.") and not callback.main_only
 
 
 def _description(part: Any) -> str:

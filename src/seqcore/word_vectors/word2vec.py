@@ -30,6 +30,7 @@ from .._core.sampling import AliasTable
 from .._core.word2vec import train_word2vec
 from .._json import parse_json
 from .._validation import MALFORMED, boolean, default_only, integer, one_line, real, short_repr
+from ..distributed import Ranks, ends_together
 from ..text.files import path_of
 from ..typing import Array, PathLike
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
@@ -38,10 +39,13 @@ from .keys import as_list
 from .reporting import Report, RunProgress, notify
 from .safetensors_format import ATTRIBUTE
 from .settings import RateSchedule, Settings, keep_limits
+from .sharing import SharedTables, check_alike
 from .trainable_tables import TrainableTables, same_memory
 
 WORDS_PER_CALL = 400_000
 """Words per call of the core: between two updates of the learning rate, of the progress and checks for Ctrl-C."""
+CALLS_PER_AVERAGE = 10
+"""Calls of the core after which several processes average their vectors within a pass."""
 _MASK = 2**64 - 1
 
 
@@ -178,6 +182,7 @@ class Word2Vec(TrainableTables):
 
     # --- training ---
 
+    @ends_together
     def train(
         self,
         corpus_iterable: Sentences | Corpus | None = None,
@@ -197,6 +202,7 @@ class Word2Vec(TrainableTables):
         checkpoint: PathLike | None = None,
         on_progress: Report | None = None,
         verbose: int = 0,
+        distribute: Any = None,
     ) -> tuple[int, int]:
         """Train for ``epochs`` passes over a corpus.
 
@@ -214,6 +220,10 @@ class Word2Vec(TrainableTables):
             checkpoint: file to save the model in after each pass.
             on_progress: called with a :class:`Progress` a few times per second.
             verbose: 1 prints a line of progress.
+            distribute: communicator of mpi4py, such as ``MPI.COMM_WORLD``, whose processes all call this with the same
+                vocabulary, settings and corpus: each trains with its part of the sentences, and the vectors are
+                averaged after each pass and within long ones. The first process's vectors are taken at the start; it
+                alone saves, reports and calls the callbacks. See docs/guide/distributed.md.
 
         Returns:
             (words of the vocabulary, words of the text) that were read, over all passes.
@@ -258,11 +268,22 @@ class Word2Vec(TrainableTables):
             )
         if checkpoint is not None:
             _check_place(checkpoint)
+        ranks = None if distribute is None else Ranks(distribute)
+        if ranks is not None:
+            check_alike(ranks, corpus, self.words, self.settings, schedule)
+            if not ranks.is_main:
+                listeners, checkpoint, on_progress, verbose = [], None, None, False
         progress = RunProgress(len(corpus.ids), schedule, on_progress, verbose)
-        return self._train(corpus, schedule, progress, listeners, checkpoint)
+        return self._train(corpus, schedule, progress, listeners, checkpoint, ranks)
 
     def _train(
-        self, corpus: Corpus, schedule: RateSchedule, progress: RunProgress, listeners: list[Any], checkpoint: Any
+        self,
+        corpus: Corpus,
+        schedule: RateSchedule,
+        progress: RunProgress,
+        listeners: list[Any],
+        checkpoint: Any,
+        ranks: Ranks | None,
     ) -> tuple[int, int]:
         self._schedule, passes = schedule, schedule.epochs - schedule.done
         if not schedule.done:
@@ -270,7 +291,7 @@ class Word2Vec(TrainableTables):
         notify(listeners, "on_train_begin", self)
         for epoch in range(schedule.done, schedule.epochs):
             notify(listeners, "on_epoch_begin", self)
-            self._pass(corpus, schedule, epoch, progress)
+            self._pass(corpus, schedule, epoch, progress, ranks)
             schedule.done = epoch + 1
             if checkpoint is not None:
                 self.save(checkpoint)
@@ -278,7 +299,9 @@ class Word2Vec(TrainableTables):
         notify(listeners, "on_train_end", self)
         return passes * len(corpus.ids), passes * corpus.total_words
 
-    def _pass(self, corpus: Corpus, schedule: RateSchedule, epoch: int, progress: RunProgress) -> None:
+    def _pass(
+        self, corpus: Corpus, schedule: RateSchedule, epoch: int, progress: RunProgress, ranks: Ranks | None
+    ) -> None:
         """One pass, in pieces of whole sentences."""
         self._align_tables()
         settings, count = self.settings, len(corpus.ids)
@@ -286,20 +309,23 @@ class Word2Vec(TrainableTables):
         noise, subsample_threshold, log_noise = self._distributions()
         factors = self._wv.vectors_lockf
         lock = None if (factors == 1).all() else np.ascontiguousarray(factors)
-        marks = np.arange(0, count + WORDS_PER_CALL, WORDS_PER_CALL)
+        shared = None if ranks is None else SharedTables(ranks, (self._input, self._output))
+        words_per_call = WORDS_PER_CALL * (1 if ranks is None else ranks.size)
+        marks = np.arange(0, count + words_per_call, words_per_call)
         cuts = np.unique(np.minimum(np.searchsorted(corpus.offsets, marks), len(corpus.offsets) - 1))
         seed = (settings.seed * 0x9E3779B97F4A7C15 + self._passes) & _MASK
         began, loss_sum, measured, pairs = time.perf_counter(), 0.0, 0, 0
-        for first, last in zip(cuts[:-1], cuts[1:]):
+        for number, (first, last) in enumerate(zip(cuts[:-1], cuts[1:])):
             at, end = (float(corpus.offsets[n]) / count for n in (first, last))
+            own_first, own_last = (first, last) if shared is None else shared.sentences(corpus, first, last)
             if not same_memory(self._wv.vectors, self._input[:, : settings.vector_size]):
                 self._align_tables()  # someone gave wv other vectors between two pieces
             try:
                 piece_loss, piece_measured, piece_pairs = train_word2vec(
                     corpus.ids,
                     corpus.offsets,
-                    int(first),
-                    int(last),
+                    int(own_first),
+                    int(own_last),
                     self._input,
                     self._output,
                     settings.vector_size,
@@ -319,6 +345,11 @@ class Word2Vec(TrainableTables):
                 )
             finally:
                 self._wv.norms = None
+            if shared is not None:
+                if (number + 1) % CALLS_PER_AVERAGE == 0 or last == cuts[-1]:
+                    shared.average((self._input, self._output))
+                sums = shared.sum(piece_loss, piece_measured, piece_pairs)
+                piece_loss, piece_measured, piece_pairs = sums[0], int(sums[1]), int(sums[2])
             loss_sum, measured, pairs = loss_sum + piece_loss, measured + piece_measured, pairs + piece_pairs
             mean_loss = piece_loss / max(piece_measured, 1)
             self.running_training_loss += mean_loss * piece_pairs
