@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seqcore.distributed import Network, exchange_seconds
+
 from .everything import PARTS
 from .jobs import JOBS
 from .records import read_records
@@ -147,17 +149,58 @@ def accuracy(records: Records) -> list[str]:
     return [*markdown(["", *isas], lines.values()), "", _source(record)]
 
 
+def distributed(records: Records) -> list[str]:
+    """Steps of one process, and of processes that share the batch."""
+    record = records["distributed"]
+    rows, lines = record["rows"], []
+    several = max(row["processes"] for row in rows)
+    for case in dict.fromkeys(row["case"] for row in rows):
+        alone, threads, processes = (
+            row_of(rows, case=case, processes=number, threads=threads)
+            for number, threads in ((1, 1), (1, several), (several, 1))
+        )
+        assert alone is not None and threads is not None and processes is not None
+        times = [time_of(row["min_us"]) for row in (alone, threads, processes)]
+        lines.append([case, *times, ratio(alone, processes)])
+    titles = ["one process", f"one process, {several} threads", f"{several} processes", "speed-up by processes"]
+    return [*markdown(["step of the whole batch", *titles], lines), "", _source(record)]
+
+
+def distributed_cost(records: Records) -> list[str]:
+    """The formula of the exchange over networks, for the measured steps."""
+    record = records["distributed"]
+    networks = {"1 Gbit/s": Network(125e6, 50e-6), "10 Gbit/s": Network(1.25e9, 20e-6)}
+    networks["100 Gbit/s"] = Network(12.5e9, 5e-6)
+    lines = []
+    for case in dict.fromkeys(row["case"] for row in record["rows"]):
+        row = row_of(record["rows"], case=case, processes=1, threads=record["threads"])
+        assert row is not None
+        touched = {int(number): rows for number, rows in row["touched_rows"].items()}
+        for computers in sorted(touched.keys() - {1}):
+            cells = []
+            for network in networks.values():
+                slices = touched[computers] * row["row_bytes"]
+                exchange = exchange_seconds(network, computers, row["dense_bytes"], slices, touched[1])
+                whole = row["min_us"] + 1e6 * exchange
+                cells.append(f"{time_of(whole)}, {row['min_us'] / whole:.0%}")
+            lines.append([case, str(computers), *cells])
+    return [*markdown(["step", "computers", *networks], lines), "", _source(record)]
+
+
 BLOCKS: dict[str, Callable[[Records], list[str]]] = {
     "readme": readme,
     "networks": networks,
     "words": words,
     "quality": quality,
     "accuracy": accuracy,
+    "distributed": distributed,
+    "distributed-cost": distributed_cost,
 }
 # The records that a block needs, and the command that makes them.
 _COMMANDS = {
     **{name: f"python -m benchmarks.everything --out benchmarks/results --parts {name}" for name in PARTS},
     "accuracy": "python -m tests.helpers.accuracy_table",
+    "distributed": "python -m benchmarks.distributed --json benchmarks/results/distributed.json",
     "quality-skipgram": "python -m benchmarks.word2vec CORPUS --tests DIR --epochs 5 --seeds 1,2,3 --json FILE",
 }
 
@@ -228,7 +271,7 @@ def filled(text: str, records: Records) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match[2]
-        needed = {"quality": "quality-skipgram"}.get(name, name)
+        needed = {"quality": "quality-skipgram", "distributed-cost": "distributed"}.get(name, name)
         if needed in _COMMANDS and needed not in records:
             return f"{match[1]}\n*Not yet recorded: `{_COMMANDS[needed]}`.*\n\n{match[3]}"
         if name not in {**BLOCKS, **templates, **records}:

@@ -34,3 +34,17 @@ def test_a_file_that_is_no_record(tmp_path):
     (tmp_path / "a.json").write_text('{"rows": 3, "command": "x"}')
     with pytest.raises(ValueError, match="a.json: expected a record"):
         records.read_records(tmp_path)
+
+
+def test_the_cost_of_an_exchange_follows_the_formula():
+    """Ten million bytes at 1 Gbit/s: twice half of them between two computers, nearly twice all between many."""
+    facts = {"cpu": "c", "isa": "avx2", "threads": 2, "date": "2026-01-01", "commit": "abc", "command": "run"}
+    row = {"case": "a", "min_us": 80_000.0, "dense_bytes": 10_000_000, "row_bytes": 4, "touched_rows": {"1": 0, "2": 0}}
+    row["touched_rows"] |= {"256": 0}
+    rows = [{**row, "processes": number, "threads": threads} for number, threads in ((1, 1), (1, 2), (2, 1))]
+    known = {"distributed": {**facts, "rows": rows}}
+    cost = pages.filled("<!-- record: distributed-cost -->\n<!-- end -->\n", known)
+    assert "| a | 2 | 160.20 ms, 50% |" in cost
+    assert "| a | 256 | 240.28 ms, 33% |" in cost
+    scaled = pages.filled("<!-- record: distributed -->\n<!-- end -->\n", known)
+    assert "| a | 80.00 ms | 80.00 ms | 80.00 ms | 1.00 |" in scaled

@@ -15,7 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "src/cpp/kernels/README.md"])
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 # Pages whose programs need the library of an extra.
-LIBRARIES = {"docs/guide/keras.md": "keras", "docs/guide/onnx.md": "onnxruntime", "docs/guide/pytorch.md": "torch"}
+LIBRARIES = {
+    "docs/guide/distributed.md": "mpi4py.MPI",
+    "docs/guide/keras.md": "keras",
+    "docs/guide/onnx.md": "onnxruntime",
+    "docs/guide/pytorch.md": "torch",
+}
 
 
 def blocks(name, language):

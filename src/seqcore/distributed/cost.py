@@ -35,8 +35,8 @@ def exchange_seconds(
         types: kinds of float variables, each a sum of its own; with rows of tables as many again.
 
     Each sum sends 2·(n-1)/n times its bytes, in two steps of n-1 messages at once; the numbers of the rows go to every
-    other process, 8 bytes each. Three small messages (sums of the metrics, counts of rows, a vote on stopping) and the
-    numbers of the rows pass through log2(n) stages.
+    other process, 8 bytes each. Two small messages (the sums of the metrics, a vote on stopping), and for tables two
+    more (counts and numbers of the rows), pass through log2(n) stages.
 
     >>> round(exchange_seconds(Network(125e6, 50e-6), 4, 10_000_000), 4)
     0.1203
@@ -44,7 +44,7 @@ def exchange_seconds(
     if processes == 1:
         return 0.0
     sums = types * (2 if slice_bytes else 1)
-    small = 3 + (1 if slice_bytes else 0)
+    small = 4 if slice_bytes else 2
     latency = network.latency * (2 * sums + small * math.ceil(math.log2(processes)))
     share = (processes - 1) / processes
     sent = 2 * share * (dense_bytes + slice_bytes) + 8 * (processes - 1) * touched_rows

@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import GradientTape, Tensor, Variable, get_num_threads, initializers, layers, ops, optimizers
 from ..datasets import download, relations
+from ..distributed import Refused
 from ..text import Vocabulary, iterate_words, number_words
 from ..typing import Ids
 from ..word_vectors import KeyedVectors, Progress, Word2Vec, cbow_batches, read_questions, skipgram_batches
@@ -147,7 +148,7 @@ def main(run: Run) -> int:
     if arguments.steps is not None and (arguments.preset != "book" or arguments.epochs is not None):
         raise ValueError("--steps: expected --preset book and no --epochs, got another combination")
     if arguments.distributed and arguments.preset == "book":
-        raise ValueError("--distributed: expected --preset quick, whose Word2Vec shares its corpus, got --preset book")
+        raise Refused("--distributed: expected --preset quick, whose Word2Vec shares its corpus, got --preset book")
     source = load_source(arguments.data, arguments.preset, arguments.seed)
     run.start(source.description, arguments.architecture, data=source.name)
     neighbors: list[str] = []

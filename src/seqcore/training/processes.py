@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -62,13 +62,6 @@ class OneProcess:
     def runner(self, run: Run, trains: bool) -> Run:
         """The function for one batch, from that for a part of it."""
         return run
-
-
-class _Share(NamedTuple):
-    """The share of this process in the loss of a batch, after the sums of all are known."""
-
-    factor: float
-    counts: bool
 
 
 class DataParallel(OneProcess):
@@ -241,10 +234,10 @@ class DataParallel(OneProcess):
         return train if trains else test
 
     @contextmanager
-    def _sums(self, batch: Batch, rows: random.Rows) -> Iterator[Callable[[], _Share]]:
+    def _sums(self, batch: Batch, rows: random.Rows) -> Iterator[Callable[[], float]]:
         """Context of the step on a part of a batch, with the function that adds the sums of all parts to the metrics.
 
-        Afterwards, and outside of a fit, the rows stay those of the last training batch: callbacks may draw noise.
+        It returns the share of the part in the loss of the batch. The rows stay set: callbacks may draw noise for them.
         """
         metrics: list[Metric] = self._model.metrics
         means = [metric for metric in metrics if isinstance(metric, WeightedMean)]
@@ -257,7 +250,7 @@ class DataParallel(OneProcess):
 
     def _add_sums(
         self, batch: Batch, rows: random.Rows, means: list[WeightedMean], before: list[tuple[float, float]]
-    ) -> _Share:
+    ) -> float:
         own = [number for mean in means for number in (mean.total, mean.count)]
         checks = [_checksum(*batch_arrays(batch)) if self._compares_batches else 0.0, _random_checksum()]
         everyone = self._ranks.gather(np.array([*checks, float(rows.size), *own]))
@@ -277,13 +270,13 @@ class DataParallel(OneProcess):
             # The losses of the parts add up, and the sum counts once for each row of the batch.
             losses = np.divide(totals, weights, out=np.zeros_like(totals), where=weights != 0)
             means[0].total = before[0][0] + _in_order(losses) * weight
-        if not rows.size:
-            return _Share(0.0, False)
-        return _Share(1.0 if added else own[1] / weight if weight else 0.0, True)
+        if not rows.size or not weight:
+            return 0.0
+        return 1.0 if added else own[1] / weight
 
     # ------------------------------------------------------------ gradients
 
-    def _sum_gradients(self, flat: FlatParameters, gradients: list[Gradient], share: _Share) -> list[Gradient]:
+    def _sum_gradients(self, flat: FlatParameters, gradients: list[Gradient], share: float) -> list[Gradient]:
         """The gradients of the whole batch from those of the parts, in the same buffers."""
         for array in flat.gradients:
             _scale(array, share)
@@ -298,7 +291,7 @@ class DataParallel(OneProcess):
         return result
 
     def _sum_slices(
-        self, variables: list[Variable], gradients: list[Gradient], share: _Share
+        self, variables: list[Variable], gradients: list[Gradient], share: float
     ) -> list[IndexedSlices | None]:
         """The sums of gradients that touch few rows, of which only the rows that a process touches are sent."""
         parts = [_as_slices(gradient) for gradient in gradients]
@@ -345,12 +338,12 @@ def _in_order(values: Array) -> float:
     return float(sum(values.tolist()))
 
 
-def _scale(array: Array, share: _Share) -> None:
+def _scale(array: Array, share: float) -> None:
     """Multiply by the share; what does not count may be NaN."""
-    if not share.counts:
+    if not share:
         array[...] = 0
-    elif share.factor != 1.0:
-        array *= array.dtype.type(share.factor)
+    elif share != 1.0:
+        array *= array.dtype.type(share)
 
 
 def _as_slices(gradient: Gradient) -> IndexedSlices | None:
