@@ -337,7 +337,7 @@ def test_example(rng):
     """Where the children do not tell the shape of the input, an example does."""
     module = nn.Sequential(nn.Embedding(WORDS, INPUTS), nn.Flatten(), nn.Linear(6 * INPUTS, CLASSES))
     ids = rng.integers(0, WORDS, (4, 6))
-    with pytest.raises(ValueError, match=r"example: expected an input of Sequential, got shape \(2, 5\) of int64"):
+    with pytest.raises(ValueError, match=r"example: expected an input of Sequential, got shape \(16, 5\) of int64"):
         convert(module)
     for example in (ids, torch.from_numpy(ids), ids.tolist()):
         model = convert(module, example)
@@ -370,6 +370,17 @@ class Scaled(Residual):
 class Named(Residual):
     def forward(self, x):
         return {"y": self.linear(x)}
+
+
+class Positive(Residual):
+    """Its outputs are above zero, so that the ReLU shows only with other weights."""
+
+    def __init__(self):
+        super().__init__()
+        nn.init.constant_(self.linear.bias, 99.0)
+
+    def forward(self, x):
+        return torch.relu(self.linear(x))
 
 
 def sequential(*layers):
@@ -406,6 +417,7 @@ REFUSED = [
     (lambda: sequential(nn.Softmax(None)), r"module: 1 \(Softmax\): dim: expected a number, got None"),
     (lambda: sequential(nn.Dropout(1.0)), r"module: 1 \(Dropout\): rate: expected a number in 0...1"),
     (lambda: sequential(nn.LeakyReLU(-1.0)), r"module: 1 \(LeakyReLU\): negative_slope: expected a number >= 0"),
+    (lambda: Positive(), "got others from the forward of Positive: numbers that differ by"),
     (lambda: Residual(), "got others from the forward of Residual: numbers that differ by"),
     (lambda: LastStep(nn.GRU(3, 2, batch_first=True, bidirectional=True), 4), "forward of LastStep: numbers that"),
     (lambda: Mean(nn.GRU(3, 2, batch_first=True), 2), "forward of Mean: numbers that differ by"),

@@ -6,8 +6,9 @@ B: batch, T: time steps, D: features.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,26 +21,39 @@ from ...models.sequential import Sequential
 from ...typing import Array
 from .weights import from_torch, wide_array
 
-# B and T of the random inputs.
-_SIZES = ((2, 5), (3, 4))
+# B and T of the random inputs, and how many times the weights are random.
+_SIZES = ((16, 5), (17, 4))
+_PROBES = 4
 # The weights come from the module: no random numbers are drawn.
 _ZEROS = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}
 # A layer and its weights in the order of ``set_weights``.
 _Entry = tuple[Layer, list[Array]]
 
 
+class _Plan(NamedTuple):
+    """The parts of a model that the children do not decide.
+
+    sequences: whether the last recurrent child passes on its sequence. inputs, outputs: the axes that are swapped
+    between module and model.
+    """
+
+    sequences: bool
+    inputs: tuple[int, int] | None
+    outputs: tuple[int, int] | None
+
+
 def convert(module: Any, example: Any = None) -> Sequential:
     """A Sequential with the layers, the weights and the outputs of a module of PyTorch.
 
     The children of the module, and theirs in turn, are taken as one chain in the order in which they were registered.
-    ``forward`` is not read: the module and the chain are called with the same inputs, and a module with other outputs
-    is refused. Of the last recurrent child the chain passes on the sequence or the output at the end, whichever gives
-    the outputs of the module. Children without weights whose class is not PyTorch's, such as one that takes the output
-    of an LSTM from its tuple, are left to this comparison.
+    ``forward`` is not read: the module and the chain are called with the same inputs, with random weights and with the
+    weights that it has, and a module with other outputs is refused. Of the last recurrent child the chain passes on the
+    sequence or the output at the end, whichever gives the outputs of the module. Children without weights whose class
+    is not PyTorch's, such as one that takes the output of an LSTM from its tuple, are left to this comparison.
 
     Args:
-        module: a ``torch.nn.Sequential``, one recurrent module, or a module of your own class. It stays as it is: a
-            copy in ``eval`` mode is called. Where it returns a tuple, the first tensor counts.
+        module: a ``torch.nn.Sequential``, one recurrent module, or a module of your own class. It stays as it is:
+            copies in ``eval`` mode are called. Where it returns a tuple, the first tensor counts.
         example: an input of the module for the comparison. By default random ones, as its first child with weights
             takes them.
 
@@ -65,10 +79,27 @@ def convert(module: Any, example: Any = None) -> Sequential:
     dtype = "float64" if any(value.dtype == torch.float64 for value in module.parameters()) else "float32"
     # Children without a counterpart are named before anything else is said.
     _entries(children, True, dtype)
-    twin = copy.deepcopy(module).to("cpu", getattr(torch, dtype)).eval()
     inputs = _random_inputs(children) if example is None else [plain_array("example", example)]
     inputs = [data.astype(dtype) if data.dtype.kind == "f" else data for data in inputs]
-    return _equal_model(children, twin, inputs, example is not None, dtype)
+    own = copy.deepcopy(module).to("cpu", getattr(torch, dtype)).eval()
+    probe = copy.deepcopy(own)
+    reasons = []
+    for plan in _plans(children):
+        for twin in _twins(own, probe):
+            model, reason = _attempt(plan, twin, inputs, example is not None, dtype)
+            if reason:
+                reasons.append(reason)
+                break
+        else:
+            return model
+    if all(reason.startswith("example") for reason in reasons):
+        raise ValueError(reasons[0])
+    # Other numbers tell more than another shape.
+    reason = max(reasons, key=lambda text: (text.startswith("numbers"), not text.startswith("example")))
+    raise ValueError(
+        f"module: expected the outputs of its children one after the other, "
+        f"got others from the forward of {type(module).__name__}: {reason}"
+    )
 
 
 # --- the module -------------------------------------------------------------------------------------------------------
@@ -124,18 +155,33 @@ def _random_inputs(children: list[tuple[str, nn.Module]]) -> list[Array]:
     raise ValueError("example: expected an input of the module, whose children do not tell its shape, got None")
 
 
-class _RefusedInput(Exception):
-    """A module does not take an input."""
+def _twins(module: nn.Module, probe: nn.Module) -> Iterator[nn.Module]:
+    """A copy of the module with random weights, under which no two chains agree by chance; and the module.
+
+    By chance agree, for instance, chains with and without a ReLU whose inputs all are above zero.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(_PROBES):
+        with torch.no_grad():
+            for value in probe.parameters():
+                scale = value[0].numel() ** -0.5 if value.ndim > 1 else 0.1
+                value.normal_(0, scale, generator=generator)
+        yield probe
+    yield module
 
 
-def _output(twin: nn.Module, data: Array) -> Array:
-    """The first tensor of the output."""
+def _output(module: nn.Module, data: Array) -> Array:
+    """The first tensor of the output.
+
+    Raises:
+        _RefusedInput: the module does not take ``data``.
+    """
     try:
         with torch.no_grad():
-            output = twin(torch.from_numpy(data))
+            output = module(torch.from_numpy(data))
     except Exception as error:
         raise _RefusedInput(
-            f"example: expected an input of {type(twin).__name__}, "
+            f"example: expected an input of {type(module).__name__}, "
             f"got shape {data.shape} of {data.dtype}, which it refuses: {one_line(error, 160)}"
         ) from None
     while isinstance(output, (tuple, list)) and output:
@@ -143,6 +189,10 @@ def _output(twin: nn.Module, data: Array) -> Array:
     if not isinstance(output, torch.Tensor):
         raise ValueError(f"module: expected a tensor or a tuple of them as output, got {type(output).__name__}")
     return wide_array("module", output)
+
+
+class _RefusedInput(Exception):
+    """A module does not take an input."""
 
 
 # --- the model --------------------------------------------------------------------------------------------------------
@@ -171,44 +221,44 @@ def _entries(children: list[tuple[str, nn.Module]], sequences: bool, dtype: str)
     return entries
 
 
-def _equal_model(
-    children: list[tuple[str, nn.Module]], twin: nn.Module, inputs: list[Array], in_order: bool, dtype: str
-) -> Sequential:
-    """The Sequential whose outputs are those of the module.
+def _plans(children: list[tuple[str, nn.Module]]) -> list[_Plan]:
+    """The models that may have the outputs of a module."""
+    modules = [child for _, child in children]
+    recurrent = any(isinstance(child, _RECURRENT) for child in modules)
+    axes: list[tuple[int, int] | None] = [None]
+    if recurrent:
+        axes.append((0, 1))
+    if any(isinstance(child, nn.Conv1d) for child in modules):
+        axes.append((1, 2))
+    return [_Plan(*plan) for plan in product((True, False) if recurrent else (True,), axes, axes)]
+
+
+def _attempt(plan: _Plan, module: nn.Module, inputs: list[Array], in_order: bool, dtype: str) -> tuple[Sequential, str]:
+    """The model by a plan, and the difference of its outputs from those of the module, or an empty text.
 
     Args:
-        twin: the module, for inference.
-        inputs: in the order of the module if ``in_order``, else in that of the Sequential.
+        inputs: in the order of the module if ``in_order``, else in that of the model.
     """
-    reasons, refusals = [], []
-    for order in _orders(children, inputs[0]):
-        turned = [order(data) for data in inputs]
-        given, own = (inputs, turned) if in_order else (turned, inputs)
-        try:
-            expected = [_output(twin, data) for data in given]
-        except _RefusedInput as error:
-            refusals.append(error)
-            continue
-        for sequences in (True, False):
-            try:
-                model = _model(_entries(children, sequences, dtype), own[0])
-                results = [model(data).numpy() for data in own]
-            except ValueError as error:
-                reasons.append(one_line(error))
-                continue
-            for back in _orders(children, results[0]):
-                reason = _difference(expected, [back(result) for result in results])
-                if not reason:
-                    return model
-                reasons.append(reason)
-    if not reasons:
-        raise ValueError(str(refusals[0])) from None
-    # Other numbers tell more than another shape.
-    reason = min(reasons, key=lambda text: not text.startswith("numbers"))
-    raise ValueError(
-        f"module: expected the outputs of its children one after the other, "
-        f"got others from the forward of {type(twin).__name__}: {reason}"
-    )
+    model = Sequential()
+    turned = [_swapped(data, plan.inputs) for data in inputs]
+    given, own = (inputs, turned) if in_order else (turned, inputs)
+    try:
+        expected = [_output(module, data) for data in given]
+    except _RefusedInput as error:
+        return model, str(error)
+    entries = _entries(_chain(module), plan.sequences, dtype)
+    try:
+        model = _model(entries, own[0])
+        results = [_swapped(model(data).numpy(), plan.outputs) for data in own]
+    except ValueError as error:
+        return model, one_line(error)
+    return model, _difference(expected, results)
+
+
+def _swapped(data: Array, axes: tuple[int, int] | None) -> Array:
+    """(T, B, ...) or (B, D, T) as (B, T, ...), and back; arrays without a time axis as they are."""
+    has_time = data.ndim > (2 if data.dtype.kind == "f" else 1)
+    return np.ascontiguousarray(data.swapaxes(*axes)) if axes and has_time and data.ndim > max(axes) else data
 
 
 def _model(entries: list[_Entry], data: Array) -> Sequential:
@@ -221,17 +271,6 @@ def _model(entries: list[_Entry], data: Array) -> Sequential:
     for layer, weights in entries:
         layer.set_weights(weights)
     return model
-
-
-def _orders(children: list[tuple[str, nn.Module]], data: Array) -> list[Callable[[Array], Array]]:
-    """The orders of axes between the module and (B, T, ...) that may be those of ``data``: each its own inverse."""
-    orders: list[Callable[[Array], Array]] = [np.asarray]
-    modules = [child for _, child in children]
-    if any(isinstance(child, _RECURRENT) for child in modules) and data.ndim > (2 if data.dtype.kind == "f" else 1):
-        orders.append(lambda data: np.ascontiguousarray(data.swapaxes(0, 1)))
-    if any(isinstance(child, nn.Conv1d) for child in modules) and data.ndim == 3:
-        orders.append(lambda data: np.ascontiguousarray(data.swapaxes(1, 2)))
-    return orders
 
 
 def _difference(expected: list[Array], results: list[Array]) -> str:
