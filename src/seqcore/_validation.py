@@ -156,7 +156,7 @@ def first_element(value: Any) -> Any:
 
 
 def is_array(value: Any) -> bool:
-    """True for an array or tensor of any library and for a data frame: it has a shape and gives its numbers.
+    """True for an array or tensor of any library and for a data frame: it gives its numbers as an array.
 
     >>> is_array(np.zeros(2)), is_array([0.0, 0.0]), is_array(np.float32(0))
     (True, False, False)
@@ -164,7 +164,7 @@ def is_array(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return True
     has_numbers = hasattr(value, "__array__") or hasattr(value, "__dlpack__")
-    return has_numbers and hasattr(value, "shape") and not isinstance(value, np.generic)
+    return has_numbers and not isinstance(value, (np.generic, type))
 
 
 def refuse_masked(name: str, value: Any) -> None:
@@ -180,15 +180,19 @@ def refuse_masked(name: str, value: Any) -> None:
 
 
 _SCALARS = (int, float, np.number)
+# Numbers of the devices of DLPack whose memory the CPU reads: its own, and that pinned for CUDA or ROCm.
+_CPU_DEVICES = (1, 3, 11)
 
 
 def plain_array(name: str, value: Any) -> Array:
     """``value`` (of any array library, or numbers in lists) as an array of the type that NumPy gives it.
 
-    Types that only the other library knows, such as bfloat16, are widened to float32.
+    Nothing is copied where NumPy can share the memory. Types that only the other library knows, such as bfloat16, are
+    widened to float32; columns of a data frame become one type, with NaN for missing numbers.
 
     Raises:
-        TypeError: for a masked array, and for one that NumPy cannot read.
+        TypeError: for a masked array, for one that NumPy cannot read or that is not on the CPU, and for a data frame
+            with a column of something else than numbers.
         ValueError: for rows of different lengths.
     """
     if type(value) is np.ndarray:
@@ -198,17 +202,48 @@ def plain_array(name: str, value: Any) -> Array:
     refuse_masked(name, value)
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            if hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] not in _CPU_DEVICES:
+                raise TypeError("it is not in the memory of the CPU; move it there first")
             array: Array = np.from_dlpack(value)
         else:
             array = np.asarray(value)
+        if array.dtype.kind == "O" and not isinstance(value, (list, tuple, np.ndarray)):
+            array = _numbers_of_objects(name, value, array)
     except ValueError:
         raise ValueError(f"{name}: expected rows of one length, got a ragged {type(value).__name__}") from None
     except (TypeError, RuntimeError, BufferError) as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        if "bfloat16" in str(getattr(value, "dtype", "")) and hasattr(value, "float"):
+            # A tensor of PyTorch, which gives NumPy no such type.
+            return plain_array(name, value.float())
         reason = str(error).partition("\n")[0]
         raise TypeError(
             f"{name}: expected numbers, got a {type(value).__name__} that NumPy cannot read: {reason}"
         ) from None
     return array.astype(np.float32) if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32) else array
+
+
+def _numbers_of_objects(name: str, value: Any, array: Array) -> Array:
+    """The numbers of a data frame or a column that gives objects: columns of several types, arrays in the cells."""
+    columns = getattr(value, "columns", None)
+    if columns is None or array.ndim != 2 or len(set(columns)) != len(columns):
+        return _column(value)
+    parts = {column: _column(value[column]) for column in columns}
+    for column, part in parts.items():
+        if part.dtype.kind not in NUMBERS:
+            raise TypeError(f"{name}: expected columns of numbers, got {short_repr(part[0])} in the column {column!r}")
+    return np.stack(list(parts.values()), axis=1)
+
+
+def _column(column: Any) -> Array:
+    """A column as an array: of its numbers, NaN where they are missing, or of the arrays in its cells."""
+    array = np.asarray(column)
+    if array.dtype.kind == "O" and getattr(getattr(column, "dtype", None), "kind", "O") in NUMBERS:
+        array = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    elif array.dtype.kind == "O" and array.ndim == 1 and isinstance(array[0], (list, np.ndarray)):
+        array = np.asarray(array.tolist())
+    return array
 
 
 def check_whole(name: str, values: Array, expected: str = "whole numbers", mask: Array | None = None) -> None:

@@ -30,6 +30,16 @@ class Foreign:
         return Foreign(self.array[rows])
 
 
+class Bare:
+    """An array that says nothing but its numbers, not even its shape."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
 class Exchanged:
     """An array that gives its numbers only through the array exchange protocol."""
 
@@ -41,6 +51,13 @@ class Exchanged:
 
     def __dlpack_device__(self):
         return self.array.__dlpack_device__()
+
+
+class Elsewhere(Exchanged):
+    """An array on a graphics card."""
+
+    def __dlpack_device__(self):
+        return 2, 0
 
 
 def library(name):
@@ -60,6 +77,7 @@ def library(name):
 ARRAYS = {
     "array": Foreign,
     "exchanged": Exchanged,
+    "bare": Bare,
     "tensor": Tensor,
     "list of one": lambda array: [array],
     "tuple of one": lambda array: (array,),
@@ -162,6 +180,7 @@ def test_masked_arrays_are_refused_by_name(rng, place, method):
         ({"a": np.ones((2, 3)), "b": np.ones(3)}, "x: expected inputs with the same number of rows, got 2 and 3"),
         (type("Sparse", (), {"shape": (2, 3), "toarray": None})(), "x: expected a dense array, got a Sparse"),
         (type("Opaque", (), {"shape": (2, 3)})(), "x: expected numbers, got "),
+        (Elsewhere(np.ones((2, 3))), "x: expected numbers, got a Elsewhere .*not in the memory of the CPU; move it"),
         (1 + 2j, "x: expected numbers"),
         (np.zeros((0, 3)), "x: expected at least one row"),
         ([], "x: "),
@@ -173,6 +192,32 @@ def test_what_is_no_data_is_named(x, message):
         with pytest.raises((TypeError, ValueError), match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (None, "x: expected numbers, got None"),
+        ("abc", "x: expected numbers, got 'abc'"),
+        (3.0, "x: expected an array with a batch axis, got a single number"),
+        (object(), "x: expected numbers, got <object object"),
+        ((np.ones((2, 3)),) * 4, r"x: expected batches x, \(x, y\) or \(x, y, sample_weight\), got 4 parts"),
+        ((), r"x: expected batches x, \(x, y\) or \(x, y, sample_weight\), got 0 parts"),
+        ((np.ones((2, 3)), np.ones(3)), r"y: expected 2 rows as in x, got shape \(3,\)"),
+        ([np.ones((2, 3)), "ab"], "y: expected numbers, got 'ab'"),
+        ({"x": np.ones((2, 3))}, "y: expected targets to train on, got None"),
+    ],
+)
+def test_an_item_that_is_no_batch_is_named(item, message):
+    model = dense_model()
+    before = model.get_weights()
+    anew = type("Batches", (), {"__iter__": lambda self: iter([item])})
+    for data in (anew(), iter([item]), (item for _ in range(2))):
+        with pytest.raises((TypeError, ValueError), match=message) as refused:
+            model.fit(data, verbose=0)
+        assert "\n" not in str(refused.value)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(

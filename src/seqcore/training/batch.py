@@ -90,7 +90,7 @@ def _are_arrays(values: Any) -> bool:
     """True for a list or tuple of arrays, each with a batch axis."""
     if not isinstance(values, (list, tuple)) or not values:
         return False
-    return all(is_array(item) and len(item.shape) for item in values)
+    return all(is_array(item) and getattr(item, "shape", True) for item in values)
 
 
 def is_part(value: Any) -> bool:
