@@ -147,6 +147,7 @@ SIGNATURES: dict[str, dict[str, Honoured | DefaultOnly]] = {
         "callbacks": Honoured((), (), [Comments()]),
     },
     "Word2Vec.get_latest_training_loss": {},
+    "Word2Vec.init_sims": {"replace": Honoured(False, False, True)},
     "Word2Vec.reset_from": {"other_model": Honoured(Required, Counted(TEXT), Counted(OTHER))},
     "Word2Vec.predict_output_word": {
         "context_words_list": Honoured(Required, ["a"], ["b", "c"]),
@@ -220,6 +221,7 @@ SIGNATURES: dict[str, dict[str, Honoured | DefaultOnly]] = {
     "KeyedVectors.get_vecattr": {"key": Honoured(Required, "a", "b"), "attr": Honoured(Required, "count", "score")},
     "KeyedVectors.get_vector": {"key": Honoured(Required, "a", 2), "norm": Honoured(False, False, True)},
     "KeyedVectors.has_index_for": {"key": Honoured(Required, 0, "none")},
+    "KeyedVectors.init_sims": {"replace": Honoured(False, False, True)},
     "KeyedVectors.intersect_word2vec_format": {
         "fname": Honoured(Required, "v.txt", "v2.txt"),
         "lockf": Honoured(0.0, 0.0, 0.5),
@@ -342,7 +344,6 @@ MISSING: dict[str, dict[str, str]] = {
         "create_binary_tree": "no hierarchical softmax",
         "cum_table": "counts and ns_exponent",
         "estimate_memory": "bytes",
-        "init_sims": "fill_norms",
         "init_weights": "a new model",
         "layer1_size": "vector_size",
         "lifecycle_events": "nothing is logged",
@@ -364,7 +365,6 @@ MISSING: dict[str, dict[str, str]] = {
         "allocate_vecattrs": "set_vecattr",
         "index2entity": "index_to_key",
         "index2word": "index_to_key",
-        "init_sims": "fill_norms",
         "log_accuracy": "evaluate_word_analogies",
         "log_evaluate_word_pairs": "evaluate_word_pairs",
         "mapfile_path": "mmap=True",

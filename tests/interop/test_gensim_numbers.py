@@ -130,6 +130,8 @@ ASKED = {
     "assign new": after(lambda kv: kv.__setitem__("new", X)),
     "assign matrix": after(lambda kv: kv.__setitem__(["w1", "new"], ROWS)),
     "unit_normalize_all": after(lambda kv: kv.unit_normalize_all()),
+    "init_sims": after(lambda kv: kv.init_sims()),
+    "init_sims replace": after(lambda kv: kv.init_sims(replace=True)),
     "after unit_normalize_all": lambda kv: (kv.unit_normalize_all(), kv.most_similar("w1"))[1],
     "sorted": after(lambda kv: kv.sort_by_descending_frequency()),
     "part": lambda kv: words_of(kv.vectors_for_all(["w5", "bird", "w2", "w5", 3])),

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from seqcore import KeyedVectors, Word2Vec
+from seqcore import KeyedVectors, Word2Vec, saving
 from tests.helpers.refusals import refused
 
 SMALL = dict(vector_size=6, min_count=1, workers=1, epochs=2, window=2)
@@ -90,6 +90,16 @@ def test_files_keep_integers(walks, tmp_path):
     huge = KeyedVectors([[1], [2]], [10**30, -1])
     huge.save(tmp_path / "huge")
     assert KeyedVectors.load(tmp_path / "huge").index_to_key == [10**30, -1]
+
+
+@pytest.mark.parametrize("rows", [np.array([0.5]), np.array([9]), np.array([[0]]), np.array([1])])
+def test_damaged_rows_of_integers(rows, tmp_path):
+    """Rows that are not there, and a row whose word is no number."""
+    KeyedVectors([[1], [2]], [5, "a"]).save(tmp_path / "kv")
+    tensors, tags = saving.read_tensors(tmp_path / "kv")
+    saving.write_tensors(tmp_path / "bad", {**tensors, "integer_words": rows}, tags)
+    with pytest.raises(ValueError, match="bad: expected integers in the rows of 'integer_words'"):
+        KeyedVectors.load(tmp_path / "bad")
 
 
 def test_evaluation_leaves_out_integers(tmp_path):

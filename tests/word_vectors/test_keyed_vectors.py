@@ -328,8 +328,13 @@ def test_queries_of_gensim(kv):
     part = kv.vectors_for_all(["w5", "none", "w2", "w5", 3], copy_vecattrs=True)
     assert part.index_to_key == ["w5", "w2", 3] and part.counts.tolist() == kv.counts[[5, 2, 3]].tolist()
     np.testing.assert_array_equal(part.vectors, kv.vectors[[5, 2, 3]])
-    kv.unit_normalize_all()
-    np.testing.assert_allclose(kv.vectors, u, atol=1e-6)
+    before = kv.vectors.copy()
+    kv.init_sims()
+    np.testing.assert_array_equal(kv.vectors, before)
+    for normalize in (lambda: kv.init_sims(replace=True), kv.unit_normalize_all):
+        kv.vectors = before.copy()
+        normalize()
+        np.testing.assert_allclose(kv.vectors, u, atol=1e-6)
 
 
 # ---------------------------------------------------------------- tests of vectors

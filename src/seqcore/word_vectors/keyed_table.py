@@ -28,7 +28,6 @@ class KeyedTable(FixedAttributes):
         "word_vec": "get_vector",
         "words_closer_than": "closer_than",
         "vectors_norm": "get_normed_vectors()",
-        "init_sims": "fill_norms, or unit_normalize_all to overwrite the vectors",
         **dict.fromkeys(("index2word", "index2entity"), "index_to_key"),
         "vocab": "key_to_index, index_to_key, get_vecattr and set_vecattr",
         "allocate_vecattrs": "set_vecattr makes room by itself",
@@ -332,6 +331,13 @@ class KeyedTable(FixedAttributes):
         """Compute the lengths of the vectors; again, with ``force``, after ``vectors`` were written into."""
         if boolean("force", force) or self._norms is None or len(self._norms) != len(self._vectors):
             self._norms = norms_of(self._vectors, self._words)
+
+    def init_sims(self, replace: bool = False) -> None:
+        """:meth:`unit_normalize_all` with ``replace``, :meth:`fill_norms` without: gensim's older name of both."""
+        if boolean("replace", replace):
+            self.unit_normalize_all()
+        else:
+            self.fill_norms()
 
     def get_normed_vectors(self) -> Floats:
         """(V, D) all vectors scaled to length 1."""

@@ -51,7 +51,6 @@ class TrainableTables(FixedAttributes):
         ),
         "add_null_word": "there is no word for padding",
         "seeded_vector": "the first vectors are drawn by seed",
-        "init_sims": "wv.fill_norms, or wv.unit_normalize_all to overwrite the vectors",
         "add_lifecycle_event": "nothing is logged here; comment goes into the file",
         "most_similar": "wv.most_similar",
         "lifecycle_events": "nothing is logged here",
@@ -131,6 +130,10 @@ class TrainableTables(FixedAttributes):
                 f"syn1neg: expected numbers of shape {self._wv.vectors.shape}, got {array.dtype} of shape {array.shape}"
             )
         self._output[:, : self.vector_size] = array
+
+    def init_sims(self, replace: bool = False) -> None:
+        """:meth:`seqcore.KeyedVectors.init_sims` of ``wv``."""
+        self._wv.init_sims(replace)
 
     def predict_output_word(self, context_words_list: Sequence[Key], topn: int = 10) -> list[tuple[Any, float]] | None:
         """The most probable centre words of a CBOW context, with their probabilities; None for unknown words."""
