@@ -16,11 +16,13 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "src/
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 # Pages whose programs need the library of an extra.
 LIBRARIES = {
-    "docs/guide/distributed.md": "mpi4py.MPI",
     "docs/guide/keras.md": "keras",
     "docs/guide/onnx.md": "onnxruntime",
     "docs/guide/pytorch.md": "torch",
 }
+
+# Their programs run on several processes: tests/distributed/test_experiments.py.
+DISTRIBUTED = ("docs/guide/distributed.md",)
 
 
 def blocks(name, language):
@@ -30,7 +32,7 @@ def blocks(name, language):
     return [(text.count("\n", 0, match.start(1)), match[1]) for match in found]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if blocks(name, "python")])
+@pytest.mark.parametrize("name", [name for name in NAMES if blocks(name, "python") and name not in DISTRIBUTED])
 def test_python(name, tmp_path, monkeypatch):
     """The blocks of a document run one after the other, as a reader would type them."""
     if name in LIBRARIES:

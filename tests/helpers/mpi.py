@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+# Open MPI's simplest algorithms, instead of those that it chooses by sizes.
+SIMPLE_ALGORITHMS = {"OMPI_MCA_coll": "basic,self,inter,sync,libnbc"}
 
 
 def mpiexec():
@@ -38,8 +40,8 @@ def run_mpi(processes, program, *arguments, timeout=150, **environment):
     )
 
 
-def results_of(processes, program, path, *arguments):
+def results_of(processes, program, path, *arguments, **environment):
     """The JSON that a program writes to ``path``, its first argument."""
-    done = run_mpi(processes, program, path, *arguments)
+    done = run_mpi(processes, program, path, *arguments, **environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(Path(path).read_text())
