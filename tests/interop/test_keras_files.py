@@ -243,6 +243,20 @@ def test_rnn_around_a_cell(make, tmp_path):
         assert_same(model, original, IDS)
 
 
+def test_a_cell_keeps_its_own_settings(tmp_path):
+    """A frozen cell is a frozen layer; a cell of another type than its layer is refused."""
+    sequential(K.RNN(K.GRUCell(3, trainable=False))).save(tmp_path / "m.keras")
+    assert not load_keras(tmp_path / "m.keras").trainable_weights
+    sequential(K.RNN(K.GRUCell(3, dtype="float64"))).save(tmp_path / "m.keras")
+    with pytest.raises(
+        ValueError, match="layer 'rnn.*: cell: expected the dtype 'float32' of the layer, got 'float64'"
+    ):
+        load_keras(tmp_path / "m.keras")
+    original = randomize(sequential(K.Bidirectional(K.RNN(K.LSTMCell(2), return_sequences=True)), K.GRU(2)))
+    original.save(tmp_path / "m.keras")
+    assert_same(load_keras(tmp_path / "m.keras"), original, X)
+
+
 def test_layers_of_the_other_door(tmp_path):
     """Layers of seqcore.interop.keras in a model of Keras are read as those of seqcore itself."""
     own = pytest.importorskip("seqcore.interop.keras.layers")

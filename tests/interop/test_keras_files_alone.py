@@ -57,7 +57,7 @@ def parts(tmp_path):
 def write(path, parts):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in parts.items():
-            archive.writestr(name, json.dumps(content) if isinstance(content, (dict, list)) else content)
+            archive.writestr(name, content if isinstance(content, bytes) else json.dumps(content))
     return path
 
 
@@ -459,15 +459,15 @@ def attempt(path, expected):
 
 @pytest.mark.slow
 def test_every_field_of_the_config(tmp_path, parts):
-    """Every field is replaced in turn: the file is refused, or read with what the value means."""
+    """Every field is replaced in turn, by a third of the values each: refused, or read with what the value means."""
     count = read = 0
-    for path in fields(parts[CONFIG]):
-        for new in VALUES:
+    for number, path in enumerate(fields(parts[CONFIG])):
+        for new in VALUES[number % 3 :: 3]:
             if path or new is not ...:
                 file = write(tmp_path / "m.keras", {**parts, CONFIG: changed(parts[CONFIG], path, new)})
                 read += attempt(file, None)
                 count += 1
-    assert count > 4000 and read < count / 2
+    assert count > 1000 and read < count / 2
     refused(write(tmp_path / "m.keras", {**parts, CONFIG: {}}), "class_name")
 
 

@@ -16,7 +16,7 @@ from ..._registry import Registry
 from ..._validation import MALFORMED, default_only, one_line, short_repr
 from ...losses.loss import LOSSES
 from ...metrics.metric import METRICS
-from ...models.sequential import Sequential
+from ...models.model import Model
 from ...optimizers.optimizer import OPTIMIZERS, Optimizer
 from ...typing import Array
 from .config import builtin, described, function_name
@@ -26,10 +26,21 @@ from .hdf5 import Hdf5File
 _NO_EFFECT = ("jit_compile", "is_legacy_optimizer")
 # Names that stand for the accuracy that fits the loss, on both sides.
 _ACCURACY = ("accuracy", "acc")
-_OPTIMIZERS = (optimizers.SGD, optimizers.Adam, optimizers.RMSprop, optimizers.Adagrad)
+# The classes that both sides have, with the same arguments.
+_SHARED = frozenset(
+    """
+    Adagrad Adam RMSprop SGD
+    CosineDecay ExponentialDecay InverseTimeDecay PiecewiseConstantDecay PolynomialDecay
+    BinaryCrossentropy CategoricalCrossentropy MeanSquaredError SparseCategoricalCrossentropy
+    Accuracy BinaryAccuracy CategoricalAccuracy Mean MeanAbsoluteError RootMeanSquaredError SparseCategoricalAccuracy
+    SparseTopKCategoricalAccuracy TopKCategoricalAccuracy
+    """.split()
+)
+# Keras's names of the reductions of a loss.
+_REDUCTIONS = {"mean": "sum_over_batch_size", "sum": "sum", "none": "none"}
 
 
-def compile_from_keras(model: Sequential, config: Any, place: str) -> None:
+def compile_from_keras(model: Model, config: Any, place: str) -> None:
     """Compile a model as the file says.
 
     Args:
@@ -130,7 +141,7 @@ def _metric(name: str, value: Any) -> Any:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def compile_to_keras(model: Sequential) -> dict[str, Any] | None:
+def compile_to_keras(model: Model) -> dict[str, Any] | None:
     """The optimizer, the loss and the metrics as Keras reads them; None for a model that is not compiled."""
     own = model.get_compile_config()
     if own is None:
@@ -144,25 +155,27 @@ def compile_to_keras(model: Sequential) -> dict[str, Any] | None:
         warnings.warn(f"save_keras: the optimizer and the loss are left out: {'; '.join(refused)}", stacklevel=3)
         return None
     for name in ("metrics", "weighted_metrics"):
-        described = [_known(refused, name, metric, _metric_to_keras) for metric in own[name]]
-        config[name] = [metric for metric in described if metric is not None]
+        made = [_known(refused, name, metric, _metric_to_keras) for metric in own[name]]
+        config[name] = [metric for metric in made if metric is not None]
     if refused:
         warnings.warn(f"save_keras: metrics are left out: {'; '.join(refused)}", stacklevel=3)
     return config | {"loss_weights": None, "run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
 
 
 def _to_keras(name: str, value: dict[str, Any], module: Any) -> dict[str, Any]:
-    """The description of an object of ``module``, which Keras has too, without the arguments that are None."""
+    """The description of an object of ``module`` for Keras, without the arguments that are None.
+
+    Raises:
+        ValueError: Keras has no such class.
+    """
     class_name = value["class_name"]
-    if not hasattr(module, class_name):
+    if class_name not in _SHARED:
         raise ValueError(f"{name}: Keras has no {class_name}")
     config = {key: item for key, item in value["config"].items() if item is not None}
     return described(module.__name__.replace("seqcore", "keras"), class_name, config)
 
 
 def _optimizer_to_keras(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    if value["class_name"] not in [cls.__name__ for cls in _OPTIMIZERS]:
-        raise ValueError(f"{name}: Keras has no {value['class_name']}")
     made = _to_keras(name, value, optimizers)
     config = made["config"]
     default_only("lazy", config.pop("lazy", False), False, "Keras updates all rows of a table")
@@ -172,21 +185,17 @@ def _optimizer_to_keras(name: str, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _loss_to_keras(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    if value["class_name"] in ("NCELoss", "SampledSoftmaxLoss"):
-        raise ValueError(f"{name}: Keras has no {value['class_name']}")
     made = _to_keras(name, value, losses)
-    reductions = {"mean": "sum_over_batch_size", "sum": "sum", "none": "none"}
-    if value["config"]["reduction"] not in reductions:
-        raise ValueError(f"{name}: Keras has no reduction {value['config']['reduction']!r}")
-    made["config"]["reduction"] = reductions[value["config"]["reduction"]]
+    reduction = made["config"]["reduction"]
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"{name}: Keras has no reduction {reduction!r}")
+    made["config"]["reduction"] = _REDUCTIONS[reduction]
     return made
 
 
 def _metric_to_keras(name: str, value: dict[str, Any]) -> Any:
     if value["class_name"] == "AccuracyByShape":
         return value["config"]["name"] if value["config"]["name"] in _ACCURACY else "accuracy"
-    if value["class_name"] in ("Perplexity", "SequenceAccuracy"):
-        raise ValueError(f"{name}: Keras has no {value['class_name']}")
     made = _to_keras(name, value, metrics)
     if value["class_name"] == "BinaryCrossentropy":
         default_only("axis", made["config"].pop("axis", -1), -1, "that of Keras is the last one")
@@ -196,7 +205,7 @@ def _metric_to_keras(name: str, value: dict[str, Any]) -> Any:
 # --- the state of the optimizer ---------------------------------------------------------------------------------------
 
 
-def _slot_order(model: Sequential, optimizer: Optimizer) -> list[tuple[Any, str]]:
+def _slot_order(model: Model, optimizer: Optimizer) -> list[tuple[Any, str]]:
     """The slots in Keras's order: a variable and the name of one of its slots."""
     names = list(optimizer.slot_values())
     # The two means of Adam stand side by side, its maximum apart.
@@ -204,7 +213,7 @@ def _slot_order(model: Sequential, optimizer: Optimizer) -> list[tuple[Any, str]
     return [(variable, name) for group in groups for variable in model.trainable_weights for name in group]
 
 
-def optimizer_arrays(model: Sequential) -> list[Array]:
+def optimizer_arrays(model: Model) -> list[Array]:
     """The state of the optimizer in the order of Keras's variables: the count, the learning rate, the slots."""
     optimizer = model.optimizer
     assert optimizer is not None
@@ -219,7 +228,7 @@ def optimizer_arrays(model: Sequential) -> list[Array]:
     return arrays
 
 
-def read_optimizer(file: Hdf5File, paths: list[str], model: Sequential) -> None:
+def read_optimizer(file: Hdf5File, paths: list[str], model: Model, place: str) -> None:
     """Put the optimizer of a compiled model into the state that the arrays at ``paths`` hold in Keras's order.
 
     An optimizer that had made no step has no slots in a file, and starts anew.
@@ -231,7 +240,8 @@ def read_optimizer(file: Hdf5File, paths: list[str], model: Sequential) -> None:
     if len(paths) < min(len(own), 3):
         return
     if len(paths) != len(own):
-        warnings.warn(f"optimizer: expected {len(own)} arrays, got {len(paths)}; it starts without them", stacklevel=4)
+        expected = f"expected {len(own)} arrays of the optimizer, got {len(paths)}"
+        warnings.warn(f"{place}: the optimizer starts without its state: {expected}", stacklevel=4)
         return
     values = [file.array(path, array.shape) for path, array in zip(paths, own)]
     model.prepare_training()

@@ -5,7 +5,6 @@ A description is ``{"module", "class_name", "config", "registered_name"}``; that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from ... import layers
@@ -13,6 +12,7 @@ from ..._registry import class_and_config
 from ..._validation import MALFORMED, default_only, one_line, short_repr
 from ...layers import Layer
 from ...layers.rnn.base import RNNLayer
+from ...models.model import Model
 from ...models.sequential import Sequential
 from .chain import chain_of
 
@@ -50,6 +50,7 @@ _OLD: dict[str, tuple[Any, str]] = {
     "sparse": ((False, None), "arrays are dense"),
     "rms_scaling": (False, "the mean is subtracted"),
 }
+_OF_FUNCTIONS = (None, "builtins", "keras.activations", "keras.losses", "keras.metrics")
 _POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy")
 
 
@@ -91,6 +92,8 @@ class ModelReader:
     def __init__(self, version: str | None) -> None:
         self.is_old = version is not None and version.split(".")[0] in ("1", "2")
         self.class_names: dict[int, str] = {}
+        # Alive, so that no other layer gets the id of one of them.
+        self._named: list[Layer] = []
 
     def model(self, described: Any, where: str = "model") -> Sequential:
         """The model, built and with zeros as weights, of the description of a Sequential or a functional one.
@@ -111,9 +114,9 @@ class ModelReader:
             model.build(shape)
         if not model.built:
             raise ValueError(f"{where}: expected a model with the shape of its input, got one that is not built")
-        check_masks(model.layers)
+        check_masks(model.layer_chain())
         if class_name != "Sequential":
-            self.class_names[id(model)] = "Functional"
+            self._remember(model, "Functional")
         return model
 
     def _layer(self, described: Any) -> Any:
@@ -140,11 +143,19 @@ class ModelReader:
         class_name, cell = builtin(f"{where}: cell", config.pop("cell", None))
         if class_name not in _OF_CELL:
             raise ValueError(f"{where}: cell: expected one of {', '.join(_OF_CELL)}, got {class_name!r}")
-        for name in ("name", "trainable", "dtype"):
-            cell.pop(name, None)
+        cell.pop("name", None)
+        policies = [self._argument("dtype", part.get("dtype")) for part in (config, cell)]
+        if policies[0] != policies[1]:
+            raise ValueError(f"{where}: cell: expected the dtype {policies[0]!r} of the layer, got {policies[1]!r}")
+        if cell.pop("trainable", True) is False:
+            config["trainable"] = False
         layer: Layer = self._made(f"{where} (RNN)", _OF_CELL[class_name], cell | config)
-        self.class_names[id(layer)] = "RNN"
+        self._remember(layer, "RNN")
         return layer
+
+    def _remember(self, layer: Layer, class_name: str) -> None:
+        self.class_names[id(layer)] = class_name
+        self._named.append(layer)
 
     def _made(self, where: str, cls: Any, config: dict[str, Any]) -> Any:
         try:
@@ -203,13 +214,7 @@ def function_name(where: str, described: Any) -> Any:
     if not isinstance(described, dict) or described.get("class_name") != "function":
         return described
     name, module = described.get("config"), described.get("module")
-    if not isinstance(name, str) or module not in (
-        "builtins",
-        None,
-        "keras.activations",
-        "keras.losses",
-        "keras.metrics",
-    ):
+    if not isinstance(name, str) or module not in _OF_FUNCTIONS:
         raise ValueError(f"{where}: expected a function of Keras itself, got {short_repr(name)}")
     return name
 
@@ -229,17 +234,15 @@ def described(module: str, class_name: str, config: dict[str, Any]) -> dict[str,
     return {"module": module, "class_name": class_name, "config": config, "registered_name": None}
 
 
-def model_to_keras(model: Sequential) -> dict[str, Any]:
-    """The description of a built Sequential as Keras reads it.
+def model_to_keras(model: Model) -> dict[str, Any]:
+    """The description of a built model, which must be a Sequential, as Keras reads it.
 
     Raises:
         ValueError: naming a layer that Keras does not have or that would give other numbers there.
     """
     if type(model) is not Sequential:
         raise ValueError(f"model: expected a Sequential, got the {type(model).__name__} {model.name!r}")
-    if not model.built:
-        raise ValueError(f"model: expected {model.name!r} to be built before it is saved; call it or build it")
-    check_masks(model.layers)
+    check_masks(model.layer_chain())
     front = model.get_config()["layers"][0]
     if front["class_name"] != "InputLayer":
         first = model.layer_chain()[0]
@@ -299,7 +302,7 @@ def check_masks(chain: list[Layer]) -> None:
         ValueError: for a maximum or a Softmax of what may be masked, and where masked steps come in reverse order.
     """
     masked = turned = False
-    for layer in _flat(chain):
+    for layer in chain:
         if masked and isinstance(layer, (layers.GlobalMaxPooling1D, layers.Softmax)):
             raise ValueError(
                 f"layer {layer.name!r}: expected no mask before a {type(layer).__name__}, got one; Keras and seqcore "
@@ -315,14 +318,6 @@ def check_masks(chain: list[Layer]) -> None:
         elif not layer.supports_masking or not layer._keeps_time():
             masked = turned = False
         turned ^= masked and isinstance(layer, RNNLayer) and layer.go_backwards
-
-
-def _flat(chain: list[Layer]) -> Iterator[Layer]:
-    for layer in chain:
-        if isinstance(layer, Sequential):
-            yield from _flat(layer.layers)
-        else:
-            yield layer
 
 
 def check_order(layer: layers.Bidirectional) -> None:

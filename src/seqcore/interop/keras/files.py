@@ -117,8 +117,6 @@ def save_keras(model: Model, path: Path, *, include_optimizer: bool = True) -> N
         with h5py_module().File(buffer, "w") as file:
             write_groups(file, groups)
     else:
-        if type(model) is not Sequential:
-            raise ValueError(f"model: expected a Sequential, got the {type(model).__name__} {model.name!r}")
         config = model_to_keras(model)
         compiled = compile_to_keras(model) if include_optimizer else None
         if suffix == ".h5":
@@ -168,11 +166,11 @@ def _load_archive(place: str, parts: dict[str, bytes], model: Model | None, comp
             if compile:
                 compile_from_keras(made, config.get("compile_config"), place)
                 count = len(file.keys("optimizer/vars"))
-                read_optimizer(file, [f"optimizer/vars/{i}" for i in range(count)], made)
+                read_optimizer(file, [f"optimizer/vars/{i}" for i in range(count)], made, place)
         return _with_values(made, values)
 
 
-def _write_archive(buffer: io.BytesIO, model: Sequential, config: dict[str, Any], compiled: Any) -> None:
+def _write_archive(buffer: io.BytesIO, model: Model, config: dict[str, Any], compiled: Any) -> None:
     weights = io.BytesIO()
     with h5py_module().File(weights, "w") as file:
         write_groups(file, list(weight_groups(model)))
@@ -219,11 +217,11 @@ def _load_hdf5(place: str, file: Hdf5File, model: Model | None, compile: bool) -
             compile_from_keras(made, config, place)
             if not reader.is_old and file.has("optimizer_weights"):
                 names = file.texts("optimizer_weights", "weight_names", 3 + 4 * len(made.weights))
-                read_optimizer(file, [f"optimizer_weights/{name}" for name in names], made)
+                read_optimizer(file, [f"optimizer_weights/{name}" for name in names], made, place)
     return _with_values(made, values)
 
 
-def _write_hdf5(file: Any, model: Sequential, config: dict[str, Any], compiled: Any) -> None:
+def _write_hdf5(file: Any, model: Model, config: dict[str, Any], compiled: Any) -> None:
     for target in (file, file.create_group("model_weights")):
         target.attrs["keras_version"], target.attrs["backend"] = _VERSION, "seqcore"
     file.attrs["model_config"] = json.dumps(config)

@@ -17,7 +17,6 @@ from ...autograd import Variable
 from ...layers import ContextRNN, Layer
 from ...layers.rnn.base import RNNLayer
 from ...models.model import Model
-from ...models.sequential import Sequential
 from ...typing import Array
 from .hdf5 import Hdf5File
 
@@ -151,7 +150,7 @@ def _legacy_order(layer: Layer) -> list[Variable]:
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
-def read_layers(file: Hdf5File, root: str, model: Sequential) -> Values:
+def read_layers(file: Hdf5File, root: str, model: Model) -> Values:
     """The values of all weights, layer by layer in the order of the file, as Keras pairs them."""
     names = file.texts(root, "layer_names", len(file.keys(root)))
     layers = [layer for layer in model.layers if layer.weights]
@@ -171,7 +170,7 @@ def read_layers(file: Hdf5File, root: str, model: Sequential) -> Values:
     return values
 
 
-def write_layers(group: Any, model: Sequential) -> None:
+def write_layers(group: Any, model: Model) -> None:
     """Write the weights of all layers into an open group of h5py."""
     _write_texts(group, "layer_names", [layer.name for layer in model.layers])
     for layer in model.layers:
