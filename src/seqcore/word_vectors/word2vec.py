@@ -29,6 +29,7 @@ from .._core import system
 from .._core.sampling import AliasTable
 from .._core.word2vec import train_word2vec
 from .._json import parse_json
+from .._pickling import Pickled
 from .._validation import MALFORMED, boolean, default_only, integer, one_line, real, short_repr
 from ..distributed import Ranks, ends_together
 from ..text.files import path_of
@@ -49,7 +50,7 @@ CALLS_PER_AVERAGE = 10
 _MASK = 2**64 - 1
 
 
-class Word2Vec(TrainableTables):
+class Word2Vec(TrainableTables, Pickled):
     """A model that learns a vector for each word of a corpus.
 
     Arguments, their order and their defaults are gensim's; those after ``shrink_windows`` are added. All settings are
@@ -103,6 +104,7 @@ class Word2Vec(TrainableTables):
     (4, (8,))
     """
 
+    _pickle_family = "word2vec"
     _attributes = frozenset(
         {
             "settings", "history", "corpus_count", "corpus_total_words", "effective_min_count", "running_training_loss",
@@ -404,6 +406,13 @@ class Word2Vec(TrainableTables):
         """
         one_file(separately, sep_limit, ignore, pickle_protocol)
         self._need_words()
+        tensors, state = self.file_parts()
+        saving.write_tensors(
+            path_of(fname, "fname"), tensors, {"seqcore": "word2vec", "version": "1", "state": json.dumps(state)}
+        )
+
+    def file_parts(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """The arrays of a file, none for a model without words, and the state in its header, JSON-able."""
         self._align_tables()
         words = json.dumps(self.words, ensure_ascii=False).encode("utf-8", "surrogatepass")
         tensors = {
@@ -424,9 +433,7 @@ class Word2Vec(TrainableTables):
             "sampled": self._sampled,
             "running_training_loss": self.running_training_loss,
         }
-        saving.write_tensors(
-            path_of(fname, "fname"), tensors, {"seqcore": "word2vec", "version": "1", "state": json.dumps(state)}
-        )
+        return tensors if self.words else {}, state
 
     @classmethod
     def load(cls, fname: PathLike, mmap: None = None, *, rethrow: bool = False) -> Word2Vec:
@@ -447,14 +454,21 @@ class Word2Vec(TrainableTables):
             described = saving.describe_format(texts)
             raise ValueError(f"{fname}: expected a file of Word2Vec.save, version 1, got {described}")
         try:
-            state = parse_json(texts["state"])
-            # Only settings: a file cannot name a corpus to train on.
-            model = cls(**asdict(Settings(**state["settings"])))
-            words = parse_json(tensors["words"].tobytes().decode("utf-8", "surrogatepass"))
-            model._restore(words, tensors, state)
+            if not tensors:
+                raise ValueError("no words")
+            return cls.from_file_parts(tensors, parse_json(texts["state"]))
         except MALFORMED as error:
             reason = one_line(error)
             raise ValueError(f"{fname}: expected a file of Word2Vec.save, got another ({reason})") from None
+
+    @classmethod
+    def from_file_parts(cls, tensors: dict[str, Array], state: dict[str, Any]) -> Word2Vec:
+        """A new model from what :meth:`file_parts` returned."""
+        # Only settings: a file cannot name a corpus to train on.
+        model = cls(**asdict(Settings(**state["settings"])))
+        if tensors:
+            words = parse_json(tensors["words"].tobytes().decode("utf-8", "surrogatepass"))
+            model._restore(words, tensors, state)
         return model
 
     def _restore(self, words: Any, tensors: dict[str, Array], state: dict[str, Any]) -> None:
