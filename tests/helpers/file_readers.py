@@ -311,7 +311,7 @@ READERS: dict[str, Reader] = {
         ("Evaluation.evaluate_word_pairs",),
         packed=True,
     ),
-    "Word2Vec": Reader(lambda f: sc.Word2Vec.load(f / "w"), {"w": _written(_word2vec().save)}, ("Word2Vec.load",)),
+    "Word2Vec": Reader(lambda f: sc.Word2Vec.load(f / "w"), {"w": _written(_word2vec().save)}, ("SavedModel.load",)),
     "corpus_file": Reader(
         _train_by_file,
         {"words.txt": _SENTENCES.encode()},
@@ -388,7 +388,7 @@ EXCUSED = {
             "ModelCheckpoint.__init__",
             "TensorBoard.__init__",
             "Vocabulary.save",
-            "Word2Vec.save",
+            "SavedModel.save",
             "atomic_write",
             "export_onnx",
             "save_checkpoint",

@@ -129,9 +129,9 @@ def read(sentences: Any, corpus_file: Any, name: str = "sentences") -> CountedTe
 
 def encode_file(path: str, words: Sequence[Key]) -> Corpus:
     """A file as ids of a vocabulary."""
-    # Unlike those of a UTF-8 text, words from lists may hold a lone surrogate or white space; an integer is no word of
-    # a text, so that it is written with the white space that no such word has.
-    texts = [(word if isinstance(word, str) else f" {word}").encode("utf-8", "surrogatepass") for word in words]
+    # Unlike those of a UTF-8 text, words from lists may hold a lone surrogate or white space. An integer is no word of
+    # a file: its bytes have white space, as no word of a file has, and \xff, as no text has.
+    texts = [word.encode("utf-8", "surrogatepass") if isinstance(word, str) else b" \xff%d" % word for word in words]
     return Corpus(*encode_words(path, texts, LONGEST))
 
 

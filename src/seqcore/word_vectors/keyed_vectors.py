@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import layers
 from .. import random as _random
-from .._pickling import Pickled
 from .._validation import boolean, choice, default_only, real, short_repr
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary
@@ -21,12 +20,12 @@ from .keys import Key, as_list, is_key
 from .safetensors_format import read_vectors, write_vectors
 
 
-class KeyedVectors(Evaluation, Pickled):
+class KeyedVectors(Evaluation):
     """A vector for each word; names and meaning as in gensim 4.
 
     Args:
         vectors: (V, D) numbers, row i for word i; a float32 array is used as it is, without a copy.
-        index_to_key: V words, each once, best the most frequent first.
+        index_to_key: V words or integers, each once, best the most frequent first.
         counts: (V,) integers, how often each word was seen, if known.
         vector_size: D of a table that is empty as yet, in place of ``vectors`` (or as the first argument).
         count, dtype, mapfile_path: arguments of gensim's, only at their defaults.
@@ -47,7 +46,6 @@ class KeyedVectors(Evaluation, Pickled):
     KeyError: "key: expected a word of the vocabulary, got 'bird'"
     """
 
-    _pickle_family = "keyed_vectors"
     _attributes = frozenset({"expandos", "duplicates"})
 
     # --- files ---

@@ -263,8 +263,8 @@ class TrainableTables(FixedAttributes):
     ) -> Corpus:
         """Vocabulary and vectors from a text, and the text as ids."""
         chosen, least = choose_words(text, settings, trim_rule, needed=not update)
-        rows = self._wv.key_to_index
-        corpus = text.encode([*rows, *(text.words[n] for n in chosen if text.words[n] not in rows)])
+        new = [word for n in chosen if (word := text.words[n]) not in self._wv.key_to_index]
+        corpus = text.encode([*self.words, *new])
         self._add_words(text, chosen, least, settings)
         if not update:
             self.settings = settings
