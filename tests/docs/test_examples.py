@@ -1,5 +1,6 @@
 """The programs in examples/ run from beginning to end and show what they promise, with settings that take seconds."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
+
+from tests.helpers import reference
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SMALL = {
@@ -37,7 +41,7 @@ def numbers(pattern, text):
 
 def test_every_example_is_tried():
     """Each file has a test here."""
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SMALL, "streaming"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*SMALL, "streaming", "voice_activity"}
 
 
 def test_cells_in_a_loop():
@@ -105,6 +109,68 @@ def test_streaming(units):
     """Steps equal the whole sequence, and a saved state leads back."""
     text = run("streaming", "--units", units, "--steps", "50")
     assert numbers(r"whole sequence: (\S+)", text)[0] <= 1e-6 and "is equal: True" in text
+
+
+SHAPES = {
+    "stft_conv": (258, 1, 256),
+    "conv1": (128, 129, 3),
+    "conv2": (64, 128, 3),
+    "conv3": (64, 64, 3),
+    "conv4": (128, 64, 3),
+    "final_conv": (1, 128, 1),
+}
+
+
+def test_the_graph_of_the_voice_detector(rng, tmp_path):
+    """Random weights under the names of the file give the probabilities that the equations give, step by step."""
+    arrays = {f"{name}.weight": rng.normal(0, np.prod(shape[1:]) ** -0.5, shape) for name, shape in SHAPES.items()}
+    arrays |= {f"{name}.bias": rng.normal(0, 0.3, shape[0]) for name, shape in SHAPES.items() if name != "stft_conv"}
+    for part in ("ih", "hh"):
+        arrays[f"lstm_cell.weight_{part}"] = rng.normal(0, 0.1, (512, 128))
+        arrays[f"lstm_cell.bias_{part}"] = rng.normal(0, 0.3, 512)
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    save_file(arrays, tmp_path / "weights.safetensors")
+    spec = importlib.util.spec_from_file_location("voice_activity", EXAMPLES / "voice_activity.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    sound = example.make_sound(1.0, 0)
+    detector = example.VoiceDetector(example.read_weights(tmp_path / "weights.safetensors"))
+    got = [detector.step(chunk) for chunk in sound.reshape(-1, 512)]
+
+    def convolved(x, name, stride, pads, activation):
+        bias = arrays.get(f"{name}.bias")
+        kernel = arrays[f"{name}.weight"].transpose(2, 1, 0)
+        return reference.conv1d_forward(x, kernel, bias, stride, pads=pads, activation=activation)
+
+    h = c = np.zeros(128)
+    for step, probability in enumerate(got):
+        before = sound[max(512 * step - 64, 0) : 512 * step] if step else np.zeros(64)
+        x = np.pad(np.concatenate([before, sound[512 * step : 512 * (step + 1)]]), (0, 64), "reflect")
+        spectrum = convolved(x[None, :, None], "stft_conv", 128, (0, 0), "linear")
+        x = np.hypot(spectrum[..., :129], spectrum[..., 129:])
+        for number, stride in enumerate((1, 2, 2, 1)):
+            x = convolved(x, f"conv{number + 1}", stride, (1, 1), "relu")
+        ih, hh = (
+            arrays[f"lstm_cell.weight_{part}"].astype(float) @ value + arrays[f"lstm_cell.bias_{part}"]
+            for part, value in (("ih", x[0, 0]), ("hh", h))
+        )
+        i, f, g, o = np.split(ih + hh, 4)
+        c = reference.activate("sigmoid", f) * c + reference.activate("sigmoid", i) * np.tanh(g)
+        h = reference.activate("sigmoid", o) * np.tanh(c)
+        expected = convolved(np.maximum(h, 0)[None, None], "final_conv", 1, (0, 0), "sigmoid").item()
+        assert probability == pytest.approx(expected, abs=1e-5)
+    assert np.ptp(got) > 0.01
+
+
+def test_voice_activity():
+    """The trained detector, where silero-vad is installed: a voice is none in noise; the numbers are onnxruntime's."""
+    if importlib.util.find_spec("silero_vad") is None:
+        pytest.skip("silero-vad is not installed")
+    means = numbers(r"mean ([\d.]+)", run("voice_activity"))
+    assert len(means) == 3 and max(means[:2]) < 0.2 < 0.8 < means[2]
+    for name in ("onnxruntime", "torch"):
+        if importlib.util.find_spec("onnx") and importlib.util.find_spec(name):
+            assert numbers(r"largest difference (\S+);", run("voice_activity", "--against", name))[0] < 1e-4
 
 
 def test_word_vectors():

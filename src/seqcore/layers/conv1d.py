@@ -137,7 +137,10 @@ class Conv1D(NumericLayer):
         return output_steps(steps, self._span, self.strides[0], self._pads(steps)) if steps else 0
 
     def call(self, inputs: Tensor, lengths: Any = None) -> Tensor:
-        self.compute_output_shape(inputs.shape)
+        shape = inputs._array.shape
+        if len(shape) != 3 or shape[2] != self.kernel._array.shape[1] or not self._output_steps(shape[1]):
+            # Raises the error that says which.
+            self.compute_output_shape(shape)
         if lengths is None:
             return self._convolved(inputs)
         if self.padding == "same" and self.strides[0] > 1:

@@ -34,8 +34,8 @@ class Stream(Pickled):
     a Conv1D the last inputs (B, (K - 1) dilation, D). Pickles and copies go on with the same states as long as the
     model has the weights that were packed.
 
-    Threads may share a stream: each method call is one step to the others. A step of a quarter of a million
-    multiplications or more, which takes some 20 microseconds, lets other threads run Python meanwhile.
+    Threads may share a stream: each method call is one step to the others. A long step, from a quarter of a million
+    multiplications on, lets other threads run Python meanwhile.
     """
 
     __slots__ = ("step", "get_state", "batch_size", "model", "_core", "_versions")

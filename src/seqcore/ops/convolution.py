@@ -10,7 +10,6 @@ import numpy as np
 from ..autograd import Gradient, Tensor, recorded
 from ..typing import Array
 from .matmul import dense
-from .shape import reshape
 
 
 def output_steps(steps: int, span: int, stride: int, pads: tuple[int, int]) -> int:
@@ -79,6 +78,7 @@ def conv1d(
     Returns:
         (B, U, N).
     """
-    size, features, filters = kernel.shape
+    size, features, filters = shape = kernel.shape
     windows = sliding_windows(x, size, stride, dilation, pads)
-    return dense(windows, reshape(kernel, (size * features, filters)), bias, activation, mixed)
+    matrix = recorded(kernel._array.reshape(size * features, filters), (kernel,), lambda g: (g.reshape(shape),))
+    return dense(windows, matrix, bias, activation, mixed)
