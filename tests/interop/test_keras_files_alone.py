@@ -364,6 +364,7 @@ def test_models_that_keras_cannot_hold(tmp_path):
         "without '/'": [layers.Dense(2, name="a/b")],
         "batch_size=": [layers.LSTM(2, stateful=True)],
         "padding: expected a word": [layers.Conv1D(2, 2, padding=(1, 0))],
+        "padding_idx: expected None": [layers.Embedding(9, 2, padding_idx=0)],
         "does not take together": [layers.Conv1D(2, 2, strides=2, dilation_rate=2)],
     }
     for end in ("keras", "h5"):

@@ -302,10 +302,24 @@ def test_the_model_is_a_model(rng, tmp_path):
         assert torch.equal(value, before[name])
 
 
+def test_the_row_of_the_padding_is_not_trained(rng):
+    """As in PyTorch, whose gradients are those of the converted model."""
+    module = nn.Sequential(nn.Embedding(WORDS, INPUTS, padding_idx=2), nn.Linear(INPUTS, CLASSES))
+    ids = np.array([[2, 1, 3, 2], [5, 3, 2, 2]])
+    module(torch.from_numpy(ids)).square().sum().backward()
+    model = convert(module)
+    with sc.GradientTape() as tape:
+        total = sc.reduce_sum(sc.ops.square(model(ids)))
+    embedding, *others = tape.gradient(total, model.trainable_variables)
+    expected, *expected_others = (parameter.grad.numpy() for parameter in module.parameters())
+    assert embedding.indices.tolist() == [1, 3, 5] and not expected[2].any()
+    np.testing.assert_allclose(np.asarray(embedding), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(others[0]).T, expected_others[0], rtol=0, atol=1e-5)
+
+
 def test_frozen_parameters(rng):
     module = Reader()
     module.embedding.requires_grad_(False)
-    module.embedding.padding_idx = 0
     model = convert(module)
     assert [layer.trainable for layer in model.layers] == [False, True, True, True, True]
     module.recurrent.weight_hh_l0.requires_grad_(False)
@@ -403,7 +417,6 @@ REFUSED = [
     (lambda: nn.LazyLinear(3), "module: expected parameters with values, got none in 'weight' of LazyLinear"),
     (lambda: nn.Linear(3, 3, device="meta"), "module: expected parameters with values, got none in 'weight' of Linear"),
     (lambda: nn.LSTM(INPUTS, UNITS, proj_size=2), "module: LSTM: proj_size: expected 0, got 2"),
-    (lambda: nn.Embedding(9, 2, padding_idx=1), "module: Embedding: padding_idx: expected None or a weight without"),
     (lambda: nn.Embedding(9, 2, max_norm=1.0), "module: Embedding: max_norm: expected None, got 1.0"),
     (lambda: nn.Embedding(9, 2, scale_grad_by_freq=True), "scale_grad_by_freq: expected False, got True"),
     (lambda: nn.Conv1d(4, 4, 2, groups=2), "module: Conv1d: groups: expected 1, got 2"),

@@ -201,6 +201,25 @@ def test_embedding_gradients_touch_only_used_rows() -> None:
     np.testing.assert_allclose(np.asarray(grad), dense)
 
 
+def test_the_row_of_the_padding_stays_as_it_is(tmp_path: Any) -> None:
+    layer = layers.Embedding(6, 2, padding_idx=1, name="table")
+    model = models.Sequential([layer, layers.Dense(1)])
+    ids = np.array([[5, 1], [1, 1]])
+    assert not layer(ids).numpy()[1].any() and layer(ids).mask is None
+    model.compile("sgd", "mse")
+    for batch in (ids, np.ones((2, 2), int)):
+        before = layer.embeddings.numpy()
+        model.train_on_batch(batch, np.ones((2, 2, 1)))
+        changed = (layer.embeddings.numpy() != before).any(axis=1)
+        assert not changed[1] and changed[5] == (batch is ids)
+    model.save(tmp_path / "model")
+    again = models.load_model(tmp_path / "model").layers[0]
+    assert again.padding_idx == 1 and "padding_idx" not in layers.Embedding(6, 2).get_config()
+    for bad in (6, -1, 0.5):
+        with pytest.raises(ValueError, match=r"padding_idx: expected an integer 0\.\.\.5"):
+            layers.Embedding(6, 2, padding_idx=bad)
+
+
 def test_dropout_keeps_the_mean_and_can_share_masks() -> None:
     random.set_seed(1)
     layer = layers.Dropout(0.25)

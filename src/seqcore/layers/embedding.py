@@ -32,6 +32,8 @@ class Embedding(Layer):
         weights: the table itself, (V, D) or a list that holds it.
         lora_rank, lora_alpha, quantization_config: accepted only as None.
         input_length: number of steps, if known beforehand.
+        padding_idx: an id whose row begins as zeros and is never trained, as in PyTorch, or None; unlike ``mask_zero``
+            it masks nothing.
 
     Call: ids (...) in 0...V-1 (floats must be whole numbers) give (..., D). The gradient of the table is IndexedSlices;
     with ``trainable=False`` there is none.
@@ -64,6 +66,7 @@ class Embedding(Layer):
         quantization_config: None = None,
         *,
         input_length: int | None = None,
+        padding_idx: int | None = None,
         **kwargs: Any,
     ) -> None:
         if input_length is not None:
@@ -75,6 +78,7 @@ class Embedding(Layer):
         self.embeddings_initializer = _initializers.get(embeddings_initializer, "embeddings_initializer")
         self.mask_zero = boolean("mask_zero", mask_zero)
         self.input_length = input_length
+        self.padding_idx = None if padding_idx is None else integer("padding_idx", padding_idx, 0, self.input_dim - 1)
         if weights is not None:
             self._use_table(weights)
 
@@ -90,11 +94,15 @@ class Embedding(Layer):
 
     def build(self, input_shape: Any = None) -> None:
         if not self._own_variables:
-            self.embeddings = self.add_weight(
-                (self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings"
-            )
+            self.embeddings = self.add_weight((self.input_dim, self.output_dim), self._initial_table, name="embeddings")
             self.embeddings.sparse = True
         self.built = True
+
+    def _initial_table(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        table: Array = self.embeddings_initializer(shape, dtype)
+        if self.padding_idx is not None:
+            table[self.padding_idx] = 0
+        return table
 
     def call(self, inputs: Tensor) -> Tensor:
         ids = inputs._array
@@ -117,6 +125,9 @@ class Embedding(Layer):
             flat_dy, _ = ops.flatten_steps(rows)
             flat_ids = ops.flatten_like(np.atleast_1d(ids), rows)
             values, indices = embedding_backward(flat_ids, flat_dy, self.input_dim)
+            if self.padding_idx is not None:
+                trained = indices != self.padding_idx
+                values, indices = values[trained], indices[trained]
             return (IndexedSlices.from_sorted(values, indices, table._array.shape),)
 
         out = recorded(y, (table,), backward)
@@ -149,6 +160,10 @@ class Embedding(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape, self.output_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {} if self.padding_idx is None else {"padding_idx": self.padding_idx}
+        return {**super().get_config(), **own}
 
     def _add_to_stream(self, stream: Any) -> None:
         # A stream has no padding: with mask_zero its user does not feed id 0.

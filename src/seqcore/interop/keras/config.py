@@ -272,6 +272,8 @@ def _layer_to_keras(layer: Layer, shape: Any) -> dict[str, Any]:
         raise ValueError(f"{where}: expected an Input with batch_size=, which Keras needs for stateful=True")
     config = layer.get_config()
     config.pop("batch_input_shape", None)
+    if isinstance(layer, layers.Embedding) and layer.padding_idx is not None:
+        raise ValueError(f"{where}: padding_idx: expected None, since Keras trains every row, got {layer.padding_idx}")
     if isinstance(layer, layers.Conv1D):
         if not isinstance(layer.padding, str):
             raise ValueError(f"{where}: padding: expected a word, which Keras takes, got {layer.padding}")

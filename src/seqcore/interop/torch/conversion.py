@@ -319,14 +319,10 @@ def _embedding(child: Any, sequences: bool, dtype: str) -> list[_Entry]:
     _only(child, max_norm=None)
     if child.weight.requires_grad:
         _only(child, scale_grad_by_freq=False)
-        if child.padding_idx is not None:
-            raise ValueError(
-                f"padding_idx: expected None or a weight without requires_grad, got {child.padding_idx}: "
-                "seqcore trains every row of an Embedding"
-            )
     table = wide_array("weight", child.weight)
     rows, columns = table.shape
-    return [(layers.Embedding(rows, columns, embeddings_initializer="zeros", dtype=dtype), [table])]
+    options: dict[str, Any] = {"padding_idx": child.padding_idx, "embeddings_initializer": "zeros", "dtype": dtype}
+    return [(layers.Embedding(rows, columns, **options), [table])]
 
 
 def _kernel_and_bias(child: Any, dtype: str) -> tuple[list[Array], dict[str, Any]]:
