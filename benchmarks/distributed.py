@@ -94,17 +94,15 @@ def turn(name: str) -> dict[str, Any] | None:
     batches = [(batch[:, :-1], batch[:, 1:] if language else batch[:, :1] % 2) for batch in words]
     seen = _Seconds()
     model.fit(batches, verbose=0, callbacks=[seen], distribute=comm)
+    if comm.rank:
+        return None
     table = model.layers[0].embeddings
-    return (
-        {
-            "min_us": 1e6 * min(seen.seconds),
-            "median_us": 1e6 * median(seen.seconds),
-            "dense_bytes": sum(array.nbytes for array in model.flat_parameters.gradients),
-            "row_bytes": table.shape[1] * table.dtype.itemsize,
-        }
-        if comm.rank == 0
-        else None
-    )
+    return {
+        "min_us": 1e6 * min(seen.seconds),
+        "median_us": 1e6 * median(seen.seconds),
+        "dense_bytes": sum(array.nbytes for array in model.flat_parameters.gradients),
+        "row_bytes": table.shape[1] * table.dtype.itemsize,
+    }
 
 
 def _launch(mpiexec: str, name: str, processes: int, threads: int) -> dict[str, Any]:

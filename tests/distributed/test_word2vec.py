@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.mpi import ROOT, mpiexec, results_of
+from tests.helpers.mpi import ROOT, mpiexec, results_of, run_mpi
 
 PROGRAM = Path(__file__).parent / "word2vec_program.py"
 
@@ -35,3 +35,10 @@ def test_several_processes_share_the_corpus_and_learn_the_same_relations(process
     assert first["callbacks"] == [[1, 2, 3, 4, 5], *[[]] * (processes - 1)]
     assert first["losses"][-1] < 0.5 * first["losses"][0]
     assert alone["score"] > 0.95 and first["score"] > 0.95
+
+
+def test_another_corpus_is_refused_at_the_start(tmp_path):
+    done = run_mpi(2, PROGRAM, "--other", tmp_path / "result")
+    refusals = [line for line in done.stderr.splitlines() if line.startswith("seqcore.distributed.")]
+    assert done.returncode != 0 and not (tmp_path / "result").exists()
+    assert refusals and all("the same corpus in all processes" in line for line in refusals), done.stderr

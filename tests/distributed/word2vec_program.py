@@ -1,4 +1,7 @@
-"""Word2Vec by one process or by all of MPI; run by test_word2vec.py: ``word2vec_program.py [--alone] FILE``."""
+"""Word2Vec by one process or by all of MPI; run by test_word2vec.py.
+
+``word2vec_program.py [--alone] [--other] FILE``: with ``--other`` the second process has another corpus.
+"""
 
 import json
 import sys
@@ -10,7 +13,7 @@ from seqcore.distributed import digest
 from seqcore.word_vectors import word2vec
 
 
-def main(alone, path):
+def main(alone, other, path):
     comm = None
     if not alone:
         from mpi4py import MPI
@@ -26,7 +29,10 @@ def main(alone, path):
 
     rank = 0 if comm is None else comm.rank
     model = sc.Word2Vec(vector_size=48, sample=1e-3, sg=1, epochs=5, seed=3, workers=1)
-    corpus = model.build_vocab(relations.sentences(200_000, 0))
+    sentences = relations.sentences(200_000, 0)
+    corpus = model.build_vocab(sentences)
+    if other and rank:
+        corpus = model.encode(sentences[:-1])
     # The vectors of the first process shall be those of all.
     model.wv.vectors *= 1 + rank
     counted = model.train(corpus, callbacks=[Passes()], distribute=comm)
@@ -46,4 +52,4 @@ def main(alone, path):
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    main("--alone" in words, words[-1])
+    main("--alone" in words, "--other" in words, words[-1])

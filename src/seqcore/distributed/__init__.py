@@ -5,6 +5,16 @@ of mpi4py.
 """
 
 from .cost import Network, exchange_seconds
-from .ranks import RaisedByAll, Ranks, Refused, digest, ends_together, together
+from .ranks import RaisedByAll, Ranks, Refused, digest, ends_together, installation, together
 
-__all__ = ["Network", "RaisedByAll", "Ranks", "Refused", "digest", "ends_together", "exchange_seconds", "together"]
+__all__ = [
+    "Network",
+    "RaisedByAll",
+    "Ranks",
+    "Refused",
+    "digest",
+    "ends_together",
+    "exchange_seconds",
+    "installation",
+    "together",
+]

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from .._core import system
 from .._validation import one_line, short_repr
 from ..random import Rows
 from ..typing import Array
@@ -127,6 +128,11 @@ class Ranks:
                         f"distribute: expected the same {name} in all processes, got {ours} in rank 0 and {others} in "
                         f"rank {rank}"
                     )
+
+
+def installation() -> dict[str, Any]:
+    """Facts for :meth:`Ranks.refuse_differences` on which the bits of all results depend."""
+    return {"version of seqcore": system.__version__, "instruction set": system.info()["isa"]}
 
 
 def digest(*arrays: Array | None) -> str:

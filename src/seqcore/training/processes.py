@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from .._core import system
 from ..autograd import IndexedSlices, Variable
 from ..autograd.tensor import Gradient, slice_view
 from ..callbacks import Callback, CallbackList
-from ..distributed import Ranks, Refused, digest
+from ..distributed import Ranks, Refused, digest, installation
 from ..layers.base import Layer
 from ..losses import Loss, OutputLosses
 from ..metrics import Metric
@@ -108,8 +107,7 @@ class DataParallel(OneProcess):
         self._compares_batches = "" in described
         self._ranks.refuse_differences(
             {
-                "version of seqcore": system.__version__,
-                "instruction set": system.info()["isa"],
+                **installation(),
                 "kinds of layers": " ".join(type(layer).__name__ for layer in model.layers_inside()),
                 "optimizer": _description(model.optimizer),
                 "loss": _description(model.loss),

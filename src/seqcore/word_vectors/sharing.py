@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
-from .._core import system
-from ..distributed import Ranks, digest
+from ..distributed import Ranks, digest, installation
 from ..typing import Array
 from .corpus import Corpus
 from .settings import RateSchedule, Settings
@@ -30,19 +30,17 @@ class SharedTables:
 
     def __init__(self, ranks: Ranks, tables: Sequence[Array]) -> None:
         self._ranks = ranks
-        self._before = [ranks.broadcast(table) if ranks.size > 1 else table for table in tables]
-        for table, before in zip(tables, self._before, strict=True):
-            table[...] = before
+        for table in tables:
+            table[...] = ranks.broadcast(table)
+        self._before = [table.copy() for table in tables]
 
     def sentences(self, corpus: Corpus, first: int, last: int) -> tuple[int, int]:
         """The part of this process of the sentences ``first`` up to ``last``, by their words."""
-        words = corpus.offsets[last] - corpus.offsets[first]
-        marks = [corpus.offsets[first] + words * rank // self._ranks.size for rank in self._own_borders()]
+        start = int(corpus.offsets[first])
+        words = self._ranks.rows(int(corpus.offsets[last]) - start)
+        marks = [start + words.first, start + words.first + words.size]
         begin, end = np.searchsorted(corpus.offsets[first:last], marks) + first
         return int(begin), int(end)
-
-    def _own_borders(self) -> tuple[int, int]:
-        return self._ranks.rank, self._ranks.rank + 1
 
     def average(self, tables: Sequence[Array]) -> None:
         """Average tables that have been trained since the last time."""
@@ -62,15 +60,14 @@ class SharedTables:
         return [float(sum(values)) for values in self._ranks.gather(np.array(numbers)).T.tolist()]
 
 
-def check_alike(ranks: Ranks, corpus: Corpus, words: Sequence[str], settings: Settings, schedule: RateSchedule) -> None:
-    """Refuse processes with another corpus, vocabulary, version or other settings than rank 0."""
+def check_alike(ranks: Ranks, corpus: Corpus, settings: Settings, schedule: RateSchedule, **others: Any) -> None:
+    """Refuse processes with another corpus, version, settings or values of ``others`` than rank 0."""
     ranks.refuse_differences(
         {
-            "version of seqcore": system.__version__,
-            "instruction set": system.info()["isa"],
+            **installation(),
             "settings": str({**asdict(settings), "workers": None}),
             "schedule": str(asdict(schedule)),
-            "vocabulary": digest(np.array(words)),
             "corpus": digest(corpus.ids, corpus.offsets),
+            **others,
         }
     )

@@ -26,7 +26,7 @@ from .._core import system
 from .._core.sampling import AliasTable
 from .._core.word2vec import train_word2vec
 from .._validation import boolean, default_only, integer, short_repr
-from ..distributed import Ranks, ends_together
+from ..distributed import Ranks, digest, ends_together
 from ..text.files import path_of
 from ..typing import Array, PathLike
 from .corpus import Corpus, Sentences, TrimRule, check_one, read
@@ -258,7 +258,8 @@ class Word2Vec(SavedModel):
             _check_place(checkpoint)
         ranks = None if distribute is None else Ranks(distribute)
         if ranks is not None:
-            check_alike(ranks, corpus, self.words, self.settings, schedule)
+            vocabulary = digest(np.array([*map(repr, self.words)]), self.counts, self._wv.vectors_lockf)
+            check_alike(ranks, corpus, self.settings, schedule, vocabulary=vocabulary, passes=self._passes)
             if not ranks.is_main:
                 listeners, checkpoint, on_progress, verbose = [], None, None, False
         progress = RunProgress(len(corpus.ids), schedule, on_progress, verbose)
