@@ -50,7 +50,7 @@ class _CoreLoop:
         layer: Any = self
         cell = layer.cell
         dtype = "float64" if layer.compute_dtype == "float64" else "float32"
-        states = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+        states = _checked_states(layer, initial_state, sequences.shape[0])
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         tensors = {
             "x": sequences,
@@ -82,6 +82,18 @@ class _CoreLoop:
         )
         output, *finals = _run(call, [tensors[name] for name in names])
         return output, output, finals
+
+
+def _checked_states(layer: Any, states: Any, batch: int | None) -> Any:
+    """The initial states as a list; before the backend's own machinery runs into a wrong one."""
+    states = states if isinstance(states, (list, tuple)) else [states]
+    expected, count = (batch, layer.units), len(layer.state_size)
+    for state in states:
+        shape = tuple(state.shape)
+        if len(states) != count or any(None not in pair and pair[0] != pair[1] for pair in zip(shape, expected)):
+            got = f"{len(states)} of shape {shape}"
+            raise ValueError(f"initial_state: expected {count} of shape {expected} for {layer.name!r}, got {got}")
+    return states
 
 
 def _core_cell(cell: Any) -> str:
