@@ -18,7 +18,12 @@ _NEEDS = {
     "keras": ("interop/keras/layers.py",),
     "onnx": ("interop/onnx/export.py", "interop/onnx/importing.py"),
     "tensorflow": ("interop/keras/on_tensorflow.py",),
-    "torch": ("interop/keras/on_torch.py", "interop/torch/conversion.py", "interop/torch/layers.py"),
+    "torch": (
+        "interop/keras/on_torch.py",
+        "interop/torch/conversion.py",
+        "interop/torch/layers.py",
+        "interop/torch/operators.py",
+    ),
 }
 # Keras takes a backend that is installed.
 for _backend in ("torch", "tensorflow", "jax"):

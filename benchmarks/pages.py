@@ -70,6 +70,33 @@ def words(records: Records) -> list[str]:
     return [*markdown(["", "seqcore", "peer", "ratio"], lines), "", *sources]
 
 
+def torch_layers(records: Records) -> list[str]:
+    """Training steps of the layers for PyTorch and of PyTorch's own, and the cost of a call with nothing to compute."""
+    record = records["torch_layers"]
+    rows, lines, found = record["rows"], [], {False: list[float](), True: list[float]()}
+    for case in dict.fromkeys(row["case"] for row in rows if row["measure"] == "train"):
+        line = [case]
+        for packed in (False, True):
+            wanted = {"case": case, "measure": "train", "packed": packed}
+            ours, torch = (row_of(rows, contender=name, **wanted) for name in ("seqcore", "torch"))
+            if ours is None or torch is None:
+                line += [""] * 3
+                continue
+            line += [time_of(ours["min_us"]), time_of(torch["min_us"]), ratio(torch, ours)]
+            found[packed].append(torch["min_us"] / ours["min_us"])
+        lines.append(line)
+    means = ["geometric mean"]
+    for packed in (False, True):
+        means += ["", "", f"{geometric_mean(found[packed]):.2f}"]
+    columns = ["training step", "seqcore", "PyTorch", "ratio", "packed: seqcore", "PyTorch", "ratio"]
+    us = {row["contender"]: row["min_us"] for row in rows if row["measure"] == "gradients"}
+    least = (
+        f"With four units a forward and a backward pass take {us['seqcore']:.0f} us, in PyTorch {us['torch']:.0f} us. "
+        f"An operator of the same signature that only allocates its results takes {us['empty operator']:.0f} us."
+    )
+    return [*markdown(columns, [*lines, means]), "", least, "", _source(record)]
+
+
 def readme(records: Records) -> list[str]:
     """Six rows for the README."""
     rows = records["recurrent"]["rows"]
@@ -191,6 +218,7 @@ BLOCKS: dict[str, Callable[[Records], list[str]]] = {
     "readme": readme,
     "networks": networks,
     "words": words,
+    "torch_layers": torch_layers,
     "quality": quality,
     "accuracy": accuracy,
     "distributed": distributed,
@@ -199,6 +227,7 @@ BLOCKS: dict[str, Callable[[Records], list[str]]] = {
 # The records that a block needs, and the command that makes them.
 _COMMANDS = {
     **{name: f"python -m benchmarks.everything --out benchmarks/results --parts {name}" for name in PARTS},
+    "torch_layers": "python -m benchmarks.torch_layers --json benchmarks/results/torch_layers.json",
     "accuracy": "python -m tests.helpers.accuracy_table",
     "distributed": "python -m benchmarks.distributed --json benchmarks/results/distributed.json",
     "quality-skipgram": "python -m benchmarks.word2vec CORPUS --tests DIR --epochs 5 --seeds 1,2,3 --json FILE",

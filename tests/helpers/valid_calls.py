@@ -70,6 +70,28 @@ def forward(variant):
         "processing_order": False,
         "zero_masked": True,
         "mixed": False,
+        "layout": "keras",
+        "batch_sizes": None,
+        "reserve": None,
+        "restore": False,
+        "own_y": both,
+    }
+
+
+def forward_of_torch():
+    """Arguments of `recurrent_forward` as PyTorch's layers give them: rows without padding, a reserve."""
+    return {
+        **forward("both"),
+        "cell": "gru",
+        "x": full(8, 5),
+        "weights": [(full(18, 5), full(18, 6), full(18), full(18)) for _ in range(2)],
+        "initial": [(full(3, 6),) for _ in range(2)],
+        "mask": None,
+        "state_dropout": None,
+        "layout": "torch",
+        "batch_sizes": whole(3, 2, 2, 1, dtype=I64),
+        "reserve": full(11 * _core.recurrent.reserve_columns("gru", 6, 2, False)),
+        "own_y": False,
     }
 
 
@@ -192,7 +214,13 @@ CALLS = {
     "PackedWeights.__reduce__": lambda: (_core.recurrent.PackedWeights().__reduce__, {}),
     "recurrent_forward": lambda: (_core.recurrent.recurrent_forward, forward("one")),
     "recurrent_forward/both": lambda: (_core.recurrent.recurrent_forward, forward("both")),
+    "recurrent_forward/torch": lambda: (_core.recurrent.recurrent_forward, forward_of_torch()),
     "recurrent_backward": lambda: (_core.recurrent.recurrent_backward, backward()),
+    "reserve_columns": lambda: (
+        _core.recurrent.reserve_columns,
+        {"cell": "gru", "units": 6, "directions": 2, "own_y": False, "dtype": "float64"},
+    ),
+    "new_reserve": lambda: (_core.recurrent.new_reserve, {"size": 16, "dtype": "float64"}),
     "plan_threads": lambda: (
         _core.recurrent.plan_threads,
         {
@@ -343,6 +371,7 @@ CALLS = {
 
 # Arguments whose arrays a call may change.
 OUTPUTS = {
+    "recurrent_forward": {"reserve"},
     "recurrent_backward": {"out"},
     "dense_backward": {"out"},
     "linear_softmax": {"out"},

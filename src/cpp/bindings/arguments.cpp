@@ -138,6 +138,11 @@ Cell Loader<Cell>::load(Name name, PyObject* value) {
   for (int i = 0; i < count; ++i) words[i] = {kCells[i].name, i};
   return Cell(choose(name, value, words, count));
 }
+WeightLayout Loader<WeightLayout>::load(Name name, PyObject* value) {
+  static const Word kLayouts[] = {{"keras", int(WeightLayout::kKeras)},
+                                  {"torch", int(WeightLayout::kTorch)}};
+  return WeightLayout(choose(name, value, kLayouts, 2));
+}
 DType Loader<DType>::load(Name name, PyObject* value) {
   static const Word kTypes[] = {{"float32", int(DType::kFloat32)},
                                 {"float64", int(DType::kFloat64)}};

@@ -84,6 +84,10 @@ struct Loader<Cell> {
   static Cell load(Name name, PyObject* value);
 };
 template <>
+struct Loader<WeightLayout> {
+  static WeightLayout load(Name name, PyObject* value);
+};
+template <>
 struct Loader<Activation> {
   static Activation load(Name name, PyObject* value);
 };

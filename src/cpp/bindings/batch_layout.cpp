@@ -58,6 +58,31 @@ void BatchLayout::build(Index batch_size, Index step_count, const OptionalArray&
   }
 }
 
+void BatchLayout::build_unpadded(const Array& sizes, Index rows) {
+  const int64_t* given = sizes.read<int64_t>({-1});
+  steps = sizes.shape(0);
+  active.assign(size_t(steps) + 1, 0);
+  offset.assign(size_t(steps) + 1, 0);
+  for (Index s = 0; s < steps; ++s) {
+    const int64_t most = s ? given[s - 1] : kMaxSize;
+    if (given[s] < 1 || given[s] > most)
+      fail(sizes.name(), "numbers from 1 that do not rise",
+           std::to_string(given[s]) + " at " + std::to_string(s));
+    active[size_t(s)] = int32_t(given[s]);
+    offset[size_t(s) + 1] = offset[size_t(s)] + given[s];
+  }
+  if (!steps || offset[size_t(steps)] != rows)
+    fail(sizes.name(), "numbers whose sum is " + std::to_string(rows),
+         std::to_string(offset[size_t(steps)]));
+  batch = active[0];
+  order.resize(size_t(batch));
+  std::iota(order.begin(), order.end(), 0);
+  lengths.assign(size_t(batch), int32_t(steps));
+  for (Index s = 0; s < steps; ++s)
+    std::fill(lengths.begin() + active[size_t(s) + 1], lengths.begin() + active[size_t(s)],
+              int32_t(s + 1));
+}
+
 PackedBatch BatchLayout::packed(int direction) const {
   return {batch,
           steps,

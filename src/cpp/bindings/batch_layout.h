@@ -25,6 +25,9 @@ struct BatchLayout {
   // After require_rows.
   void build(Index batch_size, Index step_count, const OptionalArray& lengths_array,
              const OptionalArray& mask_array, int directions, const bool* reverse);
+  // The same of sequences without padding, longest first: `sizes` has the sequences that are active
+  // at each step.
+  void build_unpadded(const Array& sizes, Index rows);
   PackedBatch packed(int direction) const;
 };
 

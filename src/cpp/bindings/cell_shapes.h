@@ -21,6 +21,12 @@ inline Shape bias_shape(Cell cell, Index units) {
   return {gates_of(cell) * units};
 }
 
+// The second row of the biases in Keras's order, which only the reset-after GRU has.
+template <class T>
+T* recurrent_bias_of(Cell cell, T* bias, Index units) {
+  return cell == Cell::kGru && bias ? bias + 3 * units : nullptr;
+}
+
 inline int state_count(Cell cell) { return kCells[int(cell)].states; }
 inline const char* state_names(Cell cell) {
   return state_count(cell) == 2 ? "states (h, c)" : "state (h,)";

@@ -12,14 +12,16 @@ namespace seqcore {
 // Owner of the memory of an array, as a Python object.
 class Memory;
 
+// `memory` as a Python object.
+py::object owner_of(std::shared_ptr<void> memory);
 // A new array of `shape` and `strides` (in elements) on the memory of `owner`, which lives as long
 // as the array.
-py::object array_on(std::shared_ptr<void> owner, PyObject* descriptor, void* data,
-                    const Shape& shape, const Shape& strides, Index item_size, bool writeable);
+py::object array_on(py::object owner, PyObject* descriptor, void* data, const Shape& shape,
+                    const Shape& strides, Index item_size, bool writeable);
 template <class T>
-py::object on_memory(const std::shared_ptr<T>& owner, T* data, const Shape& shape,
-                     const Shape& strides, bool writeable = true) {
-  return array_on(owner, descriptor<T>(), data, shape, strides, sizeof(T), writeable);
+py::object on_memory(py::object owner, T* data, const Shape& shape, const Shape& strides,
+                     bool writeable = true) {
+  return array_on(std::move(owner), descriptor<T>(), data, shape, strides, sizeof(T), writeable);
 }
 template <class T>
 py::object new_array(const Shape& shape) {
@@ -27,13 +29,13 @@ py::object new_array(const Shape& shape) {
   Shape strides(shape);
   Index count = 1;
   for (int i = shape.rank(); i-- > 0; count *= shape[i]) strides[i] = count;
-  return on_memory<T>(memory, memory.get(), shape, strides);
+  return on_memory<T>(owner_of(memory), memory.get(), shape, strides);
 }
 // A (B, S, features) view of new time-major memory.
 template <class T>
 py::object new_sequence(Index batch, Index steps, Index features) {
   auto memory = pool_alloc_array<T>(product<T>({batch, steps, features}));
-  return on_memory<T>(memory, memory.get(), {batch, steps, features},
+  return on_memory<T>(owner_of(memory), memory.get(), {batch, steps, features},
                       {features, batch * features, 1});
 }
 // The memory of an array that was made here, or checked by Array.

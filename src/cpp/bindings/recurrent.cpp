@@ -13,7 +13,9 @@ py::tuple recurrent_forward(Cell cell, const Array& x, const Items& weights, boo
                             const OptionalArray& lengths, const OptionalArray& mask,
                             const OptionalItems& input_dropout, const OptionalItems& state_dropout,
                             Activation activation, Activation recurrent_activation,
-                            bool processing_order, bool zero_masked, bool mixed) {
+                            bool processing_order, bool zero_masked, bool mixed,
+                            WeightLayout layout, const OptionalArray& batch_sizes,
+                            const OptionalArray& reserve, bool restore, bool own_y) {
   static const std::vector<bool> kForwards{false};
   const ForwardArguments given{cell,
                                x,
@@ -30,12 +32,18 @@ py::tuple recurrent_forward(Cell cell, const Array& x, const Items& weights, boo
                                recurrent_activation,
                                processing_order,
                                zero_masked,
-                               mixed};
+                               mixed,
+                               layout,
+                               batch_sizes,
+                               reserve,
+                               own_y};
+  if (restore && !reserve) fail("reserve", "an array to restore from", "None");
   return with_type_of(x, [&](auto zero) {
     auto layer = std::make_shared<RecurrentForward<decltype(zero)>>(given);
-    const py::tuple result = layer->forward(packed, states);
-    const py::object saved =
-        save ? make_object(std::static_pointer_cast<SavedForward>(layer)) : py::none();
+    const py::tuple result = restore ? layer->restore() : layer->forward(packed, states);
+    const py::object saved = save && restore == bool(reserve)
+                                 ? make_object(std::static_pointer_cast<SavedForward>(layer))
+                                 : py::none();
     return py::make_tuple(result[0], result[1], saved);
   });
 }
@@ -44,6 +52,28 @@ py::tuple recurrent_backward(SavedForward& saved, const OptionalArray& dy,
                              const OptionalItems& dstates, bool need_dx, bool need_weights,
                              bool need_initial, bool step_gradients, const OptionalItems& out) {
   return saved.backward({dy, dstates, need_dx, need_weights, need_initial, step_gradients, out});
+}
+
+Index reserve_columns_of(Cell cell, Index units, int directions, bool own_y, DType dtype) {
+  require_range("units", units, 1, kMaxSize);
+  require_range("directions", directions, 1, kMaxDirections);
+  return with_dtype(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    RecurrentCall<T> call{};
+    call.cell = cell;
+    call.units = units;
+    RecurrentSizes sizes;
+    kernels<T>().recurrent_sizes(call, sizes);
+    return reserve_columns<T>(cell, units, directions, own_y, sizes);
+  });
+}
+
+py::object new_reserve(Index size, DType dtype) {
+  require_range("size", size, 1, INT64_MAX);
+  return with_dtype(dtype, [&](auto zero) {
+    require_memory(sizeof(zero) * size_t(product<decltype(zero)>({size})));
+    return new_array<decltype(zero)>({size});
+  });
 }
 
 // Elements of a vector register: as given, or of the instruction set in use.
@@ -108,7 +138,10 @@ void bind_recurrent(py::module_& m) {
       "state_dropout=None, "
       "activation='tanh', recurrent_activation='sigmoid', processing_order=False, "
       "zero_masked=False, "
-      "mixed=False)");
+      "mixed=False, layout='keras', batch_sizes=None, reserve=None, restore=False, own_y=False)");
+  define<&reserve_columns_of>(
+      m, "reserve_columns(cell, units, directions=1, own_y=True, dtype='float32')");
+  define<&new_reserve>(m, "new_reserve(size, dtype='float32')");
   define<&recurrent_backward>(m,
                               "recurrent_backward(saved, dy, dstates=None, need_dx=True, "
                               "need_weights=True, need_initial=True, "

@@ -14,7 +14,7 @@ class RecurrentBackward {
   RecurrentBackward(RecurrentForward<T>& forward, const BackwardArguments& given)
       : forward_(forward), given_(given), call_(forward.call()) {
     require_size(given.dstates, call_.directions, "gradients, one per direction");
-    require_size(given.out, call_.directions, "triples, one per direction");
+    require_size(given.out, call_.directions, "tuples of arrays, one per direction");
   }
 
   py::tuple run() {
@@ -27,7 +27,7 @@ class RecurrentBackward {
       take_state_gradients(d);
       dir.dh0 = dir.dc0 = nullptr;
       if (given_.need_initial) initial.append(forward_.new_states(dir.dh0, dir.dc0));
-      dir.dkernel = dir.drecurrent = dir.dbias = nullptr;
+      dir.dkernel = dir.drecurrent = dir.dbias = dir.drecurrent_bias = nullptr;
       if (given_.need_weights) weights.append(weight_gradients(d));
       dir.scratch_state = scratch(3 * c.batch * forward_.sizes().state_stride);
       dir.scratch_pack = scratch(forward_.sizes().backward_pack);
@@ -36,6 +36,10 @@ class RecurrentBackward {
     c.scratch_thread = scratch(forward_.threads() * forward_.sizes().thread_scratch);
     require_own_memory();
     forward_.run_backward(c);
+    for (int d = 0; d < c.directions; ++d)
+      if (second_dbias_[d])
+        std::memcpy(second_dbias_[d], c.direction[d].dbias,
+                    sizeof(T) * size_t(gates_of(c.cell) * c.units));
     for (int d = 0; d < c.directions && given_.step_gradients; ++d)
       steps.append(by_step(c.direction[d]));
     return py::make_tuple(dx, given_.need_weights ? py::object(weights) : py::none(),
@@ -53,17 +57,22 @@ class RecurrentBackward {
     auto& c = call_;
     const Index columns = c.directions * c.units;
     c.dy = {};
-    if (given_.dy && c.return_sequences) c.dy = given_.dy->sequence<T>({c.batch, c.steps, columns});
-    if (given_.dy && !c.return_sequences)
+    if (!given_.dy) return;
+    if (!c.return_sequences)
       c.dy = {given_.dy->read<T>({c.batch, columns}), columns, 0};
+    else if (c.unpadded)
+      c.dy = {given_.dy->read<T>({forward_.rows(), columns}), columns, columns};
+    else
+      c.dy = given_.dy->sequence<T>({c.batch, c.steps, columns});
   }
 
   py::object make_dx() {
     auto& c = call_;
     c.dx = {};
     if (!given_.need_dx) return py::none();
-    const py::object dx = new_sequence<T>(c.batch, c.steps, c.features);
-    c.dx = {data_of<T>(dx), c.features, c.batch * c.features};
+    const py::object dx = c.unpadded ? new_array<T>({forward_.rows(), c.features})
+                                     : new_sequence<T>(c.batch, c.steps, c.features);
+    c.dx = {data_of<T>(dx), c.features, c.unpadded ? c.features : c.batch * c.features};
     return dx;
   }
 
@@ -84,18 +93,31 @@ class RecurrentBackward {
     auto& c = call_;
     auto& dir = c.direction[d];
     const Index columns = gates_of(c.cell) * c.units;
-    const OptionalItems out = given_.out ? given_.out->optional_items(d, kTriple) : OptionalItems();
-    require_size(out, 3, kTriple);
-    const py::object kernel = outputs_.array<T>(out, 0, {c.features, columns}),
-                     recurrent = outputs_.array<T>(out, 1, {c.units, columns});
+    const WeightArrays arrays = weight_arrays(c.layout);
+    const OptionalItems out =
+        given_.out ? given_.out->optional_items(d, arrays.names) : OptionalItems();
+    require_size(out, arrays.count, arrays.names);
+    const py::object kernel =
+                         outputs_.array<T>(out, 0, weight_shape(c.layout, c.features, columns)),
+                     recurrent =
+                         outputs_.array<T>(out, 1, weight_shape(c.layout, c.units, columns));
     dir.dkernel = data_of<T>(kernel);
     dir.drecurrent = data_of<T>(recurrent);
-    py::object bias = py::none();
+    const bool torch = c.layout == WeightLayout::kTorch;
+    py::object bias = py::none(), second = py::none();
     if (dir.bias) {
-      bias = outputs_.array<T>(out, 2, bias_shape(c.cell, c.units));
+      bias = outputs_.array<T>(out, 2, torch ? Shape{columns} : bias_shape(c.cell, c.units));
       dir.dbias = data_of<T>(bias);
     }
-    return py::make_tuple(kernel, recurrent, bias);
+    if (!torch) {
+      dir.drecurrent_bias = recurrent_bias_of(c.cell, dir.dbias, c.units);
+      return py::make_tuple(kernel, recurrent, bias);
+    }
+    if (dir.bias) {
+      second = outputs_.array<T>(out, 3, {columns});
+      (c.cell == Cell::kGru ? dir.drecurrent_bias : second_dbias_[d]) = data_of<T>(second);
+    }
+    return py::make_tuple(kernel, recurrent, bias, second);
   }
 
   void require_own_memory() {
@@ -127,6 +149,8 @@ class RecurrentBackward {
   const BackwardArguments& given_;
   RecurrentCall<T> call_;
   OptionalArray dstates_[kMaxDirections][2];
+  // PyTorch's second bias where its gradient is that of the first.
+  T* second_dbias_[kMaxDirections] = {};
   Outputs outputs_;
   std::vector<std::shared_ptr<T>> scratch_;
 };

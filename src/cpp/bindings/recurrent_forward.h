@@ -22,6 +22,9 @@ struct ForwardArguments {
   const OptionalItems &input_dropout, &state_dropout;
   Activation activation, recurrent_activation;
   bool processing_order, zero_masked, mixed;
+  WeightLayout layout;
+  const OptionalArray &batch_sizes, &reserve;
+  bool own_y;
 };
 
 struct BackwardArguments {
@@ -49,11 +52,13 @@ struct PackedWeights {
   // Everything that decides where each weight lies: with another layout they are packed again.
   struct Layout {
     Cell cell;
+    WeightLayout layout;
     int directions, item_size, mixed;
     Index features, units;
     bool operator==(const Layout& other) const {
-      return cell == other.cell && directions == other.directions && item_size == other.item_size &&
-             mixed == other.mixed && features == other.features && units == other.units;
+      return cell == other.cell && layout == other.layout && directions == other.directions &&
+             item_size == other.item_size && mixed == other.mixed && features == other.features &&
+             units == other.units;
     }
   };
   std::vector<std::shared_ptr<void>> memory;  // of each direction
@@ -67,7 +72,36 @@ struct PackedWeights {
   }
 };
 
-constexpr const char* kTriple = "arrays (kernel, recurrent, bias)";
+// The arrays of one direction.
+struct WeightArrays {
+  Index count;
+  const char* names;
+};
+inline WeightArrays weight_arrays(WeightLayout layout) {
+  if (layout == WeightLayout::kTorch) return {4, "arrays (weight_ih, weight_hh, bias_ih, bias_hh)"};
+  return {3, "arrays (kernel, recurrent, bias)"};
+}
+
+// A matrix of (inputs, columns) in Keras's order.
+inline Shape weight_shape(WeightLayout layout, Index inputs, Index columns) {
+  if (layout == WeightLayout::kTorch) return {columns, inputs};
+  return {inputs, columns};
+}
+
+// Elements of a reserve for each row and each sequence: their gates, states and, unless `own_y`,
+// outputs that are not states. A reserve has as many for the initial states as for rows; where
+// only states are needed, the rest is free, and its last element says whether a backward pass has
+// taken the gates.
+template <class T>
+Index reserve_columns(Cell cell, Index units, int directions, bool own_y,
+                      const RecurrentSizes& sizes) {
+  const bool has_c = state_count(cell) == 2, is_gru = cell == Cell::kGru;
+  const Index of_direction =
+      sizes.gate_stride * (is_gru ? 2 : 1) + (has_c ? sizes.state_stride : 0) + units;
+  const Index outputs = own_y || directions == 1 ? 0 : directions * units;
+  constexpr Index kLine = 16;  // whole cache lines
+  return (directions * of_direction + outputs + kLine - 1) / kLine * kLine;
+}
 
 inline void require_size(const OptionalItems& items, Index count, const char* of) {
   if (items) items->require_size(count, of);
@@ -79,7 +113,7 @@ class RecurrentForward : public SavedForward {
   explicit RecurrentForward(const ForwardArguments& given) {
     auto& c = call_;
     take_options(given);
-    take_input(given.x);
+    take_input(given);
     bool reverse[kMaxDirections] = {};
     std::copy(given.reverse.begin(), given.reverse.end(), reverse);
     for (int d = 0; d < c.directions; ++d) take_direction(d, reverse[d], given);
@@ -90,7 +124,8 @@ class RecurrentForward : public SavedForward {
     // Only the output; x may be one element, broadcast.
     require_memory(sizeof(T) *
                    size_t(product<T>({c.batch, c.return_sequences ? c.steps : 1, c.units})));
-    layout_.build(c.batch, c.steps, given.lengths, given.mask, c.directions, reverse);
+    if (!c.unpadded)
+      layout_.build(c.batch, c.steps, given.lengths, given.mask, c.directions, reverse);
     for (int d = 0; d < c.directions; ++d) c.direction[d].batch = layout_.packed(d);
     const ThreadPlan plan = thread_plan_for({c.cell, c.directions, c.batch, rows(), c.features,
                                              c.units, sizeof(T), given.save, kernels<T>().lanes});
@@ -98,12 +133,16 @@ class RecurrentForward : public SavedForward {
     c.loop = plan.loop;
     c.shares_products = plan.shares_products;
     c.keep_gates = given.save || plan.shares_products;
+    if (given.reserve) take_reserve(*given.reserve);
     allocate();
+    if (reserve_ && !own_y_ && c.directions == 2)
+      reserve_y_ = keep_memory(rows() * c.directions * c.units);
   }
 
   py::tuple forward(PackedWeights* packed, bool want_states) {
     auto& c = call_;
     const py::object y = make_output();
+    if (gates_taken_) *gates_taken_ = T(0);
     py::list states;
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
@@ -112,6 +151,18 @@ class RecurrentForward : public SavedForward {
     }
     compute(packed);
     return py::make_tuple(y, states);
+  }
+  // In place of forward(), for a backward pass from a reserve that it has filled. The first one
+  // takes the gates; any other computes them again, in memory of its own.
+  py::tuple restore() {
+    const py::object y = own_y_ ? py::none() : make_output();
+    // Read and written with the GIL held.
+    if (std::exchange(*gates_taken_, T(1)) != T(0)) {
+      reserve_at_ = nullptr;
+      allocate();
+      recompute();
+    }
+    return py::make_tuple(y, py::list());
   }
   py::tuple backward(const BackwardArguments& given) override;
 
@@ -161,6 +212,14 @@ class RecurrentForward : public SavedForward {
     c.return_sequences = given.sequences;
     c.processing_order = given.processing_order;
     c.zero_masked = given.zero_masked;
+    c.layout = given.layout;
+    c.unpadded = bool(given.batch_sizes);
+    own_y_ = given.own_y;
+    save_ = given.save;
+    if (c.layout == WeightLayout::kTorch && c.cell == Cell::kGruResetBefore)
+      fail("layout", "'keras' for gru_reset_before", "'torch'");
+    if (given.batch_sizes && (given.lengths || given.mask))
+      fail("batch_sizes", "None next to lengths or a mask", "an array");
     c.use_bf16 = checked_mixed<T>(given.mixed);
     if (given.reverse.empty() || given.reverse.size() > kMaxDirections)
       fail("reverse", "one or two directions", std::to_string(given.reverse.size()));
@@ -171,12 +230,22 @@ class RecurrentForward : public SavedForward {
     require_size(given.state_dropout, c.directions, "masks, one per direction");
   }
 
-  void take_input(const Array& x) {
+  void take_input(const ForwardArguments& given) {
     auto& c = call_;
-    c.x = x.sequence<T>({-1, -1, -1});
-    c.batch = x.shape(0);
-    c.steps = x.shape(1);
-    c.features = x.shape(2);
+    const Array& x = given.x;
+    if (c.unpadded) {
+      const T* rows = x.read<T>({-1, -1});
+      c.features = x.shape(1);
+      c.x = {rows, c.features, c.features};
+      layout_.build_unpadded(*given.batch_sizes, x.shape(0));
+      c.batch = layout_.batch;
+      c.steps = layout_.steps;
+    } else {
+      c.x = x.sequence<T>({-1, -1, -1});
+      c.batch = x.shape(0);
+      c.steps = x.shape(1);
+      c.features = x.shape(2);
+    }
     if (!c.batch || !c.steps || !c.features)
       fail("x", "a non-empty sequence", describe(x.object()));
     require_rows("x", c.batch, c.steps);
@@ -186,11 +255,13 @@ class RecurrentForward : public SavedForward {
   void take_direction(int d, bool reverse, const ForwardArguments& given) {
     auto& c = call_;
     auto& dir = c.direction[d];
-    const Items weights(given.weights.name(), given.weights[d].ptr(), kTriple);
-    weights.require_size(3, kTriple);
+    const WeightArrays arrays = weight_arrays(c.layout);
+    const Items weights(given.weights.name(), given.weights[d].ptr(), arrays.names);
+    weights.require_size(arrays.count, arrays.names);
     const Array kernel = weights.array(0, "weights: kernel"),
                 recurrent = weights.array(1, "weights: recurrent");
-    const Index G = gates_of(c.cell), H = recurrent.rank() ? recurrent.shape(0) : 0;
+    const Index last = c.layout == WeightLayout::kTorch ? recurrent.rank() - 1 : 0,
+                G = gates_of(c.cell), H = recurrent.rank() ? recurrent.shape(last) : 0;
     if (d && H != c.units)
       fail("weights", std::to_string(c.units) + " units in both directions", std::to_string(H));
     if (!H)
@@ -199,9 +270,9 @@ class RecurrentForward : public SavedForward {
     c.units = H;
     dir.reverse = reverse;
     dir.y_column = d * H;
-    dir.kernel = hold(kernel, {c.features, columns});
-    dir.recurrent = hold(recurrent, {H, columns});
-    dir.bias = hold(weights.optional_array(2, "weights: bias"), bias_shape(c.cell, H));
+    dir.kernel = hold(kernel, weight_shape(c.layout, c.features, columns));
+    dir.recurrent = hold(recurrent, weight_shape(c.layout, H, columns));
+    take_biases(d, weights);
     if (const auto initial = given.initial ? given.initial->optional_items(d, state_names(c.cell))
                                            : OptionalItems()) {
       initial->require_size(state_count(c.cell), state_names(c.cell));
@@ -217,12 +288,61 @@ class RecurrentForward : public SavedForward {
           hold(given.state_dropout->optional_array(d, "state_dropout"), {c.batch, H});
   }
 
-  std::shared_ptr<T> keep_memory(Index count) {
-    memory_.push_back(pool_alloc_array<T>(count));
-    nbytes_ += count * Index(sizeof(T));
-    return memory_.back();
+  // In PyTorch's order two biases, which only the GRU does not simply add.
+  void take_biases(int d, const Items& weights) {
+    auto& dir = call_.direction[d];
+    const Cell cell = call_.cell;
+    const Index H = call_.units, columns = gates_of(cell) * H;
+    if (call_.layout == WeightLayout::kKeras) {
+      dir.bias = hold(weights.optional_array(2, "weights: bias"), bias_shape(cell, H));
+      dir.recurrent_bias = recurrent_bias_of(cell, dir.bias, H);
+      return;
+    }
+    const T* of_input = hold(weights.optional_array(2, "weights: bias_ih"), {columns});
+    const T* of_state = hold(weights.optional_array(3, "weights: bias_hh"), {columns});
+    if (!of_input != !of_state) fail("weights", "two biases or none", "one");
+    dir.bias = of_input;
+    if (cell == Cell::kGru) dir.recurrent_bias = of_state;
+    if (cell == Cell::kGru || !of_input) return;
+    bias_sums_[d] = pool_alloc_array<T>(columns);
+    for (Index i = 0; i < columns; ++i) bias_sums_[d].get()[i] = of_input[i] + of_state[i];
+    dir.bias = bias_sums_[d].get();
   }
 
+  void take_reserve(const Array& reserve) {
+    auto& c = call_;
+    if (!save_) fail(reserve.name(), "None without save", "an array");
+    if (!own_y_ && (layout_.ragged || layout_.masked || !c.return_sequences))
+      fail("own_y", "True for a reserve, unless y is that of all steps, without lengths or a mask",
+           "False");
+    if (c.cell == Cell::kGruResetBefore || c.direction[0].state_dropout ||
+        c.direction[1].state_dropout)
+      fail(reserve.name(), "None for gru_reset_before and for state_dropout", "an array");
+    kernels<T>().recurrent_sizes(c, sizes_);
+    const Index size =
+        (c.batch + rows()) * reserve_columns<T>(c.cell, c.units, c.directions, own_y_, sizes_);
+    reserve_at_ = reserve.write<T>({size});
+    reserve_ = reserve.object();
+    gates_taken_ = reserve_at_ + size - 1;
+    std::vector<Extent> extents{reserve.extent(true)};
+    for (const Array& array : held_) extents.push_back(array.extent(false));
+    require_apart(std::move(extents));
+    held_.push_back(reserve);
+  }
+
+  // `count` elements of the reserve, else of the pool.
+  T* keep_memory(Index count) {
+    if (reserve_at_) {
+      T* const taken = reserve_at_;
+      reserve_at_ += count;
+      return taken;
+    }
+    memory_.push_back(pool_alloc_array<T>(count));
+    nbytes_ += count * Index(sizeof(T));
+    return memory_.back().get();
+  }
+
+  // The gates come first: a reserve is aligned, and so are their rows.
   void allocate() {
     auto& c = call_;
     const Index B = c.batch, R = rows(), H = c.units;
@@ -231,43 +351,63 @@ class RecurrentForward : public SavedForward {
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
       dir.saved_gates =
-          keep_memory(c.keep_gates ? R * columns : threads_ * sizes_.chunk_rows * columns).get();
+          keep_memory(c.keep_gates ? R * columns : threads_ * sizes_.chunk_rows * columns);
       if (c.cell == Cell::kGru || c.cell == Cell::kGruResetBefore)
-        dir.saved_recurrent = keep_memory((c.keep_gates ? R : B) * columns).get();
+        dir.saved_recurrent = keep_memory((c.keep_gates ? R : B) * columns);
       if (c.cell == Cell::kGruResetBefore)
-        dir.saved_reset_h = keep_memory((c.keep_gates ? R : B) * H).get();
+        dir.saved_reset_h = keep_memory((c.keep_gates ? R : B) * H);
       if (state_count(c.cell) == 2)
-        dir.saved_c = keep_memory((c.keep_gates ? B + R : 2 * B) * sizes_.state_stride).get();
-      saved_h_ = keep_memory((B + R) * H);
-      dir.saved_h = saved_h_.get();
-      if (dir.state_dropout) dir.saved_dropped_h = keep_memory(R * H).get();
+        dir.saved_c = keep_memory((c.keep_gates ? B + R : 2 * B) * sizes_.state_stride);
     }
+    for (int d = 0; d < c.directions; ++d) {
+      auto& dir = c.direction[d];
+      dir.saved_h = keep_memory((B + R) * H);
+      if (dir.state_dropout) dir.saved_dropped_h = keep_memory(R * H);
+    }
+  }
+
+  // An array of outputs of all steps, on the memory of `owner`.
+  py::object output_on(py::object owner, T* data, Index columns, bool descending, bool writeable) {
+    const Index B = call_.batch, S = call_.steps, step = B * columns;
+    if (call_.unpadded)
+      return on_memory<T>(std::move(owner), data, {rows(), columns}, {columns, 1}, writeable);
+    return on_memory<T>(std::move(owner), descending ? data + (S - 1) * step : data,
+                        {B, S, columns}, {columns, descending ? -step : step, 1}, writeable);
   }
 
   // The array of the outputs: a view of the saved h, where they are the same.
   py::object make_output() {
     auto& c = call_;
-    const Index B = c.batch, S = c.steps, H = c.units, columns = c.directions * H;
-    c.y_is_h = c.return_sequences && c.directions == 1 && !layout_.ragged && !layout_.masked;
+    const Index B = c.batch, H = c.units, columns = c.directions * H;
+    const bool descending = c.direction[0].reverse && !c.processing_order;  // in time
+    c.y_is_h = !own_y_ && c.return_sequences && c.directions == 1 && !layout_.masked &&
+               !(c.unpadded ? descending : layout_.ragged);
     py::object y;
     if (c.y_is_h) {
-      T* h = saved_h_.get() + B * H;
-      const bool descending = c.direction[0].reverse && !c.processing_order;  // in time
-      // Shares memory with what the backward pass reads: nobody may write there.
-      y = on_memory<T>(saved_h_, descending ? h + (S - 1) * B * H : h, {B, S, H},
-                       {H, descending ? -B * H : B * H, 1}, false);
+      // Shares memory with what a backward pass reads: nobody may write there.
+      y = output_on(reserve_ ? reserve_ : owner_of(memory_.back()), c.direction[0].saved_h + B * H,
+                    H, descending, !save_);
+    } else if (reserve_y_) {
+      y = output_on(reserve_, reserve_y_, columns, false, true);
+    } else if (!c.return_sequences) {
+      y = new_array<T>({B, columns});
     } else {
-      y = c.return_sequences ? new_sequence<T>(B, S, columns) : new_array<T>({B, columns});
+      y = c.unpadded ? new_array<T>({rows(), columns}) : new_sequence<T>(B, c.steps, columns);
     }
-    c.y = {data_of<T>(y), columns, c.return_sequences ? B * columns : 0};
+    c.y = output_rows(data_of<T>(y));
     return y;
+  }
+  Sequence<T> output_rows(T* data) const {
+    const Index columns = call_.directions * call_.units;
+    if (!call_.return_sequences) return {data, columns, 0};
+    return {data, columns, call_.unpadded ? columns : call_.batch * columns};
   }
 
   void compute(PackedWeights* cache = nullptr) {
     auto& c = call_;
     std::vector<std::shared_ptr<void>> packs;
-    const PackedWeights::Layout layout{c.cell,     c.directions, int(sizeof(T)),
-                                       c.use_bf16, c.features,   c.units};
+    const PackedWeights::Layout layout{c.cell,     c.layout,   c.directions, int(sizeof(T)),
+                                       c.use_bf16, c.features, c.units};
     c.packed = cache && cache->holds(layout);
     if (c.packed) packs = cache->memory;
     for (int d = 0; d < c.directions; ++d) {
@@ -287,10 +427,7 @@ class RecurrentForward : public SavedForward {
     auto& c = call_;
     const Index columns = c.directions * c.units;
     const auto y = pool_alloc_array<T>(c.batch * c.steps * columns);
-    if (!c.return_sequences)
-      c.y = {y.get(), columns, 0};
-    else if (!c.y_is_h)
-      c.y = {y.get(), columns, c.batch * columns};
+    if (!c.y_is_h) c.y = output_rows(y.get());
     for (int d = 0; d < c.directions; ++d) c.direction[d].h_last = c.direction[d].c_last = nullptr;
     compute();
   }
@@ -299,8 +436,13 @@ class RecurrentForward : public SavedForward {
   RecurrentSizes sizes_{};
   BatchLayout layout_;
   std::vector<std::shared_ptr<T>> memory_;
-  std::shared_ptr<T> saved_h_;
+  std::shared_ptr<T> bias_sums_[kMaxDirections];
   Arrays held_;  // their memory is what the call points at
+  bool own_y_ = false, save_ = false;
+  // The caller's memory for everything that a backward pass reads: what is left of it, the outputs
+  // in it, and the element that the first backward pass sets.
+  py::object reserve_;
+  T *reserve_at_ = nullptr, *reserve_y_ = nullptr, *gates_taken_ = nullptr;
   int threads_ = 1;
   // Guarded by gates_in_use_, like the saved gates and, after the forward pass, call_.
   bool gates_overwritten_ = false;

@@ -85,6 +85,7 @@ class RecurrentStage : public Stage<T> {
     dir.kernel = kernel;
     dir.recurrent = recurrent;
     dir.bias = bias;
+    dir.recurrent_bias = recurrent_bias_of(cell, bias, units);
     dir.scratch_pack = own(sizes.forward_pack);
     dir.saved_gates = own(sizes.chunk_rows * sizes.gate_stride);
     dir.saved_recurrent = own(batch * sizes.gate_stride);
@@ -100,7 +101,7 @@ class RecurrentStage : public Stage<T> {
     this->output_ = pool_alloc_array<T>(product<T>({batch, units}));
     call_.y = {this->output_.get(), units, 0};
     kernels<T>().recurrent_pack(call_, kAlone);
-    dir.kernel = dir.recurrent = dir.bias = nullptr;
+    dir.kernel = dir.recurrent = dir.bias = dir.recurrent_bias = nullptr;
     call_.packed = 1;
     this->products = double(batch) * double(inputs + units) * double(gates_of(cell) * units);
   }

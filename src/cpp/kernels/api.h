@@ -14,6 +14,9 @@
 namespace seqcore {
 
 enum class Cell : int { kRnn, kLstm, kGru, kGruResetBefore };
+// The order of recurrent weights. kKeras: (D, G·H) and (H, G·H), the GRU's gates z r n. kTorch:
+// their transposes, the GRU's gates r z n.
+enum class WeightLayout : int { kKeras, kTorch };
 enum class Activation : int { kLinear, kTanh, kRelu, kSigmoid, kHardSigmoid, kSoftmax };
 
 constexpr int kMaxDirections = 2;
@@ -58,6 +61,7 @@ struct RecurrentDirection {
   int reverse;
   Index y_column;  // first column of this direction in y and dy
   const T *kernel, *recurrent, *bias, *h0, *c0;
+  const T* recurrent_bias;  // of the reset-after GRU: added to h_{t-1}·U; else null
   const T *input_dropout, *state_dropout;  // (B, D), (B, H) dropout masks of x and h, or null
   T *h_last, *c_last;
   T *saved_gates, *saved_recurrent, *saved_c, *saved_h, *saved_reset_h;
@@ -65,7 +69,7 @@ struct RecurrentDirection {
   T* scratch_pack;
   // Backward pass.
   const T *dh_last, *dc_last;
-  T *dh0, *dc0, *dkernel, *drecurrent, *dbias;
+  T *dh0, *dc0, *dkernel, *drecurrent, *dbias, *drecurrent_bias;
   T* scratch_state;
   T* step_gradients;  // (R, H) or null
 };
@@ -76,12 +80,16 @@ struct RecurrentCall {
   Activation activation, recurrent_activation;
   Index batch, steps, features, units;
   int directions;
+  WeightLayout layout;  // of the weights and their gradients
   int use_bf16;  // products of bfloat16 pairs, where the instruction set has them
   int keep_gates;  // forward: the gates of all steps are kept
   int packed;  // forward: scratch_pack is filled already
   int y_is_h;  // y is a view of saved_h
   int return_sequences;
   int processing_order;  // time steps of y in processing order; else as in x
+  // x, y and their gradients have no padded steps: step t of the j-th longest sequence is row
+  // offset[t] + j (PyTorch's PackedSequence). Both strides are those of the rows.
+  int unpadded;
   int zero_masked;  // masked steps give y = 0; else the output of the step before
   Sequence<const T> x;
   Sequence<T> y;  // return_sequences: (B, S, directions · H); else step_stride 0

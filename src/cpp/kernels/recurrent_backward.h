@@ -38,20 +38,20 @@ void pack_backward(const Layout<T, kCell>& layout, const Team& team, bool need_d
   constexpr Index kColumns = Plain::kPanel * kLanes<T>;
   const Index state_panels = Plain::panels(layout.H),
               input_panels = need_dx ? Plain::panels(layout.D) : 0;
-  const Index stride = G * layout.H, gate_panels = Layout<T, kCell>::Gates::panels(layout.H);
+  const Index gate_panels = Layout<T, kCell>::Gates::panels(layout.H);
+  const bool torch = layout.call.layout == WeightLayout::kTorch;
+  const auto pack = [&](const T* from, Index N, Index panel, Range part, T* packed) {
+    dispatch_operand(layout.call.use_bf16, packed, [&](auto* to) {
+      pack_panel_transposed<G>(from, torch ? N : G * layout.H, N, layout.H, panel, part,
+                               to + panel * packed_depth_at(to, layout.gradient_columns) * kColumns,
+                               layout.call.layout);
+    });
+  };
   for_my_transposed(state_panels + input_panels, gate_panels, team, [&](Index p, Range part) {
-    if (p < state_panels) {
-      dispatch_operand(layout.call.use_bf16, layout.transposed_recurrent(), [&](auto* to) {
-        pack_panel_transposed<G>(layout.dir.recurrent, stride, layout.H, layout.H, p, part,
-                                 to + p * packed_depth_at(to, layout.gradient_columns) * kColumns);
-      });
-    } else {
-      dispatch_operand(layout.call.use_bf16, layout.transposed_kernel(), [&](auto* to) {
-        const Index q = p - state_panels;
-        pack_panel_transposed<G>(layout.dir.kernel, stride, layout.D, layout.H, q, part,
-                                 to + q * packed_depth_at(to, layout.gradient_columns) * kColumns);
-      });
-    }
+    if (p < state_panels)
+      pack(layout.dir.recurrent, layout.H, p, part, layout.transposed_recurrent());
+    else
+      pack(layout.dir.kernel, layout.D, p - state_panels, part, layout.transposed_kernel());
   });
 }
 
@@ -239,7 +239,8 @@ void input_gradient(const BackwardLayout<T, kCell>& layout, Index s0, Index s1, 
     for (Index j = j0; j < j0 + n; ++j) {
       const Index b = layout.batch.order[j];
       a[rows] = layout.gates_row(s, j);
-      c[rows] = call.dx.data + b * call.dx.batch_stride + layout.time(s, j) * call.dx.step_stride;
+      c[rows] = call.dx.data +
+                layout.offset(call.dx.batch_stride, call.dx.step_stride, layout.time(s, j), j);
       product[rows] = through_scratch ? scratch + rows * layout.D : c[rows];
       scales[rows] = scaled ? layout.dir.input_dropout + b * layout.D : nullptr;
       if (++rows == limit) flush();
@@ -312,22 +313,34 @@ void weight_gradients_of_direction(const BackwardLayout<T, kCell>& layout, const
   const auto& dir = layout.dir;
   const auto& x = layout.call.x;
   const Index R = layout.batch.rows, H = layout.H;
-  const SequenceRows steps_of_x{&dir.batch, x.batch_stride, x.step_stride, dir.reverse},
-      states_before{&dir.batch, 0, 0, 0, H};
+  const SequenceRows steps_of_x{&dir.batch, x.batch_stride, x.step_stride, dir.reverse,
+                                layout.call.unpadded},
+      states_before{&dir.batch, 0, 0, 0, 0, H};
   const T* h = dir.saved_dropped_h ? dir.saved_dropped_h : dir.saved_h;
   // Without lengths the state before row r is row r of saved_h, which begins with the initial
   // states.
   const bool in_order = dir.saved_dropped_h || R == layout.B * layout.S;
-  const WeightTerm<T> by_x{x.data,      0,           layout.D,          0,       G,
-                           dir.dkernel, &steps_of_x, dir.input_dropout, layout.D};
-  const WeightTerm<T> by_h{h, H, H, 0, G, dir.drecurrent, in_order ? nullptr : &states_before};
+  const bool torch = layout.call.layout == WeightLayout::kTorch;
+  const WeightTerm<T> by_x{
+      x.data,      0,           layout.D,          0,        G,
+      dir.dkernel, &steps_of_x, dir.input_dropout, layout.D, torch ? layout.D : 0};
+  const WeightTerm<T> by_h{h,
+                           H,
+                           H,
+                           0,
+                           G,
+                           dir.drecurrent,
+                           in_order ? nullptr : &states_before,
+                           nullptr,
+                           0,
+                           torch ? H : 0};
   const auto gradients = [&](const T* g, const WeightTerm<T>* terms, int count, T* bias) {
     team_weight_gradients<T, G>(team, layout.call.use_bf16, MatrixRows<T>{g, layout.gate_stride}, R,
                                 H, terms, count, bias, false, scratch);
   };
   if constexpr (kCell == Cell::kGru) {
     gradients(dir.saved_gates, &by_x, 1, dir.dbias);
-    gradients(dir.saved_recurrent, &by_h, 1, dir.dbias ? dir.dbias + G * H : nullptr);
+    gradients(dir.saved_recurrent, &by_h, 1, dir.drecurrent_bias);
   } else if constexpr (kCell == Cell::kGruResetBefore) {
     const WeightTerm<T> terms[] = {by_x,
                                    {h, H, H, 0, 2, dir.drecurrent, by_h.order},
@@ -345,7 +358,7 @@ template <class T, Cell kCell>
 void input_gradients(const RecurrentCall<T>& call, const Team& team, T* scratch) {
   const PackedBatch& batch = call.direction[0].batch;
   const Range mine = split_range(call.batch, team);
-  for (Index j = mine.begin; j < mine.end; ++j) {
+  for (Index j = mine.begin; j < mine.end && !call.unpadded; ++j) {
     const Index b = batch.order[j];
     for (Index s = batch.lengths[b]; s < call.steps; ++s)
       std::memset(call.dx.data + b * call.dx.batch_stride + s * call.dx.step_stride, 0,

@@ -19,19 +19,21 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
               of_w{rows.begin, std::min(rows.end, layout.D)},
               of_u{std::max(rows.begin - first_of_u, Index(0)), rows.end - first_of_u},
               mine = split_range(panels, team);
-  if (of_w.begin < of_w.end)
-    dispatch_operand(layout.call.use_bf16, layout.packed_kernel(), [&](auto* to) {
-      pack_panels<G>(dir.kernel, stride, layout.D, of_w, layout.H, 0, panels, to);
+  const auto pack = [&](const T* from, Index K, Range part, T* packed) {
+    if (part.begin >= part.end) return;
+    dispatch_operand(layout.call.use_bf16, packed, [&](auto* to) {
+      if (layout.call.layout == WeightLayout::kTorch)
+        pack_torch_panels<G>(from, K, part, layout.H, 0, panels, to);
+      else
+        pack_panels<G>(from, stride, K, part, layout.H, 0, panels, to);
     });
-  if (of_u.begin < of_u.end)
-    dispatch_operand(layout.call.use_bf16, layout.packed_recurrent(), [&](auto* to) {
-      pack_panels<G>(dir.recurrent, stride, layout.H, of_u, layout.H, 0, panels, to);
-    });
-  pack_bias<G>(dir.bias, layout.H, mine.begin, mine.end, layout.packed_bias());
-  // Only the reset-after GRU has a second row of biases.
+  };
+  pack(dir.kernel, layout.D, of_w, layout.packed_kernel());
+  pack(dir.recurrent, layout.H, of_u, layout.packed_recurrent());
+  pack_bias<G>(dir.bias, layout.H, mine.begin, mine.end, layout.packed_bias(), layout.call.layout);
   if constexpr (kCell == Cell::kGru)
-    pack_bias<G>(dir.bias ? dir.bias + stride : nullptr, layout.H, mine.begin, mine.end,
-                 layout.packed_recurrent_bias());
+    pack_bias<G>(dir.recurrent_bias, layout.H, mine.begin, mine.end, layout.packed_recurrent_bias(),
+                 layout.call.layout);
 }
 
 // x_t·W + b for rows j0...j1-1 of steps [s0, s1), at most kMaxRows of them, into gates(s, j).
@@ -216,7 +218,7 @@ void write_final_state(const Layout<T, kCell>& layout, Index j0, Index j1) {
     }
     T* y = call.y.data + b * call.y.batch_stride + dir.y_column;
     if (call.return_sequences) {
-      for (Index s = length; s < layout.S; ++s)
+      for (Index s = length; s < layout.S && !call.unpadded; ++s)
         std::memset(y + s * call.y.step_stride, 0, sizeof(T) * H);
     } else if (length && layout.output_is_zero(length - 1, j)) {
       std::memset(y, 0, sizeof(T) * H);

@@ -116,8 +116,12 @@ struct Layout {
   Index time(Index s, Index j) const {
     return dir.reverse ? batch.lengths[batch.order[j]] - 1 - s : s;
   }
+  // Where step `t` of row j lies in a sequence of the caller with these strides.
+  Index offset(Index batch_stride, Index step_stride, Index t, Index j) const {
+    return batch.order[j] * batch_stride + (call.unpadded ? batch.offset[t] : t) * step_stride;
+  }
   const T* x_row(Index s, Index j) const {
-    return call.x.data + batch.order[j] * call.x.batch_stride + time(s, j) * call.x.step_stride;
+    return call.x.data + offset(call.x.batch_stride, call.x.step_stride, time(s, j), j);
   }
   bool masked(Index s, Index j) const {
     return batch.mask && !batch.mask[batch.order[j] * S + time(s, j)];
@@ -130,7 +134,7 @@ struct Layout {
     return before_first_valid(s, j) || (call.zero_masked && masked(s, j));
   }
   Index y_offset(Index batch_stride, Index step_stride, Index s, Index j) const {
-    return batch.order[j] * batch_stride + (call.processing_order ? s : time(s, j)) * step_stride +
+    return offset(batch_stride, step_stride, call.processing_order ? s : time(s, j), j) +
            dir.y_column;
   }
   T* h_row(Index s, Index j) const { return dir.saved_h + state_row(batch, s, j) * H; }

@@ -82,6 +82,14 @@ SEQCORE_INLINE void for_each_full_vector(Index units, Index panel, F f) {
     f(Index(v) * W, G == 1 ? (panel * 4 + v) * W : v * units + panel * W);
 }
 
+// The row of a (G·units, K) matrix in PyTorch's order that is column `keras` of the (K, G·units)
+// matrix in Keras's: the GRU's gates r and z change places.
+template <int G>
+SEQCORE_INLINE Index torch_row(Index units, Index keras) {
+  if (G != 3 || keras >= 2 * units) return keras;
+  return keras < units ? keras + units : keras - units;
+}
+
 // Panels that are packed side by side: 8 panels of 4 vectors of 64 bytes are 2 KiB of a row of the
 // Keras matrix, which uses whole cache lines and few pages at a time.
 constexpr Index kPanelsPerPass = 8;
@@ -121,24 +129,66 @@ void pack_panels(const T* from, Index stride, Index K, Range part, Index units, 
   }
 }
 
+// A square block of vectors: vector i has `count` elements from from[i * stride] on; the lanes
+// after them and the vectors from `rows` on are zeros.
+template <class T>
+using SquareBlock = ei::PacketBlock<Wide<T>, kLanes<T>>;
+template <class T>
+SEQCORE_INLINE void load_block(SquareBlock<T>& block, const T* from, Index stride, int rows,
+                               int count) {
+  using P = Wide<T>;
+  constexpr int W = kLanes<T>;
+  if (count == W && rows == W)
+    for (int i = 0; i < W; ++i) block.packet[i] = load<P>(from + i * stride);
+  else
+    for (int i = 0; i < W; ++i)
+      block.packet[i] = i < rows ? load_n<P>(from + i * stride, count) : set1<P>(0);
+}
+
+// pack_panels of a matrix in PyTorch's order, (G·units, K), which has contiguous k.
+template <int G, class T, class E>
+void pack_torch_panels(const T* from, Index K, Range part, Index units, Index p0, Index p1, E* to) {
+  using L = PanelLayout<T, G>;
+  constexpr Index W = kLanes<T>, kColumns = L::kPanel * W;
+  const Index depth = packed_depth<E>(K);
+  for (Index p = p0; p < p1; ++p) {
+    const Index width = L::panel_vectors(units, p) * W;
+    L::for_each_segment(units, p, [&](Index column, Index keras, int count, int padded) {
+      const T* in = from + torch_row<G>(units, keras) * K;
+      E* out = to + p * depth * kColumns + column;
+      for (Index k = part.begin; k < part.end; k += W) {
+        const int rows = int(std::min(W, part.end - k));
+        SquareBlock<T> block;
+        load_block(block, in + k, K, count, rows);
+        ei::ptranspose(block);
+        for (int i = 0; i < rows; i += kKPerElement<E>)
+          pack_lanes<T>(out + (k + i) / kKPerElement<E> * width, padded, i, rows,
+                        [&](Index n) { return block.packet[n]; });
+      }
+    });
+  }
+}
+
 // Packs the bias of panels [p0, p1) to their places in `to`; null: zeros.
 template <int G, class T>
-void pack_bias(const T* bias, Index units, Index p0, Index p1, T* to) {
+void pack_bias(const T* bias, Index units, Index p0, Index p1, T* to,
+               WeightLayout layout = WeightLayout::kKeras) {
   using L = PanelLayout<T, G>;
   constexpr Index kColumns = L::kPanel * kLanes<T>;
+  if (bias && layout == WeightLayout::kTorch)
+    return pack_torch_panels<G>(bias, 1, {0, 1}, units, p0, p1, to);
   if (bias) return pack_panels<G>(bias, G * units, 1, {0, 1}, units, p0, p1, to);
   for (Index n = p0 * kColumns; n < std::min(p1 * kColumns, L::columns(units)); ++n) to[n] = 0;
 }
 
 // Packs panel `panel` of the transpose of a (N, G·units) matrix, its rows from the gates' panels
 // `part`: K runs over the packed gate columns (for G = 1 over the units only), the columns over the
-// N rows. It multiplies gate
-// gradients, which stay in packed order. Blocks at the edges are packed under a mask rather than
-// element by element (0.7 % of a training step of PTB small).
+// N rows. It multiplies gate gradients, which stay in packed order. Blocks at the edges are packed
+// under a mask rather than element by element (0.7 % of a training step of PTB small). In PyTorch's
+// layout `from` is (G·units, N), rows `stride` apart too.
 template <int G, class T, class E>
 void pack_panel_transposed(const T* from, Index stride, Index N, Index units, Index panel,
-                           Range part, E* to) {
-  using P = Wide<T>;
+                           Range part, E* to, WeightLayout layout = WeightLayout::kKeras) {
   constexpr int kWidth = kLanes<T>;
   const int vectors = PanelLayout<T, 1>::panel_vectors(N, panel);
   const Index width = Index(vectors) * kWidth;
@@ -149,15 +199,15 @@ void pack_panel_transposed(const T* from, Index stride, Index N, Index units, In
           for (int v = 0; v < vectors; ++v) {
             const Index n0 = (panel * PanelLayout<T, 1>::kPanel + v) * kWidth;
             E* out = to + (k0 + column) / kKPerElement<E> * width + v * kWidth;
-            const T* in = from + n0 * stride + source;
             const int rows = int(std::min<Index>(kWidth, N - n0)), lines = G == 1 ? count : padded;
-            ei::PacketBlock<P, kWidth> block;
-            if (count == kWidth && rows == kWidth)
-              for (int i = 0; i < kWidth; ++i) block.packet[i] = load<P>(in + i * stride);
-            else
-              for (int i = 0; i < kWidth; ++i)
-                block.packet[i] = i < rows ? load_n<P>(in + i * stride, count) : set1<P>(0);
-            ei::ptranspose(block);
+            SquareBlock<T> block;
+            if (layout == WeightLayout::kTorch) {
+              load_block(block, from + torch_row<G>(units, source) * stride + n0, stride, count,
+                         rows);
+            } else {
+              load_block(block, from + n0 * stride + source, stride, rows, count);
+              ei::ptranspose(block);
+            }
             for (int i = 0; i < lines; i += kKPerElement<E>)
               pack_lanes<T>(out + i / kKPerElement<E> * width, kWidth, i, lines,
                             [&](Index k) { return block.packet[k]; });

@@ -1,4 +1,5 @@
-// The gradients of weights: transposed products xᵀ·g over all rows of a call, in Keras's order.
+// The gradients of weights: transposed products xᵀ·g over all rows of a call, in Keras's order or
+// in PyTorch's.
 //
 // x and g are copied in blocks of kBlockRows rows, so that the tile reads both without gaps: a
 // block of x for all panels of a pass, a block of g for one panel. The sums of a pass,
@@ -38,7 +39,7 @@ void accumulate_transposed(const E* x, Index x_stride, Index columns, const E* p
 struct SequenceRows {
   const PackedBatch* batch;
   Index batch_stride, step_stride;  // of the user's sequence
-  int reverse;
+  int reverse, unpadded;  // as in RecurrentCall
   Index state_stride = 0;  // of saved states instead; the row is the one before each step
 
   // Calls f(i, sequence, offset) for rows r0 + i, i < depth.
@@ -50,7 +51,7 @@ struct SequenceRows {
       const Index b = batch->order[j], t = reverse ? batch->lengths[b] - 1 - s : s;
       f(i, b,
         state_stride ? state_row(*batch, s - 1, j) * state_stride
-                     : b * batch_stride + t * step_stride);
+                     : b * batch_stride + (unpadded ? batch->offset[t] : t) * step_stride);
       if (++j == batch->active[s]) ++s, j = 0;
     }
   }
@@ -62,10 +63,11 @@ struct WeightTerm {
   const T* x;  // (R, columns)
   Index stride, columns;  // stride: from row to row, unless `order` is given
   int first, count;  // gates of g that belong to this weight (G = 1 or 4: all)
-  T* out;  // (columns, G·units) in Keras's order
+  T* out;  // (columns, G·units) in Keras's order, or (G·units, columns) in PyTorch's
   const SequenceRows* order = nullptr;  // where x is a sequence in the user's order, or states
   const T* scale = nullptr;  // (B, columns) dropout mask of x by sequence, or null
   Index scale_stride = 0;
+  Index torch_stride = 0;  // from row to row of `out` in PyTorch's order; 0: it is in Keras's
 };
 
 // Columns of a term in a block of x: whole vectors.
@@ -148,6 +150,38 @@ SEQCORE_INLINE void store_gradient_row(Index units, Index begin, Index end,
       ++gate;
     });
   }
+}
+
+// Stores rows [first, first + columns) of the products at `to`, (G·units, columns) in PyTorch's
+// order with rows `stride` apart.
+template <class T, int G>
+void store_torch_gradient(Index units, Index begin, Index end, const Products<T>& products,
+                          Index first, Index columns, T* to, Index stride) {
+  using L = PanelLayout<T, G>;
+  constexpr Index W = kLanes<T>;
+  for (Index p = begin; p < end; ++p) {
+    const Index width = L::panel_vectors(units, p) * W;
+    const T* rows = products.sums(p) + L::kPanel * W + first * width;
+    L::for_each_segment(units, p, [&](Index column, Index keras, int count, int) {
+      T* out = to + torch_row<G>(units, keras) * stride;
+      for (Index i = 0; i < columns; i += W) {
+        const int some = int(std::min(W, columns - i));
+        SquareBlock<T> block;
+        load_block(block, rows + i * width + column, width, some, count);
+        ei::ptranspose(block);
+        for (int u = 0; u < count; ++u) store_n(out + u * stride + i, block.packet[u], some);
+      }
+    });
+  }
+}
+// The same of the bias sums.
+template <class T, int G>
+void store_torch_bias(Index units, Index begin, Index end, const Products<T>& products, T* to) {
+  for (Index p = begin; p < end; ++p)
+    PanelLayout<T, G>::for_each_segment(units, p, [&](Index column, Index keras, int count, int) {
+      std::memcpy(to + torch_row<G>(units, keras), products.sums(p) + column,
+                  sizeof(T) * size_t(count));
+    });
 }
 
 constexpr int kMaxTerms = 3;  // weights whose gradients share one pass over g (reset-before GRU)
@@ -270,11 +304,22 @@ void weight_gradients_of(const Rows& g, Index R, Index units, Index p0, Index p1
                           block_g);
     const Products<T> products{first, begin, step};
     Index row = 0;
-    for (int f = 0; f < count; ++f)
-      for (Index i = 0; i < terms[f].columns; ++i, ++row)
-        store_gradient_row<T, G>(units, begin, end, products, row, terms[f].first, terms[f].count,
-                                 add, terms[f].out + i * G * units);
-    if (bias) store_gradient_row<T, G>(units, begin, end, products, -1, 0, G, add, bias);
+    for (int f = 0; f < count; row += terms[f++].columns) {
+      const WeightTerm<T>& term = terms[f];
+      if (term.torch_stride) {
+        store_torch_gradient<T, G>(units, begin, end, products, row, term.columns, term.out,
+                                   term.torch_stride);
+        continue;
+      }
+      for (Index i = 0; i < term.columns; ++i)
+        store_gradient_row<T, G>(units, begin, end, products, row + i, term.first, term.count, add,
+                                 term.out + i * G * units);
+    }
+    if (!bias) continue;
+    if (terms[0].torch_stride)
+      store_torch_bias<T, G>(units, begin, end, products, bias);
+    else
+      store_gradient_row<T, G>(units, begin, end, products, -1, 0, G, add, bias);
   }
 }
 
@@ -302,7 +347,7 @@ int slice_terms(const WeightTerm<T>* terms, int count, Index begin, Index end, I
     parts[some] = terms[f];
     parts[some].x += from;
     if (parts[some].scale) parts[some].scale += from;
-    parts[some].out += from * out_stride;
+    parts[some].out += from * (terms[f].torch_stride ? 1 : out_stride);
     parts[some++].columns = to - from;
   }
   return some;

@@ -5,7 +5,8 @@ from typing import Any
 
 from ..typing import Array
 
-Weights = tuple[Array, Array, Array | None]
+# (kernel, recurrent, bias), in PyTorch's layout (weight_ih, weight_hh, bias_ih, bias_hh).
+Weights = tuple[Array | None, ...]
 
 class SavedForward:
     """A forward pass that a backward pass may follow; only `recurrent_forward` makes one."""
@@ -38,7 +39,12 @@ def recurrent_forward(
     processing_order: bool = False,
     zero_masked: bool = False,
     mixed: bool = False,
-) -> tuple[Array, list[tuple[Array, ...]], SavedForward | None]:
+    layout: str = "keras",
+    batch_sizes: Array | None = None,
+    reserve: Array | None = None,
+    restore: bool = False,
+    own_y: bool = False,
+) -> tuple[Any, list[tuple[Array, ...]], SavedForward | None]:
     """One recurrent layer over a whole sequence, in one or two directions at the same time.
 
     cell: a name in bindings/cell_shapes.h, such as "lstm" or "gru" (reset-after). weights: per direction (kernel
@@ -50,9 +56,26 @@ def recurrent_forward(
     processing_order: outputs in the order of processing instead of time. zero_masked: outputs at masked steps are zero
     instead of the last output. packed: keeps the packed weights for the next call with the same, unchanged weights.
 
+    layout: "keras", or "torch": per direction (weight_ih (gH, D), weight_hh (gH, H), bias_ih (gH,) or None, bias_hh)
+    with PyTorch's gate order (i f g o; r z n). batch_sizes: (T,) int64, the number of sequences that are active at each
+    step, longest first, as in PyTorch's PackedSequence: x, y and their gradients are then (R, features), the rows of
+    all steps without padding.
+
+    reserve: (size,) array of (R + B) * `reserve_columns` elements, as from `new_reserve`, R the valid time steps of all
+    sequences: everything that a backward pass reads is written there, and no argument of `recurrent_backward` is
+    returned. A call with the same arguments and `restore` makes that argument from the reserve, without computing
+    anything; the first one takes the gates, which its backward pass overwrites, any other computes them again.
+    own_y: y shares no memory with the reserve; without, `restore` returns it too.
+
     Returns y (B, T, directions * H), a time-major view, or (B, directions * H) without `sequences`; the final state of
     each direction, if `states`; the argument of `recurrent_backward`, if `save`.
     """
+
+def reserve_columns(cell: str, units: int, directions: int = 1, own_y: bool = True, dtype: str = "float32") -> int:
+    """Elements of a reserve for each row and each sequence."""
+
+def new_reserve(size: int, dtype: str = "float32") -> Array:
+    """A new (size,) array on memory of the pool, not initialized."""
 
 def recurrent_backward(
     saved: SavedForward,
@@ -68,7 +91,7 @@ def recurrent_backward(
 
     Returns dx (B, T, D), per direction the gradients of (kernel, recurrent, bias), per direction those of the initial
     state (with `need_initial`), and with `step_gradients` per direction dL/dh_t (B, T, H). `out`: arrays for the
-    weights' gradients, undefined after an exception.
+    weights' gradients, in their layout, undefined after an exception.
     """
 
 def plan_threads(

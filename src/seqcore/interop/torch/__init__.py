@@ -1,4 +1,4 @@
-"""PyTorch: its modules as models, and its weights in and out of layers, by NumPy alone where they are arrays.
+"""PyTorch: its recurrent layers on seqcore's kernels, its modules as models, its weights in and out of layers.
 
 Each name is imported when it is first used, so that weights need no PyTorch.
 """
@@ -7,7 +7,16 @@ import importlib
 from typing import Any
 
 # The module of each name.
-_NAMES = {"convert": "conversion", "from_torch": "weights", "to_torch": "weights"}
+_NAMES = {
+    "GRU": "layers",
+    "LSTM": "layers",
+    "RNN": "layers",
+    "accelerate": "layers",
+    "convert": "conversion",
+    "from_torch": "weights",
+    "restore": "layers",
+    "to_torch": "weights",
+}
 
 __all__ = list(_NAMES)
 
