@@ -100,6 +100,8 @@ def is_part(value: Any) -> bool:
 
 def as_inputs(value: Any) -> Any:
     """Input of a model: one array or, for models with several inputs, a list or dict of arrays."""
+    if type(value) is np.ndarray:
+        return _rows("x", value)
     if _are_arrays(value):
         return [_rows("x", item) for item in value]
     if isinstance(value, Mapping):
@@ -116,6 +118,8 @@ def _as_targets(name: str, value: Any, rows: int, several: bool | None) -> Any:
 
     A list of one array is that array unless there are several outputs.
     """
+    if type(value) is np.ndarray:
+        return _one_target(name, value, rows)
     form = _ONE_OUTPUT if several is False else ""
     if isinstance(value, Mapping):
         if several is False:
@@ -186,6 +190,8 @@ def make_batch(
             )
         weight = _class_weights(class_weight, target, weight, sparse)
     checked = None if lengths is None else as_lengths(lengths, parts[0].shape)
+    if len(parts) == 1 and parts[0] is inputs:
+        return Batch(_tensor(inputs, checked), target, weight)
     return Batch(map_parts(lambda part: _tensor(part, checked), inputs), target, weight)
 
 

@@ -53,12 +53,6 @@ class StepHooks(Layer):
     def _no_loss(self) -> RuntimeError:
         return RuntimeError(f"model: expected {self.name!r} to be compiled with a loss; call compile(optimizer, loss)")
 
-    def _has_several_outputs(self) -> bool | None:
-        """True with a loss for each output, False with one loss, None where a hook of the class takes the targets."""
-        if isinstance(self.loss, OutputLosses):
-            return True
-        return None if any(map(self.overrides, ("train_step", "test_step", "compute_loss"))) else False
-
     # ------------------------------------------------------------ steps
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -90,7 +84,7 @@ class StepHooks(Layer):
         return self(make_batch(unpack_batch(data)[0]).x, training=False)
 
     def _as_batch(self, data: Any) -> Batch:
-        return make_batch(*unpack_batch(data), several=self._has_several_outputs())
+        return make_batch(*unpack_batch(data), several=self._step.inspection.several)
 
     def _run_step(self, name: str, batch: Batch) -> dict[str, float]:
         """The logs that an override of ``train_step`` or ``test_step`` returns."""

@@ -59,6 +59,8 @@ class Inspection(NamedTuple):
 
     Attributes:
         stateful: the layers that have states of their own.
+        several: true with a loss for each output, false with one loss, None where a hook of the model's class takes the
+            targets.
         custom_loss, custom_logs: true where the model overrides ``compute_loss`` or ``compute_metrics``.
         head: the end of the model that runs as one operation with the loss; None where all runs eagerly.
         attribute_metrics: the metrics that the model and its layers hold as attributes.
@@ -66,6 +68,7 @@ class Inspection(NamedTuple):
     """
 
     stateful: list[Layer]
+    several: bool | None
     custom_loss: bool
     custom_logs: bool
     head: FusedHead | None
@@ -108,9 +111,12 @@ class TrainStep(Cached):
         # A model inside has metrics for its own training.
         holders = [model, *(layer for layer in inside if not hasattr(layer, "compute_metrics"))]
         attribute_metrics = metrics_inside(holders, metrics.all)
+        several = isinstance(model.loss, losses.OutputLosses)
+        takes_targets = any(map(model.overrides, ("train_step", "test_step", "compute_loss")))
         hooks = any(map(model.overrides, ("get_metrics_result", "reset_metrics", "metrics")))
         return Inspection(
             stateful=[layer for layer in inside if layer.get_own_state()],
+            several=None if takes_targets and not several else several,
             custom_loss=custom_loss,
             custom_logs=custom_logs,
             head=None if custom_loss or custom_logs else find_fused_head(model.layer_chain(), model.loss, metrics),

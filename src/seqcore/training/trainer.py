@@ -85,7 +85,7 @@ class Trainer(Compilable):
         return_dict = boolean("return_dict", return_dict)
         run = self._runner(hook)
         self._reset_metrics()
-        return self._results(run(make_batch(*data, self._has_several_outputs())), return_dict)
+        return self._results(run(make_batch(*data, self._step.inspection.several)), return_dict)
 
     def predict_on_batch(self, x: Any, *, lengths: Any = None) -> Any:
         """Output of one batch as an array. Stateful layers continue from their state, as in a plain call."""
@@ -179,7 +179,7 @@ class Trainer(Compilable):
         epochs, initial_epoch = integer("epochs", epochs, 0), integer("initial_epoch", initial_epoch, 0)
         validation_epochs = _validation_epochs(validation_freq)
         shuffle = boolean("shuffle", shuffle)
-        stateful, several = self._is_stateful(), self._has_several_outputs()
+        stateful, several = self._is_stateful(), self._step.inspection.several
         if validation_split is not None and real("validation_split", validation_split, 0.0, 1.0, open_high=True):
             if validation_data is not None:
                 raise ValueError("validation_split: expected 0 where validation_data is given")
@@ -323,7 +323,7 @@ class Trainer(Compilable):
             lengths=lengths,
             batch_size=batch_size,
             stateful=self._is_stateful(),
-            several=self._has_several_outputs(),
+            several=self._step.inspection.several,
             steps=steps,
         )
         callback_list = self._callback_list(callbacks, verbose, epochs=1, steps=data.steps)
