@@ -159,9 +159,23 @@ def test_an_output_without_a_loss(rng):
         np.testing.assert_array_equal(a, b)
     model.compile("sgd", ["sparse_categorical_crossentropy", None])
     assert model.evaluate(x, y[:1], verbose=0) == model.evaluate(x, y, verbose=0)  # targets of the trained one only
+    model.compile("sgd", ["sparse_categorical_crossentropy", None], metrics=[None, "mae"])
+    before = model.get_weights()
     with pytest.raises(ValueError, match="y: expected targets for the output 1, which has metrics, got none"):
-        model.compile("sgd", ["sparse_categorical_crossentropy", None], metrics=[None, "mae"])
         model.fit(x, [y[0], None], verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_checkpoint_keeps_the_sums_of_a_single_loss(rng):
+    """Of the one output that has a loss, whose mean has no name of its own in the logs."""
+    x, y = rows(rng)
+    model = compiled()
+    model.compile("sgd", ["sparse_categorical_crossentropy", None])
+    model.evaluate(x, y, verbose=0)
+    loss = model.get_metrics_result()["loss"]
+    twin = copy.deepcopy(model)
+    assert twin.get_metrics_result() == {"loss": loss} and loss > 0 and twin.metrics_names == ["loss"]
 
 
 def test_files_and_pickles_keep_how_it_was_compiled(rng, tmp_path):
@@ -250,7 +264,7 @@ def test_targets_that_do_not_fit_are_named(rng, outputs, change, message):
             "mse",
             "y: expected (10 rows as in x, got a list of 2|an array, got a dict); a model with one loss",
         ),
-        (["mse"] * 3, "y: expected 3 entries|model: expected call to return a list of 3, .*got a list of 2"),
+        (["mse"] * 3, "y: expected 3 entries|y: expected a list, one entry per output, .*got dict"),
         ({"a": "mse", "b": "mse"}, "model: expected call to return a dict, .*got a list of 2|y: expected a dict"),
     ],
 )

@@ -101,16 +101,22 @@ class OutputMetrics(CompiledMetrics):
         self.names = ["loss", *log_names([*names, *described], ["loss"])]
         for name, (_, mean) in zip(self.names[1:], shown):
             mean.name = name
-        self.all = [self.loss, *(mean for _, mean in shown), *(metric for metric, _ in self.metrics)]
+        # A single mean has no name in the logs, but a state.
+        hidden = [] if shown else [mean for _, mean in means]
+        self.all = [self.loss, *(mean for _, mean in shown), *(metric for metric, _ in self.metrics), *hidden]
 
-    def reset(self) -> None:
-        self.loss.reset_state()
-        for metrics in self._outputs.values():
-            metrics.reset()
+    def targets(self, y: Any) -> dict[Key, Any]:
+        """The targets by output. Raises ValueError where an output with a loss or metrics has none."""
+        targets = self._loss.select("y", y)
+        for key, metrics in self._outputs.items():
+            if targets.get(key) is None and (key in self._loss.losses or metrics.metrics):
+                has = "a loss" if key in self._loss.losses else "metrics"
+                raise ValueError(f"y: expected targets for the output {key!r}, which has {has}, got none")
+        return targets
 
     def add_losses(self, losses: Mapping[Key, Tensor], y: Any, y_pred: Any, size: int) -> None:
         """Add the losses of the outputs for one batch of ``size`` rows to their running means."""
-        targets = self._loss.select("y", y)
+        targets = self.targets(y)
         for key, value in losses.items():
             loss = self._loss.losses[key]
             weight = loss_weight(loss, size, counted_steps(loss, targets[key], y_pred[key]))
@@ -125,12 +131,10 @@ class OutputMetrics(CompiledMetrics):
         return arguments
 
     def update(self, y: Any, y_pred: Any, weight: Any) -> None:
-        targets, outputs = self._loss.select("y", y), self._loss.predictions(y_pred)
+        targets, outputs = self.targets(y), self._loss.predictions(y_pred)
         weights = self._loss.sample_weights(weight)
         for key, metrics in self._outputs.items():
             if metrics.metrics:
-                if targets.get(key) is None:
-                    raise ValueError(f"y: expected targets for the output {key!r}, which has metrics, got none")
                 metrics.update(targets[key], outputs[key], weights.get(key))
 
 

@@ -215,6 +215,9 @@ class TrainStep(Cached):
         if inspection.custom_loss:
             loss = custom_loss(model.compute_loss, batch, y_pred, training)
         elif isinstance(function, losses.OutputLosses):
+            assert isinstance(metrics, OutputMetrics)
+            # Also those that only metrics need: nothing may fail after the update.
+            metrics.targets(batch.y)
             parts = function.of_outputs(batch.y, y_pred, batch.weight)
             loss = function.total(parts)
         else:
