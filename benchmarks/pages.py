@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from seqcore.distributed import Network, exchange_seconds
@@ -214,6 +215,27 @@ def distributed_cost(records: Records) -> list[str]:
     return [*markdown(["step", "computers", *networks], lines), "", _source(record)]
 
 
+def keras_layers(records: Records) -> list[str]:
+    """Keras's training of the film reviews with its own layers and with those of interop.keras, per backend."""
+    record = records["keras_layers"]
+    epoch = 25_000 / 128 / 1000  # batches of 128 reviews; the figures are milliseconds
+    lines = []
+    for backend in dict.fromkeys(row["backend"] for row in record["rows"]):
+        for cell in dict.fromkeys(row["cell"] for row in record["rows"]):
+            ours, theirs = (
+                next(
+                    row["ms_per_batch"]
+                    for row in record["rows"]
+                    if (row["backend"], row["cell"], row["contender"]) == (backend, cell, contender)
+                )
+                for contender in ("seqcore", "keras")
+            )
+            seconds = [f"{min(turns) * epoch:.1f} / {median(turns) * epoch:.1f}" for turns in (ours, theirs)]
+            ratios = f"{min(theirs) / min(ours):.2f} / {median(theirs) / median(ours):.2f}"
+            lines.append([f"{NAMES.get(backend, backend)}, {cell}", *seconds, ratios])
+    return [*markdown(["", "with seqcore's layers", "with Keras's own", "ratio"], lines), "", _source(record)]
+
+
 BLOCKS: dict[str, Callable[[Records], list[str]]] = {
     "readme": readme,
     "networks": networks,
@@ -223,6 +245,7 @@ BLOCKS: dict[str, Callable[[Records], list[str]]] = {
     "accuracy": accuracy,
     "distributed": distributed,
     "distributed-cost": distributed_cost,
+    "keras_layers": keras_layers,
 }
 # The records that a block needs, and the command that makes them.
 _COMMANDS = {

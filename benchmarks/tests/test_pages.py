@@ -30,6 +30,16 @@ def test_a_table_is_written_between_its_marks():
         pages.filled("<!-- record: nothing -->\n<!-- end -->", known)
 
 
+def test_speed_of_keras_layers_is_best_and_median():
+    turns = {"seqcore": [128.0, 256.0, 256.0], "keras": [512.0, 256.0, 1024.0]}
+    rows = [
+        {"backend": "jax", "cell": "GRU", "contender": name, "ms_per_batch": times} for name, times in turns.items()
+    ]
+    facts = {"cpu": "X", "isa": "avx2", "threads": 2, "date": "2026-01-01", "commit": "c", "command": "run"}
+    table = pages.keras_layers({"keras_layers": {**facts, "rows": rows}})
+    assert "| JAX, GRU | 25.0 / 50.0 | 50.0 / 100.0 | 2.00 / 2.00 |" in table
+
+
 def test_a_file_that_is_no_record(tmp_path):
     (tmp_path / "a.json").write_text('{"rows": 3, "command": "x"}')
     with pytest.raises(ValueError, match="a.json: expected a record"):

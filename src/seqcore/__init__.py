@@ -123,6 +123,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-# A model file may name a class of a module that is not imported yet.
+# A model file may name a class of a module that is not imported yet, and so may a pickle.
 register_loader("Seq2Seq", lambda name: __getattr__("language_model"))
+saving.pickles.ROOMS |= dict.fromkeys(("keyed_vectors", "word2vec"), lambda: __getattr__("word_vectors"))
 register_loader("seqcore.experiments.", lambda name: __getattr__("experiments").load_class(name))

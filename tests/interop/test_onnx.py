@@ -187,6 +187,31 @@ def test_sequences_within_sequences(agree, rng, mask):
     agree(sc.Sequential([layers.TimeDistributed(inner), layers.GRU(2)]), ids)
 
 
+@pytest.mark.parametrize("activation", ["linear", "gelu", "softmax"])
+@pytest.mark.parametrize("padding", ["valid", "same", "causal", (0, 3), (2, 1)])
+def test_conv1d(agree, rng, padding, activation):
+    for size, stride, dilation, steps in itertools.product((1, 2, 4), (1, 2, 3), (1, 2), (8, 9)):
+        layer = layers.Conv1D(
+            UNITS, size, stride, padding, dilation_rate=dilation, activation=activation, use_bias=size > 1
+        )
+        agree(sc.Sequential([layer]), rng.normal(size=(BATCH, steps, FEATURES)).astype(np.float32))
+
+
+@pytest.mark.parametrize("opset", [15, 24])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", ["valid", "same", "causal", (1, 4)])
+def test_conv1d_with_lengths_and_masks(agree, x, padding, stride, opset):
+    make = lambda: layers.Conv1D(UNITS, 3, stride, padding, activation="tanh")  # noqa: E731
+    behind = [layers.GRU(3, return_sequences=True), layers.GlobalAveragePooling1D()]
+    if padding == "same" and stride > 1:
+        with pytest.raises(ValueError, match="lengths of a Conv1D with padding='same' and strides > 1 cannot"):
+            export_onnx(built(make()), "none.onnx", lengths=True)
+    else:
+        agree(sc.Sequential([layers.Input((None, FEATURES)), make(), *behind]), x, lengths=LENGTHS, opset=opset)
+    # A mask ends at the layer.
+    agree(sc.Sequential([layers.Embedding(8, FEATURES, mask_zero=True), make(), *behind]), IDS, opset=opset)
+
+
 def test_masks_go_on_to_later_layers(agree):
     stack = [
         layers.Embedding(8, 3, mask_zero=True),
@@ -462,6 +487,10 @@ OPERATORS = [
     ("Neg", [F], {}),
     ("Not", [TRUE], {}),
     ("Or", [TRUE, ~TRUE], {}),
+    ("Pad", [F, INTS([0, 1, 0, 0, 0, 3])], {}),
+    ("Pad", [F, INTS([0, 1, 0, 2, 0, 3]), np.float32(7)], {}),
+    ("Pad", [F, INTS([0, 2, 1, 0, 0, 3])], {"mode": "reflect"}),
+    ("Pad", [F, INTS([0, 2, 1, 0, 0, 3])], {"mode": "edge"}),
     ("Pow", [F, np.float32(2)], {}),
     ("Range", [np.array(1), np.array(9), np.array(3)], {}),
     *((f"Reduce{name}", [F], {"axes": [1]}) for name in ("Max", "Mean", "Min")),
@@ -521,6 +550,44 @@ def test_the_guide_names_every_operator(request):
     assert set(listed) == {*known, "Constant"}
 
 
+@pytest.mark.parametrize("options", [{}, {"pads": [2, 1]}, *({"auto_pad": f"{name}"} for name in ("VALID", "NOTSET"))])
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_convolutions(rng, tmp_path, options, dilation):
+    convolve(rng, tmp_path, {"dilations": [dilation], **options})
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+def test_convolutions_with_automatic_pads(rng, tmp_path, auto_pad):
+    convolve(rng, tmp_path, {"auto_pad": auto_pad})
+
+
+def convolve(rng, folder, attributes):
+    """Conv gives onnxruntime's numbers, whether the weights are constants of the graph or not."""
+    for size, stride, steps, bias in itertools.product((1, 2, 4), (1, 2, 3), (11, 12), (False, True)):
+        inputs = [rng.normal(size=shape).astype(np.float32) for shape in ((2, 3, steps), (5, 3, size), (5,))]
+        inputs = inputs[: 2 + bias]
+        save_node(folder / "node.onnx", "Conv", inputs, strides=[stride], kernel_shape=[size], **attributes)
+        (expected,) = onnxruntime.InferenceSession(folder / "node.onnx").run(
+            None, {f"x{i}": array for i, array in enumerate(inputs)}
+        )
+        got = import_onnx(folder / "node.onnx")(*inputs)
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_refused_convolutions(rng, tmp_path):
+    shapes = {
+        "w": ((2, 3, 4), (5, 2, 1), r"got shapes \(2, 3, 4\) and \(5, 2, 1\)"),
+        "images": ((2, 3, 4, 4), (5, 3, 1, 1), "expected x"),
+        "short": ((2, 3, 4), (5, 3, 5), "expected steps for a window of 5, got 4"),
+    }
+    for x_shape, w_shape, message in shapes.values():
+        inputs = [rng.normal(size=shape).astype(np.float32) for shape in (x_shape, w_shape)]
+        save_node(tmp_path / "node.onnx", "Conv", inputs)
+        with pytest.raises(ValueError, match=f"^node 'y0': Conv: [^\n]*{message}[^\n]*$"):
+            import_onnx(tmp_path / "node.onnx")(*inputs)
+
+
 LSTM = {"hidden_size": UNITS}
 WRONG_NODES = {
     "clip": ("LSTM", {"clip": 3.0}, "the attribute clip=3.0 of LSTM cannot be imported"),
@@ -531,7 +598,11 @@ WRONG_NODES = {
     "two functions": ("LSTM", {"activations": ["Sigmoid", "Tanh", "Relu"]}, "one function for c and h"),
     "direction": ("GRU", {"direction": "both"}, "direction: expected one of forward, reverse, bidirectional"),
     "few functions": ("GRU", {"activations": ["Sigmoid"]}, "activations: expected 2, got 1"),
-    "operator": ("Conv", {}, "the operator Conv cannot be imported"),
+    "operator": ("MaxPool", {"kernel_shape": [2]}, "the operator MaxPool cannot be imported"),
+    "groups": ("Conv", {"group": 2}, "group: expected 1, got 2"),
+    "images": ("Conv", {"strides": [1, 1]}, r"strides: expected the numbers of one dimension, got \[1, 1\]"),
+    "negative pads": ("Conv", {"pads": [-1, 0]}, "pads: expected numbers of zeros"),
+    "wrapped pad": ("Pad", {"mode": "wrap", "opset": 19}, "mode: expected constant, edge or reflect, got 'wrap'"),
     "opset": ("RNN", {"opset": 12}, "opset: expected 13...24, got 12"),
 }
 
@@ -539,10 +610,10 @@ WRONG_NODES = {
 @pytest.mark.parametrize("name", WRONG_NODES)
 def test_refused_nodes(rng, tmp_path, name):
     op, attributes, message = WRONG_NODES[name]
-    inputs = recurrent_inputs(rng, "LSTM" if op == "Conv" else op)
+    inputs = recurrent_inputs(rng, op if op in ("RNN", "LSTM", "GRU") else "LSTM")
     if name == "peepholes":
         inputs.append(np.ones((1, 3 * UNITS), np.float32))
-    save_node(tmp_path / "node.onnx", op, inputs[:2] if op == "Conv" else inputs, **attributes)
+    save_node(tmp_path / "node.onnx", op, inputs[: {"Conv": 2, "Pad": 2, "MaxPool": 1}.get(op)], **attributes)
     with pytest.raises(ValueError, match=message) as caught:
         import_onnx(tmp_path / "node.onnx")
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
@@ -596,6 +667,12 @@ CHAINS = {
     "GRU before": lambda: [layers.GRU(UNITS, reset_after=False, use_bias=False), layers.Activation("log_softmax")],
     "SimpleRNN": lambda: [layers.SimpleRNN(UNITS, activation="relu", go_backwards=True), layers.Activation("tanh")],
     "Bidirectional": lambda: [layers.Bidirectional(layers.LSTM(UNITS, return_sequences=True)), layers.Dense(3)],
+    "Conv1D": lambda: [layers.Conv1D(UNITS, 3, 2, (2, 1), activation="relu"), layers.LSTM(3), layers.Dense(2)],
+    "Conv1D causal": lambda: [
+        layers.Conv1D(UNITS, 2, padding="causal", dilation_rate=3, use_bias=False),
+        layers.GRU(3, return_sequences=True),
+        layers.Conv1D(2, 6, activation="softmax"),
+    ],
     "two Bidirectional": lambda: [
         layers.Bidirectional(layers.GRU(3, return_sequences=True)),
         layers.Bidirectional(layers.SimpleRNN(2)),
@@ -612,7 +689,7 @@ def test_to_sequential(rng, tmp_path, name, states):
     model.set_weights([rng.normal(0, 0.5, weight.shape) for weight in model.get_weights()])
     export_onnx(model, tmp_path / "model.onnx", states=states)
     again = import_onnx(tmp_path / "model.onnx").to_sequential()
-    x = rng.normal(size=(2, 7, 3))
+    x = rng.normal(size=(2, 9, 3))
     assert [type(layer) for layer in again.layers] == [type(layer) for layer in model.layers]
     y = again(x)
     assert y.dtype == model(x).dtype
@@ -644,6 +721,9 @@ NO_CHAINS = {
         "the operator Concat is no layer",
     ),
     "an operator": (lambda: built(layers.GRU(2), layers.ReLU(max_value=1)), {}, "is no layer of a Sequential"),
+    "pads that follow from the steps": (
+        lambda: built(layers.Conv1D(2, 3, 2, "same", dilation_rate=2)), {}, "expected a Pad of zeros along the time"
+    ),
     "lengths": (lambda: built(layers.GRU(2)), {"lengths": True}, "sequence_lens is no argument of a layer"),
     "other numbers": (
         lambda: built(layers.GRU(2, return_sequences=True), layers.Softmax(1)), {}, "expected the numbers of its layers"
@@ -724,6 +804,49 @@ def test_exports_of_pytorch(tmp_path, dynamo):
                 np.testing.assert_allclose(y.numpy(), outputs[0].numpy(), rtol=0, atol=TOLERANCE, err_msg=name)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("features_first", [False, True])
+def test_convolutions_of_pytorch(tmp_path, features_first, dynamo):
+    """Conv1d in front of an LSTM, with zeros of its own or of a layer in front of it, is a chain."""
+    torch = pytest.importorskip("torch")
+    if dynamo:
+        pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+
+    class Net(torch.nn.Module):
+        def __init__(self, zeros, **options):
+            super().__init__()
+            self.zeros = torch.nn.ConstantPad1d(zeros, 0.0) if zeros else torch.nn.Identity()
+            self.conv = torch.nn.Conv1d(FEATURES, UNITS, 3, **options)
+            self.rnn, self.head = torch.nn.LSTM(UNITS, 3, batch_first=True), torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            y = torch.relu(self.conv(self.zeros(x if features_first else x.transpose(1, 2))))
+            return self.head(self.rnn(y.transpose(1, 2))[0])
+
+    x = torch.randn(BATCH, 10, FEATURES)
+    for zeros, options, padding in [
+        (None, {}, "valid"),
+        (None, {"padding": 1, "stride": 2}, (1, 1)),
+        (None, {"padding": "same", "dilation": 2}, {(2, 2), "same"}),
+        ((2, 0), {}, "causal"),
+        ((0, 3), {"padding": 1}, (1, 4)),
+    ]:
+        model = Net(zeros, **options).eval()
+        given = (x.transpose(1, 2).contiguous() if features_first else x,)
+        form = {"dynamo": True, "external_data": False, "verbose": False} if dynamo else {"dynamo": False}
+        torch.onnx.export(model, given, tmp_path / "model.onnx", **form)
+        with torch.no_grad():
+            expected = model(*given).numpy()
+        graph = import_onnx(tmp_path / "model.onnx")
+        again = graph.to_sequential()
+        np.testing.assert_allclose(graph(*given), expected, rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(again(x.numpy()).numpy(), expected, rtol=0, atol=TOLERANCE)
+        assert [type(layer) for layer in again.layers] == [layers.Conv1D, layers.LSTM, layers.Dense]
+        assert again.layers[0].padding in (padding if isinstance(padding, set) else {padding})
+
+
 # Keras ----------------------------------------------------------------------------------------------------------------
 
 
@@ -740,3 +863,21 @@ def test_export_of_keras(rng, tmp_path):
     y = model.predict(x, verbose=0)
     model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
     np.testing.assert_allclose(import_onnx(tmp_path / "model.onnx")(x), y, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
+def test_convolutions_of_keras(rng, tmp_path, padding):
+    pytest.importorskip("onnxscript")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "torch":
+        pytest.skip("Keras is not on its PyTorch backend")
+    make = keras.layers
+    layer = make.Conv1D(UNITS, 3, padding=padding, activation="tanh", bias_initializer="uniform")
+    model = keras.Sequential([make.Input((7, FEATURES)), layer])
+    x = rng.normal(size=(1, 7, FEATURES)).astype(np.float32)
+    y = model.predict(x, verbose=0)
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    again = import_onnx(tmp_path / "model.onnx").to_sequential()
+    assert [type(layer) for layer in again.layers] == [layers.Conv1D]
+    np.testing.assert_allclose(again(x).numpy(), y, rtol=0, atol=TOLERANCE)

@@ -267,6 +267,7 @@ def test_refusals_name_the_layer():
         (layers.Conv1D(2, 2, padding="same", name="conv"), "'conv': a Conv1D with padding='same' cannot be"),
         (layers.Conv1D(2, 3, padding=(1, 1), name="conv"), r"'conv': a Conv1D with padding=\(1, 1\) cannot be"),
         (layers.Conv1D(2, 2, 2, "causal", name="conv"), "'conv': a Conv1D with strides=2 cannot be streamed"),
+        (layers.Conv1D(2, 1, activation="gelu", name="conv"), "'conv': a Conv1D cannot be streamed"),
         (layers.Softmax(1, name="over time"), "over time"),
     ]:
         with pytest.raises(ValueError, match=message):

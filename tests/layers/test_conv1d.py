@@ -185,6 +185,17 @@ def test_refused_arguments(options, message):
         layers.Conv1D(4, **options)
 
 
+def test_activations_that_are_operations_of_their_own(rng):
+    x = rng.normal(size=(2, 5, FEATURES))
+    for name in ("elu", "gelu", "log_softmax"):
+        layer = layers.Conv1D(FILTERS, 2, activation=name, dtype="float64")
+        y = layer(x).numpy()
+        plain = layers.Conv1D.from_config({**layer.get_config(), "activation": "linear"})
+        plain.build(x.shape)
+        plain.set_weights(layer.get_weights())
+        np.testing.assert_allclose(y, layers.Activation(name, dtype="float64")(plain(x)).numpy(), atol=1e-12)
+
+
 def test_refused_inputs(rng):
     layer = layers.Conv1D(FILTERS, 3, dilation_rate=2, padding=(1, 0))
     message = "^inputs: expected at least 4 time steps for layer 'conv1d', got 3$"

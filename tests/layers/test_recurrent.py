@@ -94,10 +94,13 @@ def test_packed_weights_follow_the_weights(cell: Any, both: bool) -> None:
     inner = layer.forward_layer if both else layer
     if hasattr(inner, "kernel"):
         # Another variable in the old one's place, as new as that one.
-        other = Variable(np.ones(inner.kernel.shape), dtype="float64")
-        other.version = inner.kernel.version
+        first, other = inner.kernel, Variable(np.ones(inner.kernel.shape), dtype="float64")
+        other.version = first.version
         inner.kernel = other
         assert not np.array_equal(agrees(), seen[-1])
+        with pytest.raises(TypeError, match="kernel: expected the weight that the layer made, got another variable"):
+            copy.deepcopy(layer)
+        inner.kernel = first
     twin_of = copy.deepcopy(layer)
     np.testing.assert_array_equal(twin_of(x).numpy(), layer(x).numpy())
     twin_of.set_weights([np.full(w.shape, 0.2) for w in twin_of.weights])

@@ -294,6 +294,54 @@ def test_streams_go_on(rng):
         pickle.dumps(stream)
 
 
+# ---------------------------------------------------------------- word vectors
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_word_vectors(way, rng):
+    kv = sc.KeyedVectors(rng.normal(size=(3, 4)).astype(np.float32), ["a", "b", 7], counts=[5, 3, 1])
+    kv.set_vecattr("a", "color", 3)
+    kv.vectors_lockf = [1.0, 0.0, 0.5]
+    kv.duplicates = 2
+    twin = WAYS[way](kv)
+    assert twin.index_to_key == ["a", "b", 7] and twin.duplicates == 2 and twin.get_vecattr("a", "color") == 3
+    assert twin.counts.tolist() == [5, 3, 1] and twin.vectors_lockf.tolist() == [1.0, 0.0, 0.5]
+    np.testing.assert_array_equal(twin.vectors, kv.vectors)
+    twin.vectors[0] = 0  # its own memory, which can be written to
+    assert kv.vectors[0].all()
+    assert not len(WAYS[way](sc.KeyedVectors(vector_size=5))) and WAYS[way](sc.KeyedVectors(5)).vector_size == 5
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_word2vec_goes_on_with_the_same_bits(way):
+    text = [["a", "b", "c", "d"], ["b", "a", "d"]] * 20
+    model = sc.Word2Vec(text, vector_size=6, min_count=1, window=2, epochs=2, workers=1)
+    twin = WAYS[way](model)
+    assert twin.settings == model.settings and twin.history == model.history
+    for each in (model, twin):
+        each.train(text, total_examples=len(text), epochs=2)
+    np.testing.assert_array_equal(twin.wv.vectors, model.wv.vectors)
+    np.testing.assert_array_equal(twin.syn1neg, model.syn1neg)
+    untrained = WAYS[way](sc.Word2Vec(vector_size=6, min_count=1))
+    assert untrained.vector_size == 6 and not untrained.words
+
+
+def test_attributes_that_hold_objects_are_refused():
+    kv = sc.KeyedVectors([[1.0, 2.0]], ["a"])
+    kv.set_vecattr("a", "tags", {"x"})
+    with pytest.raises(TypeError, match="keyed_vectors: cannot be pickled or copied: .*tags") as refused:
+        pickle.dumps(kv)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_process_that_has_not_imported_word_vectors(tmp_path):
+    path = tmp_path / "vectors.pickle"
+    path.write_bytes(pickle.dumps(sc.KeyedVectors([[1.0, 2.0]], ["a"])))
+    program = f"import pickle; print(pickle.load(open({str(path)!r}, 'rb')).index_to_key)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "['a']"
+
+
 # ---------------------------------------------------------------- refused in one line
 
 
@@ -497,7 +545,7 @@ NEVER = {
 }  # fmt: skip
 # Plain Python objects with arrays, which Python itself pickles: NumPy's names are in their pickles too.
 PLAIN = ("callbacks", "datasets", "inspection", "language_model.P", "language_model.T", "language_model.V", "text.BPTT")
-PLAIN += ("word_vectors",)
+PLAIN += tuple(f"word_vectors.{name}" for name in ("Corpus", "L", "P", "T", "WindowBatches"))
 
 
 @pytest.mark.parametrize(("name", "cls"), sorted(public_classes()))

@@ -23,7 +23,7 @@ from .._validation import (
     short_repr,
 )
 from ..autograd import Tensor, Variable
-from ..ops.activations import FUSED_ACTIVATIONS, activation_name
+from ..ops.activations import ACTIVATIONS, STREAM_ACTIVATIONS, activation_name
 from ..ops.convolution import conv1d, output_steps
 from ..typing import Array
 from .base import NumericLayer
@@ -44,7 +44,7 @@ class Conv1D(NumericLayer):
         dilation_rate: steps of the input from one that an output sees to the next; together with ``strides`` too, which
             Keras refuses.
         groups: accepted only as 1.
-        activation: None ("linear"), "tanh", "relu", "sigmoid", "hard_sigmoid" or "softmax".
+        activation: one of those of :class:`Dense`, None ("linear") by default.
         use_bias: whether a bias is added.
         kernel_initializer, bias_initializer: initial values.
         kernel_regularizer, ...: accepted only as None.
@@ -105,7 +105,7 @@ class Conv1D(NumericLayer):
         self.strides = _size("strides", strides)
         self.dilation_rate = _size("dilation_rate", dilation_rate)
         self.padding = _padding(padding)
-        self.activation = activation_name("activation", activation, (*FUSED_ACTIVATIONS, "softmax"))
+        self.activation = activation_name("activation", activation, tuple(ACTIVATIONS))
         self.use_bias = boolean("use_bias", use_bias)
         self.kernel_initializer = _initializers.get(kernel_initializer, "kernel_initializer")
         self.bias_initializer = _initializers.get(bias_initializer, "bias_initializer")
@@ -177,6 +177,8 @@ class Conv1D(NumericLayer):
         return (batch, count, self.filters)
 
     def _add_to_stream(self, stream: Any) -> None:
+        if self.activation not in STREAM_ACTIVATIONS:
+            super()._add_to_stream(stream)
         # A step of a stream sees no later one.
         causal = self._pads(1) == (self._span - 1, 0)
         if self.strides[0] > 1 or not causal:

@@ -47,6 +47,8 @@ class Family(NamedTuple):
 
 
 FAMILIES: dict[str, Family] = {}
+# Functions that import the room of a family, of those that are imported only when they are used.
+ROOMS: dict[str, Callable[[], Any]] = {}
 
 
 def reduce(value: Any, protocol: int) -> Any:
@@ -82,6 +84,8 @@ def restore(header: bytes, *arrays: Any) -> Any:
         tensors, texts = decode_tensors(header, arrays)
         metadata = decode_header(PLACE, texts, "seqcore-pickle")
         name = header_field(metadata, "family")
+        if name in ROOMS:
+            ROOMS[name]()
         if name not in FAMILIES:
             raise ValueError(f"expected one of {', '.join(FAMILIES)}, got {name!r:.40}")
         with random.known_streams():
@@ -99,6 +103,8 @@ set_reducer(reduce)
 
 def dump_layer(layer: Layer, tensors: Tensors) -> dict[str, Any]:
     """Architecture, weights, what is frozen, and states of a layer, built or not, with the layers inside."""
+    for _, inner in named_layers(layer):
+        _refuse_replaced(inner)
     weights = named_weights(layer)
     tensors |= {f"weights/{name}": variable._array for name, variable in weights.items()}
     return {
@@ -111,6 +117,18 @@ def dump_layer(layer: Layer, tensors: Tensors) -> dict[str, Any]:
         "states": pack(layer.get_layer_state(), "states", tensors),
         "predict_states": pack(_predict_states(layer), "predict_states", tensors),
     }
+
+
+def _refuse_replaced(layer: Layer) -> None:
+    """Refuse a layer that computes with a variable which is not among its weights."""
+    weights = set(map(id, layer.own_weights()))
+    for part in layer._parts():
+        for name, value in part.__dict__.items():
+            if isinstance(value, Variable) and id(value) not in weights:
+                raise ValueError(
+                    f"{layer.name}.{name}: expected the weight that the layer made, got another variable in its place; "
+                    "use assign"
+                )
 
 
 def load_layer(tensors: Tensors, metadata: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """Word vectors with gensim's names, their evaluation, and batches of windows of a text."""
 
+from . import pickles as _pickles  # noqa: F401  # makes word vectors pickle
 from .corpus import Corpus
 from .evaluation import read_questions
 from .keyed_vectors import KeyedVectors

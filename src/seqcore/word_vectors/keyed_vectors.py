@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import layers
 from .. import random as _random
+from .._pickling import Pickled
 from .._validation import boolean, choice, default_only, real, short_repr
 from ..text.files import path_of
 from ..text.vocabulary import Vocabulary
@@ -20,7 +21,7 @@ from .keys import Key, as_list, is_key
 from .safetensors_format import read_vectors, write_vectors
 
 
-class KeyedVectors(Evaluation):
+class KeyedVectors(Evaluation, Pickled):
     """A vector for each word; names and meaning as in gensim 4.
 
     Args:
@@ -46,6 +47,7 @@ class KeyedVectors(Evaluation):
     KeyError: "key: expected a word of the vocabulary, got 'bird'"
     """
 
+    _pickle_family = "keyed_vectors"
     _attributes = frozenset({"expandos", "duplicates"})
 
     # --- files ---

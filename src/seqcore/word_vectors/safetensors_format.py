@@ -27,8 +27,8 @@ INTEGERS = "integer_words"
 """Array of the rows whose words are integers, written as decimal numbers; only in files that have some."""
 
 
-def write_vectors(path: PathLike, table: KeyedTable) -> None:
-    """Write vectors, words (UTF-8, joined), the bytes of each word, counts and attributes."""
+def vector_tensors(table: KeyedTable) -> dict[str, Array]:
+    """Vectors, words (UTF-8, joined), the bytes of each word, counts and attributes."""
     try:
         texts = [str(word).encode() for word in table.index_to_key]
     except UnicodeEncodeError as error:
@@ -44,7 +44,12 @@ def write_vectors(path: PathLike, table: KeyedTable) -> None:
     if table.counts is not None:
         tensors["counts"] = table.counts
     tensors |= {ATTRIBUTE + name: array for name, array in table.numeric_attributes().items()}
-    write_tensors(path, tensors, format_tags(FORMAT))
+    return tensors
+
+
+def write_vectors(path: PathLike, table: KeyedTable) -> None:
+    """Write the file of a table."""
+    write_tensors(path, vector_tensors(table), format_tags(FORMAT))
 
 
 def read_vectors(path: PathLike, mmap: bool = False) -> tuple[Floats, list[Key], dict[str, Array]]:
@@ -68,6 +73,17 @@ def read_vectors(path: PathLike, mmap: bool = False) -> tuple[Floats, list[Key],
         if entry.dtype != "F32" or not all(entry.shape):
             raise ValueError(f"{place}: expected float32 vectors to map, got {entry.dtype} of shape {entry.shape}")
         tensors["vectors"] = np.memmap(place, "<f4", "r", entry.start, entry.shape)
+    vectors, words, attributes = vectors_in(place, tensors)
+    if not mmap:
+        finite = np.isfinite(vectors.max(axis=1, initial=0)) & np.isfinite(vectors.min(axis=1, initial=0))
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise ValueError(f"{place}, row {row}: expected finite numbers for {words[row]!r}, got NaN or infinity")
+    return vectors, words, attributes
+
+
+def vectors_in(place: str, tensors: dict[str, Array]) -> tuple[Floats, list[Key], dict[str, Array]]:
+    """What :func:`read_vectors` returns, from the arrays of :func:`vector_tensors`; ``place`` is named in errors."""
     for name, dtype, rank in _ARRAYS:
         if name not in tensors:
             raise ValueError(f"{place}: expected an array {name!r}, got a file without it")
@@ -97,9 +113,4 @@ def read_vectors(path: PathLike, mmap: bool = False) -> tuple[Floats, list[Key],
             words[row] = int(words[row])
     except MALFORMED as error:
         raise ValueError(f"{place}: expected integers in the rows of {INTEGERS!r}, got {one_line(error)}") from None
-    if not mmap:
-        finite = np.isfinite(vectors.max(axis=1, initial=0)) & np.isfinite(vectors.min(axis=1, initial=0))
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise ValueError(f"{place}, row {row}: expected finite numbers for {words[row]!r}, got NaN or infinity")
     return vectors, words, attributes

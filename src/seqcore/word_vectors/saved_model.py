@@ -53,6 +53,13 @@ class SavedModel(TrainableTables):
         """
         one_file(separately, sep_limit, ignore, pickle_protocol)
         self._need_words()
+        tensors, state = self.file_parts()
+        saving.write_tensors(
+            path_of(fname, "fname"), tensors, {"seqcore": "word2vec", "version": "1", "state": json.dumps(state)}
+        )
+
+    def file_parts(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """The arrays of a file, none for a model without words, and the state in its header, JSON-able."""
         self._align_tables()
         words = json.dumps(self.words, ensure_ascii=False).encode("utf-8", "surrogatepass")
         tensors = {
@@ -73,9 +80,7 @@ class SavedModel(TrainableTables):
             "sampled": self._sampled,
             "running_training_loss": self.running_training_loss,
         }
-        saving.write_tensors(
-            path_of(fname, "fname"), tensors, {"seqcore": "word2vec", "version": "1", "state": json.dumps(state)}
-        )
+        return tensors if self.words else {}, state
 
     @classmethod
     def load(cls: type[Model], fname: PathLike, mmap: None = None, *, rethrow: bool = False) -> Model:
@@ -96,14 +101,21 @@ class SavedModel(TrainableTables):
             described = saving.describe_format(texts)
             raise ValueError(f"{fname}: expected a file of Word2Vec.save, version 1, got {described}")
         try:
-            state = parse_json(texts["state"])
-            # Only settings: a file cannot name a corpus to train on.
-            model = cls(**asdict(Settings(**state["settings"])))
-            words = parse_json(tensors["words"].tobytes().decode("utf-8", "surrogatepass"))
-            model._restore(words, tensors, state)
+            if not tensors:
+                raise ValueError("no words")
+            return cls.from_file_parts(tensors, parse_json(texts["state"]))
         except MALFORMED as error:
             reason = one_line(error)
             raise ValueError(f"{fname}: expected a file of Word2Vec.save, got another ({reason})") from None
+
+    @classmethod
+    def from_file_parts(cls: type[Model], tensors: dict[str, Array], state: dict[str, Any]) -> Model:
+        """A new model from what :meth:`file_parts` returned."""
+        # Only settings: a file cannot name a corpus to train on.
+        model = cls(**asdict(Settings(**state["settings"])))
+        if tensors:
+            words = parse_json(tensors["words"].tobytes().decode("utf-8", "surrogatepass"))
+            model._restore(words, tensors, state)
         return model
 
     def _restore(self, words: Any, tensors: dict[str, Array], state: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 from .._core import system
 from .._core.sampling import AliasTable
 from .._core.word2vec import train_word2vec
+from .._pickling import Pickled
 from .._validation import boolean, default_only, integer, short_repr
 from ..distributed import Ranks, digest, ends_together
 from ..text.files import path_of
@@ -44,7 +45,7 @@ CALLS_PER_AVERAGE = 10
 _MASK = 2**64 - 1
 
 
-class Word2Vec(SavedModel):
+class Word2Vec(SavedModel, Pickled):
     """A model that learns a vector for each word of a corpus.
 
     Arguments, their order and their defaults are gensim's; those after ``shrink_windows`` are added. All settings are
@@ -98,6 +99,7 @@ class Word2Vec(SavedModel):
     (4, (8,))
     """
 
+    _pickle_family = "word2vec"
     _attributes = frozenset(
         {
             "settings", "history", "corpus_count", "corpus_total_words", "effective_min_count", "running_training_loss",

@@ -177,6 +177,7 @@ def to_keras_layers(model: Any) -> Any:
         need no seqcore.
 
     Raises:
+        TypeError: for anything but a model or layer of Keras.
         ValueError: for a model that is not built yet.
 
     >>> model = keras.Sequential([keras.Input((6, 3)), GRU(4)])
@@ -192,6 +193,7 @@ def to_seqcore_layers(model: Any) -> Any:
     The reverse of :func:`to_keras_layers`, with the same argument and result.
 
     Raises:
+        TypeError: for anything but a model or layer of Keras.
         ValueError: for a model that is not built yet, and for a layer with an argument that seqcore's lacks.
 
     >>> model = keras.Sequential([keras.Input((6, 3)), keras.layers.GRU(4)])
@@ -202,6 +204,8 @@ def to_seqcore_layers(model: Any) -> Any:
 
 
 def _copy(model: Any, to_keras: bool) -> Any:
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"model: expected a model or layer of Keras, got {type(model).__name__}")
     if not model.built:
         raise ValueError(f"model: expected a model with weights, got {model.name!r}, which is not built yet")
     copy = keras.saving.deserialize_keras_object(_with_classes(keras.saving.serialize_keras_object(model), to_keras))

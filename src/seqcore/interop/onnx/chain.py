@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ... import layers
 from ...layers import Layer
 from ...typing import Array
-from .operators import Operator
+from .operators import ConvOperator, Operator
 from .recurrent_from_onnx import RecurrentOperator
 
 
@@ -56,7 +58,7 @@ class LayerWeights:
     """A layer in the making.
 
     Args:
-        make: its class.
+        make: its class; None for zeros in front of a Conv, whose name and pads are then the options.
         options: the arguments.
         weights: in the order of ``set_weights``.
         features: of the input.
@@ -90,6 +92,9 @@ def chain_of(nodes: Sequence[Node], constants: Mapping[str, Array | None], data:
         flow.update(name for name in node.outputs if name)
     if output not in flow:
         raise ValueError(f"expected layers between {data!r} and {output!r}, got none")
+    for entry in chain:
+        if entry.make is None:
+            raise ValueError(f"{entry.options['name']}: expected a Conv behind a Pad")
     dtype = next((entry.weights[0].dtype.name for entry in chain if entry.weights), "float32")
     return [_built(entry, dtype) for entry in chain]
 
@@ -107,7 +112,7 @@ def _read(
         name = _ACTIVATIONS[node.op]
         if (
             chain
-            and chain[-1].make is layers.Dense
+            and chain[-1].make in (layers.Conv1D, layers.Dense)
             and "activation" not in chain[-1].options
             and node.op != "LogSoftmax"
         ):
@@ -127,9 +132,17 @@ def _read(
         kernel = given[1].T if attributes.pop("transB", 0) else given[1]
         if any(value != (0 if name == "transA" else 1) for name, value in attributes.items()):
             raise ValueError(f"{node.name}: expected a Gemm without factors, got {attributes}")
-        chain.append(LayerWeights(layers.Dense, {"units": kernel.shape[1]}, [kernel], kernel.shape[0]))
+        options = {"units": kernel.shape[1], "kernel_initializer": "zeros"}
+        chain.append(LayerWeights(layers.Dense, options, [kernel], kernel.shape[0]))
         if len(given) > 2:
             _add_bias(node, given[2], chain)
+    elif isinstance(node.function, ConvOperator) and node.inputs[0] in flow and given[1] is not None:
+        front = chain.pop().options["pads"] if chain and chain[-1].make is None else (0, 0)
+        chain.append(_convolution(node.name, node.function, given[1], front))
+        if len(given) > 2:
+            _add_bias(node, given[2], chain)
+    elif node.op == "Pad":
+        chain.append(LayerWeights(None, {"name": node.name, "pads": _zeros(node, given)}, []))
     elif node.op == "Add":
         _add_bias(node, next((array for array in given if array is not None), None), chain)
     else:
@@ -138,10 +151,47 @@ def _read(
 
 def _add_bias(node: Node, bias: Array | None, chain: list[LayerWeights]) -> None:
     last = chain[-1] if chain else None
-    fits = last is not None and last.make is layers.Dense and len(last.weights) == 1
-    if last is None or not fits or bias is None or bias.shape != (last.options["units"],):
-        raise ValueError(f"{node.name}: expected the bias of a Dense layer, got another sum")
-    last.weights.append(bias)
+    fits = last is not None and last.make in (layers.Conv1D, layers.Dense) and len(last.weights) == 1
+    # One number for each output, among axes of size 1.
+    units = last.weights[0].shape[-1] if last is not None and fits else 0
+    if last is None or not fits or bias is None or not units == bias.size == max(bias.shape, default=0):
+        raise ValueError(f"{node.name}: expected the bias of a Dense or Conv1D layer, got another sum")
+    last.weights.append(bias.reshape(-1))
+
+
+def _zeros(node: Node, given: list[Array | None]) -> tuple[int, int]:
+    """The zeros that a Pad puts in front of the steps and behind them."""
+    pads, value, *_ = (*given[1:], None)
+    rows = np.ones((2, 2)) if pads is None else pads.reshape(2, -1)
+    before, after = rows[:, rows.any(axis=0)].sum(axis=1).tolist()
+    zeros = node.attributes.get("mode", "constant") == "constant" and (value is None or not value.item())
+    if rows.any(axis=0).sum() > 1 or not zeros:
+        raise ValueError(f"{node.name}: expected a Pad of zeros along the time steps")
+    return before, after
+
+
+def _convolution(name: str, function: ConvOperator, w: Array, front: tuple[int, int]) -> LayerWeights:
+    """The layer of a Conv, with the zeros of a Pad in front of it."""
+    kernel = w.transpose(2, 1, 0)
+    size, features, filters = kernel.shape
+    span = (size - 1) * function.dilation + 1
+    pads = function.pads[0] + front[0], function.pads[1] + front[1]
+    padding: Any = {(0, 0): "valid", (span - 1, 0): "causal"}.get(pads, pads)
+    if function.auto_pad.startswith("SAME"):
+        if any(front):
+            raise ValueError(f"{name}: auto_pad={function.auto_pad} behind a Pad is no padding of a layer")
+        padding = "same" if function.auto_pad == "SAME_UPPER" else function.pads_for(span, size)
+        if padding != "same" and function.stride > 1:
+            raise ValueError(f"{name}: auto_pad=SAME_LOWER with strides is no padding of a layer")
+    options = {
+        "filters": filters,
+        "kernel_size": size,
+        "strides": function.stride,
+        "padding": padding,
+        "dilation_rate": function.dilation,
+        "kernel_initializer": "zeros",
+    }
+    return LayerWeights(layers.Conv1D, options, [kernel], features)
 
 
 def _recurrent(
@@ -172,12 +222,12 @@ def _built(entry: LayerWeights, dtype: str) -> Layer:
     layer: Layer
     if entry.both:
         layer = layers.Bidirectional(entry.make(**options))
-    elif entry.make is layers.Dense:
-        layer = layers.Dense(**options, use_bias=len(entry.weights) > 1, kernel_initializer="zeros")
+    elif entry.make in (layers.Conv1D, layers.Dense):
+        layer = entry.make(**options, use_bias=len(entry.weights) > 1)
     else:
         layer = entry.make(**options)
     if entry.weights:
-        recurrent = "return_sequences" in options
-        layer._build_with((None, None, entry.features) if recurrent else (None, entry.features))
+        over_time = entry.make is layers.Conv1D or "return_sequences" in options
+        layer._build_with((None, None, entry.features) if over_time else (None, entry.features))
         layer.set_weights(entry.weights)
     return layer

@@ -135,10 +135,7 @@ def _layer(export: Export, layer: Layer, x: Value) -> list[Value]:
         )
     if x.dtype != layer.dtype and layer._casts(np.dtype(x.dtype)):
         x = replace(x, name=export.graph.cast(x.name, layer.dtype), dtype=layer.dtype)
-    outputs = convert(export, layer, x)
-    if not layer.supports_masking:
-        return [replace(y, mask=None, lengths=None) for y in outputs]
-    return outputs
+    return convert(export, layer, x)
 
 
 # --- layers without time ----------------------------------------------------------------------------------------------
@@ -244,7 +241,7 @@ def _flatten(export: Export, layer: layers.Flatten, x: Value) -> list[Value]:
     sizes = [size for size in x.shape[1:] if isinstance(size, int)]
     width = int(np.prod(sizes)) if len(sizes) == len(x.shape) - 1 else "features"
     name = export.graph.node("Reshape", x.name, export.graph.constant([0, -1]))
-    return [replace(x, name=name, shape=(x.shape[0], width))]
+    return [replace(x, name=name, shape=(x.shape[0], width), mask=None, lengths=None)]
 
 
 # --- layers over time -------------------------------------------------------------------------------------------------
@@ -281,6 +278,62 @@ def _pooling(export: Export, layer: Any, x: Value) -> list[Value]:
             y = graph.node("Div", y, graph.node("Max", count, graph.constant(1, x.dtype)))
     shape = (x.shape[0], 1, x.shape[2]) if keepdims else (x.shape[0], x.shape[2])
     return [replace(x, name=y, shape=shape, mask=None, lengths=None)]
+
+
+def _conv1d(export: Export, layer: layers.Conv1D, x: Value) -> list[Value]:
+    """Conv over (B, D, T), between two Transpose."""
+    graph, (stride,), (dilation,) = export.graph, layer.strides, layer.dilation_rate
+    value, valid = x.name, None if x.lengths is None else _step_mask(graph, x)
+    zero = graph.constant(0, x.dtype)
+    attributes: dict[str, Any] = {"strides": [stride], "dilations": [dilation]}
+    if layer.padding != "same" or stride == 1:
+        # The pads are the same for any number of steps.
+        attributes["pads"] = list(layer._pads(1))
+    elif dilation == 1:
+        attributes["auto_pad"] = "SAME_UPPER"
+    if valid is not None:
+        value = graph.node("Where", graph.unsqueeze(valid, 2), value, zero)
+    if layer.padding == "same" and stride > 1 and dilation > 1:
+        # onnxruntime has no auto_pad with dilations.
+        value = graph.node("Pad", value, _same_pads(graph, layer, value))
+    kernel = graph.constant(layer.kernel._array.transpose(2, 1, 0), layer.dtype, f"{layer.name}.kernel")
+    weights = [kernel]
+    if layer.bias is not None:
+        weights.append(graph.constant(layer.bias._array, layer.dtype, f"{layer.name}.bias"))
+    y = graph.node("Conv", graph.node("Transpose", value, perm=[0, 2, 1]), *weights, **attributes)
+    y = _activated(graph, layer.activation, graph.node("Transpose", y, perm=[0, 2, 1]), layer.dtype)
+    steps = x.shape[1]
+    count = layer._output_steps(steps) if isinstance(steps, int) else f"{layer.name}.time"
+    out = replace(x, name=y, shape=(x.shape[0], count, layer.filters), mask=None)
+    if x.lengths is None:
+        return [out]
+    out = replace(out, lengths=_lengths_after(graph, layer, x.lengths))
+    return [replace(out, name=graph.node("Where", graph.unsqueeze(_step_mask(graph, out) or "", 2), y, zero))]
+
+
+def _same_pads(graph: GraphBuilder, layer: layers.Conv1D, value: str) -> str:
+    """The pads of a value (B, T, D) for padding="same": both sides of time, the larger half behind."""
+    (stride,) = layer.strides
+    steps, one, two = graph.size(value, 1), graph.constant([1]), graph.constant([2])
+    last = graph.node("Div", graph.node("Sub", steps, one), graph.constant([stride]))
+    needed = graph.node("Add", graph.node("Mul", last, graph.constant([stride])), graph.constant([layer._span]))
+    total = graph.node("Max", graph.node("Sub", needed, steps), graph.constant([0]))
+    before = graph.node("Div", total, two)
+    none = graph.constant([0])
+    return graph.node("Concat", none, before, none, none, graph.node("Sub", total, before), none, axis=0)
+
+
+def _lengths_after(graph: GraphBuilder, layer: layers.Conv1D, lengths: str) -> str:
+    """The lengths (B,) int32 of the output: that many windows begin within the steps of a row."""
+    (stride,) = layer.strides
+    if layer.padding == "same" and stride > 1:
+        raise ValueError(
+            f"layer {layer.name!r}: lengths of a Conv1D with padding='same' and strides > 1 cannot be exported to ONNX"
+        )
+    zero = graph.constant(0, np.int32)
+    reach = graph.node("Add", lengths, graph.constant(sum(layer._pads(1)) - layer._span + stride, np.int32))
+    count = graph.node("Div", graph.node("Max", reach, zero), graph.constant(stride, np.int32))
+    return graph.node("Where", graph.node("Greater", lengths, zero), count, zero)
 
 
 def _time_distributed(export: Export, layer: layers.TimeDistributed, x: Value) -> list[Value]:
@@ -321,6 +374,7 @@ _CONVERTERS: dict[type[Layer], Callable[[Export, Any, Value], list[Value]]] = {
     layers.Activation: _activation,
     layers.Bidirectional: convert_recurrent,
     layers.ContextRNN: convert_recurrent,
+    layers.Conv1D: _conv1d,
     layers.Dense: _dense,
     layers.Dropout: _unchanged,
     layers.Embedding: _embedding,

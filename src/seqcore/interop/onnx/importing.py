@@ -134,10 +134,10 @@ class OnnxGraph:
     def to_sequential(self) -> Sequential:
         """The graph as a Sequential, to be trained, saved and streamed, where its nodes are layers in order.
 
-        Layers: Embedding (Gather of a table), SimpleRNN, LSTM, GRU and Bidirectional, Dense (MatMul and Add, Gemm) and
-        activations, with Transpose, Reshape, Squeeze, ... between them. The first input and output are those of the
-        model; initial states that are inputs become the states of a stream. Sequences are (batch, time, features)
-        whatever the order in the file. The numbers of both are compared on random data.
+        Layers: Embedding (Gather of a table), SimpleRNN, LSTM, GRU and Bidirectional, Conv1D, Dense (MatMul and Add,
+        Gemm) and activations, with Transpose, Reshape, Squeeze, ... between them. The first input and output are those
+        of the model; initial states that are inputs become the states of a stream. Sequences are (batch, time,
+        features) whatever the order in the file. The numbers of both are compared on random data.
 
         Raises:
             ValueError: naming the node that is not part of such layers, or where the numbers differ.
@@ -154,25 +154,38 @@ class OnnxGraph:
         if not shape:
             raise ValueError("graph: expected an input of a known number of axes")
         data = self.inputs[0]
-        features = shape[-1] if isinstance(shape[-1], int) and data.dtype.kind == "f" else None
         chain = chain_of(self._nodes, self._constants, data.name, self.outputs[0])
-        front = layers.Input((*[None] * (len(shape) - 2), features), dtype=data.dtype.name)
-        model = Sequential([front, *chain])
-        rng = np.random.default_rng(0)
-        for time_major in (False, True):
-            if all(self._agrees(model, rng, sizes, time_major) for sizes in ((2, 5), (3, 4))):
+        steps = 5
+        for layer in reversed(chain):
+            if isinstance(layer, layers.Conv1D):
+                steps = (steps - 1) * layer.strides[0] + (layer.kernel_size[0] - 1) * layer.dilation_rate[0] + 1
+        for order in _orders(len(shape)):
+            size = shape[order[-1]]
+            features = size if isinstance(size, int) and data.dtype.kind == "f" else None
+            front = layers.Input((*[None] * (len(shape) - 2), features), dtype=data.dtype.name)
+            try:
+                model = Sequential([front, *chain])
+            except ValueError:
+                continue
+            rng = np.random.default_rng(0)
+            if all(self._agrees(model, rng, sizes, order) for sizes in ((2, steps), (3, steps + 1))):
                 return model
         raise ValueError("graph: expected the numbers of its layers one after the other, got others")
 
-    def _agrees(self, model: Sequential, rng: np.random.Generator, sizes: tuple[int, int], time_major: bool) -> bool:
-        """True where the model has the numbers of the graph on random data of ``sizes``, batch and time."""
-        batch, steps = sizes
-        axes = (steps, batch) if time_major else (batch, steps)
+    def _agrees(
+        self, model: Sequential, rng: np.random.Generator, sizes: tuple[int, int], order: tuple[int, ...]
+    ) -> bool:
+        """True where the model has the numbers of the graph on random data of ``sizes``, batch and time.
+
+        Axis i of the graph's first input is axis ``order[i]`` of the model's; its output may have any order.
+        """
         arrays = []
         for number, value in enumerate(self.inputs):
             # A free size of a state is the batch.
-            free = axes if number == 0 else (batch, batch)
-            shape = [size if isinstance(size, int) else free[min(i, 1)] for i, size in enumerate(value.shape or ())]
+            axes = order if number == 0 else [0] * len(value.shape or ())
+            shape = [
+                size if isinstance(size, int) else sizes[min(axis, 1)] for size, axis in zip(value.shape or (), axes)
+            ]
             if number:
                 arrays.append(np.zeros(shape, value.dtype))
             elif value.dtype.kind == "f":
@@ -181,14 +194,19 @@ class OnnxGraph:
                 arrays.append(rng.integers(0, getattr(model.layers[0], "input_dim", 2), shape).astype(value.dtype))
         try:
             got = self(*arrays)
-            expected = model(np.swapaxes(arrays[0], 0, 1) if time_major else arrays[0]).numpy()
+            expected = model(arrays[0].transpose(order)).numpy()
         except ValueError:
             return False
         got = got if len(self.outputs) == 1 else got[0]
-        if time_major and got.ndim > 2:
-            got = np.swapaxes(got, 0, 1)
         bound = 1e-5 * max(1.0, float(np.abs(expected).max()))
-        return got.shape == expected.shape and bool(np.allclose(got, expected, rtol=0, atol=bound))
+        turned = [got.transpose(back) for back in _orders(got.ndim)] if got.ndim > 2 else [got]
+        return any(y.shape == expected.shape and bool(np.allclose(y, expected, rtol=0, atol=bound)) for y in turned)
+
+
+def _orders(axes: int) -> list[tuple[int, ...]]:
+    """Orders of the axes of a sequence, their own inverses: batch first, time first, features before time."""
+    plain = tuple(range(axes))
+    return [plain, *([(1, 0, *plain[2:])] if axes > 1 else []), *([(0, 2, 1)] if axes == 3 else [])]
 
 
 def import_onnx(path: Path) -> OnnxGraph:
@@ -196,7 +214,7 @@ def import_onnx(path: Path) -> OnnxGraph:
 
     The operators RNN, LSTM and GRU run by the kernels, in float32 or float64: all directions, both layouts, initial
     states, ``sequence_lens``, ``linear_before_reset``, and the activations Tanh, Sigmoid, Relu, Affine(1, 0) and
-    HardSigmoid(1/6, 1/2). The operators around them run in NumPy.
+    HardSigmoid(1/6, 1/2). Conv over one dimension runs by the kernels too, the operators around them in NumPy.
 
     Args:
         path: the file; weights in files next to it are read too.
@@ -208,8 +226,8 @@ def import_onnx(path: Path) -> OnnxGraph:
         ImportError: without the library ``onnx``.
         OSError: the file cannot be read.
         ValueError: the file is no ONNX model, or naming the node and the operator or attribute that cannot be
-            expressed: ``clip``, ``input_forget``, peepholes, convolutions, loops, half precision, other opsets than
-            13...24.
+            expressed: ``clip``, ``input_forget``, peepholes, convolutions of groups or of images, loops, half
+            precision, other opsets than 13...24.
 
     >>> import os, tempfile
     >>> import seqcore as sc

@@ -17,6 +17,8 @@ import numpy as np
 
 from ... import ops
 from ..._core.dense import normal_cdf
+from ...autograd import Tensor
+from ...ops.convolution import conv1d
 from ...typing import Array
 from .recurrent_from_onnx import RecurrentOperator
 
@@ -92,6 +94,74 @@ def _gemm(attributes: Attributes) -> Operator:
         return y + (c if beta == 1 else c * c.dtype.type(beta))
 
     return gemm
+
+
+class ConvOperator:
+    """Conv over one dimension, by the kernels: x (B, D, T), w (N, D, K), b (N,).
+
+    Args:
+        attributes: of the node; those that are honoured are removed.
+    """
+
+    def __init__(self, attributes: Attributes) -> None:
+        self.auto_pad = attributes.pop("auto_pad", "NOTSET")
+        sizes = {name: attributes.pop(name, default) for name, default in _CONV_ATTRIBUTES.items()}
+        for name, value in sizes.items():
+            if value is not None and len(value) != len(_CONV_ATTRIBUTES[name] or [0]):
+                raise ValueError(f"{name}: expected the numbers of one dimension, got {value}")
+        (self.stride,), (self.dilation,), (before, after) = sizes["strides"], sizes["dilations"], sizes["pads"]
+        self.pads = before, after
+        if before < 0 or after < 0:
+            raise ValueError(f"pads: expected numbers of zeros, got {[before, after]}")
+        group = attributes.pop("group", 1)
+        if group != 1:
+            raise ValueError(f"group: expected 1, got {group}")
+
+    def pads_for(self, steps: int, size: int) -> tuple[int, int]:
+        """Zeros before and behind T = ``steps`` steps, for K = ``size``."""
+        if not self.auto_pad.startswith("SAME"):
+            return self.pads
+        reach = (-(-steps // self.stride) - 1) * self.stride + (size - 1) * self.dilation + 1
+        total = max(reach - steps, 0)
+        pads = total // 2, total - total // 2
+        return pads if self.auto_pad == "SAME_UPPER" else pads[::-1]
+
+    def __call__(self, x: Array, w: Array, b: Array | None = None) -> Array:
+        if x.ndim != 3 or w.ndim != 3 or x.shape[1] != w.shape[1]:
+            raise ValueError(f"Conv: expected x (B, D, T) and w (N, D, K), got shapes {x.shape} and {w.shape}")
+        pads, (size, steps) = self.pads_for(x.shape[2], w.shape[2]), (w.shape[2], x.shape[2])
+        if steps + sum(pads) <= (size - 1) * self.dilation:
+            raise ValueError(f"Conv: expected steps for a window of {size}, got {steps}")
+        rows, kernel = Tensor(x.transpose(0, 2, 1)), Tensor(np.ascontiguousarray(w.transpose(2, 1, 0)))
+        bias = None if b is None else Tensor(b)
+        y = conv1d(rows, kernel, bias, self.stride, pads, self.dilation).numpy()
+        result: Array = y.transpose(0, 2, 1)
+        return result
+
+
+# None: of any value, since the weights say it.
+_CONV_ATTRIBUTES: dict[str, list[int] | None] = {
+    "strides": [1],
+    "dilations": [1],
+    "pads": [0, 0],
+    "kernel_shape": None,
+}
+
+
+def _pad(attributes: Attributes) -> Operator:
+    mode = attributes.pop("mode", "constant")
+    if mode not in ("constant", "edge", "reflect"):
+        raise ValueError(f"mode: expected constant, edge or reflect, got {mode!r}")
+
+    def pad(x: Array, pads: Array, value: Array | None = None, axes: Array | None = None) -> Array:
+        widths = np.zeros((x.ndim, 2), int)
+        widths[np.arange(x.ndim) if axes is None else axes] = pads.reshape(2, -1).T
+        if (widths < 0).any():
+            raise ValueError(f"pads: expected numbers of elements to add, got {pads.tolist()}")
+        options = {"constant_values": value.item()} if mode == "constant" and value is not None else {}
+        return np.pad(x, widths, mode, **options)
+
+    return pad
 
 
 def _cast(attributes: Attributes) -> Operator:
@@ -279,6 +349,7 @@ OPERATORS: dict[str, Callable[[Attributes], Operator]] = {
     "Clip": _plain(_clip),
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
+    "Conv": ConvOperator,
     "CumSum": _cumulative_sum,
     "Div": _plain(_divide),
     "Dropout": _dropout,
@@ -309,6 +380,7 @@ OPERATORS: dict[str, Callable[[Attributes], Operator]] = {
     "Neg": _plain(np.negative),
     "Not": _plain(np.logical_not),
     "Or": _plain(np.logical_or),
+    "Pad": _pad,
     "Pow": _plain(_power),
     "RNN": partial(RecurrentOperator, "RNN"),
     "Range": _plain(_range),
