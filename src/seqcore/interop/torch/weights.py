@@ -109,7 +109,7 @@ def _load_with_torch(place: str) -> Any:
         ]
         raise ValueError(
             f"{place}: expected a file of torch.save(module.state_dict(), ...), "
-            f"got one that torch.load(weights_only=True) refuses: {cause}"
+            f"got one that torch.load(weights_only=True) refuses: {cause[:160]}"
         ) from None
 
 
