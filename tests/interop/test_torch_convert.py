@@ -11,7 +11,7 @@ import seqcore as sc
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-from seqcore.interop.torch import convert  # noqa: E402
+from seqcore.interop.torch import GRU, LSTM, RNN, accelerate, convert, from_torch  # noqa: E402
 
 INPUTS, UNITS, CLASSES, WORDS = 5, 4, 3, 11
 TOLERANCE = {"float32": 1e-6, "float64": 1e-13}
@@ -315,6 +315,21 @@ def test_the_row_of_the_padding_is_not_trained(rng):
     assert embedding.indices.tolist() == [1, 3, 5] and not expected[2].any()
     np.testing.assert_allclose(np.asarray(embedding), expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(np.asarray(others[0]).T, expected_others[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_accelerated_modules(rng, cell):
+    """Layers of seqcore in a module of PyTorch are those of PyTorch to convert and from_torch."""
+    make, options = CELLS[cell]
+    module = LastStep(make(INPUTS, UNITS, num_layers=2, batch_first=True, **options), UNITS)
+    x = rng.normal(size=(4, 7, INPUTS)).astype("float32")
+    expected, weights = outputs(module, x), from_torch(module)
+    accelerate(module)
+    np.testing.assert_allclose(convert(module)(x).numpy(), expected, rtol=0, atol=1e-6)
+    for layer, same in zip(from_torch(module.recurrent), weights, strict=True):
+        for array, other in zip(layer, same, strict=True):
+            np.testing.assert_array_equal(array, other)
+    assert isinstance(module.recurrent, (LSTM, GRU, RNN))
 
 
 def test_frozen_parameters(rng):

@@ -457,6 +457,9 @@ def test_accelerate_refuses_and_changes_nothing():
     for function in (interop.torch.accelerate, interop.torch.restore):
         with pytest.raises(ValueError, match="module: expected a model with"):
             function(torch.nn.Sequential(torch.nn.Linear(2, 2), Mine(3, 4)))
+        for value in (None, torch.nn.LSTM, [lstm]):
+            with pytest.raises(TypeError, match="module: expected a torch.nn.Module, got"):
+                function(value)
     mine = torch.nn.Sequential(Mine(3, 4), lstm)
     interop.torch.accelerate(mine)
     assert type(mine[0]) is Mine and type(mine[1]) is interop.torch.LSTM

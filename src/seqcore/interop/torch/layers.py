@@ -265,6 +265,11 @@ def _refusal(layer: Any) -> str:
     return ""
 
 
+def _check_module(module: Any) -> None:
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module: expected a torch.nn.Module, got {type(module).__name__}")
+
+
 def accelerate(module: ModuleT) -> ModuleT:
     """Turn each ``torch.nn.LSTM``, ``GRU`` and ``RNN`` in a model into that of seqcore, in place.
 
@@ -278,6 +283,7 @@ def accelerate(module: ModuleT) -> ModuleT:
         The same object.
 
     Raises:
+        TypeError: for anything but a module.
         ValueError: where there is nothing to turn, or for a projection, another device than the CPU and other dtypes
             than float32 and float64; no layer has changed then.
 
@@ -287,6 +293,7 @@ def accelerate(module: ModuleT) -> ModuleT:
     >>> type(restore(model)["encoder"]).__module__
     'torch.nn.modules.rnn'
     """
+    _check_module(module)
     layers = {name: layer for name, layer in module.named_modules() if type(layer) in _CLASSES}
     if not layers and not any(isinstance(layer, _Layers) for layer in module.modules()):
         raise ValueError("module: expected a model with torch.nn.LSTM, GRU or RNN, got none of them")
@@ -309,8 +316,10 @@ def restore(module: ModuleT) -> ModuleT:
         The same object.
 
     Raises:
+        TypeError: for anything but a module.
         ValueError: where there is nothing to turn.
     """
+    _check_module(module)
     classes = {ours: theirs for theirs, ours in _CLASSES.items()}
     layers = [layer for layer in module.modules() if type(layer) in classes]
     if not layers and not any(type(layer) in _CLASSES for layer in module.modules()):
