@@ -9,16 +9,15 @@ import importlib
 import inspect
 from typing import Any
 
-from ..._extras import import_extra
+import keras
+
 from ...ops.activations import FUSED_ACTIVATIONS
 from .recurrent_call import INPUTS, RecurrentCall
 
-keras: Any = import_extra("keras", "the layers of seqcore.interop.keras need Keras 3", "keras")
-
-BACKENDS = ("torch", "tensorflow", "jax")
-if keras.config.backend() not in BACKENDS:
+_BACKENDS = ("torch", "tensorflow", "jax")
+if keras.config.backend() not in _BACKENDS:
     raise ImportError(
-        f"the layers of seqcore.interop.keras need one of Keras's backends {', '.join(BACKENDS)}, got "
+        f"the layers of seqcore.interop.keras need one of Keras's backends {', '.join(_BACKENDS)}, got "
         f"{keras.config.backend()!r}"
     )
 _ACTIVATIONS = {keras.activations.get(name): name for name in FUSED_ACTIVATIONS}
