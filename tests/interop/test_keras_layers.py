@@ -333,10 +333,15 @@ def test_forward_passes_without_backward_do_not_stay(rng):
 
 @pytest.mark.skipif(BACKEND != "torch", reason="of torch")
 class TestTorch:
-    def test_output_that_changed_in_place_is_refused(self):
+    @pytest.mark.parametrize("changed", ["input", "output", "weight"])
+    def test_memory_that_changed_in_place_is_refused(self, changed):
+        import torch
+
         x = keras.ops.ones((B, T, D))
-        y = core_layers.GRU(H, return_sequences=True)(x)
-        y.add_(1)
+        layer = core_layers.GRU(H, return_sequences=True)
+        y = layer(x)
+        with torch.no_grad():
+            {"input": x, "output": y, "weight": layer.cell.kernel.value}[changed].add_(1)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             y.sum().backward()
 

@@ -37,9 +37,9 @@ class _Recurrent(torch.autograd.Function):  # type: ignore[misc]
         outputs = tuple(torch.from_numpy(_writable(result)) for result in results)
         if save:
             ctx.call, ctx.saved = call, saved
-            # The output shares its memory with the saved hidden states: torch then refuses a backward pass after a
+            # The saved pass shares memory with the inputs and the output: torch then refuses a backward pass after a
             # change in place.
-            ctx.save_for_backward(*outputs[:1])
+            ctx.save_for_backward(outputs[0], *tensors)
         return outputs
 
     @staticmethod
