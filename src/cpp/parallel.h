@@ -13,9 +13,9 @@ namespace seqcore {
 int thread_count();
 void set_thread_count(int count);
 bool has_openmp();
-// True if short work should stay on one thread for now: recent regions waited for threads whose
-// CPUs were busy with something else. No result depends on it.
-bool oversubscribed();
+// CPUs that are busy with something else: recent regions waited for threads that had none. No
+// result depends on it.
+int busy_cpus();
 
 // Called about every 50 ms by the thread that called `run`: true ends the work early.
 using Poll = bool (*)();

@@ -233,7 +233,7 @@ CALLS = {
             "dtype": "float64",
             "save": False,
             "threads": 2,
-            "oversubscribed": True,
+            "busy": 1,
             "lanes": 8,
         },
     ),

@@ -138,12 +138,16 @@ def test_little_work_wakes_nobody():
     assert got["threads"] == 6 and got["reason"] == "waking more threads would cost more than they save"
 
 
-def test_oversubscribed():
-    """Only long calls use several threads where other programs have the processors."""
-    assert plan("lstm", *SHAPES["ptb-small"], oversubscribed=True)["threads"] == 2  # 0.26 GFLOP
-    for shape in ("airline", "single"):
-        got = plan("lstm", *SHAPES[shape], oversubscribed=True)
-        assert got["threads"] == 1 and got["reason"] == "other programs have the processors"
+def test_busy_processors():
+    """Calls do without the processors that other programs have; short ones stay on one thread."""
+    busy = "other programs have the processors"
+    for shape in ("ptb-small", "airline", "single"):
+        got = plan("lstm", *SHAPES[shape], busy=1)
+        assert got["threads"] == 1 and got["reason"] == busy
+    got = plan("lstm", *SHAPES["imdb"], threads=16, busy=3)
+    assert got["threads"] == 13 and got["reason"] == busy
+    assert plan("lstm", *SHAPES["airline"], threads=16, busy=3)["threads"] == 1
+    assert plan("lstm", *SHAPES["imdb"], threads=4, busy=9)["threads"] == 1
 
 
 def test_few_sequences_share_units():

@@ -84,7 +84,7 @@ int lanes_of(DType dtype, std::optional<Index> given) {
 }
 
 py::dict plan_threads_of(Cell cell, Index batch, Index rows, Index features, Index units,
-                         int directions, DType dtype, bool save, int threads, bool oversubscribed,
+                         int directions, DType dtype, bool save, int threads, int busy,
                          std::optional<Index> lanes) {
   constexpr const char* kReasons[] = {
       "every thread has a part of the time loop",
@@ -99,10 +99,11 @@ py::dict plan_threads_of(Cell cell, Index batch, Index rows, Index features, Ind
   require_range("features", features, 1, kMaxSize);
   require_range("directions", directions, 1, kMaxDirections);
   require_range("threads", threads, 1, kMaxThreads);
+  require_range("busy", busy, 0, kMaxThreads);
   const Index item_size = dtype == DType::kFloat32 ? sizeof(float) : sizeof(double);
   const ThreadPlan plan = plan_threads(
       {cell, directions, batch, rows, features, units, item_size, save, lanes_of(dtype, lanes)},
-      {threads, oversubscribed});
+      {threads, busy});
   py::dict result;
   result["threads"] = plan.threads;
   result["loop"] = py::make_tuple(plan.loop.row_parts, plan.loop.column_parts);
@@ -149,7 +150,7 @@ void bind_recurrent(py::module_& m) {
   define<&plan_threads_of>(
       m,
       "plan_threads(cell, batch, rows, features, units, *, directions=1, dtype='float32', "
-      "save=True, threads, oversubscribed=False, lanes=None)");
+      "save=True, threads, busy=0, lanes=None)");
   define<&plan_gradients>(
       m, "plan_gradients(columns, units, gates=1, *, threads, dtype='float32', lanes=None)");
 }

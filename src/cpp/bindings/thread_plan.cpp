@@ -21,7 +21,7 @@ constexpr double kWorthWaking = 1e6;
 constexpr double kOperationsToWake = 2.5e4;
 
 // About 1 ms, far below the time slice (milliseconds) after which a thread comes back whose
-// processor is busy with something else: longer calls can bear to wait for it.
+// processor is busy with something else: such calls stay on one thread.
 constexpr double kShorterThanTimeSlice = 2e8;
 
 // One sequence leaves the others a part of the products with W only. An LSTM of 64 units over 80
@@ -53,7 +53,7 @@ bool is_small(double flops) { return flops < kWorthWaking; }
 
 // A small call asks neither for the threads nor for the time.
 ThreadBudget budget_for(double flops) {
-  return is_small(flops) ? ThreadBudget{1, false} : ThreadBudget{thread_count(), oversubscribed()};
+  return is_small(flops) ? ThreadBudget{1, 0} : ThreadBudget{thread_count(), busy_cpus()};
 }
 
 Index ceil_div(Index count, Index parts) { return (count + parts - 1) / parts; }
@@ -132,8 +132,9 @@ double flops_of(const RecurrentWork& work) {
 }  // namespace
 
 int plan_threads(double flops, const ThreadBudget& budget) {
-  if (is_small(flops) || (budget.oversubscribed && flops < kShorterThanTimeSlice)) return 1;
-  return std::min(budget.available, int(std::min(std::sqrt(flops / kOperationsToWake), 1e6)));
+  if (is_small(flops) || (budget.busy && flops < kShorterThanTimeSlice)) return 1;
+  return std::min(std::max(1, budget.available - budget.busy),
+                  int(std::min(std::sqrt(flops / kOperationsToWake), 1e6)));
 }
 
 ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget) {
@@ -149,11 +150,13 @@ ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget) {
   const bool gates_fit = work.saves_gates || gates_bytes < kGatesBytesWithoutBackward;
   plan.shares_products = plan.loop.column_parts > 1 || (in_loop < threads && gates_fit);
   if (in_loop < budget.available)
-    plan.reason = threads == 1 && !short_sequence && !is_small(flops) ? Reason::kOversubscribed
-                  : threads < budget.available                        ? Reason::kLittleWork
-                  : work.batch * work.directions < threads && plan.loop.column_parts == 1
-                      ? Reason::kSequences
-                      : Reason::kEvenParts;
+    plan.reason =
+        budget.busy && !short_sequence && threads < plan_threads(flops, {budget.available, 0})
+            ? Reason::kBusy
+        : threads < budget.available ? Reason::kLittleWork
+        : work.batch * work.directions < threads && plan.loop.column_parts == 1
+            ? Reason::kSequences
+            : Reason::kEvenParts;
   else if (!is_even(work, plan.loop))
     plan.reason = Reason::kUneven;
   return plan;

@@ -8,10 +8,10 @@ namespace seqcore {
 
 constexpr int kMaxThreads = 1024;
 
-// The process's threads, and whether other programs lately had their processors.
+// The process's threads, and the number of processors that other programs lately had.
 struct ThreadBudget {
   int available;
-  bool oversubscribed;
+  int busy;
 };
 
 // Threads worth waking for `flops` operations.
@@ -32,7 +32,7 @@ struct RecurrentWork {
 enum class Reason : int {
   kAll,  // all threads have a part
   kLittleWork,  // waking more would cost more than they save
-  kOversubscribed,  // other programs have the processors
+  kBusy,  // other programs have the processors
   kSequences,  // sequences for no more threads, and too little work in a step to share its units
   kEvenParts,  // more threads would not leave the busiest one with less
   kUneven,  // all have a part, but barriers would cost more than even parts save

@@ -105,14 +105,14 @@ def plan_threads(
     dtype: str = "float32",
     save: bool = True,
     threads: int,
-    oversubscribed: bool = False,
+    busy: int = 0,
     lanes: int | None = None,
 ) -> dict[str, Any]:
     """The threads that `recurrent_forward` would use of `threads`, and how they share the layer.
 
-    rows: time steps of all sequences together, padded ones left out. oversubscribed: other programs lately had the
-    processors of this one. lanes: elements of a vector register, whose units are shared as one block; None: those of
-    the instruction set in use.
+    rows: time steps of all sequences together, padded ones left out. busy: processors that other programs lately had.
+    lanes: elements of a vector register, whose units are shared as one block; None: those of the instruction set in
+    use.
 
     A dictionary: "threads"; "loop", the parts of the sequences of a direction and the parts of the units in the time
     loop; "barriers_per_step"; "shares_products", whether all threads share the products before and after the time
