@@ -204,7 +204,10 @@ class ContentionMonitor {
   // were without a CPU (in a region that measured it).
   void note(Time region, Time waited, bool measured, Time lost) {
     const Time late = measured && kHasCpuTime ? lost : waited;
-    const Time pause(pause_.load(std::memory_order_relaxed));
+    // Long enough that regions which find out cost little.
+    const Time pause = std::min<Time>(
+        std::max<Time>(Time(pause_.load(std::memory_order_relaxed)), kRegionsOfPause * region),
+        kLastPause);
     if (late < kLate || kLateShare * late < region)
       return pause_.store(std::max<Time>(pause / 2, kFirstPause).count(),
                           std::memory_order_relaxed);
@@ -223,7 +226,7 @@ class ContentionMonitor {
   static constexpr Time kLate = std::chrono::microseconds(300),
                         kFirstPause = std::chrono::milliseconds(20),
                         kLastPause = std::chrono::seconds(1), kMeasured = std::chrono::seconds(2);
-  static constexpr int kLateShare = 8;
+  static constexpr int kLateShare = 8, kRegionsOfPause = 16;
   static constexpr Time::rep kNever = std::numeric_limits<Time::rep>::min();
   std::atomic<Time::rep> until_{kNever}, measured_until_{kNever}, pause_{kFirstPause.count()};
   std::atomic<int> busy_{0};

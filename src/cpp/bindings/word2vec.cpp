@@ -70,6 +70,8 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
   if (threads < 1) fail("threads", "a number from 1", std::to_string(threads));
   std::vector<double> loss(size_t(threads), 0.0);
   std::vector<int64_t> measured_pairs(size_t(threads), 0), pairs(size_t(threads), 0);
+  Index claimed = 0;
+  call.claimed = &claimed;
   call.loss = loss.data();
   call.measured_pairs = measured_pairs.data();
   call.pairs = pairs.data();

@@ -242,6 +242,7 @@ struct Word2VecCall {
   int window, negatives, shrink, cbow, mean;
   double rate_begin, rate_end;  // learning rate at the first and after the last word of the call
   uint64_t seed;  // of this pass over the corpus
+  Index* claimed;  // pieces of the corpus that threads have claimed, 0 at the start
   double* loss;  // per thread: summed over the measured pairs
   int64_t* measured_pairs;  // per thread: pairs whose loss was measured
   int64_t* pairs;  // per thread: trained pairs (CBOW: centre words)
