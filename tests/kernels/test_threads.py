@@ -530,7 +530,6 @@ FIRST_CALLS = {
     "GRU": (lambda: layers.GRU(3), SEQUENCE),
     "GRUCell": (lambda: layers.GRUCell(3), ROWS),
     "LSTM": (lambda: layers.LSTM(3), SEQUENCE),
-    "LayerNormalization": (layers.LayerNormalization, SEQUENCE),
     "LSTMCell": (lambda: layers.LSTMCell(3), ROWS),
     "LayerNormalization": (layers.LayerNormalization, SEQUENCE),
     "SimpleRNN": (lambda: layers.SimpleRNN(3), SEQUENCE),
