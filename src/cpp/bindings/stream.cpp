@@ -38,10 +38,10 @@ class Stream : public StreamBase {
   explicit Stream(Index batch) : batch_(batch) { require_range("batch_size", batch, 1, kMaxSize); }
 
   void add_embedding(const Array& table) override {
+    const ExclusiveScope scope(in_use_);
     if (columns_)
       throw py::value_error(
           "add_embedding: expected to be the first layer, got one behind another");
-    const ExclusiveScope scope(in_use_);
     const T* from = table.read<T>({-1, -1});
     const Index columns = table.shape(1);
     require_elements(table);
@@ -125,22 +125,25 @@ class Stream : public StreamBase {
       throw py::value_error("step: expected a stream with at least one layer, got an empty one");
     // One sequence may come without the axis of the batch; then there is none in the output.
     const bool unbatched = !table_ && batch_ == 1 && x.rank() == 1;
-    const Shape shape = unbatched ? Shape{columns_} : Shape{batch_, columns_};
+    const Index columns = columns_;
+    const Shape shape = unbatched ? Shape{columns} : Shape{batch_, columns};
     // Before the layers move: to make an object may run Python's garbage collector, and so
     // anything.
     const py::object y = out ? out->object() : new_array<T>(shape);
     T* to = out ? out->write<T>(shape) : data_of<T>(y);
     const T* at;
     if (products_ < kReleaseProducts) {
+      require_columns(columns);
       at = run(table_ ? look_up(x) : input(x, unbatched, false));
     } else {
       const ExclusiveScope scope(in_use_);
+      require_columns(columns);
       at = table_ ? look_up(x) : input(x, unbatched, true);
       const py::gil_scoped_release release;
       at = run(at);
     }
     // With the GIL: no other step begins before this is done.
-    std::memcpy(to, at, sizeof(T) * size_t(batch_ * columns_));
+    std::memcpy(to, at, sizeof(T) * size_t(batch_ * columns));
     return y;
   }
 
@@ -226,6 +229,11 @@ class Stream : public StreamBase {
     stages_.push_back(std::move(stage));
   }
 
+  void require_columns(Index columns) const {
+    if (columns != columns_)
+      throw py::value_error(
+          "step: expected the layers to stay as they are, got one more meanwhile");
+  }
   const T* run(const T* at) {
     for (const auto& stage : stages_) {
       stage->step(at);

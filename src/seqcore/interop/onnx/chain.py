@@ -61,14 +61,14 @@ class LayerWeights:
         make: its class; None for zeros in front of a Conv, whose name and pads are then the options.
         options: the arguments.
         weights: in the order of ``set_weights``.
-        features: of the input.
+        features: of the input; None for ids.
         both: whether it stands in a Bidirectional.
     """
 
     make: Any
     options: dict[str, Any]
     weights: list[Array]
-    features: int = 0
+    features: int | None = None
     both: bool = False
 
 
