@@ -565,6 +565,10 @@ def test_every_public_class(name, cls):
             np.testing.assert_array_equal(np.asarray(twin), np.asarray(value))
 
 
+def test_the_tables_name_public_classes_only():
+    assert NEVER.keys() | ARGUMENTS.keys() <= dict(public_classes()).keys()
+
+
 def test_a_callback_leaves_its_model_behind():
     history = _compiled().fit(np.ones((4, 2)), np.ones(4), verbose=0)
     twin = pickle.loads(pickle.dumps(history))

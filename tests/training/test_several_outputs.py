@@ -1,6 +1,7 @@
 """Models with several inputs and outputs: data, losses, weights, metrics and names by output."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -224,6 +225,14 @@ def test_class_weight_is_refused(rng):
     x, y = rows(rng)
     with pytest.raises(ValueError, match="class_weight: expected None for a model with several outputs; pass sample_w"):
         compiled().fit(x, y, class_weight={0: 1.0}, verbose=0)
+
+
+def test_several_processes_are_refused(rng):
+    x, y = rows(rng)
+    names = ("Allgather", "Allgatherv", "Alltoallv", "allgather", "bcast", "Abort")
+    comm = SimpleNamespace(Get_rank=lambda: 0, Get_size=lambda: 2, **dict.fromkeys(names, lambda *_: None))
+    with pytest.raises(ValueError, match="distribute: expected a model with one loss, got a loss for each of several"):
+        compiled().fit(x, y, verbose=0, distribute=comm)
 
 
 @pytest.mark.parametrize(
