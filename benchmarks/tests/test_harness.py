@@ -674,3 +674,20 @@ def test_python_m_benchmarks(monkeypatch, capsys, module, option):
     with pytest.raises(SystemExit) as stop:
         runpy.run_module(module, run_name="__main__")
     assert stop.value.code == 0 and option in capsys.readouterr().out
+
+
+def test_the_layers_for_pytorch(tmp_path, capsys):
+    """Rows of both contenders for each measure, and of the operators; the page's table has all of them."""
+    pytest.importorskip("torch")
+    from benchmarks import pages, torch_layers
+
+    path = tmp_path / "torch_layers.json"
+    arguments = ["--cases", "airline/GRU,2x3x4x5x1/LSTM", "--seconds", "0", "--rounds", "1", "--threads", "1"]
+    assert torch_layers.main([*arguments, "--json", str(path)]) == 0
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rows = {(row["case"], row["packed"], row["measure"], row["contender"]): row["min_us"] for row in record["rows"]}
+    assert len(rows) == 3 * 2 * 2 + 4 and all(time > 0 for time in rows.values())
+    assert max(row.get("deviation", 0) for row in record["rows"]) < 1e-4
+    table = pages.torch_layers({"torch_layers": record})
+    assert table[2].startswith("| airline/GRU | ") and table[3].endswith(" |  |  |  |")
+    assert "packed train: " in capsys.readouterr().out

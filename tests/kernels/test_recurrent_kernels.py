@@ -335,6 +335,22 @@ def test_output_is_time_major():
     assert y.transpose(1, 0, 2).flags.c_contiguous
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+def test_output_outlives_the_forward_pass(rng, dropped):
+    """It is a view of what is saved, whose memory no later call may get while the view lives."""
+    x, kernel, recurrent = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 6, 5), (5, 9), (9, 9)))
+    given = {"state_dropout": [np.ones((4, 9), np.float32)]} if dropped else {}
+
+    def run(x):
+        return _core.recurrent.recurrent_forward("rnn", x, [(kernel, recurrent, None)], **given)[0]
+
+    y = run(x)
+    before = y.copy()
+    others = [run(-x) for _ in range(9)]
+    np.testing.assert_array_equal(y, before)
+    assert not any(np.shares_memory(y, other) for other in others)
+
+
 # NaN, infinities, denormals -------------------------------------------------------------------------------------------
 
 

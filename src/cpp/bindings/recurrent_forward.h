@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -88,10 +89,9 @@ inline Shape weight_shape(WeightLayout layout, Index inputs, Index columns) {
   return {inputs, columns};
 }
 
-// Elements of a reserve for each row and each sequence: their gates, states and, unless `own_y`,
-// outputs that are not states. A reserve has as many for the initial states as for rows; where
-// only states are needed, the rest is free, and its last element says whether a backward pass has
-// taken the gates.
+// Elements of a reserve for each row: its gates, its states and, unless `own_y`, its outputs where
+// they are not states. A reserve has as many for the initial state of each sequence, whose gates
+// are free; the last element of all marks the gates as taken by a backward pass.
 template <class T>
 Index reserve_columns(Cell cell, Index units, int directions, bool own_y,
                       const RecurrentSizes& sizes) {
@@ -142,7 +142,7 @@ class RecurrentForward : public SavedForward {
   py::tuple forward(PackedWeights* packed, bool want_states) {
     auto& c = call_;
     const py::object y = make_output();
-    if (gates_taken_) *gates_taken_ = T(0);
+    if (reserve_) mark_gates(false);
     py::list states;
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
@@ -156,8 +156,7 @@ class RecurrentForward : public SavedForward {
   // takes the gates; any other computes them again, in memory of its own.
   py::tuple restore() {
     const py::object y = own_y_ ? py::none() : make_output();
-    // Read and written with the GIL held.
-    if (std::exchange(*gates_taken_, T(1)) != T(0)) {
+    if (mark_gates(true)) {
       reserve_at_ = nullptr;
       allocate();
       recompute();
@@ -330,6 +329,16 @@ class RecurrentForward : public SavedForward {
     held_.push_back(reserve);
   }
 
+  // Writes the mark in the reserve that the gates are taken; returns the one before. With the GIL
+  // held; the element may be misaligned.
+  bool mark_gates(bool taken) {
+    T before;
+    const T now = T(taken);
+    std::memcpy(&before, gates_taken_, sizeof(T));
+    std::memcpy(gates_taken_, &now, sizeof(T));
+    return before != T(0);
+  }
+
   // `count` elements of the reserve, else of the pool.
   T* keep_memory(Index count) {
     if (reserve_at_) {
@@ -362,6 +371,7 @@ class RecurrentForward : public SavedForward {
     for (int d = 0; d < c.directions; ++d) {
       auto& dir = c.direction[d];
       dir.saved_h = keep_memory((B + R) * H);
+      if (!memory_.empty()) memory_of_h_ = memory_.back();
       if (dir.state_dropout) dir.saved_dropped_h = keep_memory(R * H);
     }
   }
@@ -385,8 +395,8 @@ class RecurrentForward : public SavedForward {
     py::object y;
     if (c.y_is_h) {
       // Shares memory with what a backward pass reads: nobody may write there.
-      y = output_on(reserve_ ? reserve_ : owner_of(memory_.back()), c.direction[0].saved_h + B * H,
-                    H, descending, !save_);
+      y = output_on(reserve_ ? reserve_ : owner_of(memory_of_h_), c.direction[0].saved_h + B * H, H,
+                    descending, !save_);
     } else if (reserve_y_) {
       y = output_on(reserve_, reserve_y_, columns, false, true);
     } else if (!c.return_sequences) {
@@ -436,7 +446,7 @@ class RecurrentForward : public SavedForward {
   RecurrentSizes sizes_{};
   BatchLayout layout_;
   std::vector<std::shared_ptr<T>> memory_;
-  std::shared_ptr<T> bias_sums_[kMaxDirections];
+  std::shared_ptr<T> memory_of_h_, bias_sums_[kMaxDirections];
   Arrays held_;  // their memory is what the call points at
   bool own_y_ = false, save_ = false;
   // The caller's memory for everything that a backward pass reads: what is left of it, the outputs
