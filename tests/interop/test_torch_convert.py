@@ -197,6 +197,13 @@ def test_adapters_in_a_sequential(rng, last):
     assert types(model) == ["LSTM", "GRU", "Dense"]
 
 
+def test_one_recurrent_child_twice(rng):
+    recurrent = nn.GRU(UNITS, UNITS, batch_first=True)
+    module = nn.Sequential(recurrent, Take(False), recurrent, Take(True))
+    x = rng.normal(size=(4, 7, UNITS)).astype("float32")
+    np.testing.assert_allclose(convert(module)(x).numpy(), outputs(module, x), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("cell", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])
 def test_cells_in_a_loop(rng, cell):
     module = Loop(cell(INPUTS, UNITS))

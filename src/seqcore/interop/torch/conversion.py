@@ -200,15 +200,15 @@ class _RefusedInput(Exception):
 
 def _entries(children: list[tuple[str, nn.Module]], sequences: bool, dtype: str) -> list[_Entry]:
     """New layers for the children, with ``return_sequences`` of the last recurrent one."""
-    last = next((child for _, child in reversed(children) if isinstance(child, _RECURRENT)), None)
+    last = max((number for number, (_, child) in enumerate(children) if isinstance(child, _RECURRENT)), default=None)
     entries: list[_Entry] = []
-    for name, child in children:
+    for number, (name, child) in enumerate(children):
         try:
-            names = [name for name, _ in child.named_parameters() if name not in ("weight", "bias")]
-            if names and not isinstance(child, _RECURRENT):
-                raise ValueError(f"expected a weight and a bias, got the parameter {names[0]!r}")
+            others = [own for own, _ in child.named_parameters() if own not in ("weight", "bias")]
+            if others and not isinstance(child, _RECURRENT):
+                raise ValueError(f"expected a weight and a bias, got the parameter {others[0]!r}")
             make = next(make for classes, make in _LAYERS.items() if isinstance(child, classes))
-            made = make(child, sequences or child is not last, dtype)
+            made = make(child, sequences or number != last, dtype)
             trained = {parameter.requires_grad for parameter in child.parameters()}
             if len(trained) > 1:
                 raise ValueError("requires_grad: expected one value for all parameters, got both")

@@ -104,9 +104,8 @@ def _load_with_torch(place: str) -> Any:
     except Exception as error:
         # PyTorch promises no type of error for damaged files; the cause stands between its advice on unsafe loading.
         text = " ".join(str(error).split()) or type(error).__name__
-        cause = re.split(r" was not an allowed| Check the|\. ", text.partition("WeightsUnpickler error: ")[2] or text)[
-            0
-        ]
+        text = text.partition("WeightsUnpickler error: ")[2] or text
+        cause = re.split(r" was not an allowed| Check the|\. ", text)[0]
         raise ValueError(
             f"{place}: expected a file of torch.save(module.state_dict(), ...), "
             f"got one that torch.load(weights_only=True) refuses: {cause[:160]}"
