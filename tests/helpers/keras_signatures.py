@@ -74,6 +74,9 @@ layers.GlobalAveragePooling1D(data_format=None, keepdims=False, **kwargs)
 layers.GlobalAveragePooling1D.call(inputs, mask=None)
 layers.GlobalAveragePooling1D.compute_mask(inputs, mask=None)
 layers.GlobalMaxPooling1D(data_format=None, keepdims=False, **kwargs)
+layers.Masking(mask_value=0.0, **kwargs)
+layers.Masking.call(inputs)
+layers.Masking.compute_mask(inputs, mask=None)
 layers.Input(shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None, name=None,
     tensor=None, optional=False)
 layers.InputLayer(shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None,
@@ -506,6 +509,7 @@ NO_EFFECT = {
     "layers.AdditiveAttention.compute_mask.inputs": "the mask alone decides",
     "layers.GlobalAveragePooling1D.compute_mask.inputs": "the mask alone decides",
     "layers.Layer.compute_mask.inputs": "the mask alone decides",
+    "layers.Masking.compute_mask.mask": "the values alone decide",
     "_": "the mask alone decides",
     "layers.Embedding.autocast": "ids are not cast",
     "layers.Embedding.build.input_shape": "the table follows from input_dim and output_dim",

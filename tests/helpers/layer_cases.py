@@ -70,6 +70,7 @@ BATTERY: dict[str, tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], i
         SEQUENCE,
         0,
     ),
+    "Masking": (lambda **kw: layers.Masking(0.5, **kw), SEQUENCE, SEQUENCE, 0),
     "Dropout": (lambda **kw: layers.Dropout(0.5, **kw), SEQUENCE, SEQUENCE, 0),
     "Activation": (lambda **kw: layers.Activation("sigmoid", **kw), SEQUENCE, SEQUENCE, 0),
     "ReLU": (lambda **kw: layers.ReLU(1.0, 0.1, 0.2, **kw), SEQUENCE, SEQUENCE, 0),

@@ -182,6 +182,8 @@ def input_of(row: str) -> Any:
         return IDS
     if row == "layers.AdditiveAttention":
         return [masked(3, 4, 3), masked(3, 5, 3)]
+    if row == "layers.Masking":
+        return np.repeat(IDS[:, :, None] / 2, 3, axis=2)
     return normal(3, 3) if row.endswith("Cell") else masked(3, 5, 3)
 
 
@@ -598,6 +600,8 @@ BASE: dict[str, dict[str, Any]] = {
     "layers.GlobalAveragePooling1D.call": {"inputs": normal(2, 5, 3)},
     "layers.GlobalAveragePooling1D.compute_mask": {"inputs": normal(2, 5, 3)},
     "layers.LayerNormalization.call": {"inputs": normal(2, 3)},
+    "layers.Masking.call": {"inputs": normal(2, 5, 3)},
+    "layers.Masking.compute_mask": {"inputs": normal(2, 5, 3)},
     "layers.Softmax.call": {"inputs": normal(2, 3)},
     "layers.TimeDistributed.call": {"inputs": normal(2, 5, 3)},
     "layers.TimeDistributed.from_config": {"config": layers.TimeDistributed(layers.Dense(2)).get_config()},
@@ -772,6 +776,8 @@ OBJECTS: dict[str, New] = {
     "layers.Dense.call": New(lambda: layers.Dense(2)),
     "layers.Dropout.call": New(lambda: layers.Dropout(0.5)),
     "layers.LayerNormalization.call": New(layers.LayerNormalization),
+    "layers.Masking.call": New(layers.Masking),
+    "layers.Masking.compute_mask": New(layers.Masking),
     "layers.Embedding.build": New(lambda: layers.Embedding(7, 2)),
     "layers.Embedding.compute_mask": New(lambda: layers.Embedding(7, 2, mask_zero=True)),
     "layers.GlobalAveragePooling1D.call": New(layers.GlobalAveragePooling1D),
@@ -896,6 +902,7 @@ OTHER: dict[str, Any] = {
     "use_bias": False,
     "use_scale": False,
     "layers.LayerNormalization.scale": False,
+    "layers.Masking.mask_value": 0.5,
     "layers.Softmax.axis": 1,
     "layers.Bidirectional.weights": New(lambda: [np.zeros_like(w) for w in built_pair()]),
     "layers.Embedding.weights": np.arange(28.0).reshape(7, 4),
@@ -920,6 +927,8 @@ OTHER: dict[str, Any] = {
     "layers.Conv1D.call.inputs": normal(2, 5, 3, seed=5),
     "layers.TimeDistributed.call.inputs": normal(2, 5, 3, seed=5),
     "layers.GlobalAveragePooling1D.call.inputs": normal(2, 5, 3, seed=5),
+    "layers.Masking.call.inputs": normal(2, 5, 3, seed=5),
+    "layers.Masking.compute_mask.inputs": np.zeros((2, 5, 3)),
     "layers.mask": _MASK,
     "layers.Softmax.call.mask": np.array([[True, True, False], [True, False, True]]),
     "layers.Embedding.compute_mask.inputs": IDS + 1,

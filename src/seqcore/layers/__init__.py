@@ -11,6 +11,7 @@ from .embedding import Embedding
 from .flatten import Flatten
 from .input import Input, InputLayer
 from .layer_normalization import LayerNormalization
+from .masking import Masking
 from .pooling import GlobalAveragePooling1D, GlobalMaxPooling1D, GlobalSumPooling1D
 from .registry import register
 from .rnn import *  # noqa: F403
@@ -31,6 +32,7 @@ __all__ = [
     "InputLayer",
     "Layer",
     "LayerNormalization",
+    "Masking",
     "ReLU",
     "Softmax",
     "TimeDistributed",

@@ -120,23 +120,40 @@ def _call(where: str, layer: dict[str, Any]) -> tuple[_Reference, set[str]]:
 def _check_masks(where: str, masks: set[str], rest: dict[str, dict[str, Any]], chain: list[dict[str, Any]]) -> None:
     """Take the masks that Keras computes by itself out of ``rest``; refuse others.
 
-    It writes the mask of an Embedding with ``mask_zero`` as an operation next to the chain.
+    It writes the mask of a Masking layer, or of an Embedding with ``mask_zero``, as operations next to the chain.
     """
-    inputs = {
-        _call(f"{where}: layer {layer['name']!r}", layer)[0]
-        for layer in chain[1:]
-        if layer.get("class_name") == "Embedding" and layer["config"].get("mask_zero")
-    }
+    own = []
+    for layer in chain[1:]:
+        value = _padding(layer)
+        if value is not None:
+            source, _ = _call(f"{where}: layer {layer['name']!r}", layer)
+            own.append((layer["class_name"], source, value))
     for name in masks:
-        if _compared_with_zero(rest.pop(name, {})) not in inputs:
-            raise ValueError(f"{where}: expected no mask but that of an Embedding with mask_zero=True, got {name!r}")
+        if _comparison(name, rest) not in own:
+            raise ValueError(
+                f"{where}: expected no mask but that of Masking or Embedding(mask_zero=True), got {name!r}"
+            )
 
 
-def _compared_with_zero(layer: dict[str, Any]) -> _Reference | None:
-    """The input of an operation ``not_equal(input, 0)``; None for any other."""
+def _padding(layer: dict[str, Any]) -> Any:
+    """The value that a layer masks; None for a layer that makes no mask."""
+    if layer.get("class_name") == "Masking":
+        return layer["config"].get("mask_value")
+    return 0 if layer.get("class_name") == "Embedding" and layer["config"].get("mask_zero") else None
+
+
+def _comparison(name: str, rest: dict[str, dict[str, Any]]) -> tuple[str, _Reference, Any] | None:
+    """The class of the layer whose mask the operation of that name is, its input and the masked value; else None.
+
+    ``not_equal(input, value)`` is an Embedding's mask, ``any`` of that over the features a Masking layer's.
+    """
+    layer, class_name = rest.pop(name, {}), "Embedding"
     match layer:
-        case {"class_name": "NotEqual", "inbound_nodes": [{"args": [source, 0], "kwargs": {}}]}:
-            return _tensor("mask", source)
+        case {"class_name": "Any", "config": {"axis": -1, "keepdims": False}, "inbound_nodes": [{"args": [inner]}]}:
+            layer, class_name = rest.pop(_tensor("mask", inner)[0], {}), "Masking"
+    match layer:
+        case {"class_name": "NotEqual", "inbound_nodes": [{"args": [source, value]}]}:
+            return class_name, _tensor("mask", source), value
     return None
 
 

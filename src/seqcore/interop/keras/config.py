@@ -33,6 +33,7 @@ _LAYERS: dict[str, Any] = {
         layers.InputLayer,
         layers.LSTM,
         layers.LayerNormalization,
+        layers.Masking,
         layers.ReLU,
         layers.SimpleRNN,
         layers.Softmax,
@@ -315,8 +316,9 @@ def check_masks(chain: list[Layer]) -> None:
                 f"layer {layer.name!r}: expected no mask of steps in reverse order (go_backwards), got one; Keras does "
                 "not turn the mask around, seqcore does"
             )
-        if isinstance(layer, layers.Embedding) and layer.mask_zero:
-            masked = True
+        if isinstance(layer, layers.Masking) or (isinstance(layer, layers.Embedding) and layer.mask_zero):
+            # Of the steps as they now are.
+            masked, turned = True, False
         elif not layer.supports_masking or not layer._keeps_time():
             masked = turned = False
         turned ^= masked and isinstance(layer, RNNLayer) and layer.go_backwards
