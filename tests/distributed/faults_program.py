@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from training_program import IDS, NEXT, ragged, stateful
 
 import seqcore as sc
 from seqcore import callbacks
 from seqcore._core import system
+from tests.distributed.training_program import IDS, NEXT, ragged, stateful
 
 
 class At(callbacks.Callback):

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from mpi4py import MPI
 
 from seqcore.distributed import Ranks, Refused, digest
 
@@ -25,6 +24,8 @@ def in_order(ranks, size, dtype):
 
 
 def main(path):
+    from mpi4py import MPI
+
     comm = MPI.COMM_WORLD
     ranks = Ranks(comm)
     sums = {}
