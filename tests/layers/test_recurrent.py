@@ -383,6 +383,18 @@ def test_recurrent_dropout_masks_stay_over_the_steps(cell: Any) -> None:
         cell(dropout=1.0)
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_an_output_keeps_its_values_while_others_are_computed(cell: Any, sequences: bool, training: bool) -> None:
+    """Its memory belongs to the array, whatever else the call needed memory for."""
+    layer, x = cell(return_sequences=sequences, dropout=0.3, recurrent_dropout=0.3), data(SEQUENCE, "")
+    first = np.asarray(layer(x, training=training))
+    copy_of_first = first.copy()
+    others = [np.asarray(layer(x + number, training=training)) for number in range(3)]
+    np.testing.assert_array_equal(first, copy_of_first)
+    assert not any(np.shares_memory(first, other) for other in others)
+
+
 def test_cells_keep_their_dropout_mask_until_reset() -> None:
     random.set_seed(4)
     cell = layers.SimpleRNNCell(UNITS, dropout=0.5)
