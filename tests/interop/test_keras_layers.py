@@ -388,6 +388,40 @@ def test_tape_outside_of_the_compiled_function(rng):
         np.testing.assert_allclose(compiled, eager, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_second_derivative_is_refused_in_tensorflow(compiled):
+    import tensorflow as tf
+
+    layer, x = core_layers.LSTM(H), tf.ones((B, T, D))
+    layer.build(x.shape)
+
+    def penalty(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = tf.reduce_sum(layer(x))
+            gradient = inner.gradient(y, x)
+        return outer.gradient(gradient, x)
+
+    with pytest.raises(NotImplementedError, match="^gradient: seqcore's layers have no second derivatives$"):
+        (tf.function(penalty, autograph=False) if compiled else penalty)(x)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="of JAX")
+def test_second_derivative_and_vmap_are_refused_in_jax():
+    import jax
+
+    layer, x = core_layers.LSTM(H), jax.numpy.ones((B, T, D))
+    layer.build(x.shape)
+    gradient = jax.grad(lambda x: layer(x).sum())
+    with pytest.raises(NotImplementedError, match="Differentiation rule for 'seqcore_recurrent"):
+        jax.grad(lambda x: gradient(x).sum())(x)
+    with pytest.raises(NotImplementedError, match="Batching rule for 'seqcore_recurrent"):
+        jax.vmap(layer)(x[None])
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="of JAX")
 def test_large_inputs_on_one_processor():
     program = (

@@ -22,9 +22,12 @@ def _eager(call: RecurrentCall) -> Callable[..., Any]:
     def recurrent(*inputs: Any) -> Any:
         results, saved = call.forward([np.asarray(x) for x in inputs], save=True)
 
+        def backward(*given: Any) -> list[Any]:
+            dresults = [np.asarray(dresult) for dresult in given[len(inputs) :]]
+            return [*map(tf.convert_to_tensor, call.backward(saved, dresults))]
+
         def gradient(*dresults: Any) -> list[Any]:
-            gradients = call.backward(saved, [np.asarray(dresult) for dresult in dresults])
-            return [*map(tf.convert_to_tensor, gradients), *[None] * (len(inputs) - len(gradients))]
+            return _once(backward, len(inputs), *inputs, *dresults)
 
         return [*map(tf.convert_to_tensor, results)], gradient
 
@@ -44,20 +47,32 @@ def _in_graph(call: RecurrentCall) -> Callable[..., Any]:
 
         *results, number = _on_host(forward, inputs, [*shapes, ()], [*[dtype] * len(shapes), tf.int32])
 
-        def backward(*arrays: Any) -> list[Any]:
+        def backward_on_host(*arrays: Any) -> list[Any]:
             count = len(inputs)
             return numbered_backward(call, arrays[:count], arrays[count], arrays[count + 1 :])
+
+        def backward(*given: Any) -> list[Any]:
+            shapes = [x.shape for x in given[: len(call.variables)]]
+            return _on_host(backward_on_host, given, shapes, [dtype] * len(shapes))
 
         def gradient(*dresults: Any) -> list[Any]:
             nonlocal wanted
             wanted = True
-            shapes = [x.shape for x in inputs[: len(call.variables)]]
-            gradients = _on_host(backward, [*inputs, number, *dresults], shapes, [dtype] * len(shapes))
-            return [*gradients, *[None] * (len(inputs) - len(gradients))]
+            return _once(backward, len(inputs), *inputs, number, *dresults)
 
         return results, gradient
 
     return recurrent
+
+
+def _once(backward: Callable[..., list[Any]], count: int, *given: Any) -> list[Any]:
+    """The gradients of ``count`` inputs, None for masks; TensorFlow would take their own gradients for zero."""
+
+    def refuse(*_: Any) -> None:
+        raise NotImplementedError("gradient: seqcore's layers have no second derivatives")
+
+    gradients = tf.custom_gradient(lambda *given: (backward(*given), refuse))(*given)
+    return [*gradients, *[None] * (count - len(gradients))]
 
 
 def _on_host(
