@@ -550,7 +550,7 @@ def test_the_guide_names_every_operator(request):
     assert set(listed) == {*known, "Constant"}
 
 
-@pytest.mark.parametrize("options", [{}, {"pads": [2, 1]}, *({"auto_pad": f"{name}"} for name in ("VALID", "NOTSET"))])
+@pytest.mark.parametrize("options", [{}, {"pads": [2, 1]}, {"auto_pad": "VALID"}, {"auto_pad": "NOTSET"}])
 @pytest.mark.parametrize("dilation", [1, 3])
 def test_convolutions(rng, tmp_path, options, dilation):
     convolve(rng, tmp_path, {"dilations": [dilation], **options})
@@ -712,6 +712,53 @@ def test_an_imported_model_is_trained_streamed_and_saved(rng, tmp_path):
     assert losses[-1] < losses[0]
     again.save(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(sc.load_model(tmp_path / "model.safetensors")(ids).numpy(), again(ids).numpy())
+
+
+def save_convolution(path, rng, pad=None, conv=True, value=0.0, **attributes):
+    """A file of a Pad of (batch, features, time) and a Conv of two steps behind it, each if wanted."""
+    constants = {"w": rng.normal(size=(4, 3, 2)).astype(np.float32), "value": np.float32(value)}
+    constants["pads"] = np.array([0, 0, *(pad or (0, 0))[:1], 0, 0, *(pad or (0, 0))[1:]])
+    nodes = [helper.make_node("Pad", ["x", "pads", "value"], ["padded"])] if pad else []
+    if conv:
+        nodes.append(helper.make_node("Conv", ["padded" if pad else "x", "w"], ["y"], **attributes))
+    shapes = {name: helper.make_tensor_value_info(name, 1, ["b", 3, None]) for name in ("x", nodes[-1].output[0])}
+    initializers = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "chain", [shapes.pop("x")], list(shapes.values()), initializers)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+@pytest.mark.parametrize(
+    ("options", "padding"),
+    [
+        ({"auto_pad": "SAME_LOWER"}, "causal"),
+        ({"auto_pad": "SAME_LOWER", "dilations": [3]}, (2, 1)),
+        ({"auto_pad": "SAME_UPPER", "strides": [2]}, "same"),
+        ({"pad": (1, 0)}, "causal"),
+        ({"pad": (1, 2), "pads": [0, 1]}, (1, 3)),
+    ],
+)
+def test_pads_of_a_convolution(rng, tmp_path, options, padding):
+    save_convolution(tmp_path / "model.onnx", rng, **options)
+    graph = import_onnx(tmp_path / "model.onnx")
+    model = graph.to_sequential()
+    assert model.layers[0].padding == padding
+    x = rng.normal(size=(2, 3, 9)).astype(np.float32)
+    np.testing.assert_allclose(model(x.swapaxes(1, 2)).numpy().swapaxes(1, 2), graph(x), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"auto_pad": "SAME_LOWER", "strides": [2]}, "auto_pad=SAME_LOWER with strides is no padding of a layer"),
+        ({"auto_pad": "SAME_UPPER", "pad": (1, 0)}, "auto_pad=SAME_UPPER behind a Pad is no padding of a layer"),
+        ({"pad": (1, 0), "value": 2.0}, "expected a Pad of zeros along the time steps"),
+        ({"pad": (1, 0), "conv": False}, "expected a Conv behind a Pad"),
+    ],
+)
+def test_pads_that_are_none_of_a_layer(rng, tmp_path, options, message):
+    save_convolution(tmp_path / "model.onnx", rng, **options)
+    with pytest.raises(ValueError, match=f"^node '[^\n]*: {message}$"):
+        import_onnx(tmp_path / "model.onnx").to_sequential()
 
 
 NO_CHAINS = {

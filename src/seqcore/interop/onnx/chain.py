@@ -176,13 +176,16 @@ def _convolution(name: str, function: ConvOperator, w: Array, front: tuple[int, 
     size, features, filters = kernel.shape
     span = (size - 1) * function.dilation + 1
     pads = function.pads[0] + front[0], function.pads[1] + front[1]
-    padding: Any = {(0, 0): "valid", (span - 1, 0): "causal"}.get(pads, pads)
     if function.auto_pad.startswith("SAME"):
         if any(front):
             raise ValueError(f"{name}: auto_pad={function.auto_pad} behind a Pad is no padding of a layer")
-        padding = "same" if function.auto_pad == "SAME_UPPER" else function.pads_for(span, size)
-        if padding != "same" and function.stride > 1:
+        if function.auto_pad == "SAME_LOWER" and function.stride > 1:
             raise ValueError(f"{name}: auto_pad=SAME_LOWER with strides is no padding of a layer")
+        # Without strides they are the same for any number of steps.
+        pads = function.pads_for(span, size)
+    padding: Any = {(0, 0): "valid", (span - 1, 0): "causal"}.get(pads, pads)
+    if function.auto_pad == "SAME_UPPER":
+        padding = "same"
     options = {
         "filters": filters,
         "kernel_size": size,
