@@ -534,6 +534,11 @@ REFUSALS = {
         ValueError,
         "input: expected torch.float32 on the CPU, as the weights, got torch.float64 on cpu",
     ),
+    "no tensor": (
+        lambda: interop.torch.GRU(3, 4)([[1.0, 2.0, 3.0]]),
+        TypeError,
+        "input: expected a tensor or a PackedSequence, got list",
+    ),
     "features": (lambda: interop.torch.GRU(3, 4)(torch.ones(2, 1, 4)), ValueError, "input: .* 3 features, got"),
     "axes": (lambda: interop.torch.GRU(3, 4)(torch.ones(1, 2, 1, 3)), ValueError, "input: expected two or three axes"),
     "no steps": (lambda: interop.torch.GRU(3, 4)(torch.ones(0, 2, 3)), ValueError, "input: expected at least one"),

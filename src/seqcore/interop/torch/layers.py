@@ -59,6 +59,8 @@ class _Layers(torch.nn.RNNBase):  # type: ignore[misc]
             if order_back is not None:
                 finals = [state.index_select(1, order_back) for state in finals]
             y = PackedSequence(y, batch_sizes, order, order_back)
+        elif not isinstance(input, Tensor):
+            raise TypeError(f"input: expected a tensor or a PackedSequence, got {type(input).__name__}")
         elif input.dim() == 2:
             self._check(input, states, 2, None)
             y, finals = self._run(input.unsqueeze(1), [state.unsqueeze(1) for state in states], None, False)
