@@ -179,6 +179,10 @@ REFUSED = [
 ]
 
 
+def test_words_in_capital_letters():
+    assert layers.Conv1D(1, 2, padding="SAME").padding == "same"
+
+
 @pytest.mark.parametrize(("options", "message"), REFUSED)
 def test_refused_arguments(options, message):
     with pytest.raises(ValueError, match=f"^{message}[^\n]*$"):

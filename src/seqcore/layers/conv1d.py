@@ -202,7 +202,9 @@ def _size(name: str, value: Any) -> tuple[int]:
 
 def _padding(value: Any) -> str | tuple[int, int]:
     if not isinstance(value, (tuple, list)):
-        return str(choice("padding", value, ("valid", "same", "causal")))
+        # Capital letters as in Keras.
+        word = value.lower() if isinstance(value, str) else value
+        return str(choice("padding", word, ("valid", "same", "causal")))
     if len(value) != 2:
         raise ValueError(f"padding: expected a word or two numbers, in front and behind, got {short_repr(value)}")
     return integer("padding", value[0], 0), integer("padding", value[1], 0)
