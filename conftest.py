@@ -11,18 +11,19 @@ import pytest
 
 import seqcore
 
-# Modules that are imported, and whose examples run, where the library of their door is installed.
+# Files that are collected where the library that they import is installed.
 _NEEDS = {
-    "h5py": ("interop/keras/files.py",),
-    "jax": ("interop/keras/on_jax.py",),
-    "keras": ("interop/keras/layers.py",),
-    "onnx": ("interop/onnx/export.py", "interop/onnx/importing.py"),
-    "tensorflow": ("interop/keras/on_tensorflow.py",),
+    "h5py": ("src/seqcore/interop/keras/files.py",),
+    "jax": ("src/seqcore/interop/keras/on_jax.py",),
+    "keras": ("src/seqcore/interop/keras/layers.py", "tests/helpers/keras_gradients.py"),
+    "onnx": ("src/seqcore/interop/onnx/export.py", "src/seqcore/interop/onnx/importing.py"),
+    "tensorflow": ("src/seqcore/interop/keras/on_tensorflow.py",),
     "torch": (
-        "interop/keras/on_torch.py",
-        "interop/torch/conversion.py",
-        "interop/torch/layers.py",
-        "interop/torch/operators.py",
+        "benchmarks/torch_layers.py",
+        "src/seqcore/interop/keras/on_torch.py",
+        "src/seqcore/interop/torch/conversion.py",
+        "src/seqcore/interop/torch/layers.py",
+        "src/seqcore/interop/torch/operators.py",
     ),
 }
 # Keras takes a backend that is installed.
@@ -33,8 +34,8 @@ _LEFT_OUT = [file for library, files in _NEEDS.items() if importlib.util.find_sp
 
 # Doctests shall run in the modules that are installed, not in src/.
 for _module in pkgutil.walk_packages(seqcore.__path__, "seqcore."):
-    _file = _module.name.removeprefix("seqcore.").replace(".", "/") + ".py"
-    if _file != "__main__.py" and _file not in _LEFT_OUT:
+    _file = "src/" + _module.name.replace(".", "/") + ".py"
+    if _file != "src/seqcore/__main__.py" and _file not in _LEFT_OUT:
         importlib.import_module(_module.name)
 
 # A process started in the background ignores Ctrl-C, and so would the tests that send it.
@@ -42,7 +43,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A program for version 0.1.
-collect_ignore = ["tests/files_0.1", *(f"src/seqcore/{file}" for file in _LEFT_OUT)]
+collect_ignore = ["tests/files_0.1", *_LEFT_OUT]
 
 # SEQCORE_THIN=N, for a build with sanitizers: each Nth case of a parametrized test, few examples of a property test,
 # nothing that is slow or needs a native build.
