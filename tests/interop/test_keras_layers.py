@@ -247,6 +247,8 @@ def test_model_file_opens_again(rng, tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again.predict(ids, verbose=0), model.predict(ids, verbose=0))
     assert type(again.layers[2].forward_layer) is core_layers.LSTM
+    program = "import keras, seqcore.interop.keras, sys; keras.saving.load_model(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "model.keras")], check=True)
 
 
 def test_models_turn_into_keras_own_and_back(rng, tmp_path):

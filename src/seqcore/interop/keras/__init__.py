@@ -1,9 +1,12 @@
 """Keras: its files in and out of a model, by h5py alone (extra ``keras``); its recurrent layers on seqcore's core.
 
-Each name is imported when it is first used, so that the files need no Keras, and the layers no h5py.
+Each name is imported when it is first used, so that the files need no Keras, and the layers no h5py. Where Keras was
+imported before this package, the layers are registered, and Keras opens models with them.
 """
 
+import contextlib
 import importlib
+import sys
 from typing import Any
 
 # The module of each name.
@@ -23,3 +26,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return list(_NAMES)
+
+
+if "keras" in sys.modules:
+    with contextlib.suppress(ImportError):  # a backend without these layers
+        importlib.import_module(".layers", __name__)
