@@ -403,6 +403,7 @@ def as_path(path: Any, name: str = "path") -> str:
 
     Raises:
         TypeError: for anything else; a number would be taken for an open file.
+        ValueError: for a null character, as in the content of a file instead of its path.
 
     >>> as_path(3, "filepath")
     Traceback (most recent call last):
@@ -410,7 +411,10 @@ def as_path(path: Any, name: str = "path") -> str:
     """
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"{name}: expected a path, got {short_repr(path)}")
-    return os.fsdecode(path)
+    place = os.fsdecode(path)
+    if "\0" in place:
+        raise ValueError(f"{name}: expected a path, got one with a null character: {short_repr(place)}")
+    return place
 
 
 def plain_name(name: str, value: Any) -> str:

@@ -324,9 +324,9 @@ def test_arguments(tmp_path):
     for path in ("m.safetensors", "m.hdf5", "m", "keras"):
         with pytest.raises(ValueError, match=r"path: expected a name that ends with .keras, .weights.h5 or .h5"):
             save_keras(MODEL, tmp_path / path)
-    with pytest.raises(TypeError, match="model: expected a Model"):
+    with pytest.raises(TypeError, match="model: expected a Model of seqcore, got"):
         save_keras(layers.Dense(2), tmp_path / "m.keras")
-    with pytest.raises(TypeError, match="model: expected a Model"):
+    with pytest.raises(TypeError, match="model: expected a Model of seqcore, got"):
         load_keras(tmp_path / "m.keras", layers.Dense(2))
     for function in (lambda m: save_keras(m, tmp_path / "m.keras"), lambda m: load_keras(tmp_path / "m.keras", m)):
         with pytest.raises(ValueError, match="model: expected 'unbuilt' to be built"):

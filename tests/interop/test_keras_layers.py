@@ -296,6 +296,12 @@ def test_refused_arguments():
         core_layers.GRU(4, use_cudnn=True)
     with pytest.raises(ValueError, match=r"mask: expected the shape \(batch, 7\), got \(3, 6\)"):
         core_layers.GRU(4)(np.zeros((B, T, D), "float32"), mask=np.ones((B, 6), bool))
+    built = core_layers.LSTM(4, name="built")
+    built.build((B, T, D))
+    with pytest.raises(ValueError, match="sequences: expected 4 features for 'built', got 5"):
+        built(np.zeros((B, T, D + 1), "float32"))
+    with pytest.raises(ValueError, match=r"sequences: expected at least one for 'built', got shape \(0, 7, 4\)"):
+        built(np.zeros((0, T, D), "float32"))
     with pytest.raises(TypeError, match=r"^model: expected a model or layer of Keras, got int$"):
         core_layers.to_keras_layers(3)
     with pytest.raises(ValueError, match=r"^model: expected a model with weights, got 'new', which is not built yet$"):

@@ -292,7 +292,7 @@ class OwnCall(sc.Sequential):
 
 
 REFUSED = {
-    "no Sequential": (lambda: layers.GRU(2), {}, TypeError, "model: expected a Sequential, got GRU"),
+    "no Sequential": (lambda: layers.GRU(2), {}, TypeError, "model: expected a Sequential of seqcore, got GRU"),
     "not built": (lambda: sc.Sequential([layers.GRU(2)]), {}, ValueError, "to be built before it is exported"),
     "own layer": (lambda: built(Twice(name="twice")), {}, ValueError, "layer 'twice': a Twice cannot be exported"),
     "own call": (lambda: OwnCall([layers.Input((3,)), layers.Dense(1)]), {}, ValueError, "without a call of their own"),
@@ -467,6 +467,8 @@ OPERATORS = [
     ("Gather", [F, INTS([[0, -1], [2, 1]])], {"axis": 1}),
     ("GatherND", [F, INTS([[[2], [0]], [[1], [1]]])], {"batch_dims": 1}),
     ("GatherND", [F, INTS([[0, 1], [1, 2]])], {}),
+    ("Gelu", [F], {}),
+    ("Gelu", [F], {"approximate": "tanh"}),
     ("Gemm", [F[0], F[1], np.float32([1, 2, 3])], {"transB": 1, "alpha": 0.5, "beta": 2.0}),
     ("Gemm", [F[0].T, F[1]], {"transB": 0, "transA": 0, "alpha": 1.0}),
     ("Greater", [F, F[0]], {}),
@@ -474,6 +476,8 @@ OPERATORS = [
     ("HardSigmoid", [F], {}),
     ("HardSigmoid", [F], {"alpha": 0.3, "beta": 0.1}),
     ("Identity", [F], {}),
+    ("LayerNormalization", [F, F[0, 0]], {}),
+    ("LayerNormalization", [F, F[0], F[1]], {"axis": 1, "epsilon": 0.1}),
     ("LeakyRelu", [F], {}),
     ("LeakyRelu", [F], {"alpha": 0.3}),
     ("Less", [F, F[0]], {}),
@@ -533,7 +537,8 @@ def test_operators(tmp_path, number):
     """Each operator as in the reference implementation of the library onnx."""
     op, inputs, attributes = OPERATORS[number]
     outputs = 2 if op in ("Split", "TopK") else 1
-    save_node(tmp_path / "node.onnx", op, inputs, outputs, **attributes)
+    opset = 20 if op == "Gelu" else 17
+    save_node(tmp_path / "node.onnx", op, inputs, outputs, opset, **attributes)
     feed = {f"x{i}": array for i, array in enumerate(inputs) if array is not None}
     reference = importlib.import_module("onnx.reference").ReferenceEvaluator(onnx.load(tmp_path / "node.onnx"))
     got = import_onnx(tmp_path / "node.onnx")(feed)
@@ -633,6 +638,8 @@ def test_refused_files(tmp_path, content):
     assert "\n" not in str(caught.value)
     with pytest.raises(FileNotFoundError):
         import_onnx(tmp_path / "none.onnx")
+    with pytest.raises(ValueError, match="^path: expected a path, got one with a null character: "):
+        import_onnx(b"\x08\x00\x00")
 
 
 def test_refused_inputs(tmp_path, x):

@@ -197,6 +197,8 @@ def test_bad_weights():
         from_torch({}, "lstm", prefix=3)
     with pytest.raises(TypeError, match="prefix: expected a text"):
         to_torch([], "lstm", prefix=None)
+    with pytest.raises(TypeError, match="layers: expected a list of layer.get_weights.., got <LSTM"):
+        to_torch(layers.LSTM(2))
     with pytest.raises(TypeError, match="weights.'weight_ih_l0'.: expected numbers"):
         from_torch({"weight_ih_l0": "text"}, "lstm")
 
@@ -311,6 +313,8 @@ def test_every_precision(torch, tmp_path, dtype):
     sources = [module, module.state_dict(), dict(module.named_parameters())]
     for weights in (*sources, tmp_path / "lstm.pt", tmp_path / "lstm.safetensors"):
         assert_equal_layers(from_torch(weights), from_torch(wide))
+    with pytest.raises(ValueError, match="weights.'weight_ih_l0'.: expected a tensor with values, got one .* meta"):
+        from_torch(module.to("meta"))
 
 
 def test_a_model_and_its_file(torch, tmp_path):
@@ -343,6 +347,9 @@ def test_a_file_of_torch_runs_no_code(torch, tmp_path, capsys):
         path.write_bytes(raw)
         check_refused(path)
     assert "trap" not in capsys.readouterr().out
+    path.write_bytes(b"hello")
+    with pytest.raises(ValueError, match="refuses: KeyError "):
+        from_torch(path)
     torch.save([torch.ones(2)], path)
     with pytest.raises(TypeError, match="weights: expected a state_dict.* got list"):
         from_torch(path)

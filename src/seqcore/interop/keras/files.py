@@ -63,7 +63,7 @@ def load_keras(path: Path, model: Model | None = None, *, compile: bool = True) 
     h5py_module()
     if model is not None:
         if not isinstance(model, Model):
-            raise TypeError(f"model: expected a Model, got {short_repr(model)}")
+            raise TypeError(f"model: expected a Model of seqcore, got {short_repr(model)}")
         if not model.built:
             raise ValueError(f"model: expected {model.name!r} to be built before it gets weights; call it or build it")
     with open(place, "rb") as file:
@@ -105,7 +105,7 @@ def save_keras(model: Model, path: Path, *, include_optimizer: bool = True) -> N
     """
     place, include_optimizer = as_path(path), boolean("include_optimizer", include_optimizer)
     if not isinstance(model, Model):
-        raise TypeError(f"model: expected a Model, got {short_repr(model)}")
+        raise TypeError(f"model: expected a Model of seqcore, got {short_repr(model)}")
     suffix = next((suffix for suffix in (".keras", ".weights.h5", ".h5") if place.endswith(suffix)), None)
     if suffix is None:
         raise ValueError(f"path: expected a name that ends with .keras, .weights.h5 or .h5, got {place!r}")

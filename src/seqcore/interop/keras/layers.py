@@ -49,6 +49,7 @@ class _CoreLoop:
         layer: Any = self
         cell = layer.cell
         dtype = "float64" if layer.compute_dtype == "float64" else "float32"
+        _check_sequences(layer, sequences)
         states = _checked_states(layer, initial_state, sequences.shape[0])
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         tensors = {
@@ -81,6 +82,16 @@ class _CoreLoop:
         )
         output, *finals = _run(call, [tensors[name] for name in names])
         return output, output, finals
+
+
+def _check_sequences(layer: Any, sequences: Any) -> None:
+    """Refuse an empty batch and other features than the weights have, before the core names its own arguments."""
+    batch, _, features = sequences.shape
+    if batch == 0:
+        raise ValueError(f"sequences: expected at least one for {layer.name!r}, got shape {tuple(sequences.shape)}")
+    expected = layer.cell.kernel.shape[0]
+    if features not in (None, expected):
+        raise ValueError(f"sequences: expected {expected} features for {layer.name!r}, got {features}")
 
 
 def _checked_states(layer: Any, states: Any, batch: int | None) -> Any:

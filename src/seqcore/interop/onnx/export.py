@@ -63,7 +63,7 @@ def export_onnx(model: Sequential, path: Path, *, states: bool = False, lengths:
     newest = onnx_module("onnx.defs").onnx_opset_version()
     opset = integer("opset", opset, _OPSETS[0], min(_OPSETS[1], newest))
     if not isinstance(model, Sequential):
-        raise TypeError(f"model: expected a Sequential, got {type(model).__name__}")
+        raise TypeError(f"model: expected a Sequential of seqcore, got {type(model).__name__}")
     if not model.built:
         raise ValueError(f"model: expected {model.name!r} to be built before it is exported; call it or build it")
     size = sum(variable._array.nbytes for variable in model.weights)

@@ -96,6 +96,28 @@ def _gemm(attributes: Attributes) -> Operator:
     return gemm
 
 
+def _layer_normalization(attributes: Attributes) -> Operator:
+    axis, epsilon = attributes.pop("axis", -1), attributes.pop("epsilon", 1e-5)
+    attributes.pop("stash_type", None)  # the precision of the sums of half precision
+
+    def normalize(x: Array, scale: Array, bias: Array | None = None) -> tuple[Array, Array, Array]:
+        axes = tuple(range(axis % x.ndim, x.ndim))
+        mean = x.mean(axes, keepdims=True)
+        centered = x - mean
+        inverse = 1 / np.sqrt(np.square(centered).mean(axes, keepdims=True) + x.dtype.type(epsilon))
+        y = centered * inverse * scale
+        return y if bias is None else y + bias, mean, inverse
+
+    return normalize
+
+
+def _gelu(attributes: Attributes) -> Operator:
+    approximate = attributes.pop("approximate", "none")
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"approximate: expected none or tanh, got {approximate!r}")
+    return lambda x: ops.gelu(x, approximate == "tanh").numpy()
+
+
 class ConvOperator:
     """Conv over one dimension, by the kernels: x (B, D, T), w (N, D, K), b (N,).
 
@@ -362,12 +384,14 @@ OPERATORS: dict[str, Callable[[Attributes], Operator]] = {
     "GRU": partial(RecurrentOperator, "GRU"),
     "Gather": _gather,
     "GatherND": _gather_nd,
+    "Gelu": _gelu,
     "Gemm": _gemm,
     "Greater": _plain(np.greater),
     "GreaterOrEqual": _plain(np.greater_equal),
     "HardSigmoid": _hard_sigmoid,
     "Identity": _plain(lambda x: x),
     "LSTM": partial(RecurrentOperator, "LSTM"),
+    "LayerNormalization": _layer_normalization,
     "LeakyRelu": _leaky_relu,
     "Less": _plain(np.less),
     "LessOrEqual": _plain(np.less_equal),

@@ -103,7 +103,9 @@ def _load_with_torch(place: str) -> Any:
         return torch.load(place, map_location="cpu", weights_only=True)
     except Exception as error:
         # PyTorch promises no type of error for damaged files; the cause stands between its advice on unsafe loading.
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(str(error).split())
+        # A KeyError says its key alone, an EOFError nothing.
+        text = text if " " in text else f"{type(error).__name__} {text}".strip()
         text = text.partition("WeightsUnpickler error: ")[2] or text
         cause = re.split(r" was not an allowed| Check the|\. ", text)[0]
         raise ValueError(
@@ -140,6 +142,8 @@ def wide_array(name: str, value: Any) -> Array:
     if hasattr(value, "detach"):
         # A parameter of PyTorch; NumPy has neither bfloat16 nor its floats of one byte.
         value = value.detach()
+        if value.is_meta:
+            raise ValueError(f"{name}: expected a tensor with values, got one of the device meta")
         value = value.float() if str(value.dtype).startswith(("torch.bfloat16", "torch.float8")) else value
         value = value.cpu()
     array = as_array(value, name=name)
@@ -235,6 +239,8 @@ def to_torch(
     if not isinstance(prefix, str):
         raise TypeError(f"prefix: expected a text, got {short_repr(prefix)}")
     start = f"{prefix.removesuffix('.')}." if prefix else ""
+    if not isinstance(layers, (list, tuple)):
+        raise TypeError(f"layers: expected a list of layer.get_weights(), got {short_repr(layers)}")
     if not boolean("numbered", numbered) and (len(layers) != 1 or len(layers[0]) > 3):
         raise ValueError("numbered: expected True for more than one layer and direction, got False")
     state: dict[str, Array] = {}
