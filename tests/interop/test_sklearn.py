@@ -427,6 +427,22 @@ def test_types_of_pandas():
         sequences_from_frame(unknown, "patient", columns=["beds"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pulse": [1.0]}, "columns: expected 6 values in column 'pulse', as in 'patient', got 1$"),
+        ({"beds": range(7)}, "columns: expected 6 values in column 'beds', as in 'patient', got 7$"),
+        ({"day": [1, 2]}, "order: expected 6 values in column 'day'"),
+        ({"pulse": 1.0}, r"columns: expected a value for each row in column 'pulse', got shape \(\)"),
+        ({"beds": np.ones((6, 2))}, r"columns: expected a value for each row in column 'beds', got shape \(6, 2\)"),
+        ({"patient": "b"}, "group: expected a value for each row"),
+    ],
+)
+def test_columns_of_a_dict_have_one_length(changes, message):
+    with pytest.raises(ValueError, match=message):
+        sequences_from_frame({**LONG, **changes}, "patient", "day", ["pulse", "beds"])
+
+
 def test_a_list_is_no_frame():
     with pytest.raises(TypeError, match="frame: expected a data frame or a dict of columns, got list"):
         sequences_from_frame([1, 2], "group")

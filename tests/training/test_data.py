@@ -458,6 +458,20 @@ def test_lists_are_batches_as_tuples_are(rng):
         model.evaluate(iter([[x, y, weight, x]]), verbose=0)
 
 
+def test_weights_of_a_batch_may_be_none(rng):
+    """In a list as in a generator, and in several batches of which some have weights."""
+    x, y, weight = table(rng)
+
+    def losses(batches):
+        sc.set_seed(0)
+        model = dense_model()
+        return model.fit(batches, validation_data=batches, shuffle=False, verbose=0).history
+
+    for parts in ([(x, y, None)], [(x, y, None)] * 2, [(x, y, weight), (x, y, None)]):
+        pairs = [part if part[-1] is not None else part[:2] for part in parts]
+        assert losses(parts) == losses(pairs)
+
+
 def test_validation_after_a_list_of_epochs(rng):
     x, y, _ = table(rng)
     history = dense_model().fit(x, y, epochs=5, validation_data=(x, y), validation_freq=[1, 4], verbose=0).history

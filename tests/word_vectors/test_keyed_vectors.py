@@ -259,6 +259,11 @@ CHANGES = {
     r"weights: expected shape \(2, 12\)": lambda kv: kv.add_vectors(["new", "w0"], np.ones((2, 5)), replace=True),
     "weights: expected numbers": lambda kv: kv.add_vectors(["new"], [["x"] * D]),
     "weights: expected rows of one length": lambda kv: kv.add_vectors(["new", "newer"], [[1], [1, 2]]),
+    "weights: expected finite float32 numbers for 'newer'": lambda kv: kv.add_vectors(
+        ["new", "newer"], [np.ones(D), np.full(D, np.nan)]
+    ),
+    "weights: expected finite float32 numbers for 'new'": lambda kv: kv.add_vector("new", np.full(D, np.inf)),
+    "weights: expected finite float32 numbers for 'w0'": lambda kv: kv.__setitem__("w0", np.full(D, -np.inf)),
     "extras: expected 1 values": lambda kv: kv.add_vectors(["new"], np.ones((1, D)), {"count": [1, 2]}),
     "extras: expected an integer": lambda kv: kv.add_vectors(["new"], np.ones((1, D)), {"count": [1.5]}),
     "key: expected a new word": lambda kv: kv.add_vector("w0", np.ones(D)),

@@ -240,11 +240,15 @@ class IterableAdapter(DataAdapter):
 
 
 def is_list_of_batches(data: Any) -> bool:
-    """True for a list of batches (x, y) or (x, y, sample_weight) of arrays, or of lists or dicts of arrays."""
+    """True for a list of batches (x, y) or (x, y, sample_weight) of arrays, or of lists or dicts of arrays.
+
+    The weights of a batch may be None.
+    """
     return (
         isinstance(data, list)
         and bool(data)
-        and all(isinstance(batch, tuple) and 2 <= len(batch) <= 3 and all(map(is_part, batch)) for batch in data)
+        and all(isinstance(batch, tuple) and 2 <= len(batch) <= 3 and all(map(is_part, batch[:2])) for batch in data)
+        and all(part is None or is_part(part) for batch in data for part in batch[2:])
     )
 
 

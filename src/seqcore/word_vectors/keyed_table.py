@@ -200,7 +200,8 @@ class KeyedTable(FixedAttributes):
             replace: gives known words the new vectors and extras, too; otherwise they keep theirs.
 
         Raises:
-            ValueError, TypeError: shapes that do not fit, or words twice. Nothing is changed then.
+            ValueError, TypeError: shapes that do not fit, numbers that are not finite, or words twice. Nothing is
+                changed then.
 
         >>> kv = KeyedTable(vector_size=2)
         >>> kv.add_vectors(["cat", "dog"], [[1, 0], [0, 1]])
@@ -216,6 +217,10 @@ class KeyedTable(FixedAttributes):
             table = table.reshape(0, self.vector_size)
         if table.shape != (len(words), self.vector_size):
             raise ValueError(f"weights: expected shape ({len(words)}, {self.vector_size}), got {table.shape}")
+        finite = np.isfinite(table).all(axis=1)
+        if not finite.all():
+            word = words[int(finite.argmin())]
+            raise ValueError(f"weights: expected finite float32 numbers for {word!r}, got NaN or infinity")
         if extras is not None and not isinstance(extras, Mapping):
             raise TypeError(f"extras: expected a dict of attributes and their values, got {short_repr(extras)}")
         values = {name: _attribute("extras", name, array, self.expandos) for name, array in (extras or {}).items()}

@@ -31,7 +31,7 @@ def sequences_from_frame(
 
     Raises:
         ValueError: naming the argument: an unknown column, a missing value in ``group`` or ``order``, values that are
-            no numbers in ``columns``.
+            no numbers in ``columns``, columns of other lengths.
         TypeError: ``frame`` is no data frame.
 
     >>> frame = {"id": ["b", "a", "b"], "day": [2, 1, 1], "x": [0.5, 1.5, 2.5], "y": [1, 2, 3]}
@@ -47,7 +47,15 @@ def sequences_from_frame(
     def column(argument: str, name: Any) -> Array:
         if name not in names:
             raise ValueError(f"{argument}: expected one of the columns {', '.join(map(str, names))}, got {name!r}")
-        return np.asarray(frame[name])
+        values = np.asarray(frame[name])
+        if values.ndim != 1:
+            raise ValueError(f"{argument}: expected a value for each row in column {name!r}, got shape {values.shape}")
+        rows = len(frame[group])
+        if len(values) != rows:
+            raise ValueError(
+                f"{argument}: expected {rows} values in column {name!r}, as in {group!r}, got {len(values)}"
+            )
+        return values
 
     keys = column("group", group)
     _refuse_missing("group", keys)
@@ -94,6 +102,6 @@ def _as_feature(name: Any, values: Array) -> Array:
             values = values.astype(np.float64)
         except (TypeError, ValueError):
             pass
-    if values.dtype.kind not in "biuf" or values.ndim != 1:
-        raise ValueError(f"columns: expected numbers in column {name!r}, got {values.dtype} of shape {values.shape}")
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"columns: expected numbers in column {name!r}, got {values.dtype}")
     return values
