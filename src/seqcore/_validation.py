@@ -509,6 +509,17 @@ def short_repr(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def class_of(value: Any) -> str:
+    """The class of a value for messages, with the package of another library's.
+
+    >>> from fractions import Fraction
+    >>> class_of(1.5), class_of(Fraction(1, 2))
+    ('float', 'Fraction of fractions')
+    """
+    name, package = type(value).__name__, type(value).__module__.partition(".")[0]
+    return name if package in ("builtins", "seqcore", "__main__") else f"{name} of {package}"
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
     """The message of an error in one line, with its type where the message by itself would be unclear.
 

@@ -91,8 +91,30 @@ def test_metrics_and_losses_of_other_libraries_are_refused():
     with pytest.raises(TypeError, match="^metric: expected a Metric of seqcore, got Foreign of keras$"):
         sc.metrics.get(Foreign())
     tensor = type("Tensor", (), {"__module__": "torch"})
-    with pytest.raises(TypeError, match="expected call to return a Tensor, got a Tensor of torch; functions"):
+    with pytest.raises(TypeError, match="expected call to return a Tensor, got Tensor of torch; functions"):
         sc.losses.get(lambda y_true, y_pred: tensor())(np.ones(2), np.ones(2))
+
+
+def test_objects_of_other_libraries_are_named_with_their_library():
+    """Keras's Adam has the name of ours; a schedule of Keras is called with a step."""
+
+    def foreign(name):
+        return type(name, (), {"__module__": "keras.src", "__call__": lambda self, step: 0.1})()
+
+    model = sc.Sequential([sc.layers.Dense(1)])
+    with pytest.raises(TypeError, match="^optimizer: expected a name or an Optimizer, got Adam of keras$"):
+        model.compile(foreign("Adam"), "mse")
+    with pytest.raises(TypeError, match="^layer: expected a Layer, got Dense of keras$"):
+        model.add(foreign("Dense"))
+    model.compile("adam", "mse")
+    with pytest.raises(TypeError, match="^callbacks: expected Callback objects, got EarlyStopping of keras$"):
+        model.fit(np.ones((2, 3)), np.ones(2), callbacks=[foreign("EarlyStopping")])
+    for rate, name in [(foreign("CosineDecay"), "CosineDecay of keras"), (lambda step: 0.1, "function")]:
+        with pytest.raises(TypeError, match=f"^learning_rate: expected .* function without arguments, got {name}$"):
+            sc.optimizers.Adam(rate)
+        with pytest.raises(TypeError, match="^learning_rate: expected"):
+            model.optimizer.learning_rate = rate
+    assert model.optimizer.learning_rate == pytest.approx(0.001)
     model = sc.Sequential([sc.layers.Input((1,)), sc.layers.Dense(1)])
     model.compile("sgd", "mse")
     for share in ([0.5], np.array([0.1, 0.2]), "half", np.nan):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .._validation import boolean, default_only
+from .._validation import boolean, class_of, default_only
 from .callback import Callback, Logs
 from .history import History
 
@@ -63,7 +63,7 @@ class CallbackList:
     def append(self, callback: Callback) -> None:
         """Append a callback."""
         if not isinstance(callback, Callback):
-            got = type(callback).__name__
+            got = class_of(callback)
             if isinstance(callback, type):
                 got = f"the class {callback.__name__}; make an object of it: {callback.__name__}(...)"
             raise TypeError(f"callbacks: expected Callback objects, got {got}")

@@ -21,6 +21,7 @@ from .._validation import (
     boolean,
     check_fits,
     check_shape,
+    class_of,
     default_only,
     integer,
     is_array,
@@ -468,5 +469,5 @@ def not_a_layer(value: Any) -> str:
     """Description of a value that is not a layer, with a hint, for an error."""
     if isinstance(value, type):
         return f"the class {value.__name__}; call it"
-    name = type(value).__name__
+    name = class_of(value)
     return f"{name}; give the model its ids" if name == "TextVectorization" else name

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._registry import Configurable, Registry, snake_case
-from .._validation import as_dtype, axis_of
+from .._validation import as_dtype, axis_of, class_of
 from ..autograd import Gradient, Tensor, is_recording, record
 from ..ops.targets import as_float_array, mask_of, same_rank, standard_reduction, step_weights
 from ..typing import Array
@@ -72,10 +72,8 @@ class Loss(Configurable):
         y_pred = self._cast(y_pred if isinstance(y_pred, Tensor) else Tensor(as_float_array(y_pred)))
         per_sample = self.call(*same_rank(y_true, y_pred))
         if not isinstance(per_sample, Tensor):
-            library, name = type(per_sample).__module__.partition(".")[0], type(per_sample).__name__
-            got = f"a Tensor of {library}" if name == "Tensor" else name
             raise TypeError(
-                f"{self.name}: expected call to return a Tensor, got {got}; functions of "
+                f"{self.name}: expected call to return a Tensor, got {class_of(per_sample)}; functions of "
                 "seqcore.ops give one, those of NumPy leave the tape"
             )
         losses = per_sample.numpy()

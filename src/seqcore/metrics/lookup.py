@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import losses
+from .._validation import class_of
 from .accuracy import AccuracyByShape, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
 from .crossentropy import LossMetric
 from .metric import METRICS, MeanMetricWrapper, Metric
@@ -52,8 +53,7 @@ def get(identifier: Any, loss: losses.Loss | None = None) -> Metric:
         return known
     if hasattr(identifier, "update_state"):
         # As a function it would give its own running value, which must not be averaged again.
-        origin = type(identifier).__module__.partition(".")[0]
-        raise TypeError(f"metric: expected a Metric of seqcore, got {type(identifier).__name__} of {origin}")
+        raise TypeError(f"metric: expected a Metric of seqcore, got {class_of(identifier)}")
     if callable(identifier):
         return MeanMetricWrapper(identifier)
     raise TypeError(f"metric: expected a name, a Metric or a function, got {type(identifier).__name__}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._validation import class_of
 from .optimizer import OPTIMIZERS, Optimizer
 
 
@@ -19,7 +20,7 @@ def get(identifier: Any) -> Optimizer:
     """
     optimizer = None if identifier is Optimizer else OPTIMIZERS.get(identifier)
     if optimizer is None:
-        raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}")
+        raise TypeError(f"optimizer: expected a name or an Optimizer, got {class_of(identifier)}")
     return optimizer
 
 

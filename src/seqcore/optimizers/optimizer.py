@@ -14,7 +14,7 @@ import numpy as np
 from .._core.optimizer import sum_squares
 from .._pickling import Pickled
 from .._registry import Registry
-from .._validation import MAX_INT64, default_only, integer, real, short_repr
+from .._validation import MAX_INT64, class_of, default_only, integer, real, short_repr
 from ..autograd.tensor import Gradient, IndexedSlices, Tensor, Variable, slice_view
 from ..ops.clipping import finite_clip_scale
 from ..typing import Array, Arrays
@@ -24,6 +24,16 @@ from .schedules import LearningRateSchedule
 from .updates import Update, by_dtype, checked_gradient, clip_gradient, stored_values
 
 Rate = float | LearningRateSchedule | Callable[[], float] | dict[str, Any]
+
+
+def _needs_no_arguments(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # a builtin function that does not tell its arguments
+        pass
+    return True
 
 
 class Optimizer(Pickled):
@@ -153,8 +163,15 @@ class Optimizer(Pickled):
     def _checked_rate(value: Any) -> float | LearningRateSchedule | Callable[[], float]:
         if isinstance(value, dict):
             return schedules.deserialize(value)
-        if isinstance(value, LearningRateSchedule) or (callable(value) and not inspect.isclass(value)):
-            return value
+        schedule = isinstance(value, LearningRateSchedule)
+        if schedule or (callable(value) and not inspect.isclass(value)):
+            if not schedule and not _needs_no_arguments(value):
+                raise TypeError(
+                    "learning_rate: expected a number, a schedule of seqcore or a function without arguments, "
+                    f"got {class_of(value)}"
+                )
+            rate: LearningRateSchedule | Callable[[], float] = value
+            return rate
         return real("learning_rate", value, 0.0)
 
     @property
