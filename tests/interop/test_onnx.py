@@ -794,6 +794,24 @@ def test_graphs_that_are_no_chain(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+def test_a_gelu_is_the_exact_activation_or_none(tmp_path):
+    for approximate in ("none", "tanh"):
+        save_node(tmp_path / "node.onnx", "Gelu", [F], opset=20, approximate=approximate)
+        graph = import_onnx(tmp_path / "node.onnx")
+        if approximate == "none":
+            np.testing.assert_allclose(graph.to_sequential()(F).numpy(), graph(F), rtol=0, atol=1e-6)
+        else:
+            with pytest.raises(ValueError, match="^node '.*: the approximate Gelu is no activation of a layer$"):
+                graph.to_sequential()
+
+
+def test_layer_normalization_over_more_axes_is_no_layer(tmp_path):
+    """Over the last axis it is one: test_exports_of_pytorch."""
+    save_node(tmp_path / "node.onnx", "LayerNormalization", [F, F[0], F[1]], axis=1)
+    with pytest.raises(ValueError, match="^node '.*: expected constants over the last axis as scale and bias$"):
+        import_onnx(tmp_path / "node.onnx").to_sequential()
+
+
 # PyTorch --------------------------------------------------------------------------------------------------------------
 
 
@@ -801,19 +819,20 @@ def torch_models(torch):
     """Models with their inputs; the batch comes first but in the SimpleRNN."""
 
     class Net(torch.nn.Module):
-        def __init__(self, cell, count=1, both=False, ids=False, batch_first=True, last=True, **options):
+        def __init__(self, cell, count=1, both=False, ids=False, batch_first=True, last=True, norm=False, **options):
             super().__init__()
             self.embedding = torch.nn.Embedding(8, FEATURES) if ids else torch.nn.Identity()
             self.batch_first, self.last = batch_first, last
             options |= {"batch_first": batch_first, "bidirectional": both}
             self.rnn = getattr(torch.nn, cell)(FEATURES, UNITS, count, **options)
+            self.norm = torch.nn.LayerNorm(UNITS * (1 + both)) if norm else torch.nn.Identity()
             self.head = torch.nn.Linear(UNITS * (1 + both), 2)
 
         def forward(self, x, *states):
             y, state = self.rnn(self.embedding(x), *([states] if states else []))
             if self.last:
                 y = y[:, -1] if self.batch_first else y[-1]
-            y = torch.softmax(self.head(y), -1)
+            y = torch.softmax(self.head(self.norm(y)), -1)
             return (y, *state) if states else y
 
     x, state = torch.randn(BATCH, STEPS, FEATURES), torch.randn(2, BATCH, UNITS)
@@ -822,6 +841,7 @@ def torch_models(torch):
         "GRU": (Net("GRU", last=False), (x,)),
         "RNN": (Net("RNN", batch_first=False, nonlinearity="relu"), (x,)),
         "GRU of ids": (Net("GRU", 2, ids=True), (torch.randint(0, 8, (BATCH, STEPS)),)),
+        "GRU, LayerNorm": (Net("GRU", norm=True), (x,)),
         "LSTM with states": (Net("LSTM", 2, last=False), (x, state, torch.randn(2, BATCH, UNITS))),
     }
 

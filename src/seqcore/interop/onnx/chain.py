@@ -42,6 +42,7 @@ class Node:
 # in the end, not node by node.
 _MOVES = ("Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _ACTIVATIONS = {
+    "Gelu": "gelu",
     "HardSigmoid": "hard_sigmoid",
     "LogSoftmax": "log_softmax",
     "Relu": "relu",
@@ -109,6 +110,8 @@ def _read(
     elif node.op in _MOVES:
         pass
     elif node.op in _ACTIVATIONS:
+        if node.attributes.get("approximate", "none") != "none":
+            raise ValueError(f"{node.name}: the approximate Gelu is no activation of a layer")
         name = _ACTIVATIONS[node.op]
         if (
             chain
@@ -141,6 +144,8 @@ def _read(
         chain.append(_convolution(node.name, node.function, given[1], front))
         if len(given) > 2:
             _add_bias(node, given[2], chain)
+    elif node.op == "LayerNormalization" and node.inputs[0] in flow:
+        chain.append(_normalization(node, given))
     elif node.op == "Pad":
         chain.append(LayerWeights(None, {"name": node.name, "pads": _zeros(node, given)}, []))
     elif node.op == "Add":
@@ -157,6 +162,16 @@ def _add_bias(node: Node, bias: Array | None, chain: list[LayerWeights]) -> None
     if last is None or not fits or bias is None or not units == bias.size == max(bias.shape, default=0):
         raise ValueError(f"{node.name}: expected the bias of a Dense or Conv1D layer, got another sum")
     last.weights.append(bias.reshape(-1))
+
+
+def _normalization(node: Node, given: list[Array | None]) -> LayerWeights:
+    """The layer of a LayerNormalization."""
+    arrays = [array for array in given[1:] if array is not None]
+    if len(arrays) != sum(map(bool, node.inputs[1:])) or any(array.ndim != 1 for array in arrays):
+        raise ValueError(f"{node.name}: expected constants over the last axis as scale and bias")
+    options = {"epsilon": node.attributes.get("epsilon", 1e-5), "center": len(arrays) > 1}
+    # The bias, beta, is the second of the layer's weights, as in the node.
+    return LayerWeights(layers.LayerNormalization, options, arrays, arrays[0].size)
 
 
 def _zeros(node: Node, given: list[Array | None]) -> tuple[int, int]:
