@@ -839,6 +839,20 @@ def interrupted(call):
     return time.monotonic() - sent[0]
 
 
+def test_workers_are_threads(sentences, monkeypatch):
+    """One where the result is to be deterministic."""
+    used, train = [], word2vec.train_word2vec
+
+    def count(*arguments, threads, **options):
+        used.append(threads)
+        return train(*arguments, threads=threads, **options)
+
+    monkeypatch.setattr(word2vec, "train_word2vec", count)
+    for workers, deterministic in ((3, False), (1, False), (3, True)):
+        Word2Vec(sentences[:9], min_count=1, vector_size=4, epochs=1, workers=workers, deterministic=deterministic)
+    assert used == [3, 1, 1]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_interrupt(workers, sentences, tmp_path):
     """Ctrl-C ends training within a second; what was learnt stays, and the model can be used, saved and trained."""

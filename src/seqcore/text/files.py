@@ -15,6 +15,7 @@ import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import IO, Any, cast
 
 from .._foreign_files import describe_foreign_file
@@ -193,12 +194,12 @@ def iterate_lines(path: PathLike, *, max_bytes: int | None = None, encoding: str
     """Lines of a text file of any length; arguments and errors as for :func:`read_lines`."""
     begun: list[str] = []
     for piece in _texts(path, _PIECE, max_bytes, encoding):
-        *lines, rest = piece.split("\n")
-        if lines:
-            yield "".join([*begun, lines[0]])
-            yield from lines[1:]
-            begun.clear()
-        begun.append(rest)
+        lines = piece.split("\n")
+        begun.append(lines[0])
+        if len(lines) > 1:
+            yield "".join(begun)
+            yield from islice(lines, 1, len(lines) - 1)
+            begun = [lines[-1]]
     if line := "".join(begun):
         yield line
 
