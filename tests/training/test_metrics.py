@@ -11,6 +11,7 @@ import pytest
 from seqcore import losses, metrics
 from seqcore.autograd.tape import GradientTape
 from seqcore.autograd.tensor import Tensor
+from tests.helpers.small_models import dense_model
 
 B, T, V = 3, 4, 5
 
@@ -353,3 +354,56 @@ def test_ignored_classes_and_types_are_those_of_the_loss():
     loss = losses.SparseCategoricalCrossentropy(ignore_class=-1)(y, p)
     assert float(loss) == pytest.approx(right, rel=1e-12) and loss.dtype == np.float64
     assert losses.MeanSquaredError()(np.ones((2, 1)), np.zeros((2, 1))).dtype == np.float64
+
+
+class OwnError(metrics.Metric):
+    """A mean absolute error, written as for Keras."""
+
+    def __init__(self, name="own_error", **options):
+        super().__init__(name=name, **options)
+        self.total = self.add_variable(shape=(), initializer="zeros", name="total")
+        self.count = self.add_weight(name="count")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        errors = np.abs(np.asarray(y_true) - np.asarray(y_pred))
+        self.total.assign_add(errors.sum())
+        self.count.assign_add(errors.size)
+
+    def result(self):
+        return self.total / self.count
+
+
+def test_variables_of_a_metric(rng):
+    """They begin anew with each epoch and validation, and copies go on from their values."""
+    x, y = rng.normal(size=(12, 3)).astype("float32"), rng.normal(size=(12, 1)).astype("float32")
+    model = dense_model()
+    model.compile("sgd", "mse", metrics=[OwnError(), "mae"])
+    history = model.fit(x, y, epochs=3, batch_size=5, validation_split=0.25, verbose=0).history
+    np.testing.assert_allclose(history["own_error"], history["mae"], rtol=1e-6)
+    np.testing.assert_allclose(history["val_own_error"], history["val_mae"], rtol=1e-6)
+    metric = OwnError(dtype="float64")
+    metric.update_state([1.0, 2.0], [0.0, 0.0])
+    state = metric.get_state()
+    assert [variable.name for variable in metric.variables] == ["total", "count"]
+    assert metric.total.dtype == "float64" and not metric.total.trainable
+    metric.reset_state()
+    assert [float(variable) for variable in metric.variables] == [0.0, 0.0]
+    metric.set_state(state)
+    assert float(metric.result()) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"shape": 3.5}, "shape: expected a tuple of sizes, got 3.5"),
+        ({"shape": (2, None)}, "shape: expected sizes"),
+        ({"initializer": "zero"}, "initializer: expected one of"),
+        ({"dtype": "text"}, "dtype: expected"),
+        ({"aggregation": "mean"}, "aggregation: expected 'sum'"),
+    ],
+)
+def test_variables_that_are_refused(arguments, message):
+    metric = OwnError()
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        metric.add_variable(**{"shape": (), "initializer": "zeros", **arguments})
+    assert len(metric.variables) == 2

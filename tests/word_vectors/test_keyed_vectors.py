@@ -275,6 +275,7 @@ CHANGES = {
     "vectors: expected shape": lambda kv: setattr(kv, "vectors", np.ones((V, D + 1))),
     "norms: expected None": lambda kv: setattr(kv, "norms", np.ones(V)),
     "counts: expected": lambda kv: setattr(kv, "counts", [1]),
+    "counts: expected integers >= 0, got -2": lambda kv: setattr(kv, "counts", np.arange(-2, V - 2)),
     "index_to_key: expected to be read only": lambda kv: setattr(kv, "index_to_key", []),
     "vector_size: expected to be read only": lambda kv: setattr(kv, "vector_size", 5),
     "vectors_norm: expected an attribute": lambda kv: setattr(kv, "vectors_norm", None),

@@ -5,14 +5,15 @@ B, T, V: batch, time steps, classes. S: shape of the per-sample values, (B,) or 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .. import initializers
 from .._registry import Configurable, Registry, snake_case
-from .._validation import as_dtype, short_repr
+from .._validation import NUMBERS, as_dtype, as_sizes, default_only, short_repr
 from ..autograd import Tensor, Variable, as_array
 from ..ops.targets import mask_of, same_rank, step_weights
 from ..typing import Array
@@ -33,18 +34,78 @@ class Metric(Configurable):
             it; by default predictions keep their type, and the result is a Python float.
         name: name in logs; by default the class's name in snake case.
 
-    A subclass defines ``update_state``, ``result`` and ``reset_state``. ``direction`` says whether "up" or "down" is
-    better, for callbacks with ``mode="auto"``.
+    A subclass defines ``update_state``, ``result`` and ``reset_state``, the last unless :meth:`add_variable` has made
+    all of its sums. ``direction`` says whether "up" or "down" is better, for callbacks with ``mode="auto"``.
+
+    >>> class Batches(Metric):
+    ...     def __init__(self, name="batches"):
+    ...         super().__init__(name=name)
+    ...         self.seen = self.add_variable(shape=(), initializer="zeros", name="seen")
+    ...
+    ...     def update_state(self, y_true, y_pred, sample_weight=None):
+    ...         self.seen.assign_add(1.0)
+    ...
+    ...     def result(self):
+    ...         return self.seen
+    >>> metric = Batches()
+    >>> float(metric([1], [2])), float(metric([1], [2]))
+    (1.0, 2.0)
     """
 
     _pickle_family = "metric"
     direction: str | None = None
     dtype: str | None = None
+    _variables: tuple[Variable, ...] = ()
     _config_names: tuple[str, ...] = ("name", "dtype")
 
     def __init__(self, dtype: DTypeLike | None = None, name: str | None = None) -> None:
         self.dtype = None if dtype is None else as_dtype("dtype", dtype).name
         self.name = name or snake_case(type(self).__name__)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The variables that :meth:`add_variable` has made."""
+        return list(self._variables)
+
+    def add_variable(
+        self,
+        shape: Sequence[int],
+        initializer: Any,
+        dtype: DTypeLike | None = None,
+        aggregation: str = "sum",
+        name: str | None = None,
+    ) -> Variable:
+        """A new variable for a sum over batches, to be kept as an attribute.
+
+        Args:
+            shape: sizes of its axes; () for a number.
+            initializer: see ``initializers.get``.
+            dtype: the metric's type by default, "float32" if it has none.
+            aggregation: accepted only as "sum".
+            name: name of the variable.
+
+        Raises:
+            ValueError, TypeError: naming the argument.
+        """
+        default_only("aggregation", aggregation, "sum", "there are no replicas of a variable")
+        numbers = as_dtype("dtype", dtype or self.dtype or "float32", NUMBERS)
+        sizes = [size for size in as_sizes("shape", shape) if size is not None]
+        if len(sizes) < len(shape):
+            raise ValueError(f"shape: expected sizes, got {shape!r}")
+        values = initializers.get(initializer)(sizes, "float64")
+        variable = Variable(values, trainable=False, name=name or "variable", dtype=numbers)
+        self._variables += (variable,)
+        return variable
+
+    def add_weight(
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = "zeros",
+        dtype: DTypeLike | None = None,
+        name: str | None = None,
+    ) -> Variable:
+        """Keras's older name of :meth:`add_variable`."""
+        return self.add_variable(shape, initializer, dtype, name=name)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         """Update with one batch."""
@@ -55,8 +116,11 @@ class Metric(Configurable):
         raise TypeError(f"{type(self).__name__}: a metric must define result")
 
     def reset_state(self) -> None:
-        """Forget all batches."""
-        raise TypeError(f"{type(self).__name__}: a metric must define reset_state")
+        """Forget all batches; by default all variables are set to zeros, as in Keras."""
+        if not self.variables:
+            raise TypeError(f"{type(self).__name__}: a metric must define reset_state")
+        for variable in self.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
 
     def __call__(self, *args: Any, **kwargs: Any) -> float:
         self.update_state(*args, **kwargs)

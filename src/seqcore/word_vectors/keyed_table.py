@@ -288,6 +288,8 @@ class KeyedTable(FixedAttributes):
         array = np.asarray(counts)
         if array.shape != (len(self),) or array.dtype.kind not in "iu":
             raise ValueError(f"counts: expected {len(self)} integers, got {array.dtype} of shape {array.shape}")
+        if array.size and array.min() < 0:
+            raise ValueError(f"counts: expected integers >= 0, got {array.min()}")
         self.expandos["count"] = array.astype(np.int64)
 
     def get_vecattr(self, key: str | int, attr: str) -> Any:
