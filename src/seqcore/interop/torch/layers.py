@@ -80,7 +80,10 @@ class _Layers(torch.nn.RNNBase):  # type: ignore[misc]
         ):
             expected = "a tuple of two tensors (h_0, c_0)" if self.mode == "LSTM" else "a tensor h_0"
             given = hx if self.mode == "LSTM" else hx[0]
-            raise TypeError(f"hx: expected {expected}, got {type(given).__name__}")
+            parts = (
+                f" of {', '.join(type(part).__name__ for part in given)}" if isinstance(given, (tuple, list)) else ""
+            )
+            raise TypeError(f"hx: expected {expected}, got {type(given).__name__}{parts}")
         return list(hx)
 
     def _check(self, x: Tensor, states: list[Tensor], rank: int, batch: int | None) -> None:

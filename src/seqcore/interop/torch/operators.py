@@ -217,6 +217,10 @@ def _backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None,
     return dx, dweights, dstates, None, None, None, None, None
 
 
+def _refuse_second_derivatives(ctx: Any, *dgradients: Any) -> Any:
+    raise NotImplementedError("create_graph: seqcore's layers have no second derivatives, got True")
+
+
 _forward_operator: Any = torch.library.custom_op("seqcore::recurrent", _recurrent, mutates_args=(), device_types="cpu")
 _forward_operator.register_fake(_fake_recurrent)
 _forward_operator.register_autograd(_backward, setup_context=_setup_context)
@@ -224,5 +228,6 @@ _backward_operator: Any = torch.library.custom_op(
     "seqcore::recurrent_backward", _recurrent_backward, mutates_args=(), device_types="cpu"
 )
 _backward_operator.register_fake(_fake_recurrent_backward)
+_backward_operator.register_autograd(_refuse_second_derivatives)
 recurrent: Any = torch.ops.seqcore.recurrent.default
 recurrent_backward: Any = torch.ops.seqcore.recurrent_backward.default
