@@ -197,6 +197,8 @@ losses.serialize(loss)
 losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_class=None, axis=-1)
 
 metrics.Metric(dtype=None, name=None)
+metrics.Metric.add_variable(shape, initializer, dtype=None, aggregation='sum', name=None)
+metrics.Metric.add_weight(shape=(), initializer=None, dtype=None, name=None)
 metrics.Metric.from_config(config)
 metrics.Metric.get_config()
 metrics.Metric.reset_state()
@@ -436,6 +438,7 @@ DEFAULT_ONLY = {
     "recurrent_constraint": _REGULARIZERS,
     "recurrent_regularizer": _REGULARIZERS,
     "regularizer": _REGULARIZERS,
+    "metrics.Metric.add_variable.aggregation": "there are no replicas of a variable",
     "layers.Layer.add_weight.autocast": "a variable keeps its type",
     "aggregation": "there are no replicas of a variable",
     "overwrite_with_gradient": "optimizers update variables",

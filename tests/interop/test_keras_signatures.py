@@ -496,7 +496,7 @@ def state_of(target: Any) -> Any:
     if isinstance(target, Layer):
         return [(w.name, w.trainable, frozen(w.numpy())) for w in target.weights]
     if isinstance(target, metrics.Metric):
-        return target.result()
+        return target.result(), [variable.name for variable in target.variables]
     if isinstance(target, optimizers.Optimizer):
         return [(v.name, frozen(v.numpy())) for v in target.variables]
     return frozen(target.numpy()) if isinstance(target, Variable) else None
@@ -643,6 +643,7 @@ BASE: dict[str, dict[str, Any]] = {
     "losses.deserialize": {"name": losses.serialize(losses.MeanSquaredError())},
     "losses.get": {"identifier": "mse"},
     "losses.serialize": {"loss": losses.MeanSquaredError()},
+    "metrics.Metric.add_variable": {"shape": (2, 3), "initializer": "zeros"},
     "metrics.Metric.from_config": {"config": {"threshold": 0.4}},
     "metrics.Metric.update_state": {"y_true": normal(3, 2), "y_pred": normal(3, 2, seed=1)},
     "metrics.Mean.update_state": {"values": normal(3)},
@@ -789,6 +790,8 @@ OBJECTS: dict[str, New] = {
     "layers.TextVectorization.set_vocabulary": New(sc.TextVectorization),
     "losses.Loss.__call__": New(losses.MeanSquaredError),
     "losses.Loss.call": New(losses.MeanSquaredError),
+    "metrics.Metric.add_variable": New(metrics.MeanSquaredError),
+    "metrics.Metric.add_weight": New(metrics.MeanSquaredError),
     "metrics.Metric.update_state": New(metrics.MeanSquaredError),
     "metrics.Mean.update_state": New(metrics.Mean),
     "optimizers.Optimizer.apply_gradients": New(optimizers.SGD),
@@ -1049,6 +1052,10 @@ OTHER |= {
     "metrics.Mean.update_state.sample_weight": [1.0, 2.0, 4.0],
     "metrics.Metric.update_state.y_true": normal(3, 2, seed=5),
     "metrics.Metric.update_state.y_pred": normal(3, 2, seed=5),
+    "metrics.Metric.add_variable.initializer": "ones",
+    "metrics.Metric.add_variable.dtype": "float64",
+    "metrics.Metric.add_weight.initializer": "ones",
+    "metrics.Metric.add_weight.dtype": "float64",
     "metrics.Metric.from_config.config": {"threshold": 0.2},
     "metrics.deserialize.config": metrics.serialize(metrics.BinaryAccuracy()),
     "metrics.deserialize.custom_objects": together({"MyMetric": MyMetric}, config={"class_name": "MyMetric"}),

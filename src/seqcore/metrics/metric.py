@@ -100,12 +100,12 @@ class Metric(Configurable):
     def add_weight(
         self,
         shape: Sequence[int] = (),
-        initializer: Any = "zeros",
+        initializer: Any = None,
         dtype: DTypeLike | None = None,
         name: str | None = None,
     ) -> Variable:
-        """Keras's older name of :meth:`add_variable`."""
-        return self.add_variable(shape, initializer, dtype, name=name)
+        """The same as :meth:`add_variable`, by default a number that begins at zero."""
+        return self.add_variable(shape, "zeros" if initializer is None else initializer, dtype, name=name)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         """Update with one batch."""
