@@ -1,6 +1,7 @@
 """Processes that fail, that do not fit together, and runs that another number of processes continues."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from seqcore import saving
-from tests.helpers.mpi import ROOT, run_mpi
+from tests.helpers.mpi import import_path, run_mpi
 
 PROGRAM = Path(__file__).parent / "faults_program.py"
 
@@ -60,8 +61,7 @@ def test_a_process_that_dies_ends_all_and_others_continue(fault, tmp_path):
     assert not list(tmp_path.glob("backup-of-rank-*"))
     resumed = run_mpi(2, PROGRAM, path, "none", folder)
     assert resumed.returncode == 0, resumed.stderr
-    subprocess.run(
-        [sys.executable, str(PROGRAM), str(alone), "alone", str(tmp_path / "other")], check=True, cwd=ROOT, timeout=100
-    )
+    call = [sys.executable, str(PROGRAM), str(alone), "alone", str(tmp_path / "other")]
+    subprocess.run(call, check=True, env={**os.environ, "PYTHONPATH": import_path()}, timeout=100)
     for ours, theirs in zip(json.loads(path.read_text()), json.loads(alone.read_text()), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)

