@@ -3,8 +3,7 @@
 Each name is imported when it is first used, so that weights need no PyTorch.
 """
 
-import importlib
-from typing import Any
+from ..._extras import names_when_used
 
 # The module of each name.
 _NAMES = {
@@ -19,13 +18,4 @@ _NAMES = {
 }
 
 __all__ = list(_NAMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return list(_NAMES)
+__getattr__, __dir__ = names_when_used(__name__, _NAMES)
