@@ -72,6 +72,11 @@ def is_recording(inputs: Iterable[Any]) -> bool:
     return False
 
 
+def any_tape() -> bool:
+    """True where a tape of this thread records."""
+    return bool(_context.tapes)
+
+
 def record(outputs: Sequence[Tensor], inputs: Sequence[Any], backward: Backward, takes_buffers: bool = False) -> None:
     """Record an operation on every active tape that follows one of its inputs.
 
@@ -249,13 +254,7 @@ class GradientTape:
             The gradient of each variable: its buffer, or where it has none the gradient as it came.
         """
         arrays = {id(v): buffer for v, buffer in zip(variables, buffers) if buffer is not None}
-        gradients = self._run([target], [None], variables, GradientBuffers(arrays))
-        for i, buffer in enumerate(buffers):
-            gradient = gradients[i]
-            if buffer is not None and gradient is not buffer:
-                buffer[...] = 0 if gradient is None else np.asarray(gradient)
-                gradients[i] = buffer
-        return gradients
+        return filled_buffers(buffers, self._run([target], [None], variables, GradientBuffers(arrays)))
 
     def _run(
         self, targets: Sequence[Any], given: Sequence[Any], sources: Sequence[Tensor], buffers: GradientBuffers
@@ -307,6 +306,16 @@ class GradientTape:
         if not self._persistent:
             self.operations.clear()
         return list(map(gradients.get, map(id, sources)))
+
+
+def filled_buffers(buffers: Sequence[Array | None], gradients: list[Gradient]) -> list[Gradient]:
+    """The gradients, those that are not in their buffer written into it, with zeros for None."""
+    for i, buffer in enumerate(buffers):
+        gradient = gradients[i]
+        if buffer is not None and gradient is not buffer:
+            buffer[...] = 0 if gradient is None else np.asarray(gradient)
+            gradients[i] = buffer
+    return gradients
 
 
 def add_gradients(a: Gradient, b: Gradient) -> Gradient:

@@ -8,6 +8,7 @@ B: sequences of a batch, T: time steps, D: input features, H: units.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,7 @@ class ForgetGateCell(RNNCell):
         f, c = ops.split(weight, 2, axis=-1)
         return ops.concat([f, np.full(f.shape, value, self._dtype), c], axis=-1)
 
-    def packed_weights(self, variables: list[Any]) -> None:
+    def packed_weights(self, variables: Sequence[Any]) -> None:
         # The weights are joined anew in each call, so nothing is packed.
         return None
 

@@ -30,11 +30,16 @@ from .._validation import (
 from ..autograd import Tensor, Variable, as_array, recorded, tensor_mask
 from ..autograd.dtypes import MIXED, resolve_dtype, use_bfloat16
 from ..autograd.staleness import mark_stale
+from ..autograd.tape import Backward
 from ..typing import Array, Shape
 from .arguments import CallSignature, automatic_name, input_hint, input_shapes, refuse_unknown, weight_sizes
 from .building import Build, build_inside, call_on_zeros, file_context
 from .calling import context
 from .module import Module
+
+# The output of a layer for an array, its variables, and the backward function, from the gradient of the output to those
+# of the input and the variables; None where no gradient was asked for.
+ArrayCall = tuple[Array, Sequence[Any], Backward | None]
 
 
 class Layer(Module):
@@ -369,6 +374,24 @@ class Layer(Module):
             return False
         return len(self._input_kinds) > 1 or not self._sublayers
 
+    # --- calling on arrays ---
+
+    def takes_arrays(self) -> bool:
+        """True where :meth:`call_on_array` does what a call in training does for an input without mask and lengths."""
+        return False
+
+    def call_on_array(self, x: Array, need_dx: bool) -> ArrayCall:
+        """The computation of a call in training, for steps without a tape.
+
+        Args:
+            x: an input of the layer's dtype, or ids.
+            need_dx: whether the gradient of x is asked for; those of the trainable variables always are.
+
+        Raises:
+            ValueError: what a call raises.
+        """
+        raise TypeError(f"{type(self).__name__}: expected a layer that takes arrays")
+
     def _build_once(self, x: Any) -> None:
         """Build in the first of several threads that call the layer; the others wait until it has its weights."""
         with self._build_lock:
@@ -463,6 +486,14 @@ class NumericLayer(Layer):
     supports_masking = True
     _accepts_list = False
     _input_kinds = "fiub"
+
+
+def any_trainable(variables: Sequence[Any]) -> bool:
+    """True where one of the variables, of which some may be None, is trainable."""
+    for variable in variables:
+        if variable is not None and variable._trainable:
+            return True
+    return False
 
 
 def not_a_layer(value: Any) -> str:

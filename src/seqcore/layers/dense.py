@@ -11,8 +11,9 @@ from .. import initializers as _initializers
 from .._validation import boolean, check_shape, integer, no_adapters, no_regularizers
 from ..autograd import Tensor, Variable
 from ..ops.activations import ACTIVATIONS, STREAM_ACTIVATIONS, activation_name
-from ..ops.matmul import dense
-from .base import NumericLayer
+from ..ops.matmul import dense, dense_on_arrays
+from ..typing import Array
+from .base import ArrayCall, NumericLayer, any_trainable
 from .registry import register
 
 
@@ -84,10 +85,24 @@ class Dense(NumericLayer):
         self.built = True
 
     def call(self, inputs: Tensor, training: Any = None) -> Tensor:
-        x, features = inputs._array, self.kernel._array.shape[0]
+        self._check_shape(inputs._array)
+        return dense(inputs, self.kernel, self.bias, self.activation, self.uses_bfloat16)
+
+    def takes_arrays(self) -> bool:
+        return self.activation in STREAM_ACTIVATIONS
+
+    def call_on_array(self, x: Array, need_dx: bool) -> ArrayCall:
+        self._check_shape(x)
+        variables = self.kernel, self.bias
+        y, backward = dense_on_arrays(
+            x, *variables, self.activation, self.uses_bfloat16, need_dx, any_trainable(variables)
+        )
+        return y, variables, backward
+
+    def _check_shape(self, x: Array) -> None:
+        features = self.kernel._array.shape[0]
         if x.ndim < 2 or x.shape[-1] != features:
             raise ValueError(f"inputs: expected shape (batch, ..., {features}) for layer {self.name!r}, got {x.shape}")
-        return dense(inputs, self.kernel, self.bias, self.activation, self.uses_bfloat16)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)

@@ -11,9 +11,9 @@ import numpy as np
 from .. import random as _random
 from .._core.random import dropout_mask
 from .._validation import MAX_SEED, as_sizes, dropout_rate, integer, seed_or_none
-from ..autograd import Tensor, recorded
+from ..autograd import Tensor, record, unchecked_tensor
 from ..typing import Array
-from .base import NumericLayer
+from .base import ArrayCall, NumericLayer
 from .registry import register
 
 
@@ -82,7 +82,16 @@ class Dropout(NumericLayer):
     def call(self, inputs: Tensor, training: Any = False) -> Tensor:
         if not training or not self.rate:
             return inputs
-        x = inputs._array
+        y, _, backward = self.call_on_array(inputs._array)
+        out = unchecked_tensor(y)
+        if backward is not None:
+            record((out,), (inputs,), backward, takes_buffers=True)
+        return out
+
+    def takes_arrays(self) -> bool:
+        return self.rate > 0
+
+    def call_on_array(self, x: Array, need_dx: bool = True) -> ArrayCall:
         shape = x.shape
         if self.noise_shape is not None:
             shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, x.shape))
@@ -92,7 +101,7 @@ class Dropout(NumericLayer):
         mask = self._dropout.mask(shape, self.rate, x.dtype.name, shares_rows=shares_rows)
         y = np.multiply(x, mask, out=np.empty_like(x))
         self._dropout.call += 1
-        return recorded(y, (inputs,), lambda g: (np.multiply(g, mask, out=np.empty_like(x)),))
+        return y, (), (lambda g, buffers: (np.multiply(g, mask, out=np.empty_like(x)),)) if need_dx else None
 
     def get_own_state(self) -> dict[str, Any]:
         return self._dropout.get_state()

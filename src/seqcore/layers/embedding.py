@@ -13,9 +13,18 @@ from .. import initializers as _initializers
 from .. import ops
 from .._core.embedding import embedding_backward, embedding_forward
 from .._validation import as_booleans, as_mask, boolean, integer, no_adapters, no_regularizers, plain_array
-from ..autograd import Gradient, IndexedSlices, Tensor, Variable, as_array, recorded
+from ..autograd import (
+    Gradient,
+    GradientBuffers,
+    IndexedSlices,
+    Tensor,
+    Variable,
+    as_array,
+    record,
+    unchecked_tensor,
+)
 from ..typing import Array
-from .base import Layer
+from .base import ArrayCall, Layer
 from .registry import register
 
 
@@ -105,10 +114,25 @@ class Embedding(Layer):
         return table
 
     def call(self, inputs: Tensor) -> Tensor:
-        ids = inputs._array
+        y, (table,), backward = self.call_on_array(inputs._array)
+        out = unchecked_tensor(y)
+        if backward is not None:
+            record((out,), (inputs, table), backward, takes_buffers=True)
+        if self.mask_zero:
+            if inputs.lengths is not None:
+                raise ValueError(f"mask_zero, lengths: expected at most one of them for layer {self.name!r}, got both")
+            if inputs.mask is None:
+                out.mask = self.compute_mask(inputs)
+        return out
+
+    def takes_arrays(self) -> bool:
+        return not self.mask_zero
+
+    def call_on_array(self, ids: Array, need_dx: bool = False) -> ArrayCall:
+        given = ids
         if ids.dtype.char not in "ilq":
             # The core checks the range of what it takes.
-            ids = self._checked_ids(inputs)
+            ids = self._checked_ids(ids)
         table = self.embeddings
         try:
             if ids.ndim <= 2:
@@ -117,10 +141,10 @@ class Embedding(Layer):
                 y = embedding_forward(table._array, np.ascontiguousarray(ids).reshape(-1))
                 y = y.reshape(*ids.shape, self.output_dim)
         except ValueError:
-            self._checked_ids(inputs)
+            self._checked_ids(given)
             raise
 
-        def backward(dy: Array) -> tuple[Gradient, ...]:
+        def backward(dy: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
             rows = np.atleast_2d(dy)
             flat_dy, _ = ops.flatten_steps(rows)
             flat_ids = ops.flatten_like(np.atleast_1d(ids), rows)
@@ -128,17 +152,11 @@ class Embedding(Layer):
             if self.padding_idx is not None:
                 trained = indices != self.padding_idx
                 values, indices = values[trained], indices[trained]
-            return (IndexedSlices.from_sorted(values, indices, table._array.shape),)
+            return None, IndexedSlices.from_sorted(values, indices, table._array.shape)
 
-        out = recorded(y, (table,), backward)
-        if self.mask_zero:
-            if inputs.lengths is not None:
-                raise ValueError(f"mask_zero, lengths: expected at most one of them for layer {self.name!r}, got both")
-            if inputs.mask is None:
-                out.mask = self.compute_mask(inputs)
-        return out
+        return y, (table,), backward if table._trainable else None
 
-    def _checked_ids(self, inputs: Tensor) -> Array:
+    def _checked_ids(self, inputs: Array) -> Array:
         try:
             return ops.as_ids(inputs, "ids", self.input_dim)
         except ValueError as error:

@@ -86,7 +86,8 @@ class Loss(Configurable):
                 f"{losses.shape}; let the reduction add the steps up"
             )
         kept = mask_of(y_pred, losses.shape, mask)
-        result, weights = self._reduce(losses, sample_weight, kept)
+        value, weights = self._reduce(losses, sample_weight, kept)
+        result = Tensor(value)
         record((result,), (per_sample,), lambda dy: (_weigh(weights, dy),))
         return result
 
@@ -118,7 +119,7 @@ class Loss(Configurable):
         record((y,), (given,), lambda dy: (np.asarray(dy).astype(given.dtype),))
         return y
 
-    def _reduce(self, losses: Array, sample_weight: Any, kept: Array | None) -> tuple[Tensor, Array]:
+    def _reduce(self, losses: Array, sample_weight: Any, kept: Array | None) -> tuple[Array, Array]:
         """The result and the weight of each per-sample loss in it."""
         if not losses.size:
             raise ValueError("y_pred: expected at least one prediction, got an empty batch")
@@ -127,8 +128,8 @@ class Loss(Configurable):
             losses = np.where(kept, losses, 0)
         weighted = losses * weights
         if self.reduction == "none":
-            return Tensor(weighted), weights
-        return Tensor(np.asarray(weighted.sum(dtype=np.float64), losses.dtype)), weights
+            return weighted, weights
+        return np.asarray(np.add.reduce(weighted, None, np.float64), losses.dtype), weights
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {', '.join(f'{k}={v!r}' for k, v in self.get_config().items())}>"
@@ -184,21 +185,34 @@ class FusedLoss(Loss):
         kept = None if weighting is None else mask_of(y_pred, self.sample_shape(x), weighting[1])
         losses, backward_per_sample, kept = self.per_sample(y_true, x, kept)
         if weighting is None:
-            weights, result = None, Tensor(losses if kept is None else np.where(kept, losses, 0))
+            weights, value = None, losses if kept is None else np.where(kept, losses, 0)
         else:
-            result, weights = self._reduce(losses, weighting[0], kept)
+            value, weights = self._reduce(losses, weighting[0], kept)
 
         def backward(dy: Gradient) -> tuple[Gradient, Array]:
             with np.errstate(all="ignore"):
                 gradients = backward_per_sample(np.asarray(dy) if weights is None else _weigh(weights, dy))
             dt, dx = gradients if self._differentiates_targets else (None, gradients)
-            dx = dx.reshape(self._to_last(x).shape)
-            if kept is not None:
-                dx[~kept] = 0
-            return dt, dx if self.axis == -1 else np.moveaxis(dx, -1, self.axis)
+            return dt, self._settled(dx, x, kept)
 
+        result = Tensor(value)
         record((result,), (y_true if self._differentiates_targets else None, y_pred), backward)
         return result
+
+    def _settled(self, dx: Array, x: Array, kept: Array | None) -> Array:
+        """The gradient of predictions x from that of ``_per_sample``."""
+        dx = dx.reshape(self._to_last(x).shape)
+        if kept is not None:
+            dx[~kept] = 0
+        return dx if self.axis == -1 else np.moveaxis(dx, -1, self.axis)
+
+    def value_and_gradient(self, y_true: Any, x: Array) -> tuple[Array, Array]:
+        """The loss of one batch of predictions x without sample weights and mask, and its gradient."""
+        with np.errstate(all="ignore"):
+            losses, backward, kept = self._per_sample(y_true, self._to_last(x), None)
+            value, weights = self._reduce(losses, None, kept)
+            dx = backward(weights)
+        return value, self._settled(dx[1] if self._differentiates_targets else dx, x, kept)
 
 
 class LossFunctionWrapper(Loss):

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._core.dense import linear_softmax
 from ..autograd import Gradient, GradientBuffers, Tensor, is_recording, record
-from ..autograd.tape import pop_once
+from ..autograd.tape import Backward, pop_once
 from ..typing import Array
 from ._broadcast import flatten_like, flatten_steps, float_tensor
 from .targets import class_ids, mask_of, standard_reduction, step_weights
@@ -65,14 +65,47 @@ def linear_softmax_cross_entropy(
     by_row = standard_reduction(reduction) == "none"
     weights = step_weights(reduction, lead, sample_weight, mask, t.dtype)
     ids = class_ids(targets, k.shape[1], lead, mask, "targets")
-    flat, restore = flatten_steps(t._array)
-    flat_weights = flatten_like(weights, t._array)
-    flat_ids = flatten_like(ids, t._array).astype(np.int32, copy=False)
     inputs = (t, k, b)
     recording = is_recording(inputs)
-    need_dx = recording and is_recording((t,))
-    core = (flat, k._array, None if b is None else b._array, flat_ids)
-    fused = recording and not by_row
+    value, correct, backward = linear_softmax_on_arrays(
+        t._array, k, b, ids, weights, recording, recording and is_recording((t,)), by_row, out, mixed
+    )
+    loss = Tensor(value)
+    record((loss,), inputs, backward, takes_buffers=True)
+    return (loss, Tensor(correct)) if return_correct else loss
+
+
+def linear_softmax_on_arrays(
+    x: Array,
+    kernel: Tensor,
+    bias: Tensor | None,
+    ids: Array,
+    weights: Array,
+    need_gradients: bool,
+    need_dx: bool,
+    by_row: bool = False,
+    out: Sequence[Array | None] | None = None,
+    mixed: bool = False,
+) -> tuple[Array, Array, Backward]:
+    """The computation of :func:`linear_softmax_cross_entropy` on arrays, for the tape and for steps without one.
+
+    Args:
+        x: (..., K).
+        kernel, bias: (K, V), and (V,) or None.
+        ids: (...) checked class ids.
+        weights: (...) factors of the losses.
+        need_gradients, need_dx: whether gradients are asked for, and that of x among them.
+        by_row: return the losses instead of their sum.
+        out, mixed: see there.
+
+    Returns:
+        The loss, whether the largest logit is the target (...), and the backward function.
+    """
+    flat, restore = flatten_steps(x)
+    flat_weights = flatten_like(weights, x)
+    flat_ids = flatten_like(ids, x).astype(np.int32, copy=False)
+    core = (flat, kernel._array, None if bias is None else bias._array, flat_ids)
+    fused = need_gradients and not by_row
     per_row, correct, *gradients = linear_softmax(
         *core, flat_weights, gradients=fused, need_dx=need_dx, out=out if fused else None, mixed=mixed
     )
@@ -80,26 +113,22 @@ def linear_softmax_cross_entropy(
     fresh = [gradients]
     # A weight of 0 leaves a step out even where its loss is not finite.
     weighted = np.where(flat_weights == 0, 0, per_row * flat_weights)
-    value: Any = restore(weighted[:, None])[..., 0] if by_row else t.dtype.type(weighted.sum(dtype=np.float64))
+    value: Any = restore(weighted[:, None])[..., 0] if by_row else x.dtype.type(weighted.sum(dtype=np.float64))
 
     def backward_scalar(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
         dx, dkernel, dbias = pop_once(fresh) or linear_softmax(*core, flat_weights, need_dx=need_dx, mixed=mixed)[2:]
         return (
             None if dx is None else _scaled(restore(dx), g, None),
-            _scaled(dkernel, g, buffers.take(k)),
-            None if b is None else _scaled(dbias, g, buffers.take(b)),
+            _scaled(dkernel, g, buffers.take(kernel)),
+            None if bias is None else _scaled(dbias, g, buffers.take(bias)),
         )
 
     def backward_rows(g: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
-        each = flatten_like(np.broadcast_to(g, lead), t._array) * flat_weights
+        each = flatten_like(np.broadcast_to(g, ids.shape), x) * flat_weights
         _, _, dx, dkernel, dbias = linear_softmax(*core, each, need_dx=need_dx, mixed=mixed)
         return None if dx is None else restore(dx), dkernel, dbias
 
-    loss = Tensor(np.asarray(value))
-    record((loss,), inputs, backward_rows if by_row else backward_scalar, takes_buffers=True)
-    if not return_correct:
-        return loss
-    return loss, Tensor(restore(correct[:, None])[..., 0])
+    return np.asarray(value), restore(correct[:, None])[..., 0], backward_rows if by_row else backward_scalar
 
 
 def _scaled(gradient: Array | None, factor: Array, buffer: Array | None) -> Array | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._core.dense import dense_backward, dense_forward, softmax
 from ..autograd import Gradient, GradientBuffers, Tensor, is_recording, record, recorded, unchecked_tensor
+from ..autograd.tape import Backward
 from ..typing import Array
 from ._broadcast import flatten_like, flatten_steps, promote, unbroadcast
 from .activations import ACTIVATIONS, STREAM_ACTIVATIONS, softmax_backward
@@ -55,7 +56,25 @@ def dense(
     """activation(x · kernel + bias) for x (..., K) and a kernel (K, N), as one operation of the tape."""
     if activation not in STREAM_ACTIVATIONS:
         return ACTIVATIONS[activation](dense(inputs, kernel, bias, "linear", mixed))
-    x = inputs._array
+    tensors = (inputs, kernel, bias)
+    y, backward = dense_on_arrays(
+        inputs._array, kernel, bias, activation, mixed, is_recording((inputs,)), is_recording((kernel, bias))
+    )
+    outputs = unchecked_tensor(y)
+    if backward is not None:
+        record((outputs,), tensors, backward, takes_buffers=True)
+    return outputs
+
+
+def dense_on_arrays(
+    x: Array, kernel: Tensor, bias: Tensor | None, activation: str, mixed: bool, need_dx: bool, need_weights: bool
+) -> tuple[Array, Backward | None]:
+    """The computation of :func:`dense` on an array, for an activation that is one operation with the product.
+
+    Returns:
+        The output and the backward function, from its gradient to those of x, kernel and bias; None where no gradient
+        is asked for.
+    """
     flat, restore = flatten_steps(x)
     # A softmax runs over the logits; its backward pass gives the gradient of the logits, and the rest is linear.
     is_softmax = activation == "softmax"
@@ -63,11 +82,8 @@ def dense(
     y = dense_forward(flat, kernel._array, None if bias is None else bias._array, fused, mixed=mixed)
     if is_softmax:
         y = softmax(y)
-    outputs = unchecked_tensor(restore(y))
-    tensors = (inputs, kernel, bias)
-    if not is_recording(tensors):
-        return outputs
-    need_dx, need_weights = is_recording((inputs,)), is_recording((kernel, bias))
+    if not (need_dx or need_weights):
+        return restore(y), None
 
     def backward(dy: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
         flat_dy = flatten_like(dy, x)
@@ -87,5 +103,4 @@ def dense(
         )
         return None if dx is None else restore(dx), dkernel, dbias
 
-    record((outputs,), tensors, backward, takes_buffers=True)
-    return outputs
+    return restore(y), backward

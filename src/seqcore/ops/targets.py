@@ -5,6 +5,7 @@ S: shape of the per-sample losses, which is that of y_pred without its last axis
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ def standard_reduction(reduction: str | None) -> str:
     >>> standard_reduction("sum_over_batch_size")
     'mean'
     """
+    if reduction in REDUCTIONS:
+        return str(reduction)
     name = {None: "none", "sum_over_batch_size": "mean"}.get(reduction, reduction)
-    return name if name in REDUCTIONS else str(choice("reduction", name, REDUCTIONS))
+    return str(choice("reduction", name, REDUCTIONS))
 
 
 def drop_last_axis(array: Array, ndim: int) -> Array:
@@ -85,10 +88,10 @@ def step_weights(
            [0.333, 0.   ]])
     """
     reduction = standard_reduction(reduction)
-    kept = mask_of(None, shape, mask)
+    kept = None if mask is None else mask_of(None, shape, mask)
     divisor = 1
     if reduction == "mean":
-        divisor = int(np.prod(shape)) if kept is None else int(np.count_nonzero(kept))
+        divisor = math.prod(shape) if kept is None else int(np.count_nonzero(kept))
     elif reduction == "batch_mean" and shape:
         divisor = shape[0]
     weights = np.full(shape, 1.0 / max(divisor, 1), float_dtype(dtype))

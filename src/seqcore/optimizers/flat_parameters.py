@@ -44,6 +44,7 @@ class FlatParameters(Cached):
         gradients: arrays like ``parameters``.
         locations: the place of each variable that has one.
         buffers: for each of ``variables`` the view of ``gradients`` for its gradient, or None.
+        buffer_by_id: those that are not None by the ``id`` of the variable.
 
     >>> kernel, bias = Variable(np.ones((3, 2), np.float32)), Variable(np.zeros(2, np.float32))
     >>> flat = FlatParameters([kernel, bias])
@@ -60,7 +61,7 @@ class FlatParameters(Cached):
         dense = [v for v in self.variables if not v.sparse and id(v) not in excluded]
         for dtype in sorted({v.dtype for v in dense}, key=str):
             self._lay_out([v for v in dense if v.dtype == dtype], dtype)
-        self._buffers = {
+        self.buffer_by_id = {
             id(v): self.gradients[number][elements].reshape(v.shape) for v, number, elements in self.locations
         }
         self.buffers = [self.buffer(v) for v in self.variables]
@@ -90,7 +91,7 @@ class FlatParameters(Cached):
 
     def buffer(self, variable: Variable) -> Array | None:
         """The array for the gradient of ``variable``, a view of ``gradients``; None if the variable has no place."""
-        return self._buffers.get(id(variable))
+        return self.buffer_by_id.get(id(variable))
 
 
 def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:

@@ -6,20 +6,44 @@ B: batch, T: time steps, V: classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import losses, ops
-from ..autograd import Tensor, Variable, record, stop_recording
+from ..autograd import Tensor, Variable, record, stop_recording, unchecked_tensor
+from ..autograd.tape import Backward
 from ..layers import Activation, Dense, Layer, Softmax
 from ..metrics import Perplexity, SparseCategoricalAccuracy
 from ..ops import flatten_like, flatten_steps, targets
 from ..ops import sampled_losses as sampled
+from ..ops.cross_entropy import linear_softmax_on_arrays
 from ..optimizers.flat_parameters import FlatParameters
 from ..typing import Array
 from .batch import Batch
 from .compiled_metrics import CompiledMetrics
 from .loss_weight import class_ids_or_none, counted_steps, loss_weight
+
+
+class _Counted(NamedTuple):
+    """The targets of a batch, and what counts of them.
+
+    Attributes:
+        ids: (B, ...) class ids, those that do not count replaced by a class that exists.
+        weights: (B, ...) factors of the per-sample losses in the loss.
+        steps: (B, ...) bool, the steps that mask and lengths leave in; None for all.
+        mask: ``steps`` without those of the ignored class.
+        has_no_class: whether the ignored class does not exist.
+        loss_weight: weight of the loss in its running mean.
+    """
+
+    ids: Array
+    weights: Array
+    steps: Array | None
+    mask: Array | None
+    has_no_class: bool
+    loss_weight: float
 
 
 class FusedHead:
@@ -68,54 +92,81 @@ class FusedHead:
             training: a sampled loss is sampled only in training.
             flat: where the gradients of the layer are written to; None for new arrays.
         """
-        loss, metrics, units = self._loss, self._metrics, self.dense.units
+        loss, metrics = self._loss, self._metrics
+        counted = self._count(batch, hidden, ids)
+        trained: Tensor | None = None
+        if training and isinstance(loss, losses.SampledLoss):
+            trained = self._sampled_loss(loss, hidden, counted.ids, counted.weights)
+            if not metrics.metrics:
+                return trained, lambda: metrics.add_loss(float(trained), counted.loss_weight)
+            # The metrics are those of the full softmax.
+            with stop_recording():
+                full, correct = self._linear_softmax(hidden, counted.ids, counted.weights, None)
+        else:
+            full, correct = self._linear_softmax(hidden, counted.ids, counted.weights, flat)
+        value = full if trained is None else trained
+        return value, partial(self._update, batch, counted, full, value, correct.numpy())
+
+    def loss_on_array(
+        self, batch: Batch, x: Array, ids: Array, flat: FlatParameters, need_dx: bool
+    ) -> tuple[Array, Callable[[], None], Backward]:
+        """:meth:`loss` in training, for a step without a tape: the backward function comes with it."""
+        dense = self.dense
+        counted = self._count(batch, unchecked_tensor(x), ids)
+        checked = targets.class_ids(counted.ids, dense.units, ids.shape, name="targets")
+        value, correct, backward = linear_softmax_on_arrays(
+            x,
+            dense.kernel,
+            dense.bias,
+            checked,
+            counted.weights,
+            True,
+            need_dx,
+            out=self._buffers(flat),
+            mixed=dense.uses_bfloat16,
+        )
+        return value, partial(self._update, batch, counted, value, value, correct), backward
+
+    def _count(self, batch: Batch, hidden: Tensor, ids: Array) -> _Counted:
+        loss, units = self._loss, self.dense.units
         steps, mask = targets.mask_of(hidden, ids.shape), counted_steps(loss, ids, hidden)
         ignored = loss.ignore_class
         # The class at steps that do not count, where padding may be any number.
         filling = ignored if ignored is not None and 0 <= ignored < units else 0
         if mask is not None:
             ids = np.where(mask, ids, filling)
-        weight_of_loss = loss_weight(loss, batch.size, mask)
         # An accuracy counts the steps that the loss ignores: their class must reach the kernel, with weight 0.
         weights = targets.step_weights(loss.reduction, ids.shape, batch.weight, mask, hidden.dtype)
-        trained: Tensor | None = None
-        if training and isinstance(loss, losses.SampledLoss):
-            value = trained = self._sampled_loss(loss, hidden, ids, weights)
-            if not metrics.metrics:
-                return value, lambda: metrics.add_loss(float(value), weight_of_loss)
-            # The metrics are those of the full softmax.
-            with stop_recording():
-                full, correct = self._linear_softmax(hidden, ids, weights, None)
-        else:
-            full, correct = self._linear_softmax(hidden, ids, weights, flat)
+        has_no_class = ignored is not None and ignored != filling
+        return _Counted(ids, weights, steps, mask, has_no_class, loss_weight(loss, batch.size, mask))
 
-        def update() -> None:
-            value = float(full)
-            metrics.add_loss(value if trained is None else float(trained), weight_of_loss)
-            for metric, weighted in metrics.metrics:
-                sample_weight = batch.weight if weighted else None
-                if isinstance(metric, SparseCategoricalAccuracy):
-                    right = correct.numpy()
-                    if ignored is not None and ignored != filling:
-                        # A class that does not exist is never the right one.
-                        right = right & mask
-                    metric.update_values(right, _step_weights(steps, sample_weight, ids.shape))
-                elif isinstance(metric, Perplexity):
-                    weights = _step_weights(mask, sample_weight, ids.shape)
-                    total = float(ids.size if weights is None else weights.sum())
-                    divisors = {"mean": ids.size if mask is None else np.count_nonzero(mask), "sum": 1}
-                    summed = value * float(divisors.get(loss.reduction, len(ids)))
-                    metric.update_values(np.array([summed / total if total else 0.0]), np.array([total]))
+    def _update(self, batch: Batch, counted: _Counted, full: Any, trained: Any, correct: Array) -> None:
+        """Update the metrics with one batch: its loss over all classes, the one of training, the right classes."""
+        metrics, shape, mask = self._metrics, counted.ids.shape, counted.mask
+        metrics.add_loss(float(trained), counted.loss_weight)
+        for metric, weighted in metrics.metrics:
+            sample_weight = batch.weight if weighted else None
+            if isinstance(metric, SparseCategoricalAccuracy):
+                # A class that does not exist is never the right one.
+                right = correct & mask if counted.has_no_class else correct
+                metric.update_values(right, _step_weights(counted.steps, sample_weight, shape))
+            elif isinstance(metric, Perplexity):
+                weights = _step_weights(mask, sample_weight, shape)
+                size = counted.ids.size
+                total = float(size if weights is None else weights.sum())
+                divisors = {"mean": size if mask is None else int(np.count_nonzero(mask)), "sum": 1}
+                summed = float(full) * float(divisors.get(self._loss.reduction, len(counted.ids)))
+                metric.update_values(np.array([summed / total if total else 0.0]), np.array([total]))
 
-        return full if trained is None else trained, update
+    def _buffers(self, flat: FlatParameters) -> list[Array | None]:
+        dense = self.dense
+        return [flat.buffer(dense.kernel), None if dense.bias is None else flat.buffer(dense.bias)]
 
     def _linear_softmax(
         self, hidden: Tensor, ids: Array, weights: Array, flat: FlatParameters | None
     ) -> tuple[Tensor, Tensor]:
         """The loss over all classes, and whether each prediction was right."""
-        dense, out = self.dense, None
-        if flat is not None:
-            out = [flat.buffer(dense.kernel), None if dense.bias is None else flat.buffer(dense.bias)]
+        dense = self.dense
         total, correct = ops.linear_softmax_cross_entropy(
             hidden,
             dense.kernel,
@@ -124,7 +175,7 @@ class FusedHead:
             weights,
             reduction="sum",
             return_correct=True,
-            out=out,
+            out=None if flat is None else self._buffers(flat),
             mixed=dense.uses_bfloat16,
         )
         return total, correct

@@ -12,9 +12,11 @@ from ..autograd.staleness import Cached
 from ..autograd.tensor import Gradient
 from ..layers.base import Layer
 from ..layers.calling import CallScope, call_in_order
+from ..losses.loss import FusedLoss
 from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..optimizers.flat_parameters import FlatParameters
+from .array_step import array_chain, run_on_arrays, takes_batch
 from .batch import Batch
 from .compiled_metrics import CompiledMetrics, OutputMetrics, metrics_inside
 from .custom_hooks import custom_logs, custom_loss
@@ -63,6 +65,7 @@ class Inspection(NamedTuple):
             targets.
         custom_loss, custom_logs: true where the model overrides ``compute_loss`` or ``compute_metrics``.
         head: the end of the model that runs as one operation with the loss; None where all runs eagerly.
+        array_chain: the layers in order where a step needs no tape, see :mod:`.array_step`; otherwise empty.
         attribute_metrics: the metrics that the model and its layers hold as attributes.
         plain_logs: true where the logs are those of the metrics of ``compile``, and these give Python numbers.
     """
@@ -72,6 +75,7 @@ class Inspection(NamedTuple):
     custom_loss: bool
     custom_logs: bool
     head: FusedHead | None
+    array_chain: list[Layer]
     attribute_metrics: list[Metric]
     plain_logs: bool
 
@@ -112,6 +116,8 @@ class TrainStep(Cached):
         holders = [model, *(layer for layer in inside if not hasattr(layer, "compute_metrics"))]
         attribute_metrics = metrics_inside(holders, metrics.all)
         several = isinstance(model.loss, losses.OutputLosses)
+        custom, chain = custom_loss or custom_logs, model.layer_chain()
+        head = None if custom else find_fused_head(chain, model.loss, metrics)
         takes_targets = any(map(model.overrides, ("train_step", "test_step", "compute_loss")))
         hooks = any(map(model.overrides, ("get_metrics_result", "reset_metrics", "metrics")))
         return Inspection(
@@ -119,7 +125,8 @@ class TrainStep(Cached):
             several=None if takes_targets and not several else several,
             custom_loss=custom_loss,
             custom_logs=custom_logs,
-            head=None if custom_loss or custom_logs else find_fused_head(model.layer_chain(), model.loss, metrics),
+            head=head,
+            array_chain=[] if custom else array_chain(chain, model.loss, head),
             attribute_metrics=attribute_metrics,
             plain_logs=metrics.plain and not attribute_metrics and not hooks,
         )
@@ -148,16 +155,11 @@ class TrainStep(Cached):
         flat = self.flat_parameters()
         before = [(layer, layer.get_own_state()) for layer in self.inspection.stateful]
         try:
-            with GradientTape() as tape:
-                loss, update = self._loss(batch, flat)
-            # The call may have built layers.
-            flat = self.flat_parameters()
-            if flat.variables and not tape.follows([loss]):
-                raise ValueError(
-                    "loss: expected a loss that depends on the weights, got one that does not; functions of NumPy "
-                    "leave the tape, those of seqcore.ops stay on it"
-                )
-            gradients = tape.gradients_into_buffers(loss, flat.variables, flat.buffers)
+            chain = self.inspection.array_chain
+            if chain and takes_batch(chain, batch):
+                update, gradients = self._pass_on_arrays(batch, flat)
+            else:
+                flat, update, gradients = self._taped_pass(batch, flat)
         except BaseException:
             for layer, state in before:
                 layer.set_own_state(state)
@@ -170,6 +172,38 @@ class TrainStep(Cached):
                 return logs
             optimizer.apply_flat(flat, gradients)
             return update()
+
+    def _taped_pass(self, batch: Batch, flat: FlatParameters) -> tuple[FlatParameters, Update, list[Gradient]]:
+        """Forward and backward pass under a tape: the flat parameters, the update of the metrics, the gradients."""
+        with GradientTape() as tape:
+            loss, update = self._loss(batch, flat)
+        # The call may have built layers.
+        flat = self.flat_parameters()
+        if flat.variables and not tape.follows([loss]):
+            raise ValueError(
+                "loss: expected a loss that depends on the weights, got one that does not; functions of NumPy "
+                "leave the tape, those of seqcore.ops stay on it"
+            )
+        return flat, update, tape.gradients_into_buffers(loss, flat.variables, flat.buffers)
+
+    def _pass_on_arrays(self, batch: Batch, flat: FlatParameters) -> tuple[Update, list[Gradient]]:
+        """Forward and backward pass of built-in layers and a built-in loss, without a tape."""
+        inspection, function = self.inspection, self._model.loss
+        assert isinstance(function, FusedLoss)
+        done = run_on_arrays(inspection.array_chain, function, inspection.head, batch, flat)
+
+        def update() -> None:
+            self._add_loss(function, batch, done.loss, done.y_pred)
+            self.metrics.update(batch.y, done.y_pred, None)
+
+        return done.update or update, done.gradients
+
+    def _add_loss(self, function: Any, batch: Batch, loss: Any, y_pred: Any) -> None:
+        """Add the loss of a batch to the running mean; ``function`` is a loss that may leave steps out."""
+        weight = float(batch.size)
+        if isinstance(function, losses.Loss):
+            weight = loss_weight(function, batch.size, counted_steps(function, batch.y, y_pred))
+        self.metrics.add_loss(float(loss), weight)
 
     def test(self, batch: Batch) -> dict[str, float] | None:
         """Loss and metrics of one batch; returns what :meth:`train` does."""
@@ -234,10 +268,7 @@ class TrainStep(Cached):
                 assert isinstance(metrics, OutputMetrics)
                 metrics.add_losses(parts, batch.y, y_pred, batch.size)
             else:
-                weight = float(batch.size)
-                if not inspection.custom_loss and isinstance(function, losses.Loss):
-                    weight = loss_weight(function, batch.size, counted_steps(function, batch.y, y_pred))
-                metrics.add_loss(float(loss), weight)
+                self._add_loss(None if inspection.custom_loss else function, batch, loss, y_pred)
             if inspection.custom_logs:
                 return custom_logs(model.compute_metrics, batch, y_pred)
             metrics.update(batch.y, y_pred, batch.weight)

@@ -15,9 +15,9 @@ from ..._validation import as_lengths, as_mask, boolean, default_only, integer, 
 from ...autograd import Tensor, Variable, recorded
 from ...initializers import TruncatedNormal
 from ...typing import Array, Shape
-from ..base import Layer, NumericLayer
+from ..base import ArrayCall, Layer, NumericLayer, any_trainable
 from ..calling import CallScope, context
-from .run import SequenceOptions, run_sequence, sequence_options
+from .run import SequenceOptions, run_sequence, sequence_on_arrays, sequence_options
 from .weights import DropoutMasks, RNNWeights, check_implementation
 
 _STEP = sequence_options(return_state=True)
@@ -225,27 +225,55 @@ class RNNLayer(NumericLayer):
         initial = None
         if self.stateful or initial_state is not None:
             initial = self.start_states(initial_state, x._array.shape[0])
-        all_steps, reverse = self.return_sequences, self.go_backwards
-        options = sequence_options(
-            all_steps, self.return_state, self.stateful, (reverse,), reverse and all_steps, self.zero_output_for_mask
-        )
         cell = self.cell
         masks = cell.sample_dropout_masks(x.shape[0], x.shape[2]) if training else None
-        y, finals, states = cell.run(x, initial, options, mask, lengths, masks)
+        y, finals, states = cell.run(x, initial, self._options(), mask, lengths, masks)
         if masks is not None:
             cell.advance_dropout()
         if self.stateful:
             self.carry(finals)
         return [y, *states] if self.return_state else y
 
+    def _options(self) -> SequenceOptions:
+        all_steps, reverse = self.return_sequences, self.go_backwards
+        return sequence_options(
+            all_steps, self.return_state, self.stateful, (reverse,), reverse and all_steps, self.zero_output_for_mask
+        )
+
     def check_input(self, inputs: Tensor) -> Tensor:
-        array, features = inputs._array, self.cell.kernel._array.shape[0]
-        if array.ndim != 3 or array.shape[2] != features:
-            expected = f"(batch, time, {features})"
-            raise ValueError(f"inputs: expected shape {expected} for layer {self.name!r}, got {array.shape}")
-        if array.strides[2] == array.itemsize or features == 1:
+        array = inputs._array
+        if self._has_contiguous_features(array):
             return inputs
         return recorded(np.ascontiguousarray(array), (inputs,), lambda g: (g,))
+
+    def _has_contiguous_features(self, x: Array) -> bool:
+        features = self.cell.kernel._array.shape[0]
+        if x.ndim != 3 or x.shape[2] != features:
+            expected = f"(batch, time, {features})"
+            raise ValueError(f"inputs: expected shape {expected} for layer {self.name!r}, got {x.shape}")
+        return x.strides[2] == x.itemsize or features == 1
+
+    def takes_arrays(self) -> bool:
+        return type(self.cell).run is RNNCell.run and not (self.stateful or self.return_state)
+
+    def call_on_array(self, x: Array, need_dx: bool) -> ArrayCall:
+        if not self._has_contiguous_features(x):
+            x = np.ascontiguousarray(x)
+        cell = self.cell
+        variables = cell.core_variables()
+        masks = cell.sample_dropout_masks(x.shape[0], x.shape[2])
+        y, _, backward = sequence_on_arrays(
+            (cell,),
+            variables,
+            x,
+            self._options(),
+            need_dx,
+            any_trainable(variables),
+            dropout_masks=None if masks is None else (masks,),
+        )
+        if masks is not None:
+            cell.advance_dropout()
+        return y, variables, backward
 
     def _keeps_time(self) -> bool:
         return self.return_sequences

@@ -104,7 +104,7 @@ class ContextRNNCell(RNNCell):
         """Those of the simple recurrent layer that h is over [x_t, s_t]; its kernel is [A; P]."""
         return _join(self.kernel, self.context_recurrent_kernel, 0), self.recurrent_kernel, self.bias
 
-    def packed_weights(self, variables: list[Any]) -> None:
+    def packed_weights(self, variables: Sequence[Any]) -> None:
         # The joined kernel is new in each call, so nothing is packed.
         return None
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..._core.recurrent import recurrent_backward, recurrent_forward
 from ...autograd import Gradient, GradientBuffers, Tensor, is_recording, record, unchecked_tensor
-from ...autograd.tape import NO_BUFFERS
+from ...autograd.tape import NO_BUFFERS, Backward
 from ...typing import Array
 from .weights import DropoutMasks, RNNWeights
 
@@ -68,26 +68,75 @@ def run_sequence(
         The output, per direction the final states as arrays (if ``options`` ask for them in either form), and the
         final states as tensors.
     """
-    first = cells[0]
-    weights: list[Any] = []
-    arrays = []
-    for cell in cells:
-        kernel, recurrent, bias = cell.core_variables()
-        weights += (kernel, recurrent, bias)
-        arrays.append((kernel._array, recurrent._array, None if bias is None else bias._array))
+    weights = sequence_variables(cells)
     inputs: list[Any] = [x, *weights]
-    # Arguments that have their default value are left out: each costs time on the way into the core.
-    given: dict[str, Any] = {}
-    need_initial = any(initial)
-    if need_initial:
-        given["initial"] = [
+    arrays = None
+    if any(initial):
+        arrays = [
             None if states is None else tuple([np.ascontiguousarray(state._array) for state in states])
             for states in initial
         ]
         for states in initial:
             inputs += states or ()
-    need_dx, need_weights = is_recording((x,)), is_recording(weights)
-    save = need_dx or need_weights or (need_initial and is_recording(inputs))
+    y, finals, backward = sequence_on_arrays(
+        cells,
+        weights,
+        x._array,
+        options,
+        is_recording((x,)),
+        is_recording(weights),
+        arrays,
+        arrays is not None and is_recording(inputs),
+        mask,
+        lengths,
+        dropout_masks,
+    )
+    out = unchecked_tensor(y)
+    states = [unchecked_tensor(state) for final in finals for state in final] if options.return_state else []
+    if backward is not None:
+        record((out, *states), inputs, backward, takes_buffers=True)
+    return out, finals, states
+
+
+def sequence_variables(cells: Sequence[RNNWeights]) -> list[Any]:
+    """Kernel, recurrent kernel and bias of each direction."""
+    return [variable for cell in cells for variable in cell.core_variables()]
+
+
+def sequence_on_arrays(
+    cells: Sequence[RNNWeights],
+    weights: Sequence[Any],
+    x: Array,
+    options: SequenceOptions,
+    need_dx: bool,
+    need_weights: bool,
+    initial: Sequence[tuple[Array, ...] | None] | None = None,
+    need_initial: bool = False,
+    mask: Array | None = None,
+    lengths: Array | None = None,
+    dropout_masks: Sequence[DropoutMasks] | None = None,
+) -> tuple[Array, list[tuple[Array, ...]], Backward | None]:
+    """The computation of :func:`run_sequence` on arrays, for the tape and for steps without one.
+
+    Args:
+        weights: :func:`sequence_variables` of the cells.
+        need_dx, need_weights, need_initial: the gradients that are asked for.
+        cells, x, options, initial, mask, lengths, dropout_masks: those of :func:`run_sequence`, as arrays.
+
+    Returns:
+        The output, the final states, and the backward function from the gradients of the output and of the final states
+        to those of x, the weights and the initial states; None where no gradient is asked for.
+    """
+    first = cells[0]
+    arrays = [
+        (weights[i]._array, weights[i + 1]._array, None if weights[i + 2] is None else weights[i + 2]._array)
+        for i in range(0, len(weights), 3)
+    ]
+    # Arguments that have their default value are left out: each costs time on the way into the core.
+    given: dict[str, Any] = {}
+    if initial is not None:
+        given["initial"] = initial
+    save = need_dx or need_weights or need_initial
     if len(cells) > 1 or options.reverse[0]:
         given["reverse"] = options.reverse
         given["processing_order"] = options.processing_order
@@ -106,7 +155,7 @@ def run_sequence(
         given["mixed"] = True
     y, finals, saved = recurrent_forward(
         first.core_cell,
-        x._array,
+        x,
         arrays,
         options.sequences,
         save,
@@ -114,10 +163,8 @@ def run_sequence(
         None if save else first.packed_weights(weights),
         **given,
     )
-    out = unchecked_tensor(y)
-    states = [unchecked_tensor(state) for final in finals for state in final] if options.return_state else []
     if saved is None:
-        return out, finals, states
+        return y, finals, None
 
     def backward(dy: Array | None, *dstates: Array | None, buffers: GradientBuffers) -> list[Gradient]:
         dfinals = None
@@ -131,7 +178,7 @@ def run_sequence(
             taken = [buffers.take(variable) for variable in weights]
             out = [tuple(taken[i : i + 3]) for i in range(0, len(taken), 3)]
         dx, dweights, dstarts, dsteps = recurrent_backward(
-            saved, dy, dfinals, need_dx, need_weights, need_initial, step_gradients, out
+            saved, dy, dfinals, need_dx, need_weights, initial is not None, step_gradients, out
         )
         if dsteps is not None:
             for cell, steps in zip(cells, dsteps, strict=True):
@@ -140,12 +187,11 @@ def run_sequence(
         for i in range(len(cells)):
             gradients += (None, None, None) if dweights is None else dweights[i]
         if dstarts is not None:
-            for start, dstart in zip(initial, dstarts, strict=True):
+            for start, dstart in zip(initial or (), dstarts, strict=True):
                 gradients += () if start is None else dstart
         return gradients
 
-    record((out, *states), inputs, backward, takes_buffers=True)
-    return out, finals, states
+    return y, finals, backward
 
 
 def contiguous_features(array: Array) -> Array:

@@ -5,6 +5,7 @@ B: batch, T: time steps, D: input features, H: units, G: gates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -129,7 +130,7 @@ class RNNWeights(NumericLayer):
         """Kernel, recurrent kernel and bias, in the core's order."""
         return self.kernel, self.recurrent_kernel, self.bias
 
-    def packed_weights(self, variables: list[Any]) -> Any:
+    def packed_weights(self, variables: Sequence[Any]) -> Any:
         """Packed weights of the core (of both directions), made again once a weight has changed."""
         packed, versions, weights = self._packed
         if len(packed) == len(variables):
