@@ -223,6 +223,12 @@ def test_layers_without_a_form_on_arrays_need_the_tape(last, monkeypatch):
     assert shown_steps(monkeypatch, model, sequences(), numbers(ROWS, STEPS, 1)) == 0
 
 
+def test_ids_within_a_model_need_the_tape(monkeypatch):
+    model = sc.Sequential([LAYERS.Dropout(0.5), LAYERS.Embedding(9, 3), LAYERS.GRU(2), LAYERS.Dense(1)])
+    model.compile("sgd", "mse")
+    assert shown_steps(monkeypatch, model, np.zeros((ROWS, STEPS)), numbers(ROWS, 1)) == 0
+
+
 def test_custom_losses_and_hooks_need_the_tape(monkeypatch):
     class Half(sc.losses.MeanSquaredError):
         def __call__(self, y_true, y_pred, sample_weight=None, mask=None):

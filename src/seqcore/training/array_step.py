@@ -45,7 +45,10 @@ def array_chain(layers: Sequence[Layer], loss: Any, head: FusedHead | None) -> l
     for layer in layers:
         if not type(layer).__module__.startswith("seqcore.layers.") or "call" in layer.__dict__:
             return []
-    if len(dtypes) != 1 or len(set(map(id, layers))) < len(layers) or (head is not None and head.after):
+    # Only a first layer may take what has no gradient.
+    if len(dtypes) != 1 or not all(layer._input_kinds for layer in layers[1:]):
+        return []
+    if len(set(map(id, layers))) < len(layers) or (head is not None and head.after):
         return []
     built_in = isinstance(loss, FusedLoss) and type(loss).__module__.startswith("seqcore.losses.")
     if not built_in or isinstance(loss, SampledLoss) or loss.reduction == "none":
