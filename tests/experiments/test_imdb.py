@@ -234,7 +234,7 @@ def test_glove_beside_random_vectors(tmp_path, capsys):
     assert run(*options, "--embedding", *kinds) == 0
     found, printed = runs.results(out)["metrics"], capsys.readouterr().out
     assert found["words_without_vector"] == 6  # padding, start, unknown, told, twice, was
-    assert "GloVe: 3 numbers a word; 6 of 10 words have none" in printed
+    assert "GloVe: 4 vectors of 3 dimensions; 6 of 10 words have none" in printed
     for kind in kinds:
         assert f"word vectors: {kind}" in printed and f"test accuracy, SimpleRNN, {kind} (epoch" in printed
     assert [row["embedding"] for row in runs.results(out)["history"]] == ["frozen"] * 2 + ["tuned"] * 2 + ["random"] * 2

@@ -298,7 +298,13 @@ def test_a_pair_with_a_learned_alpha(tmp_path, capsys):
     assert (found["batch_size"], found["units"]) == (3, 5)
     assert {row["model"] for row in found["history"]} == {"rnn", "context"}
     assert 0.5 < metrics["alpha"] < 1 and abs(metrics["alpha"] - 0.9) > 1e-4
-    assert f"{metrics['alpha']:.4f} learned" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{metrics['alpha']:.4f} learned" in printed
+    windows = [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("window of 5: ")]
+    inputs, targets = zip(*([part.strip("'").split("' '") for part in line.split(" -> ")] for line in windows))
+    assert len(windows) == 3 and inputs[0] == ["on", "<unk>", "<unk>", "po", "n "]
+    assert [row[1:] for row in inputs] == [row[:-1] for row in targets]
+    assert [row[0] for row in inputs[1:]] == [row[-1] for row in targets[:-1]]
     model = sc.load_model(tmp_path / "context.safetensors")
     size = model.layers[-1].units
     assert metrics["context_parameters"] == 4 * size * 5 + 2 * 5**2 + 1

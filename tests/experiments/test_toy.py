@@ -27,7 +27,7 @@ def test_all_cells_learn_the_sentence(tmp_path, capsys):
     assert run("--seed", 3, "--out", tmp_path, "--json", tmp_path / "figures.json") == 0
     out = capsys.readouterr().out
     assert "[3, 1] (this is) -> 2 (an)\n[1, 2] (is an) -> 4 (example)" in out
-    for name, count in (("SimpleRNN", 13), ("LSTM", 22), ("GRU", 22)):
+    for name, count in (("SimpleRNN", "3 + 10 = 13"), ("LSTM", "12 + 10 = 22"), ("GRU", "12 + 10 = 22")):
         assert f"{name}(1), Dense(5, softmax): {count} parameters" in out
     lines = out.splitlines()
     by_model = [line.split()[3:] for line in lines if line.startswith("    by the model")]

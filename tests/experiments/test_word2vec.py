@@ -64,7 +64,7 @@ def test_the_book_learns_the_relations(tmp_path, capsys, architecture, accuracy)
     # Neighbors by chance before the training, by meaning after it.
     assert [line.split(": ")[0] for line in nearest[1:17]] == [line.split(": ")[0] for line in nearest[-16:]]
     assert not set(nearest[1:17]) & set(nearest[-16:])
-    for name in ("loss.png", "words.png"):
+    for name in ("loss.png", "words.png", "relations.png"):
         pytest.importorskip("matplotlib")
         assert (tmp_path / name).read_bytes()[:8] == PNG
 
@@ -179,6 +179,21 @@ def test_pictures(rng):
     else:
         assert method == "t-SNE"
     assert word2vec.flatten(vectors[:2], 0, 5000)[0].shape == (2, 2)
+
+
+def test_pairs_of_the_picture():
+    """Of the file's relations the book's three, with the words that the table has, whatever their case."""
+    words = "boy girl son daughter athens greece oslo norway paris france".split()
+    kv = KeyedVectors(np.eye(len(words), dtype=np.float32), words)
+    capitals = [("Athens", "Greece", "Oslo", "Norway"), ("Oslo", "Norway", "Paris", "France")]
+    family = [("boy", "girl", "son", "daughter"), ("boy", "girl", "nephew", "niece")]
+    asked = {"capital-common-countries": capitals, "city-in-state": capitals, "family": family}
+    asked["gram7-past-tense"] = [("go", "went", "see", "saw")]
+    drawn = word2vec.pairs_to_draw(kv, asked, most=2)
+    assert drawn == {
+        "family": [("boy", "girl"), ("son", "daughter")],
+        "capital-common-countries": [("athens", "greece"), ("oslo", "norway")],
+    }
 
 
 @pytest.mark.parametrize(

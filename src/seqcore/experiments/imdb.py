@@ -210,7 +210,7 @@ def main(run: Run) -> int:
         settings = replace(settings, width=vectors.vector_size)
         run.metrics["words_without_vector"] = len(missing)
         count = f"{len(missing):,} of {settings.words:,} words"
-        run.log(f"GloVe: {settings.width} numbers a word; {count} have none and get zeros")
+        run.log(f"GloVe: {len(vectors):,} vectors of {settings.width} dimensions; {count} have none and get zeros")
     texts = SentimentRun(run, data, vectorize, lambda labels: labels[:, None].astype(np.float32), "review", SAME_WORDS)
     run.log(f"reviews: {texts.sizes}; {settings.words:,} words, {settings.steps} steps")
     texts.show_words()

@@ -211,6 +211,7 @@ def main(run: Run) -> int:
     run.start(stories.description, arguments.model, str(arguments.stories), f"unroll{steps}")
     baselines = {"unigram": unigram_perplexity(stories), "markov": markov_perplexity(stories)}
     _introduce(run, stories, order, baselines)
+    _show_windows(run, stories, min(steps, 5))
     extra: dict[str, Any] = {"vocabulary": stories.vocabulary.to_dict(), "tokens": stories.tokenizer.to_dict()}
     # The first known tokens of the first story.
     prompt = stories.vocabulary.decode(stories.train[0][stories.train[0] != 0][:8])
@@ -258,6 +259,14 @@ def _introduce(run: Run, stories: Stories, order: str, baselines: dict[str, floa
     threads = get_num_threads()
     run.log(f"order: {order}; seed {run.arguments.seed}, {threads} thread{'s' * (threads > 1)}")
     run.log("valid perplexity of frequencies {unigram:.2f}, of pairs {markov:.2f}".format(**baselines))
+
+
+def _show_windows(run: Run, stories: Stories, steps: int) -> None:
+    """Print the first three windows of a story with their targets, which are one token ahead, as the book does."""
+    tokens = [repr(token) for token in stories.vocabulary.decode(stories.train[0][: 3 * steps + 1])]
+    for start in range(0, len(tokens) - steps, steps):
+        inputs, targets = tokens[start : start + steps], tokens[start + 1 : start + 1 + steps]
+        run.log(f"window of {steps}: {' '.join(inputs)} -> {' '.join(targets)}")
 
 
 class _Report(Callback):

@@ -95,7 +95,8 @@ def train(run: Run, cell: str, x: Array, y: Array) -> Sequential:
         run.history.append({"cell": cell, "epoch": epoch + 1, **{key: history[key][epoch] for key in history}})
     run.metrics |= {f"{cell}_{name}": value for name, value in result.items()} | {f"{cell}_constant_loss": constant}
     run.log()
-    run.log(f"{CELLS[cell]}(1), Dense(5, softmax): {model.count_params()} parameters, {loss_name}")
+    counts = f"{recurrent.count_params()} + {head.count_params()} = {model.count_params()}"
+    run.log(f"{CELLS[cell]}(1), Dense(5, softmax): {counts} parameters, {loss_name}")
     run.log(
         f"after {epochs} epochs: loss {result['loss']:.4f} (a constant guess: {constant:.4f}), "
         f"accuracy {result['accuracy']:.2f} (0.50)"

@@ -36,6 +36,8 @@ VECTORS = "vectors.safetensors"
 _TEXTS = ("wiki/enwiki2015-100m.txt.gz", "wiki/enwiki2015-100m.txt", "text8", "text8.gz")
 _QUESTIONS = "questions-words.txt"
 _BUILTIN_WORDS = {"quick": 300_000, "book": 1_000_000}
+# Relations of the book's picture: the built-in ones, and those of questions-words.txt.
+_DRAWN = ("male-female", "present-past", "capital-of-country", "family", "gram7-past-tense", "capital-common-countries")
 _RESTRICT = 30_000  # analogies among the most frequent words, as word2vec's own script asks them
 
 
@@ -162,6 +164,8 @@ def main(run: Run) -> int:
     run.plot_curves("loss.png", title, key, "average loss", curves, yscale="log")
     if len(kv) > 1:
         run.plot("words.png", lambda figure: draw_words(figure, kv, run, source.name), 12, 12)
+    if relations_drawn := pairs_to_draw(kv, source.questions or {}):
+        run.plot("relations.png", lambda figure: draw_relations(figure, kv, relations_drawn), 13, 4.5)
     return run.finish(architecture=arguments.architecture)
 
 
@@ -343,6 +347,44 @@ def draw_words(figure: Any, kv: KeyedVectors, run: Run, text: str) -> None:
     run.log(f"picture: {run.folder / 'words.png'}")
 
 
+def pairs_to_draw(kv: KeyedVectors, questions: Questions, most: int = 8) -> dict[str, list[tuple[str, str]]]:
+    """The first pairs of the relations of the book's picture, as far as the table has both words.
+
+    >>> table = KeyedVectors(np.eye(4), ["king", "queen", "uncle", "aunt"])
+    >>> pairs_to_draw(table, relations.questions())
+    {'male-female': [('king', 'queen'), ('uncle', 'aunt')]}
+    """
+    drawn = {}
+    for name in _DRAWN:
+        asked = [tuple(word.lower() for word in words) for words in questions.get(name, [])]
+        pairs = dict.fromkeys(pair for words in asked for pair in (words[:2], words[2:]))
+        known = [(a, b) for a, b in pairs if a in kv and b in kv]
+        if len(known) > 1:
+            drawn[name] = known[:most]
+    return drawn
+
+
+def draw_relations(figure: Any, kv: KeyedVectors, drawn: dict[str, list[tuple[str, str]]]) -> None:
+    """An arrow from word to word of each pair, a panel per relation, in the plane of its two main components."""
+    for axes, (name, pairs) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
+        words = [word for pair in pairs for word in pair]
+        points = _main_components(kv.unit_vectors([kv.get_index(word) for word in words]))
+        axes.scatter(points[:, 0], points[:, 1], s=12, color=["#4477aa", "#ee6677"] * len(pairs))
+        for word, point in zip(words, points):
+            axes.annotate(word, point, xytext=(4, 2), textcoords="offset points", fontsize=9)
+        for first, second in points.reshape(-1, 2, 2):
+            axes.annotate("", second, first, arrowprops={"arrowstyle": "->", "color": "#bbbbbb"})
+        axes.set_title(name)
+        axes.set_axis_off()
+
+
+def _main_components(vectors: Any) -> Any:
+    """Points (N, 2) for vectors (N, D): their two main components, the second 0 for D = 1."""
+    centered = vectors - vectors.mean(axis=0)
+    u, s, _ = np.linalg.svd(centered, full_matrices=False)
+    return (u[:, :2] * s[:2]) if len(s) > 1 else np.column_stack([u * s, np.zeros(len(u))])
+
+
 def flatten(vectors: Any, seed: int, iterations: int) -> tuple[Any, str]:
     """Points (N, 2) for vectors (N, D), N >= 2, and the method: t-SNE as in the book, PCA without scikit-learn.
 
@@ -351,9 +393,7 @@ def flatten(vectors: Any, seed: int, iterations: int) -> tuple[Any, str]:
     try:
         from sklearn.manifold import TSNE
     except ImportError:
-        centered = vectors - vectors.mean(axis=0)
-        u, s, _ = np.linalg.svd(centered, full_matrices=False)
-        return (u[:, :2] * s[:2]) if len(s) > 1 else np.column_stack([u * s, np.zeros(len(u))]), "PCA"
+        return _main_components(vectors), "PCA"
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     # The exact method takes half a second for 100 words; the threads of the other one stall where cores are shared.
     method = "exact" if len(vectors) <= 500 else "barnes_hut"
