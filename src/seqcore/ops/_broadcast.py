@@ -81,6 +81,8 @@ def flatten_steps(array: Array) -> tuple[Array, Callable[[Array], Array]]:
     >>> flat.shape, np.shares_memory(flat, x), restore(flat).shape
     ((15, 2), True, (3, 5, 2))
     """
+    if array.ndim == 2:
+        return np.ascontiguousarray(array), _as_it_is
     if array.ndim < 2:
         raise ValueError(f"array: expected at least 2 axes, got shape {array.shape}")
     if _is_time_major(array):
@@ -88,6 +90,10 @@ def flatten_steps(array: Array) -> tuple[Array, Callable[[Array], Array]]:
         return array.transpose(1, 0, 2).reshape(t * b, k), lambda m: m.reshape(t, b, m.shape[1]).transpose(1, 0, 2)
     lead = array.shape[:-1]
     return np.ascontiguousarray(array).reshape(-1, array.shape[-1]), lambda m: m.reshape(*lead, m.shape[1])
+
+
+def _as_it_is(matrix: Array) -> Array:
+    return matrix
 
 
 def flatten_like(values: Array, array: Array) -> Array:
@@ -107,6 +113,8 @@ def flatten_like(values: Array, array: Array) -> Array:
     lead = array.shape[:-1]
     if values.shape[: len(lead)] != lead or values.ndim > len(lead) + 1:
         raise ValueError(f"values: expected leading axes {lead}, got shape {values.shape}")
+    if len(lead) == 1:
+        return np.ascontiguousarray(values)
     if _is_time_major(array):
         values = values.swapaxes(0, 1)
     return np.ascontiguousarray(values).reshape((-1, *values.shape[len(lead) :]))

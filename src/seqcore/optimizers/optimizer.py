@@ -110,9 +110,9 @@ class Optimizer(Pickled):
         self._slots: dict[int, list[Array]] = {}
         # By position, the slots for variables that are still to come, of an optimizer from a pickle.
         self._waiting_slots: dict[int, list[Array]] = {}
-        # The flat parameters whose slots are in flat arrays too, and those arrays: per array of parameters, per slot.
+        # The flat parameters whose slots are in flat arrays too, and the updates of these arrays.
         self._flat: FlatParameters | None = None
-        self._flat_slots: list[list[Array]] = []
+        self._flat_updates: list[Update] = []
         # Zeros of a table's shape and type, into which the rows of a sparse gradient are written for one update.
         self._zeros: dict[tuple[tuple[int, ...], np.dtype[Any]], Array] = {}
 
@@ -304,8 +304,7 @@ class Optimizer(Pickled):
         if self.clipnorm is not None:
             self._apply([], pairs)
             return
-        arrays = zip(flat.parameters, flat.gradients, self._flat_slots, strict=True)
-        self._apply([Update(*parts) for parts in arrays if parts[0].size], pairs)
+        self._apply(self._flat_updates, pairs)
         for location in flat.locations:
             location.variable.version += 1
 
@@ -313,12 +312,14 @@ class Optimizer(Pickled):
         """Lay the slots out in flat arrays like those of the parameters; their values stay."""
         self.build(flat.variables)
         values = self.slot_values().values()
-        self._flat_slots = [[np.full(p.size, value, p.dtype) for value in values] for p in flat.parameters]
+        slots = [[np.full(p.size, value, p.dtype) for value in values] for p in flat.parameters]
         for variable, number, elements in flat.locations:
-            views = [slot[elements].reshape(variable.shape) for slot in self._flat_slots[number]]
+            views = [slot[elements].reshape(variable.shape) for slot in slots[number]]
             for view, old in zip(views, self._slots.get(id(variable), ())):
                 view[...] = old
             self._slots[id(variable)] = views
+        arrays = zip(flat.parameters, flat.gradients, slots)
+        self._flat_updates = [Update(*parts) for parts in arrays if parts[0].size]
         self._flat = flat
 
     def _apply(self, flat: list[Update], pairs: list[tuple[Variable, Array | IndexedSlices]]) -> None:
@@ -412,11 +413,11 @@ class Optimizer(Pickled):
     @contextmanager
     def build_undone(self) -> Iterator[None]:
         """Context that undoes on failure what was built inside it."""
-        before = dict(self._variables), dict(self._slots), dict(self._waiting_slots), self._flat, self._flat_slots
+        before = dict(self._variables), dict(self._slots), dict(self._waiting_slots), self._flat, self._flat_updates
         try:
             yield
         except BaseException:
-            self._variables, self._slots, self._waiting_slots, self._flat, self._flat_slots = before
+            self._variables, self._slots, self._waiting_slots, self._flat, self._flat_updates = before
             raise
 
     def get_config(self) -> dict[str, Any]:
