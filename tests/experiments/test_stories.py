@@ -301,6 +301,7 @@ def test_a_pair_with_a_learned_alpha(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"{metrics['alpha']:.4f} learned" in printed
     windows = [line.split(": ", 1)[1] for line in printed.splitlines() if line.startswith("window of 5: ")]
+    assert 0 < metrics["rnn_distinct_words"] <= 1 and 0 < metrics["context_copied_characters"] <= 316
     inputs, targets = zip(*([part.strip("'").split("' '") for part in line.split(" -> ")] for line in windows))
     assert len(windows) == 3 and inputs[0] == ["on", "<unk>", "<unk>", "po", "n "]
     assert [row[1:] for row in inputs] == [row[:-1] for row in targets]

@@ -217,6 +217,7 @@ def main(run: Run) -> int:
     prompt = stories.vocabulary.decode(stories.train[0][stories.train[0] != 0][:8])
     models: dict[str, Sequential] = {}
     tales: list[str] = []
+    told = "\0".join(stories.tokenizer.join(stories.vocabulary.decode(story)) for story in stories.train)
     for name in names:
         random.set_seed(arguments.seed)
         models[name] = model = build_model(
@@ -232,7 +233,11 @@ def main(run: Run) -> int:
             recurrent: Any = model.layers[1]
             run.metrics["alpha"] = recurrent.current_alpha
             run.log(f"alpha of {MODELS[name]}: {ALPHA} at first, {run.metrics['alpha']:.4f} learned")
-        tales += _write_tales(name, model, stories, prompt, arguments.seed)
+        written = _write_tales(model, stories, prompt, arguments.seed)
+        tales += [f"--- {MODELS[name]}, {title} ---\n{tale}" for title, tale in written.items()]
+        likeliest = next(iter(written.values()))
+        run.metrics[_prefix(name, names) + "distinct_words"] = distinct_words(likeliest)
+        run.metrics[_prefix(name, names) + "copied_characters"] = longest_copy(likeliest, told)
         if len(names) > 1:
             run.save_model(model, f"{name}.safetensors", network=name, **extra)
     best = min(names, key=lambda name: float(run.metrics[_prefix(name, names) + "valid_perplexity"]))
@@ -320,7 +325,30 @@ def _exp(value: float) -> float:
     return math.exp(min(value, 700.0))
 
 
-def _write_tales(name: str, model: Sequential, stories: Stories, prompt: list[str], seed: int) -> list[str]:
+def distinct_words(tale: str) -> float:
+    """Share of the words of a tale that are not repetitions.
+
+    >>> distinct_words("the king and the king")
+    0.6
+    """
+    words = tale.split()
+    return len(set(words)) / len(words)
+
+
+def longest_copy(tale: str, text: str) -> int:
+    """Length of the longest passage of a tale that is in a text.
+
+    >>> longest_copy("a big cat", "the big dog")
+    5
+    """
+    longest = 0
+    for start in range(len(tale)):
+        while start + longest < len(tale) and tale[start : start + longest + 1] in text:
+            longest += 1
+    return longest
+
+
+def _write_tales(model: Sequential, stories: Stories, prompt: list[str], seed: int) -> dict[str, str]:
     """Tales that start with the same words: the likeliest token each time as in the book, drawn ones, beam search.
 
     The state starts from the book's noise, which is too small to change the likeliest tale.
@@ -334,20 +362,22 @@ def _write_tales(name: str, model: Sequential, stories: Stories, prompt: list[st
     }
     exclude = [] if vocabulary.unknown is None else [vocabulary.unknown]
     same: dict[str, Any] = {"noise": NOISE, "seed": seed, "exclude": exclude}
-    tales = []
+    tales = {}
     for title, options in methods.items():
         tokens = generate(model, vocabulary, prompt, **options, **same)
-        tales.append(f"--- {MODELS[name]}, {title} ---\n{stories.tokenizer.join([*prompt, *tokens])}")
+        tales[title] = stories.tokenizer.join([*prompt, *tokens])
     return tales
 
 
 def _table(run: Run, names: Sequence[str]) -> None:
-    run.log(f"{'':<20}{'train':>10}{'best valid':>12}{'last valid':>12}{'change':>10}")
+    run.log(f"{'':<20}{'train':>10}{'best valid':>12}{'last valid':>12}{'change':>10}{'distinct':>10}{'copied':>8}")
     for name in names:
         keys = ("train_perplexity", "valid_perplexity", "last_valid_perplexity", "valid_change_stddev")
         a, b, c, d = (run.metrics[_prefix(name, names) + key] for key in keys)
-        run.log(f"{MODELS[name]:<20}{a:>10.2f}{b:>12.2f}{c:>12.2f}{d:>10.2f}")
+        distinct, copied = (run.metrics[_prefix(name, names) + key] for key in ("distinct_words", "copied_characters"))
+        run.log(f"{MODELS[name]:<20}{a:>10.2f}{b:>12.2f}{c:>12.2f}{d:>10.2f}{distinct:>10.0%}{copied:>8}")
     run.log("change: standard deviation of its changes from epoch to epoch, second half of the epochs")
+    run.log("distinct, copied: words of the likeliest tale, characters of its longest passage from a training tale")
 
 
 def _draw(figure: Any, history: list[dict[str, Any]], names: Sequence[str], baselines: dict[str, float]) -> None:
