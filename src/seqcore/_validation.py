@@ -497,7 +497,8 @@ def channels_last(data_format: Any) -> None:
 
 def no_name(name: Any, default: str | None = None) -> None:
     """Accept TensorFlow's ``name=`` of an operation as None or its default."""
-    default_only("name", name, (None, default), "operations have no names")
+    if name is not default:
+        default_only("name", name, (None, default), "operations have no names")
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

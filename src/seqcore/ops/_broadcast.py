@@ -21,7 +21,7 @@ def as_tensor(x: Any) -> Tensor:
 
 def float_tensor(x: Any) -> Tensor:
     """As :func:`as_tensor`; integers and booleans become ``floatx``."""
-    t = as_tensor(x)
+    t = x if isinstance(x, Tensor) else Tensor(x)
     return t if t._array.dtype.kind == "f" else Tensor(t._array, floatx())
 
 

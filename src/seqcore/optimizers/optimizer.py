@@ -252,10 +252,10 @@ class Optimizer(Pickled):
             ValueError: if no pair has a gradient, and for shapes that do not fit.
             TypeError: for gradients that are not real.
         """
-        pairs = list(grads_and_vars) if isinstance(grads_and_vars, Iterable) else [grads_and_vars]
-        odd = [pair for pair in pairs if not isinstance(pair, (tuple, list)) or len(pair) != 2]
-        if odd:
-            raise TypeError(f"grads_and_vars: expected pairs of gradient and variable, got {short_repr(odd[0])}")
+        pairs = list(grads_and_vars) if hasattr(grads_and_vars, "__iter__") else [grads_and_vars]
+        for pair in pairs:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(f"grads_and_vars: expected pairs of gradient and variable, got {short_repr(pair)}")
         return self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> int:
@@ -264,12 +264,13 @@ class Optimizer(Pickled):
         if len(grads) != len(variables):
             raise ValueError(f"grads: expected {len(variables)}, one per variable, got {len(grads)}")
         kept = [(v, g) for g, v in zip(grads, variables) if g is not None]
-        missing = ", ".join(v.name for g, v in zip(grads, variables) if g is None)
-        if not kept:
-            lacking = f"besides None, got None for {missing}" if missing else "pair of gradient and variable, got none"
-            raise ValueError(f"gradients: expected at least one {lacking}")
-        if missing:
+        if len(kept) < len(variables):
+            missing = ", ".join(v.name for g, v in zip(grads, variables) if g is None)
+            if not kept:
+                raise ValueError(f"gradients: expected at least one besides None, got None for {missing}")
             warnings.warn(f"gradients: None for {missing}; these variables stay as they are", stacklevel=2)
+        elif not kept:
+            raise ValueError("gradients: expected at least one pair of gradient and variable, got none")
         ids = {id(v) for v, _ in kept}
         if not ids <= self._variables.keys():
             self.build(v for v, _ in kept)

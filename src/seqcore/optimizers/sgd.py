@@ -76,10 +76,10 @@ class SGD(Optimizer):
         if self.momentum:
             super()._update_rows(tables, **common)
             return
-        sgd_slices(
-            [table.param for table in tables],
-            [table.gradient.values for table in tables],
-            [np.ascontiguousarray(table.gradient.indices) for table in tables],
-            columns=[table.gradient.axis == 1 for table in tables],
-            **common,
-        )
+        params, values, indices, columns = [], [], [], []
+        for param, gradient, _ in tables:
+            params.append(param)
+            values.append(gradient.values)
+            indices.append(np.ascontiguousarray(gradient.indices))
+            columns.append(gradient.axis == 1)
+        sgd_slices(params, values, indices, columns=columns, **common)

@@ -37,8 +37,12 @@ def checked_gradient(gradient: Any, variable: Variable) -> Array | IndexedSlices
         ValueError: for another shape, and for rows that the variable does not have.
         TypeError: for a type that is not real.
     """
-    values = gradient if isinstance(gradient, (IndexedSlices, np.ndarray)) else as_array(gradient)
     shape, dtype = variable._array.shape, variable._array.dtype
+    if type(gradient) is IndexedSlices and gradient.shape == shape and gradient.values.dtype is dtype:
+        # Slices as the kernels make them, the usual case.
+        if gradient._sorted_indices is gradient.indices:
+            return gradient
+    values = gradient if isinstance(gradient, (IndexedSlices, np.ndarray)) else as_array(gradient)
     if values.shape != shape:
         raise ValueError(f"gradients: expected shape {shape} for variable {variable.name!r}, got {values.shape}")
     if values.dtype is not dtype and values.dtype.kind != "f":
