@@ -252,7 +252,8 @@ class Optimizer(Pickled):
             ValueError: if no pair has a gradient, and for shapes that do not fit.
             TypeError: for gradients that are not real.
         """
-        pairs = list(grads_and_vars) if hasattr(grads_and_vars, "__iter__") else [grads_and_vars]
+        # hasattr: isinstance of an abstract class takes longer.
+        pairs: list[Any] = list(grads_and_vars) if hasattr(grads_and_vars, "__iter__") else [grads_and_vars]
         for pair in pairs:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise TypeError(f"grads_and_vars: expected pairs of gradient and variable, got {short_repr(pair)}")
