@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 from seqcore import _core
 
@@ -39,6 +39,58 @@ def _largest(count: int, parts: int) -> int:
     return max(count * (n + 1) // parts - count * n // parts for n in range(parts))
 
 
+class LayerShare(NamedTuple):
+    """The work of a layer by its plan, in multiply-adds of one row and one vector of a gate: of all threads together,
+    and of the busiest one."""
+
+    plan: dict[str, Any]
+    all: float
+    busiest: float
+
+
+def shares(case: Case, measure: str, threads: int, isa: str) -> list[LayerShare]:
+    """The plans of the layers of a case.
+
+    Args:
+        case: of recurrent layers.
+        measure: "forward" or "train".
+        threads: that the plan may use.
+        isa: the instruction set, whose vectors are the grain of the shares.
+    """
+    b, t, features, h, layers, both = case.shape
+    gates, directions, train = CELLS[case.cell], 1 + both, measure == "train"
+    lanes = _LANES.get(isa, 16) // (2 if case.dtype == "float64" else 1)
+    blocks, panel = -(-h // lanes), 3 if gates == 3 else 4
+    done = []
+    for layer in range(layers):
+        width = features if layer == 0 else h * directions
+        options: dict[str, Any] = {"dtype": case.dtype, "lanes": lanes}
+        plan = _core.recurrent.plan_threads(
+            _NAMES[case.cell], b, b * t, width, h, directions=directions, save=train, threads=threads, **options
+        )
+        options["threads"] = plan["threads"]
+        row_parts, column_parts = plan["loop"]
+        at_once = directions if column_parts == 1 and plan["threads"] >= directions else 1
+        loop = -(-b // row_parts) / b * _largest(blocks, column_parts) / blocks / at_once
+        passes = 2 if train else 1
+        busiest, work = passes * h * loop, float(passes * (width + h))
+        # The product of the input, and the one of its gradient.
+        for units, of_gates in ((h, gates), (width, 1))[:passes]:
+            share = loop
+            if plan["shares_products"]:
+                r, c = _core.recurrent.plan_product(b * t, units, of_gates, **options)
+                columns = -(-units // lanes)
+                share = -(-b * t // r) / (b * t) * _largest(columns, c) / columns
+            busiest += width * share
+        if train:
+            x, g = _core.recurrent.plan_gradients(width + h, h, gates, **options)
+            panels = -(-blocks * gates // panel)
+            busiest += -(-(width + h) // x) * _largest(panels, g) / panels
+            work += width + h
+        done.append(LayerShare(plan, work, busiest))
+    return done
+
+
 def balance(case: Case, measure: str, threads: int, isa: str) -> float:
     """An even share of the multiply-adds of a call over those of its busiest thread, by the plan; at most 1.
 
@@ -53,30 +105,8 @@ def balance(case: Case, measure: str, threads: int, isa: str) -> float:
     >>> balance(case, "train", 2, "avx512"), round(balance(case, "train", 8, "avx512"), 2)
     (1.0, 0.92)
     """
-    b, t, features, h, layers, both = case.shape
-    gates, directions, train = CELLS[case.cell], 1 + both, measure == "train"
-    lanes = _LANES.get(isa, 16) // (2 if case.dtype == "float64" else 1)
-    blocks, panel = -(-h // lanes), 3 if gates == 3 else 4
-    options: dict[str, Any] = {"threads": threads, "dtype": case.dtype, "lanes": lanes}
-    even = busiest = 0.0
-    for layer in range(layers):
-        width = features if layer == 0 else h * directions
-        plan = _core.recurrent.plan_threads(
-            _NAMES[case.cell], b, b * t, width, h, directions=directions, save=train, **options
-        )
-        row_parts, column_parts = plan["loop"]
-        at_once = directions if column_parts == 1 and threads >= directions else 1
-        loop = -(-b // row_parts) / b * _largest(blocks, column_parts) / blocks / at_once
-        products = 1 / threads if plan["shares_products"] else loop
-        passes = 2 if train else 1
-        busiest += passes * (width * products + h * loop)
-        even += passes * (width + h) / threads
-        if train:
-            x, g = _core.recurrent.plan_gradients(width + h, h, gates, **options)
-            panels = -(-blocks * gates // panel)
-            busiest += -(-(width + h) // x) * _largest(panels, g) / panels
-            even += (width + h) / threads
-    return min(1.0, even / busiest)
+    layers = shares(case, measure, threads, isa)
+    return min(1.0, sum(layer.all for layer in layers) / threads / sum(layer.busiest for layer in layers))
 
 
 def with_bounds(case: Case, rows: Rows, isa: str) -> Rows:

@@ -237,6 +237,10 @@ CALLS = {
             "lanes": 8,
         },
     ),
+    "plan_product": lambda: (
+        _core.recurrent.plan_product,
+        {"rows": 700, "units": 200, "gates": 4, "threads": 16, "dtype": "float64", "lanes": 8},
+    ),
     "plan_gradients": lambda: (
         _core.recurrent.plan_gradients,
         {"columns": 400, "units": 200, "gates": 4, "threads": 16, "dtype": "float64", "lanes": 8},

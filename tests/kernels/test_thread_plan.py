@@ -86,11 +86,51 @@ def test_no_thread_has_much_more_than_its_share(shape, cell, threads):
     rows, columns = got["loop"]
     assert 1 <= rows * columns <= got["threads"] <= threads
     assert got["barriers_per_step"] == (columns > 1)
-    assert got["shares_products"] == (columns > 1 or rows < got["threads"])
+    assert got["shares_products"] == (columns > 1 or rows < got["threads"] or got["reason"] == UNEVEN)
     even = balance(batch, units, GATES[cell], got["loop"]) <= 1.15
     assert (got["reason"] in (ALL, UNEVEN)) == (rows * columns == threads)
     assert even or rows * columns < threads or (got["reason"] == UNEVEN and batch in (7, 13))
     assert not even or got["reason"] != UNEVEN
+
+
+def least_of_the_busiest(rows, vectors, width, threads):
+    """Rows times vectors of the busiest thread in the most even of all grids."""
+    panels = -(-vectors // width)
+    last = vectors / width - panels + 1
+    return min(
+        -(-rows // (threads // columns)) * max(parts(panels, columns, last)) * width
+        for columns in range(1, min(threads, panels) + 1)
+    )
+
+
+@pytest.mark.parametrize("threads", COUNTS)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_products_are_shared_evenly(shape, cell, threads):
+    """The product of the input and the one of its gradient, where all threads share them.
+
+    At most 1.15 times the even share of all threads, or no division has less.
+    """
+    batch, steps, features, units = SHAPES[shape]
+    rows = batch * steps
+    for columns, gates in ((units, GATES[cell]), (features, 1)):
+        row_parts, column_parts = _core.recurrent.plan_product(rows, columns, gates, threads=threads, lanes=16)
+        blocks = -(-columns // 16)
+        busiest = -(-rows // row_parts) * max(parts(blocks, column_parts)) * gates
+        assert row_parts * column_parts <= threads
+        assert busiest * threads <= 1.15 * rows * blocks * gates or busiest == least_of_the_busiest(
+            rows, blocks * gates, gates, threads
+        )
+
+
+def test_a_grid_of_rows_and_columns():
+    """Rows for a few threads; more of them each read a part of the weights; no row for some, columns for all."""
+    plan_product = _core.recurrent.plan_product
+    assert plan_product(400, 200, 4, threads=2, lanes=16) == (2, 1)
+    rows, columns = plan_product(700, 1500, 4, threads=16, lanes=16)
+    assert columns > 1
+    assert plan_product(1, 650, 4, threads=16, lanes=16) == (1, 14)
+    assert plan_product(3, 16, threads=2, lanes=16) == (2, 1)
 
 
 @pytest.mark.parametrize("threads", COUNTS)
@@ -99,14 +139,16 @@ def test_no_thread_has_much_more_than_its_share(shape, cell, threads):
     [(164, 64, 4), (400, 200, 4), (1300, 650, 4), (3000, 1500, 4), (284, 256, 3), (200, 10000, 1)],
 )
 def test_weight_gradients_are_shared_evenly(columns, units, gates, threads):
-    """Columns of the input times panels of the gates: at most 1.15 times the even share."""
+    """Columns of the input times panels of the gates: 1.15 times the even share of all threads, or none has less."""
     x, g = _core.recurrent.plan_gradients(columns, units, gates, threads=threads, lanes=16)
     panel = 3 if gates == 3 else 4
     vectors = (-(-units // 16)) * gates
     panels = -(-vectors // panel)
     busiest = -(-columns // x) * max(parts(panels, g, (vectors - (panels - 1) * panel) / panel)) * panel
     assert x * g <= threads
-    assert busiest * x * g <= 1.15 * columns * vectors
+    assert busiest * threads <= 1.15 * columns * vectors or busiest == least_of_the_busiest(
+        columns, vectors, panel, threads
+    )
 
 
 def test_a_grid_of_sequences_and_units():

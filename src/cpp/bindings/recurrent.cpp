@@ -124,6 +124,17 @@ py::tuple plan_gradients(Index columns, Index units, int gates, int threads, DTy
   return py::make_tuple(grid.row_parts, grid.column_parts);
 }
 
+py::tuple plan_product(Index rows, Index units, int gates, int threads, DType dtype,
+                       std::optional<Index> lanes) {
+  require_range("rows", rows, 1, kMaxSize);
+  require_range("units", units, 1, kMaxSize);
+  require_range("gates", gates, 1, 4);
+  require_range("threads", threads, 1, kMaxThreads);
+  const Index width = lanes_of(dtype, lanes), blocks = (units + width - 1) / width;
+  const Grid grid = product_grid(rows, blocks * gates, gates, threads);
+  return py::make_tuple(grid.row_parts, grid.column_parts);
+}
+
 }  // namespace
 
 void bind_recurrent(py::module_& m) {
@@ -151,6 +162,8 @@ void bind_recurrent(py::module_& m) {
       m,
       "plan_threads(cell, batch, rows, features, units, *, directions=1, dtype='float32', "
       "save=True, threads, busy=0, lanes=None)");
+  define<&plan_product>(
+      m, "plan_product(rows, units, gates=1, *, threads, dtype='float32', lanes=None)");
   define<&plan_gradients>(
       m, "plan_gradients(columns, units, gates=1, *, threads, dtype='float32', lanes=None)");
 }

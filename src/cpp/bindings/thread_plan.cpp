@@ -42,9 +42,6 @@ constexpr double kMultiplyAdd = 0.3, kBarrier = 1500, kLine = 30, kLineBytes = 6
 // of neighbours, and a barrier per step waits for the slowest thread.
 constexpr double kWorthBarriers = 0.85;
 
-// The busiest thread's part over the mean of all that have one: more is not an even division.
-constexpr double kEven = 1.15;
-
 // A line of weights, read at each step from a part of U that has so many bytes: from the
 // second-level cache, half of which other programs may have, or from the shared one.
 double line_of_weights(double bytes) { return bytes <= 256e3 ? 0.5 : bytes <= 1.25e6 ? 1.0 : 2.6; }
@@ -87,11 +84,6 @@ double step_time(const RecurrentWork& work, Grid grid) {
                read = rows * units * double(work.item_size) / kLineBytes *
                       (1 - 1.0 / grid.column_parts);
   return time + passes * kBarrier + states * read * kLine;
-}
-
-// The fewest parts of the sequences that leave the largest as small as `parts` do.
-int even_parts(Index sequences, int parts) {
-  return int(ceil_div(sequences, ceil_div(sequences, std::min<Index>(parts, sequences))));
 }
 
 bool is_even(const RecurrentWork& work, Grid grid) {
@@ -148,7 +140,8 @@ ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget) {
   const double gates_bytes =
       double(gates_of(work.cell) * work.units * work.item_size) * double(work.rows);
   const bool gates_fit = work.saves_gates || gates_bytes < kGatesBytesWithoutBackward;
-  plan.shares_products = plan.loop.column_parts > 1 || (in_loop < threads && gates_fit);
+  const bool uneven = !is_even(work, plan.loop);
+  plan.shares_products = plan.loop.column_parts > 1 || ((in_loop < threads || uneven) && gates_fit);
   if (in_loop < budget.available)
     plan.reason =
         budget.busy && !short_sequence && threads < plan_threads(flops, {budget.available, 0})
@@ -157,7 +150,7 @@ ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget) {
         : work.batch * work.directions < threads && plan.loop.column_parts == 1
             ? Reason::kSequences
             : Reason::kEvenParts;
-  else if (!is_even(work, plan.loop))
+  else if (uneven)
     plan.reason = Reason::kUneven;
   return plan;
 }

@@ -41,7 +41,9 @@ enum class Reason : int {
 struct ThreadPlan {
   int threads;
   Grid loop;  // the time loop of a direction: parts of the sequences times parts of the units
-  bool shares_products;  // all threads share the products before and after the time loop
+  // All threads share the products before and after the time loop, of all time steps at once. Else
+  // each thread computes those of its sequences.
+  bool shares_products;
   Reason reason;
 
   int barriers_per_step() const { return loop.column_parts > 1; }

@@ -80,7 +80,8 @@ void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index 
     c[i] = y + i * N;
   }
   LhsRows<T>(a, rows, K, pairs).dispatch(packed, K, [&](auto left, auto right, Index depth) {
-    multiply_unpadded(left, rows, right, depth, N, c, start, bias);
+    multiply_unpadded(left, rows, right, depth, N, 0, PanelLayout<T, 1>::vectors(N), c, start,
+                      bias);
   });
 }
 

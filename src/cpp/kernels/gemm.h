@@ -148,36 +148,65 @@ void multiply_blocked_k(const E* const* a, int rows, const E* packed, Index K, I
   }
 }
 
-// multiply for rows of c of exactly `columns` elements: nothing is written past their end.
+// Calls whole(p0, p1) for the panels within vectors [v0, v1) of a plain matrix, and part(from, to)
+// for the vectors of a panel that is cut.
+template <class Part, class Whole>
+SEQCORE_INLINE void for_cut_panels(Index vectors, Index v0, Index v1, Index width, Part part,
+                                   Whole whole) {
+  if (v0 >= v1) return;
+  const Index first = (v0 + width - 1) / width,
+              last = v1 == vectors ? (vectors + width - 1) / width : v1 / width;
+  if (first > last || first * width > v1) return part(v0, v1);
+  if (v0 < first * width) part(v0, first * width);
+  if (first < last) whole(first, last);
+  if (last * width < v1) part(last * width, v1);
+}
+
+// multiply for vectors [v0, v1) of rows of c of exactly `columns` elements: nothing is written past
+// their end.
 template <class T, class E>
 void multiply_unpadded(const E* const* a, int rows, const E* packed, Index K, Index columns,
-                       T* const* c, Start start, const T* bias = nullptr) {
+                       Index v0, Index v1, T* const* c, Start start, const T* bias = nullptr) {
   using B = PanelLayout<T, 1>;
   constexpr Index kColumns = Index(B::kPanel) * kLanes<T>;
   const Index panels = B::panels(columns), vectors = B::vectors(columns);
-  const Index whole = columns % kLanes<T> ? panels - 1 : panels;
+  const Index padded = (columns % kLanes<T> ? panels - 1 : panels) * B::kPanel;
   constexpr int kManyRows = 32;  // enough tiles to use a block of K of all panels from the cache
   const bool blocked = K > kBlockK && rows >= kManyRows && start != Start::kBias;
-  const auto product = [&](Index p0, Index p1, T* const* to) {
-    if (blocked)
-      multiply_blocked_k<T, B::kPanel>(a, rows, packed, K, vectors, p0, p1, to, start);
-    else
-      multiply<T, B::kPanel>(a, rows, packed, K, vectors, p0, p1, to, start, bias);
-  };
-  product(0, whole, c);
-  if (whole == panels) return;
-  const Index from = whole * kColumns, rest = columns - from;
-  alignas(64) T part[kMaxRows * kColumns];
   T* at[kMaxRows];
+  // Vectors [from, to) of one panel, into `at`.
+  const auto part = [&](Index from, Index to) {
+    const Index p = from / B::kPanel;
+    multiply_panel<T, B::kPanel>(int(to - from), a, 1, rows,
+                                 packed + p * K * kColumns + from % B::kPanel * kLanes<T>,
+                                 Index(B::panel_vectors(columns, p)) * kLanes<T>, K, at, start,
+                                 bias ? bias + from * kLanes<T> : nullptr);
+  };
+  for_cut_panels(
+      vectors, v0, std::min(v1, padded), B::kPanel,
+      [&](Index from, Index to) {
+        for (int i = 0; i < rows; ++i) at[i] = c[i] + from * kLanes<T>;
+        part(from, to);
+      },
+      [&](Index p0, Index p1) {
+        if (blocked)
+          multiply_blocked_k<T, B::kPanel>(a, rows, packed, K, vectors, p0, p1, c, start);
+        else
+          multiply<T, B::kPanel>(a, rows, packed, K, vectors, p0, p1, c, start, bias);
+      });
+  // Of a last panel whose last vector is not whole, through a copy.
+  const Index first = std::max(v0, padded);
+  if (first >= v1) return;
+  const Index from = first * kLanes<T>, rest = std::min(columns, v1 * kLanes<T>) - from;
+  alignas(64) T copy[kMaxRows * kColumns];
   for (int i = 0; i < rows; ++i) {
-    at[i] = part + i * kColumns - from;
+    at[i] = copy + i * kColumns;
     if (start == Start::kAccumulate)
-      for (Index n = 0; n < kColumns; ++n)
-        part[i * kColumns + n] = n < rest ? c[i][from + n] : T(0);
+      for (Index n = 0; n < kColumns; ++n) at[i][n] = n < rest ? c[i][from + n] : T(0);
   }
-  product(whole, panels, at);
+  part(first, v1);
   for (int i = 0; i < rows; ++i)
-    for (Index n = 0; n < rest; ++n) c[i][from + n] = part[i * kColumns + n];
+    for (Index n = 0; n < rest; ++n) c[i][from + n] = at[i][n];
 }
 
 // Elements from row to row of the pairs of LhsRows.
@@ -232,30 +261,25 @@ void multiply_blocks(const LhsRows<T>& lhs, int rows, const T* packed, Index K, 
                      bool descending = false) {
   constexpr bool kPlain = std::is_same_v<L, PanelLayout<T, 1>>;
   constexpr Index kBlocks = kPlain ? L::kPanel : 1;
-  // Blocks [from, to) of one panel.
-  const auto part = [&](Index from, Index to) {
-    lhs.dispatch(packed, K, [&](auto a, auto b, Index depth) {
-      const Index p = from / kBlocks, at = from * kLanes<T>;
-      T* to_columns[kMaxRows];
-      for (int i = 0; i < rows; ++i) to_columns[i] = c[i] + at;
-      multiply_panel<T, L::kPanel>(
-          int(to - from), a, 1, rows,
-          b + p * depth * L::kPanel * kLanes<T> + from % kBlocks * kLanes<T>,
-          Index(L::panel_vectors(units, p)) * kLanes<T>, depth, to_columns, start,
-          bias ? bias + at : nullptr);
-    });
+  const auto whole = [&](Index p0, Index p1) {
+    multiply_packed<L>(lhs, rows, packed, K, units, p0, p1, c, start, bias, descending);
   };
   if constexpr (kPlain) {
-    const Index blocks = L::vectors(units), first = (b0 + kBlocks - 1) / kBlocks,
-                last = b1 == blocks ? L::panels(units) : b1 / kBlocks;
-    if (b0 >= b1) return;
-    if (first > last || first * kBlocks > b1) return part(b0, b1);
-    if (b0 < first * kBlocks) part(b0, first * kBlocks);
-    if (first < last)
-      multiply_packed<L>(lhs, rows, packed, K, units, first, last, c, start, bias, descending);
-    if (last * kBlocks < b1) part(last * kBlocks, b1);
+    const auto part = [&](Index from, Index to) {
+      lhs.dispatch(packed, K, [&](auto a, auto b, Index depth) {
+        const Index p = from / kBlocks, at = from * kLanes<T>;
+        T* to_columns[kMaxRows];
+        for (int i = 0; i < rows; ++i) to_columns[i] = c[i] + at;
+        multiply_panel<T, L::kPanel>(
+            int(to - from), a, 1, rows,
+            b + p * depth * L::kPanel * kLanes<T> + from % kBlocks * kLanes<T>,
+            Index(L::panel_vectors(units, p)) * kLanes<T>, depth, to_columns, start,
+            bias ? bias + at : nullptr);
+      });
+    };
+    for_cut_panels(L::vectors(units), b0, b1, kBlocks, part, whole);
   } else {
-    multiply_packed<L>(lhs, rows, packed, K, units, b0, b1, c, start, bias, descending);
+    whole(b0, b1);
   }
 }
 

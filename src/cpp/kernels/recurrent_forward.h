@@ -36,12 +36,13 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
                  layout.call.layout);
 }
 
-// x_t·W + b for rows j0...j1-1 of steps [s0, s1), at most kMaxRows of them, into gates(s, j).
+// x_t·W + b for rows j0...j1-1 of steps [s0, s1), at most kMaxRows of them, and for these blocks of
+// the units, into gates(s, j).
 // (Prefetching the rows of x of the next steps made the forward pass 1 to 2 % slower: the copy of a
 // row hides its own latency.)
 template <class T, Cell kCell, class GatesOf>
 void input_product(const Layout<T, kCell>& layout, Index s0, Index s1, Index j0, Index j1,
-                   GatesOf gates) {
+                   Range blocks, GatesOf gates) {
   using Gates = typename Layout<T, kCell>::Gates;
   const T* a[kMaxRows];
   T* c[kMaxRows];
@@ -60,8 +61,8 @@ void input_product(const Layout<T, kCell>& layout, Index s0, Index s1, Index j0,
       c[rows] = gates(s, j);
     }
   }
-  multiply_packed<Gates>(LhsRows<T>(a, rows, layout.D, layout.pairs), rows, layout.packed_kernel(),
-                         layout.D, layout.H, 0, Gates::panels(layout.H), c, Start::kBias,
+  multiply_blocks<Gates>(LhsRows<T>(a, rows, layout.D, layout.pairs), rows, layout.packed_kernel(),
+                         layout.D, layout.H, blocks.begin, blocks.end, c, Start::kBias,
                          layout.packed_bias());
 }
 
@@ -240,7 +241,8 @@ void forward_sequences(const Layout<T, kCell>& layout, const A& act, const Team&
       if (layout.call.keep_gates) return layout.gates_row(s, j);
       return layout.local_gates + ((s - s0) * (j1 - j0) + j - j0) * layout.gate_stride;
     };
-    if (!layout.call.shares_products) input_product(layout, s0, s1, j0, j1, gates);
+    if (!layout.call.shares_products)
+      input_product(layout, s0, s1, j0, j1, {0, layout.blocks}, gates);
     for (Index s = s0; s < s1; ++s) {
       const Index n = layout.active_in(s, j0, j1);
       if (n) forward_step(layout, act, s, j0, n, 0, layout.blocks, gates);
@@ -252,10 +254,13 @@ void forward_sequences(const Layout<T, kCell>& layout, const A& act, const Team&
 // The input products of all rows, shared by the team; a barrier must follow.
 template <class T, Cell kCell>
 void input_products(const Layout<T, kCell>& layout, const Team& team) {
-  for_my_pieces(layout.batch, team, [&](Range steps, Range rows) {
-    input_product(layout, steps.begin, steps.end, rows.begin, rows.end,
-                  [&](Index s, Index j) { return layout.gates_row(s, j); });
-  });
+  using Gates = typename Layout<T, kCell>::Gates;
+  const Index width = Layout<T, kCell>::G == 1 ? 1 : Gates::kPanel;  // a block of units
+  for_my_pieces(layout.batch, Gates::vectors(layout.H), width, team,
+                [&](Range steps, Range rows, Range blocks) {
+                  input_product(layout, steps.begin, steps.end, rows.begin, rows.end, blocks,
+                                [&](Index s, Index j) { return layout.gates_row(s, j); });
+                });
 }
 
 // Takes all sequences through all time steps; the team shares the rows and the units of each step.

@@ -119,6 +119,15 @@ def plan_threads(
     loop; "reason", why the time loop has this many threads.
     """
 
+def plan_product(
+    rows: int, units: int, gates: int = 1, *, threads: int, dtype: str = "float32", lanes: int | None = None
+) -> tuple[int, int]:
+    """How threads share a product with a weight of gates * units columns: parts of the rows, parts of the columns.
+
+    The input of a recurrent layer times its kernel, all time steps at once, or the gradient of that input (gates=1,
+    as many units as features). The columns are cut between blocks of units, a vector of each gate.
+    """
+
 def plan_gradients(
     columns: int, units: int, gates: int = 1, *, threads: int, dtype: str = "float32", lanes: int | None = None
 ) -> tuple[int, int]:
