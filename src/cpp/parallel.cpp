@@ -25,6 +25,8 @@
 #include <immintrin.h>
 #endif
 
+#include "contention.h"
+
 namespace seqcore {
 namespace {
 
@@ -97,7 +99,9 @@ void on_fork_in_child() {
 }
 
 using Clock = std::chrono::steady_clock;
-using Time = Clock::duration;
+using Time = ContentionMonitor::Time;
+
+Time time_now() { return Clock::now().time_since_epoch(); }
 
 // What the threads of a region wait on. Microseconds of one barrier, 16 cores of a Xeon, 2, 4, 8
 // and 16 threads: one counter (central) 0.24, 0.48, 0.80, 1.6; a flag of each thread that the first
@@ -183,54 +187,6 @@ constexpr bool kHasCpuTime = false;
 Time cpu_time() { return Time(0); }
 #endif
 
-// Watches for CPUs that are busy with something else. A thread that lost its CPU comes back after a
-// time slice of milliseconds, and the other threads of the region wait for it at the next barrier.
-// After such a region the next ones do without the CPUs that others use, for a pause that doubles
-// as long as it happens again: two threads beside a busy process on two cores took 1.1 to 1.9 times
-// as long as one.
-//
-// Threads also wait long where the work does not divide evenly. So long waits only begin a time in
-// which each thread measures how long it was without a CPU (two calls of the system, 0.2 µs each,
-// which undisturbed regions do not pay), and a region counts only if a thread was.
-class ContentionMonitor {
- public:
-  int busy() const {
-    return now() < until_.load(std::memory_order_relaxed) ? busy_.load(std::memory_order_relaxed)
-                                                          : 0;
-  }
-  bool measures() const { return now() < measured_until_.load(std::memory_order_relaxed); }
-
-  // A region: how long it took, how long a thread waited on average, how long all of them together
-  // were without a CPU (in a region that measured it).
-  void note(Time region, Time waited, bool measured, Time lost) {
-    const Time late = measured && kHasCpuTime ? lost : waited;
-    // Long enough that regions which find out cost little.
-    const Time pause = std::min<Time>(
-        std::max<Time>(Time(pause_.load(std::memory_order_relaxed)), kRegionsOfPause * region),
-        kLastPause);
-    if (late < kLate || kLateShare * late < region)
-      return pause_.store(std::max<Time>(pause / 2, kFirstPause).count(),
-                          std::memory_order_relaxed);
-    measured_until_.store(now() + kMeasured.count(), std::memory_order_relaxed);
-    if (!measured && kHasCpuTime) return;
-    // A thread that shares its CPU with another program loses about half of its time.
-    busy_.store(int(2 * late / region) + 1, std::memory_order_relaxed);
-    until_.store(now() + pause.count(), std::memory_order_relaxed);
-    pause_.store(std::min<Time>(2 * pause, kLastPause).count(), std::memory_order_relaxed);
-  }
-
- private:
-  static Time::rep now() { return Clock::now().time_since_epoch().count(); }
-  // Threads that wait 300 µs, and an eighth of a region, wait for a CPU or for uneven work:
-  // barriers cost microseconds.
-  static constexpr Time kLate = std::chrono::microseconds(300),
-                        kFirstPause = std::chrono::milliseconds(20),
-                        kLastPause = std::chrono::seconds(1), kMeasured = std::chrono::seconds(2);
-  static constexpr int kLateShare = 8, kRegionsOfPause = 16;
-  static constexpr Time::rep kNever = std::numeric_limits<Time::rep>::min();
-  std::atomic<Time::rep> until_{kNever}, measured_until_{kNever}, pause_{kFirstPause.count()};
-  std::atomic<int> busy_{0};
-};
 ContentionMonitor contention;
 
 // Flush-to-zero and denormals-are-zero for a scope.
@@ -257,7 +213,13 @@ struct Region {
   Index last_round = std::numeric_limits<Index>::max();
   const Clock::time_point begin = Clock::now();
   Clock::time_point last = begin;
+  Clock::time_point joining = begin;  // when the first thread began to wait for idle ones
   std::atomic<Time::rep> lost{0};  // time without a CPU, of all threads together
+
+  // A thread was so long without a CPU.
+  void note_lost(Time time) {
+    lost.fetch_add(ContentionMonitor::counted(time).count(), std::memory_order_relaxed);
+  }
 };
 
 // One thread in a region, on its stack.
@@ -269,8 +231,7 @@ struct RegionMember {
   // At the end of its work, before the last barrier. A thread that begins late had no CPU either.
   void finish() {
     if (!measures) return;
-    const Time lost = (Clock::now() - region.begin) - (cpu_time() - used);
-    region.lost.fetch_add(lost.count(), std::memory_order_relaxed);
+    region.note_lost((Clock::now() - region.begin) - (cpu_time() - used));
   }
   Team team(int size) {
     return {place.rank, size, this, wait, interrupted, &region.stop, &region.last_round};
@@ -298,6 +259,8 @@ struct RegionMember {
 
 #ifdef _OPENMP
 // OpenMP's threads belong to the thread that started them; it keeps as many as its last team had.
+// A smaller team ends the others, and the next larger one creates new ones: 50 µs each. So a team
+// stays as large as it was, and the threads that a region does not want have no part in it.
 struct LastTeam {
   int size = 1;
   int limit = std::numeric_limits<int>::max();  // threads that could be created at the last failure
@@ -367,6 +330,45 @@ int creatable_team_size(int threads) {
   last.retry = Clock::now() + std::chrono::seconds(1);
   return count;
 }
+
+// A region on the first `threads` of `size` threads of OpenMP; `growing` is released when they
+// exist.
+bool run_team(int threads, int size, std::unique_lock<std::mutex>& growing,
+              const std::function<void(const Team&)>& work) {
+  Region region(threads);
+  const bool measured = contention.measures(time_now());
+  int given = 1, used = 1;
+#pragma omp parallel num_threads(size)
+  {
+    // OpenMP may give fewer threads than requested.
+    const int rank = omp_get_thread_num(), team = std::min(threads, omp_get_num_threads());
+    if (rank == 0 && growing.owns_lock()) growing.unlock();
+    if (rank < team) {
+      RegionMember me(region, rank, team, measured);
+      const FlushDenormals flush;
+      work(me.team(team));
+      me.finish();
+      // The end of the region waits for the last thread too, but does not count how long.
+      RegionMember::wait(&me);
+    } else if (measured) {
+      region.note_lost(Clock::now() - region.begin);  // until its CPU was free
+    }
+    if (rank == 0) {
+      given = omp_get_num_threads();
+      used = team;
+      if (given > team) region.joining = Clock::now();
+    }
+  }
+  last_team.size = given;
+  if (used == 1) return !region.stop;
+  const auto end = Clock::now();
+  Time waited = region.barrier.yielded() / (used - 1);
+  if (given > used) waited += end - region.joining;
+  const Time lost(region.lost.load(std::memory_order_relaxed));
+  contention.note(end.time_since_epoch(), end - region.begin,
+                  measured && kHasCpuTime ? lost : waited, measured || !kHasCpuTime);
+  return !region.stop;
+}
 #endif
 
 }  // namespace
@@ -379,7 +381,7 @@ bool has_openmp() {
 #endif
 }
 
-int busy_cpus() { return contention.busy(); }
+int busy_cpus() { return contention.busy(time_now()); }
 
 int thread_count() {
   const int now = openmp_limit(), usual = defaults().openmp;
@@ -434,36 +436,18 @@ bool Exclusive::is_mine() const {
 bool run(int threads, const std::function<void(const Team&)>& work) {
 #ifdef _OPENMP
   // In a forked child libgomp would wait for threads that do not exist there: one thread.
-  // The lock is held from the check of what can be created until the team exists, so that no two
-  // teams count on the same threads.
-  std::unique_lock<std::mutex> growing(team_growth, std::defer_lock);
-  if (threads > 1 && !in_forked_child && threads != last_team.size) {
-    growing.lock();
-    threads = creatable_team_size(threads);
-    if (threads == 1) growing.unlock();
-  }
   if (threads > 1 && !in_forked_child) {
-    Region region(threads);
-    const bool measured = contention.measures();
-    int size_of_team = 1;
-#pragma omp parallel num_threads(threads)
-    {
-      // OpenMP may give fewer threads than requested.
-      const int size = omp_get_num_threads();
-      if (omp_get_thread_num() == 0 && growing.owns_lock()) growing.unlock();
-      RegionMember me(region, omp_get_thread_num(), size, measured);
-      const FlushDenormals flush;
-      work(me.team(size));
-      me.finish();
-      // The end of the region waits for the last thread too, but does not count how long.
-      RegionMember::wait(&me);
-      if (me.place.rank == 0) size_of_team = size;
+    // Unless fewer are wanted now: by the user, or since other programs have the CPUs.
+    int size = std::max(threads, std::min(last_team.size, thread_count() - busy_cpus()));
+    // The lock is held from the check of what can be created until the team exists, so that no two
+    // teams count on the same threads.
+    std::unique_lock<std::mutex> growing(team_growth, std::defer_lock);
+    if (size != last_team.size) {
+      growing.lock();
+      size = creatable_team_size(size);
+      if (size == 1) growing.unlock();
     }
-    last_team.size = size_of_team;
-    if (size_of_team > 1)
-      contention.note(Clock::now() - region.begin, region.barrier.yielded() / (size_of_team - 1),
-                      measured, Time(region.lost.load(std::memory_order_relaxed)));
-    return !region.stop;
+    if (size > 1) return run_team(std::min(threads, size), size, growing, work);
   }
 #else
   (void)threads;

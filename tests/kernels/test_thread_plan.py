@@ -1,5 +1,6 @@
 """Number of threads of a recurrent layer and their shares: a function of the sizes, without a clock."""
 
+import numpy as np
 import pytest
 
 from seqcore import _core
@@ -136,7 +137,7 @@ def test_a_grid_of_rows_and_columns():
 @pytest.mark.parametrize("threads", COUNTS)
 @pytest.mark.parametrize(
     ("columns", "units", "gates"),
-    [(164, 64, 4), (400, 200, 4), (1300, 650, 4), (3000, 1500, 4), (284, 256, 3), (200, 10000, 1)],
+    [(164, 64, 4), (400, 200, 4), (1300, 650, 4), (3000, 1500, 4), (284, 256, 3), (200, 10000, 1), (650, 10000, 1)],
 )
 def test_weight_gradients_are_shared_evenly(columns, units, gates, threads):
     """Columns of the input times panels of the gates: 1.15 times the even share of all threads, or none has less."""
@@ -190,6 +191,52 @@ def test_busy_processors():
     assert got["threads"] == 13 and got["reason"] == busy
     assert plan("lstm", *SHAPES["airline"], threads=16, busy=3)["threads"] == 1
     assert plan("lstm", *SHAPES["imdb"], threads=4, busy=9)["threads"] == 1
+
+
+def replay(*regions):
+    """Busy processors at the end of each region: its end, length and lateness in seconds, threads, if measured."""
+    return _core.system.replay_regions(np.array(regions, float)).tolist()
+
+
+LATE = (0.01, 0.005, 1, 1)  # 10 ms, of which one thread had no processor for 5
+
+
+def idle_until(end, seconds=0.001):
+    """A region that nobody disturbed."""
+    return (end, seconds, 0, 1, 1)
+
+
+def test_a_thread_without_a_processor():
+    """Calls do without it for 20 ms, twice as long each time, and as briefly as before once nothing disturbs them."""
+    assert replay((0.1, *LATE), idle_until(0.101)) == [0, 2]
+    assert replay((0.1, *LATE), idle_until(0.1 + 0.159), idle_until(0.1 + 0.161)) == [0, 2, 0]  # 16 regions
+    short = (0.001, 0.0005, 1, 1)
+    assert replay((0.1, *short), idle_until(0.119), idle_until(0.121)) == [0, 2, 0]
+    assert replay((0.1, *short), (0.2, *short), idle_until(0.239), idle_until(0.241)) == [0, 0, 2, 0]
+    # Regions during the pause do without the processor: they do not shorten the next pause.
+    quiet = [idle_until(0.101 + n / 1000) for n in range(10)]
+    assert replay((0.1, *short), *quiet, (0.2, *short), idle_until(0.239), idle_until(0.241))[-3:] == [0, 2, 0]
+    quiet = [idle_until(0.2 + n / 1000) for n in range(10)]
+    assert replay((0.1, *short), *quiet, (0.3, *short), idle_until(0.319), idle_until(0.321))[-3:] == [0, 2, 0]
+
+
+def test_long_regions_forget_a_neighbour():
+    """The pause after a region of 50 ms is long, but the next one is not, after regions that nobody disturbed."""
+    long = (0.05, 0.02, 1, 1)
+    quiet = [idle_until(2 + n / 10, 0.05) for n in range(7)]
+    short = (0.001, 0.0005, 1, 1)
+    got = replay(
+        (0.1, *long), idle_until(0.89), idle_until(0.91), *quiet, (3, *short), idle_until(3.019), idle_until(3.021)
+    )
+    assert got[:3] == [0, 1, 0] and got[-3:] == [0, 2, 0]
+
+
+def test_short_waits_of_many_threads():
+    """Sixteen threads that wake up 100 us late are not one that had no processor for 1.6 ms."""
+    assert replay((0.1, 0.002, 0.0001, 16, 1), idle_until(0.101)) == [0, 0]
+    assert replay((0.1, 0.002, 0.0016, 1, 1), idle_until(0.101)) == [0, 2]
+    # Waiting alone, perhaps for uneven work, begins to measure and no more.
+    assert replay((0.1, 0.002, 0.0016, 1, 0), idle_until(0.101)) == [0, 0]
 
 
 def test_few_sequences_share_units():

@@ -2,6 +2,7 @@
 #include <Eigen/Core>
 #include <chrono>
 
+#include "../contention.h"
 #include "bindings.h"
 
 #define SEQCORE_TEXT2(x) #x
@@ -73,6 +74,30 @@ py::dict memory() {
   return result;
 }
 
+// Replays regions on a new monitor, without a clock.
+py::object replay_regions(const Array& regions) {
+  const double* row = regions.read<double>({-1, 5});
+  const Index R = regions.shape(0);
+  const py::object result = new_array<int64_t>({R});
+  int64_t* busy = data_of<int64_t>(result);
+  const auto time = [](double seconds) {
+    return std::chrono::duration_cast<ContentionMonitor::Time>(
+        std::chrono::duration<double>(seconds));
+  };
+  for (Index i = 0; i < 5 * R; ++i)
+    if (!(row[i] >= 0 && row[i] <= 1e6))
+      fail("regions", "numbers from 0 to a million", std::to_string(row[i]));
+  ContentionMonitor monitor;
+  for (Index r = 0; r < R; ++r, row += 5) {
+    const auto end = time(row[0]), late = time(row[2]);
+    busy[r] = monitor.busy(end);
+    const bool measured = row[4] != 0;
+    monitor.note(end, time(row[1]), measured ? int(row[3]) * monitor.counted(late) : late,
+                 measured);
+  }
+  return result;
+}
+
 }  // namespace
 
 void bind_system(py::module_& m) {
@@ -81,6 +106,7 @@ void bind_system(py::module_& m) {
   define<&memory>(m, "memory()");
   define<&thread_count>(m, "get_num_threads()");
   define<&set_num_threads>(m, "set_num_threads(count)");
+  define<&replay_regions>(m, "replay_regions(regions)");
   define<&peak_gflops>(m, "peak_gflops(dtype='float32', seconds=0.2)");
 }
 
