@@ -8,6 +8,10 @@
 namespace seqcore {
 namespace {
 
+// Nanoseconds of one core for an element (AMD EPYC, float32, 100 columns, 1e4 to 1e6 elements): a
+// copied one 0.12 to 0.15, an added one 0.19 to 0.25.
+constexpr double kCopyNs = 0.12, kAddNs = 0.2;
+
 py::object embedding_forward(const Array& table, const Array& ids) {
   return with_type_of(table, [&](auto zero) {
     using T = decltype(zero);
@@ -22,7 +26,7 @@ py::object embedding_forward(const Array& table, const Array& ids) {
                      : ids.rank() == 1 ? new_array<T>({N, D})
                                        : new_array<T>({D});
       T* to = data_of<T>(y);
-      run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
+      run_released(threads_for(kCopyNs * kFlopsPerNs * double(N * D)), [&](const Team& team) {
         const Range mine = split_range(N, team);
         const auto row = [&](Index n) { return rows + Index(id[(n % B) * S + n / B]) * D; };
         // A large table lies in no cache: the rows to come are on their way while this one is
@@ -39,6 +43,26 @@ py::object embedding_forward(const Array& table, const Array& ids) {
   });
 }
 
+// The grid of the sums: parts of the groups, cut where about as many positions go before, times
+// parts of the columns, whole cache lines of a row. One group may hold most positions (the padding
+// of short texts), and no two threads share a sum, so that its order stays. A row costs about as
+// much as two lines more.
+Grid sum_grid(Index positions, Index largest, Index lines, int threads) {
+  constexpr Index kRowLines = 2;
+  Grid best{1, 1};
+  double least = 0;
+  for (int parts = 1; parts <= threads && (parts == 1 || parts <= lines); ++parts) {
+    const int row_parts = threads / parts;
+    const double rows =
+                     std::min(double(positions) / row_parts + double(largest), double(positions)),
+                 busiest = rows * double((lines + parts - 1) / parts + kRowLines);
+    if (parts > 1 && busiest >= least) continue;
+    least = busiest;
+    best = {row_parts, parts};
+  }
+  return best;
+}
+
 // The sums of the rows of dy with equal ids; P holds their positions.
 template <class P, class T, class I>
 py::tuple sum_by_id(const I* id, const T* from, Index N, Index D, Index rows) {
@@ -48,20 +72,32 @@ py::tuple sum_by_id(const I* id, const T* from, Index N, Index D, Index rows) {
   const py::object indices = new_array<int64_t>({U});
   T* to = data_of<T>(values);
   int64_t* at = data_of<int64_t>(indices);
-  run_released(threads_for(4.0 * double(N * D)), [&](const Team& team) {
-    const Range mine = split_range(U, team);
-    for (Index u = mine.begin; u < mine.end; ++u) {
-      const P* position = groups.order.data();
-      const Index first = groups.starts[size_t(u)], end = groups.starts[size_t(u) + 1];
-      at[u] = id[position[first]];
-      T* sum = to + u * D;
-      for (Index n = first; n < end; ++n) {
-        const T* row = from + Index(position[n]) * D;
-        if (n == first) {
-          std::memcpy(sum, row, sizeof(T) * size_t(D));
-        } else {
-          for (Index d = 0; d < D; ++d) sum[d] += row[d];
-        }
+  const auto& starts = groups.starts;
+  const int threads = threads_for(kAddNs * kFlopsPerNs * double(N * D));
+  Index largest = 0;
+  for (Index u = 0; u < U && threads > 1; ++u)
+    largest = std::max(largest, Index(starts[size_t(u) + 1] - starts[size_t(u)]));
+  run_released(threads, [&](const Team& team) {
+    constexpr Index kLine = 64 / sizeof(T);
+    const GridPlace place =
+        place_in(sum_grid(N, largest, (D + kLine - 1) / kLine, team.size), team);
+    if (!place.works) return;
+    const Range columns = split_range(D, place.column, place.grid.column_parts, kLine);
+    const auto edge = [&](Index part) {
+      const P wanted = P(N * part / place.grid.row_parts);
+      return std::lower_bound(starts.begin(), starts.end(), wanted) - starts.begin();
+    };
+    const P* const order = groups.order.data();
+    const Index width = columns.end - columns.begin;
+    const T* const rows_of_dy = from + columns.begin;
+    for (Index u = edge(place.row), end = edge(place.row + 1); u < end; ++u) {
+      const Index first = starts[size_t(u)], last = starts[size_t(u) + 1];
+      if (place.column == 0) at[u] = id[order[first]];
+      T* const __restrict sum = to + u * D + columns.begin;
+      std::memcpy(sum, rows_of_dy + Index(order[first]) * D, sizeof(T) * size_t(width));
+      for (Index n = first + 1; n < last; ++n) {
+        const T* const __restrict row = rows_of_dy + Index(order[n]) * D;
+        for (Index d = 0; d < width; ++d) sum[d] += row[d];
       }
     }
   });

@@ -1,4 +1,4 @@
-// Optimizer steps over lists of arrays, each cut into chunks that the threads share.
+// Optimizer steps over lists of arrays, whose elements the threads share evenly.
 #include <algorithm>
 
 #include "bindings.h"
@@ -8,6 +8,11 @@ namespace {
 
 constexpr Index kChunk =
     1 << 16;  // elements; fixed, so that the norm's tree does not depend on the threads
+
+// Nanoseconds of one core for an element in a cache (AMD EPYC, float32, 1e4 to 1e6 elements): 0.09
+// to 0.11 with SGD, 0.44 to 0.49 with Adam, and of a norm 0.10 to 0.13.
+constexpr double kSgdNs = 0.1, kRootNs = 0.45, kSumNs = 0.1;
+double update_ns(Rule rule) { return rule == Rule::kSgd ? kSgdNs : kRootNs; }
 
 using OptionalArrays = std::optional<Arrays>;
 
@@ -42,6 +47,18 @@ UpdateRule update_rule(Rule rule, double learning_rate, double scale, const Clip
   return update;
 }
 
+// The update of elements `part` of a piece, which may end before they begin. In chunks, so that a
+// rule which reads them twice finds them in the cache.
+template <class T>
+void update_part(const UpdateRule& rule, const UpdatePiece<T>& piece, Range part) {
+  const Index end = std::min(part.end, piece.count);
+  for (Index n = std::max(part.begin, Index(0)); n < end; n += kChunk) {
+    const auto at = [n](auto* slot) { return slot ? slot + n : slot; };
+    kernels<T>().update(rule, {at(piece.param), at(piece.grad), at(piece.slot0), at(piece.slot1),
+                               at(piece.slot2), std::min(kChunk, end - n)});
+  }
+}
+
 // Everything is checked before the first array is changed.
 void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, const Slot& slot0 = {},
           const Slot& slot1 = {}, const Slot& slot2 = {}) {
@@ -53,7 +70,7 @@ void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, con
   std::vector<Extent> extents;
   with_type_of(params[0], [&](auto zero) {
     using T = decltype(zero);
-    std::vector<UpdatePiece<T>> pieces;
+    std::vector<UpdatePiece<T>> pieces;  // one per parameter
     Index total = 0;
     for (size_t i = 0; i < params.size(); ++i) {
       const Shape shape = params[i].shape();
@@ -68,43 +85,66 @@ void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, con
         extents.push_back((*slots[n]->arrays)[i].extent(true));
       }
       const auto [a, b, c] = of_slots;
-      const Index count = params[i].size();
-      total += count;
-      for (Index n = 0; n < count; n += kChunk)
-        pieces.push_back({param + n, grad + n, a ? a + n : a, b ? b + n : b, c ? c + n : c,
-                          std::min(kChunk, count - n)});
+      pieces.push_back({param, grad, a, b, c, params[i].size()});
+      total += params[i].size();
     }
     require_apart(std::move(extents));
     // Not interruptible: an update is atomic.
     const py::gil_scoped_release release;
-    run(threads_for(10.0 * double(total)), [&](const Team& team) {
-      const Range mine = split_range(Index(pieces.size()), team);
-      for (Index i = mine.begin; i < mine.end; ++i) kernels<T>().update(rule, pieces[size_t(i)]);
+    run(threads_for(update_ns(rule.rule) * kFlopsPerNs * double(total)), [&](const Team& team) {
+      constexpr Index kLine = 64 / sizeof(T);
+      const Range mine = split_range(total, team, kLine);
+      Index before = 0;
+      for (const UpdatePiece<T>& piece : pieces) {
+        update_part(rule, piece, {mine.begin - before, mine.end - before});
+        before += piece.count;
+      }
     });
   });
 }
 
+// One region for all arrays, a sum per chunk; they are added array by array.
 double sum_squares(const Arrays& arrays) {
-  double total = 0;
+  struct Chunk {
+    const void* data;
+    Index count;
+    bool is_float, last;  // float or double; the last of its array
+    double sum;
+  };
+  std::vector<Chunk> chunks;
+  Index total = 0;
   for (const Array& array : arrays) {
-    total += with_type_of(array, [&](auto zero) {
+    const Index count = array.size();
+    with_type_of(array, [&](auto zero) {
       using T = decltype(zero);
       const T* data = array.read<T>(array.shape());
-      const Index count = array.size(), chunks = (count + kChunk - 1) / kChunk;
-      std::vector<double> sums(static_cast<size_t>(chunks));
-      const py::gil_scoped_release release;
-      run(threads_for(2.0 * double(count)), [&](const Team& team) {
-        const Range mine = split_range(chunks, team);
-        for (Index n = mine.begin; n < mine.end; ++n)
-          sums[size_t(n)] =
-              kernels<T>().sum_squares(data + n * kChunk, std::min(kChunk, count - n * kChunk));
-      });
-      double sum = 0;
-      for (const double part : sums) sum += part;
-      return sum;
+      for (Index n = 0; n < count; n += kChunk)
+        chunks.push_back({data + n, std::min(kChunk, count - n), sizeof(T) == sizeof(float),
+                          n + kChunk >= count, 0});
+    });
+    total += count;
+  }
+  {
+    const py::gil_scoped_release release;
+    run(threads_for(kSumNs * kFlopsPerNs * double(total)), [&](const Team& team) {
+      const Range mine = split_range(Index(chunks.size()), team);
+      for (Index n = mine.begin; n < mine.end; ++n) {
+        Chunk& chunk = chunks[size_t(n)];
+        chunk.sum = chunk.is_float ? kernels<float>().sum_squares(
+                                         static_cast<const float*>(chunk.data), chunk.count)
+                                   : kernels<double>().sum_squares(
+                                         static_cast<const double*>(chunk.data), chunk.count);
+      }
     });
   }
-  return total;
+  double total_sum = 0, of_array = 0;
+  for (const Chunk& chunk : chunks) {
+    of_array += chunk.sum;
+    if (!chunk.last) continue;
+    total_sum += of_array;
+    of_array = 0;
+  }
+  return total_sum;
 }
 
 // True for unique, ascending indices within 0...bound - 1.

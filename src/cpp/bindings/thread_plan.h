@@ -53,6 +53,9 @@ ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget);
 
 // plan_threads with the threads that this process has now.
 int threads_for(double flops);
+
+// The operations that count for work which moves memory: a core does about 100 in a nanosecond.
+constexpr double kFlopsPerNs = 100;
 ThreadPlan thread_plan_for(const RecurrentWork& work);
 
 }  // namespace seqcore

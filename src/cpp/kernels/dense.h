@@ -68,11 +68,23 @@ SEQCORE_INLINE void for_my_rows(Index rows, const Team& team, F f) {
     f(r, int(std::min<Index>(kMaxRows, mine.end - r)));
 }
 
-// Rows of x·B for a packed B (K, N); rows of y have exactly N elements. pairs: null, or scratch for
-// the rows of x as bfloat16 pairs.
+// Calls f(first row, rows, vectors) for this thread's part of a product with N columns.
+template <class T, class F>
+SEQCORE_INLINE void for_my_part(Index rows, Index N, const Team& team, F f) {
+  const Index vectors = PanelLayout<T, 1>::vectors(N);
+  const GridPlace place = place_in(product_grid(rows, vectors, 1, team.size), team);
+  if (!place.works) return;
+  const Range mine = split_range(rows, place.row, place.grid.row_parts),
+              columns = split_range(vectors, place.column, place.grid.column_parts);
+  for (Index r = mine.begin; r < mine.end && !stopped(team); r += kMaxRows)
+    f(r, int(std::min<Index>(kMaxRows, mine.end - r)), columns);
+}
+
+// Rows of x·B for these vectors of columns of a packed B (K, N); rows of y have exactly N elements.
+// pairs: null, or scratch for the rows of x as bfloat16 pairs.
 template <class T>
-void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index K, Index N, T* y,
-                   Start start, const T* bias, Bf16Pair* pairs) {
+void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index K, Index N,
+                   Range vectors, T* y, Start start, const T* bias, Bf16Pair* pairs) {
   const T* a[kMaxRows];
   T* c[kMaxRows];
   for (int i = 0; i < rows; ++i) {
@@ -80,8 +92,7 @@ void multiply_rows(const T* x, Index x_stride, int rows, const T* packed, Index 
     c[i] = y + i * N;
   }
   LhsRows<T>(a, rows, K, pairs).dispatch(packed, K, [&](auto left, auto right, Index depth) {
-    multiply_unpadded(left, rows, right, depth, N, 0, PanelLayout<T, 1>::vectors(N), c, start,
-                      bias);
+    multiply_unpadded(left, rows, right, depth, N, vectors.begin, vectors.end, c, start, bias);
   });
 }
 
@@ -105,10 +116,13 @@ void dense_forward(const DenseCall<T>& call, const Team& team) {
   }
   const T* bias = call.scratch_pack + K * PanelLayout<T, 1>::columns(N);
   Bf16Pair* pairs = thread_pairs(call, team);
-  for_my_rows(call.rows, team, [&](Index r, int rows) {
-    multiply_rows(call.x + r * K, K, rows, call.scratch_pack, K, N, call.y + r * N, Start::kBias,
-                  bias, pairs);
-    activate(call.y + r * N, rows * N, call.activation);
+  for_my_part<T>(call.rows, N, team, [&](Index r, int rows, Range vectors) {
+    multiply_rows(call.x + r * K, K, rows, call.scratch_pack, K, N, vectors, call.y + r * N,
+                  Start::kBias, bias, pairs);
+    const Index from = vectors.begin * kLanes<T>, to = std::min(N, vectors.end * kLanes<T>);
+    if (to - from == N) return activate(call.y + r * N, rows * N, call.activation);
+    for (Index i = r; i < r + rows; ++i)
+      activate(call.y + i * N + from, to - from, call.activation);
   });
 }
 
@@ -134,8 +148,8 @@ void dense_backward(const DenseCall<T>& call, const Team& team) {
   const T* g = linear ? call.dy : call.scratch_rows;
   const Index stride = linear ? N : columns;
   if (call.dx)
-    for_my_rows(call.rows, team, [&](Index r, int rows) {
-      multiply_rows(g + r * stride, stride, rows, call.scratch_pack, N, K, call.dx + r * K,
+    for_my_part<T>(call.rows, K, team, [&](Index r, int rows, Range vectors) {
+      multiply_rows(g + r * stride, stride, rows, call.scratch_pack, N, K, vectors, call.dx + r * K,
                     Start::kZero, static_cast<const T*>(nullptr), thread_pairs(call, team));
     });
   if (!call.dkernel) return;
