@@ -19,6 +19,8 @@ from typing import Any
 
 from seqcore.distributed import Network, exchange_seconds
 
+from . import scaling
+from .cases import KINDS, Case
 from .everything import PARTS
 from .jobs import JOBS
 from .records import read_records
@@ -237,6 +239,22 @@ def keras_layers(records: Records) -> list[str]:
     return [*markdown(["", "with seqcore's layers", "with Keras's own", "ratio"], lines), "", _source(record)]
 
 
+def thread_plan(records: Records) -> list[str]:
+    """How the books' LSTM layers divide for 2 to 64 threads: arithmetic, no measurement."""
+    counts = (2, 4, 8, 16, 32, 64)
+    lines = []
+    for name, shape in KINDS["recurrent"].shapes.items():
+        case = Case("recurrent", name, "LSTM", shape)
+        cells = []
+        for threads in counts:
+            plan = scaling.shares(case, "train", threads, "avx512")[-1].plan
+            loop = "{} x {}".format(*plan["loop"])
+            even = scaling.balance(case, "train", threads, "avx512")
+            cells.append(f"{loop}, {even:.2f}, {scaling.barriers(case, plan)}")
+        lines.append([name, *cells])
+    return markdown(["LSTM", *(f"{threads} threads" for threads in counts)], lines)
+
+
 BLOCKS: dict[str, Callable[[Records], list[str]]] = {
     "readme": readme,
     "networks": networks,
@@ -247,6 +265,7 @@ BLOCKS: dict[str, Callable[[Records], list[str]]] = {
     "distributed": distributed,
     "distributed-cost": distributed_cost,
     "keras_layers": keras_layers,
+    "thread-plan": thread_plan,
 }
 # The records that a block needs, and the command that makes them.
 _COMMANDS = {

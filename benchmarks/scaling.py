@@ -109,6 +109,21 @@ def balance(case: Case, measure: str, threads: int, isa: str) -> float:
     return min(1.0, sum(layer.all for layer in layers) / threads / sum(layer.busiest for layer in layers))
 
 
+def barriers(case: Case, plan: Mapping[str, Any]) -> int:
+    """Barriers of a forward and a backward pass of one layer: after packing, around and in the time loop, at the end.
+
+    >>> from .cases import Shape
+    >>> case = Case("recurrent", "x", "LSTM", Shape(20, 20, 200, 200, 1))
+    >>> [barriers(case, shares(case, "train", threads, "avx512")[0].plan) for threads in (1, 2, 8, 16)]
+    [0, 5, 6, 48]
+    """
+    if plan["threads"] == 1:
+        return 0
+    directions = 1 + case.shape.both
+    grid = plan["barriers_per_step"] * directions * (2 * case.shape.steps + 3)
+    return int(5 + (directions - 1) + (grid or plan["shares_products"]))
+
+
 def with_bounds(case: Case, rows: Rows, isa: str) -> Rows:
     """Rows of one case with the speed-up over the fewest threads, and for seqcore's layers the bound.
 

@@ -273,8 +273,8 @@ def test_several_numbers_of_threads(tmp_path, capsys):
         )
         assert row["speedup"] == first["min_us"] / row["min_us"]
         if row["contender"] == "seqcore":
-            # Two of three sequences are the busiest thread's part of all but the gradients of the weights.
-            even = 1.0 if row["threads"] == 1 else 0.75 if row["measure"] == "forward" else 9 / 11
+            # Two of three sequences are the busiest thread's part of the time loop, which is a half or a third of all.
+            even = 1.0 if row["threads"] == 1 else 6 / 7 if row["measure"] == "forward" else 9 / 10
             assert row["balance"] == pytest.approx(even)
             share = first["gflops"] / first["peak_gflops"]
             assert row["bound_gflops"] == pytest.approx(share * row["peak_gflops"] * even)
