@@ -263,6 +263,15 @@ def test_backward_pass_after_the_weights_changed(cell):
         close(dx, cases.run_reference(problem)["dx"], "float64")
 
 
+def rows_of(problem, rows):
+    """The problem of some sequences of a batch alone."""
+    options = {**problem.options, "initial": [tuple(s[rows].copy() for s in problem.options["initial"][0])]}
+    states = [tuple(s[rows].copy() for s in problem.dstates[0])]
+    return cases.Problem(
+        problem.cell, problem.x[rows].copy(), problem.weights, options, problem.dy[rows].copy(), states
+    )
+
+
 @dtypes
 @pytest.mark.parametrize("batch", [2, 5, 7, 20, 33])
 @cells
@@ -272,14 +281,26 @@ def test_rows_do_not_depend_on_the_batch(cell, batch, dtype):
     whole = cases.run_core(problem)
     for b in sorted({0, batch // 2, batch - 1}):
         row = slice(b, b + 1)
-        options = {**problem.options, "initial": [tuple(s[row].copy() for s in problem.options["initial"][0])]}
-        states = [tuple(s[row].copy() for s in problem.dstates[0])]
-        alone = cases.Problem(
-            problem.cell, problem.x[row].copy(), problem.weights, options, problem.dy[row].copy(), states
-        )
-        got = cases.run_core(alone)
+        got = cases.run_core(rows_of(problem, row))
         for name in ("y", "dx", "h[0]", "dh0[0]"):
             assert got[name].tobytes() == whole[name][row].tobytes(), name
+
+
+@dtypes
+@pytest.mark.parametrize(("batch", "steps"), [(1, 1), (1, 3), (2, 2), (3, 1), (4, 1), (4, 3)])
+@pytest.mark.parametrize("units", [1, 9, 16, 40, 65, 130])
+@cells
+def test_few_rows(cell, units, batch, steps, dtype):
+    """Weights that are read where they lie, and gradients that are written as they are computed, give bit by bit what
+    the same rows give in a batch of 20, whose weights are packed and whose other rows have no gradient."""
+    problem = cases.make(Case(cell, units=units, features=19, batch=20, steps=steps), dtype)
+    for gradient in (problem.dy, *problem.dstates[0]):
+        gradient[batch:] = 0
+    rows = slice(0, batch)
+    whole, got = cases.run_core(problem), cases.run_core(rows_of(problem, rows))
+    for name, value in got.items():
+        expected = whole[name][rows] if len(whole[name]) == 20 else whole[name]
+        np.testing.assert_array_equal(value, expected, err_msg=name)
 
 
 @dtypes

@@ -419,6 +419,7 @@ class RecurrentForward : public SavedForward {
     const PackedWeights::Layout layout{c.cell,     c.layout,   c.directions, int(sizeof(T)),
                                        c.use_bf16, c.features, c.units};
     c.packed = cache && cache->holds(layout);
+    c.in_place = !cache && c.few_rows();
     if (c.packed) packs = cache->memory;
     for (int d = 0; d < c.directions; ++d) {
       if (!c.packed) packs.push_back(pool_alloc_array<T>(sizes_.forward_pack));

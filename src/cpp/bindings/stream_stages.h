@@ -108,6 +108,9 @@ class RecurrentStage : public Stage<T> {
   void step(const T* x) override {
     call_.x = {x, call_.features, 0};
     kernels<T>().recurrent_forward(call_, kAlone);
+    // The next step begins with the weights that this one read last, which the second-level cache
+    // still holds: 13.9 µs instead of 15.0 where it has 1.0 MB and they have 1.3.
+    call_.descending ^= 1;
   }
   std::vector<StatePart<T>> state() override {
     std::vector<StatePart<T>> all{{h_, call_.units}};

@@ -84,6 +84,8 @@ struct RecurrentCall {
   int use_bf16;  // products of bfloat16 pairs, where the instruction set has them
   int keep_gates;  // forward: the gates of all steps are kept
   int packed;  // forward: scratch_pack is filled already
+  int in_place;  // few_rows() without packed weights: they are read where they lie
+  int descending;  // forward: even steps, not odd ones, take the panels from the last to the first
   int y_is_h;  // y is a view of saved_h
   int return_sequences;
   int processing_order;  // time steps of y in processing order; else as in x
@@ -102,6 +104,11 @@ struct RecurrentCall {
   RecurrentDirection<T> direction[kMaxDirections];
   T* scratch_thread;  // thread_scratch elements of each thread; null: none needed
 
+  // So few rows that packing the weights takes longer than their products.
+  bool few_rows() const {
+    return batch <= 4 && steps <= 3 && layout == WeightLayout::kKeras && !use_bf16 &&
+           cell != Cell::kGruResetBefore;
+  }
   bool drops_inputs() const { return direction[0].input_dropout || direction[1].input_dropout; }
 };
 

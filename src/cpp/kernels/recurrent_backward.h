@@ -36,7 +36,11 @@ void pack_backward(const Layout<T, kCell>& layout, const Team& team, bool need_d
   using Plain = typename Layout<T, kCell>::Plain;
   constexpr int G = Layout<T, kCell>::G;
   constexpr Index kColumns = Plain::kPanel * kLanes<T>;
-  const Index state_panels = Plain::panels(layout.H),
+  if (layout.transposes_in_place()) return;
+  // Of a single step nothing is handed to a step before it, except the gradient of the initial
+  // state.
+  const bool need_state = layout.S > 1 || layout.dir.dh0 || kCell == Cell::kGruResetBefore;
+  const Index state_panels = need_state ? Plain::panels(layout.H) : 0,
               input_panels = need_dx ? Plain::panels(layout.D) : 0;
   const Index gate_panels = Layout<T, kCell>::Gates::panels(layout.H);
   const bool torch = layout.call.layout == WeightLayout::kTorch;
@@ -70,10 +74,15 @@ void backprop_recurrent(const BackwardLayout<T, kCell>& layout, Index s, Index j
     a[i] = layout.recurrent_gradient_row(s, j0 + i);
     c[i] = scale ? layout.product_row(j0 + i) : layout.dh_row(j0 + i);
   }
-  multiply_blocks<Plain>(LhsRows<T>(a, n, layout.gradient_columns, layout.pairs), int(n),
-                         layout.transposed_recurrent(), layout.gradient_columns, layout.H, b0, b1,
-                         c, carries && !scale ? Start::kAccumulate : Start::kZero,
-                         static_cast<const T*>(nullptr), s & 1);
+  const Start start = carries && !scale ? Start::kAccumulate : Start::kZero;
+  if (layout.transposes_in_place())
+    multiply_transposed<T, Layout<T, kCell>::G>(
+        a, int(n), layout.dir.recurrent,
+        {b0 * kLanes<T>, std::min<Index>(layout.H, b1 * kLanes<T>)}, layout.H, true, c, start);
+  else
+    multiply_blocks<Plain>(LhsRows<T>(a, n, layout.gradient_columns, layout.pairs), int(n),
+                           layout.transposed_recurrent(), layout.gradient_columns, layout.H, b0, b1,
+                           c, start, static_cast<const T*>(nullptr), s & 1);
   if (!scale) return;
   const Index u0 = b0 * kLanes<T>, u1 = std::min<Index>(layout.H, b1 * kLanes<T>);
   for (Index i = 0; i < n; ++i) {
@@ -225,13 +234,17 @@ void input_gradient(const BackwardLayout<T, kCell>& layout, Index s0, Index s1, 
   const int limit = through_scratch ? kScratchRows : kMaxRows;
   int rows = 0;
   const auto flush = [&] {
-    LhsRows<T>(a, rows, layout.gradient_columns, layout.pairs)
-        .dispatch(layout.transposed_kernel(), layout.gradient_columns,
-                  [&](auto left, auto packed, Index depth) {
-                    multiply_unpadded(left, rows, packed, depth, layout.D, vectors.begin,
-                                      vectors.end, product,
-                                      add && !through_scratch ? Start::kAccumulate : Start::kZero);
-                  });
+    const Start start = add && !through_scratch ? Start::kAccumulate : Start::kZero;
+    if (layout.transposes_in_place())
+      multiply_transposed<T, Layout<T, kCell>::G>(a, rows, layout.dir.kernel, columns, layout.H,
+                                                  false, product, start);
+    else
+      LhsRows<T>(a, rows, layout.gradient_columns, layout.pairs)
+          .dispatch(layout.transposed_kernel(), layout.gradient_columns,
+                    [&](auto left, auto packed, Index depth) {
+                      multiply_unpadded(left, rows, packed, depth, layout.D, vectors.begin,
+                                        vectors.end, product, start);
+                    });
     for (int i = 0; i < rows && scaled; ++i)
       for (Index d = columns.begin; d < columns.end; ++d)
         c[i][d] = (through_scratch ? c[i][d] : T(0)) + product[i][d] * scales[i][d];

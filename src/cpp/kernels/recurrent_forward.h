@@ -13,6 +13,10 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
   constexpr int G = Layout<T, kCell>::G;
   const auto& dir = layout.dir;
   const Index panels = Gates::panels(layout.H), stride = G * layout.H;
+  // Of weights that are read in place only a last panel that is not full, if there is one.
+  const Index first = !layout.call.in_place || panels == 0  ? 0
+                      : is_full<T, G>(layout.H, panels - 1) ? panels
+                                                            : panels - 1;
   // Rows of W and after them of U: there may be fewer panels than threads.
   const Index first_of_u = (layout.D + kPackGrain - 1) / kPackGrain * kPackGrain;
   const Range rows = split_range(first_of_u + layout.H, team, kPackGrain),
@@ -25,7 +29,7 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
       if (layout.call.layout == WeightLayout::kTorch)
         pack_torch_panels<G>(from, K, part, layout.H, 0, panels, to);
       else
-        pack_panels<G>(from, stride, K, part, layout.H, 0, panels, to);
+        pack_panels<G>(from, stride, K, part, layout.H, first, panels, to);
     });
   };
   pack(dir.kernel, layout.D, of_w, layout.packed_kernel());
@@ -36,6 +40,24 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
                  layout.call.layout);
 }
 
+// c = start + rows · M for blocks [b0, b1) of the gates: M is W or U, `from` in Keras's order and
+// `packed` in panels.
+template <class T, Cell kCell>
+void multiply_gates(const Layout<T, kCell>& layout, const LhsRows<T>& lhs, int rows, const T* from,
+                    const T* packed, Index K, Index b0, Index b1, T* const* c, Start start,
+                    const T* bias, bool descending) {
+  using Gates = typename Layout<T, kCell>::Gates;
+  if (layout.call.in_place) {
+    const Index full = std::min(b1, layout.H / kLanes<T>);
+    for (int i = 0; i < rows && b0 < full; i += kRowsInPlace)
+      multiply_unpacked<T, Layout<T, kCell>::G>(lhs.rows + i, std::min(kRowsInPlace, rows - i),
+                                                from, K, layout.H, b0, full, c + i, start, bias);
+    b0 = std::max(b0, full);
+    if (b0 >= b1) return;
+  }
+  multiply_blocks<Gates>(lhs, rows, packed, K, layout.H, b0, b1, c, start, bias, descending);
+}
+
 // x_t·W + b for rows j0...j1-1 of steps [s0, s1), at most kMaxRows of them, and for these blocks of
 // the units, into gates(s, j).
 // (Prefetching the rows of x of the next steps made the forward pass 1 to 2 % slower: the copy of a
@@ -43,7 +65,6 @@ void pack_forward(const Layout<T, kCell>& layout, const Team& team) {
 template <class T, Cell kCell, class GatesOf>
 void input_product(const Layout<T, kCell>& layout, Index s0, Index s1, Index j0, Index j1,
                    Range blocks, GatesOf gates) {
-  using Gates = typename Layout<T, kCell>::Gates;
   const T* a[kMaxRows];
   T* c[kMaxRows];
   int rows = 0;
@@ -61,9 +82,9 @@ void input_product(const Layout<T, kCell>& layout, Index s0, Index s1, Index j0,
       c[rows] = gates(s, j);
     }
   }
-  multiply_blocks<Gates>(LhsRows<T>(a, rows, layout.D, layout.pairs), rows, layout.packed_kernel(),
-                         layout.D, layout.H, blocks.begin, blocks.end, c, Start::kBias,
-                         layout.packed_bias());
+  multiply_gates(layout, LhsRows<T>(a, rows, layout.D, layout.pairs), rows, dir.kernel,
+                 layout.packed_kernel(), layout.D, blocks.begin, blocks.end, c, Start::kBias,
+                 layout.packed_bias(), false);
 }
 
 // Writes h of one block of a row after step s: the state, its dropped copy for the next step, and
@@ -150,34 +171,40 @@ template <class T, Cell kCell, class A, class GatesOf>
 void forward_step(const Layout<T, kCell>& layout, const A& act, Index s, Index j0, Index n,
                   Index b0, Index b1, GatesOf gates_row) {
   using Gates = typename Layout<T, kCell>::Gates;
-  const T* h[kMaxRows];
+  const T *h[kMaxRows], *x[kMaxRows];
   T *gates[kMaxRows], *recurrent[kMaxRows];
+  const bool joined = layout.joins_products();
   for (Index i = 0; i < n; ++i) {
     h[i] = layout.dropped_h(s, j0 + i);
+    if (joined) x[i] = layout.x_row(s, j0 + i);
     gates[i] = gates_row(s, j0 + i);
     recurrent[i] = kCell == Cell::kGru ? layout.recurrent_row(s, j0 + i) : gates[i];
   }
-  const LhsRows<T> lhs(h, n, layout.H, layout.pairs);
+  const LhsRows<T> lhs(h, n, layout.H, layout.pairs), x_lhs(x, 0, layout.D, nullptr);
   if constexpr (kCell == Cell::kGruResetBefore) {
     return forward_step_reset_before(layout, act, s, j0, n, b0, b1, lhs, gates);
   } else {
     // Blocks of a tile's panels; where b0 lies within a panel, the first tile is smaller.
     constexpr Index kBlocks = Gates::kPanel / Layout<T, kCell>::G;
-    const Index group = kBlocks * panels_per_tile<Gates::kPanel>(int(n));
+    const Index group = layout.call.in_place ? blocks_per_pass<Layout<T, kCell>::G>(int(n))
+                                             : kBlocks * panels_per_tile<Gates::kPanel>(int(n));
     const Start start = kCell == Cell::kGru ? Start::kBias : Start::kAccumulate;
     // Every other step takes the panels from the last to the first: it begins with the part of U
     // that the caches still hold. (Keeping a part of U in the first-level cache, by prefetching the
     // rest past it, made the time loop of one sequence 4 % faster: not worth a second kind of
     // tile.)
-    const bool descending = s & 1;
+    const bool descending = (s ^ layout.call.descending) & 1;
     const Index first = b0 / kBlocks, last = (b1 + kBlocks - 1) / kBlocks,
                 tiles = (last - first) * kBlocks;
     for (Index done = 0; done < tiles; done += group) {
       const Index some = std::min(group, tiles - done),
                   at = first * kBlocks + (descending ? tiles - done - some : done),
                   from = std::max(at, b0), to = std::min(at + some, b1);
-      multiply_blocks<Gates>(lhs, int(n), layout.packed_recurrent(), layout.H, layout.H, from, to,
-                             recurrent, start, layout.packed_recurrent_bias(), descending);
+      if (joined)
+        multiply_gates(layout, x_lhs, int(n), layout.dir.kernel, layout.packed_kernel(), layout.D,
+                       from, to, gates, Start::kBias, layout.packed_bias(), descending);
+      multiply_gates(layout, lhs, int(n), layout.dir.recurrent, layout.packed_recurrent(), layout.H,
+                     from, to, recurrent, start, layout.packed_recurrent_bias(), descending);
       finish_step(layout, act, s, j0, n, from, to, gates, recurrent);
     }
   }
@@ -241,7 +268,7 @@ void forward_sequences(const Layout<T, kCell>& layout, const A& act, const Team&
       if (layout.call.keep_gates) return layout.gates_row(s, j);
       return layout.local_gates + ((s - s0) * (j1 - j0) + j - j0) * layout.gate_stride;
     };
-    if (!layout.call.shares_products)
+    if (!layout.call.shares_products && !layout.joins_products())
       input_product(layout, s0, s1, j0, j1, {0, layout.blocks}, gates);
     for (Index s = s0; s < s1; ++s) {
       const Index n = layout.active_in(s, j0, j1);

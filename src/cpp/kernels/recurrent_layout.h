@@ -19,7 +19,7 @@
 #include "cells/gru.h"
 #include "cells/lstm.h"
 #include "cells/rnn.h"
-#include "weight_gradient.h"
+#include "few_rows.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
@@ -111,6 +111,17 @@ struct Layout {
   T* packed_recurrent_bias() const { return packed_bias() + gate_columns; }
   T* transposed_recurrent() const { return dir.scratch_pack; }
   T* transposed_kernel() const { return dir.scratch_pack + gradient_columns * padded_units; }
+
+  // Whether a single step takes x·W and h·U block by block, not one after the other: the calls of a
+  // stream, in turn from the first block to the last and back, then find most of both in the
+  // caches.
+  bool joins_products() const {
+    return S == 1 && !call.use_bf16 && !call.shares_products && !dir.input_dropout &&
+           kCell != Cell::kGruResetBefore;
+  }
+  // Whether the backward pass reads the weights where they lie: a transposed product in place takes
+  // half as long as one with packing, so it may be done once or twice.
+  bool transposes_in_place() const { return call.in_place && B * S <= kRowsInPlace; }
 
   Index row(Index s, Index j) const { return batch.offset[s] + j; }
   Index time(Index s, Index j) const {
