@@ -3,6 +3,9 @@
 V, D: words, numbers per vector. The draws are the documented ones: SplitMix64, seeded by the pass and the sentence.
 """
 
+from collections import Counter
+from itertools import islice
+
 import numpy as np
 
 MASK = 2**64 - 1
@@ -79,16 +82,27 @@ class Pass:
         self.seed = seed
         self.blocks = self.pairs = self.looked_at = 0
         self.loss = 0.0
+        self.forget()
+
+    def forget(self):
+        """What was met since the last call: words by their places in the text, and targets of blocks."""
+        self.met_inputs, self.met_outputs = {}, Counter()
 
     def sentences(self, ids, offsets, rate_of_word):
         """``rate_of_word(n)``: the learning rate of the sentence that starts at word n."""
-        for number, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:])):
+        for _ in self.centres(ids, offsets, range(len(offsets) - 1), rate_of_word):
+            pass
+
+    def centres(self, ids, offsets, numbers, rate_of_word):
+        """Train on the sentences of these numbers; stops after each centre word."""
+        for number in numbers:
+            begin, end = offsets[number], offsets[number + 1]
             self.random = SplitMix(mix(self.seed ^ mix((number + GOLDEN) & MASK)))
             self.rate = float(np.float32(rate_of_word(begin)))
             for start in range(begin, end, LONGEST):
-                self.part([int(word) for word in ids[start : min(end, start + LONGEST)]])
+                yield from self.part([int(word) for word in ids[start : min(end, start + LONGEST)]], start)
 
-    def part(self, words):
+    def part(self, words, start):
         if self.keep is not None:
             words = [word for word in words if self.random.next() >> 32 <= self.keep[word]]
         for i, word in enumerate(words):
@@ -96,9 +110,12 @@ class Pass:
             if self.shrink:
                 reach -= (self.random.next() >> 32) * self.window >> 32
             noise = [self.draw() for _ in range(self.negatives)]
-            contexts = words[max(0, i - reach) : i] + words[i + 1 : i + reach + 1]
+            around = [n for n in range(max(0, i - reach), min(len(words), i + reach + 1)) if n != i]
+            contexts = [words[n] for n in around]
+            self.met_inputs |= {(start, n): words[n] for n in around}
             if contexts:
                 (self.cbow_centre if self.cbow else self.skipgram_centre)(contexts, word, noise)
+            yield
 
     def draw(self):
         bits = self.random.next()
@@ -128,6 +145,7 @@ class Pass:
         self.pairs += len(rows)
         self.looked_at += len(rows) * look
         targets = [word, *noise]
+        self.met_outputs.update(targets)
         for start in range(0, len(targets), TARGETS):
             some = targets[start : start + TARGETS]
             labels = np.arange(start, start + len(some)) == 0
@@ -142,3 +160,36 @@ class Pass:
                 row += factor * (weights @ y)
             for target, one in zip(some, change):
                 self.output[target] += one
+
+
+class Shards:
+    """A pass in shards of whole sentences, each with copies of the tables that are merged after every turn."""
+
+    def __init__(self, count, input, output, **settings):
+        self.input, self.output = input, output
+        self.passes = [Pass(input, output, **settings) for _ in range(count)]
+
+    def sentences(self, ids, offsets, rate_of_word, *, turn, damping):
+        """``turn``: centre words of a shard between two merges."""
+        count, words = len(self.passes), offsets[-1]
+        cuts = [int(np.searchsorted(offsets, words * n // count)) for n in range(count)] + [len(offsets) - 1]
+        runs = [
+            one.centres(ids, offsets, range(*cut), rate_of_word) for one, cut in zip(self.passes, zip(cuts, cuts[1:]))
+        ]
+        h, busy = damping * rate_of_word(0), True
+        while busy:
+            busy = False
+            for one, run in zip(self.passes, runs):
+                one.input, one.output = self.input.copy(), self.output.copy()
+                one.forget()
+                busy |= sum(1 for _ in islice(run, turn)) == turn
+            self.merge("input", [Counter(one.met_inputs.values()) for one in self.passes], h)
+            self.merge("output", [one.met_outputs for one in self.passes], h)
+
+    def merge(self, name, met, h):
+        table = getattr(self, name)
+        for row in set().union(*met):
+            times = np.array([counter[row] for counter in met])
+            steps = np.array([getattr(one, name)[row] - table[row] for one in self.passes])
+            weight = times.sum() / (1 + h * times.sum()) / (times / (1 + h * times)).sum()
+            table[row] += weight * steps.sum(axis=0)

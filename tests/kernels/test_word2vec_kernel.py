@@ -23,7 +23,7 @@ def text(seed=0, sentences=24, longest=30):
     return [[NAMES[n % len(NAMES)] for n in rng.zipf(1.3, length)] for length in lengths]
 
 
-def expected(model, corpus, epochs):
+def expected(model, corpus, epochs, shards=1):
     """Vectors and losses after ``epochs`` passes over a new model's corpus, from the settings alone."""
     s, counts = model.settings, model.counts.astype(np.float64)
     philox = np.random.Generator(np.random.Philox(key=[s.seed, 0]))
@@ -32,9 +32,7 @@ def expected(model, corpus, epochs):
     output, losses, pairs = np.zeros_like(table), [], []
     total = len(corpus.ids) * epochs
     for epoch in range(epochs):
-        one = reference.Pass(
-            table,
-            output,
+        one = dict(
             window=s.window,
             negatives=s.negative,
             slots=reference.alias_slots(reference.noise_weights(counts, s.ns_exponent).tolist()),
@@ -47,13 +45,16 @@ def expected(model, corpus, epochs):
             seed=(s.seed * reference.GOLDEN + epoch) & reference.MASK,
         )
         done = epoch * len(corpus.ids)
-        one.sentences(
-            corpus.ids,
-            corpus.offsets,
-            lambda n: s.alpha + (s.min_alpha - s.alpha) * (done + n) / total,  # noqa: B023
-        )
-        losses.append(one.loss / one.looked_at)
-        pairs.append(one.pairs)
+        text = corpus.ids, corpus.offsets, lambda n: s.alpha + (s.min_alpha - s.alpha) * (done + n) / total  # noqa: B023
+        if shards == 1:
+            parts = [reference.Pass(table, output, **one)]
+            parts[0].sentences(*text)
+        else:
+            sharded = reference.Shards(shards, table, output, **one)
+            sharded.sentences(*text, turn=32, damping=0.5)
+            parts = sharded.passes
+        losses.append(sum(part.loss for part in parts) / sum(part.looked_at for part in parts))
+        pairs.append(sum(part.pairs for part in parts))
     return table, output, losses, pairs
 
 
@@ -146,6 +147,35 @@ def test_pieces_change_nothing(sg, monkeypatch):
     np.testing.assert_allclose(model.wv.vectors, table, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(model.syn1neg, output, rtol=1e-5, atol=1e-5)
     assert [one["pairs"] for one in model.history] == pairs
+
+
+@pytest.mark.parametrize(
+    "settings, longest",
+    [
+        ({"sample": 0.01, "window": 20, "vector_size": 17}, 900),
+        ({"sample": 0.01, "sg": 0, "cbow_mean": 0, "loss": "nce", "negative": 8}, 60),
+    ],
+)
+def test_shards_against_the_reference(settings, longest):
+    """deterministic: three shards of 8192 words or more, whose copies are merged after every 32 centre words."""
+    fixed = {"alpha": 0.004, "min_alpha": 0.001, "epochs": 1, "deterministic": True, "workers": 3}
+    model = Word2Vec(**{**BASE, **fixed, **settings})
+    rng = np.random.default_rng(0)
+    sentences = []
+    while sum(map(len, sentences)) < 3 * 8192:
+        sentences.append([NAMES[n % len(NAMES)] for n in rng.zipf(1.3, rng.integers(1, longest))])
+    model.build_vocab(sentences)
+    model.wv.vectors_lockf = rng.choice([0.0, 0.5, 1.0], len(model.words))
+    locked, before = model.wv.vectors_lockf == 0, model.wv.vectors.copy()
+    corpus = model.encode(sentences)
+    table, output, losses, pairs = expected(model, corpus, 1, shards=3)
+    model.train(corpus)
+    assert np.abs(output).max() > 0.1 and np.abs(table - before).max() > 0.02
+    np.testing.assert_allclose(model.wv.vectors, table, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.syn1neg, output, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(model.wv.vectors[locked], before[locked])
+    assert [one["pairs"] for one in model.history] == pairs
+    np.testing.assert_allclose([one["loss"] for one in model.history], losses, rtol=1e-5)
 
 
 def test_long_sentences_are_cut():
@@ -274,7 +304,7 @@ def digest(sentences, **settings):
 
 @pytest.mark.parametrize("sg", [0, 1])
 def test_the_same_bits(sg):
-    """One worker repeats itself; ``deterministic`` gives its bits for any number of workers; the seed matters."""
+    """One worker repeats itself; ``deterministic`` gives its bits, too, for a text of one shard; the seed matters."""
     sentences = text(sentences=200)
     one = digest(sentences, sg=sg)
     assert digest(sentences, sg=sg) == one
@@ -283,14 +313,30 @@ def test_the_same_bits(sg):
     assert digest(sentences, sg=sg, seed=2)[0] != one[0]
 
 
+@pytest.mark.parametrize("settings, shards, calls", [({"sg": 0}, 16, 1), ({"sg": 1, "loss": "nce"}, 3, 2)])
+def test_the_same_bits_for_any_number_of_workers(settings, shards, calls, monkeypatch):
+    """``deterministic``, a text of several shards: vectors and losses, with more workers than shards, too."""
+    sentences = text(sentences=9_000 * shards * calls // 16)
+    assert sum(map(len, sentences)) > shards * calls * 8192
+    monkeypatch.setattr(word2vec, "WORDS_PER_CALL", shards * 8192 if calls > 1 else 10**6)
+    settings = {**settings, "epochs": 1, "deterministic": True, "vector_size": 8}
+    one = digest(sentences, workers=1, **settings)
+    for workers in (2, 3, 17):
+        assert digest(sentences, workers=workers, **settings) == one
+    assert digest(sentences, workers=1, **{**settings, "deterministic": False})[0] != one[0]
+
+
 @pytest.mark.parametrize("sg", [0, 1])
 def test_two_workers_learn_as_much(sg):
-    """Threads that share the vectors without locks: the same pairs, and a loss that is not larger."""
+    """Threads that share the vectors without locks, and shards: the same pairs, and a loss that is not larger."""
     from seqcore.datasets import relations
 
     sentences = relations.sentences(60_000)
     settings = dict(vector_size=24, sg=sg, epochs=3, min_count=1, seed=5)
     one, two = (Word2Vec(sentences, workers=workers, **settings) for workers in (1, 2))
+    shards = Word2Vec(sentences, workers=2, deterministic=True, **settings)
+    assert [entry["pairs"] for entry in one.history] == [entry["pairs"] for entry in shards.history]
+    assert 0.95 < shards.history[-1]["loss"] / one.history[-1]["loss"] < 1.06  # 1.02 and 1.03
     assert [entry["pairs"] for entry in one.history] == [entry["pairs"] for entry in two.history]
     # It was 0.95 to 1.0 times that of one worker, by chance.
     assert 0.85 < two.history[-1]["loss"] / one.history[-1]["loss"] < 1.05

@@ -683,6 +683,28 @@ def test_exact_resume(settings, how, sentences, tmp_path):
     assert state(loaded) == state(whole)
 
 
+def test_exact_resume_with_shards(tmp_path):
+    """deterministic, a text of several shards: resumed with another number of workers."""
+    path, sentences = tmp_path / "model", relations.sentences(30_000)
+    settings = {**SMALL, "deterministic": True, "epochs": 3}
+    whole = Word2Vec(sentences, **{**settings, "workers": 3})
+
+    class Stopper:
+        def on_epoch_end(self, model):
+            raise Stop
+
+    part = Word2Vec(**settings)
+    part.build_vocab(sentences)
+    with pytest.raises(Stop):
+        part.train(sentences, callbacks=[Stopper()], checkpoint=path)
+    loaded = Word2Vec.load(path)
+    loaded.workers = 2
+    loaded.train(sentences, resume=True)
+    np.testing.assert_array_equal(loaded.wv.vectors, whole.wv.vectors)
+    np.testing.assert_array_equal(loaded.syn1neg, whole.syn1neg)
+    assert [entry["loss"] for entry in loaded.history] == [entry["loss"] for entry in whole.history]
+
+
 def test_save_and_load(sentences, tmp_path):
     path = tmp_path / "model"
     settings = dict(
@@ -840,7 +862,7 @@ def interrupted(call):
 
 
 def test_workers_are_threads(sentences, monkeypatch):
-    """One where the result is to be deterministic."""
+    """Also where the result is to be deterministic."""
     used, train = [], word2vec.train_word2vec
 
     def count(*arguments, threads, **options):
@@ -850,18 +872,20 @@ def test_workers_are_threads(sentences, monkeypatch):
     monkeypatch.setattr(word2vec, "train_word2vec", count)
     for workers, deterministic in ((3, False), (1, False), (3, True)):
         Word2Vec(sentences[:9], min_count=1, vector_size=4, epochs=1, workers=workers, deterministic=deterministic)
-    assert used == [3, 1, 1]
+    assert used == [3, 1, 3]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_interrupt(workers, sentences, tmp_path):
+@pytest.mark.parametrize("workers, deterministic", [(1, False), (2, False), (1, True), (2, True)])
+def test_interrupt(workers, deterministic, tmp_path):
     """Ctrl-C ends training within a second; what was learnt stays, and the model can be used, saved and trained."""
-    model = Word2Vec(**{**SMALL, "workers": workers, "vector_size": 200, "negative": 20})
+    sentences = relations.sentences(20_000 if deterministic else 5_000)  # two shards
+    settings = {"workers": workers, "deterministic": deterministic, "vector_size": 200, "negative": 20}
+    model = Word2Vec(**{**SMALL, **settings})
     model.build_vocab(sentences)
     start = model.wv.vectors.copy()
     assert interrupted(lambda: model.train(sentences, epochs=100_000)) < 1.0
     assert np.isfinite(model.wv.vectors).all() and not np.array_equal(model.wv.vectors, start)
-    assert model.history and len(model.history) == model._passes
+    assert (model.history or deterministic) and len(model.history) == model._passes
     model.save(tmp_path / "model")
     assert state(Word2Vec.load(tmp_path / "model")) == state(model)
     done = len(model.history)

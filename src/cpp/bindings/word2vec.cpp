@@ -15,7 +15,7 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
                          const OptionalArray& subsample_threshold, const AliasTable& noise,
                          const OptionalArray& log_noise, int window, int negatives, bool shrink,
                          bool cbow, bool mean, Finite rate_begin, Finite rate_end, uint64_t seed,
-                         int threads, const OptionalArray& lock) {
+                         int threads, const OptionalArray& lock, bool deterministic) {
   Word2VecCall call{};
   call.words = words.read<int32_t>({-1});
   call.sentences = sentences.read<int64_t>({-1});
@@ -68,10 +68,18 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
     fail("negatives", "a number 1..." + std::to_string(kMaxNegatives),
          std::to_string(call.negatives));
   if (threads < 1) fail("threads", "a number from 1", std::to_string(threads));
-  std::vector<double> loss(size_t(threads), 0.0);
-  std::vector<int64_t> measured_pairs(size_t(threads), 0), pairs(size_t(threads), 0);
-  Index claimed = 0;
-  call.claimed = &claimed;
+  call.deterministic = deterministic;
+  std::shared_ptr<void> scratch;
+  if (deterministic) {
+    threads = std::min(threads, kMaxShards);
+    scratch = pool_alloc(size_t(table().word2vec_scratch(call)));
+    call.scratch = scratch.get();
+  }
+  const size_t parts = size_t(deterministic ? kMaxShards : threads);
+  std::vector<double> loss(parts, 0.0);
+  std::vector<int64_t> measured_pairs(parts, 0), pairs(parts, 0);
+  Index claimed[2] = {};
+  call.claimed = claimed;
   call.loss = loss.data();
   call.measured_pairs = measured_pairs.data();
   call.pairs = pairs.data();
@@ -89,7 +97,8 @@ void bind_word2vec(py::module_& m) {
       "train_word2vec(words, sentences, first, last, input, output, size, subsample_threshold, "
       "noise, log_noise, *, "
       "window, "
-      "negatives, shrink, cbow, mean, rate_begin, rate_end, seed, threads, lock=None)");
+      "negatives, shrink, cbow, mean, rate_begin, rate_end, seed, threads, lock=None, "
+      "deterministic=False)");
 }
 
 }  // namespace seqcore

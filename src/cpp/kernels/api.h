@@ -249,11 +249,16 @@ struct Word2VecCall {
   int window, negatives, shrink, cbow, mean;
   double rate_begin, rate_end;  // learning rate at the first and after the last word of the call
   uint64_t seed;  // of this pass over the corpus
-  Index* claimed;  // pieces of the corpus that threads have claimed, 0 at the start
-  double* loss;  // per thread: summed over the measured pairs
-  int64_t* measured_pairs;  // per thread: pairs whose loss was measured
-  int64_t* pairs;  // per thread: trained pairs (CBOW: centre words)
+  Index* claimed;  // two counters of work that threads have claimed, 0 at the start
+  int deterministic;  // shards with rows of their own: the result is the same for any team
+  void* scratch;  // deterministic: word2vec_scratch bytes, aligned to 64
+  // Per thread, or per shard: the loss summed over the measured pairs, their number, and that of
+  // all trained pairs (CBOW: centre words).
+  double* loss;
+  int64_t *measured_pairs, *pairs;
 };
+// Parts of a deterministic call, at most: they, not the threads, decide its result.
+constexpr int kMaxShards = 16;
 
 struct Table {
   const char* name;
@@ -261,6 +266,7 @@ struct Table {
   Kernels<float> f32;
   Kernels<double> f64;
   void (*word2vec)(const Word2VecCall&, const Team&);
+  Index (*word2vec_scratch)(const Word2VecCall&);
 };
 
 }  // namespace seqcore

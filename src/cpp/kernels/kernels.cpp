@@ -5,7 +5,7 @@
 #include "recurrent_backward.h"
 #include "recurrent_forward.h"
 #include "sampled_loss.h"
-#include "word2vec.h"
+#include "word2vec_shards.h"
 
 namespace seqcore::SEQCORE_VARIANT {
 
@@ -73,6 +73,6 @@ constexpr Kernels<T> kernels() {
 #define SEQCORE_TEXT(x) SEQCORE_TEXT2(x)
 extern const Table table;
 const Table table = {SEQCORE_TEXT(SEQCORE_ISA), kHasBf16<float>, kernels<float>(),
-                     kernels<double>(), word2vec};
+                     kernels<double>(),         word2vec,        word2vec_scratch};
 
 }  // namespace seqcore::SEQCORE_VARIANT

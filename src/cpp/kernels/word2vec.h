@@ -7,9 +7,10 @@
 //
 //   l = x·yᵀ  (C, J)      g = rate (label - σ(l - log_noise))      x += g·y      y += gᵀ·x
 //
-// Threads share the rows without locks (Recht et al. 2011, "Hogwild!"). Every draw comes from a
-// generator that is seeded by the pass and the number of the sentence, so the subsampled words, the
-// windows and the noise are the same for any number of threads.
+// Threads share the rows without locks (Recht et al. 2011, "Hogwild!"), or work on shards with rows
+// of their own (word2vec_shards.h). Every draw comes from a generator that is seeded by the pass
+// and the number of the sentence, so the subsampled words, the windows and the noise are the same
+// for any number of threads.
 #pragma once
 
 #include "activations.h"
@@ -149,9 +150,25 @@ struct Centre {
   int32_t noise[kMaxNegatives];
 };
 
+// The tables themselves: rows that all threads share, without locks.
+struct SharedRows {
+  float *input, *output;
+  Index stride;
+
+  explicit SharedRows(const Word2VecCall& call)
+      : input(call.input), output(call.output), stride(call.stride) {}
+  // The row of the word at position i of a sentence; of a target; the same, to prefetch them only.
+  float* context(Index, int32_t word) const { return input + word * stride; }
+  float* target(int32_t word) const { return output + word * stride; }
+  const float* next_context(int32_t word) const { return input + word * stride; }
+  const float* next_target(int32_t word) const { return output + word * stride; }
+};
+
 // The work of one thread, sentence by sentence.
+template <class Rows>
 struct Word2Vec {
   const Word2VecCall& call;
+  Rows table;
   SplitMix64 random{};
   int32_t words[kMaxWords];
   Index count = 0;
@@ -159,10 +176,10 @@ struct Word2Vec {
   double loss = 0;
   float* sum;  // CBOW: the mean or sum of the contexts, and after it the same before the update
 
-  Word2Vec(const Word2VecCall& c, float* scratch) : call(c), sum(scratch) {}
+  Word2Vec(const Word2VecCall& c, const Rows& rows, float* scratch)
+      : call(c), table(rows), sum(scratch) {}
 
-  float* input(Index i) const { return call.input + words[i] * call.stride; }
-  float* output(int32_t word) const { return call.output + word * call.stride; }
+  float* input(Index i) { return table.context(i, words[i]); }
 
   SEQCORE_INLINE void prefetch(const float* row) const {
     for (Index d = 0; d < call.stride; d += 16) __builtin_prefetch(row + d, 1, 3);
@@ -183,15 +200,15 @@ struct Word2Vec {
     if (i >= count) return;
     centre.reach = call.window;
     if (call.shrink) centre.reach -= int((random.next() >> 32) * uint64_t(call.window) >> 32);
-    prefetch(output(words[i]));
-    if (i + call.window < count) prefetch(input(i + call.window));
+    prefetch(table.next_target(words[i]));
+    if (i + call.window < count) prefetch(table.next_context(words[i + call.window]));
     for (int k = 0; k < call.negatives; ++k) {
       const uint64_t drawn = random.next();
       const Index at = Index((drawn >> 32) * uint64_t(call.classes) >> 32);
       const AliasSlot slot = call.noise[at];
       const int32_t word = uint32_t(drawn) < slot.threshold ? int32_t(at) : slot.alias;
       centre.noise[k] = word;
-      prefetch(output(word));
+      prefetch(table.next_target(word));
     }
   }
 
@@ -205,7 +222,7 @@ struct Word2Vec {
       for (; k < call.negatives && targets.count < kMaxTargets; ++k) {
         const int32_t target = k < 0 ? word : centre.noise[k];
         // Noise that happens to be the centre word is masked.
-        targets.set(targets.count++, output(target), k < 0 ? 1.0f : 0.0f,
+        targets.set(targets.count++, table.target(target), k < 0 ? 1.0f : 0.0f,
                     k >= 0 && target == word ? 0.0f : 1.0f,
                     call.log_noise ? call.log_noise[target] : 0.0f);
       }
@@ -215,9 +232,7 @@ struct Word2Vec {
     if (measure) measured_pairs += rows;
   }
 
-  void skipgram(Index i, const Centre& centre, float rate) {
-    const Index begin = std::max<Index>(0, i - centre.reach),
-                end = std::min(count, i + centre.reach + 1);
+  void skipgram(Index i, Index begin, Index end, const Centre& centre, float rate) {
     float* x[kMaxContexts];
     float factors[kMaxContexts];
     const float* lock = call.lock ? factors : nullptr;
@@ -233,10 +248,8 @@ struct Word2Vec {
     if (rows) train_block(x, rows, words[i], centre, rate, lock);
   }
 
-  void cbow(Index i, const Centre& centre, float rate) {
+  void cbow(Index i, Index begin, Index end, const Centre& centre, float rate) {
     using P = Wide<float>;
-    const Index begin = std::max<Index>(0, i - centre.reach),
-                end = std::min(count, i + centre.reach + 1);
     const float size = float(end - begin - 1);
     if (end - begin < 2) return;
     float* before = sum + call.stride;
@@ -274,59 +287,76 @@ struct Word2Vec {
     }
   }
 
-  void sentence(Index number, Index begin, Index end, float rate, const Team& team) {
+  void train_centre(Index i, const Centre& centre, float rate) {
+    const Index begin = std::max<Index>(0, i - centre.reach),
+                end = std::min(count, i + centre.reach + 1);
+    call.cbow ? cbow(i, begin, end, centre, rate) : skipgram(i, begin, end, centre, rate);
+  }
+
+  void begin_sentence(Index number) {
     random.state =
         SplitMix64::mix(call.seed ^ SplitMix64::mix(uint64_t(number) + 0x9E3779B97F4A7C15u));
+  }
+
+  void sentence(Index number, Index begin, Index end, float rate, const Team& team) {
+    begin_sentence(number);
     for (Index from = begin; from < end; from += kMaxWords) {
       subsample(from, std::min(end, from + kMaxWords));
-      for (Index i = 0; i < count && i <= call.window; ++i) prefetch(input(i));
+      for (Index i = 0; i < count && i <= call.window; ++i) prefetch(table.next_context(words[i]));
       Centre centres[2];
       draw_centre(centres[0], 0);
       for (Index i = 0; i < count; ++i) {
         if (i % kCentresPerPoll == kCentresPerPoll - 1 && stopped(team)) return;
         draw_centre(centres[(i + 1) & 1], i + 1);
-        const Centre& centre = centres[i & 1];
-        call.cbow ? cbow(i, centre, rate) : skipgram(i, centre, rate);
+        train_centre(i, centres[i & 1], rate);
       }
     }
   }
 };
 
+// The first sentence of the call that begins at `word` of the corpus or after it.
+inline Index sentence_at(const Word2VecCall& call, Index word) {
+  Index low = call.first, high = call.last;
+  while (low < high) {
+    const Index middle = (low + high) / 2;
+    if (call.sentences[middle] < word)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+// The first sentence of part n of `parts` with about the same number of words.
+inline Index part_begin(const Word2VecCall& call, Index n, Index parts) {
+  const Index start = call.sentences[call.first], words = call.sentences[call.last] - start;
+  return n == parts ? call.last : sentence_at(call, start + words * n / parts);
+}
+
+// The learning rate decays along the words of the call.
+inline float rate_at(const Word2VecCall& call, Index sentence) {
+  const Index start = call.sentences[call.first], words = call.sentences[call.last] - start;
+  const double done = double(call.sentences[sentence] - start) / double(std::max<Index>(1, words));
+  return float(call.rate_begin + (call.rate_end - call.rate_begin) * done);
+}
+
 // Words of a piece of the corpus: some milliseconds of one thread, so that none waits long for
 // another at the end. 16 pieces for each thread of a small corpus.
 constexpr Index kWordsPerPiece = 16384, kPiecesPerThread = 16;
 
-// Sentences [first, last), in pieces of about the same number of words, which threads claim one
-// after the other: one that shares its processor with another program takes fewer. The learning
-// rate decays along the words of the call.
-inline void word2vec(const Word2VecCall& call, const Team& team) {
+// Pieces of whole sentences, which threads claim one after the other: one that shares its processor
+// with another program takes fewer.
+inline void word2vec_shared(const Word2VecCall& call, const Team& team) {
   const Index* offset = call.sentences;
-  const auto sentence_at = [&](Index word) {
-    Index low = call.first, high = call.last;
-    while (low < high) {
-      const Index middle = (low + high) / 2;
-      if (offset[middle] < word)
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    return low;
-  };
-  const Index start = offset[call.first], words = offset[call.last] - start,
-              pieces = std::max(kPiecesPerThread * team.size, words / kWordsPerPiece);
-  const auto edge = [&](Index piece) {
-    return piece == pieces ? call.last : sentence_at(start + words * piece / pieces);
-  };
+  const Index pieces = std::max(kPiecesPerThread * team.size,
+                                (offset[call.last] - offset[call.first]) / kWordsPerPiece);
   alignas(64) float scratch[2 * kMaxVector];
-  Word2Vec work(call, scratch);
+  Word2Vec<SharedRows> work(call, SharedRows(call), scratch);
   for (Index piece;
        (piece = __atomic_fetch_add(call.claimed, Index(1), __ATOMIC_RELAXED)) < pieces;) {
-    const Index end = edge(piece + 1);
-    for (Index s = edge(piece); s < end && !stopped(team); ++s) {
-      const double done = double(offset[s] - start) / double(std::max<Index>(1, words));
-      work.sentence(s, offset[s], offset[s + 1],
-                    float(call.rate_begin + (call.rate_end - call.rate_begin) * done), team);
-    }
+    const Index end = part_begin(call, piece + 1, pieces);
+    for (Index s = part_begin(call, piece, pieces); s < end && !stopped(team); ++s)
+      work.sentence(s, offset[s], offset[s + 1], rate_at(call, s), team);
   }
   call.loss[team.rank] = work.loss;
   call.measured_pairs[team.rank] = work.measured_pairs;

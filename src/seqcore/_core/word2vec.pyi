@@ -25,11 +25,14 @@ def train_word2vec(
     seed: int,
     threads: int,
     lock: Array | None = None,
+    deterministic: bool = False,
 ) -> tuple[float, int, int]:
     """Trains input and output (V, stride) in place on sentences first...last-1 of `encode_words`, once.
 
     stride: a multiple of 16; columns from `size` on are zero. subsample_threshold: (V,) uint32, a word stays where a
     draw of 32 bits is not above it. log_noise: (V,), subtracted from the logits of each word (NCE). The learning rate
-    falls from rate_begin to rate_end. lock: (V,) float32, factors of the steps of the words' vectors. Returns (loss
-    summed over the measured pairs, number of measured pairs, number of trained pairs).
+    falls from rate_begin to rate_end. lock: (V,) float32, factors of the steps of the words' vectors. deterministic:
+    at most 16 shards with rows of their own, merged in a fixed order, so that the result is the same for any number of
+    threads; with fewer than 16,384 words it is that of one thread. Returns (loss summed over the measured pairs, number
+    of measured pairs, number of trained pairs).
     """
