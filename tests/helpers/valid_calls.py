@@ -165,6 +165,7 @@ def word2vec():
         "seed": 5,
         "threads": 1,
         "lock": full(5),
+        "deterministic": True,
     }
 
 
