@@ -113,26 +113,30 @@ py::dict plan_threads_of(Cell cell, Index batch, Index rows, Index features, Ind
   return result;
 }
 
-py::tuple plan_gradients(Index columns, Index units, int gates, int threads, DType dtype,
-                         std::optional<Index> lanes) {
-  require_range("columns", columns, 1, kMaxSize);
+// The grid that `divide` gives to `count` rows, or columns of x, and the vectors of the gates.
+template <class Divide>
+py::tuple plan_grid(const char* name, Index count, Index units, int gates, int threads, DType dtype,
+                    std::optional<Index> lanes, Divide divide) {
+  require_range(name, count, 1, kMaxSize);
   require_range("units", units, 1, kMaxSize);
   require_range("gates", gates, 1, 4);
   require_range("threads", threads, 1, kMaxThreads);
   const Index width = lanes_of(dtype, lanes), blocks = (units + width - 1) / width;
-  const Grid grid = gradient_grid(columns, blocks * gates, gates == 3 ? 3 : 4, threads);
+  const Grid grid = divide(blocks * gates);
   return py::make_tuple(grid.row_parts, grid.column_parts);
+}
+
+py::tuple plan_gradients(Index columns, Index units, int gates, int threads, DType dtype,
+                         std::optional<Index> lanes) {
+  return plan_grid("columns", columns, units, gates, threads, dtype, lanes, [&](Index vectors) {
+    return gradient_grid(columns, vectors, gates == 3 ? 3 : 4, threads);
+  });
 }
 
 py::tuple plan_product(Index rows, Index units, int gates, int threads, DType dtype,
                        std::optional<Index> lanes) {
-  require_range("rows", rows, 1, kMaxSize);
-  require_range("units", units, 1, kMaxSize);
-  require_range("gates", gates, 1, 4);
-  require_range("threads", threads, 1, kMaxThreads);
-  const Index width = lanes_of(dtype, lanes), blocks = (units + width - 1) / width;
-  const Grid grid = product_grid(rows, blocks * gates, gates, threads);
-  return py::make_tuple(grid.row_parts, grid.column_parts);
+  return plan_grid("rows", rows, units, gates, threads, dtype, lanes,
+                   [&](Index vectors) { return product_grid(rows, vectors, gates, threads); });
 }
 
 }  // namespace
