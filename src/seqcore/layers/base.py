@@ -374,24 +374,6 @@ class Layer(Module):
             return False
         return len(self._input_kinds) > 1 or not self._sublayers
 
-    # --- calling on arrays ---
-
-    def takes_arrays(self) -> bool:
-        """True where :meth:`call_on_array` does what a call in training does for an input without mask and lengths."""
-        return False
-
-    def call_on_array(self, x: Array, need_dx: bool) -> ArrayCall:
-        """The computation of a call in training, for steps without a tape.
-
-        Args:
-            x: an input of the layer's dtype, or ids.
-            need_dx: whether the gradient of x is asked for; those of the trainable variables always are.
-
-        Raises:
-            ValueError: what a call raises.
-        """
-        raise TypeError(f"{type(self).__name__}: expected a layer that takes arrays")
-
     def _build_once(self, x: Any) -> None:
         """Build in the first of several threads that call the layer; the others wait until it has its weights."""
         with self._build_lock:
@@ -454,6 +436,24 @@ class Layer(Module):
             ValueError: for layers that cannot run one step at a time.
         """
         raise ValueError(f"layer {self.name!r}: a {type(self).__name__} cannot be streamed")
+
+    # --- calling on arrays ---
+
+    def takes_arrays(self) -> bool:
+        """True where :meth:`call_on_array` does what a call in training does for an input without mask and lengths."""
+        return False
+
+    def call_on_array(self, x: Array, need_dx: bool) -> ArrayCall:
+        """The computation of a call in training, for steps without a tape.
+
+        Args:
+            x: an input of the layer's dtype, or ids.
+            need_dx: whether the gradient of x is asked for; those of the trainable variables always are.
+
+        Raises:
+            ValueError: what a call raises.
+        """
+        raise TypeError(f"{type(self).__name__}: expected a layer that takes arrays")
 
     # --- config ---
 

@@ -145,14 +145,10 @@ class Embedding(Layer):
             raise
 
         def backward(dy: Array, buffers: GradientBuffers) -> tuple[Gradient, ...]:
-            flat_dy, flat_ids = dy, ids
-            if ids.ndim != 1:
-                rows = np.atleast_2d(dy)
-                flat_dy, _ = ops.flatten_steps(rows)
-                flat_ids = ops.flatten_like(np.atleast_1d(ids), rows)
-            values, indices = embedding_backward(
-                np.ascontiguousarray(flat_ids), np.ascontiguousarray(flat_dy), self.input_dim
-            )
+            rows = np.atleast_2d(dy)
+            flat_dy, _ = ops.flatten_steps(rows)
+            flat_ids = ops.flatten_like(np.atleast_1d(ids), rows)
+            values, indices = embedding_backward(flat_ids, flat_dy, self.input_dim)
             if self.padding_idx is not None:
                 trained = indices != self.padding_idx
                 values, indices = values[trained], indices[trained]

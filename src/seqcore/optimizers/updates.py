@@ -53,8 +53,6 @@ def checked_gradient(gradient: Any, variable: Variable) -> Array | IndexedSlices
 
 
 def _checked_slices(gradient: IndexedSlices, variable: Variable) -> IndexedSlices:
-    if gradient.is_sorted_unique and gradient.values.dtype == variable._array.dtype:
-        return gradient
     rows, bound = gradient.indices, variable.shape[gradient.axis]
     if rows.ndim != 1:
         raise ValueError(f"gradients: expected indices with one axis for variable {variable.name!r}, got {rows.shape}")
