@@ -325,19 +325,20 @@ CALLS = {
             **dict(zip(("kernel", "recurrent", "bias"), layer())),
             "activation": "relu",
             "recurrent_activation": "hard_sigmoid",
+            "mixed": False,
         },
     ),
     "Stream.add_context": lambda: (
         recurrent_stream().add_context,
-        {**{name: make() for name, make in CONTEXT.items()}, "alpha": 0.5, "activation": "tanh"},
+        {**{name: make() for name, make in CONTEXT.items()}, "alpha": 0.5, "activation": "tanh", "mixed": False},
     ),
     "Stream.add_dense": lambda: (
         recurrent_stream().add_dense,
-        {"kernel": full(6, 3), "bias": full(3), "activation": "softmax"},
+        {"kernel": full(6, 3), "bias": full(3), "activation": "softmax", "mixed": False},
     ),
     "Stream.add_conv1d": lambda: (
         recurrent_stream().add_conv1d,
-        {"kernel": full(3, 6, 4), "bias": full(4), "activation": "relu", "dilation_rate": 2},
+        {"kernel": full(3, 6, 4), "bias": full(4), "activation": "relu", "dilation_rate": 2, "mixed": False},
     ),
     "Stream.add_activation": lambda: (recurrent_stream().add_activation, {"activation": "softmax"}),
     "Stream.step": lambda: (stream().step, {"x": full(2, 5), "out": full(2, 3)}),

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from seqcore import layers, models
+from seqcore import _core, layers, models
 
 STACKS = {
     "lstm": lambda d: [layers.LSTM(7, return_sequences=True, dtype=d)],
@@ -44,11 +44,22 @@ STACKS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "float32",
+        "float64",
+        pytest.param(
+            "mixed_bfloat16",
+            marks=pytest.mark.skipif(not _core.system.info()["bfloat16"], reason="no AVX-512 BF16"),
+        ),
+    ],
+)
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", STACKS)
-def test_stream_equals_the_whole_sequence(rng, name, batch, dtype):
-    model = models.Sequential(STACKS[name](dtype))
+def test_stream_equals_the_whole_sequence(rng, name, batch, policy):
+    model = models.Sequential(STACKS[name](policy))
+    dtype = model.layers[0].dtype
     x = rng.normal(size=(batch, 14, 6)).astype(dtype)
     model(x)
     model.set_weights([rng.normal(0, 0.4, weight.shape) for weight in model.get_weights()])

@@ -17,14 +17,15 @@ class StreamBase {
   virtual void add_embedding(const Array& table) = 0;
   virtual void add_recurrent(Cell cell, const Array& kernel, const Array& recurrent,
                              const OptionalArray& bias, Activation activation,
-                             Activation recurrent_activation) = 0;
+                             Activation recurrent_activation, bool mixed) = 0;
   virtual void add_context(const Array& context_kernel, const Array& kernel,
                            const Array& context_recurrent, const Array& recurrent,
-                           const OptionalArray& bias, double alpha, Activation activation) = 0;
+                           const OptionalArray& bias, double alpha, Activation activation,
+                           bool mixed) = 0;
   virtual void add_dense(const Array& kernel, const OptionalArray& bias,
-                         OutputActivation activation) = 0;
+                         OutputActivation activation, bool mixed) = 0;
   virtual void add_conv1d(const Array& kernel, const OptionalArray& bias,
-                          OutputActivation activation, Index dilation_rate) = 0;
+                          OutputActivation activation, Index dilation_rate, bool mixed) = 0;
   virtual void add_activation(OutputActivation activation) = 0;
   virtual py::object step(const Array& x, const OptionalArray& out) = 0;
   virtual void reset(const OptionalArray& rows) = 0;
@@ -56,7 +57,7 @@ class Stream : public StreamBase {
 
   void add_recurrent(Cell cell, const Array& kernel, const Array& recurrent,
                      const OptionalArray& bias, Activation activation,
-                     Activation recurrent_activation) override {
+                     Activation recurrent_activation, bool mixed) override {
     const ExclusiveScope scope(in_use_);
     const Index H = recurrent.rank() ? recurrent.shape(0) : 0;
     if (!H)
@@ -66,13 +67,14 @@ class Stream : public StreamBase {
     const T* w = kernel.read<T>({expected_inputs(), columns});
     const Index D = inputs_of(kernel);
     add(std::make_unique<RecurrentStage<T>>(batch_, D, cell, activation, recurrent_activation, w, u,
-                                            read<T>(bias, bias_shape(cell, H)), H),
+                                            read<T>(bias, bias_shape(cell, H)), H,
+                                            checked_mixed<T>(mixed)),
         D);
   }
 
   void add_context(const Array& context_kernel, const Array& kernel, const Array& context_recurrent,
                    const Array& recurrent, const OptionalArray& bias, double alpha,
-                   Activation activation) override {
+                   Activation activation, bool mixed) override {
     const ExclusiveScope scope(in_use_);
     const T* b = context_kernel.read<T>({expected_inputs(), -1});
     const Index D = inputs_of(context_kernel), C = context_kernel.shape(1);
@@ -87,21 +89,23 @@ class Stream : public StreamBase {
     std::memcpy(joint.get(), a, sizeof(T) * size_t(D * H));
     std::memcpy(joint.get() + D * H, p, sizeof(T) * size_t(C * H));
     add(std::make_unique<ContextStage<T>>(batch_, D, b, C, joint.get(), r, read<T>(bias, {H}), H,
-                                          alpha, activation),
+                                          alpha, activation, checked_mixed<T>(mixed)),
         D);
   }
 
-  void add_dense(const Array& kernel, const OptionalArray& bias,
-                 OutputActivation activation) override {
+  void add_dense(const Array& kernel, const OptionalArray& bias, OutputActivation activation,
+                 bool mixed) override {
     const ExclusiveScope scope(in_use_);
     const T* w = kernel.read<T>({expected_inputs(), -1});
     const Index D = inputs_of(kernel), N = kernel.shape(1);
     if (!N) fail("kernel", "a non-empty matrix", describe(kernel.object()));
-    add(std::make_unique<DenseStage<T>>(batch_, D, w, read<T>(bias, {N}), N, activation), D);
+    add(std::make_unique<DenseStage<T>>(batch_, D, w, read<T>(bias, {N}), N, activation,
+                                        checked_mixed<T>(mixed)),
+        D);
   }
 
   void add_conv1d(const Array& kernel, const OptionalArray& bias, OutputActivation activation,
-                  Index dilation_rate) override {
+                  Index dilation_rate, bool mixed) override {
     const ExclusiveScope scope(in_use_);
     const T* w = kernel.read<T>({-1, expected_inputs(), -1});
     const Index K = kernel.shape(0), D = kernel.shape(1), N = kernel.shape(2);
@@ -109,7 +113,7 @@ class Stream : public StreamBase {
     require_range("dilation_rate", dilation_rate, 1, kMaxSize);
     product<T>({2, K, dilation_rate, batch_, D});
     add(std::make_unique<ConvolutionStage<T>>(batch_, D, K, dilation_rate, w, read<T>(bias, {N}), N,
-                                              activation),
+                                              activation, checked_mixed<T>(mixed)),
         D);
   }
 
@@ -307,13 +311,13 @@ void bind_stream(py::module_& m) {
       .method<&StreamBase::add_embedding>("add_embedding(table)")
       .method<&StreamBase::add_recurrent>(
           "add_recurrent(cell, kernel, recurrent, bias, activation='tanh', "
-          "recurrent_activation='sigmoid')")
+          "recurrent_activation='sigmoid', mixed=False)")
       .method<&StreamBase::add_context>(
           "add_context(context_kernel, kernel, context_recurrent, recurrent, bias, alpha, "
-          "activation='tanh')")
-      .method<&StreamBase::add_dense>("add_dense(kernel, bias, activation='linear')")
+          "activation='tanh', mixed=False)")
+      .method<&StreamBase::add_dense>("add_dense(kernel, bias, activation='linear', mixed=False)")
       .method<&StreamBase::add_conv1d>(
-          "add_conv1d(kernel, bias, activation='linear', dilation_rate=1)")
+          "add_conv1d(kernel, bias, activation='linear', dilation_rate=1, mixed=False)")
       .method<&StreamBase::add_activation>("add_activation(activation)")
       .method<&StreamBase::step>("step(x, out=None)")
       .method<&StreamBase::reset>("reset(rows=None)")

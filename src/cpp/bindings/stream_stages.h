@@ -63,11 +63,12 @@ class RecurrentStage : public Stage<T> {
  public:
   RecurrentStage(Index batch, Index inputs, Cell cell, Activation activation,
                  Activation recurrent_activation, const T* kernel, const T* recurrent,
-                 const T* bias, Index units) {
+                 const T* bias, Index units, bool mixed) {
     this->columns = units;
     call_.cell = cell;
     call_.activation = activation;
     call_.recurrent_activation = recurrent_activation;
+    call_.use_bf16 = mixed;
     call_.batch = batch;
     call_.steps = 1;
     call_.features = inputs;
@@ -87,6 +88,7 @@ class RecurrentStage : public Stage<T> {
     dir.bias = bias;
     dir.recurrent_bias = recurrent_bias_of(cell, bias, units);
     dir.scratch_pack = own(sizes.forward_pack);
+    if (mixed) call_.scratch_thread = own(sizes.thread_scratch);
     dir.saved_gates = own(sizes.chunk_rows * sizes.gate_stride);
     dir.saved_recurrent = own(batch * sizes.gate_stride);
     dir.saved_reset_h = own(batch * units);
@@ -133,16 +135,19 @@ template <class T>
 class DenseStage : public Stage<T> {
  public:
   DenseStage(Index batch, Index inputs, const T* kernel, const T* bias, Index outputs,
-             Activation activation)
+             Activation activation, bool mixed)
       : softmax_(activation == Activation::kSoftmax) {
     this->columns = outputs;
     call_.rows = batch;
     call_.inputs = inputs;
     call_.outputs = outputs;
     call_.activation = softmax_ ? Activation::kLinear : activation;
+    call_.use_bf16 = mixed;
     DenseSizes sizes;
     kernels<T>().dense_sizes(call_, sizes);
     pack_ = pool_alloc_array<T>(sizes.pack);
+    if (mixed) pairs_ = pool_alloc_array<T>(sizes.thread);
+    call_.scratch_thread = pairs_.get();
     call_.scratch_pack = pack_.get();
     call_.kernel = kernel;
     call_.bias = bias;
@@ -161,7 +166,7 @@ class DenseStage : public Stage<T> {
 
  private:
   DenseCall<T> call_{};
-  std::shared_ptr<T> pack_;
+  std::shared_ptr<T> pack_, pairs_;
   bool softmax_;
 };
 
@@ -171,8 +176,8 @@ template <class T>
 class ConvolutionStage : public DenseStage<T> {
  public:
   ConvolutionStage(Index batch, Index inputs, Index size, Index dilation, const T* kernel,
-                   const T* bias, Index outputs, Activation activation)
-      : DenseStage<T>(batch, product<T>({size, inputs}), kernel, bias, outputs, activation),
+                   const T* bias, Index outputs, Activation activation, bool mixed)
+      : DenseStage<T>(batch, product<T>({size, inputs}), kernel, bias, outputs, activation, mixed),
         batch_(batch), inputs_(inputs), size_(size), dilation_(dilation),
         past_((size - 1) * dilation), places_(2 * past_ + 1) {
     buffer_ = pool_alloc_array<T>(product<T>({places_, batch, inputs}));
@@ -237,11 +242,11 @@ class ContextStage : public Stage<T> {
  public:
   ContextStage(Index batch, Index inputs, const T* context_kernel, Index context,
                const T* joint_kernel, const T* recurrent, const T* bias, Index units, double alpha,
-               Activation activation)
+               Activation activation, bool mixed)
       : batch_(batch), inputs_(inputs), context_(context), units_(units), alpha_(alpha),
-        product_(batch, inputs, context_kernel, nullptr, context, Activation::kLinear),
+        product_(batch, inputs, context_kernel, nullptr, context, Activation::kLinear, mixed),
         rnn_(batch, inputs + context, Cell::kRnn, activation, Activation::kSigmoid, joint_kernel,
-             recurrent, bias, units) {
+             recurrent, bias, units, mixed) {
     this->columns = units + context;
     this->output_ = pool_alloc_array<T>(product<T>({batch, this->columns}));
     joint_ = pool_alloc_array<T>(product<T>({batch, inputs + context}));

@@ -19,7 +19,10 @@ class Stream:
         bias: Array | None,
         activation: str = "tanh",
         recurrent_activation: str = "sigmoid",
-    ) -> None: ...
+        mixed: bool = False,
+    ) -> None:
+        """mixed, here and below: products of bfloat16 pairs, as in `recurrent_forward`."""
+
     def add_context(
         self,
         context_kernel: Array,
@@ -29,13 +32,21 @@ class Stream:
         bias: Array | None,
         alpha: float,
         activation: str = "tanh",
+        mixed: bool = False,
     ) -> None:
         """RNN-CF: B (D, C), A (D, H), P (C, H), R (H, H); its output is [h, s]."""
 
-    def add_dense(self, kernel: Array, bias: Array | None, activation: str = "linear") -> None:
+    def add_dense(self, kernel: Array, bias: Array | None, activation: str = "linear", mixed: bool = False) -> None:
         """activation: one of `dense_forward`, or softmax."""
 
-    def add_conv1d(self, kernel: Array, bias: Array | None, activation: str = "linear", dilation_rate: int = 1) -> None:
+    def add_conv1d(
+        self,
+        kernel: Array,
+        bias: Array | None,
+        activation: str = "linear",
+        dilation_rate: int = 1,
+        mixed: bool = False,
+    ) -> None:
         """A causal convolution: kernel (K, D, N); activation as in `add_dense`."""
 
     def add_activation(self, activation: str) -> None: ...

@@ -186,9 +186,9 @@ class Conv1D(NumericLayer):
             raise ValueError(f"layer {self.name!r}: a Conv1D with {argument} cannot be streamed")
         kernel, bias = self.kernel._array, None if self.bias is None else self.bias._array
         if len(kernel) == 1:
-            stream.add_dense(kernel[0], bias, self.activation)
+            stream.add_dense(kernel[0], bias, self.activation, mixed=self.uses_bfloat16)
         else:
-            stream.add_conv1d(kernel, bias, self.activation, self.dilation_rate[0])
+            stream.add_conv1d(kernel, bias, self.activation, self.dilation_rate[0], mixed=self.uses_bfloat16)
 
 
 def _size(name: str, value: Any) -> tuple[int]:

@@ -110,4 +110,5 @@ class Dense(NumericLayer):
     def _add_to_stream(self, stream: Any) -> None:
         if self.activation not in STREAM_ACTIVATIONS:
             super()._add_to_stream(stream)
-        stream.add_dense(self.kernel._array, None if self.bias is None else self.bias._array, self.activation)
+        bias = None if self.bias is None else self.bias._array
+        stream.add_dense(self.kernel._array, bias, self.activation, mixed=self.uses_bfloat16)

@@ -168,7 +168,7 @@ class ContextRNNCell(RNNCell):
     def _add_to_stream(self, stream: Any) -> None:
         variables = (self.context_kernel, self.kernel, self.context_recurrent_kernel, self.recurrent_kernel, self.bias)
         arrays = [None if variable is None else variable._array for variable in variables]
-        stream.add_context(*arrays, self.current_alpha, self.activation)
+        stream.add_context(*arrays, self.current_alpha, self.activation, mixed=self.uses_bfloat16)
 
 
 @register()

@@ -203,4 +203,5 @@ class RNNWeights(NumericLayer):
 
     def _add_to_stream(self, stream: Any) -> None:
         weights = [None if variable is None else variable._array for variable in self.core_variables()]
-        stream.add_recurrent(self.core_cell, *weights, self.activation, self.recurrent_activation or "sigmoid")
+        activations = self.activation, self.recurrent_activation or "sigmoid"
+        stream.add_recurrent(self.core_cell, *weights, *activations, mixed=self.uses_bfloat16)
