@@ -188,6 +188,17 @@ def test_embedding_ids_and_masks() -> None:
     assert layers.Flatten()(layer([[1, 0]])).mask is None
 
 
+def test_a_frozen_table_may_be_watched() -> None:
+    layer = layers.Embedding(5, 3)
+    layer([[1, 2]])
+    layer.trainable = False
+    with GradientTape() as tape:
+        tape.watch(layer.embeddings)
+        y = ops.reduce_sum(layer([[1, 2]]))
+    gradient = np.asarray(tape.gradient(y, layer.embeddings))
+    np.testing.assert_array_equal(gradient, np.isin(np.arange(5), [1, 2])[:, None] * np.ones(3))
+
+
 def test_embedding_gradients_touch_only_used_rows() -> None:
     layer = layers.Embedding(6, 2, dtype="float64")
     ids = np.array([[5, 1], [1, 1]])

@@ -39,6 +39,14 @@ def frozen(layer):
     return layer
 
 
+def tied(*layers):
+    """Layers of one size that share a kernel."""
+    for layer in layers:
+        layer.build((None, CLASSES))
+        layer.kernel = layers[0].kernel
+    return list(layers)
+
+
 # name: layers, loss, x, y, metrics
 CASES = {
     "lstm mse": lambda: ([LAYERS.LSTM(6), LAYERS.Dense(2)], "mse", sequences(), numbers(ROWS, 2), ["mae"]),
@@ -121,6 +129,20 @@ CASES = {
         "mse",
         sequences().astype("float64"),
         numbers(ROWS, 1),
+        [],
+    ),
+    "tied kernels": lambda: (
+        tied(LAYERS.Dense(4, "tanh"), LAYERS.Dense(4, "tanh")),
+        "mse",
+        numbers(ROWS, 4),
+        numbers(ROWS, 4),
+        [],
+    ),
+    "a head with the kernel of another layer": lambda: (
+        tied(LAYERS.Dense(CLASSES, "tanh"), LAYERS.Dense(CLASSES)),
+        logits(),
+        numbers(ROWS, CLASSES),
+        classes(ROWS),
         [],
     ),
     "nested": lambda: (
@@ -206,6 +228,47 @@ def test_an_attribute_that_changes_is_noticed(monkeypatch):
     model.layers[0].stateful = False
     model.layers[1].activation = "gelu"
     assert shown_steps(monkeypatch, model, x, y) == 0
+
+
+def test_a_call_that_is_replaced_is_called(monkeypatch):
+    model, x, y = made("lstm mse")
+    assert shown_steps(monkeypatch, model, x, y) == 1
+    inputs = []
+    plain = model.layers[1].call
+    model.layers[1].call = lambda given, training=None: inputs.append(given.shape) or plain(given)
+    assert shown_steps(monkeypatch, model, x, y) == 0
+    assert inputs == [(ROWS, 6)] * 2
+
+
+@pytest.mark.parametrize("attribute", ["activation", "from_logits"])
+def test_a_head_whose_meaning_changes_is_left(attribute):
+    """The step is that of a new model with the same weights and settings."""
+    model, x, y = made("ids, fused head")
+    model.optimizer = sc.optimizers.SGD(0.1)
+    model.train_on_batch(x, y)
+    sc.set_seed(7)
+    layers, loss, _, _, metrics = CASES["ids, fused head"]()
+    fresh = sc.Sequential(layers)
+    fresh.build(x.shape)
+    fresh.set_weights(model.get_weights())
+    for one, function in ((model, model.loss), (fresh, loss)):
+        if attribute == "activation":
+            one.layers[-1].activation = "relu"
+        else:
+            function.from_logits, one.layers[-1].activation = False, "sigmoid"
+    fresh.compile(sc.optimizers.SGD(0.1), loss, metrics=metrics)
+    for one in (model, fresh):
+        one.train_on_batch(x, y)
+    for weight, expected in zip(model.get_weights(), fresh.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_an_input_that_is_not_cast():
+    sc.set_seed(7)
+    model = sc.Sequential([LAYERS.Dropout(0.2, autocast=False), LAYERS.LSTM(4), LAYERS.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((2, 3, 2))
+    assert np.isfinite(model.train_on_batch(x, np.ones((2, 1))))
 
 
 class Doubled(LAYERS.Dense):

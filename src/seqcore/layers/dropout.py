@@ -11,7 +11,7 @@ import numpy as np
 from .. import random as _random
 from .._core.random import dropout_mask
 from .._validation import MAX_SEED, as_sizes, dropout_rate, integer, seed_or_none
-from ..autograd import Tensor, record, unchecked_tensor
+from ..autograd import Tensor, is_recording, record, unchecked_tensor
 from ..typing import Array
 from .base import ArrayCall, NumericLayer
 from .registry import register
@@ -82,7 +82,7 @@ class Dropout(NumericLayer):
     def call(self, inputs: Tensor, training: Any = False) -> Tensor:
         if not training or not self.rate:
             return inputs
-        y, _, backward = self.call_on_array(inputs._array)
+        y, _, backward = self.call_on_array(inputs._array, is_recording((inputs,)))
         out = unchecked_tensor(y)
         if backward is not None:
             record((out,), (inputs,), backward, takes_buffers=True)
@@ -91,7 +91,7 @@ class Dropout(NumericLayer):
     def takes_arrays(self) -> bool:
         return self.rate > 0
 
-    def call_on_array(self, x: Array, need_dx: bool = True) -> ArrayCall:
+    def call_on_array(self, x: Array, need_dx: bool) -> ArrayCall:
         shape = x.shape
         if self.noise_shape is not None:
             shape = tuple(m if n is None else n for n, m in zip(self.noise_shape, x.shape))

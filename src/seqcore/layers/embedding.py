@@ -23,6 +23,7 @@ from ..autograd import (
     record,
     unchecked_tensor,
 )
+from ..autograd.tape import Backward
 from ..typing import Array
 from .base import ArrayCall, Layer
 from .registry import register
@@ -114,10 +115,9 @@ class Embedding(Layer):
         return table
 
     def call(self, inputs: Tensor) -> Tensor:
-        y, (table,), backward = self.call_on_array(inputs._array)
+        y, backward = self._look_up(inputs._array)
         out = unchecked_tensor(y)
-        if backward is not None:
-            record((out,), (inputs, table), backward, takes_buffers=True)
+        record((out,), (inputs, self.embeddings), backward, takes_buffers=True)
         if self.mask_zero:
             if inputs.lengths is not None:
                 raise ValueError(f"mask_zero, lengths: expected at most one of them for layer {self.name!r}, got both")
@@ -128,7 +128,13 @@ class Embedding(Layer):
     def takes_arrays(self) -> bool:
         return not self.mask_zero
 
-    def call_on_array(self, ids: Array, need_dx: bool = False) -> ArrayCall:
+    def call_on_array(self, x: Array, need_dx: bool) -> ArrayCall:
+        table = self.embeddings
+        y, backward = self._look_up(x)
+        return y, (table,), backward if table._trainable else None
+
+    def _look_up(self, ids: Array) -> tuple[Array, Backward]:
+        """The rows of the ids, and the backward function of the look-up."""
         given = ids
         if ids.dtype.char not in "ilq":
             # The core checks the range of what it takes.
@@ -154,7 +160,7 @@ class Embedding(Layer):
                 values, indices = values[trained], indices[trained]
             return None, IndexedSlices.from_sorted(values, indices, table._array.shape)
 
-        return y, (table,), backward if table._trainable else None
+        return y, backward
 
     def _checked_ids(self, inputs: Array) -> Array:
         try:

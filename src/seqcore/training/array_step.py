@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import Gradient, GradientBuffers, Tensor, unchecked_tensor
-from ..autograd.tape import Backward, any_tape, filled_buffers
+from ..autograd.tape import Backward, add_gradients, any_tape, filled_buffers
 from ..layers.base import Layer
 from ..losses import SampledLoss
 from ..losses.loss import FusedLoss
@@ -43,7 +43,7 @@ def array_chain(layers: Sequence[Layer], loss: Any, head: FusedHead | None) -> l
     """The layers in order, where :func:`run_on_arrays` may run them and the loss; an empty list otherwise."""
     dtypes = {layer._dtype for layer in layers}
     for layer in layers:
-        if not type(layer).__module__.startswith("seqcore.layers.") or "call" in layer.__dict__:
+        if not type(layer).__module__.startswith("seqcore.layers.") or not layer._autocast:
             return []
     # Only a first layer may take what has no gradient.
     if len(dtypes) != 1 or not all(layer._input_kinds for layer in layers[1:]):
@@ -66,7 +66,7 @@ def takes_batch(chain: Sequence[Layer], batch: Batch) -> bool:
     if x._array.dtype is not first._dtype and first._casts(x._array.dtype):
         return False
     for layer in chain:
-        if not layer.takes_arrays():
+        if "call" in layer.__dict__ or not layer.takes_arrays():
             return False
     return True
 
@@ -79,7 +79,8 @@ def run_on_arrays(
     Raises:
         ValueError: what calls of the layers and the loss raise.
     """
-    x, calls = batch.x._array, []
+    x = batch.x._array
+    calls: list[tuple[Sequence[Any], Backward | None]] = []
     ids: Array | None = None
     backward: Backward | None = None
     for layer in chain:
@@ -90,18 +91,22 @@ def run_on_arrays(
         x, variables, backward = layer.call_on_array(x, backward is not None)
         calls.append((variables, backward))
     buffers = GradientBuffers(flat.buffer_by_id)
-    found: dict[int, Gradient] = {}
+    dx: Any
     y_pred = update = None
     if head is not None and ids is not None:
         value, update, backward = head.loss_on_array(batch, x, ids, flat, backward is not None)
-        dx, *gradients = backward(np.ones((), value.dtype), buffers=buffers)
-        found = dict(zip(map(id, (head.dense.kernel, head.dense.bias)), gradients))
+        calls.append(((head.dense.kernel, head.dense.bias), backward))
+        dx = np.ones((), value.dtype)
     else:
         value, dx = loss.value_and_gradient(batch.y, x)
         y_pred = unchecked_tensor(x)
+    # Added as on the tape: two layers may share a variable.
+    found: dict[int, Gradient] = {}
     for variables, backward in reversed(calls):
         if backward is None:
             break
         dx, *gradients = backward(dx, buffers=buffers)
-        found.update(zip(map(id, variables), gradients))
+        for variable, gradient in zip(variables, gradients):
+            key = id(variable)
+            found[key] = add_gradients(found[key], gradient) if key in found else gradient
     return ArrayPass(value, y_pred, update, filled_buffers(flat.buffers, [found.get(id(v)) for v in flat.variables]))

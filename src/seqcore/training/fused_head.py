@@ -66,6 +66,24 @@ class FusedHead:
         metrics: CompiledMetrics,
     ) -> None:
         self.before, self.dense, self.after, self._loss, self._metrics = before, dense, after, loss, metrics
+        self._settings = self._current_settings()
+
+    def _current_settings(self) -> tuple[Any, ...]:
+        softmax = self.after[0] if self.after else None
+        loss = self._loss
+        return (
+            self.dense.activation,
+            getattr(softmax, "activation", None),
+            getattr(softmax, "axis", None),
+            loss.from_logits,
+            loss.reduction,
+            loss.ignore_class,
+            loss.axis,
+        )
+
+    def holds(self) -> bool:
+        """False where an attribute has changed since, so that layer and loss may not be one operation any more."""
+        return self._current_settings() == self._settings
 
     @property
     def sparse_variables(self) -> list[Variable]:

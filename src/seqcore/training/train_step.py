@@ -213,7 +213,9 @@ class TrainStep(Cached):
 
     def _check(self, batch: Batch, purpose: str) -> None:
         """Refuse a batch without targets, and build the model by a first one, without a trace in the states."""
-        model = self._model
+        model, head = self._model, self.inspection.head
+        if head is not None and not head.holds():
+            self.stale = True
         if batch.y is None and not model.overrides("compute_loss"):
             raise ValueError(f"y: expected targets to {purpose}, got None")
         if not model.built:

@@ -254,7 +254,9 @@ class RNNLayer(NumericLayer):
         return x.strides[2] == x.itemsize or features == 1
 
     def takes_arrays(self) -> bool:
-        return type(self.cell).run is RNNCell.run and not (self.stateful or self.return_state)
+        cell = type(self.cell)
+        own = cell.run is RNNCell.run and cell.core_variables is RNNCell.core_variables
+        return own and not (self.stateful or self.return_state)
 
     def call_on_array(self, x: Array, need_dx: bool) -> ArrayCall:
         if not self._has_contiguous_features(x):
