@@ -24,7 +24,7 @@ from .cases import KINDS, Case
 from .everything import PARTS
 from .jobs import JOBS
 from .records import read_records
-from .report import machine, row_of, time_of
+from .report import machine, processor, row_of, time_of
 from .spread import Runs, Values
 from .tables import NAMES, best_peer, geometric_mean, markdown, ratio, section
 
@@ -37,7 +37,7 @@ Records = Mapping[str, Record]
 
 def _source(record: Record) -> str:
     """Machine and command of a record in one line."""
-    where = f"{record['cpu']}, {record['isa']}, {record['threads']} threads, {str(record['date'])[:10]}"
+    where = f"{processor(record)}, {record['isa']}, {record['threads']} threads, {str(record['date'])[:10]}"
     return f"{where}, commit {record['commit']}: `{record['command']}`"
 
 
@@ -149,7 +149,8 @@ def readme(records: Records) -> list[str]:
             f"{onnx['median_us'] / step['median_us']:.1f}",
         ],
     ]
-    return [*markdown(["what", "seqcore", "compared with", "ratio"], lines), "", f"{machine(records['recurrent'])}."]
+    about = f"{machine(records['recurrent'])}; peak {records['recurrent']['peak_gflops']:.0f} GFLOP/s."
+    return [*markdown(["what", "seqcore", "compared with", "ratio"], lines), "", about]
 
 
 def quality(records: Records) -> list[str]:

@@ -53,6 +53,16 @@ _LAST_COLUMN: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
 }
 
 
+def processor(facts: Mapping[str, Any]) -> str:
+    """Name of the processor, with its multiply-add peak on the threads of the run where it was measured.
+
+    >>> processor({"cpu": "A", "peak_gflops": 236.4})
+    'A (peak 236 GFLOP/s)'
+    """
+    peak = facts.get("peak_gflops")
+    return f"{facts['cpu']} (peak {peak:.0f} GFLOP/s)" if peak else str(facts["cpu"])
+
+
 def machine(facts: Mapping[str, Any]) -> str:
     """Processor, instruction set, type, threads and date in one line."""
     isa = facts["isa"] + (" (forced)" if facts["isa_forced"] else "")

@@ -341,6 +341,10 @@ CALLS = {
         {"kernel": full(3, 6, 4), "bias": full(4), "activation": "relu", "dilation_rate": 2, "mixed": False},
     ),
     "Stream.add_activation": lambda: (recurrent_stream().add_activation, {"activation": "softmax"}),
+    "Stream.add_layer_normalization": lambda: (
+        recurrent_stream().add_layer_normalization,
+        {"gamma": full(6), "beta": full(6), "epsilon": 0.5},
+    ),
     "Stream.step": lambda: (stream().step, {"x": full(2, 5), "out": full(2, 3)}),
     "Stream.step/ids": lambda: (stream(ids=True).step, {"x": whole(0, 3), "out": full(2, 3)}),
     "Stream.reset": lambda: (stream().reset, {"rows": whole(1, 0, dtype=I64)}),

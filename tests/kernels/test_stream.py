@@ -35,6 +35,12 @@ STACKS = {
         layers.Conv1D(4, 2, padding="causal", dtype=d),
         layers.Dense(2, dtype=d),
     ],
+    "normalized": lambda d: [
+        layers.LayerNormalization(dtype=d),
+        layers.LSTM(5, return_sequences=True, dtype=d),
+        layers.LayerNormalization(epsilon=0.1, center=False, dtype=d),
+        layers.TimeDistributed(layers.LayerNormalization(scale=False, center=False, dtype=d)),
+    ],
     "time distributed": lambda d: [
         layers.LSTM(5, return_sequences=True, dtype=d),
         layers.TimeDistributed(layers.Dense(4, "relu", dtype=d)),

@@ -49,6 +49,11 @@ def narrow(units, gates, lanes=16):
     return width / lanes
 
 
+def gate_vectors(units, gates):
+    """Vectors of the gates of some units."""
+    return (-(-units // 16) - 1 + narrow(units, gates)) * gates
+
+
 def balance(batch, units, gates, grid):
     """Multiply-adds of the busiest thread of a grid in the time loop, over those of an even share of its threads."""
     rows, columns = grid
@@ -116,11 +121,11 @@ def test_products_are_shared_evenly(shape, cell, threads):
     rows = batch * steps
     for columns, gates in ((units, GATES[cell]), (features, 1)):
         row_parts, column_parts = _core.recurrent.plan_product(rows, columns, gates, threads=threads, lanes=16)
-        blocks = -(-columns // 16)
-        busiest = -(-rows // row_parts) * max(parts(blocks, column_parts)) * gates
+        blocks, vectors = -(-columns // 16), gate_vectors(columns, gates)
+        busiest = -(-rows // row_parts) * max(parts(blocks, column_parts, narrow(columns, gates))) * gates
         assert row_parts * column_parts <= threads
-        assert busiest * threads <= 1.15 * rows * blocks * gates or busiest == least_of_the_busiest(
-            rows, blocks * gates, gates, threads
+        assert busiest * threads <= 1.15 * rows * vectors or busiest == least_of_the_busiest(
+            rows, vectors, gates, threads
         )
 
 
@@ -143,7 +148,7 @@ def test_weight_gradients_are_shared_evenly(columns, units, gates, threads):
     """Columns of the input times panels of the gates: 1.15 times the even share of all threads, or none has less."""
     x, g = _core.recurrent.plan_gradients(columns, units, gates, threads=threads, lanes=16)
     panel = 3 if gates == 3 else 4
-    vectors = (-(-units // 16)) * gates
+    vectors = gate_vectors(units, gates)
     panels = -(-vectors // panel)
     busiest = -(-columns // x) * max(parts(panels, g, (vectors - (panels - 1) * panel) / panel)) * panel
     assert x * g <= threads
@@ -229,6 +234,14 @@ def test_long_regions_forget_a_neighbour():
         (0.1, *long), idle_until(0.89), idle_until(0.91), *quiet, (3, *short), idle_until(3.019), idle_until(3.021)
     )
     assert got[:3] == [0, 1, 0] and got[-3:] == [0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    "wrong", [(1, 0, 0, 1, 1), (1, 1e-10, 0, 1, 1), (1, 0.1, 0.2, 1, 1), (1, 0.1, 0.05, 1e6, 1), (np.nan, 1, 0, 1, 1)]
+)
+def test_regions_that_cannot_be(wrong):
+    with pytest.raises(ValueError, match="regions: expected"):
+        replay((0.1, *LATE), wrong)
 
 
 def test_short_waits_of_many_threads():

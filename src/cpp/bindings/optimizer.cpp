@@ -107,7 +107,7 @@ void step(const UpdateRule& rule, const Arrays& params, const Arrays& grads, con
 double sum_squares(const Arrays& arrays) {
   struct Chunk {
     const void* data;
-    Index count;
+    Index begin, count;  // of all elements
     bool is_float, last;  // float or double; the last of its array
     double sum;
   };
@@ -119,17 +119,17 @@ double sum_squares(const Arrays& arrays) {
       using T = decltype(zero);
       const T* data = array.read<T>(array.shape());
       for (Index n = 0; n < count; n += kChunk)
-        chunks.push_back({data + n, std::min(kChunk, count - n), sizeof(T) == sizeof(float),
-                          n + kChunk >= count, 0});
+        chunks.push_back({data + n, total + n, std::min(kChunk, count - n),
+                          sizeof(T) == sizeof(float), n + kChunk >= count, 0});
     });
     total += count;
   }
   {
     const py::gil_scoped_release release;
     run(threads_for(kSumNs * kFlopsPerNs * double(total)), [&](const Team& team) {
-      const Range mine = split_range(Index(chunks.size()), team);
-      for (Index n = mine.begin; n < mine.end; ++n) {
-        Chunk& chunk = chunks[size_t(n)];
+      const Range mine = split_range(total, team);
+      for (Chunk& chunk : chunks) {
+        if (chunk.begin < mine.begin || chunk.begin >= mine.end) continue;
         chunk.sum = chunk.is_float ? kernels<float>().sum_squares(
                                          static_cast<const float*>(chunk.data), chunk.count)
                                    : kernels<double>().sum_squares(
@@ -242,7 +242,7 @@ void sgd_slices(const Arrays& params, const Arrays& values, const Arrays& indice
     require_apart(std::move(extents));
     // Not interruptible: an update is atomic.
     const py::gil_scoped_release release;
-    run(threads_for(4.0 * double(total)), [&](const Team& team) {
+    run(threads_for(update_ns(Rule::kSgd) * kFlopsPerNs * double(total)), [&](const Team& team) {
       for (const Slices<T>& slices : all) {
         if (slices.columns) {
           sgd_columns(rule, slices, split_range(slices.width, team, kBlockRows));

@@ -121,8 +121,8 @@ py::tuple plan_grid(const char* name, Index count, Index units, int gates, int t
   require_range("units", units, 1, kMaxSize);
   require_range("gates", gates, 1, 4);
   require_range("threads", threads, 1, kMaxThreads);
-  const Index width = lanes_of(dtype, lanes), blocks = (units + width - 1) / width;
-  const Grid grid = divide(blocks * gates);
+  const Index item_size = dtype == DType::kFloat32 ? sizeof(float) : sizeof(double);
+  const Grid grid = divide(gate_vectors(gates, units, lanes_of(dtype, lanes), item_size));
   return py::make_tuple(grid.row_parts, grid.column_parts);
 }
 

@@ -27,6 +27,8 @@ class StreamBase {
   virtual void add_conv1d(const Array& kernel, const OptionalArray& bias,
                           OutputActivation activation, Index dilation_rate, bool mixed) = 0;
   virtual void add_activation(OutputActivation activation) = 0;
+  virtual void add_layer_normalization(const OptionalArray& gamma, const OptionalArray& beta,
+                                       double epsilon) = 0;
   virtual py::object step(const Array& x, const OptionalArray& out) = 0;
   virtual void reset(const OptionalArray& rows) = 0;
   virtual py::list get_state() = 0;
@@ -122,6 +124,20 @@ class Stream : public StreamBase {
     if (!columns_)
       throw py::value_error("add_activation: expected a layer before it, got an empty stream");
     add(std::make_unique<ActivationStage<T>>(batch_, columns_, activation), columns_);
+  }
+
+  void add_layer_normalization(const OptionalArray& gamma, const OptionalArray& beta,
+                               double epsilon) override {
+    const ExclusiveScope scope(in_use_);
+    const OptionalArray& given = gamma ? gamma : beta;
+    const Index D = columns_ ? columns_ : given && given->rank() == 1 ? given->shape(0) : 0;
+    if (!D)
+      throw py::value_error(
+          "add_layer_normalization: expected gamma, beta or a layer before it, got none of them");
+    if (!(epsilon >= 0)) fail("epsilon", "a number from 0", std::to_string(epsilon));
+    add(std::make_unique<NormalizationStage<T>>(batch_, D, read<T>(gamma, {D}), read<T>(beta, {D}),
+                                                epsilon),
+        D);
   }
 
   py::object step(const Array& x, const OptionalArray& out) override {
@@ -319,6 +335,8 @@ void bind_stream(py::module_& m) {
       .method<&StreamBase::add_conv1d>(
           "add_conv1d(kernel, bias, activation='linear', dilation_rate=1, mixed=False)")
       .method<&StreamBase::add_activation>("add_activation(activation)")
+      .method<&StreamBase::add_layer_normalization>(
+          "add_layer_normalization(gamma, beta, epsilon=0.001)")
       .method<&StreamBase::step>("step(x, out=None)")
       .method<&StreamBase::reset>("reset(rows=None)")
       .method<&StreamBase::get_state>("get_state()")

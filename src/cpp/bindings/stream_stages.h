@@ -1,6 +1,7 @@
 // The layers of a stream: packed weights and state, one time step at a time, on the calling thread.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -234,6 +235,38 @@ class ActivationStage : public Stage<T> {
  private:
   Index batch_;
   Activation activation_;
+};
+
+// gamma (x - mean) / sqrt(variance + epsilon) + beta of each row.
+template <class T>
+class NormalizationStage : public Stage<T> {
+ public:
+  NormalizationStage(Index batch, Index columns, const T* gamma, const T* beta, double epsilon)
+      : batch_(batch), epsilon_(epsilon), gamma_(size_t(columns), T(1)),
+        beta_(size_t(columns), T(0)) {
+    this->columns = columns;
+    this->output_ = pool_alloc_array<T>(product<T>({batch, columns}));
+    if (gamma) gamma_.assign(gamma, gamma + columns);
+    if (beta) beta_.assign(beta, beta + columns);
+  }
+  void step(const T* x) override {
+    const Index columns = this->columns;
+    T* y = this->output_.get();
+    for (Index b = 0; b < batch_; ++b, x += columns, y += columns) {
+      double sum = 0, squares = 0;
+      for (Index n = 0; n < columns; ++n) sum += double(x[n]);
+      const double mean = sum / double(columns);
+      for (Index n = 0; n < columns; ++n) squares += (x[n] - mean) * (x[n] - mean);
+      const double scale = 1 / std::sqrt(squares / double(columns) + epsilon_);
+      for (Index n = 0; n < columns; ++n)
+        y[n] = T((x[n] - mean) * scale) * gamma_[size_t(n)] + beta_[size_t(n)];
+    }
+  }
+
+ private:
+  Index batch_;
+  double epsilon_;
+  std::vector<T> gamma_, beta_;
 };
 
 // RNN-CF: s = (1 - α) x·B + α s; h = f([x, s]·[A; P] + h·R + b); output [h, s].

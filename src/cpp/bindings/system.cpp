@@ -84,9 +84,15 @@ py::object replay_regions(const Array& regions) {
     return std::chrono::duration_cast<ContentionMonitor::Time>(
         std::chrono::duration<double>(seconds));
   };
-  for (Index i = 0; i < 5 * R; ++i)
-    if (!(row[i] >= 0 && row[i] <= 1e6))
-      fail("regions", "numbers from 0 to a million", std::to_string(row[i]));
+  for (const double* at = row; at < row + 5 * R; at += 5) {
+    for (int i = 0; i < 5; ++i)
+      if (!(at[i] >= 0 && at[i] <= 1e6))
+        fail("regions", "numbers from 0 to a million", std::to_string(at[i]));
+    if (at[1] < 1e-9) fail("regions", "a length from 1e-9 s", std::to_string(at[1]));
+    if (at[2] > at[1]) fail("regions", "a lateness within the region", std::to_string(at[2]));
+    if (at[3] > kMaxThreads)
+      fail("regions", std::to_string(kMaxThreads) + " threads at most", std::to_string(at[3]));
+  }
   ContentionMonitor monitor;
   for (Index r = 0; r < R; ++r, row += 5) {
     const auto end = time(row[0]), late = time(row[2]);

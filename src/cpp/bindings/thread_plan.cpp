@@ -55,16 +55,14 @@ ThreadBudget budget_for(double flops) {
 
 Index ceil_div(Index count, Index parts) { return (count + parts - 1) / parts; }
 
-// Blocks of units, one vector each, in the largest of `parts` parts; the last block of an LSTM is
-// narrower where it can be.
+// Blocks of units, one vector for each gate, in the largest of `parts` parts.
 double largest_blocks(const RecurrentWork& work, int parts) {
-  const Index lanes = work.lanes, blocks = ceil_div(work.units, lanes), rest = work.units % lanes;
-  double narrow = 1;
-  const Index narrowest = std::max(lanes / 4, 16 / work.item_size);
-  if (gates_of(work.cell) == 4 && rest)
-    for (Index width = lanes / 2; width >= std::max(rest, narrowest); width /= 2) narrow /= 2;
+  const Index gates = gates_of(work.cell);
+  const Index blocks = ceil_div(work.units, work.lanes),
+              missing =
+                  blocks * gates - gate_vectors(gates, work.units, work.lanes, work.item_size);
   const Range last = split_range(blocks, parts - 1, parts);
-  return std::max(double(last.end - last.begin) - (1 - narrow),
+  return std::max(double(last.end - last.begin) - double(missing) / double(gates),
                   double(largest_inner_part(blocks, parts)));
 }
 
@@ -122,6 +120,14 @@ double flops_of(const RecurrentWork& work) {
 }
 
 }  // namespace
+
+Index gate_vectors(Index gates, Index units, Index lanes, Index item_size) {
+  const Index rest = units % lanes, narrowest = std::max(lanes / 4, 16 / item_size);
+  Index width = lanes;
+  if (gates == 4 && rest)
+    while (width / 2 >= std::max(rest, narrowest)) width /= 2;
+  return (ceil_div(units, lanes) - 1) * gates + gates * width / lanes;
+}
 
 int plan_threads(double flops, const ThreadBudget& budget) {
   if (is_small(flops) || (budget.busy && flops < kShorterThanTimeSlice)) return 1;

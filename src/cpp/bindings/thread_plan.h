@@ -53,9 +53,13 @@ ThreadPlan plan_threads(const RecurrentWork& work, const ThreadBudget& budget);
 
 // plan_threads with the threads that this process has now.
 int threads_for(double flops);
+ThreadPlan thread_plan_for(const RecurrentWork& work);
 
 // The operations that count for work which moves memory: a core does about 100 in a nanosecond.
 constexpr double kFlopsPerNs = 100;
-ThreadPlan thread_plan_for(const RecurrentWork& work);
+
+// Vectors of the gates of some units, PanelLayout::vectors without its instruction set: the last
+// block of an LSTM is narrower where it can be.
+Index gate_vectors(Index gates, Index units, Index lanes, Index item_size);
 
 }  // namespace seqcore

@@ -71,7 +71,7 @@ py::tuple train_word2vec(const Array& words, const Array& sentences, Index first
   call.deterministic = deterministic;
   std::shared_ptr<void> scratch;
   if (deterministic) {
-    threads = std::min(threads, kMaxShards);
+    threads = std::min(threads, word2vec_shards_of(call));
     scratch = pool_alloc(size_t(table().word2vec_scratch(call)));
     call.scratch = scratch.get();
   }

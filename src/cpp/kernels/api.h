@@ -104,7 +104,9 @@ struct RecurrentCall {
   RecurrentDirection<T> direction[kMaxDirections];
   T* scratch_thread;  // thread_scratch elements of each thread; null: none needed
 
-  // So few rows that packing the weights takes longer than their products.
+  // So few rows that packing the weights takes longer than their products: an LSTM of 650 units
+  // takes 5.9 ms instead of 10.5 for 3 steps of a sequence, forward and backward. A pass takes 4
+  // rows (kRowsInPlace).
   bool few_rows() const {
     return batch <= 4 && steps <= 3 && layout == WeightLayout::kKeras && !use_bf16 &&
            cell != Cell::kGruResetBefore;
@@ -257,8 +259,15 @@ struct Word2VecCall {
   double* loss;
   int64_t *measured_pairs, *pairs;
 };
-// Parts of a deterministic call, at most: they, not the threads, decide its result.
+// Shards of a deterministic call: they, not the threads, decide its result. One shard alone copies
+// nothing. With at least 4096, 8192, 16384 words each a text of 60,000 words (461 different ones,
+// CBOW) ends with a loss 6, 3, 1 % above one thread's.
 constexpr int kMaxShards = 16;
+constexpr Index kWordsPerShard = 8192;
+SEQCORE_INLINE int word2vec_shards_of(const Word2VecCall& call) {
+  const Index most = (call.sentences[call.last] - call.sentences[call.first]) / kWordsPerShard;
+  return most < 1 ? 1 : most < kMaxShards ? int(most) : kMaxShards;
+}
 
 struct Table {
   const char* name;

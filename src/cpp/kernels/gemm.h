@@ -162,6 +162,19 @@ SEQCORE_INLINE void for_cut_panels(Index vectors, Index v0, Index v1, Index widt
   if (last * width < v1) part(last * width, v1);
 }
 
+// Vectors [from, to) of one panel of a plain matrix with so many columns; the rows of c begin at
+// vector `from`.
+template <class T, class E>
+void multiply_cut_panel(const E* const* a, int rows, const E* packed, Index K, Index columns,
+                        Index from, Index to, T* const* c, Start start, const T* bias) {
+  using B = PanelLayout<T, 1>;
+  const Index p = from / B::kPanel, inside = from % B::kPanel;
+  multiply_panel<T, B::kPanel>(int(to - from), a, 1, rows,
+                               packed + (p * K * B::kPanel + inside) * kLanes<T>,
+                               Index(B::panel_vectors(columns, p)) * kLanes<T>, K, c, start,
+                               bias ? bias + from * kLanes<T> : nullptr);
+}
+
 // multiply for vectors [v0, v1) of rows of c of exactly `columns` elements: nothing is written past
 // their end.
 template <class T, class E>
@@ -174,19 +187,11 @@ void multiply_unpadded(const E* const* a, int rows, const E* packed, Index K, In
   constexpr int kManyRows = 32;  // enough tiles to use a block of K of all panels from the cache
   const bool blocked = K > kBlockK && rows >= kManyRows && start != Start::kBias;
   T* at[kMaxRows];
-  // Vectors [from, to) of one panel, into `at`.
-  const auto part = [&](Index from, Index to) {
-    const Index p = from / B::kPanel;
-    multiply_panel<T, B::kPanel>(int(to - from), a, 1, rows,
-                                 packed + p * K * kColumns + from % B::kPanel * kLanes<T>,
-                                 Index(B::panel_vectors(columns, p)) * kLanes<T>, K, at, start,
-                                 bias ? bias + from * kLanes<T> : nullptr);
-  };
   for_cut_panels(
       vectors, v0, std::min(v1, padded), B::kPanel,
       [&](Index from, Index to) {
         for (int i = 0; i < rows; ++i) at[i] = c[i] + from * kLanes<T>;
-        part(from, to);
+        multiply_cut_panel(a, rows, packed, K, columns, from, to, at, start, bias);
       },
       [&](Index p0, Index p1) {
         if (blocked)
@@ -204,7 +209,7 @@ void multiply_unpadded(const E* const* a, int rows, const E* packed, Index K, In
     if (start == Start::kAccumulate)
       for (Index n = 0; n < kColumns; ++n) at[i][n] = n < rest ? c[i][from + n] : T(0);
   }
-  part(first, v1);
+  multiply_cut_panel(a, rows, packed, K, columns, first, v1, at, start, bias);
   for (int i = 0; i < rows; ++i)
     for (Index n = 0; n < rest; ++n) c[i][from + n] = at[i][n];
 }
@@ -266,15 +271,10 @@ void multiply_blocks(const LhsRows<T>& lhs, int rows, const T* packed, Index K, 
   };
   if constexpr (kPlain) {
     const auto part = [&](Index from, Index to) {
+      T* at[kMaxRows];
+      for (int i = 0; i < rows; ++i) at[i] = c[i] + from * kLanes<T>;
       lhs.dispatch(packed, K, [&](auto a, auto b, Index depth) {
-        const Index p = from / kBlocks, at = from * kLanes<T>;
-        T* to_columns[kMaxRows];
-        for (int i = 0; i < rows; ++i) to_columns[i] = c[i] + at;
-        multiply_panel<T, L::kPanel>(
-            int(to - from), a, 1, rows,
-            b + p * depth * L::kPanel * kLanes<T> + from % kBlocks * kLanes<T>,
-            Index(L::panel_vectors(units, p)) * kLanes<T>, depth, to_columns, start,
-            bias ? bias + at : nullptr);
+        multiply_cut_panel(a, rows, b, depth, units, from, to, at, start, bias);
       });
     };
     for_cut_panels(L::vectors(units), b0, b1, kBlocks, part, whole);

@@ -11,9 +11,10 @@
 // Threads (`RecurrentCall::loop`, `shares_products`). Sequences: each thread takes some of them
 // through all time steps, without a barrier; two directions go to two halves of the threads. A grid
 // of sequences and units: all threads work on the same step, with one barrier after it, on one
-// direction after the other. Where some threads have no part in the time loop, or it is a grid, all
-// share the products before and after it, which need no order in time (one LSTM sequence on 2
-// threads: 278 µs instead of 322). These products and the weight gradients are grids of their own.
+// direction after the other. Where some threads have no part in the time loop, or the sequences do
+// not divide evenly, or it is a grid, all share the products before and after it, which need no
+// order in time (one LSTM sequence on 2 threads: 278 µs instead of 322). These products and the
+// weight gradients are grids of their own.
 #pragma once
 
 #include "cells/gru.h"

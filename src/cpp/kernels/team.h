@@ -64,7 +64,8 @@ SEQCORE_INLINE GridPlace place_in(Grid grid, const Team& team) {
           team.rank < grid.row_parts * grid.column_parts};
 }
 
-// More than the even share of all threads by this factor is not an even division.
+// More than the even share by this factor is not an even division: the share of all threads of a
+// product, the share of those that have a part in a time loop.
 constexpr double kEven = 1.15;
 
 // The fewest parts of `count` that leave the largest as small as `parts` do.
@@ -90,7 +91,8 @@ SEQCORE_INLINE Grid cheapest_grid(Index rows, Index vectors, Index width, int th
                 share = last > other ? last : other;
     const int row_parts = even_parts(rows, threads / parts);
     const Index mine = (rows + row_parts - 1) / row_parts;
-    const bool even = double(mine * share * threads) <= kEven * double(rows * vectors);
+    const bool even =
+        double(mine) * double(share) * threads <= kEven * double(rows) * double(vectors);
     const double time = (parts == 1 ? 0.96 : 1.0) * cost(mine, share);
     if (parts > 1 && (even == best_is_even ? time >= least : best_is_even)) continue;
     best = {row_parts, parts};
@@ -111,8 +113,8 @@ SEQCORE_INLINE Grid gradient_grid(Index columns, Index vectors, Index width, int
   return cheapest_grid(
       columns, vectors, width, threads, [&](Index mine, Index share) SEQCORE_INLINE_LAMBDA {
         const Index copies_of_x = (share + kPanelsPerCopy * width - 1) / (kPanelsPerCopy * width);
-        return double(mine * share) + double(kCopy * share) +
-               double(kCopy * copies_of_x * mine) / double(kLanesOfX);
+        return double(mine) * double(share) + double(kCopy) * double(share) +
+               double(kCopy) * double(copies_of_x) * double(mine) / double(kLanesOfX);
       });
 }
 
@@ -122,10 +124,11 @@ SEQCORE_INLINE Grid gradient_grid(Index columns, Index vectors, Index width, int
 SEQCORE_INLINE Grid product_grid(Index rows, Index vectors, Index width, int threads) {
   constexpr double kLine = 6, kLanesOfRow = 16;
   if (threads == 1) return {1, 1};
-  return cheapest_grid(
-      rows, vectors, width, threads, [&](Index mine, Index share) SEQCORE_INLINE_LAMBDA {
-        return double(mine * share) + kLine * double(share) + kLine * double(mine) / kLanesOfRow;
-      });
+  return cheapest_grid(rows, vectors, width, threads,
+                       [&](Index mine, Index share) SEQCORE_INLINE_LAMBDA {
+                         return double(mine) * double(share) + kLine * double(share) +
+                                kLine * double(mine) / kLanesOfRow;
+                       });
 }
 
 // True if a long call should end early. Only rank 0 asks; the others read its answer.

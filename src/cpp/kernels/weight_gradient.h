@@ -431,8 +431,8 @@ void team_weight_gradients(const Team& team, bool use_bf16, const Rows& g, Index
     WeightTerm<T> parts[kMaxTerms];
     const int some = slice_terms(terms, count, begin, end, G * units, parts);
     // A few panels at a time, so that an interruption is noticed.
-    const Index group =
-        R <= kFewRows ? panels.end - panels.begin : panels_per_pass<T, G>(end - begin);
+    // Of few rows more, which take little time and leave long parts of a row of the gradient.
+    const Index group = panels_per_pass<T, G>(end - begin) * (R <= kFewRows ? 16 : 1);
     for (Index p = panels.begin; p < panels.end && !stopped(team); p += group)
       weight_gradients<T, G>(use_bf16, g, R, units, p, std::min(p + group, panels.end), parts, some,
                              begin == 0 ? bias : nullptr, add, scratch);

@@ -17,10 +17,6 @@
 
 namespace seqcore::SEQCORE_VARIANT {
 
-// Words of a call for each of its shards, at least; one shard alone copies nothing. With 4096,
-// 8192, 16384 a text of 60,000 words (461 different ones, CBOW) ends with a loss 6, 3, 1 % above
-// one thread's.
-constexpr Index kWordsPerShard = 8192;
 // Fewer need more barriers, more see older rows: of Wikipedia text, 1.7 million words, one pass,
 // the loss is 2.872, 2.881, 2.922 with 32, 64, 256 (one thread: 2.801). 16, 32 and 64 are equally
 // fast on one thread, 256 a quarter slower: the copies leave the cache.
@@ -174,8 +170,7 @@ struct ShardPlan {
   Index input_rows, output_rows;  // of the copies of one shard
 
   explicit ShardPlan(const Word2VecCall& call) {
-    const Index words = call.sentences[call.last] - call.sentences[call.first];
-    shards = int(std::clamp<Index>(words / kWordsPerShard, 1, kMaxShards));
+    shards = word2vec_shards_of(call);
     input_rows = std::min<Index>(call.classes, kCentresPerTurn + 2 * Index(call.window) + 1);
     output_rows = std::min<Index>(call.classes, kCentresPerTurn * (1 + Index(call.negatives)));
   }

@@ -50,6 +50,9 @@ class Stream:
         """A causal convolution: kernel (K, D, N); activation as in `add_dense`."""
 
     def add_activation(self, activation: str) -> None: ...
+    def add_layer_normalization(self, gamma: Array | None, beta: Array | None, epsilon: float = 0.001) -> None:
+        """gamma, beta: (D,), or None for ones and zeros, but not both as the first layer."""
+
     def step(self, x: Array, out: Array | None = None) -> Array:
         """One time step: x (batch, features), float32 or float64 with any strides, or ids (batch,); see `Stream`."""
 

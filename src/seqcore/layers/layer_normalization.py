@@ -106,3 +106,7 @@ class LayerNormalization(NumericLayer):
             return gradients
 
         return recorded(y, (inputs, *variables), backward)
+
+    def _add_to_stream(self, stream: Any) -> None:
+        arrays = [None if variable is None else variable._array for variable in (self.gamma, self.beta)]
+        stream.add_layer_normalization(*arrays, self.epsilon)

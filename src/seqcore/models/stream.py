@@ -23,7 +23,8 @@ class Stream(Pickled):
 
     Args:
         model: a built Sequential of layers of one dtype: recurrent ones, Conv1D (causal, with strides of 1), Embedding,
-            Dense, Dropout, activations, TimeDistributed of the last three, and Sequential of such layers.
+            LayerNormalization, Dense, Dropout, activations, TimeDistributed of the last four, and Sequential of such
+            layers.
         batch_size: B.
 
     ``step(x, out=None)`` takes one time step and returns (B, outputs): a new array, or ``out``, which has the dtype of
