@@ -222,7 +222,7 @@ CALLS = {
         {"cell": "gru", "units": 6, "directions": 2, "own_y": False, "dtype": "float64"},
     ),
     "new_reserve": lambda: (_core.recurrent.new_reserve, {"size": 16, "dtype": "float64"}),
-    "replay_regions": lambda: (_core.system.replay_regions, {"regions": full(3, 5, dtype=F64)}),
+    "replay_regions": lambda: (_core.system.replay_regions, {"regions": np.array([[1.0, 0.5, 0.25, 2.0, 1.0]] * 3)}),
     "plan_threads": lambda: (
         _core.recurrent.plan_threads,
         {

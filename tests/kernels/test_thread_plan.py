@@ -51,7 +51,7 @@ def narrow(units, gates, lanes=16):
 
 def gate_vectors(units, gates):
     """Vectors of the gates of some units."""
-    return (-(-units // 16) - 1 + narrow(units, gates)) * gates
+    return round((-(-units // 16) - 1 + narrow(units, gates)) * gates)
 
 
 def balance(batch, units, gates, grid):
