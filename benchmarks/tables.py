@@ -107,6 +107,9 @@ def _recurrent(report: Report, measure: str) -> list[str]:
             ]
         )
     columns = [measure, "seqcore", "median", "best peer", "its median", "ratio", "GFLOP/s", "% of peak"]
+    if not ratios:
+        # Measured without peers.
+        columns, lines = columns[:3] + columns[6:], [line[:3] + line[6:] for line in lines]
     mean = [f"Geometric mean {geometric_mean(ratios):.2f}, least {min(ratios):.2f}.", ""] if ratios else []
     return [*markdown(columns, lines), "", *mean]
 
