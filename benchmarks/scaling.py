@@ -7,6 +7,7 @@ times the balance of the plan, and what a row lacks of it are barriers, caches a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -34,9 +35,23 @@ def counts_up_to(most: int) -> list[int]:
     return [*(2**n for n in range((most - 1).bit_length())), most]
 
 
-def _largest(count: int, parts: int) -> int:
-    """The largest of the parts that 0...count-1 is divided into."""
-    return max(count * (n + 1) // parts - count * n // parts for n in range(parts))
+def _share(count: int, parts: int, last: float = 1.0) -> float:
+    """The largest of the parts that 0...count-1 is divided into, over all; the last element counts for ``last``.
+
+    >>> _share(13, 2), _share(13, 2, 0.5)
+    (0.5384615384615384, 0.52)
+    """
+    sizes = [float(count * (n + 1) // parts - count * n // parts) for n in range(parts)]
+    sizes[-1] -= 1 - last
+    return max(sizes) / sum(sizes)
+
+
+def _last_block(units: int, gates: int, lanes: int, narrowest: int) -> float:
+    """Width of the last block of units over that of a whole one: an LSTM's may be narrower."""
+    width = lanes
+    while gates == 4 and units % lanes and width // 2 >= max(units % lanes, narrowest):
+        width //= 2
+    return width / lanes
 
 
 class LayerShare(NamedTuple):
@@ -59,8 +74,10 @@ def shares(case: Case, measure: str, threads: int, isa: str) -> list[LayerShare]
     """
     b, t, features, h, layers, both = case.shape
     gates, directions, train = CELLS[case.cell], 1 + both, measure == "train"
-    lanes = _LANES.get(isa, 16) // (2 if case.dtype == "float64" else 1)
+    item = 8 if case.dtype == "float64" else 4
+    lanes = _LANES.get(isa, 16) * 4 // item
     blocks, panel = -(-h // lanes), 3 if gates == 3 else 4
+    last = _last_block(h, gates, lanes, max(lanes // 4, 16 // item))
     done = []
     for layer in range(layers):
         width = features if layer == 0 else h * directions
@@ -71,21 +88,21 @@ def shares(case: Case, measure: str, threads: int, isa: str) -> list[LayerShare]
         options["threads"] = plan["threads"]
         row_parts, column_parts = plan["loop"]
         at_once = directions if column_parts == 1 and plan["threads"] >= directions else 1
-        loop = -(-b // row_parts) / b * _largest(blocks, column_parts) / blocks / at_once
+        loop = -(-b // row_parts) / b * _share(blocks, column_parts, last) / at_once
         passes = 2 if train else 1
         busiest, work = passes * h * loop, float(passes * (width + h))
         # The product of the input, and the one of its gradient.
-        for units, of_gates in ((h, gates), (width, 1))[:passes]:
+        for units, of_gates, of_last in ((h, gates, last), (width, 1, 1.0))[:passes]:
             share = loop
             if plan["shares_products"]:
                 r, c = _core.recurrent.plan_product(b * t, units, of_gates, **options)
-                columns = -(-units // lanes)
-                share = -(-b * t // r) / (b * t) * _largest(columns, c) / columns
+                share = -(-b * t // r) / (b * t) * _share(-(-units // lanes), c, of_last)
             busiest += width * share
         if train:
             x, g = _core.recurrent.plan_gradients(width + h, h, gates, **options)
-            panels = -(-blocks * gates // panel)
-            busiest += -(-(width + h) // x) * _largest(panels, g) / panels
+            of_panels = (blocks - 1 + last) * gates / panel
+            panels = math.ceil(of_panels)
+            busiest += -(-(width + h) // x) * _share(panels, g, of_panels - panels + 1)
             work += width + h
         done.append(LayerShare(plan, work, busiest))
     return done
@@ -103,7 +120,7 @@ def balance(case: Case, measure: str, threads: int, isa: str) -> float:
     >>> from .cases import Shape
     >>> case = Case("recurrent", "x", "LSTM", Shape(20, 20, 200, 200, 1))
     >>> balance(case, "train", 2, "avx512"), round(balance(case, "train", 8, "avx512"), 2)
-    (1.0, 0.92)
+    (1.0, 0.9)
     """
     layers = shares(case, measure, threads, isa)
     return min(1.0, sum(layer.all for layer in layers) / threads / sum(layer.busiest for layer in layers))
