@@ -149,6 +149,8 @@ def main() -> int:
 
         epochs = f"--architecture {arguments.architecture} --epochs {arguments.epochs} --seeds {arguments.seeds}"
         command = f"python -m benchmarks.word2vec CORPUS{' --tests DIR' if arguments.tests else ''} {epochs}"
+        command += " --gensim-decay" * arguments.gensim_decay
+        command += f" --contenders {arguments.contenders}" * (arguments.contenders != ",".join(CONTENDERS))
         write_record(arguments.json, command, {**machine_facts(arguments.threads), "rows": rows})
     return 0
 
