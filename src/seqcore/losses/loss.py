@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from .._registry import Configurable, Registry, snake_case
 from .._validation import as_dtype, axis_of, class_of
 from ..autograd import Gradient, Tensor, is_recording, record
-from ..ops.targets import as_float_array, mask_of, same_rank, standard_reduction, step_weights, uniform_weight
+from ..ops.targets import as_float_array, mask_of, same_rank, standard_reduction, step_weights
 from ..typing import Array
 
 # The outcome of a fused loss: the per-sample losses (S), the backward function from their gradients (S) to that of
@@ -210,11 +210,7 @@ class FusedLoss(Loss):
         """The loss of one batch of predictions x without sample weights and mask, and its gradient."""
         with np.errstate(all="ignore"):
             losses, backward, kept = self._per_sample(y_true, self._to_last(x), None)
-            if kept is None:
-                weights: Any = losses.dtype.type(uniform_weight(self.reduction, losses.shape))
-                value = np.asarray(np.add.reduce(losses * weights, None, np.float64), losses.dtype)
-            else:
-                value, weights = self._reduce(losses, None, kept)
+            value, weights = self._reduce(losses, None, kept)
             dx = backward(weights)
         return value, self._settled(dx[1] if self._differentiates_targets else dx, x, kept)
 

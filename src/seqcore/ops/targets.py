@@ -63,16 +63,6 @@ def mask_of(y_pred: Any, shape: tuple[int, ...], mask: Any = None) -> Array | No
     return np.broadcast_to(expand_to("mask", mask, shape).astype(bool, copy=False), shape)
 
 
-def uniform_weight(reduction: str | None, shape: tuple[int, ...]) -> float:
-    """The entries of :func:`step_weights` without sample weights and mask."""
-    divisor = 1
-    if reduction == "mean":
-        divisor = math.prod(shape)
-    elif reduction == "batch_mean" and shape:
-        divisor = shape[0]
-    return 1.0 / max(divisor, 1)
-
-
 def step_weights(
     reduction: str | None,
     shape: tuple[int, ...],
@@ -99,10 +89,12 @@ def step_weights(
     """
     reduction = standard_reduction(reduction)
     kept = None if mask is None else mask_of(None, shape, mask)
-    weight = uniform_weight(reduction, shape)
-    if kept is not None and reduction == "mean":
-        weight = 1.0 / max(int(np.count_nonzero(kept)), 1)
-    weights = np.full(shape, weight, float_dtype(dtype))
+    divisor = 1
+    if reduction == "mean":
+        divisor = math.prod(shape) if kept is None else int(np.count_nonzero(kept))
+    elif reduction == "batch_mean" and shape:
+        divisor = shape[0]
+    weights = np.full(shape, 1.0 / max(divisor, 1), float_dtype(dtype))
     if sample_weight is not None:
         weights *= expand_to("sample_weight", sample_weight, shape)
     if kept is not None:
