@@ -212,7 +212,10 @@ class TrainStep(Cached):
         return update()
 
     def _check(self, batch: Batch, purpose: str) -> None:
-        """Refuse a batch without targets, and build the model by a first one, without a trace in the states."""
+        """Refuse a batch without targets, and build the model by a first one, without a trace in the states.
+
+        Settings of a layer or loss mark nothing stale, so those that the fused head depends on are compared here.
+        """
         model, head = self._model, self.inspection.head
         if head is not None and not head.holds():
             self.stale = True
