@@ -132,7 +132,7 @@ def test_remedies_are_tried(tmp_path):
     """Each has its accuracy and its bar."""
     assert run("--part", "remedies", "--epochs", 1, "--threads", 1, "--out", tmp_path) == 0
     found = runs.results(tmp_path)
-    assert len(found["metrics"]["remedies_accuracy"]) == len(found["history"]) == 12
+    assert len(found["metrics"]["remedies_accuracy"]) == len(found["history"]) == 13
     assert all(0 <= one <= 1 for one in found["metrics"]["remedies_accuracy"].values())
     assert (tmp_path / "remedies.png").exists()
 

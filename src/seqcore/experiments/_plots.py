@@ -58,13 +58,14 @@ def by_epoch(
     return [row[x] for row in rows], [scale * row[key] for row in rows], style, color
 
 
-def draw_curves(axes: Any, curves: Curves, levels: Levels | None = None, **settings: Any) -> None:
-    """Draw curves with a grid and a legend.
+def draw_curves(axes: Any, curves: Curves, levels: Levels | None = None, legend: bool = True, **settings: Any) -> None:
+    """Draw curves with a grid.
 
     Args:
         axes: those of matplotlib.
         curves: label -> x, y, style such as "o-", color.
         levels: label -> height of a dashed line across the picture.
+        legend: draw one where it hides least.
         settings: those of ``axes.set``, such as title, xlabel, ylabel and yscale.
     """
     for label, (x, y, style, color) in curves.items():
@@ -80,7 +81,13 @@ def draw_curves(axes: Any, curves: Curves, levels: Levels | None = None, **setti
     if settings.get("xlabel") == "epoch":
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    axes.legend()
+    if legend:
+        axes.legend()
+
+
+def legend_below(axes: Any, columns: int) -> None:
+    """One legend for the figure, of the curves of these axes, under the plots, where it hides nothing."""
+    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
 def draw_matrix(

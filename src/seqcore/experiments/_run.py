@@ -31,7 +31,7 @@ from ..layers import GRU, LSTM, ContextRNN, Layer, SimpleRNN
 from ..losses import SparseCategoricalCrossentropy
 from ..models import Model
 from ..optimizers import Adam
-from ._plots import Curves, Levels, draw_curves, new_figure, save_figure
+from ._plots import Curves, Levels, draw_curves, legend_below, new_figure, save_figure
 
 PRESETS = ("quick", "book")
 # The recurrent layers by the names that lines and pictures give them.
@@ -390,7 +390,15 @@ class Run:
             curves, levels, settings: those of :func:`draw_curves`.
         """
         settings |= {"title": title, "xlabel": x, "ylabel": y}
-        self.plot(file, lambda figure: draw_curves(figure.add_subplot(), curves, levels, **settings))
+        many = len(curves) + len(levels or {}) > 5
+
+        def draw(figure: Any) -> None:
+            axes = figure.add_subplot()
+            draw_curves(axes, curves, levels, not many, **settings)
+            if many:
+                legend_below(axes, 3)
+
+        self.plot(file, draw)
 
     def finish(self, **facts: Any) -> int:
         """Write ``metrics.json`` and the file of ``--json``; the exit status 0.

@@ -27,7 +27,7 @@ from ..language_model.generation import generate
 from ..layers import Dense, Embedding, SimpleRNN
 from ..text.bptt import bptt_batches
 from ..typing import Ids
-from ._plots import COLORS, by_epoch, draw_curves
+from ._plots import COLORS, by_epoch, draw_curves, legend_below
 from ._run import Run, choice, compile_classifier, data_folder, number, option, override, recurrent_layer
 
 MODELS = {"rnn": "SimpleRNN", "rnn3": "3 SimpleRNN layers", "context": "RNN-CF", "lstm": "LSTM", "gru": "GRU"}
@@ -245,7 +245,7 @@ def main(run: Run) -> int:
     run.write_text("tales.txt", "\n\n".join(tales))
     run.metrics |= {f"{key}_valid_perplexity": value for key, value in baselines.items()}
     _table(run, names)
-    run.plot("perplexity.png", lambda figure: _draw(figure, run.history, names, baselines), 9, 4.5)
+    run.plot("perplexity.png", lambda figure: _draw(figure, run.history, names, baselines), 9, 5)
     text = stories.tokenizer.join(prompt).replace("\n", " ").lstrip()
     run.log(f"try: seqcore generate {shlex.quote(str(run.folder))} --prompt {shlex.quote(text)}")
     return run.finish(order=order, unroll=steps, stories=len(stories.train), **asdict(settings))
@@ -382,6 +382,7 @@ def _table(run: Run, names: Sequence[str]) -> None:
 
 def _draw(figure: Any, history: list[dict[str, Any]], names: Sequence[str], baselines: dict[str, float]) -> None:
     """Perplexity by epoch of all models: of the training text, and of the text held back."""
+    labels: dict[str, Any] = {"xlabel": "epoch", "ylabel": "perplexity per bigram", "yscale": "log"}
     for axes, title in zip(figure.subplots(1, 2, sharey=True), ("training", "validation"), strict=True):
         curves = {}
         for name in names:
@@ -389,4 +390,5 @@ def _draw(figure: Any, history: list[dict[str, Any]], names: Sequence[str], base
             style = "o-" if len(rows) < 16 else "-"
             curves[MODELS[name]] = by_epoch(rows, f"{title[:5]}_perplexity", style, COLORS[MODELS[name]])
         levels = {"pairs of bigrams, counted": baselines["markov"]} if title == "validation" else {}
-        draw_curves(axes, curves, levels, title=title, xlabel="epoch", ylabel="perplexity per bigram", yscale="log")
+        draw_curves(axes, curves, levels, legend=False, title=title, **labels)
+    legend_below(axes, 3)

@@ -243,11 +243,15 @@ def main(run: Run) -> int:
     run.write_text("confusion.txt", "rows: true tag, columns: predicted\n\n" + "\n".join(texts))
     baseline, ceiling = (100 * run.metrics[name] for name in ("baseline_test_accuracy", "ceiling_forward_long_run"))
     levels = {"best possible from left to right": ceiling, "most frequent tag of each word": baseline}
-    title, limits = "Only who reads both ways knows every tag", (min(90.0, baseline - 1), 100.3)
+    title, limits = "Only reading both ways gives every tag", (min(90.0, baseline - 1), 100.3)
     run.plot_curves(
         "accuracy.png", title, "epoch", "tags right on validation sentences (%)", curves, levels, ylim=limits
     )
-    run.plot("confusion.png", lambda figure: _draw_confusion(figure, corpus.tags, tables), 5.2 * len(tables) + 0.6, 4.8)
+    columns = min(2, len(tables))
+    height = 4.4 * -(-len(tables) // columns) + 0.4
+    run.plot(
+        "confusion.png", lambda figure: _draw_confusion(figure, corpus.tags, tables, columns), 5.2 * columns, height
+    )
     return run.finish(cell=arguments.cell, direction=arguments.direction, units=arguments.units)
 
 
@@ -290,11 +294,12 @@ def _save(run: Run, corpus: TaggedCorpus, models: dict[str, Tagger]) -> None:
     run.log(f"try: seqcore predict {run.folder} --text '{EXAMPLES[3]}'")
 
 
-def _draw_confusion(figure: Any, tags: Sequence[str], tables: dict[str, Array]) -> None:
+def _draw_confusion(figure: Any, tags: Sequence[str], tables: dict[str, Array], columns: int) -> None:
     labels: dict[str, Any] = {"xlabel": "predicted tag", "ylabel": "true tag"}
-    for axes, (title, table) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
+    panels = figure.subplots(-(-len(tables) // columns), columns, squeeze=False)
+    for axes, (title, table) in zip(panels.flat, tables.items(), strict=True):
         share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
         texts = np.where(table > 0, table.astype(str), "")
         draw_matrix(axes, share, tags, tags, texts, title=title, **labels)
         axes.tick_params(labelsize=8)
-    figure.suptitle("Test words by true and predicted tag: what later words decide is guessed from left to right")
+    figure.suptitle("Test words by true and predicted tag: from left to right what later words decide is a guess")
