@@ -50,10 +50,16 @@ def _sources(address: str, sha256: Mapping[str, str]) -> tuple[Source, ...]:
     return tuple(Source(file, address + file, total) for file, total in sha256.items())
 
 
-#: The data sets of :func:`download`. ``ptb`` are the texts of Mikolov's simple-examples.tgz, file by file; ``imdb`` the
-#: reviews and the ranks of their words as Keras gives them; ``mnist`` the files of yann.lecun.com/exdb/mnist, which no
-#: longer gives them out; ``text8`` M. Mahoney's 100 million characters of Wikipedia.
+#: The data sets of :func:`download`. ``glove`` are the vectors of 400,000 words, of 50 to 300 dimensions, by J.
+#: Pennington, R. Socher and C. Manning (GloVe 6B); ``ptb`` are the texts of Mikolov's simple-examples.tgz, file by
+#: file; ``imdb`` the reviews and the ranks of their words as Keras gives them; ``mnist`` the files of
+#: yann.lecun.com/exdb/mnist, which no longer gives them out; ``text8`` M. Mahoney's 100 million characters of
+#: Wikipedia.
 SOURCES: dict[str, tuple[Source, ...]] = {
+    "glove": _sources(
+        "https://nlp.stanford.edu/data/",
+        {"glove.6B.zip": "617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb"},
+    ),
     "imdb": _sources(
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
         {
