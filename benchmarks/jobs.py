@@ -116,11 +116,21 @@ JOBS = (
     ),
     Job(
         "airline-books",
-        "run airline --preset book --data DIR --validate test",
+        "run airline --preset book --data DIR --validate test --stop-words nltk",
         {"rnn": "--model rnn", "lstm": "--model lstm", "lstm2": "--model lstm2", "gru": "--model gru"},
         (0, 1, 2),
         1,
         pictures={"airline_loss.png": "lstm-seed0/loss.png"},
+    ),
+    Job(
+        "airline-sizes",
+        "run airline --preset book --data DIR --model lstm",
+        {
+            **{f"samples{count}": f"--samples {count}" for count in (1000, 2000, 4000)},
+            **{f"units{count}": f"--units {count}" for count in (10, 20, 80, 160)},
+        },
+        (0, 1, 2),
+        0.5,
     ),
     Job(
         "imdb-builtin",
@@ -228,7 +238,14 @@ JOBS = (
     Job(
         "stories", "run stories", {"quick": ""}, (0, 1, 2), 0.7, pictures={"stories.png": "quick-seed0/perplexity.png"}
     ),
-    Job("stories-20", f"{_TALES} --stories 20", {"unroll1": "--unroll 1", "unroll50": "--unroll 50"}, (0, 1, 2), 6),
+    Job(
+        "stories-20",
+        f"{_TALES} --stories 20",
+        {"unroll1": "--unroll 1", "unroll50": "--unroll 50"},
+        (0, 1, 2),
+        6,
+        pictures={"stories_20.png": "unroll50-seed0/perplexity.png"},
+    ),
     Job("stories-100-unroll1", f"{_TALES} --stories 100 --unroll 1", _FOUR, (0, 1, 2), 2),
     Job(
         "stories-100",
@@ -253,6 +270,17 @@ JOBS = (
         12,
     ),
     Job("stories-stream", f"{_TALES} --stories 100 --order stream --unroll 50", _FOUR, (0, 1, 2), 1),
+    Job(
+        "stories-sizes",
+        f"{_TALES} --stories 100 --order stream --model rnn",
+        {
+            **{f"unroll{steps}": f"--unroll {steps}" for steps in (1, 10, 100)},
+            **{f"batch{rows}": f"--unroll 50 --batch-size {rows}" for rows in (16, 256)},
+            **{f"units{units}": f"--unroll 50 --units {units}" for units in (32, 128)},
+        },
+        (0, 1, 2),
+        1,
+    ),
     Job(
         "stories-shakespeare",
         "run stories --preset book --text DIR/tinyshakespeare/input.txt --order stream --unroll 50",

@@ -13,6 +13,7 @@ one that was stopped starts again, or goes on where its experiment can. The reco
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import shlex
@@ -36,7 +37,9 @@ from .spread import SPEEDS, summary
 
 ROOT = Path(__file__).resolve().parent.parent
 # The facts of a run that its record keeps, next to its numbers.
-KEPT = ("run", "seed", "command", "commit", "date", "threads", "beside", "isa", "seconds", "metrics")
+KEPT = ("run", "seed", "command", "commit", "date", "threads", "beside", "isa", "versions", "seconds", "metrics")
+# Packages that the numbers of a run can depend on.
+PACKAGES = ("numpy", "scikit-learn")
 
 
 class Run(NamedTuple):
@@ -74,7 +77,7 @@ class Run(NamedTuple):
         row = {**facts, **figures, "run": self.name, "command": self.command}
         if facts["beside"] != 0:
             row["metrics"] = {name: value for name, value in row["metrics"].items() if not name.endswith(SPEEDS)}
-        return {name: row[name] for name in (*KEPT, *(["history"] if self.job.history else []))}
+        return {name: row[name] for name in (*KEPT, *(["history"] if self.job.history else [])) if name in row}
 
     def is_held(self) -> bool:
         """Tells whether another process works on it."""
@@ -111,7 +114,8 @@ class Run(NamedTuple):
             process = subprocess.Popen(call, stdout=output, stderr=output, env=env)
         # The time of a run in several pieces says nothing.
         facts = {**machine_facts(threads), "commit": of_commit, "beside": beside if earlier is None else None}
-        write_json(self.folder / "run.json", {**self.identity(), **facts, "pid": process.pid})
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        write_json(self.folder / "run.json", {**self.identity(), **facts, "versions": versions, "pid": process.pid})
         return process
 
 
@@ -301,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
 

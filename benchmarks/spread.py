@@ -103,6 +103,4 @@ class Runs:
 
     def __getattr__(self, metric: str) -> Values:
         rows = [row for row in self._rows if metric not in SPEEDS or row.get("beside") == 0]
-        if metric == "seconds":
-            return Values(row["seconds"] for row in rows)
-        return Values(row["metrics"][metric] for row in rows)
+        return Values((row if metric in row else row["metrics"])[metric] for row in rows)
