@@ -272,11 +272,15 @@ JOBS = (
     Job("stories-stream", f"{_TALES} --stories 100 --order stream --unroll 50", _FOUR, (0, 1, 2), 1),
     Job(
         "stories-sizes",
-        f"{_TALES} --stories 100 --order stream --model rnn",
+        f"{_TALES} --stories 100 --order stream",
         {
-            **{f"unroll{steps}": f"--unroll {steps}" for steps in (1, 10, 100)},
-            **{f"batch{rows}": f"--unroll 50 --batch-size {rows}" for rows in (16, 256)},
-            **{f"units{units}": f"--unroll 50 --units {units}" for units in (32, 128)},
+            **{f"unroll{steps}": f"--model rnn --unroll {steps}" for steps in (1, 10, 100)},
+            **{f"batch{rows}": f"--model rnn --unroll 50 --batch-size {rows}" for rows in (16, 256)},
+            **{
+                f"{name}{units}": f"{model} --unroll 50 --units {units}"
+                for units in (32, 128)
+                for name, model in _PAIR.items()
+            },
         },
         (0, 1, 2),
         1,
