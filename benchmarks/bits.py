@@ -32,10 +32,10 @@ FILE = Path(__file__).with_suffix(".json")
 STEPS, WORDS = 3, 40
 
 
-def _train(*layers: Any, optimizer: Any = None, loss: Any = None) -> list[Any]:
+def _train(*layers: Any, optimizer: Any = None, loss: Any = None, mask_zero: bool = False) -> list[Any]:
     """Weights of a model of words after three steps on the same batch."""
     sc.set_seed(1)
-    model = sc.Sequential([sc.layers.Embedding(WORDS, 9), *layers, sc.layers.Dense(WORDS)])
+    model = sc.Sequential([sc.layers.Embedding(WORDS, 9, mask_zero=mask_zero), *layers, sc.layers.Dense(WORDS)])
     model.compile(
         optimizer or sc.optimizers.SGD(0.5), loss or sc.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
@@ -46,15 +46,28 @@ def _train(*layers: Any, optimizer: Any = None, loss: Any = None) -> list[Any]:
     return list(model.get_weights())
 
 
-def _cell(make: Any, **options: Any) -> Any:
-    return make(17, return_sequences=True, recurrent_initializer="glorot_uniform", **options)
+def _cell(make: Any, units: int = 17, **options: Any) -> Any:
+    return make(units, return_sequences=True, recurrent_initializer="glorot_uniform", **options)
+
+
+class _Attend(sc.layers.Layer):
+    """Attention of each step over all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = sc.layers.AdditiveAttention()
+
+    def call(self, inputs: Any) -> Any:
+        return self.attention([inputs, inputs])
 
 
 def recurrent() -> Iterable[Any]:
-    """Each cell, in both directions, and in bfloat16."""
+    """Each cell, in both directions, in bfloat16, with several blocks of units, dropout and a mask; attention."""
     for make in (sc.layers.SimpleRNN, sc.layers.LSTM, sc.layers.GRU):
         yield from _train(_cell(make), _cell(make, dtype="mixed_bfloat16"))
         yield from _train(sc.layers.Bidirectional(_cell(make)))
+        yield from _train(_cell(make, 70, dropout=0.2), sc.layers.Dropout(0.3), mask_zero=True)
+    yield from _train(_cell(sc.layers.LSTM), sc.layers.LayerNormalization(), _Attend())
     yield from _train(sc.layers.ContextRNN(17, 6, return_sequences=True, recurrent_initializer="glorot_uniform"))
 
 
