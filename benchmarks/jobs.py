@@ -342,6 +342,7 @@ JOBS = (
         (1, 2, 3),
         1,
         families=("word2vec",),
+        pictures={"words.png": "skipgram-seed1/words.png", "relations.png": "skipgram-seed1/relations.png"},
     ),
     Job(
         "word2vec-wiki-book",
