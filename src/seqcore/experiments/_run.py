@@ -396,7 +396,7 @@ class Run:
             axes = figure.add_subplot()
             draw_curves(axes, curves, levels, not many, **settings)
             if many:
-                legend_below(axes, 3)
+                legend_below(axes, 2)
 
         self.plot(file, draw)
 

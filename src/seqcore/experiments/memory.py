@@ -285,7 +285,7 @@ def _try(run: Run, settings: Settings, models: Mapping[str, Make], steps: int) -
 def remedies(run: Run, settings: Settings) -> None:
     """The remedies of the books against vanishing gradients, one at a time, on a SimpleRNN that fails without.
 
-    Momentum is tried on gradient descent, which Adam contains, and on short sequences: it learns long ones in no way.
+    Momentum, which Adam contains, is tried on gradient descent and on sequences short enough for that.
     """
     steps = settings.remedies_length
     models: dict[str, Make] = {
