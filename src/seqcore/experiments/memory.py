@@ -272,7 +272,7 @@ def descend(learning_rate: float, momentum: float = 0.0) -> Sequential:
     return model
 
 
-def _try(run: Run, settings: Settings, models: Mapping[str, Make], steps: int) -> dict[str, list[float]]:
+def _measure(run: Run, settings: Settings, models: Mapping[str, Make], steps: int) -> dict[str, list[float]]:
     """Train each model; its accuracies by its title, one for each seed."""
     run.log(f"SimpleRNN, sequences of {steps} steps: accuracy after {steps - 1} steps of noise")
     table: dict[str, list[float]] = {}
@@ -305,8 +305,8 @@ def remedies(run: Run, settings: Settings) -> None:
         "SGD with momentum 0.9": lambda: descend(0.1, 0.9),
         "SGD with ten times the learning rate": lambda: descend(1.0),
     }
-    table = _try(run, settings, models, steps)
-    every = table | _try(run, settings, descents, DESCENT_LENGTH)
+    table = _measure(run, settings, models, steps)
+    every = table | _measure(run, settings, descents, DESCENT_LENGTH)
     run.metrics["remedies_accuracy"] = {title: float(np.mean(values)) for title, values in every.items()}
     run.history += _rows("remedies", "remedy", "rnn", every, run.arguments.seed)
     run.plot("remedies.png", lambda figure: _draw_remedies(figure, table, steps), 8, 4.6)
