@@ -262,6 +262,14 @@ def test_the_models_learn(tmp_path, capsys):
     assert np.mean([word in known for word in told]) > 0.5
     assert cli.main(["generate", str(tmp_path / "rnn"), "--prompt", "the ", "--beam", "3", "--noise", "0.1"]) == 0
     capsys.readouterr()
+    # The book's noise does not change the likeliest tale; larger noise does.
+    greedy = ["generate", str(tmp_path / "rnn"), "--prompt", "once upon a time", "--greedy", "--length", "100"]
+    told = {noise: set() for noise in ("0.01", "1")}
+    for noise, tales_of_seeds in told.items():
+        for seed in "123":
+            assert cli.main([*greedy, "--noise", noise, "--seed", seed]) == 0
+            tales_of_seeds.add(capsys.readouterr().out)
+    assert len(told["0.01"]) == 1 < len(told["1"])
     assert cli.main(["generate", str(tmp_path / "rnn"), "--prompt", "qqzz"]) == 2
     assert "--prompt: expected bigrams that the model knows, got 'qq', 'zz'" in capsys.readouterr().err
     assert cli.main(["predict", str(tmp_path / "rnn"), "once upon a time"]) == 0
