@@ -132,7 +132,7 @@ def test_data_lists(capsys, monkeypatch, tmp_path):
     (tmp_path / "sources.json").write_text(json.dumps({"x" * 40: [SOURCE]}))
     assert run("data", "--sources", str(tmp_path / "sources.json")) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 10 and all(re.match(r"\S+ +(built in: |/)", line) for line in lines)
+    assert len(lines) == 11 and all(re.match(r"\S+ +(built in: |/)", line) for line in lines)
 
 
 def test_sources_that_lead_out(capsys, tmp_path):
