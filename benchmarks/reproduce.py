@@ -74,10 +74,11 @@ class Run(NamedTuple):
         if facts is None or not path.exists():
             return None
         figures = json.loads(path.read_text(encoding="utf-8"))
-        row = {**facts, **figures, "run": self.name, "command": self.command}
+        # A run of an older checkout may have kept no versions.
+        row = {"versions": None, **facts, **figures, "run": self.name, "command": self.command}
         if facts["beside"] != 0:
             row["metrics"] = {name: value for name, value in row["metrics"].items() if not name.endswith(SPEEDS)}
-        return {name: row[name] for name in (*KEPT, *(["history"] if self.job.history else [])) if name in row}
+        return {name: row[name] for name in (*KEPT, *(["history"] if self.job.history else []))}
 
     def is_held(self) -> bool:
         """Tells whether another process works on it."""
@@ -110,11 +111,11 @@ class Run(NamedTuple):
         ]
         call = [sys.executable, "-m", *given, "--threads", str(threads), "--out", str(self.folder)]
         env = {name: value for name, value in os.environ.items() if name != "SEQCORE_DATA"}
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}  # an error here starts no run
         with (self.folder / "output.txt").open("ab") as output:
             process = subprocess.Popen(call, stdout=output, stderr=output, env=env)
         # The time of a run in several pieces says nothing.
         facts = {**machine_facts(threads), "commit": of_commit, "beside": beside if earlier is None else None}
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         write_json(self.folder / "run.json", {**self.identity(), **facts, "versions": versions, "pid": process.pid})
         return process
 

@@ -394,7 +394,7 @@ class Run:
 
         def draw(figure: Any) -> None:
             axes = figure.add_subplot()
-            draw_curves(axes, curves, levels, not many, **settings)
+            draw_curves(axes, curves, levels, legend=not many, **settings)
             if many:
                 legend_below(axes, 2)
 
