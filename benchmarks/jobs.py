@@ -12,15 +12,13 @@ class Job(NamedTuple):
 
     name: of the record and of the block in the pages. command: arguments of ``seqcore``; DIR is the folder of the data.
     runs: further arguments by the name of the run. seeds: of each run. families: of the bits that its numbers depend
-    on. minutes: of one run on two idle threads. history: the record keeps the rows by epoch too. pictures: files of
-    ``RUN-seedN`` by their names in docs/images.
+    on. history: the record keeps the rows by epoch too. pictures: files of ``RUN-seedN`` by their names in docs/images.
     """
 
     name: str
     command: str
     runs: Mapping[str, str]
     seeds: Sequence[int]
-    minutes: float
     families: tuple[str, ...] = ("recurrent", "optimizer")
     history: bool = False
     pictures: Mapping[str, str] = {}
@@ -28,7 +26,7 @@ class Job(NamedTuple):
     def line(self, run: str, seed: int | str) -> str:
         """The command line of a run.
 
-        >>> Job("a", "run toy", {"book": "--preset book"}, [1], 1).line("book", 1)
+        >>> Job("a", "run toy", {"book": "--preset book"}, [1]).line("book", 1)
         'seqcore run toy --preset book --seed 1'
         """
         return " ".join(["seqcore", *shlex.split(f"{self.command} {self.runs[run]}"), "--seed", str(seed)])
@@ -53,17 +51,15 @@ JOBS = (
         "run toy",
         {"quick": "", "book": "--preset book"},
         range(16),
-        0.05,
         pictures={"toy.png": "quick-seed3/gates.png"},
     ),
-    Job("order", "run order", {"quick": ""}, (0, 1, 2), 0.2, pictures={"order.png": "quick-seed0/order.png"}),
-    Job("rtrl", "run rtrl", {"quick": ""}, (0, 1, 2), 0.2, pictures={"rtrl.png": "quick-seed0/rtrl.png"}),
+    Job("order", "run order", {"quick": ""}, (0, 1, 2), pictures={"order.png": "quick-seed0/order.png"}),
+    Job("rtrl", "run rtrl", {"quick": ""}, (0, 1, 2), pictures={"rtrl.png": "quick-seed0/rtrl.png"}),
     Job(
         "forget_gate",
         "run forget_gate",
         {"quick": "--repeats 5"},
         (0,),
-        2,
         history=True,
         pictures={"forget_gate.png": "quick-seed0/accuracy.png"},
     ),
@@ -72,7 +68,6 @@ JOBS = (
         "run gradients",
         {"quick": "", "book": "--preset book"},
         range(5),
-        0.5,
         pictures={
             "gradients.png": "quick-seed2/norms.png",
             "gradients_powers.png": "quick-seed2/powers.png",
@@ -85,7 +80,6 @@ JOBS = (
         "run memory",
         {"quick": "--repeats 5"},
         (0,),
-        4,
         history=True,
         pictures={
             "memory_recall.png": "quick-seed0/recall.png",
@@ -99,7 +93,6 @@ JOBS = (
         "run airline",
         {"rnn": "--model rnn", "lstm": "--model lstm", "lstm2": "--model lstm2"},
         (0, 1, 2),
-        0.3,
         pictures={"airline.png": "lstm-seed0/accuracy.png"},
     ),
     Job(
@@ -112,14 +105,12 @@ JOBS = (
             "all-words": "--model lstm --stop-words none --epochs 10",
         },
         (0, 1, 2),
-        1,
     ),
     Job(
         "airline-books",
         "run airline --preset book --data DIR --validate test --stop-words nltk",
         {"rnn": "--model rnn", "lstm": "--model lstm", "lstm2": "--model lstm2", "gru": "--model gru"},
         (0, 1, 2),
-        1,
         pictures={"airline_loss.png": "lstm-seed0/loss.png"},
     ),
     Job(
@@ -130,14 +121,12 @@ JOBS = (
             **{f"units{count}": f"--units {count}" for count in (10, 20, 80, 160)},
         },
         (0, 1, 2),
-        0.5,
     ),
     Job(
         "imdb-builtin",
         "run imdb",
         {**_SENTIMENT, "book": "--preset book --epochs 10"},
         (0, 1, 2),
-        0.6,
         pictures={"imdb.png": "gru-seed0/reading.png"},
     ),
     Job(
@@ -145,32 +134,28 @@ JOBS = (
         "run imdb --preset book --data DIR",
         {**_SENTIMENT, "mlp": "--cell rnn --head mlp"},
         (0, 1, 2),
-        1.5,
     ),
     Job(
         "imdb-glove",
         _GLOVE,
         _TABLES,
         (0, 1, 2),
-        2.5,
     ),
     Job(
         "imdb-books",
         "run imdb --preset book --data DIR --validate test",
         {**_SENTIMENT, **{f"{cell}-mlp": f"{options} --head mlp" for cell, options in _SENTIMENT.items()}},
         (0, 1, 2),
-        1.5,
     ),
-    Job("imdb-few", f"{_GLOVE} --samples 1000", _TABLES, (0, 1, 2), 0.5),
+    Job("imdb-few", f"{_GLOVE} --samples 1000", _TABLES, (0, 1, 2)),
     Job(
         "tagging",
         "run tagging",
         {"quick": "--cell all"},
         (0, 1, 2),
-        1.5,
         pictures={"tagging.png": "quick-seed0/accuracy.png", "tagging_confusion.png": "quick-seed0/confusion.png"},
     ),
-    Job("tagging-book", "run tagging --preset book", {"lstm": "--cell lstm"}, (0, 1, 2), 3),
+    Job("tagging-book", "run tagging --preset book", {"lstm": "--cell lstm"}, (0, 1, 2)),
     Job(
         "forecast",
         "run forecast",
@@ -182,7 +167,6 @@ JOBS = (
             "price": "--series price --target value",
         },
         (1, 2, 3),
-        0.2,
         pictures={"forecast.png": "lstm-seed1/forecast.png", "forecast_errors.png": "lstm-seed1/errors.png"},
     ),
     Job(
@@ -190,16 +174,14 @@ JOBS = (
         "run caption",
         {"lstm": "", "dense": "--encoder dense", "three-epochs": "--epochs 3"},
         (1, 2, 3),
-        0.3,
         pictures={"caption.png": "lstm-seed1/captions.png"},
     ),
-    Job("caption-mnist", "run caption --preset book --data DIR", {"lstm": ""}, (1, 2, 3), 4),
+    Job("caption-mnist", "run caption --preset book --data DIR", {"lstm": ""}, (1, 2, 3)),
     Job(
         "questions",
         "run questions",
         {"rnn": "--cell rnn", "lstm": "", "gru": "--cell gru"},
         (0, 1, 2),
-        0.2,
         pictures={"questions.png": "lstm-seed0/reading.png"},
     ),
     Job(
@@ -207,7 +189,6 @@ JOBS = (
         "run attend",
         {"additive": "", "mean": "--look mean"},
         (0, 1, 2),
-        0.5,
         pictures={"attend.png": "additive-seed0/attention.png"},
     ),
     Job(
@@ -215,12 +196,11 @@ JOBS = (
         "run attend --preset book --data DIR",
         {"additive": "", "mean": "--look mean"},
         (0,),
-        3,
         pictures={"attend_mnist.png": "additive-seed0/attention.png"},
     ),
-    Job("mnist-digits", "run mnist", {"quick": ""}, (1, 2, 3), 0.3, pictures={"mnist.png": "quick-seed1/accuracy.png"}),
-    Job("mnist-cells", "run mnist", {"rnn": "--cell rnn", "lstm": "", "gru": "--cell gru"}, (1, 2, 3), 0.3),
-    Job("mnist", "run mnist --data DIR", {"book": "--preset book", "best": "--preset best"}, (1, 2, 3), 3),
+    Job("mnist-digits", "run mnist", {"quick": ""}, (1, 2, 3), pictures={"mnist.png": "quick-seed1/accuracy.png"}),
+    Job("mnist-cells", "run mnist", {"rnn": "--cell rnn", "lstm": "", "gru": "--cell gru"}, (1, 2, 3)),
+    Job("mnist", "run mnist --data DIR", {"book": "--preset book", "best": "--preset best"}, (1, 2, 3)),
     Job(
         "seq2seq",
         "run seq2seq",
@@ -231,28 +211,23 @@ JOBS = (
             "words-none": "--direction to-words --attention none",
         },
         (1, 2, 3),
-        0.7,
         pictures={"seq2seq.png": "iso-seed1/attention.png"},
     ),
-    Job("seq2seq-book", "run seq2seq --preset book", {"none": "--attention none"}, (1, 2, 3), 3, history=True),
-    Job(
-        "stories", "run stories", {"quick": ""}, (0, 1, 2), 0.7, pictures={"stories.png": "quick-seed0/perplexity.png"}
-    ),
+    Job("seq2seq-book", "run seq2seq --preset book", {"none": "--attention none"}, (1, 2, 3), history=True),
+    Job("stories", "run stories", {"quick": ""}, (0, 1, 2), pictures={"stories.png": "quick-seed0/perplexity.png"}),
     Job(
         "stories-20",
         f"{_TALES} --stories 20",
         {"unroll1": "--unroll 1", "unroll50": "--unroll 50"},
         (0, 1, 2),
-        6,
         pictures={"stories_20.png": "unroll50-seed0/perplexity.png"},
     ),
-    Job("stories-100-unroll1", f"{_TALES} --stories 100 --unroll 1", _FOUR, (0, 1, 2), 2),
+    Job("stories-100-unroll1", f"{_TALES} --stories 100 --unroll 1", _FOUR, (0, 1, 2)),
     Job(
         "stories-100",
         f"{_TALES} --stories 100 --unroll 50",
         {"pair": "--model pair"},
         (0, 1, 2),
-        12,
         pictures={"stories_pair.png": "pair-seed0/perplexity.png"},
     ),
     Job(
@@ -260,16 +235,14 @@ JOBS = (
         f"{_TALES} --stories 100 --unroll 50",
         {"learned": "--model context --learn-alpha"},
         (0, 1, 2),
-        6,
     ),
     Job(
         "stories-100-gates",
         f"{_TALES} --stories 100 --unroll 50",
         {"lstm": "--model lstm", "gru": "--model gru"},
         (0,),
-        12,
     ),
-    Job("stories-stream", f"{_TALES} --stories 100 --order stream --unroll 50", _FOUR, (0, 1, 2), 1),
+    Job("stories-stream", f"{_TALES} --stories 100 --order stream --unroll 50", _FOUR, (0, 1, 2)),
     Job(
         "stories-sizes",
         f"{_TALES} --stories 100 --order stream",
@@ -283,31 +256,27 @@ JOBS = (
             },
         },
         (0, 1, 2),
-        1,
     ),
     Job(
         "stories-shakespeare",
         "run stories --preset book --text DIR/tinyshakespeare/input.txt --order stream --unroll 50",
         _PAIR,
         (0, 1, 2),
-        2,
     ),
-    Job("ptb-grammar", "run ptb", {"quick": ""}, (0, 1, 2), 2.5),
+    Job("ptb-grammar", "run ptb", {"quick": ""}, (0, 1, 2)),
     Job(
         "ptb-small",
         "run ptb --size small --preset book --data DIR",
         {"float32": "", "bfloat16": "--dtype-policy mixed_bfloat16"},
         (1, 2, 3),
-        10,
         pictures={"ptb_small.png": "float32-seed1/perplexity.png"},
     ),
-    Job("ptb-small-hold5", "run ptb --size small --preset book --data DIR", {"float32": "--hold 5"}, (1,), 10),
+    Job("ptb-small-hold5", "run ptb --size small --preset book --data DIR", {"float32": "--hold 5"}, (1,)),
     Job(
         "ptb-sampled",
         "run ptb --size small --preset book --data DIR",
         {"sampled": "--loss sampled", "nce": "--loss nce"},
         (1, 2, 3),
-        6,
         families=("recurrent", "sampled", "optimizer"),
     ),
     Job(
@@ -315,7 +284,6 @@ JOBS = (
         "run ptb --size medium --preset book --data DIR",
         {"book-bf16": "--dtype-policy mixed_bfloat16"},
         (1,),
-        80,
         history=True,
         pictures={"ptb_medium.png": "book-bf16-seed1/perplexity.png"},
     ),
@@ -324,7 +292,6 @@ JOBS = (
         "run ptb --size large --preset book --data DIR --epochs 2",
         {"book-bf16": "--dtype-policy mixed_bfloat16"},
         (1,),
-        36,
         history=True,
     ),
     Job(
@@ -332,7 +299,6 @@ JOBS = (
         "run word2vec",
         {"estimator": "", "book": "--preset book", "book-cbow": "--preset book --architecture cbow"},
         (0, 1, 2),
-        0.5,
         families=("word2vec", "sampled", "optimizer"),
     ),
     Job(
@@ -340,7 +306,6 @@ JOBS = (
         "run word2vec --data DIR",
         {"skipgram": "--architecture skipgram", "cbow": "--architecture cbow"},
         (1, 2, 3),
-        1,
         families=("word2vec",),
         pictures={"words.png": "skipgram-seed1/words.png", "relations.png": "skipgram-seed1/relations.png"},
     ),
@@ -349,7 +314,6 @@ JOBS = (
         "run word2vec --data DIR --preset book",
         {"skipgram": "--architecture skipgram", "cbow": "--architecture cbow"},
         (1, 2, 3),
-        1,
         families=("sampled", "optimizer"),
     ),
 )

@@ -19,6 +19,7 @@ import os
 import shlex
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -121,11 +122,10 @@ class Run(NamedTuple):
 
 
 def runs_of(jobs: Sequence[Job], work: Path) -> list[Run]:
-    """The runs of jobs, the short ones first."""
-    ordered = sorted(jobs, key=lambda job: job.minutes)
+    """The runs of jobs."""
     return [
         Run(job, name, seed, work / f"{job.name}-{name}-seed{seed}")
-        for job in ordered
+        for job in jobs
         for seed in job.seeds
         for name in job.runs
     ]
@@ -197,6 +197,15 @@ def stale(jobs: Sequence[Job], records: Mapping[str, Mapping[str, Any]]) -> Iter
         for name in dict.fromkeys(row["commit"] for row in record["rows"]):
             if not is_of_history(name):
                 yield f"{job.name}: of commit {name}, which did not lead to this checkout"
+
+
+def minutes_of(job: Job, records: Mapping[str, Mapping[str, Any]]) -> float:
+    """Mean time of a run of a job by its record, in minutes; 0 without a record.
+
+    >>> minutes_of(JOBS[0], {"toy": {"rows": [{"seconds": 60}, {"seconds": 120}]}})
+    1.5
+    """
+    return statistics.mean(row["seconds"] for row in records[job.name]["rows"]) / 60 if job.name in records else 0.0
 
 
 def select(names: Sequence[str]) -> list[Job]:
@@ -284,14 +293,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             lines = list(stale(jobs, read_records(arguments.results)))
             print("\n".join(lines) or "every record is of the bits of today")
             return bool(lines)
-        runs = runs_of(jobs, arguments.work)
+        records = read_records()
+        minutes = {job.name: minutes_of(job, records) for job in jobs}
+        runs = runs_of(sorted(jobs, key=lambda job: minutes[job.name]), arguments.work)
         if arguments.list:
             left = 0.0
             for run in runs:
                 state = "done" if run.result() else "begun" if run.facts() else "-"
-                left += 0 if state == "done" else run.job.minutes
-                print(f"{run.folder.name:<44} {run.job.minutes:6.1f} min  {state:<6} {run.command}")
-            print(f"{len(runs)} runs; what is left takes about {left / 60:.1f} hours on two idle threads")
+                left += 0 if state == "done" else minutes[run.job.name]
+                print(f"{run.folder.name:<44} {minutes[run.job.name]:6.1f} min  {state:<6} {run.command}")
+            print(f"{len(runs)} runs; by the records what is left takes {left / 60:.1f} hours, one run after the other")
             return 0
         if arguments.collect:
             print(f"written: {', '.join(collect(jobs, arguments.work, arguments.results)) or 'nothing'}")

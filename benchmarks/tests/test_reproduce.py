@@ -13,7 +13,7 @@ from benchmarks import bits, pages, records, reproduce
 from benchmarks.jobs import JOBS, Job
 from seqcore import cli
 
-TOY = Job("toy-test", "run toy --cell rnn --epochs 2", {"quick": "", "book": "--preset book"}, (1, 2), 0.1)
+TOY = Job("toy-test", "run toy --cell rnn --epochs 2", {"quick": "", "book": "--preset book"}, (1, 2))
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_run_that_another_process_works_on_is_left(call, tmp_path, capsys):
 
 def test_a_signal_stops_the_runs_and_the_same_command_goes_on(call, tmp_path, monkeypatch, capsys):
     """The language model saves its place, since the signal reaches it, and goes on from there."""
-    job = Job("ptb-test", "run ptb --size test --epochs 40", {"quick": ""}, (1,), 0.1, history=True)
+    job = Job("ptb-test", "run ptb --size test --epochs 40", {"quick": ""}, (1,), history=True)
     monkeypatch.setattr(reproduce, "JOBS", (job,))
     output = tmp_path / "work" / "ptb-test-quick-seed1" / "output.txt"
     stop = threading.Thread(target=stop_after_two_epochs, args=(output,))
