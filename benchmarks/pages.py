@@ -324,8 +324,9 @@ def _source_of_runs(record: Record) -> str:
     """Machine, commands and seeds of the runs of a record in one line."""
     rows = record["rows"]
     words = [row["command"].rpartition(" --seed ")[0].split(" ") for row in rows]
-    common = next((n for n, column in enumerate(zip(*words)) if len(set(column)) > 1), min(map(len, words)))
-    common -= words[0][common - 1].startswith("--")  # an option stays with its value
+    differing = [n for n, column in enumerate(zip(*words)) if len(set(column)) > 1]
+    # An option stays with its value.
+    common = differing[0] - words[0][differing[0] - 1].startswith("--") if differing else min(map(len, words))
     start = " ".join(words[0][:common])
     options = dict.fromkeys(" ".join(line[common:]) for line in words)
     numbers = sorted({row["seed"] for row in rows})

@@ -30,6 +30,21 @@ def test_a_table_is_written_between_its_marks():
         pages.filled("<!-- record: nothing -->\n<!-- end -->", known)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--learn-alpha"], "`seqcore run stories --learn-alpha`; seed 1."),
+        (["--model rnn", "--model lstm"], "`seqcore run stories` with `--model rnn`; `--model lstm`; seed 1."),
+        (["", "--model lstm"], "`seqcore run stories` with nothing more; `--model lstm`; seed 1."),
+    ],
+)
+def test_options_that_all_runs_share_are_told_once(options, told):
+    rows = [{"command": " ".join(["seqcore run stories", *option.split(), "--seed 1"])} for option in options]
+    facts = {"cpu": "X", "isa": "avx2", "date": "2026-01-01", "commit": "c"}
+    record = {**facts, "rows": [{**row, "seed": 1, "threads": 1} for row in rows]}
+    assert pages._source_of_runs(record).endswith(told)
+
+
 def test_speed_of_keras_layers_is_best_and_median():
     turns = {"seqcore": [128.0, 256.0, 256.0], "keras": [512.0, 256.0, 1024.0]}
     rows = [
