@@ -289,8 +289,8 @@ JOBS = (
     ),
     Job(
         "ptb-large",
-        "run ptb --size large --preset book --data DIR --epochs 2",
-        {"book-bf16": "--dtype-policy mixed_bfloat16"},
+        "run ptb --size large --preset book --data DIR --epochs 2 --dtype-policy mixed_bfloat16",
+        {"book": "", "half": "--learning-rate 0.5"},
         (1,),
         history=True,
     ),

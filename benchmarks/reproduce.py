@@ -301,7 +301,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for run in runs:
                 state = "done" if run.result() else "begun" if run.facts() else "-"
                 left += 0 if state == "done" else minutes[run.job.name]
-                print(f"{run.folder.name:<44} {minutes[run.job.name]:6.1f} min  {state:<6} {run.command}")
+                known = f"{minutes[run.job.name]:6.1f}" if run.job.name in records else "     ?"
+                print(f"{run.folder.name:<44} {known} min  {state:<6} {run.command}")
             print(f"{len(runs)} runs; by the records what is left takes {left / 60:.1f} hours, one run after the other")
             return 0
         if arguments.collect:

@@ -346,6 +346,15 @@ def test_settings_of_the_book():
     assert ptb.settings_of("small", "book", builtin=True) == ptb.BOOK["small"]
 
 
+def test_learning_rate_of_the_language_model(tmp_path, capsys):
+    """The option replaces the preset's rate, from which the decay starts."""
+    assert run_test_size(tmp_path, "--learning-rate", 0.25, "--epochs", 2) == 0
+    rates = [row["learning_rate"] for row in json.loads((tmp_path / "metrics.json").read_text())["history"]]
+    assert rates == [0.25, 0.125]
+    words = ("run", "ptb", "--size", "test", "--out", tmp_path / "other", "--learning-rate", "-1")
+    assert "learning_rate: expected" in error_line(capsys, *words)
+
+
 # ---------------------------------------------------------------- models on the command line
 
 

@@ -67,6 +67,7 @@ _BOOK_WORDS = 929_589
 OPTIONS = (
     choice("--size", BOOK, "the book's model sizes", "small"),
     choice("--loss", LOSSES, "softmax over all words, noise-contrastive estimation, or over sampled words", "softmax"),
+    option("--learning-rate", "the full learning rate of SGD (default: the preset's)", type=float, metavar="X"),
     number("--hold", "epochs at the full learning rate (default: the preset's)"),
     option("--num-sampled", "words sampled for each batch (default: V / 8, at most 512)", type=int, metavar="N"),
     choice(
@@ -87,6 +88,8 @@ def settings_of(size: str, preset: str, builtin: bool) -> Settings:
     book = BOOK[size]
     if preset == "book" or size == "test":
         return book
+    if size == "large":
+        book = replace(book, learning_rate=0.5)  # at 1 the outputs of its second layer vanish
     return replace(book, hold=2, epochs=5, decay=0.4) if builtin else replace(book, hold=1, epochs=2)
 
 
