@@ -135,12 +135,7 @@ JOBS = (
         {**_SENTIMENT, "mlp": "--cell rnn --head mlp"},
         (0, 1, 2),
     ),
-    Job(
-        "imdb-glove",
-        _GLOVE,
-        _TABLES,
-        (0, 1, 2),
-    ),
+    Job("imdb-glove", _GLOVE, _TABLES, (0, 1, 2)),
     Job(
         "imdb-books",
         "run imdb --preset book --data DIR --validate test",
