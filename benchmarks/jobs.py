@@ -285,9 +285,17 @@ JOBS = (
     Job(
         "ptb-large",
         "run ptb --size large --preset book --data DIR --epochs 2 --dtype-policy mixed_bfloat16",
-        {"book": "", "half": "--learning-rate 0.5"},
+        {"book": ""},
         (1,),
         history=True,
+    ),
+    Job(
+        "ptb-large-half",
+        "run ptb --size large --preset book --data DIR --epochs 12 --learning-rate 0.5",
+        {"bfloat16": "--dtype-policy mixed_bfloat16"},
+        (1,),
+        history=True,
+        pictures={"ptb_large.png": "bfloat16-seed1/perplexity.png"},
     ),
     Job(
         "word2vec-builtin",
