@@ -57,20 +57,22 @@ def _rates(record: Record, contender: str, key: str) -> list[float]:
 
 
 def words(records: Records) -> list[str]:
-    """Speeds of Word2Vec and gensim, and of the NCE step and TensorFlow: the best rounds."""
+    """Speeds of Word2Vec and gensim, and of the NCE step and TensorFlow: the best round and the median."""
     lines = []
     for name, title, peer, key, unit in (
         ("word2vec-skipgram", "Word2Vec, skip-gram", "gensim", "words_per_second", "words/s"),
         ("word2vec-cbow", "Word2Vec, CBOW", "gensim", "words_per_second", "words/s"),
         ("sampled", "training step by NCE", "tensorflow", "steps_per_second", "steps/s"),
     ):
-        ours, theirs = (max(_rates(records[name], contender, key)) for contender in ("seqcore", peer))
-        other = f"{theirs:,.0f} {unit} ({NAMES.get(peer, peer)})"
-        lines.append([title, f"{ours:,.0f} {unit}", other, f"{ours / theirs:.2f}"])
+        ours, theirs = (_rates(records[name], contender, key) for contender in ("seqcore", peer))
+        other = f"{max(theirs):,.0f} ({NAMES.get(peer, peer)})"
+        medians = [f"{median(rates):,.0f}" for rates in (ours, theirs)]
+        ratio_of_best = f"{max(ours) / max(theirs):.2f}"
+        lines.append([f"{title}, {unit}", f"{max(ours):,.0f}", medians[0], other, medians[1], ratio_of_best])
     sources = [
         line for name in ("word2vec-skipgram", "word2vec-cbow", "sampled") for line in (_source(records[name]), "")
     ]
-    return [*markdown(["", "seqcore", "peer", "ratio"], lines), "", *sources]
+    return [*markdown(["", "seqcore", "median", "peer", "its median", "ratio"], lines), "", *sources]
 
 
 def torch_layers(records: Records) -> list[str]:
@@ -127,7 +129,7 @@ def readme(records: Records) -> list[str]:
         [
             f"training steps of {len(ratios)} networks of the books (geometric mean; least)",
             "",
-            "fastest of four libraries",
+            "fastest of PyTorch, TensorFlow, JAX",
             f"{geometric_mean(ratios):.2f}; {min(ratios):.2f}",
         ],
         [
@@ -149,7 +151,8 @@ def readme(records: Records) -> list[str]:
             f"{onnx['median_us'] / step['median_us']:.1f}",
         ],
     ]
-    about = f"{machine(records['recurrent'])}; peak {records['recurrent']['peak_gflops']:.0f} GFLOP/s."
+    about = f"{machine(records['recurrent'])} (the stream: {records['stream']['threads']}); peak "
+    about += f"{records['recurrent']['peak_gflops']:.0f} GFLOP/s."
     return [*markdown(["what", "seqcore", "compared with", "ratio"], lines), "", about]
 
 
@@ -308,7 +311,7 @@ def read_templates() -> dict[str, str]:
 
 
 def from_template(name: str, template: str, records: Records) -> list[str]:
-    """The lines of a block: its template with the numbers of the records, and a line about the record of its name."""
+    """The lines of a block: its template with the numbers of the records, and a line about each, its own first."""
     numbers = Numbers(name, records)
     try:
         text = template.strip().format_map(numbers)
@@ -317,7 +320,10 @@ def from_template(name: str, template: str, records: Records) -> list[str]:
     missing = [used for used in numbers.used if used not in records]
     if name in missing or len(missing) == len(numbers.used):
         return [f"*Not yet recorded: `python -m benchmarks.reproduce --only {','.join(missing)}`.*"]
-    return [text, "", _source_of_runs(records[name])] if name in numbers.used else [text]
+    if name not in numbers.used:  # a summary of other pages
+        return [text]
+    used = sorted(numbers.used.keys() - missing, key=lambda used: (used != name, used))
+    return [text, *(line for used in used for line in ("", _source_of_runs(records[used])))]
 
 
 def _source_of_runs(record: Record) -> str:

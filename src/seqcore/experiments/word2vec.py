@@ -348,7 +348,7 @@ def draw_words(figure: Any, kv: KeyedVectors, run: Run, text: str) -> None:
 
 
 def pairs_to_draw(kv: KeyedVectors, questions: Questions, most: int = 8) -> dict[str, list[tuple[str, str]]]:
-    """The first pairs of the relations of the book's picture, as far as the table has both words.
+    """Of the relations of the book's picture the pairs that stand first in the table, which begins with frequent words.
 
     >>> table = KeyedVectors(np.eye(4), ["king", "queen", "uncle", "aunt"])
     >>> pairs_to_draw(table, relations.questions())
@@ -360,7 +360,7 @@ def pairs_to_draw(kv: KeyedVectors, questions: Questions, most: int = 8) -> dict
         pairs = dict.fromkeys(pair for words in asked for pair in (words[:2], words[2:]))
         known = [(a, b) for a, b in pairs if a in kv and b in kv]
         if len(known) > 1:
-            drawn[name] = known[:most]
+            drawn[name] = sorted(known, key=lambda pair: max(map(kv.get_index, pair)))[:most]
     return drawn
 
 
