@@ -109,9 +109,12 @@ def hash_of(family: str) -> str:
 def hashes() -> dict[str, dict[str, str]]:
     """Hashes by family and instruction set, each set in a process of its own."""
     result: dict[str, dict[str, str]] = {family: {} for family in FAMILIES}
-    for isa in _core.system.info()["isas"]:
+    isas = _core.system.info()["isas"]
+    # Attention and RNN-CF multiply with NumPy, and OpenBLAS would choose its kernels by the processor.
+    blas = {"OPENBLAS_CORETYPE": "Haswell"} if "avx2" in isas else {}
+    for isa in isas:
         words = [sys.executable, "-W", "ignore", "-m", "benchmarks.bits", "--this"]
-        env = {**os.environ, "SEQCORE_ISA": isa, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        env = {**os.environ, **blas, "SEQCORE_ISA": isa, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
         for family, value in json.loads(done.stdout).items():
             result[family][isa] = value
