@@ -58,20 +58,18 @@ def _rates(record: Record, contender: str, key: str) -> list[float]:
 
 def words(records: Records) -> list[str]:
     """Speeds of Word2Vec and gensim, and of the NCE step and TensorFlow: the best round and the median."""
-    lines = []
+    lines, sources = [], []
     for name, title, peer, key, unit in (
         ("word2vec-skipgram", "Word2Vec, skip-gram", "gensim", "words_per_second", "words/s"),
         ("word2vec-cbow", "Word2Vec, CBOW", "gensim", "words_per_second", "words/s"),
         ("sampled", "training step by NCE", "tensorflow", "steps_per_second", "steps/s"),
     ):
         ours, theirs = (_rates(records[name], contender, key) for contender in ("seqcore", peer))
-        other = f"{max(theirs):,.0f} ({NAMES.get(peer, peer)})"
-        medians = [f"{median(rates):,.0f}" for rates in (ours, theirs)]
-        ratio_of_best = f"{max(ours) / max(theirs):.2f}"
-        lines.append([f"{title}, {unit}", f"{max(ours):,.0f}", medians[0], other, medians[1], ratio_of_best])
-    sources = [
-        line for name in ("word2vec-skipgram", "word2vec-cbow", "sampled") for line in (_source(records[name]), "")
-    ]
+        best, best_of_peer = max(ours), max(theirs)
+        other = f"{best_of_peer:,.0f} ({NAMES.get(peer, peer)})"
+        line = [f"{title}, {unit}", f"{best:,.0f}", f"{median(ours):,.0f}", other, f"{median(theirs):,.0f}"]
+        lines.append([*line, f"{best / best_of_peer:.2f}"])
+        sources += [_source(records[name]), ""]
     return [*markdown(["", "seqcore", "median", "peer", "its median", "ratio"], lines), "", *sources]
 
 
@@ -322,8 +320,8 @@ def from_template(name: str, template: str, records: Records) -> list[str]:
         return [f"*Not yet recorded: `python -m benchmarks.reproduce --only {','.join(missing)}`.*"]
     if name not in numbers.used:  # a summary of other pages
         return [text]
-    used = sorted(numbers.used.keys() - missing, key=lambda used: (used != name, used))
-    return [text, *(line for used in used for line in ("", _source_of_runs(records[used])))]
+    named = [name, *sorted(numbers.used.keys() - {name, *missing})]
+    return [text, *(line for record in named for line in ("", _source_of_runs(records[record])))]
 
 
 def _source_of_runs(record: Record) -> str:
